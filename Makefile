@@ -1,0 +1,37 @@
+# Two commands do everything: `make demo` and `make test`. Python 3.11 or newer and make are all they need.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install install-dev demo test test-fast lint bench clean
+
+install: .venv/.installed ## the environment with semsearch and the default checkpoint
+install-dev: .venv/.installed-dev
+
+.venv/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[model,pdf]'
+	touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
+	touch $@
+
+demo: install ## index the sample corpus and answer three queries
+	$(BIN)/semsearch demo
+
+test: install-dev ## every test
+	$(BIN)/python -m pytest
+
+test-fast: install-dev ## what runs in under a minute
+	$(BIN)/python -m pytest -m 'not slow'
+
+lint: install-dev ## linters and the type checker
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: install-dev ## ratios against the encoder alone, and peak memory
+	$(BIN)/python bench/run.py
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache

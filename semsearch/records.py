@@ -1,0 +1,161 @@
+"""The field's nouns as immutable records. This module knows nothing of files, models or databases."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors: TypeAlias = NDArray[np.float32]
+"""float32 `[n, dim]`."""
+
+Qrels: TypeAlias = dict[str, dict[str, int]]
+"""`{query_id: {doc_id: gain}}`."""
+
+Run: TypeAlias = dict[str, dict[str, float]]
+"""`{query_id: {doc_id: score}}`, higher is better."""
+
+Metadata: TypeAlias = Mapping[str, Any]
+"""JSON values by field name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One unit of a corpus, as its author wrote it.
+
+    Attributes:
+        doc_id: Unique in the corpus.
+        text: The body; may be empty, then only a title can be found.
+        title: Stands in front of each passage when it is encoded.
+        metadata: JSON values to filter on and to show.
+        source: `file:line` it came from, for messages only; never stored.
+    """
+
+    doc_id: str
+    text: str
+    title: str = ""
+    metadata: Metadata = field(default_factory=dict)
+    source: str = ""
+
+    @property
+    def content_hash(self) -> str:
+        """sha256 over title and text, in hex: what decides whether to encode again."""
+        return hashlib.sha256(f"{self.title}\0{self.text}".encode()).hexdigest()
+
+    @property
+    def metadata_json(self) -> str:
+        """The metadata in one canonical spelling."""
+        return json.dumps(dict(self.metadata), ensure_ascii=False, sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A stretch of a document that gets one vector.
+
+    Attributes:
+        ordinal: 0-based position among the document's passages.
+        start, end: Character offsets into the document's text, half open.
+        encoded_text: What the encoder sees: the title in front (unless left out), then `text[start:end]`.
+        n_tokens: Tokens of `encoded_text` with prefix and special tokens, before truncation.
+        n_lost: How many of those the encoder cannot see.
+    """
+
+    ordinal: int
+    start: int
+    end: int
+    encoded_text: str
+    n_tokens: int
+    n_lost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A question with an id, as in BEIR's queries.jsonl."""
+
+    query_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A document found, shown by its best passage.
+
+    Attributes:
+        rank: 1 for the best.
+        score: Cosine for dense search, BM25 for keyword, the fused score for hybrid; higher is better.
+        text: The best passage.
+        start, end: Its character offsets into the document's text.
+    """
+
+    rank: int
+    doc_id: str
+    score: float
+    title: str
+    text: str
+    start: int
+    end: int
+    metadata: Metadata
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderSpec:
+    """Everything that decides what vector a text gets; stored with each index.
+
+    Attributes:
+        model: The name or path that was asked for; not part of the fingerprint.
+        weights, tokenizer: sha256 in hex of the files.
+        pooler: Canonical pooler name, see `semsearch poolers`.
+        layers: Layers that the pooler reads, 0 = embedding output.
+        max_tokens: With prefix and special tokens; what is longer is cut.
+        dim: Length of a vector.
+        transform: A fitted transform such as `whiten:128`, or empty.
+        precision: Class of arithmetic: float32, bfloat16, float16.
+    """
+
+    model: str
+    weights: str
+    tokenizer: str
+    pooler: str
+    layers: tuple[int, ...]
+    max_tokens: int
+    dim: int
+    query_prefix: str = ""
+    passage_prefix: str = ""
+    normalise: bool = True
+    transform: str = ""
+    precision: str = "float32"
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 in hex over every field but the model's name."""
+        fields = {name: value for name, value in asdict(self).items() if name != "model"}
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object; `from_json` takes it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> EncoderSpec:
+        """The inverse of `to_json`."""
+        return cls(**{**fields, "layers": tuple(fields["layers"])})
+
+    def differences(self, other: EncoderSpec) -> list[str]:
+        """What would give another vector, in words, as `field: mine, not theirs`."""
+        mine, theirs = asdict(self), asdict(other)
+        return [
+            f"{name} {_short(mine[name])}, not {_short(theirs[name])}"
+            for name in mine
+            if name != "model" and mine[name] != theirs[name]
+        ]
+
+
+def _short(value: object) -> str:
+    """A value as it fits into a message; hashes are cut to 12 characters."""
+    text = str(list(value) if isinstance(value, tuple) else value)
+    return (f"{text[:12]}…" if len(text) == 64 else text) or "none"

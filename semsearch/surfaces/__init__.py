@@ -1,0 +1,1 @@
+"""Where people and programs meet semsearch; only here are rich and typer imported."""

@@ -1,0 +1,151 @@
+"""From documents to passages, measured in the model's own tokens.
+
+`semantic-text-splitter` finds the cuts: paragraphs first, then sentences, then words, so that each passage holds as
+much as fits. This module adds the title in front, the token counts, and what happens to a text that is too long.
+It knows nothing of models: the tokenizer and the limits are handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from semsearch.errors import RecordError, UsageError
+from semsearch.records import Document, Passage
+
+if TYPE_CHECKING:
+    from semantic_text_splitter import TextSplitter
+    from tokenizers import Tokenizer
+
+ON_LONG = ("chunk", "truncate", "error")
+
+MAX_CHUNK_TOKENS = 512
+"""Default passage length of models that could take more: one vector holds only so much."""
+
+BLOCK_CHARS = 100_000
+"""The splitter's time grows with the square of a paragraph's length, so longer texts go to it in blocks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunking:
+    """How documents become passages; stored with the index.
+
+    Attributes:
+        on_long: `chunk` cuts a long document into passages, `truncate` keeps its beginning, `error` refuses it.
+        tokens: Longest passage with title, prefix and special tokens; None for the model's maximum, at most 512.
+        overlap: Tokens that neighbouring passages may share.
+        title: Whether the title stands in front of each passage when it is encoded.
+    """
+
+    on_long: str = "chunk"
+    tokens: int | None = None
+    overlap: int = 32
+    title: bool = True
+
+    def __post_init__(self) -> None:
+        if self.on_long not in ON_LONG:
+            raise UsageError(f"--on-long is {self.on_long!r}; expected one of {', '.join(ON_LONG)}")
+        if self.overlap < 0:
+            raise UsageError(f"--overlap is {self.overlap}; expected 0 or more tokens")
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object; `Chunking(**fields)` takes it back."""
+        return asdict(self)
+
+
+class Chunker:
+    """Cuts documents into passages for one tokenizer."""
+
+    def __init__(self, tokenizer: Tokenizer, max_tokens: int, prefix: str, chunking: Chunking) -> None:
+        """Bind the limits.
+
+        Args:
+            tokenizer: Without truncation or padding.
+            max_tokens: What the encoder sees of a text, special tokens included.
+            prefix: What the encoder puts in front of a passage; it takes up tokens.
+            chunking: The user's wishes.
+
+        Raises:
+            UsageError: A passage length that does not fit the encoder.
+        """
+        self._tokenizer, self._max_tokens, self._prefix, self._chunking = tokenizer, max_tokens, prefix, chunking
+        self._specials = tokenizer.num_special_tokens_to_add(is_pair=False)
+        self._limit = chunking.tokens or min(max_tokens, MAX_CHUNK_TOKENS)
+        least = self._specials + self._count([prefix])[0] + 8
+        if not least <= self._limit <= max_tokens:
+            raise UsageError(f"--chunk-tokens is {self._limit}; expected {least} to {max_tokens} for this encoder")
+        self._splitter = lru_cache(maxsize=512)(self._new_splitter)
+
+    def passages(self, documents: Sequence[Document]) -> list[tuple[Passage, ...] | RecordError]:
+        """Cut each document.
+
+        Returns:
+            For each document its passages in order: none where there is nothing to encode. Under `error`, a
+            document that is too long gives the error in their place.
+        """
+        whole = [self._encoded(document.title, document.text) for document in documents]
+        counts = self._count([self._prefix + text for text in whole])
+        return [self._passages(*each) for each in zip(documents, whole, counts, strict=True)]
+
+    def _passages(self, document: Document, whole: str, n_tokens: int) -> tuple[Passage, ...] | RecordError:
+        if not whole:
+            return ()
+        chunks = self._chunking.on_long == "chunk"
+        limit = self._limit if chunks else self._max_tokens
+        if n_tokens > limit and chunks and document.text.strip():
+            return tuple(self._cut(document))
+        if n_tokens > limit and self._chunking.on_long == "error":
+            reason = f"document {document.doc_id!r} has {n_tokens} tokens, more than {limit}, and --on-long is error"
+            return RecordError(document.source, None, reason)
+        return (Passage(0, 0, len(document.text), whole, n_tokens, max(0, n_tokens - self._max_tokens)),)
+
+    def _cut(self, document: Document) -> Iterator[Passage]:
+        """Several passages, each with the title in front; a title takes at most half of the room."""
+        title = self._shorten(document.title, (self._limit - self._specials) // 2) if self._chunking.title else ""
+        used = self._specials + self._count([self._prefix])[0] - self._specials + self._count([title])[0] - self._specials
+        capacity = max(self._limit - used, 4)
+        overlap = min(self._chunking.overlap, capacity // 2)
+        spans = list(split(document.text, self._splitter(capacity, overlap)))
+        texts = [self._encoded(title, document.text[start:end]) for start, end in spans]
+        counts = self._count([self._prefix + text for text in texts])
+        for ordinal, ((start, end), text, n) in enumerate(zip(spans, texts, counts, strict=True)):
+            yield Passage(ordinal, start, end, text, n, max(0, n - self._max_tokens))
+
+    def _encoded(self, title: str, text: str) -> str:
+        """What the encoder sees: `title + ' ' + text`, as BEIR does."""
+        return f"{title} {text}".strip() if self._chunking.title else text.strip()
+
+    def _count(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, special tokens included."""
+        return [len(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(texts)]
+
+    def _shorten(self, title: str, n_tokens: int) -> str:
+        """The beginning of a title that has at most so many tokens."""
+        encoding = self._tokenizer.encode(title, add_special_tokens=False)
+        return title if len(encoding.ids) <= n_tokens else title[: encoding.offsets[n_tokens - 1][1]]
+
+    def _new_splitter(self, capacity: int, overlap: int) -> TextSplitter:
+        from semantic_text_splitter import TextSplitter
+
+        return TextSplitter.from_huggingface_tokenizer(self._tokenizer, capacity, overlap)
+
+
+def split(text: str, splitter: TextSplitter) -> Iterator[tuple[int, int]]:
+    """Cut a text of any length into spans: character offsets `(start, end)`, half open, without outer white space."""
+    for block_start, block_end in _blocks(text):
+        for offset, chunk in splitter.chunk_indices(text[block_start:block_end]):
+            yield block_start + offset, block_start + offset + len(chunk)
+
+
+def _blocks(text: str) -> Iterator[tuple[int, int]]:
+    """Stretches of at most `BLOCK_CHARS`, ending behind a paragraph, line, sentence or word where there is one."""
+    start = 0
+    while len(text) - start > BLOCK_CHARS:
+        earliest, latest = start + BLOCK_CHARS // 2, start + BLOCK_CHARS
+        cuts = (text.rfind(mark, earliest, latest) + len(mark) for mark in ("\n\n", "\n", ". ", "。", " "))
+        end = next((cut for cut in cuts if cut > earliest), latest)
+        yield start, end
+        start = end
+    yield start, len(text)

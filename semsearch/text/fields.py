@@ -1,0 +1,123 @@
+"""From a record's fields to a document: which fields it needs, of what type, and what can be stored.
+
+Raises ValueError with the reason; whoever knows the file and the line adds them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from semsearch.records import Document
+from semsearch.text.markup import literal
+from semsearch.text.sources import ReadOptions
+
+MAX_NESTING = 100
+"""Levels of lists and objects in metadata; far below where writing them out again would exhaust Python's stack."""
+
+
+def refuse_unstorable(document: Document) -> None:
+    """Raises ValueError for what SQLite, JSON or UTF-8 could not give back."""
+    for name, value in (("id", document.doc_id), ("text", document.text), ("title", document.title)):
+        if "\0" in value:
+            raise ValueError(f"a NUL character in the {name}; remove it")
+    if _nesting(document.metadata) > MAX_NESTING:
+        raise ValueError(f"metadata nested deeper than {MAX_NESTING} levels; flatten it")
+    try:
+        for value in (document.doc_id, document.text, document.title, document.metadata_json):
+            value.encode()
+    except UnicodeEncodeError as error:
+        surrogate = f"\\u{ord(error.object[error.start]):04x}"
+        raise ValueError(f"a lone surrogate ({surrogate}), which is half a character; remove it") from None
+
+
+def _nesting(value: object) -> int:
+    """How many levels of lists and objects."""
+    inner = list(value.values()) if isinstance(value, Mapping) else value
+    return 1 + max(map(_nesting, inner), default=0) if isinstance(inner, list) else 0
+
+
+def from_json(text: str, options: ReadOptions) -> Document:
+    """A document of a line of JSONL."""
+    try:
+        fields = json.loads(text, parse_constant=_refuse_number, parse_float=_finite)
+    except json.JSONDecodeError as error:
+        what = error.msg.removesuffix(" at")
+        raise ValueError(f"not valid JSON: {what} at column {error.colno}; expected an object a line") from None
+    if not isinstance(fields, dict):
+        raise ValueError(f"{_shown(fields)} is not a JSON object; expected an object a line")
+    return _from_fields(fields, options)
+
+
+def _refuse_number(name: str) -> float:
+    raise ValueError(f"not valid JSON: {textwrap.shorten(name, 40)} is no JSON number; use null or leave the field out")
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    return value if math.isfinite(value) else _refuse_number(number)
+
+
+def header_problem(header: Sequence[str], options: ReadOptions) -> str | None:
+    """Why rows under this header cannot be read, or None."""
+    named = [name for name in header if name]
+    twice = sorted({name for name in named if named.count(name) > 1})
+    if twice:
+        return f"the header names a column twice: {', '.join(twice)}; rename one"
+    return _missing(dict.fromkeys(named), options)
+
+
+def from_cells(header: Sequence[str], row: Sequence[str], options: ReadOptions) -> Document:
+    """A document of a row of CSV.
+
+    In the metadata a number as JSON writes it becomes one (007 stays text); empty cells and columns without a name
+    are left out.
+    """
+    cells = {name: cell for name, cell in zip(header, row, strict=True) if name}
+    own = (_id_field(cells, options), options.text_field, options.title_field)
+    return _from_fields(
+        {k: cell if k in own else literal(cell) for k, cell in cells.items() if cell or k in own}, options
+    )
+
+
+def _from_fields(fields: Mapping[str, Any], options: ReadOptions) -> Document:
+    """A document of a record's fields; those that it does not use itself become metadata."""
+    missing = _missing(fields, options)
+    if missing:
+        raise ValueError(missing)
+    id_field = _id_field(fields, options)
+    doc_id, text, title = fields[id_field], fields[options.text_field], fields.get(options.title_field)
+    if isinstance(doc_id, bool) or not isinstance(doc_id, str | int):
+        raise ValueError(f'"{id_field}" is {_shown(doc_id)}; expected a string or an integer')
+    if not str(doc_id).strip():
+        raise ValueError(f'"{id_field}" is empty; expected an id')
+    if not isinstance(text, str):
+        raise ValueError(f'"{options.text_field}" is {_shown(text)}; expected a string')
+    if not isinstance(title, str | None):
+        raise ValueError(f'"{options.title_field}" is {_shown(title)}; expected a string')
+    rest = {k: value for k, value in fields.items() if k not in (id_field, options.text_field, options.title_field)}
+    if isinstance(rest.get("metadata"), dict):
+        rest = {**rest.pop("metadata"), **rest}
+    return Document(str(doc_id), text, title or "", rest)
+
+
+def _id_field(fields: Mapping[str, Any], options: ReadOptions) -> str:
+    return options.id_field or ("id" if "id" in fields and "_id" not in fields else "_id")
+
+
+def _missing(fields: Mapping[str, Any], options: ReadOptions) -> str | None:
+    """Which field a record lacks, in words, or None."""
+    here = textwrap.shorten(", ".join(fields), 200, placeholder=" …") or "none"
+    id_field = _id_field(fields, options)
+    if id_field not in fields:
+        return f'no "{id_field}" (fields here: {here}); name the id field with --id-field'
+    if options.text_field not in fields:
+        return f'no "{options.text_field}" (fields here: {here}); name the text field with --text-field'
+    return None
+
+
+def _shown(value: object) -> str:
+    return textwrap.shorten(json.dumps(value), 60, placeholder=" …")

@@ -1,0 +1,132 @@
+"""Which files a path stands for, and how they are to be read. Knows names and endings, nothing of what is inside."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from io import BufferedIOBase
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO
+
+from semsearch.errors import RecordError, SourceError
+
+STDIN = "-"
+
+ENDINGS = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".txt": "text",
+    ".text": "text",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".html": "html",
+    ".htm": "html",
+    ".pdf": "pdf",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How to read a corpus.
+
+    Attributes:
+        id_field: None takes `_id`, else `id`.
+        format: One of FORMATS, for every file; None goes by each file name's ending (standard input: jsonl).
+        per_line: Plain text holds a document a line, not a document a file.
+    """
+
+    id_field: str | None = None
+    text_field: str = "text"
+    title_field: str = "title"
+    format: str | None = None
+    per_line: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file or standard input, not yet open.
+
+    Attributes:
+        name: As the user named it, for messages.
+        relative: Path below the folder that was given, with `/`; the file's name where a file was given.
+        path: Where it is, or STDIN.
+        format: A key of READERS.
+    """
+
+    name: str
+    relative: str
+    path: str
+    format: str
+
+    def open(self) -> AbstractContextManager[BinaryIO | BufferedIOBase]:
+        """The bytes, decompressed on the way where the name ends in .gz; standard input stays open on leaving."""
+        if self.path == STDIN:
+            return nullcontext(sys.stdin.buffer)
+        return gzip.open(self.path) if self.path.lower().endswith(".gz") else open(self.path, "rb")
+
+
+def find_sources(given: str, options: ReadOptions) -> Iterator[Source | RecordError]:
+    """What a path stands for; raises at once where that is nothing."""
+    if given == STDIN:
+        return iter((Source("<stdin>", "<stdin>", STDIN, options.format or "jsonl"),))
+    if not os.path.exists(given):
+        raise SourceError(f'"{given}" does not exist; expected a file, a folder, or "-" for standard input')
+    corpus = os.path.join(given, "corpus.jsonl")
+    if os.path.isfile(corpus) and options.format in (None, "jsonl"):
+        given = corpus
+    if not os.path.isdir(given):
+        source = _source(given, os.path.basename(given), options)
+        if source is None:
+            raise SourceError(
+                f'"{given}" has an unknown ending; expected {_endings()}, or name its format with --format'
+            )
+        return iter((source,))
+    found = _in_folder(given, options)
+    first = next(found, None)
+    if first is None:
+        raise SourceError(f'"{given}" holds no file that can be read; expected {_endings()}')
+    return chain((first,), found)
+
+
+def _source(path: str, relative: str, options: ReadOptions) -> Source | None:
+    """The file as a source, None where its ending is unknown."""
+    ending = Path(path.lower().removesuffix(".gz")).suffix
+    file_format = options.format or ENDINGS.get(ending)
+    # A name that is not UTF-8 has to be printable in a message all the same.
+    name = path.encode("utf-8", "backslashreplace").decode()
+    return Source(name, Path(relative).as_posix(), path, file_format) if file_format else None
+
+
+def _endings() -> str:
+    return f"{', '.join(ENDINGS)} (each also .gz)"
+
+
+def _in_folder(folder: str, options: ReadOptions) -> Iterator[Source | RecordError]:
+    """The files below; each real folder is entered once, so that a loop of links ends."""
+    entered: set[str] = set()
+    stack = [folder]
+    while stack:
+        path = stack.pop()
+        if os.path.isdir(path):
+            real = os.path.realpath(path)
+            if real in entered:
+                continue
+            entered.add(real)
+            try:
+                names = sorted((name for name in os.listdir(path) if not name.startswith(".")), reverse=True)
+            except OSError as error:
+                yield RecordError(path, None, f"cannot be read: {error.strerror}")
+            else:
+                stack.extend(os.path.join(path, name) for name in names)
+        # A broken link is passed on to be reported; a pipe or a device would block.
+        elif os.path.isfile(path) or not os.path.exists(path):
+            source = _source(path, os.path.relpath(path, folder), options)
+            if source is not None:
+                yield source

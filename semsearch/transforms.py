@@ -1,0 +1,117 @@
+"""Post-processing of whole sets of vectors: centre, whiten, all-but-the-top, truncate.
+
+A transform is fitted on a corpus and is then affine: `(x - mean) @ matrix`, followed by a rescaling to unit
+length. All of them need only the corpus's mean and covariance, which are gathered in one pass over any number of
+rows. This module knows nothing of encoders or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semsearch.errors import UsageError
+from semsearch.records import Vectors
+
+Matrix = NDArray[np.float64]
+
+
+def unit_rows(vectors: Vectors) -> Vectors:
+    """Rescale each row to length 1; a row of zeros stays as it is."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.where(norms == 0, 1, norms)).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """A fitted transform: `unit_rows((x - mean) @ matrix)`.
+
+    Attributes:
+        name: As asked for, such as `whiten:128`.
+        mean: float32 `[dim]`.
+        matrix: float32 `[dim, dim_out]`.
+    """
+
+    name: str
+    mean: Vectors
+    matrix: Vectors
+
+    def __call__(self, vectors: Vectors) -> Vectors:
+        """Apply to float32 `[n, dim]`; returns float32 `[n, dim_out]` with unit rows."""
+        return unit_rows((vectors - self.mean) @ self.matrix)
+
+
+def _centre(covariance: Matrix, k: int | None) -> Matrix:
+    return np.eye(len(covariance))
+
+
+def _whiten(covariance: Matrix, k: int | None) -> Matrix:
+    """Principal axes scaled to unit variance, the k strongest (Su et al. 2021, BERT-whitening)."""
+    variance, axes = _principal(covariance)
+    spread = variance > 1e-10 * variance[0]  # fewer texts than dimensions leave axes with nothing but rounding noise
+    scale = np.where(spread, 1 / np.sqrt(np.where(spread, variance, 1)), 0)
+    return (axes * scale)[:, :k]
+
+
+def _all_but_the_top(covariance: Matrix, k: int | None) -> Matrix:
+    """Project the k strongest axes out (Mu and Viswanath 2018); k defaults to dim / 100, at least 1."""
+    axes = _principal(covariance)[1][:, : k if k is not None else max(1, len(covariance) // 100)]
+    return np.eye(len(covariance)) - axes @ axes.T
+
+
+TRANSFORMS: dict[str, Callable[[Matrix, int | None], Matrix]] = {
+    "centre": _centre,
+    "whiten": _whiten,
+    "all-but-the-top": _all_but_the_top,
+}
+"""Name to `(covariance [dim, dim], k) -> matrix [dim, dim_out]`. `truncate` needs no fit and lives in the encoder."""
+
+
+def _principal(covariance: Matrix) -> tuple[Matrix, Matrix]:
+    """Variances, falling, and their axes as columns."""
+    variance, axes = np.linalg.eigh(covariance)
+    return np.maximum(variance[::-1], 0), axes[:, ::-1]
+
+
+def parse_transform(name: str, dim: int) -> tuple[str, int | None, int]:
+    """Split `whiten:128` into its kind, its k, and the length of the vectors it gives.
+
+    Raises:
+        UsageError: No such transform, or k does not fit `dim`.
+    """
+    kind, _, number = name.partition(":")
+    if kind not in TRANSFORMS:
+        raise UsageError(f"unknown transform {name!r}; known: {', '.join(TRANSFORMS)}, as NAME or NAME:K")
+    if not number:
+        return kind, None, dim
+    if kind == "centre" or not number.isdecimal() or not 1 <= int(number) <= dim - (kind != "whiten"):
+        raise UsageError(f"transform {name!r}: K must be a whole number from 1 to {dim}, and centre takes none")
+    return kind, int(number), int(number) if kind == "whiten" else dim
+
+
+def fit_transform(name: str, batches: Iterable[Vectors], dim: int) -> Transform:
+    """Fit a transform on a corpus in one pass.
+
+    Args:
+        name: For example `whiten:128`.
+        batches: float32 `[n, dim]` each, not rescaled to unit length.
+        dim: Length of the vectors.
+
+    Raises:
+        UsageError: Unknown transform, or fewer than two vectors to fit on.
+    """
+    kind, k, _ = parse_transform(name, dim)
+    n, total, outer, shift = 0, np.zeros(dim), np.zeros((dim, dim)), None
+    for batch in batches:
+        if shift is None:  # a raw BERT vector is nearly all common offset; taking it off first keeps the digits
+            shift = batch.mean(0, dtype=np.float64)
+        rows = batch.astype(np.float64) - shift
+        n, total, outer = n + len(rows), total + rows.sum(0), outer + rows.T @ rows
+    if shift is None or n < 2:
+        raise UsageError(f"transform {name!r} is fitted on the corpus, which has {n} vectors; at least 2 are needed")
+    mean = total / n
+    matrix = TRANSFORMS[kind](outer / n - np.outer(mean, mean), k)
+    return Transform(name, (mean + shift).astype(np.float32), matrix.astype(np.float32))
