@@ -1,0 +1,78 @@
+"""The tables of an index, and how older ones become newer ones.
+
+Migrations are numbered, applied once each in a transaction, and never changed after a release. The last one applied is
+also the file's `user_version`, which readers compare with `SCHEMA_VERSION` without importing this module's machinery.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from sqlite_utils import Database, Migrations
+
+MIGRATIONS = Migrations("semsearch")
+
+
+@MIGRATIONS(name="001 documents, passages, vectors, keywords, segments")
+def _first(db: Database) -> None:
+    db["settings"].create({"key": str, "value": str}, pk="key")
+    db["fields"].create({"name": str}, pk="name")
+    db.execute(
+        """
+        CREATE TABLE documents (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            doc_id TEXT NOT NULL UNIQUE,
+            title TEXT NOT NULL,
+            text TEXT NOT NULL,
+            metadata TEXT NOT NULL,
+            content_hash TEXT NOT NULL
+        )
+        """
+    )
+    db.execute(
+        """
+        CREATE TABLE passages (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again after a deletion: segments hold these numbers
+            document INTEGER NOT NULL REFERENCES documents(id) ON DELETE CASCADE,
+            ordinal INTEGER NOT NULL,
+            start INTEGER NOT NULL,
+            end INTEGER NOT NULL,
+            n_tokens INTEGER NOT NULL,
+            n_lost INTEGER NOT NULL
+        )
+        """
+    )
+    db["passages"].create_index(["document", "ordinal"], unique=True)
+    db.execute(
+        """
+        CREATE TABLE vectors (
+            passage INTEGER PRIMARY KEY REFERENCES passages(id) ON DELETE CASCADE,
+            vector BLOB NOT NULL  -- little-endian float32, before the fitted transform
+        )
+        """
+    )
+    # Contentless: the texts are in `documents`, and a row is taken out by handing its words in again.
+    db.execute(
+        "CREATE VIRTUAL TABLE keywords USING fts5(body, content='', tokenize='porter unicode61 remove_diacritics 2')"
+    )
+    db.execute(
+        """
+        CREATE TABLE segments (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            file TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            first INTEGER NOT NULL,  -- lowest and highest passage id that the file covers
+            last INTEGER NOT NULL,
+            n_rows INTEGER NOT NULL,
+            sha256 TEXT NOT NULL
+        )
+        """
+    )
+    db.execute("CREATE TABLE deleted (passage INTEGER PRIMARY KEY)")
+    db.execute("CREATE TABLE transform (name TEXT NOT NULL, mean BLOB NOT NULL, matrix BLOB NOT NULL)")
+    db.execute("PRAGMA user_version = 1")
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a database up to `SCHEMA_VERSION`."""
+    MIGRATIONS.apply(Database(connection))
