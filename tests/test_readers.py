@@ -389,6 +389,12 @@ def test_markdown_title_and_front_matter(source, title, text):
     assert (plain.title, plain.text) == (title, text)
 
 
+def test_deep_markdown_is_kept_and_too_deep_an_error(tmp_path):
+    nested = "".join(f"{'  ' * level}- {level}a\n" for level in range(50))
+    assert from_markdown(nested.encode()).text.split() == [f"{level}a" for level in range(50)]
+    assert only_error(write(tmp_path / "a.md", ">" * 5000 + "x")).reason == "nested too deeply; flatten it"
+
+
 # --- HTML ---
 
 

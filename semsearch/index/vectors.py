@@ -113,5 +113,5 @@ def search(
     scores = np.concatenate([scores for scores, _ in found], axis=1)
     ids = np.concatenate([ids for _, ids in found], axis=1)
     scores[ids == -1] = -np.inf
-    best = np.lexsort((ids, -scores), axis=1)[:, :k]  # equal scores by age, so that a search repeats itself
+    best = np.lexsort((ids, -scores), axis=-1)[:, :k]  # equal scores by age, so that a search repeats itself
     return np.take_along_axis(scores, best, 1), np.take_along_axis(ids, best, 1)

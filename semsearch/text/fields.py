@@ -49,7 +49,7 @@ def from_json(text: str, options: ReadOptions) -> Document:
         raise ValueError(f"not valid JSON: {what} at column {error.colno}; expected an object a line") from None
     if not isinstance(fields, dict):
         raise ValueError(f"{_shown(fields)} is not a JSON object; expected an object a line")
-    return _from_fields(fields, options)
+    return from_fields(fields, options)
 
 
 def _refuse_number(name: str) -> float:
@@ -78,12 +78,12 @@ def from_cells(header: Sequence[str], row: Sequence[str], options: ReadOptions) 
     """
     cells = {name: cell for name, cell in zip(header, row, strict=True) if name}
     own = (_id_field(cells, options), options.text_field, options.title_field)
-    return _from_fields(
+    return from_fields(
         {k: cell if k in own else literal(cell) for k, cell in cells.items() if cell or k in own}, options
     )
 
 
-def _from_fields(fields: Mapping[str, Any], options: ReadOptions) -> Document:
+def from_fields(fields: Mapping[str, Any], options: ReadOptions) -> Document:
     """A document of a record's fields; those that it does not use itself become metadata."""
     missing = _missing(fields, options)
     if missing:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -83,9 +84,9 @@ def from_markdown(data: bytes) -> Plain:
     source = decode(data)
     front = _FRONT_MATTER.match(source)
     fields = dict(_KEY_VALUE.findall(front[1])) if front else {}
-    tokens = (
-        MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(source[front.end() :] if front else source)
-    )
+    # By default what nests deeper than 20 levels is silently lost; beyond Python's stack there is an error instead.
+    parser = MarkdownIt("commonmark", {"maxNesting": sys.maxsize}).enable(["table", "strikethrough"])
+    tokens = parser.parse(source[front.end() :] if front else source)
     title = _unquoted(fields.pop("title")) if "title" in fields else _first_heading(tokens)
     metadata = {key: _front_value(value) for key, value in fields.items()}
     return Plain(_laid_out(_markdown_pieces(tokens)), title, metadata)

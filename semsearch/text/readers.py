@@ -11,19 +11,19 @@ import codecs
 import csv
 import gzip
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, count
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from semsearch.errors import RecordError, UsageError
 from semsearch.records import Document
-from semsearch.text.fields import from_cells, from_json, header_problem, refuse_unstorable
+from semsearch.text.fields import from_cells, from_fields, from_json, header_problem, refuse_unstorable
 from semsearch.text.markup import Plain, from_html, from_markdown, from_pdf, from_text
 from semsearch.text.sources import ReadOptions, Source, find_sources
 
-__all__ = ["FORMATS", "READERS", "ReadOptions", "Record", "Source", "read_corpus"]
+__all__ = ["FORMATS", "READERS", "ReadOptions", "Record", "Source", "as_records", "read_corpus"]
 
 Record: TypeAlias = Document | RecordError
 """Errors travel as values, so that one bad record never ends the stream; the caller raises or counts."""
@@ -54,6 +54,20 @@ def read_corpus(paths: Sequence[str], options: ReadOptions = _DEFAULTS) -> Itera
             yield source
         else:
             yield from READERS[source.format](source, options)
+
+
+def as_records(corpus: Iterable[Record | Mapping[str, Any]], options: ReadOptions = _DEFAULTS) -> Iterator[Record]:
+    """Yields the documents of Python objects: dicts with the fields of a JSONL record, or records as they are."""
+    for number, record in enumerate(corpus, 1):
+        if isinstance(record, Document):
+            yield record if record.source else replace(record, source=f"<record {number}>")
+        elif isinstance(record, RecordError):
+            yield record
+        else:
+            yield _guarded(_PYTHON, number, partial(from_fields, record, options))
+
+
+_PYTHON = Source("<record>", "<record>", "", "jsonl")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,216 @@
+"""The ingest verb: documents in, passages encoded, batches committed; what is unchanged is left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from semsearch.encoder.encode import TextEncoder
+from semsearch.errors import RecordError, SourceError, UsageError
+from semsearch.index.store import Index
+from semsearch.index.writer import Entry, IndexWriter, Plan
+from semsearch.records import Document, Passage
+from semsearch.text.chunking import Chunker, Chunking
+from semsearch.text.readers import ReadOptions, Record, as_records
+
+BATCH_DOCUMENTS = 256
+BATCH_CHARS = 500_000
+"""A batch is committed at this many documents or characters: what a crash can cost, and what lies in memory."""
+
+REPORTED_ERRORS = 20
+"""Bad records that a report keeps in full; all are counted."""
+
+
+@dataclass(slots=True)
+class IngestReport:
+    """What an ingest has done so far.
+
+    Attributes:
+        documents: Met in the corpus.
+        encoded, described, unchanged, deleted: Documents by what was done: new text encoded, metadata alone updated,
+            nothing, taken out.
+        passages: Encoded in this run.
+        truncated, tokens, tokens_lost: Passages cut off, and tokens of all encoded passages and of what was cut.
+        empty: Ids of documents without text or title: stored, never found by dense search.
+        bad: Records that were skipped; `errors` holds the first of them.
+        not_deleted: Documents that `delete_missing` left alone, because bad records were skipped.
+    """
+
+    documents: int = 0
+    encoded: int = 0
+    described: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    passages: int = 0
+    truncated: int = 0
+    tokens: int = 0
+    tokens_lost: int = 0
+    bad: int = 0
+    not_deleted: int = 0
+    empty: list[str] = field(default_factory=list)
+    errors: list[RecordError] = field(default_factory=list)
+
+
+Watch: TypeAlias = Callable[[IngestReport], None]
+"""Called after each commit with the report so far."""
+
+
+def ingest(
+    folder: str | Path,
+    corpus: Iterable[Record | Mapping[str, Any]],
+    encoder: TextEncoder,
+    *,
+    chunking: Chunking | None = None,
+    options: ReadOptions | None = None,
+    name: str | None = None,
+    skip_bad: bool = False,
+    delete_missing: bool = False,
+    refit: bool = False,
+    watch: Watch | None = None,
+) -> IngestReport:
+    """Bring an index up to date with a corpus; make it where there is none.
+
+    Documents whose text is unchanged are not encoded again. Batches are committed as they go, so after any end the
+    same call goes on from there.
+
+    Args:
+        folder: The index.
+        corpus: Documents as `read_corpus` gives them, or dicts with `_id`, `text` and perhaps `title`; other keys
+            become metadata.
+        encoder: Must be the one that the index was built with.
+        chunking: How to cut documents; None for the index's own, or the default where it is new.
+        options: Names of the fields, for dicts.
+        name: Of a new index; None for the folder's.
+        skip_bad: Count bad records and go on, instead of stopping at the first.
+        delete_missing: Take out documents that the corpus no longer has; left undone where records were skipped.
+        refit: Fit the encoder's transform again.
+        watch: Told the progress.
+
+    Raises:
+        RecordError: A bad record, after everything before it was committed.
+        SourceError: The corpus is empty.
+        MismatchError, LockedError, NoIndexError, DiskFullError: See `IndexWriter`.
+    """
+    folder = Path(folder)
+    if not encoder.spec.normalise and not encoder.spec.transform:
+        raise UsageError("an index needs unit vectors, for its scores are cosines; load the encoder with normalise=True")
+    chunking = chunking or stored_chunking(folder) or Chunking()
+    chunker = Chunker(encoder.tokenizer, encoder.spec.max_tokens, encoder.spec.passage_prefix, chunking)
+    report = IngestReport()
+    with IndexWriter(folder, encoder.spec, chunking.to_json(), name or folder.resolve().name) as writer:
+        run = _Run(writer, encoder, chunker, skip_bad, watch, report)
+        for record in as_records(corpus, options or ReadOptions()):
+            run.take(record)
+        run.flush()
+        if not report.documents:
+            raise SourceError(f"the corpus is empty: no usable document{f', {report.bad} bad records' if report.bad else ''}")
+        if delete_missing:
+            run.delete_missing()
+        writer.fit(again=refit)
+        writer.seal(final=True)
+    return report
+
+
+def delete(folder: str | Path, doc_ids: list[str]) -> list[str]:
+    """Take documents out of an index.
+
+    Returns:
+        The ids that were there.
+
+    Raises:
+        NoIndexError, LockedError: The index cannot be written.
+    """
+    with IndexWriter.reopen(folder) as writer:
+        there = writer.delete(doc_ids)
+        writer.seal(final=True)
+    return there
+
+
+def stored_chunking(folder: Path) -> Chunking | None:
+    """The chunking of an index; None where there is none yet."""
+    if not Index.exists(folder):
+        return None
+    with Index(folder) as index:
+        return Chunking(**index.chunking)
+
+
+@dataclass(slots=True)
+class _Run:
+    """One pass over a corpus: collects a batch, encodes what is new in it, commits it."""
+
+    writer: IndexWriter
+    encoder: TextEncoder
+    chunker: Chunker
+    skip_bad: bool
+    watch: Watch | None
+    report: IngestReport
+    batch: list[Document] = field(default_factory=list)
+    chars: int = 0
+
+    def take(self, record: Record) -> None:
+        """Add a record to the batch; commit the batch when it is full."""
+        error = record if isinstance(record, RecordError) else self.writer.see(record)
+        if error or isinstance(record, RecordError):
+            self._refuse(error)
+            return
+        self.batch.append(record)
+        self.chars += len(record.text) + len(record.title)
+        if len(self.batch) >= BATCH_DOCUMENTS or self.chars >= BATCH_CHARS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Encode and commit the batch."""
+        batch, self.batch, self.chars = self.batch, [], 0
+        if not batch:
+            return
+        plan = self.writer.plan(batch)
+        cut = self.chunker.passages(plan.encode)
+        errors = [passages for passages in cut if isinstance(passages, RecordError)]
+        good = [
+            (document, passages)
+            for document, passages in zip(plan.encode, cut, strict=True)
+            if not isinstance(passages, RecordError)
+        ]
+        vectors = self.encoder.encode_passages([passage.encoded_text for _, passages in good for passage in passages])
+        ends = np.cumsum([len(passages) for _, passages in good], dtype=int)
+        parts = np.split(vectors, ends[:-1]) if good else []
+        self.writer.commit((Entry(*each, part) for each, part in zip(good, parts, strict=True)), plan.describe)
+        self._count(plan, good)
+        for error in errors:
+            self._refuse(error)
+        self.writer.seal(final=False)
+        if self.watch:
+            self.watch(self.report)
+
+    def delete_missing(self) -> None:
+        """Take out what the corpus no longer has; not after bad records, for they may be among the missing."""
+        missing = self.writer.unseen()
+        if self.report.bad:
+            self.report.not_deleted = len(missing)
+        elif missing:
+            self.report.deleted = len(self.writer.delete(missing))
+
+    def _count(self, plan: Plan, good: list[tuple[Document, tuple[Passage, ...]]]) -> None:
+        report, passages = self.report, [passage for _, passages in good for passage in passages]
+        report.documents += len(good) + len(plan.describe) + plan.unchanged
+        report.encoded += len(good)
+        report.described += len(plan.describe)
+        report.unchanged += plan.unchanged
+        report.passages += len(passages)
+        report.truncated += sum(passage.n_lost > 0 for passage in passages)
+        report.tokens += sum(passage.n_tokens for passage in passages)
+        report.tokens_lost += sum(passage.n_lost for passage in passages)
+        report.empty += [document.doc_id for document, passages in good if not passages]
+
+    def _refuse(self, error: RecordError) -> None:
+        """Count a bad record, or stop at it with everything before it committed."""
+        if not self.skip_bad:
+            self.flush()
+            raise error
+        self.report.bad += 1
+        if len(self.report.errors) < REPORTED_ERRORS:
+            self.report.errors.append(error)
