@@ -98,6 +98,10 @@ class Filter:
     parameters: tuple[str | int | float, ...]
     fields: frozenset[str]
 
+    def __and__(self, other: Filter) -> Filter:
+        """Both conditions."""
+        return Filter(f"({self.sql} and {other.sql})", self.parameters + other.parameters, self.fields | other.fields)
+
 
 def parse(expression: str) -> Filter:
     """Compile an expression such as `year >= 2020 and lang = 'en'`.

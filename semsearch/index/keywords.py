@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import islice
 
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
@@ -32,10 +33,10 @@ def body(title: str, text: str) -> str:
 
 
 def match_expression(query: str) -> str:
-    """An FTS5 query for any of the words; empty where there are none."""
+    """An FTS5 query for any of the words; empty where there are none. A word asked for twice counts twice."""
     words = _WORD.findall(unicodedata.normalize("NFKC", query))
-    phrases = (phrase for word in words for phrase in _phrases(word))
-    return " OR ".join(f'"{phrase}"' for phrase in list(dict.fromkeys(phrases))[:MAX_QUERY_WORDS])
+    phrases = islice((phrase for word in words for phrase in _phrases(word)), MAX_QUERY_WORDS)
+    return " OR ".join(f'"{phrase}"' for phrase in phrases)
 
 
 def _phrases(word: str) -> list[str]:

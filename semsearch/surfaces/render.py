@@ -1,0 +1,144 @@
+"""How things look: tables and progress bars on a terminal, plain lines where the output is piped."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from semsearch.ingest import IngestReport, Watch
+    from semsearch.records import Hit
+
+SNIPPET_CHARS = 240
+
+
+def print_json(value: Any) -> None:
+    """One line of JSON on standard output."""
+    print(json.dumps(value, ensure_ascii=False, default=list))
+
+
+def say(message: str) -> None:
+    """A line on standard error."""
+    print(message, file=sys.stderr)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
+    """A table on a terminal; tab-separated lines with a header where piped."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    if not sys.stdout.isatty():
+        for row in [list(columns), *cells]:
+            print("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in row))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for row in cells:
+        grid.add_row(*(Text(cell) for cell in row))
+    Console().print(grid)
+
+
+def hits(query: str, found: Sequence[Hit]) -> None:
+    """The hits of one query, each with its best passage."""
+    if not sys.stdout.isatty():
+        table(("rank", "score", "doc_id", "title", "text"), [_row(hit) for hit in found])
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    console.print(Text(f"\n{query}", style="bold"))
+    for hit in found:
+        head = Text(f"{hit.rank:>3}  {hit.score:.3f}  ", style="cyan")
+        console.print(head.append(hit.title or hit.doc_id, style="bold default").append(f"  {hit.doc_id}", style="dim"))
+        console.print(Text(_snippet(hit.text)), width=min(console.width, 110), soft_wrap=False)
+    if not found:
+        console.print("  nothing found", style="dim")
+
+
+def _row(hit: Hit) -> tuple[object, ...]:
+    return hit.rank, f"{hit.score:.4f}", hit.doc_id, hit.title, _snippet(hit.text)
+
+
+def _snippet(text: str) -> str:
+    """The beginning of a passage on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= SNIPPET_CHARS else f"{line[: SNIPPET_CHARS - 1]}…"
+
+
+def _cell(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def summary(report: IngestReport, folder: str, seconds: float) -> None:
+    """What an ingest did, on standard output; what went wrong on standard error."""
+    done = [f"{report.encoded:,} encoded ({report.passages:,} passages)"]
+    done += [f"{n:,} {what}" for n, what in ((report.described, "with new metadata"), (report.unchanged, "unchanged")) if n]
+    done += [f"{report.deleted:,} deleted"] if report.deleted else []
+    print(f"{report.documents:,} documents in {seconds:.1f} s: {', '.join(done)}")
+    if report.truncated:
+        share = 100 * report.tokens_lost / report.tokens
+        print(
+            f"{report.truncated:,} of {report.passages:,} passages were truncated: {report.tokens_lost:,} of "
+            f"{report.tokens:,} tokens lost ({share:.1f}%); --on-long chunk keeps them all"
+        )
+    elif report.passages:
+        print(f"no passage was truncated ({report.tokens:,} tokens)")
+    print(f"index: {folder}")
+    if report.empty:
+        say(f"warning: {len(report.empty):,} empty documents (no text, no title) cannot be found: {_some(report.empty)}")
+    if report.bad:
+        for error in report.errors:
+            say(f"skipped: {error}")
+        say(f"warning: {report.bad:,} bad records were skipped")
+    if report.not_deleted:
+        say(f"warning: {report.not_deleted:,} documents were not deleted, because bad records were skipped")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")
+
+
+def report_json(report: IngestReport, folder: str, seconds: float) -> dict[str, Any]:
+    """The same as an object."""
+    fields = {name: value for name, value in asdict(report).items() if name not in ("errors", "in_flight")}
+    return {"index": folder, "seconds": round(seconds, 3), **fields, "errors": [str(error) for error in report.errors]}
+
+
+@contextmanager
+def progress(total: int | None) -> Iterator[Watch | None]:
+    """A progress bar on standard error with rate and time left; nothing where that is no terminal.
+
+    Args:
+        total: Records to come; None where that cannot be known.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("indexing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]} docs/s"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=False),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("indexing", total=total, rate="–")
+
+        def watch(report: IngestReport) -> None:
+            done = int(report.documents + report.in_flight)
+            elapsed = bar.tasks[0].elapsed or 1e-9
+            bar.update(task, completed=done, rate=f"{done / elapsed:,.0f}")
+
+        yield watch
