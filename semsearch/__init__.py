@@ -71,6 +71,7 @@ _HOMES = {
 _MODULES = {name: f"semsearch.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "POOLERS",
     "Chunking",
     "DiskFullError",
     "Document",
@@ -85,7 +86,6 @@ __all__ = [
     "MismatchError",
     "ModelError",
     "NoIndexError",
-    "POOLERS",
     "Passage",
     "Pooler",
     "PoolingWarning",

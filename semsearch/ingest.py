@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from semsearch.encoder.encode import TextEncoder
+from semsearch.encoder.encode import Progress, TextEncoder
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.index.store import Index
 from semsearch.index.writer import Entry, IndexWriter, Plan
@@ -37,6 +37,7 @@ class IngestReport:
         truncated, tokens, tokens_lost: Passages cut off, and tokens of all encoded passages and of what was cut.
         empty: Ids of documents without text or title: stored, never found by dense search.
         bad: Records that were skipped; `errors` holds the first of them.
+        in_flight: Documents encoded since the last commit, by their share of passages.
         not_deleted: Documents that `delete_missing` left alone, because bad records were skipped.
     """
 
@@ -51,12 +52,13 @@ class IngestReport:
     tokens_lost: int = 0
     bad: int = 0
     not_deleted: int = 0
+    in_flight: float = 0.0
     empty: list[str] = field(default_factory=list)
     errors: list[RecordError] = field(default_factory=list)
 
 
 Watch: TypeAlias = Callable[[IngestReport], None]
-"""Called after each commit with the report so far."""
+"""Called with the report so far, after each batch of the encoder and each commit."""
 
 
 def ingest(
@@ -97,7 +99,9 @@ def ingest(
     """
     folder = Path(folder)
     if not encoder.spec.normalise and not encoder.spec.transform:
-        raise UsageError("an index needs unit vectors, for its scores are cosines; load the encoder with normalise=True")
+        raise UsageError(
+            "an index needs unit vectors, for its scores are cosines; load the encoder with normalise=True"
+        )
     chunking = chunking or stored_chunking(folder) or Chunking()
     chunker = Chunker(encoder.tokenizer, encoder.spec.max_tokens, encoder.spec.passage_prefix, chunking)
     report = IngestReport()
@@ -107,7 +111,9 @@ def ingest(
             run.take(record)
         run.flush()
         if not report.documents:
-            raise SourceError(f"the corpus is empty: no usable document{f', {report.bad} bad records' if report.bad else ''}")
+            raise SourceError(
+                f"the corpus is empty: no usable document{f', {report.bad} bad records' if report.bad else ''}"
+            )
         if delete_missing:
             run.delete_missing()
         writer.fit(again=refit)
@@ -153,9 +159,11 @@ class _Run:
 
     def take(self, record: Record) -> None:
         """Add a record to the batch; commit the batch when it is full."""
-        error = record if isinstance(record, RecordError) else self.writer.see(record)
-        if error or isinstance(record, RecordError):
-            self._refuse(error)
+        if isinstance(record, RecordError):
+            self._refuse(record)
+            return
+        if duplicate := self.writer.see(record):
+            self._refuse(duplicate)
             return
         self.batch.append(record)
         self.chars += len(record.text) + len(record.title)
@@ -175,11 +183,13 @@ class _Run:
             for document, passages in zip(plan.encode, cut, strict=True)
             if not isinstance(passages, RecordError)
         ]
-        vectors = self.encoder.encode_passages([passage.encoded_text for _, passages in good for passage in passages])
+        texts = [passage.encoded_text for _, passages in good for passage in passages]
+        vectors = self.encoder.encode_passages(texts, self._tick(len(good) / max(len(texts), 1)))
         ends = np.cumsum([len(passages) for _, passages in good], dtype=int)
         parts = np.split(vectors, ends[:-1]) if good else []
         self.writer.commit((Entry(*each, part) for each, part in zip(good, parts, strict=True)), plan.describe)
         self._count(plan, good)
+        self.report.in_flight = 0.0
         for error in errors:
             self._refuse(error)
         self.writer.seal(final=False)
@@ -193,6 +203,18 @@ class _Run:
             self.report.not_deleted = len(missing)
         elif missing:
             self.report.deleted = len(self.writer.delete(missing))
+
+    def _tick(self, documents_per_text: float) -> Progress | None:
+        """Tells the watch while the encoder works."""
+        if not self.watch:
+            return None
+        watch = self.watch
+
+        def tick(texts: int) -> None:
+            self.report.in_flight += texts * documents_per_text
+            watch(self.report)
+
+        return tick
 
     def _count(self, plan: Plan, good: list[tuple[Document, tuple[Passage, ...]]]) -> None:
         report, passages = self.report, [passage for _, passages in good for passage in passages]

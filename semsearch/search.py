@@ -10,7 +10,7 @@ from typing import Self, TypeAlias
 import numpy as np
 
 from semsearch.encoder.encode import TextEncoder
-from semsearch.encoder.load import load_encoder_of
+from semsearch.encoder.load import load_encoder
 from semsearch.errors import UsageError
 from semsearch.index.filters import Filter, from_keywords, parse
 from semsearch.index.store import Index
@@ -18,15 +18,14 @@ from semsearch.index.vectors import Ids
 from semsearch.records import Hit, Query, Run, Vectors
 
 MODES = ("dense", "keyword", "hybrid")
-FUSIONS = ("convex", "rrf")
 
 RRF_K = 60
 """Cormack, Clarke and Büttcher 2009."""
 
-DENSE_WEIGHT = 0.7
+DENSE_WEIGHT = 0.6
 """Share of the dense score in the convex mix; measured on Cranfield, see the README."""
 
-FUSED_DEPTH = 100
+FUSED_DEPTH = 1_000
 """Documents of each side that take part in a fusion, at least; more where more hits are wanted."""
 
 Ranking: TypeAlias = dict[int, tuple[float, int]]
@@ -70,7 +69,7 @@ class Searcher:
     def encoder(self) -> TextEncoder:
         """The index's encoder, loaded when first needed and compared with the stored fingerprint."""
         if self._encoder is None:
-            encoder = load_encoder_of(self.index.spec, device=self._device)
+            encoder = load_encoder(base=self.index.spec, device=self._device)
             self.index.refuse_other(encoder.spec)
             self._encoder = encoder
         return self._encoder
@@ -136,8 +135,7 @@ class Searcher:
         keyword = [self._keyword(query, depth, where) for query in queries]
         if mode == "keyword":
             return keyword
-        fuse = fuse_convex if fusion == "convex" else fuse_rrf
-        return [fuse(*pair) for pair in zip(dense, keyword, strict=True)]
+        return [FUSIONS[fusion](*pair) for pair in zip(dense, keyword, strict=True)]
 
     def _dense(self, vectors: Vectors, k: int, where: Filter | None) -> list[Ranking]:
         """One search for all queries; those whose documents share passages too much go deeper, one by one."""
@@ -147,9 +145,15 @@ class Searcher:
         for row, vector in enumerate(vectors):
             ranking = self._by_document(scores[row], ids[row], k)
             if len(ranking) < k and _full(ids[row], n):
-                ranking = self._deeper(lambda m, v=vector: _first(self.index.search_vectors(v[None], m, where)), k, 4 * n)
+                ranking = self._deeper(
+                    lambda m, v=vector: _first(self.index.search_vectors(v[None], m, where)), k, 4 * n
+                )
             rankings.append(ranking)
         return rankings
+
+    def _dense_passages(self, vector: Vectors, where: Filter | None, n: int) -> tuple[Vectors, Ids]:
+        scores, ids = self.index.search_vectors(vector[None], n, where)
+        return scores[0], ids[0]
 
     def _keyword(self, query: str, k: int, where: Filter | None) -> Ranking:
         return self._deeper(lambda m: self.index.search_keywords(query, m, where), k, 2 * k + 10)
@@ -184,22 +188,27 @@ class Searcher:
 
 def fuse_rrf(dense: Ranking, keyword: Ranking) -> Ranking:
     """Reciprocal rank fusion: the sum of `1 / (60 + rank)` over the rankings that have a document."""
-    parts = [{document: 1 / (RRF_K + rank) for rank, document in enumerate(each, 1)} for each in (dense, keyword)]
-    return _fused(*parts, dense, keyword)
+
+    def parts(ranking: Ranking) -> dict[int, float]:
+        return {document: 1 / (RRF_K + rank) for rank, document in enumerate(ranking, 1)}
+
+    return _fused(dense, keyword, parts(dense), parts(keyword))
 
 
 def fuse_convex(dense: Ranking, keyword: Ranking) -> Ranking:
     """A convex mix of scores, each side scaled to 0 to 1 over its own ranking (Bruch, Gai and Ingber 2023)."""
-    weights = (DENSE_WEIGHT, 1 - DENSE_WEIGHT)
-    parts = [
-        {document: weight * share for document, share in _min_max(each).items()}
-        for weight, each in zip(weights, (dense, keyword), strict=True)
-    ]
-    return _fused(*parts, dense, keyword)
+
+    def parts(ranking: Ranking, weight: float) -> dict[int, float]:
+        return {document: weight * share for document, share in _min_max(ranking).items()}
+
+    return _fused(dense, keyword, parts(dense, DENSE_WEIGHT), parts(keyword, 1 - DENSE_WEIGHT))
 
 
-def _fused(ours: dict[int, float], theirs: dict[int, float], dense: Ranking, keyword: Ranking) -> Ranking:
-    """Add the two parts; a document is shown by its dense passage where it has one."""
+FUSIONS = {"convex": fuse_convex, "rrf": fuse_rrf}
+
+
+def _fused(dense: Ranking, keyword: Ranking, ours: dict[int, float], theirs: dict[int, float]) -> Ranking:
+    """Add each document's two parts; it is shown by its dense passage where it has one."""
     passages = {document: passage for each in (keyword, dense) for document, (_, passage) in each.items()}
     totals = {document: ours.get(document, 0.0) + theirs.get(document, 0.0) for document in passages}
     order = sorted(totals, key=lambda document: (-totals[document], document))
@@ -216,10 +225,6 @@ def _min_max(ranking: Ranking) -> dict[int, float]:
 def _full(ids: Ids, n: int) -> bool:
     """Whether a search for n passages found as many, so that there may be more."""
     return len(ids) == n and bool(np.all(ids != -1))
-
-
-def _first(found: tuple[Vectors, Ids]) -> tuple[Vectors, Ids]:
-    return found[0][0], found[1][0]
 
 
 def _condition(where: str | None, fields: dict[str, object]) -> Filter | None:

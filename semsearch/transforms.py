@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from semsearch.records import Vectors
 Matrix = NDArray[np.float64]
 
 
-def unit_rows(vectors: Vectors) -> Vectors:
+def unit_rows(vectors: NDArray[np.floating[Any]]) -> Vectors:
     """Rescale each row to length 1; a row of zeros stays as it is."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return (vectors / np.where(norms == 0, 1, norms)).astype(np.float32)

@@ -6,7 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -142,22 +142,23 @@ class Encoder:
         )
 
     @classmethod
-    def from_spec(cls, spec: EncoderSpec, device: str = "auto") -> Encoder:
-        """Load the encoder that an index was built with; the caller compares the fingerprints."""
+    def from_spec(cls, spec: EncoderSpec, *, device: str = "auto", **other: Any) -> Encoder:
+        """Load the encoder that an index was built with, or one that differs from it in `other` (see `load`)."""
+        stored = {
+            "model": spec.model,
+            "pooler": spec.pooler,
+            "max_tokens": spec.max_tokens,
+            "dim": spec.dim,
+            "transform": spec.transform,
+            "query_prefix": spec.query_prefix,
+            "passage_prefix": spec.passage_prefix,
+            "precision": spec.precision,
+        }
+        if other.get("model", spec.model) != spec.model or "pooler" in other:
+            del stored["dim"], stored["max_tokens"]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PoolingWarning)  # it was shown when the index was made
-            return cls.load(
-                spec.model,
-                spec.pooler,
-                max_tokens=spec.max_tokens,
-                dim=spec.dim,
-                transform=spec.transform,
-                normalise=spec.normalise,
-                query_prefix=spec.query_prefix,
-                passage_prefix=spec.passage_prefix,
-                precision=spec.precision,
-                device=device,
-            )
+            return cls.load(device=device, **{**stored, **other})
 
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """Encode queries, with the query prefix in front: float32 `[n, dim]` in the order given, also for n = 0."""
@@ -271,7 +272,9 @@ def _load_tokenizer(checkpoint: Checkpoint) -> tuple[Tokenizer, str]:
             slow = transformers.AutoTokenizer.from_pretrained(checkpoint.backbone, local_files_only=True)
         except (OSError, ValueError, ImportError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise ModelError(f"model {checkpoint.name!r}: no usable tokenizer in {checkpoint.backbone} ({reason})") from None
+            raise ModelError(
+                f"model {checkpoint.name!r}: no usable tokenizer in {checkpoint.backbone} ({reason})"
+            ) from None
         tokenizer = Tokenizer.from_str(slow.backend_tokenizer.to_str())
         digest = hashlib.sha256(tokenizer.to_str().encode()).hexdigest()
     tokenizer.no_truncation()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from semsearch.encoder.encode import Encoder, TextEncoder
 from semsearch.encoder.hashing import HashEncoder
 from semsearch.records import EncoderSpec
@@ -9,8 +11,17 @@ from semsearch.records import EncoderSpec
 HASH = "hash:"
 
 
-def load_encoder_of(spec: EncoderSpec, *, device: str = "auto") -> TextEncoder:
-    """Load the encoder that a spec describes; the caller compares the fingerprints."""
-    if spec.model.startswith(HASH):
-        return HashEncoder.parse(spec.model, spec.max_tokens)
-    return Encoder.from_spec(spec, device=device)
+def load_encoder(*, device: str = "auto", base: EncoderSpec | None = None, **asked: Any) -> TextEncoder:
+    """Load an encoder: what is asked for, and for the rest what `base` has or the checkpoint declares.
+
+    Args:
+        device: `auto`, `cpu`, `cuda`, `mps`.
+        base: Of an existing index; the caller compares the fingerprints.
+        **asked: As for `Encoder.load`.
+    """
+    model = asked.get("model") or (base.model if base else None)
+    if model and model.startswith(HASH):
+        return HashEncoder.parse(model, asked.get("max_tokens") or (base.max_tokens if base else None))
+    if base is None:
+        return Encoder.load(device=device, **asked)
+    return Encoder.from_spec(base, device=device, **asked)

@@ -253,7 +253,9 @@ def _on_layer(term: str, pooler: Pooler, whole: str) -> Pooler:
     except ValueError:
         raise UsageError(f"pooler {whole!r}: {term!r} needs a whole number, such as layer:-2") from None
     if pooler.layers != (-1,) or pooler.needs_head:
-        raise UsageError(f"pooler {whole!r}: {pooler.name!r} has layers of its own; layer:N goes with a single-layer one")
+        raise UsageError(
+            f"pooler {whole!r}: {pooler.name!r} has layers of its own; layer:N goes with a single-layer one"
+        )
     return Pooler(
         name=f"layer:{layer}+{pooler.name}",
         pool=lambda states: pooler.pool(replace(states, last=states.layers[layer])),

@@ -190,10 +190,14 @@ def _download(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=HUB_PATTERNS, ignore_patterns=HUB_IGNORED))
     except HFValidationError:
-        raise ModelError(f"model {name!r} is neither a local directory nor a Hugging Face name such as {DEFAULT_MODEL}") from None
+        raise ModelError(
+            f"model {name!r} is neither a local directory nor a Hugging Face name such as {DEFAULT_MODEL}"
+        ) from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"model {name!r} cannot be fetched from the hub ({reason}); give a local directory{hint}") from None
+        raise ModelError(
+            f"model {name!r} cannot be fetched from the hub ({reason}); give a local directory{hint}"
+        ) from None
 
 
 def _read_json(path: Path) -> Any:

@@ -7,6 +7,7 @@ texts are `encode.py`'s business.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -39,7 +40,9 @@ def choose_device(device: str) -> str:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {device!r} is not usable here ({str(error).splitlines()[0]}); try --device cpu") from None
+        raise UsageError(
+            f"device {device!r} is not usable here ({str(error).splitlines()[0]}); try --device cpu"
+        ) from None
     return device
 
 
@@ -117,8 +120,7 @@ def _pad_right(batch: Sequence[TokenIds]) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _load_backbone(checkpoint: Checkpoint, pooler: Pooler, dtype: torch.dtype) -> Any:
     """The transformer in evaluation mode, with every parameter from the file."""
-    import transformers
-
+    transformers: Any = import_module("transformers")  # slow to import, and untyped in parts
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     try:

@@ -15,8 +15,8 @@ MIGRATIONS = Migrations("semsearch")
 
 @MIGRATIONS(name="001 documents, passages, vectors, keywords, segments")
 def _first(db: Database) -> None:
-    db["settings"].create({"key": str, "value": str}, pk="key")
-    db["fields"].create({"name": str}, pk="name")
+    db.table("settings").create({"key": str, "value": str}, pk="key")
+    db.table("fields").create({"name": str}, pk="name")
     db.execute(
         """
         CREATE TABLE documents (
@@ -42,7 +42,7 @@ def _first(db: Database) -> None:
         )
         """
     )
-    db["passages"].create_index(["document", "ordinal"], unique=True)
+    db.table("passages").create_index(["document", "ordinal"], unique=True)
     db.execute(
         """
         CREATE TABLE vectors (

@@ -10,7 +10,6 @@ This module knows nothing of models: it is handed vectors, and compares the enco
 from __future__ import annotations
 
 import json
-import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -137,7 +136,7 @@ class Index:
                 "rows_beside_segments": self._one("SELECT count(*) FROM vectors WHERE passage > ?", _covered(segments)),
                 "deleted_rows": self._one("SELECT count(*) FROM deleted"),
                 "bytes": sum(file.stat().st_size for file in self.folder.iterdir() if file.is_file()),
-                "transform": self.spec.transform and (self.transform() is not None and "fitted" or "not fitted yet"),
+                "transform": self.spec.transform and ((self.transform() is not None and "fitted") or "not fitted yet"),
                 "encoder": {**self.spec.to_json(), "fingerprint": self.spec.fingerprint},
                 "chunking": self.chunking,
             }
@@ -203,7 +202,7 @@ class Index:
             """,
             (json.dumps(list(passages)),),
         )
-        return {row[0]: Found(*row[:6], metadata=json.loads(row[6])) for row in rows}
+        return {row[0]: Found(*row[:6], json.loads(row[6])) for row in rows}
 
     def _allowed(self, where: Filter) -> Ids:
         """Passages of the documents that meet a filter, ascending."""
@@ -267,7 +266,9 @@ class Index:
         return transform
 
     def _segments(self) -> list[Segment]:
-        rows = self._connection.execute("SELECT id, file, kind, first, last, n_rows, sha256 FROM segments ORDER BY first")
+        rows = self._connection.execute(
+            "SELECT id, file, kind, first, last, n_rows, sha256 FROM segments ORDER BY first"
+        )
         return [Segment(*row) for row in rows]
 
     def _setting(self, key: str) -> Any:

@@ -10,14 +10,17 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.records import Vectors
+
+faiss: Any = import_module("faiss")
+"""Without its type hints, which say less than its documentation."""
 
 Ids: TypeAlias = NDArray[np.int64]
 
@@ -55,7 +58,7 @@ def build(ids: Ids, vectors: Vectors) -> FaissIndex:
 
 def write(index: FaissIndex, path: Path) -> str:
     """Write a segment so that the name never stands for half a file; returns its sha256 in hex."""
-    data = faiss.serialize_index(index)
+    data = faiss.serialize_index(index).tobytes()
     temporary = path.with_name(f"{path.name}.tmp")
     with temporary.open("wb") as file:
         file.write(data)
@@ -79,10 +82,12 @@ def sync_folder(folder: Path) -> None:
 def read(path: Path, sha256: str) -> FaissIndex | None:
     """Load a segment; None where the file is gone or not the one that was recorded."""
     try:
-        data = np.fromfile(path, dtype=np.uint8)
+        data = path.read_bytes()
     except OSError:
         return None
-    return faiss.deserialize_index(data) if hashlib.sha256(data).hexdigest() == sha256 else None
+    if hashlib.sha256(data).hexdigest() != sha256:
+        return None
+    return faiss.deserialize_index(np.frombuffer(data, np.uint8))
 
 
 def search(
@@ -100,7 +105,7 @@ def search(
     Returns:
         Scores and passage ids, both `[n, at most k]`, best first; where a query has fewer, id -1 and score -inf.
     """
-    selector = None
+    selector: Any = None
     if allowed is not None:
         selector = faiss.IDSelectorBatch(allowed)
     elif len(excluded):

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
 from filelock import FileLock, Timeout
 
 from semsearch.errors import LockedError, MismatchError, NoIndexError, RecordError
@@ -185,7 +184,9 @@ class IndexWriter(Index):
             return False
         first = small[0].first if small else behind + 1
         last = self._one(
-            "SELECT max(passage) FROM (SELECT passage FROM vectors WHERE passage > ? ORDER BY passage LIMIT ?)", behind, room
+            "SELECT max(passage) FROM (SELECT passage FROM vectors WHERE passage > ? ORDER BY passage LIMIT ?)",
+            behind,
+            room,
         )
         self._write_segment(first, last, replaces=small)
         return True
@@ -193,7 +194,9 @@ class IndexWriter(Index):
     def _write_segment(self, first: int, last: int, *, replaces: list[Segment]) -> None:
         """Make a segment of a range of passages: first the file, then the record of it."""
         ids, rows = self.rows(first, last)
-        number = self._one("SELECT coalesce(max(seq), 0) + 1 FROM (SELECT seq FROM sqlite_sequence WHERE name = 'segments')")
+        number = self._one(
+            "SELECT coalesce(max(seq), 0) + 1 FROM (SELECT seq FROM sqlite_sequence WHERE name = 'segments')"
+        )
         file = f"vectors.{number:06}.faiss"
         digest = ""
         if len(ids):
@@ -294,7 +297,9 @@ class IndexWriter(Index):
             last = end
 
     def _refuse_other_chunking(self, chunking: dict[str, object]) -> None:
-        different = [f"{name} {value}, not {chunking[name]}" for name, value in self.chunking.items() if chunking[name] != value]
+        different = [
+            f"{name} {value}, not {chunking[name]}" for name, value in self.chunking.items() if chunking[name] != value
+        ]
         if different:
             raise MismatchError(
                 f"{str(self.folder)!r} was built with other passages: it has {'; '.join(different)}. "

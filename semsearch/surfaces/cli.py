@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,14 +79,22 @@ def root(
 
 @app.command()
 def index(
-    paths: Annotated[list[str], typer.Argument(help="Files or folders (jsonl, csv, tsv, txt, md, html, pdf; .gz), or -.")],
-    index: Annotated[Path | None, typer.Option("--index", "-i", help="Index folder [default: indexes/<corpus name>]")] = None,
+    paths: Annotated[
+        list[str], typer.Argument(help="Files or folders (jsonl, csv, tsv, txt, md, html, pdf; .gz), or -.")
+    ],
+    index: Annotated[
+        Path | None, typer.Option("--index", "-i", help="Index folder [default: indexes/<corpus name>]")
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Hugging Face name or local directory.")] = None,
-    pooler: Annotated[str | None, typer.Option("--pooler", "-p", help="See `semsearch poolers`; auto = as declared.")] = None,
+    pooler: Annotated[
+        str | None, typer.Option("--pooler", "-p", help="See `semsearch poolers`; auto = as declared.")
+    ] = None,
     simcse_names: Annotated[bool, typer.Option("--simcse-names", help="Read --pooler as SimCSE does.")] = False,
     max_tokens: Annotated[int | None, typer.Option(help="Cut what the encoder sees to this length.")] = None,
     dim: Annotated[int | None, typer.Option(help="Keep the first DIM components of a vector.")] = None,
-    transform: Annotated[str | None, typer.Option(help="centre, whiten[:K], all-but-the-top[:K], truncate:DIM.")] = None,
+    transform: Annotated[
+        str | None, typer.Option(help="centre, whiten[:K], all-but-the-top[:K], truncate:DIM.")
+    ] = None,
     query_prefix: Annotated[str | None, typer.Option(help="Put in front of queries.")] = None,
     passage_prefix: Annotated[str | None, typer.Option(help="Put in front of passages.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16.")] = None,
@@ -93,14 +102,18 @@ def index(
     on_long: Annotated[OnLong | None, typer.Option(help="What becomes of long documents.")] = None,
     chunk_tokens: Annotated[int | None, typer.Option(help="Longest passage, title included.")] = None,
     overlap: Annotated[int | None, typer.Option(help="Tokens that neighbouring passages share.")] = None,
-    title: Annotated[bool | None, typer.Option("--title/--no-title", help="Encode the title with each passage.")] = None,
+    title: Annotated[
+        bool | None, typer.Option("--title/--no-title", help="Encode the title with each passage.")
+    ] = None,
     id_field: Annotated[str | None, typer.Option(help="Field with the id [default: _id, else id]")] = None,
     text_field: Annotated[str, typer.Option(help="Field with the text.")] = "text",
     title_field: Annotated[str, typer.Option(help="Field with the title.")] = "title",
     format: Annotated[str | None, typer.Option(help="Read every file as this: jsonl, csv, …")] = None,
     per_line: Annotated[bool, typer.Option("--per-line", help="Plain text: a document a line.")] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Count bad records instead of stopping.")] = False,
-    delete_missing: Annotated[bool, typer.Option("--delete-missing", help="Delete what the corpus no longer has.")] = False,
+    delete_missing: Annotated[
+        bool, typer.Option("--delete-missing", help="Delete what the corpus no longer has.")
+    ] = False,
     refit: Annotated[bool, typer.Option("--refit", help="Fit the transform again.")] = False,
     as_json: As_json = False,
 ) -> None:
@@ -153,7 +166,7 @@ def query(
     k: Annotated[int, typer.Option("-k", help="Number of documents.")] = 10,
     mode: Annotated[Mode, typer.Option(help="dense: meaning; keyword: words; hybrid: both.")] = Mode.dense,
     where: Annotated[str | None, typer.Option(help="Filter, such as: year >= 2020 and lang = 'en'")] = None,
-    fusion: Annotated[Fusion, typer.Option(help="How hybrid mixes.")] = Fusion.rrf,
+    fusion: Annotated[Fusion, typer.Option(help="How hybrid mixes.")] = Fusion.convex,
     queries: Annotated[str | None, typer.Option(help="JSONL of _id and text: answer many at once.")] = None,
     run: Annotated[Path | None, typer.Option(help="With --queries: write a TREC run file.")] = None,
     device: Device = "auto",
@@ -348,7 +361,9 @@ def _find_index(given: Path | None) -> Path:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise NoIndexError(f"no index in {str(HOME)!r}; make one with: semsearch index CORPUS, or name one with --index")
+        raise NoIndexError(
+            f"no index in {str(HOME)!r}; make one with: semsearch index CORPUS, or name one with --index"
+        )
     raise UsageError(f"there are several indexes; name one with --index: {', '.join(map(str, found))}")
 
 
@@ -359,7 +374,15 @@ def _brief(path: Path) -> dict[str, Any]:
         with Index(path) as index:
             fields = index.status()
     except SemsearchError as error:
-        return {"index": str(path), "documents": 0, "passages": 0, "model": f"unusable: {error}", "pooler": "", "MB": "", "updated": ""}
+        return {
+            "index": str(path),
+            "documents": 0,
+            "passages": 0,
+            "model": f"unusable: {error}",
+            "pooler": "",
+            "MB": "",
+            "updated": "",
+        }
     spec, size = fields["encoder"], f"{fields['bytes'] / 1e6:.1f}"
     return {
         "index": str(path),
@@ -391,8 +414,41 @@ def _answers(
     searcher: Searcher, file: str, k: int, mode: Mode, where: str | None, fusion: Fusion
 ) -> Iterator[tuple[Query, list[Hit]]]:
     """The queries of a file with their hits, some hundred at a time."""
-    from itertools import batched
-    return iter(())
+    from semsearch.text.readers import read_queries
+
+    every = read_queries(file)
+    while batch := list(islice(every, QUERIES_AT_ONCE)):
+        texts = [query.text for query in batch]
+        found = searcher.search_many(texts, k, mode=mode.value, where=where, fusion=fusion.value)
+        yield from zip(batch, found, strict=True)
+
+
+def _print_answers(answers: Iterator[tuple[Query, list[Hit]]], folder: Path, mode: Mode) -> None:
+    for query, found in answers:
+        render.print_json({"query_id": query.query_id, **_answer(query.text, folder, mode, found)})
+
+
+def _write_run(path: Path, answers: Iterator[tuple[Query, list[Hit]]]) -> None:
+    """A TREC run: query id, Q0, document id, rank, score, tag; the file appears when it is complete."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    answered = 0
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            for query, found in answers:
+                answered += 1
+                for hit in found:
+                    ids = (query.query_id, hit.doc_id)
+                    if any(len(name.split()) != 1 for name in ids):
+                        raise UsageError(
+                            f"ids {ids} hold white space, which a TREC run cannot; leave --run out for JSON lines"
+                        )
+                    file.write(f"{ids[0]} Q0 {ids[1]} {hit.rank} {hit.score:.6f} semsearch\n")
+        temporary.replace(path)
+    except OSError as error:
+        raise SourceError(f"cannot write {str(path)!r}: {error.strerror}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    render.say(f"{answered:,} queries answered in {path}")
 
 
 def _answer(text: str, folder: Path, mode: Mode, found: list[Hit]) -> dict[str, Any]:

@@ -79,7 +79,9 @@ def _cell(value: object) -> str:
 def summary(report: IngestReport, folder: str, seconds: float) -> None:
     """What an ingest did, on standard output; what went wrong on standard error."""
     done = [f"{report.encoded:,} encoded ({report.passages:,} passages)"]
-    done += [f"{n:,} {what}" for n, what in ((report.described, "with new metadata"), (report.unchanged, "unchanged")) if n]
+    done += [
+        f"{n:,} {what}" for n, what in ((report.described, "with new metadata"), (report.unchanged, "unchanged")) if n
+    ]
     done += [f"{report.deleted:,} deleted"] if report.deleted else []
     print(f"{report.documents:,} documents in {seconds:.1f} s: {', '.join(done)}")
     if report.truncated:
@@ -92,7 +94,9 @@ def summary(report: IngestReport, folder: str, seconds: float) -> None:
         print(f"no passage was truncated ({report.tokens:,} tokens)")
     print(f"index: {folder}")
     if report.empty:
-        say(f"warning: {len(report.empty):,} empty documents (no text, no title) cannot be found: {_some(report.empty)}")
+        say(
+            f"warning: {len(report.empty):,} empty documents (no text, no title) cannot be found: {_some(report.empty)}"
+        )
     if report.bad:
         for error in report.errors:
             say(f"skipped: {error}")
@@ -122,7 +126,14 @@ def progress(total: int | None) -> Iterator[Watch | None]:
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("indexing"),

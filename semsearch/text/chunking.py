@@ -104,7 +104,9 @@ class Chunker:
     def _cut(self, document: Document) -> Iterator[Passage]:
         """Several passages, each with the title in front; a title takes at most half of the room."""
         title = self._shorten(document.title, (self._limit - self._specials) // 2) if self._chunking.title else ""
-        used = self._specials + self._count([self._prefix])[0] - self._specials + self._count([title])[0] - self._specials
+        used = (
+            self._specials + self._count([self._prefix])[0] - self._specials + self._count([title])[0] - self._specials
+        )
         capacity = max(self._limit - used, 4)
         overlap = min(self._chunking.overlap, capacity // 2)
         spans = list(split(document.text, self._splitter(capacity, overlap)))

@@ -18,12 +18,22 @@ from itertools import chain, count
 from typing import Any, TypeAlias
 
 from semsearch.errors import RecordError, UsageError
-from semsearch.records import Document
+from semsearch.records import Document, Query
 from semsearch.text.fields import from_cells, from_fields, from_json, header_problem, refuse_unstorable
 from semsearch.text.markup import Plain, from_html, from_markdown, from_pdf, from_text
-from semsearch.text.sources import ReadOptions, Source, find_sources
+from semsearch.text.sources import STDIN, ReadOptions, Source, find_sources
 
-__all__ = ["FORMATS", "READERS", "ReadOptions", "Record", "Source", "as_records", "read_corpus"]
+__all__ = [
+    "FORMATS",
+    "READERS",
+    "ReadOptions",
+    "Record",
+    "Source",
+    "as_records",
+    "count_records",
+    "read_corpus",
+    "read_queries",
+]
 
 Record: TypeAlias = Document | RecordError
 """Errors travel as values, so that one bad record never ends the stream; the caller raises or counts."""
@@ -65,6 +75,39 @@ def as_records(corpus: Iterable[Record | Mapping[str, Any]], options: ReadOption
             yield record
         else:
             yield _guarded(_PYTHON, number, partial(from_fields, record, options))
+
+
+def read_queries(path: str) -> Iterator[Query]:
+    """Yields the queries of a JSONL file with `_id` and `text`.
+
+    Raises:
+        RecordError: The first line that is not a query.
+        SourceError: No such file.
+    """
+    for record in read_corpus([path], ReadOptions(format="jsonl")):
+        if isinstance(record, RecordError):
+            raise record
+        if not record.text.strip():
+            raise RecordError(record.source, None, "the query is empty; ask something")
+        yield Query(record.doc_id, record.text)
+
+
+def count_records(paths: Sequence[str], options: ReadOptions = _DEFAULTS) -> int | None:
+    """About how many records `read_corpus` will yield, for a progress bar; None where only reading would tell."""
+    total = 0
+    for source in chain.from_iterable([find_sources(path, options) for path in paths]):
+        if isinstance(source, RecordError):
+            continue
+        by_line = source.format in ("jsonl", "csv", "tsv") or options.per_line
+        if source.path == STDIN or (by_line and source.path.endswith(".gz")):
+            return None
+        total += _count_lines(source) if by_line else 1
+    return total
+
+
+def _count_lines(source: Source) -> int:
+    with source.open() as stream:
+        return sum(block.count(b"\n") for block in iter(partial(stream.read, 2**20), b""))
 
 
 _PYTHON = Source("<record>", "<record>", "", "jsonl")
