@@ -145,9 +145,7 @@ class Searcher:
         for row, vector in enumerate(vectors):
             ranking = self._by_document(scores[row], ids[row], k)
             if len(ranking) < k and _full(ids[row], n):
-                ranking = self._deeper(
-                    lambda m, v=vector: _first(self.index.search_vectors(v[None], m, where)), k, 4 * n
-                )
+                ranking = self._deeper(partial(self._dense_passages, vector, where), k, 4 * n)
             rankings.append(ranking)
         return rankings
 

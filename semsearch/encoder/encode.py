@@ -100,7 +100,8 @@ class Encoder:
             transform: `centre`, `whiten[:k]` or `all-but-the-top[:k]`, which the index fits on its corpus;
                 vectors then come out as they were pooled, for the transform to work on. Or `truncate:dim`.
             normalise: Rescale vectors to unit length.
-            query_prefix, passage_prefix: Put in front of the text; None for what the checkpoint declares.
+            query_prefix: Put in front of queries; None for what the checkpoint declares.
+            passage_prefix: Put in front of passages, likewise.
             precision: `auto`, `float32`, `bfloat16` or `float16`.
             device: `auto`, `cpu`, `cuda`, `mps`.
 

@@ -1,4 +1,4 @@
-"""An encoder without a model: it hashes words. For tests and measurements, and to try the plumbing; `--model hash:64`."""
+"""An encoder without a model: it hashes words. For tests and measurements: `--model hash:64`."""
 
 from __future__ import annotations
 

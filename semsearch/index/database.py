@@ -57,7 +57,7 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
         raise NoIndexError(f"{str(path)!r} is an SQLite database, but not a semsearch index")
     if version > SCHEMA_VERSION:
         raise SchemaError(
-            f"{str(path.parent)!r} was written by a newer semsearch (schema {version}; this one knows {SCHEMA_VERSION}); "
+            f"{str(path.parent)!r} was written by a newer semsearch (schema {version}, here {SCHEMA_VERSION}); "
             "upgrade: pip install --upgrade semsearch"
         )
 

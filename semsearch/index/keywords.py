@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from itertools import islice
+from itertools import islice, pairwise
 
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
@@ -43,4 +43,4 @@ def _phrases(word: str) -> list[str]:
     """A word as it is, or pairs of characters of an unspaced script."""
     if not _RUN.match(word) or len(word) == 1:
         return [word]
-    return [f"{first} {second}" for first, second in zip(word, word[1:], strict=False)]
+    return [f"{first} {second}" for first, second in pairwise(word)]

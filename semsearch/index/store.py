@@ -202,7 +202,7 @@ class Index:
             """,
             (json.dumps(list(passages)),),
         )
-        return {row[0]: Found(*row[:6], json.loads(row[6])) for row in rows}
+        return {passage: Found(passage, *shown, json.loads(metadata)) for passage, *shown, metadata in rows}
 
     def _allowed(self, where: Filter) -> Ids:
         """Passages of the documents that meet a filter, ascending."""
@@ -260,8 +260,8 @@ class Index:
         transform = self.transform()
         if transform is None:
             raise StoreError(
-                f"the transform {self.spec.transform!r} of {str(self.folder)!r} is not fitted yet, because the first run "
-                "has not come to its end; run the same semsearch index command again"
+                f"the transform {self.spec.transform!r} of {str(self.folder)!r} is not fitted yet: the first run "
+                "did not come to its end; run the same semsearch index command again"
             )
         return transform
 
