@@ -202,7 +202,7 @@ class Index:
             """,
             (json.dumps(list(passages)),),
         )
-        return {passage: Found(passage, *shown, json.loads(metadata)) for passage, *shown, metadata in rows}
+        return {row[0]: Found(*row[:-1], metadata=json.loads(row[-1])) for row in rows}  # type: ignore[misc]
 
     def _allowed(self, where: Filter) -> Ids:
         """Passages of the documents that meet a filter, ascending."""
