@@ -39,7 +39,6 @@ ROWS_AT_ONCE = 8_192
 class Found:
     """A passage as a search shows it."""
 
-    passage: int
     doc_id: str
     title: str
     text: str
@@ -202,7 +201,7 @@ class Index:
             """,
             (json.dumps(list(passages)),),
         )
-        return {row[0]: Found(*row[:-1], metadata=json.loads(row[-1])) for row in rows}  # type: ignore[misc]
+        return {number: Found(*shown, json.loads(metadata)) for number, *shown, metadata in rows}
 
     def _allowed(self, where: Filter) -> Ids:
         """Passages of the documents that meet a filter, ascending."""

@@ -1,0 +1,72 @@
+"""Peak memory while indexing, as the corpus grows: it should not grow with it.
+
+Each size is a process of its own, which generates its corpus line by line into a file, indexes that through the command
+line's own path with the word-hash encoder (so that a model's weights do not hide anything), and reports its peak
+resident memory.
+
+    python bench/ingest_memory.py [--lines 50000 100000 200000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+from machine import describe
+
+WORDS_A_LINE = 60
+
+
+def generate(path: Path, lines: int) -> None:
+    """A corpus of random words, about 400 bytes a line."""
+    chance = random.Random(7)
+    words = ["".join(chance.choices("abcdefghijklmnoprstuvw", k=chance.randint(3, 9))) for _ in range(30_000)]
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(lines):
+            text = " ".join(chance.choices(words, k=WORDS_A_LINE))
+            file.write(json.dumps({"_id": str(number), "text": text, "year": 1990 + number % 30}) + "\n")
+
+
+def peak_of(command: list[str]) -> tuple[float, float]:
+    """Run a command; its peak resident memory in MB, sampled every 20 ms, and its seconds."""
+    started = time.perf_counter()
+    child = psutil.Popen(command, stdout=subprocess.DEVNULL)
+    peak = 0
+    while child.poll() is None:
+        try:
+            peak = max(peak, child.memory_info().rss)
+        except psutil.NoSuchProcess:
+            break
+        time.sleep(0.02)
+    if child.wait() != 0:
+        raise SystemExit(f"{' '.join(command)} failed")
+    return peak / 1e6, time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lines", type=int, nargs="+", default=[50_000, 100_000, 200_000])
+    parser.add_argument("--dim", type=int, default=384)
+    arguments = parser.parse_args()
+    print(f"{describe()}\n")
+    print("| lines | corpus, MB | peak memory, MB | seconds |")
+    print("|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as temporary:
+        for lines in arguments.lines:
+            corpus = Path(temporary) / f"{lines}.jsonl"
+            generate(corpus, lines)
+            command = [sys.executable, "-c", "from semsearch.surfaces.cli import main; main()", "index", str(corpus)]
+            command += ["--index", str(corpus.with_suffix("")), "--model", f"hash:{arguments.dim}"]
+            peak, seconds = peak_of(command)
+            print(f"| {lines:,} | {corpus.stat().st_size / 1e6:.0f} | {peak:.0f} | {seconds:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

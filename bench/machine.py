@@ -1,0 +1,29 @@
+"""What a measurement was made on, and where the real data lies."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+
+def describe() -> str:
+    """The machine and the versions, in one line."""
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "faiss-cpu"))
+    return f"{os.cpu_count()} cores, {_processor()}; Python {platform.python_version()}, {packages}"
+
+
+def _processor() -> str:
+    """The processor's name; Linux tells it in a file."""
+    info = Path("/proc/cpuinfo")
+    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    return names[0].partition(":")[2].strip() if names else platform.processor() or platform.machine()
+
+
+def data_folder() -> Path:
+    """The folder with sts/ and cranfield/: $SEMSEARCH_DATA, else ../shared/data beside the checkout."""
+    folder = Path(os.environ.get("SEMSEARCH_DATA") or Path(__file__).parents[2] / "shared" / "data")
+    if not folder.is_dir():
+        raise SystemExit(f"no data in {folder}; set SEMSEARCH_DATA to the folder that holds sts/ and cranfield/")
+    return folder

@@ -1,0 +1,13 @@
+"""Every measurement, one after the other, as Markdown: `make bench`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+MEASUREMENTS = ("ingest_throughput", "ingest_memory")
+
+for name in MEASUREMENTS:
+    print(f"\n## {name.replace('_', ' ')}\n", flush=True)
+    subprocess.run([sys.executable, Path(__file__).with_name(f"{name}.py")], check=True)
