@@ -155,8 +155,8 @@ class Encoder:
             "passage_prefix": spec.passage_prefix,
             "precision": spec.precision,
         }
-        if other.get("model", spec.model) != spec.model or "pooler" in other:
-            del stored["dim"], stored["max_tokens"]
+        if other.get("model", spec.model) != spec.model or other.get("pooler", "auto") not in ("auto", spec.pooler):
+            del stored["dim"], stored["max_tokens"]  # they may not fit the other one, and it is refused anyway
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PoolingWarning)  # it was shown when the index was made
             return cls.load(device=device, **{**stored, **other})

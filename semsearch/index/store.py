@@ -66,7 +66,7 @@ class Index:
         self._revision = -1
         self._loaded: dict[int, FaissIndex] = {}
         self._tail: list[FaissIndex] = []
-        self._tail_end = -1
+        self._tail_start = self._tail_end = -1
         self._deleted: Ids = np.empty(0, np.int64)
         self.spec = EncoderSpec.from_json(self._setting("encoder"))
         self.chunking: dict[str, Any] = self._setting("chunking")
@@ -201,7 +201,10 @@ class Index:
             """,
             (json.dumps(list(passages)),),
         )
-        return {number: Found(*shown, json.loads(metadata)) for number, *shown, metadata in rows}
+        return {
+            number: Found(doc_id, title, text, start, end, json.loads(metadata))
+            for number, doc_id, title, text, start, end, metadata in rows
+        }
 
     def _allowed(self, where: Filter) -> Ids:
         """Passages of the documents that meet a filter, ascending."""
@@ -232,8 +235,6 @@ class Index:
         deleted = self._connection.execute("SELECT passage FROM deleted ORDER BY passage")
         self._deleted = np.fromiter((row[0] for row in deleted), np.int64)
         self._revision = revision
-
-    _tail_start = -1
 
     def _load(self, segment: Segment) -> FaissIndex:
         """A segment from its file, or from SQLite where the file is gone or damaged."""

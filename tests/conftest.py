@@ -1,0 +1,36 @@
+"""What tests share: the real default model, the real data, and small checkpoints made on the spot."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fakes import tiny_checkpoint
+
+from semsearch import Encoder
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Encoder:
+    """The default model with its declared pooler."""
+    return Encoder.load(device="cpu")
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder with sts/ and cranfield/; without it a test is skipped, but never in CI."""
+    folder = Path(os.environ.get("SEMSEARCH_DATA") or Path(__file__).parents[2] / "shared" / "data")
+    if not folder.is_dir():
+        message = f"no real data in {folder}; set SEMSEARCH_DATA to the folder that holds sts/ and cranfield/"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a small checkpoint below the test's folder; see `fakes.tiny_checkpoint`."""
+    return lambda **wishes: tiny_checkpoint(tmp_path / f"checkpoint-{len(list(tmp_path.iterdir()))}", **wishes)
