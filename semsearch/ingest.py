@@ -187,7 +187,8 @@ class _Run:
         vectors = self.encoder.encode_passages(texts, self._tick(len(good) / max(len(texts), 1)))
         ends = np.cumsum([len(passages) for _, passages in good], dtype=int)
         parts = np.split(vectors, ends[:-1]) if good else []
-        self.writer.commit((Entry(*each, part) for each, part in zip(good, parts, strict=True)), plan.describe)
+        if good or plan.describe:
+            self.writer.commit((Entry(*each, part) for each, part in zip(good, parts, strict=True)), plan.describe)
         self._count(plan, good)
         self.report.in_flight = 0.0
         for error in errors:

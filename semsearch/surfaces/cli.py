@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
 import warnings
 from collections.abc import Iterator
-from enum import StrEnum
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,18 +15,15 @@ import typer
 
 import semsearch
 from semsearch.errors import NoIndexError, SemsearchError, SourceError, UsageError
+from semsearch.surfaces import options as opt
 from semsearch.surfaces import render
 
 if TYPE_CHECKING:
     from semsearch.encoder.encode import TextEncoder
-    from semsearch.records import Hit, Query
-    from semsearch.search import Searcher
     from semsearch.text.chunking import Chunking
 
 HOME = Path("indexes")
 """Where indexes live unless --index says otherwise."""
-
-QUERIES_AT_ONCE = 512
 
 app = typer.Typer(
     add_completion=False,
@@ -35,35 +31,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Semantic search that says which pooler it used: index a corpus, query it, compare.",
 )
-
-As_json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Where_index = Annotated[
-    Path | None, typer.Option("--index", "-i", help="Index folder; may be left out where indexes/ holds just one.")
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")]
-
-
-class Mode(StrEnum):
-    """How to search."""
-
-    dense = "dense"
-    keyword = "keyword"
-    hybrid = "hybrid"
-
-
-class Fusion(StrEnum):
-    """How hybrid search mixes its two sides."""
-
-    rrf = "rrf"
-    convex = "convex"
-
-
-class OnLong(StrEnum):
-    """What becomes of a document that is longer than the encoder's maximum."""
-
-    chunk = "chunk"
-    truncate = "truncate"
-    error = "error"
 
 
 @app.callback(invoke_without_command=True)
@@ -79,43 +46,31 @@ def root(
 
 @app.command()
 def index(
-    paths: Annotated[
-        list[str], typer.Argument(help="Files or folders (jsonl, csv, tsv, txt, md, html, pdf; .gz), or -.")
-    ],
-    index: Annotated[
-        Path | None, typer.Option("--index", "-i", help="Index folder [default: indexes/<corpus name>]")
-    ] = None,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="Hugging Face name or local directory.")] = None,
-    pooler: Annotated[
-        str | None, typer.Option("--pooler", "-p", help="See `semsearch poolers`; auto = as declared.")
-    ] = None,
-    simcse_names: Annotated[bool, typer.Option("--simcse-names", help="Read --pooler as SimCSE does.")] = False,
-    max_tokens: Annotated[int | None, typer.Option(help="Cut what the encoder sees to this length.")] = None,
-    dim: Annotated[int | None, typer.Option(help="Keep the first DIM components of a vector.")] = None,
-    transform: Annotated[
-        str | None, typer.Option(help="centre, whiten[:K], all-but-the-top[:K], truncate:DIM.")
-    ] = None,
-    query_prefix: Annotated[str | None, typer.Option(help="Put in front of queries.")] = None,
-    passage_prefix: Annotated[str | None, typer.Option(help="Put in front of passages.")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16.")] = None,
-    device: Device = "auto",
-    on_long: Annotated[OnLong | None, typer.Option(help="What becomes of long documents.")] = None,
-    chunk_tokens: Annotated[int | None, typer.Option(help="Longest passage, title included.")] = None,
-    overlap: Annotated[int | None, typer.Option(help="Tokens that neighbouring passages share.")] = None,
-    title: Annotated[
-        bool | None, typer.Option("--title/--no-title", help="Encode the title with each passage.")
-    ] = None,
-    id_field: Annotated[str | None, typer.Option(help="Field with the id [default: _id, else id]")] = None,
-    text_field: Annotated[str, typer.Option(help="Field with the text.")] = "text",
-    title_field: Annotated[str, typer.Option(help="Field with the title.")] = "title",
-    format: Annotated[str | None, typer.Option(help="Read every file as this: jsonl, csv, …")] = None,
-    per_line: Annotated[bool, typer.Option("--per-line", help="Plain text: a document a line.")] = False,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Count bad records instead of stopping.")] = False,
-    delete_missing: Annotated[
-        bool, typer.Option("--delete-missing", help="Delete what the corpus no longer has.")
-    ] = False,
-    refit: Annotated[bool, typer.Option("--refit", help="Fit the transform again.")] = False,
-    as_json: As_json = False,
+    paths: opt.Paths,
+    index: opt.NewIndex = None,
+    model: opt.Model = None,
+    pooler: opt.PoolerName = None,
+    simcse_names: opt.SimcseNames = False,
+    max_tokens: opt.MaxTokens = None,
+    dim: opt.Dim = None,
+    transform: opt.TransformName = None,
+    query_prefix: opt.QueryPrefix = None,
+    passage_prefix: opt.PassagePrefix = None,
+    precision: opt.Precision = None,
+    device: opt.Device = "auto",
+    on_long: opt.LongDocuments = None,
+    chunk_tokens: opt.ChunkTokens = None,
+    overlap: opt.Overlap = None,
+    title: opt.WithTitle = None,
+    id_field: opt.IdField = None,
+    text_field: opt.TextField = "text",
+    title_field: opt.TitleField = "title",
+    format: opt.Format = None,
+    per_line: opt.PerLine = False,
+    skip_bad: opt.SkipBad = False,
+    delete_missing: opt.DeleteMissing = False,
+    refit: opt.Refit = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Index a corpus, or bring its index up to date: only what is new or changed is encoded."""
     from semsearch.ingest import ingest
@@ -161,41 +116,46 @@ def index(
 
 @app.command()
 def query(
-    text: Annotated[str | None, typer.Argument(help="What to look for.")] = None,
-    index: Where_index = None,
-    k: Annotated[int, typer.Option("-k", help="Number of documents.")] = 10,
-    mode: Annotated[Mode, typer.Option(help="dense: meaning; keyword: words; hybrid: both.")] = Mode.dense,
-    where: Annotated[str | None, typer.Option(help="Filter, such as: year >= 2020 and lang = 'en'")] = None,
-    fusion: Annotated[Fusion, typer.Option(help="How hybrid mixes.")] = Fusion.convex,
-    queries: Annotated[str | None, typer.Option(help="JSONL of _id and text: answer many at once.")] = None,
-    run: Annotated[Path | None, typer.Option(help="With --queries: write a TREC run file.")] = None,
-    device: Device = "auto",
-    as_json: As_json = False,
+    text: opt.QueryText = None,
+    index: opt.WhichIndex = None,
+    k: opt.K = 10,
+    mode: opt.SearchMode = opt.Mode.dense,
+    where: opt.FilterText = None,
+    fusion: opt.FusionName = opt.Fusion.convex,
+    queries: opt.QueryFile = None,
+    run: opt.RunFile = None,
+    device: opt.Device = "auto",
+    as_json: opt.AsJson = False,
 ) -> None:
     """Search an index with the encoder that it was built with."""
     from semsearch.search import Searcher
+    from semsearch.surfaces import answers
 
     if (text is None) == (queries is None):
         raise UsageError('give either a query, as in: semsearch query "how do plants drink", or --queries FILE')
     if run and not queries:
         raise UsageError("--run goes with --queries FILE")
     folder = _find_index(index)
+    wishes: dict[str, Any] = {"mode": mode.value, "where": where, "fusion": fusion.value}
     with Searcher.open(folder, device=device) as searcher:
         if queries is not None:
-            answers = _answers(searcher, queries, k, mode, where, fusion)
-            _write_run(run, answers) if run else _print_answers(answers, folder, mode)
+            every = answers.answer_file(searcher, queries, k, **wishes)
+            if run:
+                render.say(f"{answers.write_run(run, every):,} queries answered in {run}")
+            else:
+                answers.print_lines(every, folder, mode.value)
             return
         assert text is not None
-        found = searcher.search(text, k, mode=mode.value, where=where, fusion=fusion.value)
+        found = searcher.search(text, k, **wishes)
     if as_json:
-        render.print_json(_answer(text, folder, mode, found))
+        render.print_json(answers.as_object(text, folder, mode.value, found))
     else:
-        render.hits(text, found)
+        render.hits(found)
 
 
 @app.command("list")
 def list_(
-    folder: Annotated[Path, typer.Option("--folder", help="Where to look.")] = HOME, as_json: As_json = False
+    folder: Annotated[Path, typer.Option("--folder", help="Where to look.")] = HOME, as_json: opt.AsJson = False
 ) -> None:
     """List the indexes in a folder."""
     rows = [_brief(path) for path in _indexes(folder)]
@@ -208,7 +168,7 @@ def list_(
 
 
 @app.command()
-def status(index: Where_index = None, as_json: As_json = False) -> None:
+def status(index: opt.WhichIndex = None, as_json: opt.AsJson = False) -> None:
     """Show what an index holds and which encoder it belongs to."""
     from semsearch.index.store import Index
 
@@ -222,7 +182,9 @@ def status(index: Where_index = None, as_json: As_json = False) -> None:
 
 @app.command()
 def delete(
-    ids: Annotated[list[str], typer.Argument(help="Document ids.")], index: Where_index = None, as_json: As_json = False
+    ids: Annotated[list[str], typer.Argument(help="Document ids.")],
+    index: opt.WhichIndex = None,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Delete documents from an index."""
     from semsearch.ingest import delete as delete_documents
@@ -239,7 +201,7 @@ def delete(
 
 
 @app.command()
-def poolers(as_json: As_json = False) -> None:
+def poolers(as_json: opt.AsJson = False) -> None:
     """List the poolers: what each computes, on which layers, and what others call it."""
     from semsearch.encoder.pooling import POOLERS
 
@@ -258,10 +220,11 @@ def poolers(as_json: As_json = False) -> None:
 
 
 @app.command()
-def demo(as_json: As_json = False) -> None:
+def demo(as_json: opt.AsJson = False) -> None:
     """Index the sample corpus and answer three queries."""
     from semsearch.ingest import ingest
     from semsearch.search import Searcher
+    from semsearch.surfaces.answers import as_object
     from semsearch.text.readers import read_corpus
 
     corpus, folder, started = _sample_corpus(), HOME / "sample", time.perf_counter()
@@ -272,25 +235,26 @@ def demo(as_json: As_json = False) -> None:
         render.summary(report, str(folder), time.perf_counter() - started)
     with Searcher.open(folder, encoder) as searcher:
         for text, mode, where in DEMO:
-            found = searcher.search(text, 3, mode=mode.value, where=where)
+            found = searcher.search(text, 3, mode=mode, where=where)
             if as_json:
-                render.print_json(_answer(text, folder, mode, found))
+                render.print_json(as_object(text, folder, mode, found))
             else:
-                note = f"{text}   [{mode.value}{f', {where}' if where else ''}]"
-                render.hits(note, found)
+                render.heading(f'semsearch query "{text}" --mode {mode}{f" --where {where!r}" if where else ""}')
+                render.hits(found)
 
 
 DEMO = (
-    ("my plants look thirsty although I water them every day", Mode.dense, None),
-    ("how do I stop paying for things I never use", Mode.hybrid, "lang = 'en' and year >= 2015"),
-    ("怎么让米饭更好吃", Mode.hybrid, "lang = 'zh'"),
+    ("my plants look thirsty although I water them every day", "dense", None),
+    ("stop paying for subscriptions I forgot about", "hybrid", "year >= 2015 and lang = 'en'"),
+    ("怎样备份照片", "keyword", "lang = 'zh'"),
 )
-"""Query, mode, filter: one that shares no word with its answer, one with a filter, one in Chinese."""
+"""Query, mode, filter: one that shares few words with its answer, one with a filter, one in Chinese."""
 
 
 def main() -> None:
     """Run the command line; every error is one line on standard error."""
     warnings.showwarning = _show_warning
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what it cannot read comes back as an error of ours
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:
         code = app(standalone_mode=False)
@@ -370,29 +334,14 @@ def _find_index(given: Path | None) -> Path:
 def _brief(path: Path) -> dict[str, Any]:
     from semsearch.index.store import Index
 
+    brief = {"index": str(path), "documents": 0, "passages": 0, "model": "", "pooler": "", "MB": "", "updated": ""}
     try:
         with Index(path) as index:
             fields = index.status()
     except SemsearchError as error:
-        return {
-            "index": str(path),
-            "documents": 0,
-            "passages": 0,
-            "model": f"unusable: {error}",
-            "pooler": "",
-            "MB": "",
-            "updated": "",
-        }
-    spec, size = fields["encoder"], f"{fields['bytes'] / 1e6:.1f}"
-    return {
-        "index": str(path),
-        "documents": fields["documents"],
-        "passages": fields["passages"],
-        "model": spec["model"],
-        "pooler": spec["pooler"],
-        "MB": size,
-        "updated": fields["updated"],
-    }
+        return {**brief, "model": f"unusable: {error}"}
+    flat = {**fields, **fields["encoder"], "MB": f"{fields['bytes'] / 1e6:.1f}"}
+    return {name: flat[name] for name in brief}
 
 
 def _lines(name: str, value: Any) -> Iterator[tuple[str, object]]:
@@ -408,53 +357,6 @@ def _lines(name: str, value: Any) -> Iterator[tuple[str, object]]:
 
 def _layer_names(layers: tuple[int, ...]) -> str:
     return ", ".join(f"h_{layer}" if layer >= 0 else f"h_L{layer + 1 or ''}" for layer in layers)
-
-
-def _answers(
-    searcher: Searcher, file: str, k: int, mode: Mode, where: str | None, fusion: Fusion
-) -> Iterator[tuple[Query, list[Hit]]]:
-    """The queries of a file with their hits, some hundred at a time."""
-    from semsearch.text.readers import read_queries
-
-    every = read_queries(file)
-    while batch := list(islice(every, QUERIES_AT_ONCE)):
-        texts = [query.text for query in batch]
-        found = searcher.search_many(texts, k, mode=mode.value, where=where, fusion=fusion.value)
-        yield from zip(batch, found, strict=True)
-
-
-def _print_answers(answers: Iterator[tuple[Query, list[Hit]]], folder: Path, mode: Mode) -> None:
-    for query, found in answers:
-        render.print_json({"query_id": query.query_id, **_answer(query.text, folder, mode, found)})
-
-
-def _write_run(path: Path, answers: Iterator[tuple[Query, list[Hit]]]) -> None:
-    """A TREC run: query id, Q0, document id, rank, score, tag; the file appears when it is complete."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    answered = 0
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            for query, found in answers:
-                answered += 1
-                for hit in found:
-                    ids = (query.query_id, hit.doc_id)
-                    if any(len(name.split()) != 1 for name in ids):
-                        raise UsageError(
-                            f"ids {ids} hold white space, which a TREC run cannot; leave --run out for JSON lines"
-                        )
-                    file.write(f"{ids[0]} Q0 {ids[1]} {hit.rank} {hit.score:.6f} semsearch\n")
-        temporary.replace(path)
-    except OSError as error:
-        raise SourceError(f"cannot write {str(path)!r}: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-    render.say(f"{answered:,} queries answered in {path}")
-
-
-def _answer(text: str, folder: Path, mode: Mode, found: list[Hit]) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return {"query": text, "index": str(folder), "mode": mode.value, "hits": [asdict(hit) for hit in found]}
 
 
 def _sample_corpus() -> Path:

@@ -44,7 +44,18 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: st
     Console().print(grid)
 
 
-def hits(query: str, found: Sequence[Hit]) -> None:
+def heading(text: str) -> None:
+    """A line that sets off what follows, on standard output."""
+    if not sys.stdout.isatty():
+        print(f"\n{text}")
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(highlight=False).print(Text(f"\n{text}", style="bold"))
+
+
+def hits(found: Sequence[Hit]) -> None:
     """The hits of one query, each with its best passage."""
     if not sys.stdout.isatty():
         table(("rank", "score", "doc_id", "title", "text"), [_row(hit) for hit in found])
@@ -53,7 +64,6 @@ def hits(query: str, found: Sequence[Hit]) -> None:
     from rich.text import Text
 
     console = Console(highlight=False)
-    console.print(Text(f"\n{query}", style="bold"))
     for hit in found:
         head = Text(f"{hit.rank:>3}  {hit.score:.3f}  ", style="cyan")
         console.print(head.append(hit.title or hit.doc_id, style="bold default").append(f"  {hit.doc_id}", style="dim"))
@@ -78,7 +88,7 @@ def _cell(value: object) -> str:
 
 def summary(report: IngestReport, folder: str, seconds: float) -> None:
     """What an ingest did, on standard output; what went wrong on standard error."""
-    done = [f"{report.encoded:,} encoded ({report.passages:,} passages)"]
+    done = [f"{report.encoded:,} encoded" + (f" ({report.passages:,} passages)" if report.passages else "")]
     done += [
         f"{n:,} {what}" for n, what in ((report.described, "with new metadata"), (report.unchanged, "unchanged")) if n
     ]

@@ -1,0 +1,73 @@
+"""Options of the command line that several commands share, or that would hide what a command does."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Mode(StrEnum):
+    """How to search."""
+
+    dense = "dense"
+    keyword = "keyword"
+    hybrid = "hybrid"
+
+
+class Fusion(StrEnum):
+    """How hybrid search mixes its two sides."""
+
+    convex = "convex"
+    rrf = "rrf"
+
+
+class OnLong(StrEnum):
+    """What becomes of a document that is longer than the encoder's maximum."""
+
+    chunk = "chunk"
+    truncate = "truncate"
+    error = "error"
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")]
+WhichIndex = Annotated[
+    Path | None, typer.Option("--index", "-i", help="Index folder; may be left out where indexes/ holds just one.")
+]
+NewIndex = Annotated[Path | None, typer.Option("--index", "-i", help="Index folder [default: indexes/<corpus name>]")]
+
+Paths = Annotated[list[str], typer.Argument(help="Files or folders (jsonl, csv, tsv, txt, md, html, pdf; .gz), or -.")]
+IdField = Annotated[str | None, typer.Option(help="Field with the id [default: _id, else id]")]
+TextField = Annotated[str, typer.Option(help="Field with the text.")]
+TitleField = Annotated[str, typer.Option(help="Field with the title.")]
+Format = Annotated[str | None, typer.Option(help="Read every file as this: jsonl, csv, …")]
+PerLine = Annotated[bool, typer.Option("--per-line", help="Plain text: a document a line.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Count bad records instead of stopping.")]
+DeleteMissing = Annotated[bool, typer.Option("--delete-missing", help="Delete what the corpus no longer has.")]
+
+Model = Annotated[str | None, typer.Option("--model", "-m", help="Hugging Face name or local directory.")]
+PoolerName = Annotated[str | None, typer.Option("--pooler", "-p", help="See `semsearch poolers`; auto = as declared.")]
+SimcseNames = Annotated[bool, typer.Option("--simcse-names", help="Read --pooler as SimCSE does.")]
+MaxTokens = Annotated[int | None, typer.Option(help="Cut what the encoder sees to this length.")]
+Dim = Annotated[int | None, typer.Option(help="Keep the first DIM components of a vector.")]
+TransformName = Annotated[str | None, typer.Option(help="centre, whiten[:K], all-but-the-top[:K], truncate:DIM.")]
+Refit = Annotated[bool, typer.Option("--refit", help="Fit the transform again.")]
+QueryPrefix = Annotated[str | None, typer.Option(help="Put in front of queries.")]
+PassagePrefix = Annotated[str | None, typer.Option(help="Put in front of passages.")]
+Precision = Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16.")]
+
+LongDocuments = Annotated[OnLong | None, typer.Option(help="What becomes of long documents.")]
+ChunkTokens = Annotated[int | None, typer.Option(help="Longest passage, title included.")]
+Overlap = Annotated[int | None, typer.Option(help="Tokens that neighbouring passages share.")]
+WithTitle = Annotated[bool | None, typer.Option("--title/--no-title", help="Encode the title with each passage.")]
+
+QueryText = Annotated[str | None, typer.Argument(help="What to look for.")]
+K = Annotated[int, typer.Option("-k", help="Number of documents.")]
+SearchMode = Annotated[Mode, typer.Option(help="dense: meaning; keyword: words; hybrid: both.")]
+FilterText = Annotated[str | None, typer.Option(help="Filter, such as: year >= 2020 and lang = 'en'")]
+FusionName = Annotated[Fusion, typer.Option(help="How hybrid mixes.")]
+QueryFile = Annotated[str | None, typer.Option(help="JSONL of _id and text: answer many at once.")]
+RunFile = Annotated[Path | None, typer.Option(help="With --queries: write a TREC run file.")]
