@@ -14,25 +14,20 @@ import tempfile
 import time
 from pathlib import Path
 
-from machine import data_folder, describe
+from machine import describe, long_texts, short_texts
 
-from semsearch import Encoder, ReadOptions, ingest, read_corpus
+from semsearch import Chunking, Encoder, index_corpus, read_corpus
 
 
 def corpora(folder: Path) -> dict[str, Path]:
-    """Two corpora as files: STS-B sentences (short), Cranfield abstracts (long)."""
-    data = data_folder()
-    lines = (data / "sts/STS/STSBenchmark/sts-dev.csv").read_text(encoding="utf-8").splitlines()
-    sentences = [cell for line in lines for cell in line.split("\t")[5:7]]
-    short = folder / "short.jsonl"
-    with short.open("w", encoding="utf-8") as file:
-        for number, text in enumerate(sentences):
-            file.write(json.dumps({"_id": str(number), "text": text}) + "\n")
-    long = folder / "long.jsonl"
-    with long.open("w", encoding="utf-8") as file:
-        for line in (data / "cranfield/corpus.jsonl").read_text(encoding="utf-8").splitlines()[:400]:
-            file.write(line + "\n")
-    return {"short (STS-B sentences)": short, "long (Cranfield abstracts)": long}
+    """The two corpora as files."""
+    texts = {"short (STS-B sentences)": short_texts(), "long (Cranfield abstracts)": long_texts()[:400]}
+    paths = {}
+    for name, corpus in texts.items():
+        paths[name] = folder / f"{name.split()[0]}.jsonl"
+        lines = [json.dumps({"_id": str(number), "text": text}) for number, text in enumerate(corpus)]
+        paths[name].write_text("\n".join(lines), encoding="utf-8")
+    return paths
 
 
 def main() -> None:
@@ -45,13 +40,14 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as temporary:
         for name, path in corpora(Path(temporary)).items():
-            documents = list(read_corpus([str(path)], ReadOptions()))
+            chunking = Chunking(on_long="truncate")  # so that both sides encode the same texts
+            texts = [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines()]
             alone, whole = [], []
             for number in range(rounds):
                 started = time.perf_counter()
-                report = ingest(Path(temporary) / f"{path.stem}-{number}", read_corpus([str(path)]), encoder)
+                folder = Path(temporary) / f"{path.stem}-{number}"
+                report = index_corpus(folder, read_corpus([str(path)]), encoder, chunking=chunking)
                 whole.append(report.passages / (time.perf_counter() - started))
-                texts = [f"{d.title} {d.text}".strip() for d in documents]
                 started = time.perf_counter()
                 encoder.encode_passages(texts)
                 alone.append(len(texts) / (time.perf_counter() - started))

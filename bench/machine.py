@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from importlib.metadata import version
@@ -27,3 +28,16 @@ def data_folder() -> Path:
     if not folder.is_dir():
         raise SystemExit(f"no data in {folder}; set SEMSEARCH_DATA to the folder that holds sts/ and cranfield/")
     return folder
+
+
+def short_texts() -> list[str]:
+    """Sentences of STS-B's development set, about 15 tokens each."""
+    lines = (data_folder() / "sts/STS/STSBenchmark/sts-dev.csv").read_text(encoding="utf-8").splitlines()
+    return [cell for line in lines for cell in line.split("\t")[5:7]]
+
+
+def long_texts() -> list[str]:
+    """Cranfield's abstracts with their titles, about 200 tokens each."""
+    lines = (data_folder() / "cranfield/corpus.jsonl").read_text(encoding="utf-8").splitlines()
+    documents = [json.loads(line) for line in lines]
+    return [f"{document['title']} {document['text']}" for document in documents if document["text"]]

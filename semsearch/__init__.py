@@ -1,8 +1,8 @@
 """Semantic search with the pooler made explicit: measured, stored with the index, never silently wrong.
 
-    from semsearch import Encoder, Searcher, ingest
+    from semsearch import Encoder, Searcher, index_corpus
 
-    ingest("indexes/notes", [{"_id": "1", "text": "The heron waits."}], Encoder.load())
+    index_corpus("indexes/notes", [{"_id": "1", "text": "The heron waits."}], Encoder.load())
     print(Searcher.open("indexes/notes").search("a patient bird", k=1))
 
 This is the one public door: every name below is imported from its module when it is first used, so that
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from semsearch.index.store import Index
-    from semsearch.ingest import IngestReport, delete, ingest
+    from semsearch.ingest import IngestReport, delete_documents, index_corpus
     from semsearch.records import Document, EncoderSpec, Hit, Passage, Query
     from semsearch.search import Searcher
     from semsearch.text.chunking import Chunking
@@ -61,7 +61,7 @@ _HOMES = {
         "UsageError",
     ),
     "index.store": ("Index",),
-    "ingest": ("IngestReport", "delete", "ingest"),
+    "ingest": ("IngestReport", "delete_documents", "index_corpus"),
     "records": ("Document", "EncoderSpec", "Hit", "Passage", "Query"),
     "search": ("Searcher",),
     "text.chunking": ("Chunking",),
@@ -100,8 +100,8 @@ __all__ = [
     "TextEncoder",
     "TokenStates",
     "UsageError",
-    "delete",
-    "ingest",
+    "delete_documents",
+    "index_corpus",
     "parse_pooler",
     "read_corpus",
 ]

@@ -41,8 +41,11 @@ class RecordError(SemsearchError):
     """
 
     def __init__(self, source: str, line: int | None, reason: str) -> None:
+        super().__init__(source, line, reason)  # as they are, so that the error can be copied and pickled
         self.source, self.line, self.reason = source, line, reason
-        super().__init__(f"{self.place}: {reason}")
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.reason}"
 
     @property
     def place(self) -> str:

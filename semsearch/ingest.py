@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -56,12 +57,18 @@ class IngestReport:
     empty: list[str] = field(default_factory=list)
     errors: list[RecordError] = field(default_factory=list)
 
+    def count_bad(self, error: RecordError) -> None:
+        """Count a record that is skipped; the first of them are kept."""
+        self.bad += 1
+        if len(self.errors) < REPORTED_ERRORS:
+            self.errors.append(error)
+
 
 Watch: TypeAlias = Callable[[IngestReport], None]
 """Called with the report so far, after each batch of the encoder and each commit."""
 
 
-def ingest(
+def index_corpus(
     folder: str | Path,
     corpus: Iterable[Record | Mapping[str, Any]],
     encoder: TextEncoder,
@@ -105,15 +112,12 @@ def ingest(
     chunking = chunking or stored_chunking(folder) or Chunking()
     chunker = Chunker(encoder.tokenizer, encoder.spec.max_tokens, encoder.spec.passage_prefix, chunking)
     report = IngestReport()
+    records = _begun(as_records(corpus, options or ReadOptions()), skip_bad, report)
     with IndexWriter(folder, encoder.spec, chunking.to_json(), name or folder.resolve().name) as writer:
         run = _Run(writer, encoder, chunker, skip_bad, watch, report)
-        for record in as_records(corpus, options or ReadOptions()):
+        for record in records:
             run.take(record)
         run.flush()
-        if not report.documents:
-            raise SourceError(
-                f"the corpus is empty: no usable document{f', {report.bad} bad records' if report.bad else ''}"
-            )
         if delete_missing:
             run.delete_missing()
         writer.fit(again=refit)
@@ -121,7 +125,7 @@ def ingest(
     return report
 
 
-def delete(folder: str | Path, doc_ids: list[str]) -> list[str]:
+def delete_documents(folder: str | Path, doc_ids: list[str]) -> list[str]:
     """Take documents out of an index.
 
     Returns:
@@ -142,6 +146,17 @@ def stored_chunking(folder: Path) -> Chunking | None:
         return None
     with Index(folder) as index:
         return Chunking(**index.chunking)
+
+
+def _begun(records: Iterator[Record], skip_bad: bool, report: IngestReport) -> Iterator[Record]:
+    """The same records from the first document on: where there is none, no index is made."""
+    for record in records:
+        if isinstance(record, Document):
+            return chain([record], records)
+        if not skip_bad:
+            raise record
+        report.count_bad(record)
+    raise SourceError(f"the corpus is empty: no usable document{f', {report.bad} bad records' if report.bad else ''}")
 
 
 @dataclass(slots=True)
@@ -234,6 +249,4 @@ class _Run:
         if not self.skip_bad:
             self.flush()
             raise error
-        self.report.bad += 1
-        if len(self.report.errors) < REPORTED_ERRORS:
-            self.report.errors.append(error)
+        self.report.count_bad(error)

@@ -54,7 +54,12 @@ class Searcher:
     @classmethod
     def open(cls, folder: str | Path, encoder: TextEncoder | None = None, *, device: str = "auto") -> Searcher:
         """Open an index folder and search it with the encoder that it was built with."""
-        return cls(Index(folder), encoder, device=device)
+        index = Index(folder)
+        try:
+            return cls(index, encoder, device=device)
+        except BaseException:
+            index.close()
+            raise
 
     def close(self) -> None:
         """Close the index."""

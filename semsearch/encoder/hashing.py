@@ -38,6 +38,8 @@ class HashEncoder:
         size = model.removeprefix("hash:")
         if not size.isdecimal() or not 1 <= int(size) <= 65_536:
             raise UsageError(f"model {model!r}: expected hash:DIM with a dimension from 1 to 65536, such as hash:64")
+        if max_tokens is not None and max_tokens < 1:
+            raise UsageError(f"max tokens is {max_tokens}; expected at least 1")
         return cls(int(size), max_tokens or 256)
 
     @property

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
-from semsearch.encoder.encode import Encoder, TextEncoder
+from semsearch.encoder.encode import Encoder, PoolingWarning, TextEncoder
 from semsearch.encoder.hashing import HashEncoder
+from semsearch.encoder.pooling import parse_pooler
+from semsearch.encoder.pretrained import canonical_name
+from semsearch.errors import UsageError
 from semsearch.records import EncoderSpec
 
 HASH = "hash:"
@@ -16,12 +20,41 @@ def load_encoder(*, device: str = "auto", base: EncoderSpec | None = None, **ask
 
     Args:
         device: `auto`, `cpu`, `cuda`, `mps`.
-        base: Of an existing index; the caller compares the fingerprints.
-        **asked: As for `Encoder.load`.
+        base: Of an existing index; has no say where another model is asked for. The caller compares fingerprints.
+        **asked: As for `Encoder.load`; `hash:DIM` as the model takes `max_tokens` alone.
     """
-    model = asked.get("model") or (base.model if base else None)
+    wanted = asked.pop("model", None)
+    model = canonical_name(wanted) if wanted else base.model if base else None
+    base = base if base and base.model == model else None
     if model and model.startswith(HASH):
-        return HashEncoder.parse(model, asked.get("max_tokens") or (base.max_tokens if base else None))
+        return _load_hash(model, base, **asked)
     if base is None:
-        return Encoder.load(device=device, **asked)
-    return Encoder.from_spec(base, device=device, **asked)
+        return Encoder.load(model, device=device, **asked)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PoolingWarning)  # it was shown when the index was made
+        return Encoder.load(model, device=device, **_settings(base, **asked))
+
+
+def _load_hash(model: str, base: EncoderSpec | None, max_tokens: int | None = None, **other: Any) -> HashEncoder:
+    if other:
+        raise UsageError(f"model {model!r} hashes words, so it takes no {', '.join(sorted(other))}")
+    return HashEncoder.parse(model, max_tokens or (base.max_tokens if base else None))
+
+
+def _settings(base: EncoderSpec, *, simcse_names: bool = False, **asked: Any) -> dict[str, Any]:
+    """What `Encoder.load` is to be given: the stored settings with those that are asked for in their places."""
+    stored: dict[str, Any] = {
+        "pooler": base.pooler,
+        "max_tokens": base.max_tokens,
+        "dim": base.dim,
+        "transform": base.transform,
+        "query_prefix": base.query_prefix,
+        "passage_prefix": base.passage_prefix,
+        "normalise": base.normalise or bool(base.transform),  # a transform turns it off by itself
+        "precision": base.precision,
+    }
+    if asked.get("pooler", "auto") != "auto":
+        asked["pooler"] = parse_pooler(asked["pooler"], simcse_names=simcse_names).name
+        if asked["pooler"] != base.pooler:
+            del stored["dim"]  # it may not fit the other one, and that is refused anyway
+    return {**stored, **asked}

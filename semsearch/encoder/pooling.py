@@ -29,12 +29,14 @@ class TokenStates:
         mask: 1 at real tokens, 0 at padding, `[batch, tokens]`.
         layers: `h_0 … h_L`, each as `last`; empty where no pooler asked for them.
         pooler_output: BERT's own head over [CLS], `[batch, hidden]`; None where the checkpoint has none.
+        skipped: Leading real tokens that the mask leaves out (a prefix that is not pooled).
     """
 
     last: Tensor
     mask: Tensor
     layers: tuple[Tensor, ...] = ()
     pooler_output: Tensor | None = None
+    skipped: int = 0
 
 
 Pool: TypeAlias = "Callable[[TokenStates], Tensor]"
@@ -128,8 +130,8 @@ def pool_mean_sqrt_len(states: TokenStates) -> Tensor:
 
 
 def pool_weighted_mean(states: TokenStates) -> Tensor:
-    """Mean with weights 1, 2, … by position among the real tokens (SGPT, Muennighoff 2022)."""
-    position = states.mask.long().cumsum(1) * states.mask.long()
+    """Mean with weights 1, 2, … by position among the real tokens, skipped ones counted (SGPT, Muennighoff 2022)."""
+    position = (states.mask.long().cumsum(1) + states.skipped) * states.mask.long()
     total = position.sum(1, keepdim=True).to(states.last.dtype)
     return _weighted_sum(states.last, position) / total.clamp(min=1e-9)
 
@@ -256,6 +258,8 @@ def _on_layer(term: str, pooler: Pooler, whole: str) -> Pooler:
         raise UsageError(
             f"pooler {whole!r}: {pooler.name!r} has layers of its own; layer:N goes with a single-layer one"
         )
+    if layer == -1:
+        return pooler  # the last layer, as without `layer:`
     return Pooler(
         name=f"layer:{layer}+{pooler.name}",
         pool=lambda states: pooler.pool(replace(states, last=states.layers[layer])),

@@ -46,6 +46,15 @@ LEGACY_KEYS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 
+MODULES = ("Transformer", "Pooling", "Dense", "Normalize")
+"""The sentence-transformers modules that can be run, in the only order in which they can be run."""
+
+LAYER_KEYS = ("num_hidden_layers", "n_layers", "num_layers", "n_layer")
+"""What the families of models call their number of layers in config.json."""
+
+HIDDEN_KEYS = ("hidden_size", "dim", "d_model", "n_embd")
+"""Likewise the length of a hidden state."""
+
 OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl"}
 """Model types whose position table starts behind the padding index, so two rows of it hold no token."""
 
@@ -71,7 +80,7 @@ class Checkpoint:
     Attributes:
         name: The Hugging Face name, or the absolute path of a local directory.
         backbone: Folder with config.json and model.safetensors.
-        config: The backbone's config.json.
+        n_layers, hidden_size: Of the backbone.
         pooler: Declared pooler by our names; None where nothing is declared.
         pools_prefix: Whether the prefix's tokens take part in pooling.
         dense: Declared linear layers behind the pooler.
@@ -83,7 +92,8 @@ class Checkpoint:
 
     name: str
     backbone: Path
-    config: dict[str, Any]
+    n_layers: int
+    hidden_size: int
     pooler: str | None
     pools_prefix: bool
     dense: tuple[Dense, ...]
@@ -95,17 +105,26 @@ class Checkpoint:
     weight_files: tuple[Path, ...] = field(repr=False)
 
     def weights_hash(self, dense: tuple[Dense, ...]) -> str:
-        """sha256 in hex over the backbone's weights and config, and the given linear layers."""
-        files = [*self.weight_files, *(layer.weights for layer in dense)]
-        if len(files) == 1:
-            return hash_file(files[0])
-        return hashlib.sha256("".join(hash_file(file) for file in files).encode()).hexdigest()
+        """sha256 in hex over the weights and configs of the backbone and the given linear layers.
+
+        What else the checkpoint declares about the way from text to vector goes in as well.
+        """
+        files = [*self.weight_files, self.backbone / "config.json"]
+        for layer in dense:
+            files += [layer.weights, layer.weights.parent / "config.json"]
+        declared = f"lowercase {self.lowercase}, pools prefix {self.pools_prefix}"
+        return hashlib.sha256("".join([*map(hash_file, files), declared]).encode()).hexdigest()
 
 
 def hash_file(path: Path) -> str:
     """sha256 of a file in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def canonical_name(name: str) -> str:
+    """A local directory as an absolute path; any other name as it is."""
+    return str(Path(name).resolve()) if Path(name).is_dir() else name
 
 
 def open_checkpoint(name: str | None) -> Checkpoint:
@@ -116,33 +135,31 @@ def open_checkpoint(name: str | None) -> Checkpoint:
             `[model]` extra where that is installed.
 
     Raises:
-        ModelError: Not found, not a checkpoint, only pickled weights, or a module that is not supported.
+        ModelError: Not found, not a checkpoint, only pickled weights, or an architecture or a module that is not
+            supported.
     """
     name = name or DEFAULT_MODEL
     root = _locate(name)
-    modules = _read_json(root / "modules.json") or []
-    kinds = {module["type"].rsplit(".", 1)[-1]: root / module["path"] for module in modules}
-    unsupported = set(kinds) - {"Transformer", "Pooling", "Dense", "Normalize"}
-    if unsupported:
-        raise ModelError(
-            f"model {name!r} declares the modules {', '.join(sorted(unsupported))}, which semsearch cannot run; "
-            "supported: Transformer, Pooling, Dense, Normalize"
-        )
-    backbone = kinds.get("Transformer", root)
-    pooling = _read_json(kinds.get("Pooling", root / "1_Pooling") / "config.json")
+    modules = _modules(root, name)
+    folders = dict(modules)
+    backbone = folders.get("Transformer", root)
+    pooling = _read_json(folders.get("Pooling", root / "1_Pooling") / "config.json")
     config = _read_json(backbone / "config.json")
     if config is None:
         raise ModelError(f"model {name!r}: no config.json in {backbone}; expected a Hugging Face checkpoint")
+    if config.get("is_encoder_decoder"):
+        raise ModelError(f"model {name!r} is an encoder with a decoder; semsearch runs BERT-like encoders only")
     settings = _read_json(backbone / "sentence_bert_config.json") or {}
     prompts = _prompts(_read_json(root / "config_sentence_transformers.json") or {})
     limit = _position_limit(config)
     return Checkpoint(
-        name=str(root) if Path(name).is_dir() else name,
+        name=canonical_name(name),
         backbone=backbone,
-        config=config,
+        n_layers=_size(config, LAYER_KEYS, name),
+        hidden_size=_size(config, HIDDEN_KEYS, name),
         pooler=_declared_pooler(pooling) if pooling else None,
         pools_prefix=bool((pooling or {}).get("include_prompt", True)),
-        dense=tuple(_dense(root / m["path"], name) for m in modules if m["type"].endswith(".Dense")),
+        dense=tuple(_dense(folder, name) for kind, folder in modules if kind == "Dense"),
         max_tokens=_max_tokens(settings, _read_json(backbone / "tokenizer_config.json") or {}, limit),
         position_limit=limit,
         lowercase=bool(settings.get("do_lower_case", False)),
@@ -200,14 +217,45 @@ def _download(name: str) -> Path:
         ) from None
 
 
-def _read_json(path: Path) -> Any:
+def _read_json(path: Path, expected: type = dict) -> Any:
     """A JSON file's content, None where there is no such file."""
     if not path.is_file():
         return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"{path} is not valid JSON ({error})") from None
+    if not isinstance(content, expected):
+        raise ModelError(f"{path}: expected a JSON {'list' if expected is list else 'object'}")
+    return content
+
+
+def _modules(root: Path, name: str) -> list[tuple[str, Path]]:
+    """What modules.json declares, in its order: the kind of each module, such as Pooling, and its folder."""
+    file = root / "modules.json"
+    try:
+        modules = [(str(m["type"]).rsplit(".", 1)[-1], root / m["path"]) for m in _read_json(file, list) or []]
+    except (KeyError, TypeError):
+        raise ModelError(f"{file}: expected a list of modules, each with a type and a path") from None
+    kinds = [kind for kind, _ in modules]
+    if unsupported := sorted(set(kinds) - set(MODULES)):
+        raise ModelError(
+            f"model {name!r} declares the modules {', '.join(unsupported)}, which semsearch cannot run; "
+            f"supported: {', '.join(MODULES)}"
+        )
+    if kinds != sorted(kinds, key=MODULES.index):
+        raise ModelError(
+            f"model {name!r} declares its modules in the order {', '.join(kinds)}; supported: {', '.join(MODULES)}"
+        )
+    return modules
+
+
+def _size(config: dict[str, Any], keys: tuple[str, ...], name: str) -> int:
+    """The first of the keys that the config has."""
+    for key in keys:
+        if isinstance(config.get(key), int):
+            return int(config[key])
+    raise ModelError(f"model {name!r}: its config.json has none of {', '.join(keys)}; expected a BERT-like encoder")
 
 
 def _declared_pooler(config: dict[str, Any]) -> str | None:
@@ -226,11 +274,15 @@ def _dense(folder: Path, name: str) -> Dense:
     config = _read_json(folder / "config.json") or {}
     if config.get("use_residual"):
         raise ModelError(f"model {name!r} has a Dense module with a residual connection, which is not supported")
+    if {config.get(f"module_{end}_name") or "sentence_embedding" for end in ("input", "output")} != {
+        "sentence_embedding"
+    }:
+        raise ModelError(f"model {name!r} has a Dense module on token vectors; supported: behind the pooler")
     weights = folder / "model.safetensors"
     if not weights.is_file():
         raise ModelError(f"model {name!r}: no model.safetensors in {folder}; pickled weights are never loaded")
     activation = str(config.get("activation_function", "torch.nn.modules.activation.Tanh")).rsplit(".", 1)[-1]
-    return Dense(weights, int(config["out_features"]), activation)
+    return Dense(weights, _size(config, ("out_features",), name), activation)
 
 
 def _prompts(config: dict[str, Any]) -> tuple[str, str]:
@@ -244,7 +296,7 @@ def _prompts(config: dict[str, Any]) -> tuple[str, str]:
 def _position_limit(config: dict[str, Any]) -> int | None:
     """How many tokens the position table holds."""
     size = config.get("max_position_embeddings")
-    if not size or config.get("model_type") == "t5":
+    if not size:
         return None
     return int(size) - (2 if config.get("model_type") in OFFSET_POSITIONS else 0)
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from semsearch.encoder.pooling import Pooler, TokenStates
@@ -104,6 +105,7 @@ class TorchRuntime:
             mask=pooled_mask,
             layers=tuple(layer.float() for layer in output.hidden_states) if self._all_layers else (),
             pooler_output=None if head is None else head.float(),
+            skipped=skip,
         )
 
 
@@ -132,7 +134,7 @@ def _load_backbone(checkpoint: Checkpoint, pooler: Pooler, dtype: torch.dtype) -
             trust_remote_code=False,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"model {checkpoint.name!r} cannot be loaded: {reason}") from None
     missing = sorted(report["missing_keys"])
@@ -155,8 +157,12 @@ def _load_dense(layer: Dense, device: str) -> torch.nn.Module:
     activation = getattr(torch.nn, layer.activation, None)
     if activation is None:
         raise ModelError(f"Dense module in {layer.weights.parent}: unknown activation {layer.activation!r}")
-    weights = {name.removeprefix("linear."): tensor.float() for name, tensor in load_file(layer.weights).items()}
-    n_out, n_in = weights["weight"].shape
-    linear = torch.nn.Linear(n_in, n_out, bias="bias" in weights)
-    linear.load_state_dict(weights)
+    try:
+        weights = {name.removeprefix("linear."): tensor.float() for name, tensor in load_file(layer.weights).items()}
+        n_out, n_in = weights["weight"].shape
+        linear = torch.nn.Linear(n_in, n_out, bias="bias" in weights)
+        linear.load_state_dict(weights)
+    except (KeyError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"Dense module in {layer.weights.parent} cannot be loaded: {reason}") from None
     return torch.nn.Sequential(linear, activation()).to(device).eval()

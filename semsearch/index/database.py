@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,24 +27,34 @@ def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
     Raises:
         NoIndexError: The file is missing or not a semsearch index.
         SchemaError: It was written by a newer semsearch.
+        StoreError: It cannot be read, or is damaged.
     """
     if not path.is_file():
         raise NoIndexError(f"no index in {str(path.parent)!r} (no {path.name}); make one with: semsearch index CORPUS")
-    mode = "rw" if write else "ro"
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
-        uri=True,
-        timeout=BUSY_SECONDS,
-        isolation_level=None,
-        check_same_thread=False,
-    )
-    try:
-        check(connection, path)
-        connection.execute("PRAGMA foreign_keys = ON")
-    except BaseException:
-        connection.close()
-        raise
+    access = "mode=rw" if write else "immutable=1" if is_frozen(path) else "mode=ro"
+    with translated_errors():
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?{access}",
+            uri=True,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            check(connection, path)
+            connection.execute("PRAGMA foreign_keys = ON")
+        except BaseException:
+            connection.close()
+            raise
     return connection
+
+
+def is_frozen(path: Path) -> bool:
+    """Whether the file is all there is: no log beside it, and a folder in which this process cannot make one.
+
+    SQLite refuses to read such a database unless it is told that nobody writes.
+    """
+    return not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
 
 
 def check(connection: sqlite3.Connection, path: Path) -> None:
@@ -52,6 +63,8 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
     except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
+            raise
         raise NoIndexError(f"{str(path)!r} is not a semsearch index ({error})") from None
     if application != APPLICATION_ID:
         raise NoIndexError(f"{str(path)!r} is an SQLite database, but not a semsearch index")
@@ -91,16 +104,23 @@ def transaction(connection: sqlite3.Connection, *, write: bool = True) -> Iterat
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Storage errors of sqlite3, FAISS and the operating system as ours."""
+    """Storage errors of sqlite3 and the operating system as ours; what only a bug can raise stays as it is."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
+        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             raise DiskFullError(f"cannot write the index: {error}; {RESUME}") from error
-        raise StoreError(f"the index's database refuses: {error}") from error
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise StoreError(f"the index's database is damaged: {error}; build the index again") from error
+        if isinstance(error, sqlite3.OperationalError):
+            raise StoreError(f"the index's database refuses: {error}") from error
+        raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise DiskFullError(f"cannot write the index: {error.strerror}; {RESUME}") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise StoreError(f"cannot use the index: {error.strerror}: {str(error.filename)!r}") from error
         raise
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,7 @@ import numpy as np
 
 from semsearch.errors import MismatchError, StoreError
 from semsearch.index import vectors as faiss_segments
-from semsearch.index.database import DATABASE, connect, transaction, translated_errors
+from semsearch.index.database import DATABASE, connect, is_frozen, transaction, translated_errors
 from semsearch.index.filters import Filter, check_fields
 from semsearch.index.keywords import match_expression
 from semsearch.index.vectors import FaissIndex, Ids, Segment
@@ -61,16 +61,21 @@ class Index:
             SchemaError: Written by a newer semsearch.
         """
         self.folder = Path(folder)
-        self._connection = connect(self.folder / DATABASE, write=_write)
+        self._connect(write=_write)
         self._turn = threading.RLock()
         self._revision = -1
         self._loaded: dict[int, FaissIndex] = {}
         self._tail: list[FaissIndex] = []
-        self._tail_start = self._tail_end = -1
+        self._sealed = self._tail_end = -1
         self._deleted: Ids = np.empty(0, np.int64)
-        self.spec = EncoderSpec.from_json(self._setting("encoder"))
-        self.chunking: dict[str, Any] = self._setting("chunking")
-        self.name: str = self._setting("name")
+        try:
+            with self.snapshot():
+                self.spec = EncoderSpec.from_json(self._setting("encoder"))
+                self.chunking: dict[str, Any] = self._setting("chunking")
+                self.name: str = self._setting("name")
+        except BaseException:
+            self.close()
+            raise
 
     @staticmethod
     def exists(folder: str | Path) -> bool:
@@ -94,8 +99,23 @@ class Index:
             if self._connection.in_transaction:
                 yield
                 return
+            if self._frozen is not None and self._frozen != self._stamp():
+                self.close()
+                self._connect()
             with transaction(self._connection, write=False):
                 yield
+
+    def _connect(self, *, write: bool = False) -> None:
+        """Open the database; one that cannot change as far as SQLite knows is opened again when it did."""
+        path = self.folder / DATABASE
+        self._frozen = self._stamp() if not write and path.is_file() and is_frozen(path) else None
+        self._connection = connect(path, write=write)
+
+    def _stamp(self) -> tuple[int, int, bool]:
+        """What a writer elsewhere cannot leave as it is: time and size of the database, and whether it has a log."""
+        path = self.folder / DATABASE
+        entry = path.stat()
+        return entry.st_mtime_ns, entry.st_size, path.with_name(f"{path.name}-wal").exists()
 
     def refuse_other(self, spec: EncoderSpec) -> None:
         """Check that an encoder is the one that this index was built with.
@@ -134,7 +154,7 @@ class Index:
                 "rows_in_segments": sum(segment.n_rows for segment in segments),
                 "rows_beside_segments": self._one("SELECT count(*) FROM vectors WHERE passage > ?", _covered(segments)),
                 "deleted_rows": self._one("SELECT count(*) FROM deleted"),
-                "bytes": sum(file.stat().st_size for file in self.folder.iterdir() if file.is_file()),
+                "bytes": _size(self.folder),
                 "transform": self.spec.transform and ((self.transform() is not None and "fitted") or "not fitted yet"),
                 "encoder": {**self.spec.to_json(), "fingerprint": self.spec.fingerprint},
                 "chunking": self.chunking,
@@ -142,11 +162,13 @@ class Index:
 
     def fields(self) -> list[str]:
         """Names of the metadata fields that documents have, sorted."""
-        return [name for (name,) in self._connection.execute("SELECT name FROM fields ORDER BY name")]
+        with self.snapshot():
+            return [name for (name,) in self._connection.execute("SELECT name FROM fields ORDER BY name")]
 
     def transform(self) -> Transform | None:
         """The fitted transform, None where there is none (yet)."""
-        row = self._connection.execute("SELECT name, mean, matrix FROM transform").fetchone()
+        with self.snapshot():
+            row = self._connection.execute("SELECT name, mean, matrix FROM transform").fetchone()
         if row is None:
             return None
         mean = np.frombuffer(row[1], LITTLE_ENDIAN)
@@ -174,13 +196,14 @@ class Index:
     def search_keywords(self, query: str, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
         """The k passages with the highest BM25 for a query: scores and passage ids, best first."""
         with self.snapshot():
+            if where is not None:
+                self._check_fields(where)
             expression = match_expression(query)
             rows: list[tuple[float, int]] = []
             if expression:
                 sql = "SELECT -bm25(keywords), rowid FROM keywords WHERE keywords MATCH ?"
                 parameters: list[str | int | float] = [expression]
                 if where is not None:
-                    self._check_fields(where)
                     sql += f" AND rowid IN ({_passages_of(where)})"
                     parameters += where.parameters
                 rows = self._connection.execute(f"{sql} ORDER BY rank, rowid LIMIT ?", [*parameters, k]).fetchall()
@@ -189,22 +212,23 @@ class Index:
     def documents_of(self, passages: Sequence[int]) -> dict[int, int]:
         """The document (its row number) of each of these passages."""
         sql = "SELECT id, document FROM passages WHERE id IN (SELECT value FROM json_each(?))"
-        return dict(self._connection.execute(sql, (json.dumps(list(passages)),)))
+        with self.snapshot():
+            return dict(self._connection.execute(sql, (json.dumps(list(passages)),)))
 
     def show(self, passages: Sequence[int]) -> dict[int, Found]:
         """Text and metadata of each of these passages."""
-        rows = self._connection.execute(
-            """
+        sql = """
             SELECT passages.id, doc_id, title, substr(text, start + 1, end - start), start, end, metadata
             FROM passages JOIN documents ON documents.id = passages.document
             WHERE passages.id IN (SELECT value FROM json_each(?))
-            """,
-            (json.dumps(list(passages)),),
-        )
-        return {
-            number: Found(doc_id, title, text, start, end, json.loads(metadata))
-            for number, doc_id, title, text, start, end, metadata in rows
-        }
+            """
+        with self.snapshot():
+            return {
+                number: Found(doc_id, title, text, start, end, json.loads(metadata))
+                for number, doc_id, title, text, start, end, metadata in self._connection.execute(
+                    sql, (json.dumps(list(passages)),)
+                )
+            }
 
     def _allowed(self, where: Filter) -> Ids:
         """Passages of the documents that meet a filter, ascending."""
@@ -223,8 +247,9 @@ class Index:
         segments = {segment.id: segment for segment in self._segments()}
         covered = _covered(segments.values())
         self._loaded = {number: self._loaded.get(number) or self._load(segments[number]) for number in segments}
-        if self._tail_start != covered:
-            self._tail, self._tail_start, self._tail_end = [], covered, covered
+        sealed = self._one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'segments'")
+        if self._sealed != sealed or self.spec.transform:  # which, fitted again, moves every row
+            self._tail, self._sealed, self._tail_end = [], sealed, covered
         ids, rows = self.rows(self._tail_end + 1, None)
         if len(ids):
             self._tail = [*self._tail, faiss_segments.build(ids, rows)]
@@ -285,6 +310,15 @@ class Index:
 def _covered(segments: Any) -> int:
     """Highest passage id that segments cover; 0 for none."""
     return max((segment.last for segment in segments), default=0)
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the files in a folder in which a writer may be at work."""
+    total = 0
+    for file in folder.iterdir():
+        with suppress(FileNotFoundError):
+            total += file.stat().st_size
+    return total
 
 
 def _passages_of(where: Filter) -> str:

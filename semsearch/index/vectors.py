@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,9 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.records import Vectors
-
-faiss: Any = import_module("faiss")
-"""Without its type hints, which say less than its documentation."""
 
 Ids: TypeAlias = NDArray[np.int64]
 
@@ -49,22 +47,32 @@ class Segment:
     sha256: str
 
 
+@cache
+def _faiss() -> Any:
+    """The library, imported when the first vectors are: `semsearch status` needs none."""
+    return import_module("faiss")
+
+
 def build(ids: Ids, vectors: Vectors) -> FaissIndex:
     """An exact index over unit rows `[n, dim]` under these passage ids."""
-    index = faiss.IndexIDMap2(faiss.IndexFlatIP(vectors.shape[1]))
+    index = _faiss().IndexIDMap2(_faiss().IndexFlatIP(vectors.shape[1]))
     index.add_with_ids(np.ascontiguousarray(vectors), ids)
     return index
 
 
 def write(index: FaissIndex, path: Path) -> str:
     """Write a segment so that the name never stands for half a file; returns its sha256 in hex."""
-    data = faiss.serialize_index(index).tobytes()
+    data = _faiss().serialize_index(index).tobytes()
     temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)  # on a full disk its bytes are the room that is wanted
+        raise
     sync_folder(path.parent)
     return hashlib.sha256(data).hexdigest()
 
@@ -87,7 +95,7 @@ def read(path: Path, sha256: str) -> FaissIndex | None:
         return None
     if hashlib.sha256(data).hexdigest() != sha256:
         return None
-    return faiss.deserialize_index(np.frombuffer(data, np.uint8))
+    return _faiss().deserialize_index(np.frombuffer(data, np.uint8))
 
 
 def search(
@@ -107,16 +115,32 @@ def search(
     """
     selector: Any = None
     if allowed is not None:
-        selector = faiss.IDSelectorBatch(allowed)
+        selector = _faiss().IDSelectorBatch(allowed)
     elif len(excluded):
-        selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(excluded))
-    parameters = faiss.SearchParameters(sel=selector) if selector else None
+        selector = _faiss().IDSelectorNot(_faiss().IDSelectorBatch(excluded))
+    parameters = _faiss().SearchParameters(sel=selector) if selector else None
     queries = np.ascontiguousarray(queries)
-    found = [index.search(queries, min(k, index.ntotal), params=parameters) for index in indexes if index.ntotal]
+    found = [_best(index, queries, k, k + 1, parameters) for index in indexes if index.ntotal]
     if not found:
         return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
     scores = np.concatenate([scores for scores, _ in found], axis=1)
     ids = np.concatenate([ids for _, ids in found], axis=1)
+    return _ranked(scores, ids, k)
+
+
+def _best(index: FaissIndex, queries: Vectors, k: int, width: int, parameters: Any) -> tuple[Vectors, Ids]:
+    """One index's k best. FAISS keeps any of those that tie for the last place, so it is asked for more than k."""
+    scores, ids = index.search(queries, min(width, index.ntotal), params=parameters)
     scores[ids == -1] = -np.inf
-    best = np.lexsort((ids, -scores), axis=-1)[:, :k]  # equal scores by age, so that a search repeats itself
+    last = scores[:, -1]
+    scores, ids = _ranked(scores, ids, k)
+    if width < index.ntotal:
+        for row in np.flatnonzero((last == scores[:, -1]) & (last != -np.inf)):
+            scores[[row]], ids[[row]] = _best(index, queries[[row]], k, 8 * width, parameters)
+    return scores, ids
+
+
+def _ranked(scores: Vectors, ids: Ids, k: int) -> tuple[Vectors, Ids]:
+    """The k best of each row, equal scores by age, so that neither time nor segments change an answer."""
+    best = np.lexsort((ids, -scores), axis=-1)[:, :k]
     return np.take_along_axis(scores, best, 1), np.take_along_axis(ids, best, 1)

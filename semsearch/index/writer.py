@@ -10,6 +10,7 @@ import json
 import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from semsearch.errors import LockedError, MismatchError, NoIndexError, RecordError
 from semsearch.index import vectors as faiss_segments
-from semsearch.index.database import DATABASE, create, transaction, translated_errors
+from semsearch.index.database import DATABASE, connect, create, transaction, translated_errors
 from semsearch.index.keywords import body
 from semsearch.index.store import LITTLE_ENDIAN, ROWS_AT_ONCE, Index
 from semsearch.index.vectors import Segment
@@ -66,27 +67,22 @@ class IndexWriter(Index):
             NoIndexError: The folder holds something else.
         """
         folder = Path(folder)
-        with translated_errors():
+        with translated_errors(), ExitStack() as opened:
             _prepare_folder(folder)
-        self._lock = _acquire(folder)
-        try:
-            if not (folder / DATABASE).exists():
+            opened.enter_context(_lock(folder))
+            if not Index.exists(folder):
                 _create(folder, spec, chunking, name)
             super().__init__(folder, _write=True)
+            opened.callback(self.close)
             self.refuse_other(spec)
             self._refuse_other_chunking(chunking)
             self._connection.execute("PRAGMA synchronous = FULL")  # a committed batch survives a power cut
             self._connection.execute("CREATE TEMP TABLE seen (doc_id TEXT PRIMARY KEY, source TEXT) WITHOUT ROWID")
-            self._known_fields = set(self.fields())
             self._segment_rows = max(1, SEGMENT_BYTES // (4 * spec.dim))
-        except BaseException:
-            self._lock.release()
-            raise
+            self._opened = opened.pop_all()
 
-    def __exit__(self, *error: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self.close()
-        (self.folder / "writer.holder").unlink(missing_ok=True)
-        self._lock.release()
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._opened.close()
 
     @classmethod
     def reopen(cls, folder: str | Path) -> IndexWriter:
@@ -96,11 +92,12 @@ class IndexWriter(Index):
 
     def see(self, document: Document) -> RecordError | None:
         """Remember that this run has met a document; gives the error where it has met the id before."""
-        row = (document.doc_id, document.source)
-        if self._connection.execute("INSERT OR IGNORE INTO temp.seen VALUES (?, ?)", row).rowcount:
-            return None
-        sql = "SELECT source FROM temp.seen WHERE doc_id = ?"
-        (first,) = self._connection.execute(sql, (document.doc_id,)).fetchone()
+        with translated_errors():
+            row = (document.doc_id, document.source)
+            if self._connection.execute("INSERT OR IGNORE INTO temp.seen VALUES (?, ?)", row).rowcount:
+                return None
+            sql = "SELECT source FROM temp.seen WHERE doc_id = ?"
+            (first,) = self._connection.execute(sql, (document.doc_id,)).fetchone()
         return RecordError(document.source, None, f"duplicate id {document.doc_id!r}; {first} has it too")
 
     def plan(self, documents: Sequence[Document]) -> Plan:
@@ -117,13 +114,16 @@ class IndexWriter(Index):
 
     def commit(self, entries: Iterable[Entry], describe: Iterable[Document] = ()) -> None:
         """Write a batch in one transaction: new documents, changed ones in place of the old, changed metadata."""
+        fields: set[str] = set()
         with self._turn, transaction(self._connection):
             for entry in entries:
                 self._put(entry)
+                fields |= entry.document.metadata.keys()
             for document in describe:
                 sql = "UPDATE documents SET metadata = ? WHERE doc_id = ?"
                 self._connection.execute(sql, (document.metadata_json, document.doc_id))
-                self._note_fields(document)
+                fields |= document.metadata.keys()
+            self._connection.executemany("INSERT OR IGNORE INTO fields VALUES (?)", [(name,) for name in fields])
             self._mark_changed()
 
     def delete(self, doc_ids: Sequence[str]) -> list[str]:
@@ -136,7 +136,8 @@ class IndexWriter(Index):
     def unseen(self) -> list[str]:
         """Ids of documents in the index that this run has not met."""
         sql = "SELECT doc_id FROM documents WHERE doc_id NOT IN (SELECT doc_id FROM temp.seen) ORDER BY id"
-        return [doc_id for (doc_id,) in self._connection.execute(sql)]
+        with translated_errors():
+            return [doc_id for (doc_id,) in self._connection.execute(sql)]
 
     def fit(self, *, again: bool = False) -> bool:
         """Fit the encoder's transform on all vectors, where it has one and it is not fitted yet (or `again`).
@@ -160,13 +161,14 @@ class IndexWriter(Index):
         """Bring committed vectors into segments.
 
         Full segments are made as soon as there are rows enough; a rest of more than `TAIL_ROWS` only at the end of a
-        run (`final`). Segments that lost more than `MAX_DELETED` of their rows are made again.
+        run (`final`). Segments that lost their file or more than `MAX_DELETED` of their rows are made again.
         """
         if self.spec.transform and not self.transform():
             return
         with translated_errors():
             for segment in self._segments():
-                if self._deleted_in(segment.first, segment.last) > MAX_DELETED * segment.n_rows:
+                n_deleted = self._deleted_in(segment.first, segment.last)
+                if n_deleted > MAX_DELETED * segment.n_rows or not (self.folder / segment.file).is_file():
                     self._write_segment(segment.first, segment.last, replaces=[segment])
             while self._seal_tail(final):
                 pass
@@ -246,7 +248,6 @@ class IndexWriter(Index):
             self._connection.execute("INSERT INTO vectors VALUES (?, ?)", (number, vector.tobytes()))
             words = body(document.title, document.text[passage.start : passage.end])
             self._connection.execute("INSERT INTO keywords (rowid, body) VALUES (?, ?)", (number, words))
-        self._note_fields(document)
 
     def _drop(self, doc_id: str) -> bool:
         """Delete a document; returns whether it was there."""
@@ -268,21 +269,15 @@ class IndexWriter(Index):
             self._connection.execute("DELETE FROM passages WHERE id = ?", (number,))
             self._connection.execute("INSERT INTO deleted VALUES (?)", (number,))
 
-    def _note_fields(self, document: Document) -> None:
-        for name in document.metadata.keys() - self._known_fields:
-            self._connection.execute("INSERT OR IGNORE INTO fields VALUES (?)", (name,))
-            self._known_fields.add(name)
-
     def _mark_changed(self) -> None:
         """Tell readers that there is something new."""
         self._connection.execute("UPDATE settings SET value = value + 1 WHERE key = 'revision'")
         self._connection.execute("UPDATE settings SET value = ? WHERE key = 'updated'", (json.dumps(_now()),))
 
     def _stored_hashes(self, doc_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
-        rows = self._connection.execute(
-            "SELECT doc_id, content_hash, metadata FROM documents WHERE doc_id IN (SELECT value FROM json_each(?))",
-            (json.dumps(doc_ids),),
-        )
+        sql = "SELECT doc_id, content_hash, metadata FROM documents WHERE doc_id IN (SELECT value FROM json_each(?))"
+        with translated_errors():
+            rows = self._connection.execute(sql, (json.dumps(doc_ids),)).fetchall()
         return {doc_id: (content, metadata) for doc_id, content, metadata in rows}
 
     def _stored_batches(self) -> Iterator[Vectors]:
@@ -308,27 +303,39 @@ class IndexWriter(Index):
 
 
 def _prepare_folder(folder: Path) -> None:
-    """Make the folder; refuse one that holds something else."""
-    folder.mkdir(parents=True, exist_ok=True)
-    ours = (DATABASE, f"{DATABASE}.new", "writer.", "vectors.")
-    if not (folder / DATABASE).exists():
-        foreign = [file.name for file in folder.iterdir() if not file.name.startswith(ours)]
-        if foreign:
-            raise NoIndexError(
-                f"{str(folder)!r} is not an index and holds other files ({foreign[0]} …); give an empty or new folder"
-            )
+    """Make the folder; refuse one that holds something else, before anything is written to it."""
+    if Index.exists(folder):
+        connect(folder / DATABASE).close()
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise NoIndexError(f"{str(folder)!r} is or lies below a file; give a folder for the index") from None
+    ours = (f"{DATABASE}.new", "writer.", "vectors.")
+    foreign = [file.name for file in folder.iterdir() if not file.name.startswith(ours)]
+    if foreign:
+        raise NoIndexError(
+            f"{str(folder)!r} is not an index and holds other files ({foreign[0]} …); give an empty or new folder"
+        )
 
 
-def _acquire(folder: Path) -> FileLock:
-    """The folder's lock, which the system frees when the process ends in whatever way."""
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the system frees when the process ends in whatever way."""
     lock, holder = FileLock(folder / "writer.lock"), folder / "writer.holder"
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        name = holder.read_text(encoding="utf-8").strip() if holder.exists() else "another process"
-        raise LockedError(f"{str(folder)!r} is being written by {name}; wait for it to end, or stop it") from None
-    holder.write_text(f"process {os.getpid()} on {socket.gethostname()}, since {_now()}\n", encoding="utf-8")
-    return lock
+        name = holder.read_text(encoding="utf-8").strip() if holder.exists() else ""
+        raise LockedError(
+            f"{str(folder)!r} is being written by {name or 'another process'}; wait for it to end, or stop it"
+        ) from None
+    try:
+        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}, since {_now()}\n", encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
 
 
 def _create(folder: Path, spec: EncoderSpec, chunking: dict[str, object], name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -45,7 +46,7 @@ def write_run(path: Path, answers: Iterable[Answer]) -> int:
     Returns:
         The number of queries.
     """
-    temporary = path.with_name(f"{path.name}.tmp")
+    temporary = path.parent / f"{path.name}.tmp"
     answered = 0
     try:
         with temporary.open("w", encoding="utf-8") as file:
@@ -56,7 +57,8 @@ def write_run(path: Path, answers: Iterable[Answer]) -> int:
     except OSError as error:
         raise SourceError(f"cannot write {str(path)!r}: {error.strerror}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return answered
 
 

@@ -8,6 +8,8 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from io import TextIOWrapper
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +23,7 @@ from semsearch.surfaces import render
 if TYPE_CHECKING:
     from semsearch.encoder.encode import TextEncoder
     from semsearch.text.chunking import Chunking
+    from semsearch.text.readers import Record
 
 HOME = Path("indexes")
 """Where indexes live unless --index says otherwise."""
@@ -73,13 +76,13 @@ def index(
     as_json: opt.AsJson = False,
 ) -> None:
     """Index a corpus, or bring its index up to date: only what is new or changed is encoded."""
-    from semsearch.ingest import ingest
+    from semsearch.ingest import index_corpus
     from semsearch.text.readers import count_records, read_corpus
     from semsearch.text.sources import ReadOptions
 
     started = time.perf_counter()
     options = ReadOptions(id_field, text_field, title_field, format, per_line)
-    records = read_corpus(paths, options)
+    records = _begun(read_corpus(paths, options))
     folder = index or HOME / _corpus_name(paths[0])
     encoder = _encoder(
         folder,
@@ -97,7 +100,7 @@ def index(
     chunking = _chunking(folder, on_long=on_long and on_long.value, tokens=chunk_tokens, overlap=overlap, title=title)
     total = count_records(paths, options) if sys.stderr.isatty() else None
     with render.progress(total) as watch:
-        report = ingest(
+        report = index_corpus(
             folder,
             records,
             encoder,
@@ -187,7 +190,7 @@ def delete(
     as_json: opt.AsJson = False,
 ) -> None:
     """Delete documents from an index."""
-    from semsearch.ingest import delete as delete_documents
+    from semsearch.ingest import delete_documents
 
     folder = _find_index(index)
     there = delete_documents(folder, ids)
@@ -222,7 +225,7 @@ def poolers(as_json: opt.AsJson = False) -> None:
 @app.command()
 def demo(as_json: opt.AsJson = False) -> None:
     """Index the sample corpus and answer three queries."""
-    from semsearch.ingest import ingest
+    from semsearch.ingest import index_corpus
     from semsearch.search import Searcher
     from semsearch.surfaces.answers import as_object
     from semsearch.text.readers import read_corpus
@@ -230,7 +233,7 @@ def demo(as_json: opt.AsJson = False) -> None:
     corpus, folder, started = _sample_corpus(), HOME / "sample", time.perf_counter()
     encoder = _encoder(folder, device="auto")
     with render.progress(None) as watch:
-        report = ingest(folder, read_corpus([str(corpus)]), encoder, watch=watch)
+        report = index_corpus(folder, read_corpus([str(corpus)]), encoder, watch=watch)
     if not as_json:
         render.summary(report, str(folder), time.perf_counter() - started)
     with Searcher.open(folder, encoder) as searcher:
@@ -256,18 +259,37 @@ def main() -> None:
     warnings.showwarning = _show_warning
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what it cannot read comes back as an error of ours
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    if isinstance(sys.stdout, TextIOWrapper):  # a character that the output's encoding lacks is no reason to stop
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code = app(standalone_mode=False)
+        code = _run()
     except SemsearchError as error:
         _exit(str(error), 2 if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt:
         _exit("stopped; what was committed is kept, and the same command goes on from there", 1)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     except typer.TyperException as error:
         _exit(error.format_message(), 2)
-    sys.exit(code if isinstance(code, int) else 0)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes nowhere
+        if isinstance(error, BrokenPipeError):
+            sys.exit(1)
+        _exit(f"{error.strerror or error}{f': {str(error.filename)!r}' if error.filename else ''}", 1)
+    sys.exit(code)
+
+
+def _run() -> int:
+    """The exit code of the command, with all of its output written."""
+    try:
+        code = app(prog_name="semsearch", standalone_mode=False)
+    finally:
+        sys.stdout.flush()
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    return code if isinstance(code, int) else 0
+
+
+INTERRUPTED = 130
+"""What typer makes of Ctrl-C."""
 
 
 def _exit(message: str, code: int) -> None:
@@ -303,12 +325,17 @@ def _chunking(folder: Path, **wanted: Any) -> Chunking:
     return Chunking(**{**(stored.to_json() if stored else {}), **asked})
 
 
+def _begun(records: Iterator[Record]) -> Iterator[Record]:
+    """The same records, the first one read: a path that is none ends here, before a model or an index is made."""
+    return chain(list(islice(records, 1)), records)
+
+
 def _corpus_name(path: str) -> str:
-    """`data/notes.jsonl.gz` to `notes`; a folder's name; `stdin`."""
+    """`data/notes.v2.jsonl.gz` to `notes.v2`; a folder's name; `stdin`."""
     if path == "-":
         return "stdin"
-    name = Path(path).resolve().name
-    return name if Path(path).is_dir() else name.split(".")[0] or name
+    whole = Path(path).resolve()
+    return whole.name if whole.is_dir() else Path(whole.name.removesuffix(".gz")).stem
 
 
 def _indexes(folder: Path) -> list[Path]:
@@ -360,9 +387,7 @@ def _layer_names(layers: tuple[int, ...]) -> str:
 
 
 def _sample_corpus() -> Path:
-    """The sample corpus: in a checkout, or inside the installed package."""
-    here = Path(semsearch.__file__).parent
-    for folder in (here.parent / "corpora" / "sample", here / "sample"):
-        if folder.is_dir():
-            return folder
-    raise SourceError("the sample corpus is not installed; run the demo from a checkout of semsearch")
+    folder = Path(semsearch.__file__).parents[1] / "corpora" / "sample"
+    if not folder.is_dir():
+        raise SourceError(f"no sample corpus in {str(folder)!r}; run the demo from a checkout of semsearch")
+    return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,10 +16,14 @@ if TYPE_CHECKING:
 
 SNIPPET_CHARS = 240
 
+ESCAPED_LINE_ENDS = {mark: f"\\u{mark:04x}" for mark in (0x85, 0x2028, 0x2029)}
+"""What JSON may hold as it is, but some readers of lines take for the end of one."""
+
 
 def print_json(value: Any) -> None:
-    """One line of JSON on standard output."""
-    print(json.dumps(value, ensure_ascii=False, default=list))
+    """One line of JSON on standard output; escaped where the output's encoding is not UTF-8."""
+    plain = codecs.lookup(sys.stdout.encoding).name == "utf-8"
+    print(json.dumps(value, ensure_ascii=not plain, default=list).translate(ESCAPED_LINE_ENDS))
 
 
 def say(message: str) -> None:
@@ -26,21 +31,20 @@ def say(message: str) -> None:
     print(message, file=sys.stderr)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table on a terminal; tab-separated lines with a header where piped."""
-    cells = [[_cell(value) for value in row] for row in rows]
     if not sys.stdout.isatty():
-        for row in [list(columns), *cells]:
-            print("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in row))
+        for row in [columns, *rows]:
+            print("\t".join(_one_line(str(value)) for value in row))
         return
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for row in cells:
-        grid.add_row(*(Text(cell) for cell in row))
+    grid = Table(*columns, box=box.SIMPLE_HEAD)
+    for row in rows:
+        grid.add_row(*(Text(_cell(value)) for value in row))
     Console().print(grid)
 
 
@@ -66,7 +70,8 @@ def hits(found: Sequence[Hit]) -> None:
     console = Console(highlight=False)
     for hit in found:
         head = Text(f"{hit.rank:>3}  {hit.score:.3f}  ", style="cyan")
-        console.print(head.append(hit.title or hit.doc_id, style="bold default").append(f"  {hit.doc_id}", style="dim"))
+        doc_id, title = _one_line(hit.doc_id), _one_line(hit.title)
+        console.print(head.append(title or doc_id, style="bold default").append(f"  {doc_id}", style="dim"))
         console.print(Text(_snippet(hit.text)), width=min(console.width, 110), soft_wrap=False)
     if not found:
         console.print("  nothing found", style="dim")
@@ -78,12 +83,22 @@ def _row(hit: Hit) -> tuple[object, ...]:
 
 def _snippet(text: str) -> str:
     """The beginning of a passage on one line."""
-    line = " ".join(text.split())
+    line = " ".join(_one_line(text).split())
     return line if len(line) <= SNIPPET_CHARS else f"{line[: SNIPPET_CHARS - 1]}…"
 
 
 def _cell(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    """A value as a person reads it."""
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else _one_line(str(value))
+
+
+def _one_line(text: str) -> str:
+    """With spaces for tabs, line ends and what else would move a terminal's cursor or change its colours."""
+    return text.translate(CONTROLS)
+
+
+CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029), " ")
+"""Control characters and Unicode's line and paragraph separators."""
 
 
 def summary(report: IngestReport, folder: str, seconds: float) -> None:

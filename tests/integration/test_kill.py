@@ -1,0 +1,128 @@
+"""Killing the indexing command at random moments and running it again ends where an undisturbed run ends.
+
+The corpus goes through four states, so that the runs which are killed make an index, add, change, delete, change
+metadata alone, and form, extend and replace segments.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from fakes import index_content
+
+from semsearch import HashEncoder, Index, Searcher
+
+pytestmark = pytest.mark.slow
+
+KILLS_A_STATE = 6
+QUERIES = ("alpha7 beta11", "gamma3", "delta 京都")
+
+# The command itself, but with batches and segments so small that a run of a second commits and seals a hundred times.
+COMMAND = """
+import semsearch.ingest, semsearch.index.writer as writer
+semsearch.ingest.BATCH_DOCUMENTS = 25
+writer.SEGMENT_BYTES, writer.TAIL_ROWS = 4 * 64 * 300, 40
+print("started", flush=True)
+from semsearch.surfaces.cli import main
+main()
+"""
+
+
+def write_corpus(path: Path, version: int) -> Path:
+    """2,000 documents: in each version a sixth of them is missing, another sixth has new text, all have a year."""
+    lines = []
+    for number in range(2_000):
+        if number % 6 == version:
+            continue
+        rng = random.Random(f"{number} {version if number % 6 == version - 1 else 0}")
+        words = rng.choices(("alpha", "beta", "gamma", "delta"), k=rng.choice((5, 30, 30, 400)))
+        text = " ".join(f"{word}{rng.randrange(40)}" for word in words) + ". 京都の茶。"
+        year = 2000 + version * (number % 50 == 0)
+        lines.append(json.dumps({"_id": f"d{number}", "title": f"Title {number % 9}", "text": text, "year": year}))
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def start(corpus: Path, folder: Path) -> subprocess.Popen[str]:
+    options = ["--index", str(folder), "--model", "hash:64", "--chunk-tokens", "120", "--delete-missing"]
+    command = [sys.executable, "-c", COMMAND, "index", str(corpus), *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "started\n"
+    return process
+
+
+def finish(process: subprocess.Popen[str]) -> None:
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+
+
+def kill_after(process: subprocess.Popen[str], seconds: float) -> bool:
+    """SIGKILL; says whether the process was still at work."""
+    time.sleep(seconds)
+    process.kill()
+    process.communicate()
+    return process.returncode != 0
+
+
+def rows(folder: Path, sql: str) -> list[tuple]:
+    with closing(sqlite3.connect(folder / "passages.sqlite")) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def opens_and_answers(folder: Path) -> None:
+    """What must hold after every kill: a sound database, every document whole, and searches that see all of it."""
+    if not Index.exists(folder):
+        return
+    assert rows(folder, "PRAGMA integrity_check") == [("ok",)]
+    assert rows(folder, "PRAGMA foreign_key_check") == []
+    assert rows(folder, "SELECT id FROM passages EXCEPT SELECT passage FROM vectors") == []
+    with Searcher.open(folder) as searcher:
+        counts = searcher.index.counts()
+        for query in QUERIES:
+            assert (
+                bool(searcher.search(query)) == bool(searcher.search(query, mode="keyword")) == (counts["passages"] > 0)
+            )
+        _, passages = searcher.index.search_vectors(HashEncoder(64).encode_queries(["alpha7"]), 1 << 20, None)
+        assert sum(passages[0] != -1) == counts["passages"]
+
+
+def best(folder: Path) -> dict[str, list]:
+    """Scores of the documents that searches find, all of them, so that the order among equals is of no matter."""
+    with Searcher.open(folder) as searcher:
+        return {
+            f"{mode} {query}": sorted(
+                (hit.doc_id, round(hit.score, 4)) for hit in searcher.search(query, 5_000, mode=mode)
+            )
+            for mode in ("dense", "keyword")
+            for query in QUERIES
+        }
+
+
+def test_killed_runs_end_in_the_same_index_as_undisturbed_ones(tmp_path):
+    rng = random.Random(20)
+    calm, killed = tmp_path / "calm", tmp_path / "killed"
+    for version in range(1, 5):
+        corpus = write_corpus(tmp_path / f"corpus{version}.jsonl", version)
+        began = time.perf_counter()
+        finish(start(corpus, calm))
+        seconds = time.perf_counter() - began
+        kills = 0
+        while kills < KILLS_A_STATE:  # each run goes on where the last was killed, so each gets a part of the time
+            in_time = kill_after(start(corpus, killed), rng.uniform(0.05, 2 / KILLS_A_STATE) * seconds)
+            kills, seconds = (kills + 1, seconds) if in_time else (kills, 0.7 * seconds)
+            opens_and_answers(killed)
+        finish(start(corpus, killed))
+        files = {path.name for path in killed.iterdir()}
+        segments = {name for (name,) in rows(killed, "SELECT file FROM segments")}
+        assert files == segments | {"passages.sqlite", "writer.lock"}
+        assert index_content(killed) == index_content(calm)
+        assert best(killed) == best(calm)
+    assert len(segments) > 3

@@ -1,0 +1,169 @@
+"""The plan of the house: imports point down, siblings never meet, and what the code promises not to do."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import semsearch
+
+PACKAGE = Path(semsearch.__file__).parent
+FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
+
+RANKS = {
+    **{"errors": 0, "records": 1, "transforms": 2},
+    **{"text": 3, "encoder": 3, "index": 3},
+    **{"ingest": 4, "search": 4},
+    **{"semsearch": 5, "surfaces": 6, "__main__": 7},  # the public door, and what stands before it
+}
+"""Room to height; a room imports itself and lower ones, never another of its own height."""
+
+EACH_FILE = pytest.mark.parametrize("file", FILES)
+
+
+def room_of(module: str) -> str:
+    """`semsearch.index.store` to `index`; the package itself is the door."""
+    return "semsearch" if module == "semsearch" else module.split(".")[1]
+
+
+def home_of(file: str) -> str:
+    """`index/store.py` to `index`."""
+    return "semsearch" if file == "__init__.py" else file.removesuffix(".py").split("/")[0]
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Every module that a file imports anywhere, also in functions and for type checkers."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "a relative import"
+            inner = [f"semsearch.{alias.name}" for alias in node.names] if node.module == "semsearch" else [node.module]
+            yield from inner
+
+
+def upward(room: str, tree: ast.AST) -> list[str]:
+    """The imports of a file in this room that do not point down."""
+    ours = [module for module in imported(tree) if module.split(".")[0] == "semsearch"]
+    return [module for module in ours if room_of(module) != room and RANKS[room_of(module)] >= RANKS[room]]
+
+
+@EACH_FILE
+def test_imports_only_point_down(file):
+    assert upward(home_of(file), TREES[file]) == []
+
+
+@pytest.mark.parametrize(
+    ("room", "line", "allowed"),
+    [
+        ("index", "from semsearch.encoder.encode import Encoder", False),
+        ("text", "import semsearch.index.store", False),
+        ("encoder", "from semsearch import text", False),
+        ("index", "def f():\n    from semsearch.ingest import ingest", False),
+        ("ingest", "from semsearch.search import Searcher", False),
+        ("records", "from semsearch.transforms import Transform", False),
+        ("semsearch", "from semsearch.surfaces import cli", False),
+        ("search", "import semsearch", False),
+        ("index", "from semsearch.transforms import Transform", True),
+        ("ingest", "from semsearch.encoder.encode import Encoder", True),
+        ("surfaces", "import semsearch", True),
+        ("index", "from semsearch.index.store import Index", True),
+    ],
+)
+def test_the_rule_itself_sees_what_it_forbids(room, line, allowed):
+    assert (upward(room, ast.parse(line)) == []) == allowed
+
+
+def test_every_room_of_the_house_has_a_height():
+    assert {home_of(file) for file in FILES} == set(RANKS)
+
+
+@EACH_FILE
+def test_only_surfaces_know_how_things_look(file):
+    if home_of(file) != "surfaces":
+        assert not {module.split(".")[0] for module in imported(TREES[file])} & {"typer", "rich", "click"}
+
+
+def test_rooms_have_doors_of_a_docstring_only():
+    for name in ("text", "encoder", "index", "surfaces"):
+        (docstring,) = TREES[f"{name}/__init__.py"].body
+        assert isinstance(docstring, ast.Expr)
+
+
+# --- docstrings
+
+
+def undocumented(tree: ast.Module) -> Iterator[str]:
+    """Public functions, classes and methods without a docstring; what is inside functions is nobody's business."""
+    nodes: list[ast.AST] = [tree]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and not ast.get_docstring(node):
+            yield getattr(node, "name", "the module")
+        if isinstance(node, ast.Module | ast.ClassDef):
+            definitions = [child for child in node.body if isinstance(child, ast.ClassDef | ast.FunctionDef)]
+            nodes += [child for child in definitions if not child.name.startswith("_")]
+
+
+@EACH_FILE
+def test_everything_public_has_a_docstring(file):
+    assert list(undocumented(TREES[file])) == []
+
+
+def test_a_missing_docstring_is_seen():
+    source = (
+        "'''M.'''\ndef f(): ...\nclass C:\n    '''C.'''\n    def m(self): ...\n    def _n(self): ...\ndef _g(): ..."
+    )
+    assert set(undocumented(ast.parse(source))) == {"f", "m"}
+
+
+# --- what runs foreign code
+
+PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+EVALUATORS = {"eval", "exec", "compile", "__import__"}
+
+
+def dangers(tree: ast.AST) -> set[str]:
+    """Names in a file that can run what a file or a user brings."""
+    found = {module for module in imported(tree) if module.split(".")[0] in PICKLES}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id in EVALUATORS:
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute) and ast.unparse(node) in ("torch.load", "pickle.loads", "pickle.load"):
+            found.add(ast.unparse(node))
+        elif isinstance(node, ast.ImportFrom) and node.module == "torch":
+            found |= {f"torch.{alias.name}" for alias in node.names if alias.name == "load"}
+        elif isinstance(node, ast.keyword) and node.arg in ("allow_pickle", "trust_remote_code"):
+            if not (isinstance(node.value, ast.Constant) and node.value.value is False):
+                found.add(node.arg)
+    return found
+
+
+@EACH_FILE
+def test_no_file_unpickles_or_evaluates(file):
+    assert dangers(TREES[file]) == set()
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("import pickle", "pickle"),
+        ("from joblib import load", "joblib"),
+        ("torch.load(path)", "torch.load"),
+        ("from torch import load", "torch.load"),
+        ("eval('1')", "eval"),
+        ("exec(code)", "exec"),
+        ("np.load(path, allow_pickle=True)", "allow_pickle"),
+        ("AutoModel.from_pretrained(name, trust_remote_code=asked)", "trust_remote_code"),
+    ],
+)
+def test_foreign_code_is_seen(source, name):
+    assert dangers(ast.parse(source)) == {name}
+
+
+def test_a_model_in_eval_mode_is_no_danger():
+    assert dangers(ast.parse("model.eval(); re.compile('x'); f(trust_remote_code=False)")) == set()

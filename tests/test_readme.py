@@ -1,0 +1,88 @@
+"""The README tells the truth: its map, its commands, its Python and its tables."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from semsearch import POOLERS, errors
+from semsearch.encoder.pooling import SIMCSE_NAMES
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def mapped_paths() -> list[Path]:
+    """The paths in the README's map; what is indented is below `semsearch/`."""
+    house = README.partition("## The house")[2].partition("## ")[0]
+    lines = re.findall(r"^( {4,6})([\w./]+)  ", house, re.MULTILINE)
+    return [Path("semsearch" if len(indent) == 6 else "") / name for indent, name in lines]
+
+
+def test_every_path_of_the_map_exists():
+    assert len(mapped_paths()) > 20
+    assert [path for path in mapped_paths() if not (ROOT / path).exists()] == []
+
+
+def test_every_module_is_on_the_map():
+    modules = {file.relative_to(ROOT) for file in (ROOT / "semsearch").rglob("*.py")}
+    rooms = {file for file in modules if file.name == "__init__.py" and file.parent.name != "semsearch"}
+    assert modules - rooms - set(mapped_paths()) == set()
+
+
+def test_the_make_targets_and_files_that_it_names_exist():
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    named = set(re.findall(r"make ([a-z-]+)", README)) - {"sure"}
+    assert named >= {"demo", "test", "lint", "bench"}
+    assert named <= set(targets)
+    assert {"LICENSE", "CHANGELOG.md", ".ci/run"} <= {name for name in re.findall(r"[\w./]+", README)}
+    assert all((ROOT / name).exists() for name in ("LICENSE", "CHANGELOG.md", ".ci/run"))
+
+
+def test_the_gate_runs_the_test_command_of_the_readme():
+    gate = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert "make test" in gate
+    assert "make lint" in gate
+    assert "    make test " in README
+
+
+def test_every_command_and_option_that_it_names_is_known():
+    from semsearch.surfaces.cli import app
+
+    commands = {info.name or info.callback.__name__ for info in app.registered_commands}
+    assert set(re.findall(r"^\| `semsearch (\w+)", README, re.MULTILINE)) <= commands
+    helps = "".join(
+        subprocess.run(
+            [sys.executable, "-m", "semsearch", name, "--help"], capture_output=True, text=True, check=True
+        ).stdout
+        for name in commands
+    )
+    options = set(re.findall(r"`[^`]*?(--[a-z][a-z-]+)", README)) - {"--help"}
+    assert {option for option in options if option not in helps} == set()
+
+
+def test_the_table_of_poolers_is_the_registry():
+    rows = re.findall(r"^\| `([^`]+)` \|[^|]*\|([^|]*)\|$", README.partition("## Poolers")[2], re.MULTILINE)
+    names = [name for name, _ in rows]
+    assert names == [*POOLERS, "layer:N+NAME", "A+B"]
+    for simcse, ours in SIMCSE_NAMES.items():
+        assert f"SimCSE `{simcse}`" in dict(rows)[ours]
+
+
+def test_the_exit_codes_are_those_of_the_error_tree():
+    assert "Exit codes: 0, 1 for an error, 2 for wrong\nusage" in README
+    assert "exits 2" in errors.__doc__
+
+
+@pytest.mark.slow
+def test_its_five_lines_of_python_find_the_bird(tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len([line for line in code.splitlines() if line]) <= 5
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "The heron waits in the reeds.\n"
