@@ -22,7 +22,7 @@ demo: install ## index the sample corpus and answer three queries
 test: install-dev ## every test
 	$(BIN)/python -m pytest
 
-test-fast: install-dev ## what runs in under a minute
+test-fast: install-dev ## the tests that run in under two minutes together
 	$(BIN)/python -m pytest -m 'not slow'
 
 lint: install-dev ## linters and the type checker

@@ -18,8 +18,8 @@ from semsearch.records import Document, Passage
 from semsearch.text.chunking import Chunker, Chunking
 from semsearch.text.readers import ReadOptions, Record, as_records
 
-BATCH_DOCUMENTS = 256
-BATCH_CHARS = 500_000
+BATCH_DOCUMENTS = 2_048
+BATCH_CHARS = 250_000
 """A batch is committed at this many documents or characters: what a crash can cost, and what lies in memory."""
 
 REPORTED_ERRORS = 20
@@ -203,7 +203,7 @@ class _Run:
         ends = np.cumsum([len(passages) for _, passages in good], dtype=int)
         parts = np.split(vectors, ends[:-1]) if good else []
         if good or plan.describe:
-            self.writer.commit((Entry(*each, part) for each, part in zip(good, parts, strict=True)), plan.describe)
+            self.writer.commit([Entry(*each, part) for each, part in zip(good, parts, strict=True)], plan.describe)
         self._count(plan, good)
         self.report.in_flight = 0.0
         for error in errors:

@@ -23,8 +23,8 @@ MODES = ("dense", "keyword", "hybrid")
 RRF_K = 60
 """Cormack, Clarke and Büttcher 2009."""
 
-DENSE_WEIGHT = 0.6
-"""Share of the dense score in the convex mix; measured on Cranfield, see the README."""
+DENSE_WEIGHT = 0.7
+"""Share of the dense score in the convex mix; measured in bench/fusion.py."""
 
 FUSED_DEPTH = 1_000
 """Documents of each side that take part in a fusion, at least; more where more hits are wanted."""
@@ -200,12 +200,16 @@ def fuse_rrf(dense: Ranking, keyword: Ranking) -> Ranking:
 
 
 def fuse_convex(dense: Ranking, keyword: Ranking) -> Ranking:
-    """A convex mix of scores, each side scaled to 0 to 1 over its own ranking (Bruch, Gai and Ingber 2023)."""
+    """A convex mix of scores, each side scaled to 0 to 1 (Bruch, Gai and Ingber 2023).
 
-    def parts(ranking: Ranking, weight: float) -> dict[int, float]:
-        return {document: weight * share for document, share in _min_max(ranking).items()}
-
-    return _fused(dense, keyword, parts(dense, DENSE_WEIGHT), parts(keyword, 1 - DENSE_WEIGHT))
+    BM25 has a true zero, a document without the words, and is divided by the best score. Cosines have none: in the
+    narrow cone of a raw BERT all are near 1. They are scaled from the lowest of the ranking to the best.
+    """
+    lowest, best = _range(dense)
+    ours = {document: DENSE_WEIGHT * _share(score, lowest, best) for document, (score, _) in dense.items()}
+    _, best = _range(keyword)
+    theirs = {document: (1 - DENSE_WEIGHT) * _share(score, 0, best) for document, (score, _) in keyword.items()}
+    return _fused(dense, keyword, ours, theirs)
 
 
 FUSIONS = {"convex": fuse_convex, "rrf": fuse_rrf}
@@ -219,11 +223,15 @@ def _fused(dense: Ranking, keyword: Ranking, ours: dict[int, float], theirs: dic
     return {document: (totals[document], passages[document]) for document in order}
 
 
-def _min_max(ranking: Ranking) -> dict[int, float]:
-    """Scores scaled to 0 to 1; 1 where they are all the same."""
+def _range(ranking: Ranking) -> tuple[float, float]:
+    """Lowest and best score."""
     scores = [score for score, _ in ranking.values()]
-    low, high = min(scores, default=0.0), max(scores, default=0.0)
-    return {document: (score - low) / (high - low) if high > low else 1.0 for document, (score, _) in ranking.items()}
+    return min(scores, default=0.0), max(scores, default=0.0)
+
+
+def _share(score: float, zero: float, best: float) -> float:
+    """Where a score lies between zero and the best; 1 where these are the same."""
+    return (score - zero) / (best - zero) if best > zero else 1.0
 
 
 def _full(ids: Ids, n: int) -> bool:

@@ -28,7 +28,7 @@ from semsearch import (
     Searcher,
     SourceError,
     UsageError,
-    delete,
+    delete_documents,
     read_corpus,
 )
 from semsearch.ingest import index_corpus
@@ -59,6 +59,11 @@ def found(folder: Path, query: str, mode: str = "keyword", where: str | None = N
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "index"
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("semsearch.ingest.BATCH_DOCUMENTS", 256)
 
 
 def test_each_document_is_encoded_once_and_an_unchanged_corpus_never_again(folder: Path):
@@ -117,7 +122,7 @@ def test_after_skipped_records_delete_missing_leaves_documents_alone_and_counts_
 
 def test_delete_says_which_ids_were_there(folder: Path):
     index_corpus(folder, documents(3), HashEncoder(64))
-    assert delete(folder, ["d1", "nobody", "d1"]) == ["d1"]
+    assert delete_documents(folder, ["d1", "nobody", "d1"]) == ["d1"]
     assert found(folder, "heron") == ["d0", "d2"]
 
 
@@ -233,6 +238,7 @@ class Interrupted(CountingEncoder):
         return super().encode_passages(texts, progress)
 
 
+@pytest.mark.usefixtures("small_batches")
 def test_an_interruption_keeps_what_was_committed_and_the_next_run_encodes_the_rest(folder: Path):
     corpus, interrupted, encoder = documents(1000), Interrupted(batch=3), CountingEncoder()
     with pytest.raises(KeyboardInterrupt):
@@ -291,6 +297,7 @@ def test_a_transform_is_fitted_by_the_first_run_or_when_asked_and_search_equals_
             assert [scores[str(i)] for i in range(400)] == pytest.approx(list(cosines), abs=1e-4)
 
 
+@pytest.mark.usefixtures("small_batches")
 def test_watch_sees_growing_numbers_within_and_after_batches(folder: Path):
     seen: list[tuple[float, int]] = []
 

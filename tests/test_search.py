@@ -25,7 +25,7 @@ from semsearch import (
     Query,
     Searcher,
     UsageError,
-    delete,
+    delete_documents,
 )
 from semsearch.ingest import index_corpus
 from semsearch.search import MODES, fuse_convex, fuse_rrf
@@ -140,8 +140,9 @@ def min_max(scores: dict[str, float]) -> dict[str, float]:
 @pytest.mark.parametrize("query", QUERIES)
 def test_the_convex_mix_is_that_of_both_brute_force_scores(searcher: Searcher, folder: Path, query: str):
     passages = passages_of(folder)
-    dense, keyword = (min_max(brute(query, passages)) for brute in (brute_dense, brute_keyword))
-    expected = {name: 0.6 * dense.get(name, 0) + 0.4 * keyword.get(name, 0) for name in dense | keyword}
+    dense, keyword = min_max(brute_dense(query, passages)), brute_keyword(query, passages)
+    best = max(keyword.values())
+    expected = {name: 0.7 * dense.get(name, 0) + 0.3 * keyword.get(name, 0) / best for name in dense | keyword}
     assert_best(searcher.search(query, 10, mode="hybrid"), expected, 10)
 
 
@@ -159,7 +160,8 @@ KEYWORD = {3: (8.0, 32), 4: (6.0, 42), 1: (4.0, 12)}
 
 
 def test_fusions_by_hand():
-    convex = {1: (0.6, 11), 3: (0.4, 31), 4: (0.2, 42), 2: (0.12, 21)}  # 0.6 * 1 + 0, 0 + 0.4 * 1, 0.4 / 2, 0.6 / 5
+    # 0.7 * 1 + 0.3 * 4/8, 0 + 0.3 * 8/8, 0.3 * 6/8, 0.7 * 1/5
+    convex = {1: (0.85, 11), 3: (0.3, 31), 4: (0.225, 42), 2: (0.14, 21)}
     rrf = {1: (1 / 61 + 1 / 63, 11), 3: (1 / 63 + 1 / 61, 31), 2: (1 / 62, 21), 4: (1 / 62, 42)}
     for fused, expected in ((fuse_convex(DENSE, KEYWORD), convex), (fuse_rrf(DENSE, KEYWORD), rrf)):
         assert list(fused) == list(expected)
@@ -169,7 +171,7 @@ def test_fusions_by_hand():
 
 def test_fusions_of_one_or_no_ranking_by_hand():
     assert fuse_convex({}, {}) == fuse_rrf({}, {}) == {}
-    assert fuse_convex({7: (0.3, 70)}, {}) == {7: (0.6, 70)}
+    assert fuse_convex({7: (0.3, 70)}, {}) == {7: (0.7, 70)}
     assert fuse_rrf({}, {7: (0.3, 70)}) == {7: (1 / 61, 70)}
 
 
@@ -252,7 +254,7 @@ def test_a_searcher_sees_what_is_added_and_deleted_after_it_was_opened(tmp_path:
         index_corpus(tmp_path / "index", [{"_id": "new", "text": "newcomer"}], ENCODER)
         for mode in MODES:
             assert searcher.search("newcomer", 1, mode=mode)[0].doc_id == "new"
-        delete(tmp_path / "index", ["new"])
+        delete_documents(tmp_path / "index", ["new"])
         for mode in MODES:
             assert "new" not in [hit.doc_id for hit in searcher.search("newcomer", mode=mode)]
 

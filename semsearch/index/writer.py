@@ -33,6 +33,9 @@ SEGMENT_BYTES = 64 * 2**20
 TAIL_ROWS = 1_000
 """Rows that may stay outside segments when a run ends; they are read from SQLite when a searcher opens."""
 
+DELETED_AT_ONCE = 1_000
+"""Documents whose texts are in memory while they are deleted."""
+
 MAX_DELETED = 0.2
 """Share of deleted rows above which a segment is made again."""
 
@@ -112,24 +115,31 @@ class IndexWriter(Index):
                 describe.append(document)
         return Plan(encode, describe, len(documents) - len(encode) - len(describe))
 
-    def commit(self, entries: Iterable[Entry], describe: Iterable[Document] = ()) -> None:
-        """Write a batch in one transaction: new documents, changed ones in place of the old, changed metadata."""
-        fields: set[str] = set()
+    def commit(self, entries: Iterable[Entry], describe: Sequence[Document] = ()) -> None:
+        """Write a batch in one transaction: new documents, changed ones in place of the old, changed metadata.
+
+        Each document stands in the batch once.
+        """
+        entries = list(entries)
+        documents = [*(entry.document for entry in entries), *describe]
+        fields = {name for document in documents for name in document.metadata}
+        metadata = [(document.metadata_json, document.doc_id) for document in describe]
         with self._turn, transaction(self._connection):
-            for entry in entries:
-                self._put(entry)
-                fields |= entry.document.metadata.keys()
-            for document in describe:
-                sql = "UPDATE documents SET metadata = ? WHERE doc_id = ?"
-                self._connection.execute(sql, (document.metadata_json, document.doc_id))
-                fields |= document.metadata.keys()
+            self._drop_passages([entry.document.doc_id for entry in entries])
+            self._insert(entries)
+            self._connection.executemany("UPDATE documents SET metadata = ? WHERE doc_id = ?", metadata)
             self._connection.executemany("INSERT OR IGNORE INTO fields VALUES (?)", [(name,) for name in fields])
             self._mark_changed()
 
     def delete(self, doc_ids: Sequence[str]) -> list[str]:
         """Take documents out in one transaction; returns the ids that were there."""
+        there: list[str] = []
         with self._turn, transaction(self._connection):
-            there = [doc_id for doc_id in dict.fromkeys(doc_ids) if self._drop(doc_id)]
+            for start in range(0, len(doc_ids), DELETED_AT_ONCE):
+                known = self._row_numbers(doc_ids[start : start + DELETED_AT_ONCE])
+                self._drop_passages(list(known))
+                self._connection.executemany("DELETE FROM documents WHERE id = ?", [(row,) for row in known.values()])
+                there += known
             self._mark_changed()
         return there
 
@@ -227,47 +237,56 @@ class IndexWriter(Index):
                 file.unlink(missing_ok=True)
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def _put(self, entry: Entry) -> None:
-        """Insert a document, or replace the passages of the one with its id."""
-        document = entry.document
-        self._drop_passages(document.doc_id)
-        (row,) = self._connection.execute(
+    def _insert(self, entries: Sequence[Entry]) -> None:
+        """Insert documents, or take over the rows of those with their ids, whose passages must be gone."""
+        documents = [entry.document for entry in entries]
+        self._connection.executemany(
             """
             INSERT INTO documents (doc_id, title, text, metadata, content_hash) VALUES (?, ?, ?, ?, ?)
             ON CONFLICT (doc_id) DO UPDATE SET title = excluded.title, text = excluded.text,
                 metadata = excluded.metadata, content_hash = excluded.content_hash
-            RETURNING id
             """,
-            (document.doc_id, document.title, document.text, document.metadata_json, document.content_hash),
-        ).fetchone()
-        for passage, vector in zip(entry.passages, entry.vectors.astype(LITTLE_ENDIAN, copy=False), strict=True):
-            number = self._connection.execute(
-                "INSERT INTO passages (document, ordinal, start, end, n_tokens, n_lost) VALUES (?, ?, ?, ?, ?, ?)",
-                (row, passage.ordinal, passage.start, passage.end, passage.n_tokens, passage.n_lost),
-            ).lastrowid
-            self._connection.execute("INSERT INTO vectors VALUES (?, ?)", (number, vector.tobytes()))
-            words = body(document.title, document.text[passage.start : passage.end])
-            self._connection.execute("INSERT INTO keywords (rowid, body) VALUES (?, ?)", (number, words))
+            [(d.doc_id, d.title, d.text, d.metadata_json, d.content_hash) for d in documents],
+        )
+        row_numbers = self._row_numbers([document.doc_id for document in documents])
+        next_passage = self._one("SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'passages'")
+        flat = [
+            (entry.document, passage, vector.tobytes())
+            for entry in entries
+            for passage, vector in zip(entry.passages, entry.vectors.astype(LITTLE_ENDIAN, copy=False), strict=True)
+        ]
+        numbered = list(enumerate(flat, next_passage))
+        self._connection.executemany(
+            "INSERT INTO passages (id, document, ordinal, start, end, n_tokens, n_lost) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [(n, row_numbers[d.doc_id], p.ordinal, p.start, p.end, p.n_tokens, p.n_lost) for n, (d, p, _) in numbered],
+        )
+        self._connection.executemany("INSERT INTO vectors VALUES (?, ?)", [(n, blob) for n, (_, _, blob) in numbered])
+        self._connection.executemany(
+            "INSERT INTO keywords (rowid, body) VALUES (?, ?)",
+            [(n, body(d.title, d.text[p.start : p.end])) for n, (d, p, _) in numbered],
+        )
 
-    def _drop(self, doc_id: str) -> bool:
-        """Delete a document; returns whether it was there."""
-        self._drop_passages(doc_id)
-        return bool(self._connection.execute("DELETE FROM documents WHERE doc_id = ?", (doc_id,)).rowcount)
-
-    def _drop_passages(self, doc_id: str) -> None:
-        """Delete a document's passages, their words and vectors; segments are told."""
+    def _drop_passages(self, doc_ids: Sequence[str]) -> None:
+        """Delete the passages of documents, their words and vectors; segments are told."""
         rows = self._connection.execute(
             """
             SELECT passages.id, title, substr(text, start + 1, end - start)
-            FROM passages JOIN documents ON documents.id = passages.document WHERE doc_id = ?
+            FROM passages JOIN documents ON documents.id = passages.document
+            WHERE doc_id IN (SELECT value FROM json_each(?))
             """,
-            (doc_id,),
+            (json.dumps(doc_ids),),
         ).fetchall()
-        for number, title, text in rows:
-            sql = "INSERT INTO keywords (keywords, rowid, body) VALUES ('delete', ?, ?)"
-            self._connection.execute(sql, (number, body(title, text)))
-            self._connection.execute("DELETE FROM passages WHERE id = ?", (number,))
-            self._connection.execute("INSERT INTO deleted VALUES (?)", (number,))
+        words = [(number, body(title, text)) for number, title, text in rows]
+        numbers = [(number,) for number, _, _ in rows]
+        self._connection.executemany("INSERT INTO keywords (keywords, rowid, body) VALUES ('delete', ?, ?)", words)
+        self._connection.executemany("DELETE FROM passages WHERE id = ?", numbers)
+        self._connection.executemany("INSERT INTO deleted VALUES (?)", numbers)
+
+    def _row_numbers(self, doc_ids: Sequence[str]) -> dict[str, int]:
+        """Those of the ids that are there, in the order given, with their rows in `documents`."""
+        sql = "SELECT doc_id, id FROM documents WHERE doc_id IN (SELECT value FROM json_each(?))"
+        known = dict(self._connection.execute(sql, (json.dumps(doc_ids),)))
+        return {doc_id: known[doc_id] for doc_id in doc_ids if doc_id in known}
 
     def _mark_changed(self) -> None:
         """Tell readers that there is something new."""

@@ -110,12 +110,11 @@ def _id_field(fields: Mapping[str, Any], options: ReadOptions) -> str:
 
 def _missing(fields: Mapping[str, Any], options: ReadOptions) -> str | None:
     """Which field a record lacks, in words, or None."""
-    here = textwrap.shorten(", ".join(fields), 200, placeholder=" …") or "none"
-    id_field = _id_field(fields, options)
-    if id_field not in fields:
-        return f'no "{id_field}" (fields here: {here}); name the id field with --id-field'
-    if options.text_field not in fields:
-        return f'no "{options.text_field}" (fields here: {here}); name the text field with --text-field'
+    wanted = (("id", _id_field(fields, options)), ("text", options.text_field))
+    for role, name in wanted:
+        if name not in fields:
+            here = textwrap.shorten(", ".join(fields), 200, placeholder=" …") or "none"
+            return f'no "{name}" (fields here: {here}); name the {role} field with --{role}-field'
     return None
 
 

@@ -15,11 +15,17 @@ from fakes import index_content
 from semsearch import HashEncoder, Index, Searcher
 from semsearch.errors import DiskFullError
 from semsearch.index import store, vectors
-from semsearch.ingest import BATCH_DOCUMENTS, index_corpus
+from semsearch.ingest import index_corpus
 
 CORPUS = [{"_id": f"d{n}", "title": f"t{n}", "text": f"word{n} tea {n % 7} " * 20, "n": n} for n in range(1_500)]
 ENCODER = HashEncoder(64)
-COMMAND = "from semsearch.surfaces.cli import main; main()"
+BATCH = 256
+COMMAND = f"import semsearch.ingest as i; i.BATCH_DOCUMENTS = {BATCH}; from semsearch.surfaces.cli import main; main()"
+
+
+@pytest.fixture(autouse=True)
+def _small_batches(monkeypatch) -> None:
+    monkeypatch.setattr("semsearch.ingest.BATCH_DOCUMENTS", BATCH)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +47,7 @@ def first_documents(folder: Path) -> int:
     """How many documents there are: whole batches from the corpus's beginning, each findable."""
     ids = [row[0] for row in index_content(folder)["documents"]]
     assert sorted(ids) == sorted(document["_id"] for document in CORPUS[: len(ids)])
-    assert len(ids) % BATCH_DOCUMENTS == 0 or len(ids) == len(CORPUS)
+    assert len(ids) % BATCH == 0 or len(ids) == len(CORPUS)
     with Searcher.open(folder) as searcher:
         assert len(searcher.search("tea", 5_000, mode="keyword")) == len(ids)
         assert len(searcher.search("tea", 5_000)) == len(ids)
