@@ -37,7 +37,7 @@ class IngestReport:
             nothing, taken out.
         passages: Encoded in this run.
         truncated, tokens, tokens_lost: Passages cut off, and tokens of all encoded passages and of what was cut.
-        empty: Ids of documents without text or title: stored, never found by dense search.
+        empty: Ids of documents without text or title: stored, but nothing finds them.
         bad: Records that were skipped; `errors` holds the first of them.
         in_flight: Documents encoded since the last commit, by their share of passages.
         not_deleted: Documents that `delete_missing` left alone, because bad records were skipped.
