@@ -23,8 +23,8 @@ BATCH_CHARS = 250_000
 """A batch is committed at this many documents or characters: what lies in memory, and what a crash can cost, about ten
 seconds of encoding on two cores. Texts are sorted by length within a batch, so small ones would cost speed."""
 
-REPORTED_ERRORS = 20
-"""Bad records that a report keeps in full; all are counted."""
+REPORTED = 20
+"""Bad records and empty documents that a report names; all are counted."""
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class IngestReport:
             nothing, taken out.
         passages: Encoded in this run.
         truncated, tokens, tokens_lost: Passages cut off, and tokens of all encoded passages and of what was cut.
-        empty: Ids of documents without text or title: stored, but nothing finds them.
+        empty: Documents without text or title: stored, but nothing finds them; `empty_ids` holds the first.
         bad: Records that were skipped; `errors` holds the first of them.
         in_flight: Documents encoded since the last commit, by their share of passages.
         not_deleted: Documents that `delete_missing` left alone, because bad records were skipped.
@@ -55,13 +55,14 @@ class IngestReport:
     bad: int = 0
     not_deleted: int = 0
     in_flight: float = 0.0
-    empty: list[str] = field(default_factory=list)
+    empty: int = 0
+    empty_ids: list[str] = field(default_factory=list)
     errors: list[RecordError] = field(default_factory=list)
 
     def count_bad(self, error: RecordError) -> None:
         """Count a record that is skipped; the first of them are kept."""
         self.bad += 1
-        if len(self.errors) < REPORTED_ERRORS:
+        if len(self.errors) < REPORTED:
             self.errors.append(error)
 
 
@@ -76,7 +77,7 @@ def index_corpus(
     *,
     chunking: Chunking | None = None,
     options: ReadOptions | None = None,
-    name: str | None = None,
+    origin: str = "",
     skip_bad: bool = False,
     delete_missing: bool = False,
     refit: bool = False,
@@ -94,7 +95,7 @@ def index_corpus(
         encoder: Must be the one that the index was built with.
         chunking: How to cut documents; None for the index's own, or the default where it is new.
         options: Names of the fields, for dicts.
-        name: Of a new index; None for the folder's.
+        origin: Where the corpus came from; a new index keeps it.
         skip_bad: Count bad records and go on, instead of stopping at the first.
         delete_missing: Take out documents that the corpus no longer has; left undone where records were skipped.
         refit: Fit the encoder's transform again.
@@ -110,14 +111,20 @@ def index_corpus(
         raise UsageError(
             "an index needs unit vectors, for its scores are cosines; load the encoder with normalise=True"
         )
+    if refit and not encoder.spec.transform:
+        raise UsageError("there is no transform to be fitted again; this encoder was loaded without one")
     chunking = chunking or stored_chunking(folder) or Chunking()
     chunker = Chunker(encoder.tokenizer, encoder.spec.max_tokens, encoder.spec.passage_prefix, chunking)
     report = IngestReport()
     records = _begun(as_records(corpus, options or ReadOptions()), skip_bad, report)
-    with IndexWriter(folder, encoder.spec, chunking.to_json(), name or folder.resolve().name) as writer:
+    with IndexWriter(folder, encoder.spec, chunking.to_json(), origin) as writer:
         run = _Run(writer, encoder, chunker, skip_bad, watch, report)
-        for record in records:
-            run.take(record)
+        try:
+            for record in records:
+                run.take(record)
+        except SourceError:  # what came before it is kept
+            run.flush()
+            raise
         run.flush()
         if delete_missing:
             run.delete_missing()
@@ -135,6 +142,8 @@ def delete_documents(folder: str | Path, doc_ids: list[str]) -> list[str]:
     Raises:
         NoIndexError, LockedError: The index cannot be written.
     """
+    if isinstance(doc_ids, str):
+        raise UsageError(f"the ids are the text {doc_ids!r:.60}; expected a list of ids")
     with IndexWriter.reopen(folder) as writer:
         there = writer.delete(doc_ids)
         writer.seal(final=True)
@@ -243,7 +252,9 @@ class _Run:
         report.truncated += sum(passage.n_lost > 0 for passage in passages)
         report.tokens += sum(passage.n_tokens for passage in passages)
         report.tokens_lost += sum(passage.n_lost for passage in passages)
-        report.empty += [document.doc_id for document, passages in good if not passages]
+        empty = [document.doc_id for document, passages in good if not passages]
+        report.empty += len(empty)
+        report.empty_ids += empty[: REPORTED - len(report.empty_ids)]
 
     def _refuse(self, error: RecordError) -> None:
         """Count a bad record, or stop at it with everything before it committed."""

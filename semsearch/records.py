@@ -50,7 +50,7 @@ class Document:
     @property
     def metadata_json(self) -> str:
         """The metadata in one canonical spelling."""
-        return json.dumps(dict(self.metadata), ensure_ascii=False, sort_keys=True)
+        return json.dumps(dict(self.metadata), ensure_ascii=False, sort_keys=True, allow_nan=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,7 @@ import numpy as np
 
 from semsearch.encoder.encode import TextEncoder
 from semsearch.encoder.load import load_encoder
+from semsearch.encoder.pretrained import canonical_name
 from semsearch.errors import UsageError
 from semsearch.index.filters import Filter, from_keywords, parse
 from semsearch.index.store import Index
@@ -29,6 +31,10 @@ DENSE_WEIGHT = 0.7
 FUSED_DEPTH = 1_000
 """Documents of each side that take part in a fusion, at least; more where more hits are wanted."""
 
+CHANGED_CHECKPOINT = (
+    "What is now at {!r} is not what the index was built with: bring that back, or build the index again"
+)
+
 Ranking: TypeAlias = dict[int, tuple[float, int]]
 """Document (row number) to its best score and the passage that has it, best first."""
 
@@ -36,27 +42,37 @@ Ranking: TypeAlias = dict[int, tuple[float, int]]
 class Searcher:
     """Answers questions from one index; keyword search needs no encoder, so that one is loaded when first needed."""
 
-    def __init__(self, index: Index, encoder: TextEncoder | None = None, *, device: str = "auto") -> None:
+    def __init__(
+        self, index: Index, encoder: TextEncoder | None = None, *, model: str | None = None, device: str = "auto"
+    ) -> None:
         """Bind an index and its encoder.
 
         Args:
             index: Open for reading; the searcher closes it.
             encoder: None for the one whose spec is stored in the index.
-            device: Where to load that one.
+            model: Where that one's checkpoint is now, if it was moved.
+            device: Where to load it.
 
         Raises:
             MismatchError: The index was built with another encoder.
         """
-        self.index, self._encoder, self._device = index, encoder, device
+        self.index, self._encoder, self._model, self._device = index, encoder, model, device
         if encoder:
             index.refuse_other(encoder.spec)
 
     @classmethod
-    def open(cls, folder: str | Path, encoder: TextEncoder | None = None, *, device: str = "auto") -> Searcher:
-        """Open an index folder and search it with the encoder that it was built with."""
+    def open(
+        cls,
+        folder: str | Path,
+        encoder: TextEncoder | None = None,
+        *,
+        model: str | None = None,
+        device: str = "auto",
+    ) -> Searcher:
+        """Open an index folder and search it with the encoder that it was built with; see `Searcher`."""
         index = Index(folder)
         try:
-            return cls(index, encoder, device=device)
+            return cls(index, encoder, model=model, device=device)
         except BaseException:
             index.close()
             raise
@@ -75,8 +91,9 @@ class Searcher:
     def encoder(self) -> TextEncoder:
         """The index's encoder, loaded when first needed and compared with the stored fingerprint."""
         if self._encoder is None:
-            encoder = load_encoder(base=self.index.spec, device=self._device)
-            self.index.refuse_other(encoder.spec)
+            base = replace(self.index.spec, model=canonical_name(self._model)) if self._model else self.index.spec
+            encoder = load_encoder(base=base, device=self._device)
+            self.index.refuse_other(encoder.spec, CHANGED_CHECKPOINT.format(base.model))
             self._encoder = encoder
         return self._encoder
 
@@ -255,6 +272,8 @@ def _check(queries: Sequence[str], k: int, mode: str, fusion: str) -> None:
         raise UsageError(f"unknown mode {mode!r}; expected one of {', '.join(MODES)}")
     if fusion not in FUSIONS:
         raise UsageError(f"unknown fusion {fusion!r}; expected one of {', '.join(FUSIONS)}")
+    if isinstance(queries, str):
+        raise UsageError(f"the queries are the text {queries!r:.60}; expected a list, or search() for one")
     for query in queries:
         if not query.strip():
             raise UsageError("the query is empty; ask something")

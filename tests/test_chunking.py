@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
-from semsearch import Chunking, Document, HashEncoder, Passage, RecordError, UsageError
+from semsearch import Chunking, Document, Encoder, HashEncoder, Passage, RecordError, UsageError
 from semsearch.text.chunking import Chunker
 
 PEER = AutoTokenizer.from_pretrained(MODEL_DIR)
@@ -225,3 +225,18 @@ def test_passages_are_at_most_512_tokens_unless_asked_for():
 def test_settings_that_do_not_fit_are_refused(wishes: dict, message: str):
     with pytest.raises(UsageError, match=re.escape(message)):
         cut("The heron waits.", **wishes)
+
+
+def test_titles_of_many_lengths_share_a_few_splitters(minilm: Encoder):
+    chunker = Chunker(minilm.tokenizer, 256, "", Chunking(overlap=0))
+    documents = [Document(f"{n}", "the heron waits " * 200, "tea " * n) for n in range(1, 60)]
+    longest = [max(passage.n_tokens for passage in passages) for passages in chunker.passages(documents)]
+    assert max(longest) <= 256
+    assert min(longest) >= 256 - 16 - 3  # three words a sentence here
+    assert chunker._splitter.cache_info().currsize <= 8
+
+
+def test_a_long_text_is_counted_block_by_block_to_the_same_number(minilm: Encoder):
+    text = "The heron waits, patiently. " * 5_000
+    (passages,) = Chunker(minilm.tokenizer, 256, "", Chunking("truncate")).passages([Document("1", text)])
+    assert passages[0].n_tokens == len(minilm.tokenizer.encode(text).ids)

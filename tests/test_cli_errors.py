@@ -101,8 +101,38 @@ def test_the_installed_command_ends_with_the_same_codes_and_lines():
 
 def test_several_indexes_are_listed_for_the_user_to_choose_from():
     folders = [indexed("one"), indexed("two")]
-    for command in (("query", "water"), ("status",), ("delete", "a")):
-        call(*command).fails(2, "several indexes", "--index", *map(str, folders))
+    call("delete", "a").fails(2, "several indexes", "--index", *map(str, folders))
+    for command in (("query", "water"), ("status",)):
+        note = call(*command, "--json").err
+        assert note == f"of 2 indexes taking {folders[1]}, the last that was written; --index names another\n"
+
+
+def test_another_corpus_of_the_same_name_does_not_land_in_the_same_index():
+    for folder in ("one", "two"):
+        Path(folder).mkdir()
+        Path(folder, "corpus.jsonl").write_bytes(jsonl(DOCUMENTS))
+    call("index", "one/corpus.jsonl", *HASH).ok()
+    origin = str(Path("one/corpus.jsonl").resolve())
+    words = ("index", "two/corpus.jsonl", *HASH, "--delete-missing")
+    call(*words).fails(2, "'indexes/corpus' was made from", origin, "name another folder", "--index indexes/corpus")
+    assert "4 unchanged" in call("index", "one/corpus.jsonl").ok().out
+    assert "4 unchanged" in call(*words, "--index", "indexes/corpus").ok().out
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (("--refit",), ("no transform to be fitted again",)),
+        (("--chunk-tokens", "0"), ("--chunk-tokens is 0",)),
+        (("--on-long", "truncate", "--chunk-tokens", "64"), ("--chunk-tokens goes with --on-long chunk",)),
+        (("--on-long", "truncate", "--overlap", "4"), ("--overlap goes with --on-long chunk",)),
+        (("--pooler", "cls"), ("'hash:4096' hashes words, so it takes no pooler",)),
+    ],
+)
+def test_an_option_that_would_have_no_effect_is_refused(words, parts):
+    Path("notes.jsonl").write_bytes(jsonl(DOCUMENTS))
+    call("index", "notes.jsonl", *HASH, *words).fails(2, *parts)
+    assert not Path("indexes").exists()
 
 
 def _missing(folder: Path) -> None:

@@ -37,7 +37,7 @@ def test_index_as_json_counts_what_was_done():
         "index": str(Path("indexes/notes")),
         **{"documents": 3, "encoded": 1, "described": 1, "unchanged": 1, "deleted": 1},
         **{"passages": 1, "truncated": 0, "tokens": 5, "tokens_lost": 0},
-        **{"bad": 0, "not_deleted": 0, "empty": [], "errors": []},
+        **{"bad": 0, "not_deleted": 0, "empty": 0, "empty_ids": [], "errors": []},
     }
 
 
@@ -68,7 +68,7 @@ def test_an_index_is_named_after_its_corpus(file, content, name, ids):
 
 def test_index_reads_standard_input():
     assert run("index", "-", *HASH, "--json", stdin=jsonl(DOCUMENTS)).ok().json["documents"] == 4
-    assert call("status", "-i", "indexes/stdin", "--json").ok().json["name"] == "stdin"
+    assert call("status", "-i", "indexes/stdin", "--json").ok().json["origin"] == "<stdin>"
     table = run("index", "-", *HASH, "--format", "csv", "-i", "table", "--json", stdin=CSV).ok()
     assert (table.json["index"], table.json["documents"]) == ("table", 2)
 

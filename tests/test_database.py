@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ import pytest
 from fakes import entry, index_spec, open_writer
 
 from semsearch import Index
-from semsearch.errors import DiskFullError, MismatchError, NoIndexError, SchemaError, StoreError
+from semsearch.errors import DiskFullError, LockedError, MismatchError, NoIndexError, SchemaError, StoreError
+from semsearch.index import database
 from semsearch.index.database import APPLICATION_ID, SCHEMA_VERSION, connect, transaction, translated_errors
-from semsearch.index.schema import migrate
+from semsearch.index.schema import MIGRATIONS, migrate
 from semsearch.index.writer import IndexWriter
 from semsearch.text.chunking import Chunking
 
@@ -292,3 +294,26 @@ def test_a_reader_of_a_read_only_folder_sees_what_its_owner_writes(folder, bysta
         writer.commit([entry("newer", [[1, 0, 0, 0]])])
         writer.seal(final=True)
     assert ask(bystander) == "200 200"
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_an_older_index_is_brought_up_to_date_when_it_is_opened(tmp_path, monkeypatch, write):
+    folder = tmp_path / "index"
+    with open_writer(folder) as writer:
+        writer.commit([entry("a", [[1, 0, 0, 0]], "kept")])
+    monkeypatch.setattr(database, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(MIGRATIONS, "_migrations", [*MIGRATIONS._migrations])
+    MIGRATIONS(name="002 a colour")(lambda db: db.execute("ALTER TABLE documents ADD COLUMN colour TEXT DEFAULT 'red'"))
+    with open_writer(folder) if write else Index(folder):
+        pass
+    with closing(sqlite3.connect(folder / "passages.sqlite")) as connection:
+        assert connection.execute("SELECT doc_id, text, colour FROM documents").fetchall() == [("a", "kept", "red")]
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+
+
+def test_an_older_index_waits_for_its_writer(tmp_path, monkeypatch):
+    folder = tmp_path / "index"
+    with open_writer(folder):
+        monkeypatch.setattr(database, "SCHEMA_VERSION", 2)
+        with pytest.raises(LockedError, match="is older and has to be brought up to date; wait for its writer"):
+            Index(folder)

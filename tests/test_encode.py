@@ -258,3 +258,11 @@ def test_without_a_base_the_declared_model_is_loaded(minilm: Encoder) -> None:
         "precision": "float32",
     }
     assert isinstance(load_encoder(model="hash:64"), HashEncoder)
+
+
+def test_two_settings_for_one_thing_are_refused(checkpoint: Make) -> None:
+    folder = str(checkpoint())
+    with pytest.raises(UsageError, match="dim is 16 and transform 'truncate:8'; give one of them"):
+        Encoder.load(folder, "mean", dim=16, transform="truncate:8")
+    with pytest.raises(UsageError, match="--simcse-names says how to read --pooler; name one"):
+        Encoder.load(folder, simcse_names=True)

@@ -171,7 +171,8 @@ def test_an_empty_corpus_is_an_error_and_deletes_nothing(folder: Path, corpus: l
 def test_an_empty_text_is_stored_and_reported_and_found_once_it_has_words(folder: Path):
     corpus = [*documents(1), {"_id": "void", "text": " \n"}, {"_id": "titled", "text": "", "title": "Egrets"}]
     report = index_corpus(folder, corpus, HashEncoder(64))
-    assert (report.documents, report.passages, report.empty) == (3, 2, ["void"])
+    assert (report.documents, report.passages, report.empty_ids) == (3, 2, ["void"])
+    assert report.empty == 1
     assert stored(folder)["void"] == " \n"
     assert sorted(found(folder, "heron", "dense")) == ["d0", "titled"]
     assert index_corpus(folder, corpus, HashEncoder(64)).unchanged == 3

@@ -2,17 +2,20 @@ import gzip
 import io
 import json
 import os
+import re
 import sys
 import tracemalloc
+from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.records import Document
 from semsearch.text import fields, readers
 from semsearch.text.markup import from_html, from_markdown, literal
-from semsearch.text.readers import FORMATS, READERS, ReadOptions, read_corpus
+from semsearch.text.readers import FORMATS, READERS, ReadOptions, as_records, read_corpus
 
 
 def write(path: Path, content: str | bytes) -> str:
@@ -477,8 +480,8 @@ def test_a_pdf_that_cannot_be_used(tmp_path, data, reason):
 
 def test_pdf_without_pypdf_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pypdf", None)
-    with pytest.raises(SourceError, match=r"pip install 'semsearch\[pdf\]'"):
-        read(write(tmp_path / "a.pdf", pdf(shown(b"x"))))
+    (error,) = read_corpus([write(tmp_path / "a.pdf", pdf(shown(b"x")))])
+    assert "pip install 'semsearch[pdf]'" in error.reason
 
 
 # --- gzip and standard input ---
@@ -552,7 +555,8 @@ def test_corrupt_gzip(tmp_path, name, data):
 def test_folder_walk(tmp_path):
     for name in ("b.txt", "a/z.md", "a/y.txt.gz", "c.xyz", ".hidden.txt", ".git/x.txt", "a/.h/x.txt", "noending"):
         write(tmp_path / "docs" / name, gzip.compress(b"x") if name.endswith(".gz") else "x")
-    documents = read(str(tmp_path / "docs"))
+    with pytest.warns(UserWarning, match=r"were ignored: 1 \.xyz, 1 without an ending"):
+        documents = read(str(tmp_path / "docs"))
     assert [d.doc_id for d in documents] == ["a/y.txt.gz", "a/z.md", "b.txt"]
     assert [d.metadata["path"] for d in documents] == ["a/y.txt.gz", "a/z.md", "b.txt"]
     assert documents[2].source == str(tmp_path / "docs" / "b.txt")
@@ -630,3 +634,30 @@ def test_a_file_name_that_is_not_utf8(tmp_path):
     (error,) = read_corpus([str(tmp_path)])
     assert "lone surrogate" in error.reason
     assert str(error).encode()
+
+
+# --- Python objects ---
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (Document("1", "a\0b"), "NUL character in the text"),
+        (Document("1", "\ud800"), "lone surrogate"),
+        (Document(1, "x"), "the id is 1; expected a string"),
+        (Document(" ", "x"), "the id is empty"),
+        (Document("1", "x", metadata={"a": float("nan")}), "metadata that is not JSON"),
+        ({"_id": "1", "text": "x", "when": date(2026, 1, 1)}, "metadata that is not JSON .*date"),
+        ({"_id": "1", "text": "x", "n": np.int64(3)}, "metadata that is not JSON .*int64"),
+        (None, "None is no document; expected a dict or a Document"),
+    ],
+)
+def test_python_objects_are_checked_as_lines_are(record, reason):
+    (error,) = as_records([record])
+    assert isinstance(error, RecordError)
+    assert re.search(reason, error.reason)
+
+
+def test_a_path_is_no_corpus():
+    with pytest.raises(UsageError, match=r"expected documents, as read_corpus\(\[path\]\) gives"):
+        next(as_records("notes.jsonl"))

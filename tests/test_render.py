@@ -236,7 +236,8 @@ def test_the_summary_counts_and_warns(capsys: pytest.CaptureFixture[str]):
     report = IngestReport(
         **{"documents": 5_000, "encoded": 4_000, "described": 3, "unchanged": 997, "deleted": 2, "passages": 8_000},
         **{"truncated": 1_000, "tokens": 80_000, "tokens_lost": 10_000, "bad": 2, "not_deleted": 7},
-        empty=[f"e{n}" for n in range(12)],
+        empty=12,
+        empty_ids=[f"e{n}" for n in range(10)],
         errors=[RecordError("a.jsonl", 3, "no id"), RecordError("b.txt", None, "not valid utf-8")],
     )
     render.summary(report, "indexes/a", 2.04)
@@ -254,3 +255,11 @@ def test_the_summary_counts_and_warns(capsys: pytest.CaptureFixture[str]):
         "warning: 2 bad records were skipped",
         "warning: 7 documents were not deleted, because bad records were skipped",
     ]
+
+
+def test_what_documents_say_does_not_reach_the_terminal_as_commands(capsys: pytest.CaptureFixture[str]):
+    render.say("warning: \x1b]0;pwned\x07 \x9b31m")
+    render.print_json({"text": "\x9b31m\x1b[0m"})
+    out, err = capsys.readouterr()
+    assert not {"\x1b", "\x07", "\x9b"} & {*out, *err}
+    assert json.loads(out) == {"text": "\x9b31m\x1b[0m"}

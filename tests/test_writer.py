@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import socket
@@ -19,6 +20,7 @@ from semsearch.index import writer as writer_module
 from semsearch.index.writer import IndexWriter
 from semsearch.ingest import delete_documents, index_corpus
 from semsearch.records import Document
+from semsearch.text.chunking import Chunking
 
 ONE = [[1.0, 0.0, 0.0, 0.0]]
 
@@ -246,3 +248,25 @@ def test_only_new_text_is_encoded(folder):
     assert (report.encoded, report.described, report.unchanged, report.deleted) == (2, 1, 27, 1)
     ids = {doc_id for (doc_id,) in sql(folder, "SELECT doc_id FROM documents")}
     assert ids == {f"😀{number}" for number in range(1, 30)} | {"new"}
+
+
+def test_a_trickle_of_changes_does_not_pile_up_deleted_rows(folder):
+    with open_writer(folder) as writer:
+        for number in range(writer_module.TAIL_ROWS + 50):
+            writer.commit([entry("a", ONE * (number % 7 + 1))])
+            if number % 100 == 0:
+                writer.seal(final=True)
+        writer.seal(final=True)
+        assert writer.status()["deleted_rows"] <= 100
+        assert writer.counts()["documents"] == 1
+
+
+def test_the_checkpoint_may_move_and_the_index_remembers_where_to(folder):
+    with open_writer(folder) as writer:
+        spec = writer.spec
+        writer.commit([entry("a", ONE)])
+    moved = dataclasses.replace(spec, model="/elsewhere")
+    with IndexWriter(folder, moved, Chunking().to_json(), ""):
+        pass
+    with Index(folder) as index:
+        assert index.spec == moved

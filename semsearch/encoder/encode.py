@@ -26,6 +26,9 @@ BATCH_TOKENS = {"cpu": 2_048, "accelerator": 65_536}
 TOKENIZED_AT_ONCE = 4_096
 """Texts whose ids are held in memory at a time; also the window in which texts are sorted by length."""
 
+ENCODINGS_AT_ONCE = 512
+"""Texts whose encodings, some hundred bytes a token, are held in memory at a time."""
+
 VOCABULARIES = ("vocab.*", "*.model")
 """Files that a tokenizer can be made from where there is no tokenizer.json."""
 
@@ -175,7 +178,8 @@ class Encoder:
         keep = self.spec.max_tokens - closing
         return [
             ids if len(ids) <= self.spec.max_tokens else ids[:keep] + ids[len(ids) - closing :]
-            for ids in (encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts))
+            for start in range(0, len(texts), ENCODINGS_AT_ONCE)
+            for ids in (e.ids for e in self.tokenizer.encode_batch_fast(texts[start : start + ENCODINGS_AT_ONCE]))
         ]
 
     def _prefix_length(self, prefix: str) -> int:
@@ -207,6 +211,8 @@ def _closing_tokens(tokenizer: Tokenizer) -> int:
 def _choose_pooler(checkpoint: Checkpoint, name: str, simcse_names: bool) -> tuple[Pooler, tuple[Dense, ...]]:
     """The pooler, and the linear layers behind it: those belong to the declared pooler only."""
     declared = checkpoint.pooler
+    if name == "auto" and simcse_names:
+        raise UsageError("--simcse-names says how to read --pooler; name one")
     if name != "auto":
         chosen = parse_pooler(name, simcse_names=simcse_names)
         if declared is None or chosen.name == declared:
@@ -236,6 +242,8 @@ def _check_dim(full: int, dim: int | None, transform: str) -> tuple[int, str]:
     """Resolve `dim` and `transform` to the length of a pooled vector and the transform to be fitted."""
     kind, _, size = transform.partition(":")
     if kind == "truncate" and size.isdecimal():
+        if dim not in (None, int(size)):
+            raise UsageError(f"dim is {dim} and transform {transform!r}; give one of them")
         dim, transform = int(size), ""
     if dim is not None and not 1 <= dim <= full:
         raise UsageError(f"dim is {dim}; this encoder gives vectors of {full}, so expected 1 to {full}")

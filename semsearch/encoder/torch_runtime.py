@@ -74,6 +74,14 @@ class TorchRuntime:
         self.pooler = pooler
         self._model = _load_backbone(checkpoint, pooler, PRECISIONS[self.precision]).to(self.device)
         self._dense = [_load_dense(layer, self.device) for layer in dense]
+        width = checkpoint.hidden_size * pooler.width
+        for layer, linear in zip(dense, self._dense, strict=True):
+            if linear[0].in_features != width:
+                raise ModelError(
+                    f"the Dense module in {layer.weights.parent} takes vectors of {linear[0].in_features}, and gets "
+                    f"{width} from pooler {pooler.name!r}; choose the pooler that it was made for"
+                )
+            width = layer.out_features
         self._all_layers = pooler.layers != (-1,)
 
     @torch.inference_mode()
@@ -152,11 +160,12 @@ def _load_backbone(checkpoint: Checkpoint, pooler: Pooler, dtype: torch.dtype) -
     return model.eval()
 
 
-def _load_dense(layer: Dense, device: str) -> torch.nn.Module:
+def _load_dense(layer: Dense, device: str) -> torch.nn.Sequential:
     """A declared linear layer with its activation, float32."""
-    activation = getattr(torch.nn, layer.activation, None)
-    if activation is None:
-        raise ModelError(f"Dense module in {layer.weights.parent}: unknown activation {layer.activation!r}")
+    try:
+        activation = getattr(torch.nn, layer.activation)()
+    except (AttributeError, TypeError):
+        raise ModelError(f"Dense module in {layer.weights.parent}: unknown activation {layer.activation!r}") from None
     try:
         weights = {name.removeprefix("linear."): tensor.float() for name, tensor in load_file(layer.weights).items()}
         n_out, n_in = weights["weight"].shape
@@ -165,4 +174,4 @@ def _load_dense(layer: Dense, device: str) -> torch.nn.Module:
     except (KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"Dense module in {layer.weights.parent} cannot be loaded: {reason}") from None
-    return torch.nn.Sequential(linear, activation()).to(device).eval()
+    return torch.nn.Sequential(linear, activation).to(device).eval()

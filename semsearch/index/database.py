@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from semsearch.errors import DiskFullError, NoIndexError, SchemaError, StoreError
+from filelock import FileLock, Timeout
+
+from semsearch.errors import DiskFullError, LockedError, NoIndexError, SchemaError, StoreError
 
 DATABASE = "passages.sqlite"
 
@@ -19,6 +21,8 @@ APPLICATION_ID = 0x53656D73
 SCHEMA_VERSION = 1
 
 BUSY_SECONDS = 30
+
+LOCK = "writer.lock"
 
 
 def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
@@ -41,12 +45,31 @@ def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
             check_same_thread=False,
         )
         try:
-            check(connection, path)
+            version = check(connection, path)
             connection.execute("PRAGMA foreign_keys = ON")
         except BaseException:
             connection.close()
             raise
-    return connection
+    if version == SCHEMA_VERSION:
+        return connection
+    connection.close()
+    _upgrade(path)
+    return connect(path, write=write)
+
+
+def _upgrade(path: Path) -> None:
+    """Apply the migrations that an older index lacks, while nobody writes."""
+    try:
+        with translated_errors(), FileLock(path.parent / LOCK, timeout=0):
+            connection = sqlite3.connect(path, isolation_level=None)
+            try:
+                _migrate(connection)
+            finally:
+                connection.close()
+    except Timeout:
+        raise LockedError(
+            f"{str(path.parent)!r} is older and has to be brought up to date; wait for its writer"
+        ) from None
 
 
 def is_frozen(path: Path) -> bool:
@@ -57,8 +80,8 @@ def is_frozen(path: Path) -> bool:
     return not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
 
 
-def check(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse what is no index, or a newer one."""
+def check(connection: sqlite3.Connection, path: Path) -> int:
+    """Refuse what is no index, or a newer one; returns its schema's version."""
     try:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -73,19 +96,25 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
             f"{str(path.parent)!r} was written by a newer semsearch (schema {version}, here {SCHEMA_VERSION}); "
             "upgrade: pip install --upgrade semsearch"
         )
+    return int(version)
 
 
 def create(path: Path) -> sqlite3.Connection:
     """Make an empty database under a temporary name; `publish` gives it its own."""
-    from semsearch.index.schema import migrate
-
     for leftover in path.parent.glob(f"{path.name}*"):
         leftover.unlink()
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    migrate(connection)
+    _migrate(connection)
     return connection
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    from semsearch.index.schema import migrate  # with sqlite_utils, which an index that is up to date does not need
+
+    migrate(connection)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 @contextmanager
@@ -109,6 +138,10 @@ def translated_errors() -> Iterator[None]:
         yield
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise LockedError(f"the index is held by another process ({error}); try again when that is done") from error
+        if getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ):
+            raise StoreError(f"cannot read the index: {error}; check the disk, or build the index again") from error
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             raise DiskFullError(f"cannot write the index: {error}; {RESUME}") from error
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lark import Lark, Token, Transformer
 
 BUILT_IN = ("doc_id", "title")
+LISTED = 20  # fields that a message names
 MAX_LENGTH = 10_000  # characters of an expression
 MAX_NEEDLE = 1_000  # characters after `contains`: SQLite takes a GLOB pattern of 50,000 bytes
 MAX_STACK = 40  # of the 100 entries of SQLite's parser stack (before 3.46); about one per level of nesting
@@ -152,7 +153,9 @@ def check_fields(filter: Filter, known: Collection[str]) -> None:
     for name in sorted(filter.fields.difference(known)):
         closest = difflib.get_close_matches(name, sorted({*known, *BUILT_IN}), n=1)
         hint = f", did you mean {closest[0]!r}?" if closest else ""
-        listed = ", ".join(map(repr, sorted(known))) or "none"
+        names = sorted(known)
+        more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+        listed = (", ".join(map(repr, names[:LISTED])) or "none") + more
         raise FilterError(f"no document has a field {name!r}{hint} (known: {listed}; built in: {', '.join(BUILT_IN)})")
 
 

@@ -1,8 +1,9 @@
 """How text becomes words for SQLite's FTS5, and a question a full-text query.
 
 FTS5 finds words between spaces and stems English ones. Chinese, Japanese, Korean, Thai, Lao, Burmese and Khmer are
-written without such spaces (or with particles glued on), so each of their characters is indexed as a word of its own,
-and a query asks for every pair of neighbours, as Lucene's CJKAnalyzer does.
+written without such spaces (or with particles glued on), so each of their characters, with the vowels and other marks
+that belong to it, is indexed as a word of its own, and a query asks for every pair of neighbours, as Lucene's
+CJKAnalyzer does.
 """
 
 from __future__ import annotations
@@ -18,8 +19,6 @@ _UNSPACED = (
     "\uac00-\ud7af"  # Hangul
 )
 _RUN = re.compile(f"[{_UNSPACED}]+")
-_WORD = re.compile(rf"[{_UNSPACED}]+|[^\W_{_UNSPACED}]+")
-
 MAX_QUERY_WORDS = 1_000
 """A query as long as a book would make SQLite's parser give up."""
 
@@ -29,18 +28,33 @@ def body(title: str, text: str) -> str:
     joined = f"{title} {text}"
     if joined.isascii():
         return joined
-    return _RUN.sub(lambda run: f" {' '.join(run[0])} ", unicodedata.normalize("NFKC", joined))
+    return _RUN.sub(lambda run: f" {' '.join(_clusters(run[0]))} ", unicodedata.normalize("NFKC", joined))
 
 
 def match_expression(query: str) -> str:
     """An FTS5 query for any of the words; empty where there are none. A word asked for twice counts twice."""
-    words = _WORD.findall(unicodedata.normalize("NFKC", query))
-    phrases = islice((phrase for word in words for phrase in _phrases(word)), MAX_QUERY_WORDS)
+    phrases = islice((phrase for word in _words(query) for phrase in _phrases(word)), MAX_QUERY_WORDS)
     return " OR ".join(f'"{phrase}"' for phrase in phrases)
+
+
+def _words(query: str) -> list[str]:
+    """Letters, digits and the marks that belong to them, as the tokenizer in `schema.py` takes them."""
+    kept = (c if unicodedata.category(c)[0] in "LNM" else " " for c in unicodedata.normalize("NFKC", query))
+    return _RUN.sub(lambda run: f" {run[0]} ", "".join(kept)).split()
 
 
 def _phrases(word: str) -> list[str]:
     """A word as it is, or pairs of characters of an unspaced script."""
-    if not _RUN.match(word) or len(word) == 1:
-        return [word]
-    return [f"{first} {second}" for first, second in pairwise(word)]
+    clusters = _clusters(word) if _RUN.match(word) else [word]
+    return [f"{first} {second}" for first, second in pairwise(clusters)] or clusters
+
+
+def _clusters(run: str) -> list[str]:
+    """Characters with the marks behind them."""
+    clusters: list[str] = []
+    for character in run:
+        if clusters and unicodedata.category(character) in ("Mn", "Mc"):
+            clusters[-1] += character
+        else:
+            clusters.append(character)
+    return clusters

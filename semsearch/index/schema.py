@@ -1,7 +1,7 @@
 """The tables of an index, and how older ones become newer ones.
 
-Migrations are numbered, applied once each in a transaction, and never changed after a release. The last one applied is
-also the file's `user_version`, which readers compare with `SCHEMA_VERSION` without importing this module's machinery.
+Migrations are numbered, applied once each in a transaction, and never changed after a release. `database.py`
+keeps the number of the last in the file, so that opening an index does not need this module.
 """
 
 from __future__ import annotations
@@ -52,8 +52,10 @@ def _first(db: Database) -> None:
         """
     )
     # Contentless: the texts are in `documents`, and a row is taken out by handing its words in again.
+    # Marks (Mn, Mc) belong to words: they are the vowels of Thai and Hindi.
     db.execute(
-        "CREATE VIRTUAL TABLE keywords USING fts5(body, content='', tokenize='porter unicode61 remove_diacritics 2')"
+        "CREATE VIRTUAL TABLE keywords USING fts5(body, content='', "
+        """tokenize="porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'")"""
     )
     db.execute(
         """
@@ -70,9 +72,8 @@ def _first(db: Database) -> None:
     )
     db.execute("CREATE TABLE deleted (passage INTEGER PRIMARY KEY)")
     db.execute("CREATE TABLE transform (name TEXT NOT NULL, mean BLOB NOT NULL, matrix BLOB NOT NULL)")
-    db.execute("PRAGMA user_version = 1")
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a database up to `SCHEMA_VERSION`."""
+    """Apply the migrations that a database lacks."""
     MIGRATIONS.apply(Database(connection))

@@ -31,8 +31,13 @@ from semsearch.transforms import Transform
 
 LITTLE_ENDIAN = np.dtype("<f4")
 
+LAST = 2**63 - 1
+"""No passage has a higher number."""
+
 ROWS_AT_ONCE = 8_192
 """Vectors in memory while a transform is fitted."""
+
+OTHER_ENCODER = "Leave the encoder's options out to go on with the index, or build another one (--index DIR)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,7 @@ class Index:
             with self.snapshot():
                 self.spec = EncoderSpec.from_json(self._setting("encoder"))
                 self.chunking: dict[str, Any] = self._setting("chunking")
-                self.name: str = self._setting("name")
+                self.origin: str = self._setting("origin")
         except BaseException:
             self.close()
             raise
@@ -117,16 +122,16 @@ class Index:
         entry = path.stat()
         return entry.st_mtime_ns, entry.st_size, path.with_name(f"{path.name}-wal").exists()
 
-    def refuse_other(self, spec: EncoderSpec) -> None:
+    def refuse_other(self, spec: EncoderSpec, advice: str = OTHER_ENCODER) -> None:
         """Check that an encoder is the one that this index was built with.
 
         Raises:
-            MismatchError: With what differs.
+            MismatchError: With what differs, and the advice.
         """
         if spec.fingerprint != self.spec.fingerprint:
             raise MismatchError(
                 f"{str(self.folder)!r} belongs to another encoder: it has {'; '.join(self.spec.differences(spec))}. "
-                "Search it without naming an encoder, or build another index (--index DIR) for this one"
+                f"{advice}"
             )
 
     def counts(self) -> dict[str, int]:
@@ -145,7 +150,7 @@ class Index:
             segments = self._segments()
             return {
                 "index": str(self.folder),
-                "name": self.name,
+                "origin": self.origin,
                 "created": self._setting("created"),
                 "updated": self._setting("updated"),
                 **self.counts(),
@@ -273,7 +278,7 @@ class Index:
 
     def stored(self, first: int, last: int | None) -> tuple[Ids, Vectors]:
         """Passage ids `[n]`, ascending, and their vectors `[n, dim]` as stored: before the fitted transform."""
-        upper = 2**63 - 1 if last is None else last
+        upper = LAST if last is None else last
         n = self._one("SELECT count(*) FROM vectors WHERE passage BETWEEN ? AND ?", first, upper)
         ids, rows = np.empty(n, np.int64), np.empty((n, self.spec.dim), np.float32)
         sql = "SELECT passage, vector FROM vectors WHERE passage BETWEEN ? AND ? ORDER BY passage"

@@ -20,9 +20,9 @@ from filelock import FileLock, Timeout
 
 from semsearch.errors import LockedError, MismatchError, NoIndexError, RecordError
 from semsearch.index import vectors as faiss_segments
-from semsearch.index.database import DATABASE, connect, create, transaction, translated_errors
+from semsearch.index.database import DATABASE, LOCK, connect, create, transaction, translated_errors
 from semsearch.index.keywords import body
-from semsearch.index.store import LITTLE_ENDIAN, ROWS_AT_ONCE, Index
+from semsearch.index.store import LAST, LITTLE_ENDIAN, ROWS_AT_ONCE, Index
 from semsearch.index.vectors import Segment
 from semsearch.records import Document, EncoderSpec, Passage, Vectors
 from semsearch.transforms import fit_transform
@@ -61,7 +61,7 @@ class Plan:
 class IndexWriter(Index):
     """An index open for writing; a context manager that holds the folder's lock."""
 
-    def __init__(self, folder: str | Path, spec: EncoderSpec, chunking: dict[str, object], name: str) -> None:
+    def __init__(self, folder: str | Path, spec: EncoderSpec, chunking: dict[str, object], origin: str) -> None:
         """Open the index in `folder`, or make it.
 
         Raises:
@@ -74,11 +74,16 @@ class IndexWriter(Index):
             _prepare_folder(folder)
             opened.enter_context(_lock(folder))
             if not Index.exists(folder):
-                _create(folder, spec, chunking, name)
+                _create(folder, spec, chunking, origin)
             super().__init__(folder, _write=True)
             opened.callback(self.close)
             self.refuse_other(spec)
             self._refuse_other_chunking(chunking)
+            if spec.model != self.spec.model:  # the same checkpoint in another place
+                self._connection.execute(
+                    "UPDATE settings SET value = ? WHERE key = 'encoder'", (json.dumps(spec.to_json()),)
+                )
+                self.spec = spec
             self._connection.execute("PRAGMA synchronous = FULL")  # a committed batch survives a power cut
             self._connection.execute("CREATE TEMP TABLE seen (doc_id TEXT PRIMARY KEY, source TEXT) WITHOUT ROWID")
             self._segment_rows = max(1, SEGMENT_BYTES // (4 * spec.dim))
@@ -91,7 +96,7 @@ class IndexWriter(Index):
     def reopen(cls, folder: str | Path) -> IndexWriter:
         """Open an existing index for writing, whatever it was built with."""
         with Index(folder) as index:
-            return cls(folder, index.spec, index.chunking, index.name)
+            return cls(folder, index.spec, index.chunking, index.origin)
 
     def see(self, document: Document) -> RecordError | None:
         """Remember that this run has met a document; gives the error where it has met the id before."""
@@ -191,8 +196,9 @@ class IndexWriter(Index):
         small = [segment for segment in segments[-1:] if segment.n_rows < self._segment_rows // 2]
         behind = max((segment.last for segment in segments), default=0)
         waiting = self._one("SELECT count(*) FROM vectors WHERE passage > ?", behind)
+        gone = self._deleted_in(behind + 1, LAST)
         room = self._segment_rows - sum(segment.n_rows for segment in small)
-        if waiting < room and not (final and waiting > (TAIL_ROWS if segments else 0)):
+        if waiting < room and not (final and waiting and waiting + gone > (TAIL_ROWS if segments else 0)):
             return False
         first = small[0].first if small else behind + 1
         last = self._one(
@@ -341,7 +347,7 @@ def _prepare_folder(folder: Path) -> None:
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, which the system frees when the process ends in whatever way."""
-    lock, holder = FileLock(folder / "writer.lock"), folder / "writer.holder"
+    lock, holder = FileLock(folder / LOCK), folder / "writer.holder"
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -357,9 +363,9 @@ def _lock(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _create(folder: Path, spec: EncoderSpec, chunking: dict[str, object], name: str) -> None:
+def _create(folder: Path, spec: EncoderSpec, chunking: dict[str, object], origin: str) -> None:
     """Make the database complete under another name, so that a crash leaves no half of one."""
-    settings = {"encoder": spec.to_json(), "chunking": chunking, "name": name, "revision": 0}
+    settings = {"encoder": spec.to_json(), "chunking": chunking, "origin": origin, "revision": 0}
     settings |= {"created": _now(), "updated": _now()}
     temporary = folder / f"{DATABASE}.new"
     with translated_errors():

@@ -66,4 +66,4 @@ def _run_line(query: Query, hit: Hit) -> str:
     ids = (query.query_id, hit.doc_id)
     if any(len(name.split()) != 1 for name in ids):
         raise UsageError(f"ids {ids} hold white space, which a TREC run cannot; leave --run out for JSON lines")
-    return f"{ids[0]} Q0 {ids[1]} {hit.rank} {hit.score:.6f} semsearch"
+    return f"{ids[0]} Q0 {ids[1]} {hit.rank} {hit.score:.9g} semsearch"

@@ -83,7 +83,7 @@ def index(
     started = time.perf_counter()
     options = ReadOptions(id_field, text_field, title_field, format, per_line)
     records = _begun(read_corpus(paths, options))
-    folder = index or HOME / _corpus_name(paths[0])
+    folder = index or _default_folder(paths[0])
     encoder = _encoder(
         folder,
         device=device,
@@ -108,6 +108,7 @@ def index(
             skip_bad=skip_bad,
             delete_missing=delete_missing,
             refit=refit,
+            origin=_origin(paths[0]),
             watch=watch,
         )
     seconds = time.perf_counter() - started
@@ -127,6 +128,7 @@ def query(
     fusion: opt.FusionName = opt.Fusion.convex,
     queries: opt.QueryFile = None,
     run: opt.RunFile = None,
+    model: opt.MovedModel = None,
     device: opt.Device = "auto",
     as_json: opt.AsJson = False,
 ) -> None:
@@ -138,13 +140,17 @@ def query(
         raise UsageError('give either a query, as in: semsearch query "how do plants drink", or --queries FILE')
     if run and not queries:
         raise UsageError("--run goes with --queries FILE")
-    folder = _find_index(index)
+    folder = _find_index(index, newest=True)
     wishes: dict[str, Any] = {"mode": mode.value, "where": where, "fusion": fusion.value}
-    with Searcher.open(folder, device=device) as searcher:
+    with Searcher.open(folder, model=model, device=device) as searcher:
         if queries is not None:
             every = answers.answer_file(searcher, queries, k, **wishes)
             if run:
-                render.say(f"{answers.write_run(run, every):,} queries answered in {run}")
+                answered = answers.write_run(run, every)
+                if as_json:
+                    render.print_json({"index": str(folder), "mode": mode.value, "queries": answered, "run": str(run)})
+                else:
+                    render.say(f"{answered:,} queries answered in {run}")
             else:
                 answers.print_lines(every, folder, mode.value)
             return
@@ -175,7 +181,7 @@ def status(index: opt.WhichIndex = None, as_json: opt.AsJson = False) -> None:
     """Show what an index holds and which encoder it belongs to."""
     from semsearch.index.store import Index
 
-    with Index(_find_index(index)) as opened:
+    with Index(_find_index(index, newest=True)) as opened:
         fields = opened.status()
     if as_json:
         render.print_json(fields)
@@ -186,7 +192,7 @@ def status(index: opt.WhichIndex = None, as_json: opt.AsJson = False) -> None:
 @app.command()
 def delete(
     ids: Annotated[list[str], typer.Argument(help="Document ids.")],
-    index: opt.WhichIndex = None,
+    index: opt.OnlyIndex = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Delete documents from an index."""
@@ -230,10 +236,11 @@ def demo(as_json: opt.AsJson = False) -> None:
     from semsearch.surfaces.answers import as_object
     from semsearch.text.readers import read_corpus
 
-    corpus, folder, started = _sample_corpus(), HOME / "sample", time.perf_counter()
+    corpus, started = str(_sample_corpus()), time.perf_counter()
+    folder = _default_folder(corpus)
     encoder = _encoder(folder, device="auto")
     with render.progress(None) as watch:
-        report = index_corpus(folder, read_corpus([str(corpus)]), encoder, watch=watch)
+        report = index_corpus(folder, read_corpus([corpus]), encoder, origin=_origin(corpus), watch=watch)
     if not as_json:
         render.summary(report, str(folder), time.perf_counter() - started)
     with Searcher.open(folder, encoder) as searcher:
@@ -322,7 +329,10 @@ def _chunking(folder: Path, **wanted: Any) -> Chunking:
 
     asked = {name: value for name, value in wanted.items() if value is not None}
     stored = stored_chunking(folder)
-    return Chunking(**{**(stored.to_json() if stored else {}), **asked})
+    chunking = Chunking(**{**(stored.to_json() if stored else {}), **asked})
+    if "overlap" in asked and chunking.on_long != "chunk":
+        raise UsageError(f"--overlap goes with --on-long chunk, not {chunking.on_long}")
+    return chunking
 
 
 def _begun(records: Iterator[Record]) -> Iterator[Record]:
@@ -330,12 +340,25 @@ def _begun(records: Iterator[Record]) -> Iterator[Record]:
     return chain(list(islice(records, 1)), records)
 
 
-def _corpus_name(path: str) -> str:
-    """`data/notes.v2.jsonl.gz` to `notes.v2`; a folder's name; `stdin`."""
-    if path == "-":
-        return "stdin"
-    whole = Path(path).resolve()
-    return whole.name if whole.is_dir() else Path(whole.name.removesuffix(".gz")).stem
+def _origin(path: str) -> str:
+    """Where a corpus lies, as an index remembers it."""
+    return "<stdin>" if path == "-" else str(Path(path).resolve())
+
+
+def _default_folder(path: str) -> Path:
+    """`data/notes.v2.jsonl.gz` to `indexes/notes.v2`; a folder by its name; refused where it is another corpus's."""
+    from semsearch.index.store import Index
+
+    whole = Path("stdin" if path == "-" else path).resolve()
+    folder = HOME / (whole.name if whole.is_dir() else Path(whole.name.removesuffix(".gz")).stem)
+    if Index.exists(folder):
+        with Index(folder) as index:
+            if index.origin not in ("", _origin(path)):
+                raise UsageError(
+                    f"{str(folder)!r} was made from {index.origin!r}; name another folder for {path!r} with --index, "
+                    f"or say --index {folder} to add to that one"
+                )
+    return folder
 
 
 def _indexes(folder: Path) -> list[Path]:
@@ -344,18 +367,24 @@ def _indexes(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if Index.exists(path)) if folder.is_dir() else []
 
 
-def _find_index(given: Path | None) -> Path:
-    """The index that was named, or the only one there is."""
+def _find_index(given: Path | None, *, newest: bool = False) -> Path:
+    """The index that was named, or the only one there is; or, `newest`, the one that was written last."""
+    from semsearch.index.database import DATABASE
+
     if given:
         return given
     found = _indexes(HOME)
-    if len(found) == 1:
-        return found[0]
     if not found:
         raise NoIndexError(
             f"no index in {str(HOME)!r}; make one with: semsearch index CORPUS, or name one with --index"
         )
-    raise UsageError(f"there are several indexes; name one with --index: {', '.join(map(str, found))}")
+    if len(found) == 1:
+        return found[0]
+    if not newest:
+        raise UsageError(f"there are several indexes; name one with --index: {', '.join(map(str, found))}")
+    last = max(found, key=lambda path: (path / DATABASE).stat().st_mtime_ns)
+    render.say(f"of {len(found)} indexes taking {last}, the last that was written; --index names another")
+    return last
 
 
 def _brief(path: Path) -> dict[str, Any]:

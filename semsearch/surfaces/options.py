@@ -35,8 +35,9 @@ class OnLong(StrEnum):
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")]
 WhichIndex = Annotated[
-    Path | None, typer.Option("--index", "-i", help="Index folder; may be left out where indexes/ holds just one.")
+    Path | None, typer.Option("--index", "-i", help="Index folder [default: the last written in indexes/]")
 ]
+OnlyIndex = Annotated[Path | None, typer.Option("--index", "-i", help="Index folder [default: the only one there is]")]
 NewIndex = Annotated[Path | None, typer.Option("--index", "-i", help="Index folder [default: indexes/<corpus name>]")]
 
 Paths = Annotated[list[str], typer.Argument(help="Files or folders (jsonl, csv, tsv, txt, md, html, pdf; .gz), or -.")]
@@ -49,6 +50,7 @@ SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Count bad records ins
 DeleteMissing = Annotated[bool, typer.Option("--delete-missing", help="Delete what the corpus no longer has.")]
 
 Model = Annotated[str | None, typer.Option("--model", "-m", help="Hugging Face name or local directory.")]
+MovedModel = Annotated[str | None, typer.Option("--model", "-m", help="Where the index's checkpoint is now, if moved.")]
 PoolerName = Annotated[str | None, typer.Option("--pooler", "-p", help="See `semsearch poolers`; auto = as declared.")]
 SimcseNames = Annotated[bool, typer.Option("--simcse-names", help="Read --pooler as SimCSE does.")]
 MaxTokens = Annotated[int | None, typer.Option(help="Cut what the encoder sees to this length.")]

@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 SNIPPET_CHARS = 240
 
-ESCAPED_LINE_ENDS = {mark: f"\\u{mark:04x}" for mark in (0x85, 0x2028, 0x2029)}
-"""What JSON may hold as it is, but some readers of lines take for the end of one."""
+ESCAPED_IN_JSON = {mark: f"\\u{mark:04x}" for mark in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
+"""What JSON may hold as it is, but terminals obey, or some readers of lines take for the end of one."""
 
 
 def print_json(value: Any) -> None:
     """One line of JSON on standard output; escaped where the output's encoding is not UTF-8."""
     plain = codecs.lookup(sys.stdout.encoding).name == "utf-8"
-    print(json.dumps(value, ensure_ascii=not plain, default=list).translate(ESCAPED_LINE_ENDS))
+    print(json.dumps(value, ensure_ascii=not plain, default=list).translate(ESCAPED_IN_JSON))
 
 
 def say(message: str) -> None:
     """A line on standard error."""
-    print(message, file=sys.stderr)
+    print(_one_line(message), file=sys.stderr)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -119,9 +119,7 @@ def summary(report: IngestReport, folder: str, seconds: float) -> None:
         print(f"no passage was truncated ({report.tokens:,} tokens)")
     print(f"index: {folder}")
     if report.empty:
-        say(
-            f"warning: {len(report.empty):,} empty documents (no text, no title) cannot be found: {_some(report.empty)}"
-        )
+        say(f"warning: {report.empty:,} empty documents (no text, no title) cannot be found: {_some(report)}")
     if report.bad:
         for error in report.errors:
             say(f"skipped: {error}")
@@ -130,8 +128,9 @@ def summary(report: IngestReport, folder: str, seconds: float) -> None:
         say(f"warning: {report.not_deleted:,} documents were not deleted, because bad records were skipped")
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:10]) + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")
+def _some(report: IngestReport) -> str:
+    more = report.empty - len(report.empty_ids)
+    return ", ".join(report.empty_ids) + (f" and {more:,} more" if more else "")
 
 
 def report_json(report: IngestReport, folder: str, seconds: float) -> dict[str, Any]:

@@ -30,6 +30,13 @@ LEAST_ROOM = 8
 BLOCK_CHARS = 20_000
 """The splitter's time grows with the square of a paragraph's length, so longer texts go to it in blocks."""
 
+COUNTED_AT_ONCE = 512
+"""Texts whose encodings are in memory at a time, at some hundred bytes a token."""
+
+SPLITTERS = 16
+CAPACITY_STEP = 16
+"""Splitters that are kept, and the step in which their capacities differ: each holds a copy of the vocabulary."""
+
 BLOCK_CHARS_PER_TOKEN = 40
 """A block is made longer than that where passages are, so that it still holds several of them."""
 
@@ -53,7 +60,7 @@ class Chunking:
     def __post_init__(self) -> None:
         if self.on_long not in ON_LONG:
             raise UsageError(f"--on-long is {self.on_long!r}; expected one of {', '.join(ON_LONG)}")
-        if self.tokens and self.on_long != "chunk":
+        if self.tokens is not None and self.on_long != "chunk":
             raise UsageError(f"--chunk-tokens goes with --on-long chunk, not {self.on_long}; see --max-tokens")
         if self.overlap < 0:
             raise UsageError(f"--overlap is {self.overlap}; expected 0 or more tokens")
@@ -79,11 +86,11 @@ class Chunker:
             UsageError: A passage length that does not fit the encoder.
         """
         self._tokenizer, self._max_tokens, self._prefix, self._chunking = tokenizer, max_tokens, prefix, chunking
-        self._limit = chunking.tokens or min(max_tokens, MAX_CHUNK_TOKENS)
+        self._limit = min(max_tokens, MAX_CHUNK_TOKENS) if chunking.tokens is None else chunking.tokens
         least = self._count([prefix])[0] + LEAST_ROOM
         if not least <= self._limit <= max_tokens:
             raise UsageError(f"--chunk-tokens is {self._limit}; expected {least} to {max_tokens} for this encoder")
-        self._splitter = lru_cache(maxsize=512)(self._new_splitter)
+        self._splitter = lru_cache(maxsize=SPLITTERS)(self._new_splitter)
 
     def passages(self, documents: Sequence[Document]) -> list[tuple[Passage, ...] | RecordError]:
         """Cut each document.
@@ -113,6 +120,8 @@ class Chunker:
         room = self._limit - self._count([self._prefix])[0]
         title = self._shorten(document.title, room // 2) if self._chunking.title else ""
         capacity = self._limit - self._count([self._prefix + title])[0]
+        if title and capacity > 4 * CAPACITY_STEP:
+            capacity -= capacity % CAPACITY_STEP
         overlap = min(self._chunking.overlap, capacity // 2)
         block_chars = max(BLOCK_CHARS, BLOCK_CHARS_PER_TOKEN * capacity)
         spans = list(split(document.text, self._splitter(capacity, overlap), block_chars))
@@ -126,8 +135,18 @@ class Chunker:
         return f"{title} {text}".strip() if self._chunking.title else text.strip()
 
     def _count(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text, special tokens included."""
-        return [len(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(texts)]
+        """Tokens of each text, special tokens included; a few texts at a time, for an encoding is large."""
+        counts: list[int] = []
+        for start in range(0, len(texts), COUNTED_AT_ONCE):
+            some = texts[start : start + COUNTED_AT_ONCE]
+            short = iter(self._tokenizer.encode_batch_fast([text for text in some if len(text) <= BLOCK_CHARS]))
+            counts += [len(next(short).ids) if len(text) <= BLOCK_CHARS else self._count_long(text) for text in some]
+        return counts
+
+    def _count_long(self, text: str) -> int:
+        """The same for a long text, block by block."""
+        (specials,) = self._count([""])
+        return specials + sum(self._count([text[start:end]])[0] - specials for start, end in _blocks(text, BLOCK_CHARS))
 
     def _shorten(self, title: str, n_tokens: int) -> str:
         """The beginning of a title that has at most so many tokens."""

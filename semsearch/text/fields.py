@@ -22,12 +22,20 @@ MAX_NESTING = 100
 def refuse_unstorable(document: Document) -> None:
     """Raises ValueError for what SQLite, JSON or UTF-8 could not give back."""
     for name, value in (("id", document.doc_id), ("text", document.text), ("title", document.title)):
+        if not isinstance(value, str):
+            raise ValueError(f"the {name} is {value!r:.60}; expected a string")
         if "\0" in value:
             raise ValueError(f"a NUL character in the {name}; remove it")
+    if not document.doc_id.strip():
+        raise ValueError("the id is empty; expected one")
     if _nesting(document.metadata) > MAX_NESTING:
         raise ValueError(f"metadata nested deeper than {MAX_NESTING} levels; flatten it")
     try:
-        for value in (document.doc_id, document.text, document.title, document.metadata_json):
+        metadata = document.metadata_json
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"metadata that is not JSON ({error}); use strings, finite numbers, lists, objects") from None
+    try:
+        for value in (document.doc_id, document.text, document.title, metadata):
             value.encode()
     except UnicodeEncodeError as error:
         surrogate = f"\\u{ord(error.object[error.start]):04x}"

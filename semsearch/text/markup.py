@@ -16,7 +16,6 @@ from io import BytesIO
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
-from semsearch.errors import SourceError
 from semsearch.records import Metadata
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ def from_pdf(data: bytes) -> Plain:
     try:
         from pypdf import PdfReader
     except ImportError:
-        raise SourceError("PDF files need pypdf, which is not installed; pip install 'semsearch[pdf]'") from None
+        raise ValueError("PDF files need pypdf, which is not installed; pip install 'semsearch[pdf]'") from None
 
     try:
         reader = PdfReader(BytesIO(data))

@@ -12,7 +12,7 @@ import csv
 import gzip
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count
 from typing import Any, TypeAlias
@@ -68,13 +68,21 @@ def read_corpus(paths: Sequence[str], options: ReadOptions = _DEFAULTS) -> Itera
 
 def as_records(corpus: Iterable[Record | Mapping[str, Any]], options: ReadOptions = _DEFAULTS) -> Iterator[Record]:
     """Yields the documents of Python objects: dicts with the fields of a JSONL record, or records as they are."""
+    if isinstance(corpus, str):
+        raise UsageError(f"the corpus is the text {corpus!r:.60}; expected documents, as read_corpus([path]) gives")
     for number, record in enumerate(corpus, 1):
-        if isinstance(record, Document):
-            yield record if record.source else replace(record, source=f"<record {number}>")
-        elif isinstance(record, RecordError):
+        if isinstance(record, RecordError) or (isinstance(record, Document) and record.source):
             yield record
         else:
-            yield _guarded(_PYTHON, number, partial(from_fields, record, options))
+            yield _guarded(_PYTHON, number, partial(_from_python, record, options))
+
+
+def _from_python(record: object, options: ReadOptions) -> Document:
+    if isinstance(record, Document):
+        return record
+    if not isinstance(record, Mapping):
+        raise ValueError(f"{record!r:.60} is no document; expected a dict or a Document")
+    return from_fields(record, options)
 
 
 def read_queries(path: str) -> Iterator[Query]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import os
 import sys
+import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -109,8 +111,13 @@ def _endings() -> str:
 
 
 def _in_folder(folder: str, options: ReadOptions) -> Iterator[Source | RecordError]:
-    """The files below; each real folder is entered once, so that a loop of links ends."""
+    """The files below; each real folder is entered once, so that a loop of links ends.
+
+    Warns at the end of files whose endings are unknown; hidden ones are passed over without a word.
+    """
     entered: set[str] = set()
+    ignored: Counter[str] = Counter()
+    found = False
     stack = [folder]
     while stack:
         path = stack.pop()
@@ -129,4 +136,10 @@ def _in_folder(folder: str, options: ReadOptions) -> Iterator[Source | RecordErr
         elif os.path.isfile(path) or not os.path.exists(path):
             source = _source(path, os.path.relpath(path, folder), options)
             if source is not None:
+                found = True
                 yield source
+            elif os.path.isfile(path):
+                ignored[Path(path).suffix or "without an ending"] += 1
+    if found and ignored:
+        listed = ", ".join(f"{n} {ending}" for ending, n in ignored.most_common(8))
+        warnings.warn(f'files in "{folder}" that cannot be read as documents were ignored: {listed}', stacklevel=2)

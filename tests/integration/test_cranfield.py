@@ -127,7 +127,7 @@ def test_keyword_and_hybrid_search_reach_what_trials_measured(score: Score, opti
 
 
 def test_the_two_empty_documents_are_stored_and_reported(report: dict[str, Any], index: Path):
-    assert report["empty"] == ["471", "995"]
+    assert (report["empty"], report["empty_ids"]) == (2, ["471", "995"])
     assert (report["documents"], report["passages"]) == (1400, 1398)
     with sqlite3.connect(f"file:{index / 'passages.sqlite'}?mode=ro", uri=True) as database:
         stored = database.execute("SELECT doc_id FROM documents WHERE text = '' AND title = '' ORDER BY id").fetchall()
