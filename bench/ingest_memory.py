@@ -25,13 +25,19 @@ WORDS_A_LINE = 60
 
 
 def generate(path: Path, lines: int) -> None:
-    """A corpus of random words, about 400 bytes a line."""
+    """A corpus of random words, about 400 bytes a line, with titles of many lengths; each 500th text is 40 times as long.
+
+    One is of 5 MB, so that a single document's share of the memory shows as well.
+    """
     chance = random.Random(7)
     words = ["".join(chance.choices("abcdefghijklmnoprstuvw", k=chance.randint(3, 9))) for _ in range(30_000)]
     with path.open("w", encoding="utf-8") as file:
         for number in range(lines):
-            text = " ".join(chance.choices(words, k=WORDS_A_LINE))
-            file.write(json.dumps({"_id": str(number), "text": text, "year": 1990 + number % 30}) + "\n")
+            length = 800_000 if number == 100 else 40 * WORDS_A_LINE if number % 500 == 0 else WORDS_A_LINE
+            title, text = (" ".join(chance.choices(words, k=k)) for k in (number % 40, length))
+            file.write(
+                json.dumps({"_id": str(number), "title": title, "text": text, "year": 1990 + number % 30}) + "\n"
+            )
 
 
 def peak_of(command: list[str]) -> tuple[float, float]:

@@ -19,8 +19,8 @@ from semsearch.text.chunking import Chunker, Chunking
 from semsearch.text.readers import ReadOptions, Record, as_records
 
 BATCH_DOCUMENTS = 4_096
-BATCH_CHARS = 250_000
-"""A batch is committed at this many documents or characters: what lies in memory, and what a crash can cost, about ten
+BATCH_CHARS = 150_000
+"""A batch is committed at this many documents or characters: what lies in memory, and what a crash can cost, some
 seconds of encoding on two cores. Texts are sorted by length within a batch, so small ones would cost speed."""
 
 REPORTED = 20
@@ -122,7 +122,7 @@ def index_corpus(
         try:
             for record in records:
                 run.take(record)
-        except SourceError:  # what came before it is kept
+        except Exception:  # what came before it is kept
             run.flush()
             raise
         run.flush()
@@ -166,7 +166,8 @@ def _begun(records: Iterator[Record], skip_bad: bool, report: IngestReport) -> I
         if not skip_bad:
             raise record
         report.count_bad(record)
-    raise SourceError(f"the corpus is empty: no usable document{f', {report.bad} bad records' if report.bad else ''}")
+    bad = f", {report.bad} bad records; the first is {report.errors[0]}" if report.bad else ""
+    raise SourceError(f"the corpus is empty: no usable document{bad}")
 
 
 @dataclass(slots=True)

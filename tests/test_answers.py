@@ -49,9 +49,11 @@ def test_more_queries_than_are_searched_at_once_are_all_answered_in_order():
     assert {(answer["query"], answer["hits"][0]["doc_id"]) for answer in many} == {("water", "b"), ("kettle", "d")}
 
 
-def test_a_file_without_queries_has_no_answers():
+def test_a_file_without_queries_or_with_one_twice_is_refused():
     Path("none.jsonl").write_bytes(b"\n")
-    assert answers("--queries", "none.jsonl") == []
+    call("query", "--queries", "none.jsonl").fails(1, '"none.jsonl" holds no query', '"_id" and "text"')
+    Path("twice.jsonl").write_bytes(jsonl([*QUERIES, QUERIES[0]]))
+    call("query", "--queries", "twice.jsonl").fails(1, "twice.jsonl:3: a second query with the id 'q1'")
 
 
 def test_a_run_file_holds_what_the_json_says_as_ir_measures_reads_it():
@@ -125,3 +127,17 @@ def test_a_query_file_that_does_not_exist_is_an_error():
 def test_a_query_file_that_does_not_parse_is_an_error_with_its_line():
     Path("queries.jsonl").write_bytes(b'{"_id": "q1", "text": "water"}\n{"_id": ')
     call("query", "--queries", "queries.jsonl").fails(1, "queries.jsonl:2", "not valid JSON")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no links or devices without more rights")
+def test_a_run_to_a_link_or_a_device_leaves_it_what_it_is():
+    words = ("query", "--queries", "queries.jsonl", "--run")
+    Path("target.run").write_text("old")
+    Path("link.run").symlink_to("target.run")
+    Path("target.run.tmp").write_text("precious")
+    assert call(*words, "link.run").err == "2 queries answered in link.run\n"
+    assert Path("link.run").is_symlink()
+    assert len(Path("target.run").read_text().splitlines()) == 8
+    assert Path("target.run.tmp").read_text() == "precious"
+    assert call(*words, os.devnull).code == 0
+    assert not Path(os.devnull).is_file()

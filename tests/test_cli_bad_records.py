@@ -69,7 +69,7 @@ def test_skip_bad_counts_and_reports_bad_records(line, parts):
     assert done.code == 0
     assert skipped.startswith("skipped: notes.jsonl:2: ")
     assert all(part in skipped for part in parts)
-    assert warning == "warning: 1 bad records were skipped"
+    assert warning == "warning: skipped 1 bad record"
     assert ids() == ["a", "c"]
 
 
@@ -82,7 +82,7 @@ def test_skip_bad_reports_in_json_too():
 def test_nothing_is_deleted_as_missing_where_bad_records_were_skipped():
     index(b"\n".join(GOOD)).ok()
     done = index(GOOD[0] + b'\n{"_id": "c", "text": ', "--skip-bad", "--delete-missing")
-    assert "warning: 1 documents were not deleted, because bad records were skipped" in done.err
+    assert "warning: left 1 document undeleted, because bad records were skipped" in done.err
     assert ids() == ["a", "c"]
 
 

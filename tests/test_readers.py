@@ -367,6 +367,7 @@ def f():
 def test_markdown_by_hand(tmp_path):
     path = write(tmp_path / "a.md", MARKDOWN)
     metadata = {"year": 2020, "score": 0.5, "code": "7", "tags": ["a", "b c", 3], "date": "2024-01-02", "path": "a.md"}
+    metadata |= {"empty": None, "nested": ["ignored"]}
     text = (
         "Heading one\n\nFirst link text with code and the alt\nbroken bold & gone.\n\n"
         "item one\nnested\nitem two\n\nloose\n\nlist\n\ndef f():\n    return  1\n\nx y\n1 2\n\nhtml\n\nquote"

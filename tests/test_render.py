@@ -244,7 +244,7 @@ def test_the_summary_counts_and_warns(capsys: pytest.CaptureFixture[str]):
     out, err = capsys.readouterr()
     assert out.splitlines() == [
         "5,000 documents in 2.0 s: 4,000 encoded (8,000 passages), 3 with new metadata, 997 unchanged, 2 deleted",
-        "1,000 of 8,000 passages were truncated: 10,000 of 80,000 tokens lost (12.5%); --on-long chunk keeps them all",
+        "1,000 of 8,000 passages cut off: 10,000 of 80,000 tokens lost (12.5%); --on-long chunk keeps them all",
         "index: indexes/a",
     ]
     names = ", ".join(f"e{n}" for n in range(10))
@@ -252,8 +252,8 @@ def test_the_summary_counts_and_warns(capsys: pytest.CaptureFixture[str]):
         f"warning: 12 empty documents (no text, no title) cannot be found: {names} and 2 more",
         "skipped: a.jsonl:3: no id",
         "skipped: b.txt: not valid utf-8",
-        "warning: 2 bad records were skipped",
-        "warning: 7 documents were not deleted, because bad records were skipped",
+        "warning: skipped 2 bad records",
+        "warning: left 7 documents undeleted, because bad records were skipped",
     ]
 
 

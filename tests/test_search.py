@@ -331,7 +331,7 @@ def test_a_moved_checkpoint_is_found_when_it_is_named_and_a_changed_one_refused(
     with Searcher.open(tmp_path / "index", model=str(new)) as searcher:
         assert searcher.search("a heron")[0].score == pytest.approx(1, abs=1e-5)
     with Searcher.open(tmp_path / "index", model=str(other)) as searcher:
-        with pytest.raises(MismatchError, match="it has weights .* bring that back, or build the index again"):
+        with pytest.raises(MismatchError, match=r"it has weights .* bring that back, or build the index again"):
             searcher.search("a heron")
 
 

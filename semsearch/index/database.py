@@ -137,24 +137,34 @@ def translated_errors() -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise LockedError(f"the index is held by another process ({error}); try again when that is done") from error
-        if getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ):
-            raise StoreError(f"cannot read the index: {error}; check the disk, or build the index again") from error
-        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-            raise DiskFullError(f"cannot write the index: {error}; {RESUME}") from error
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            raise StoreError(f"the index's database is damaged: {error}; build the index again") from error
-        if isinstance(error, sqlite3.OperationalError):
-            raise StoreError(f"the index's database refuses: {error}") from error
-        raise
+        ours = _of_sqlite(error)
+        if ours is None:
+            raise
+        raise ours from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise DiskFullError(f"cannot write the index: {error.strerror}; {RESUME}") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise StoreError(f"cannot use the index: {error.strerror}: {str(error.filename)!r}") from error
         raise
+
+
+def _of_sqlite(error: sqlite3.DatabaseError) -> StoreError | None:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    if code in (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ):
+        return StoreError(f"cannot read the index: {error}; check the disk, or build the index again")
+    match code & 0xFF:
+        case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR:
+            return DiskFullError(f"cannot write the index: {error}; {RESUME}")
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return LockedError(f"the index is held by another process ({error}); try again when that is done")
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return StoreError(f"the index is damaged: {error}; delete its folder and build it again")
+    if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
+        return StoreError("the index is closed; open it again")
+    if isinstance(error, sqlite3.OperationalError):
+        return StoreError(f"the index's database refuses: {error}")
+    return None
 
 
 RESUME = "what was committed is kept: make room, then run the same command again"

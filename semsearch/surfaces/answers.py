@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from semsearch.errors import SourceError, UsageError
 from semsearch.surfaces import render
@@ -41,24 +42,35 @@ def print_lines(answers: Iterable[Answer], index: Path, mode: str) -> None:
 
 
 def write_run(path: Path, answers: Iterable[Answer]) -> int:
-    """Write a TREC run: query id, Q0, document id, rank, score, tag; the file appears when it is complete.
+    """Write a TREC run: query id, Q0, document id, rank, score, tag.
+
+    A file appears when it is complete; a pipe or a device is written to as the answers come.
 
     Returns:
         The number of queries.
     """
-    temporary = path.parent / f"{path.name}.tmp"
-    answered = 0
+    target = path.resolve()  # a link stays one
+    temporary = target.parent / f".{target.name}.{os.getpid()}.tmp"
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            for query, found in answers:
-                answered += 1
-                file.writelines(f"{_run_line(query, hit)}\n" for hit in found)
-        temporary.replace(path)
+        if target.exists() and not target.is_file():
+            with target.open("w", encoding="utf-8") as file:
+                return _write_lines(file, answers)
+        with temporary.open("x", encoding="utf-8") as file:
+            answered = _write_lines(file, answers)
+        temporary.replace(target)
+        return answered
     except OSError as error:
         raise SourceError(f"cannot write {str(path)!r}: {error.strerror}") from None
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _write_lines(file: IO[str], answers: Iterable[Answer]) -> int:
+    answered = 0
+    for query, found in answers:
+        answered += 1
+        file.writelines(f"{_run_line(query, hit)}\n" for hit in found)
     return answered
 
 

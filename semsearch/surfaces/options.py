@@ -44,7 +44,7 @@ Paths = Annotated[list[str], typer.Argument(help="Files or folders (jsonl, csv, 
 IdField = Annotated[str | None, typer.Option(help="Field with the id [default: _id, else id]")]
 TextField = Annotated[str, typer.Option(help="Field with the text.")]
 TitleField = Annotated[str, typer.Option(help="Field with the title.")]
-Format = Annotated[str | None, typer.Option(help="Read every file as this: jsonl, csv, …")]
+Format = Annotated[str | None, typer.Option(help="Read every file as jsonl, csv, tsv, text, markdown, html or pdf.")]
 PerLine = Annotated[bool, typer.Option("--per-line", help="Plain text: a document a line.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Count bad records instead of stopping.")]
 DeleteMissing = Annotated[bool, typer.Option("--delete-missing", help="Delete what the corpus no longer has.")]

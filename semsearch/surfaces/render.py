@@ -42,7 +42,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(*columns, box=box.SIMPLE_HEAD)
+    grid = Table(box=box.SIMPLE_HEAD)
+    for number, column in enumerate(columns):
+        grid.add_column(column, no_wrap=number == 0, overflow="fold")
     for row in rows:
         grid.add_row(*(Text(_cell(value)) for value in row))
     Console().print(grid)
@@ -103,29 +105,35 @@ CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029), " "
 
 def summary(report: IngestReport, folder: str, seconds: float) -> None:
     """What an ingest did, on standard output; what went wrong on standard error."""
-    done = [f"{report.encoded:,} encoded" + (f" ({report.passages:,} passages)" if report.passages else "")]
+    done = [f"{report.encoded:,} encoded" + (f" ({_count(report.passages, 'passage')})" if report.passages else "")]
     done += [
         f"{n:,} {what}" for n, what in ((report.described, "with new metadata"), (report.unchanged, "unchanged")) if n
     ]
     done += [f"{report.deleted:,} deleted"] if report.deleted else []
-    print(f"{report.documents:,} documents in {seconds:.1f} s: {', '.join(done)}")
+    print(f"{_count(report.documents, 'document')} in {seconds:.1f} s: {', '.join(done)}")
     if report.truncated:
         share = 100 * report.tokens_lost / report.tokens
         print(
-            f"{report.truncated:,} of {report.passages:,} passages were truncated: {report.tokens_lost:,} of "
+            f"{report.truncated:,} of {_count(report.passages, 'passage')} cut off: {report.tokens_lost:,} of "
             f"{report.tokens:,} tokens lost ({share:.1f}%); --on-long chunk keeps them all"
         )
     elif report.passages:
         print(f"no passage was truncated ({report.tokens:,} tokens)")
     print(f"index: {folder}")
     if report.empty:
-        say(f"warning: {report.empty:,} empty documents (no text, no title) cannot be found: {_some(report)}")
+        documents = _count(report.empty, "empty document")
+        say(f"warning: {documents} (no text, no title) cannot be found: {_some(report)}")
     if report.bad:
         for error in report.errors:
             say(f"skipped: {error}")
-        say(f"warning: {report.bad:,} bad records were skipped")
+        say(f"warning: skipped {_count(report.bad, 'bad record')}")
     if report.not_deleted:
-        say(f"warning: {report.not_deleted:,} documents were not deleted, because bad records were skipped")
+        documents = _count(report.not_deleted, "document")
+        say(f"warning: left {documents} undeleted, because bad records were skipped")
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def _some(report: IngestReport) -> str:

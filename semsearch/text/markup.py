@@ -14,9 +14,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from semsearch.records import Metadata
+from semsearch.text.front_matter import split_front_matter
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -25,11 +26,6 @@ if TYPE_CHECKING:
 # JSON's numbers, so that 007 and other codes stay text; the bounds keep integers in 64 bits and floats finite.
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
 
-# The look-ahead leaves a file alone that merely opens with a horizontal rule.
-_FRONT_MATTER = re.compile(
-    r"\A---[ \t]*\n(?=\w[^\n]*:|#|---)(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE
-)
-_KEY_VALUE = re.compile(r"^(\w[\w .-]*?)[ \t]*:[ \t]+(\S.*?)[ \t]*$", re.MULTILINE)
 _META_CHARSET = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 
 _BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
@@ -80,14 +76,11 @@ def from_markdown(data: bytes) -> Plain:
     """CommonMark with tables; front matter becomes metadata, its title comes before the first `# ` heading."""
     from markdown_it import MarkdownIt
 
-    source = decode(data)
-    front = _FRONT_MATTER.match(source)
-    fields = dict(_KEY_VALUE.findall(front[1])) if front else {}
+    metadata, body = split_front_matter(decode(data))
     # By default what nests deeper than 20 levels is silently lost; beyond Python's stack there is an error instead.
     parser = MarkdownIt("commonmark", {"maxNesting": sys.maxsize}).enable(["table", "strikethrough"])
-    tokens = parser.parse(source[front.end() :] if front else source)
-    title = _unquoted(fields.pop("title")) if "title" in fields else _first_heading(tokens)
-    metadata = {key: _front_value(value) for key, value in fields.items()}
+    tokens = parser.parse(body)
+    title = str(metadata.pop("title", None) or _first_heading(tokens))
     return Plain(_laid_out(_markdown_pieces(tokens)), title, metadata)
 
 
@@ -178,19 +171,6 @@ def _first_heading(tokens: Sequence[Token]) -> str:
         if opening.type == "heading_open" and opening.tag == "h1":
             return _laid_out(_inline_pieces(inline.children or [])).replace("\n", " ")
     return ""
-
-
-def _front_value(text: str) -> Any:
-    """A string, a number, or a list of them as in `[a, b]`; what stands in quotes is a string."""
-    if text.startswith("[") and text.endswith("]"):
-        return [_front_value(part) for part in map(str.strip, text[1:-1].split(",")) if part]
-    bare = _unquoted(text)
-    return literal(text) if bare == text else bare
-
-
-def _unquoted(text: str) -> str:
-    """The text without the pair of quotes around it."""
-    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
 def _html_encoding(data: bytes) -> str:

@@ -12,16 +12,16 @@ import csv
 import gzip
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, count
 from typing import Any, TypeAlias
 
-from semsearch.errors import RecordError, UsageError
+from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.records import Document, Query
 from semsearch.text.fields import from_cells, from_fields, from_json, header_problem, refuse_unstorable
 from semsearch.text.markup import Plain, from_html, from_markdown, from_pdf, from_text
-from semsearch.text.sources import STDIN, ReadOptions, Source, find_sources
+from semsearch.text.sources import ENDINGS, STDIN, ReadOptions, Source, find_sources
 
 __all__ = [
     "FORMATS",
@@ -57,6 +57,7 @@ def read_corpus(paths: Sequence[str], options: ReadOptions = _DEFAULTS) -> Itera
         UsageError: The format is unknown.
         SourceError: A path does not exist, has an unknown ending, or is a folder with nothing to read.
     """
+    options = replace(options, format=ENDINGS.get(f".{options.format}", options.format))  # txt is text
     if options.format not in (None, *FORMATS):
         raise UsageError(f'unknown format "{options.format}"; expected one of {", ".join(FORMATS)}')
     for source in chain.from_iterable([find_sources(path, options) for path in paths]):
@@ -89,15 +90,21 @@ def read_queries(path: str) -> Iterator[Query]:
     """Yields the queries of a JSONL file with `_id` and `text`.
 
     Raises:
-        RecordError: The first line that is not a query.
-        SourceError: No such file.
+        RecordError: The first line that is not a query, or repeats an id.
+        SourceError: No such file, or no query in it.
     """
+    seen: set[str] = set()
     for record in read_corpus([path], ReadOptions(format="jsonl")):
         if isinstance(record, RecordError):
             raise record
         if not record.text.strip():
             raise RecordError(record.source, None, "the query is empty; ask something")
+        if record.doc_id in seen:
+            raise RecordError(record.source, None, f"a second query with the id {record.doc_id!r}; each needs its own")
+        seen.add(record.doc_id)
         yield Query(record.doc_id, record.text)
+    if not seen:
+        raise SourceError(f'"{path}" holds no query; expected JSON lines with "_id" and "text"')
 
 
 def count_records(paths: Sequence[str], options: ReadOptions = _DEFAULTS) -> int | None:
@@ -240,7 +247,7 @@ def _read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes],
         if len(data) > MAX_FILE_BYTES:
             raise ValueError(f"the file is longer than {MAX_FILE_BYTES} bytes; split it")
         plain = convert(data)
-        return Document(source.relative, plain.text, plain.title, {**plain.metadata, "path": source.relative})
+        return Document(source.relative, plain.text, plain.title, {"path": source.relative, **plain.metadata})
 
     yield _guarded(source, None, document)
 
