@@ -25,9 +25,9 @@ WORDS_A_LINE = 60
 
 
 def generate(path: Path, lines: int) -> None:
-    """A corpus of random words, about 400 bytes a line, with titles of many lengths; each 500th text is 40 times as long.
+    """A corpus of random words, about 400 bytes a line, with titles of many lengths.
 
-    One is of 5 MB, so that a single document's share of the memory shows as well.
+    Each 500th text is 40 times as long, and one is of 5 MB, so that a single document's share shows as well.
     """
     chance = random.Random(7)
     words = ["".join(chance.choices("abcdefghijklmnoprstuvw", k=chance.randint(3, 9))) for _ in range(30_000)]

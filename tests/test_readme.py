@@ -34,6 +34,10 @@ def test_every_module_is_on_the_map():
     assert modules - rooms - set(mapped_paths()) == set()
 
 
+def test_no_placeholder_is_left():
+    assert not re.search(r"^(MEASURED|MAP|TODO|TBD)", README, re.MULTILINE)
+
+
 def test_the_make_targets_and_files_that_it_names_exist():
     targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     named = set(re.findall(r"make ([a-z-]+)", README)) - {"sure"}
