@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
 from semsearch import Encoder, EncoderSpec, HashEncoder, UsageError
-from semsearch.encoder.encode import length_sorted_batches
 from semsearch.encoder.load import load_encoder
+from semsearch.encoder.tokens import length_sorted_batches
 
 LONG = "The grey heron stands motionless in the shallow water of the marsh and strikes at whatever passes by. " * 4
 TEXTS = ["A heron waits.", "", LONG, "Fish."]

@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
 from semsearch.encoder.pooling import Pooler, parse_pooler
-from semsearch.encoder.pretrained import Checkpoint, Dense, hash_file, open_checkpoint
-from semsearch.errors import ModelError, UsageError
+from semsearch.encoder.pretrained import Checkpoint, Dense, open_checkpoint
+from semsearch.encoder.tokens import Batcher, TokenIds, check_prefix, load_tokenizer
+from semsearch.errors import UsageError
 from semsearch.records import EncoderSpec, Vectors
 from semsearch.transforms import parse_transform, unit_rows
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-BATCH_TOKENS = {"cpu": 2_048, "accelerator": 65_536}
-"""Tokens, padding included, that go through the backbone at once; measured in bench/batch_tokens.py."""
-
-TOKENIZED_AT_ONCE = 4_096
-"""Texts whose ids are held in memory at a time; also the window in which texts are sorted by length."""
-
-ENCODINGS_AT_ONCE = 512
-"""Texts whose encodings, some hundred bytes a token, are held in memory at a time."""
-
-VOCABULARIES = ("vocab.*", "*.model")
-"""Files that a tokenizer can be made from where there is no tokenizer.json."""
-
 Progress: TypeAlias = Callable[[int], None]
 """Called with the number of texts just done."""
 
-Runtime: TypeAlias = Callable[[Sequence[list[int]], int], Vectors]
-"""(token ids of a batch, leading tokens left out of pooling) to pooled vectors, float32 `[n, dim]`."""
+Runtime: TypeAlias = Callable[[Sequence[TokenIds], int], Sequence[Vectors]]
+"""(token ids of a batch, leading tokens left out of pooling) to pooled vectors, float32 `[n, dim]` for each pooler."""
 
 
 class PoolingWarning(UserWarning):
@@ -76,8 +63,7 @@ class Encoder:
     spec: EncoderSpec
     tokenizer: Tokenizer
     _runtime: Runtime
-    _batch_tokens: int
-    _pools_prefix: bool
+    _batcher: Batcher
 
     @classmethod
     def load(
@@ -121,15 +107,15 @@ class Encoder:
         full = dense[-1].out_features if dense else checkpoint.hidden_size * chosen.width
         dim, transform = _check_dim(full, dim, transform)
         max_tokens = _check_max_tokens(checkpoint, max_tokens)
-        tokenizer, tokenizer_hash = _load_tokenizer(checkpoint)
+        tokenizer, tokenizer_hash = load_tokenizer(checkpoint)
         query_prefix = checkpoint.query_prefix if query_prefix is None else query_prefix
         passage_prefix = checkpoint.passage_prefix if passage_prefix is None else passage_prefix
         for prefix in (query_prefix, passage_prefix):
-            _check_prefix(tokenizer, prefix, max_tokens)
+            check_prefix(tokenizer, prefix, max_tokens)
 
         from semsearch.encoder.torch_runtime import TorchRuntime
 
-        runtime = TorchRuntime(checkpoint, chosen, dense, device=device, precision=precision)
+        runtime = TorchRuntime(checkpoint, [(chosen, dense)], device=device, precision=precision)
         return cls(
             spec=EncoderSpec(
                 model=checkpoint.name,
@@ -147,8 +133,7 @@ class Encoder:
             ),
             tokenizer=tokenizer,
             _runtime=runtime,
-            _batch_tokens=BATCH_TOKENS["cpu" if runtime.device == "cpu" else "accelerator"],
-            _pools_prefix=checkpoint.pools_prefix,
+            _batcher=Batcher.of(tokenizer, max_tokens, checkpoint.pools_prefix, runtime.device),
         )
 
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
@@ -161,51 +146,12 @@ class Encoder:
 
     def _encode(self, texts: Sequence[str], prefix: str, progress: Progress | None) -> Vectors:
         vectors = np.empty((len(texts), self.spec.dim), dtype=np.float32)
-        skip = 0 if self._pools_prefix or not prefix else self._prefix_length(prefix)
-        for start in range(0, len(texts), TOKENIZED_AT_ONCE):
-            window = [prefix + text for text in texts[start : start + TOKENIZED_AT_ONCE]]
-            ids = self._tokenize(window)
-            for rows in length_sorted_batches([len(tokens) for tokens in ids], self._batch_tokens):
-                pooled = self._runtime([ids[row] for row in rows], skip)
-                vectors[start + np.asarray(rows)] = pooled[:, : self.spec.dim]
-                if progress:
-                    progress(len(rows))
+        for batch in self._batcher(texts, prefix):
+            (pooled,) = self._runtime(batch.ids, batch.skip)
+            vectors[batch.rows] = pooled[:, : self.spec.dim]
+            if progress:
+                progress(len(batch.rows))
         return unit_rows(vectors) if self.spec.normalise else vectors
-
-    def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        """Ids with special tokens, cut to `max_tokens` in front of the closing special tokens."""
-        closing = _closing_tokens(self.tokenizer)
-        keep = self.spec.max_tokens - closing
-        return [
-            ids if len(ids) <= self.spec.max_tokens else ids[:keep] + ids[len(ids) - closing :]
-            for start in range(0, len(texts), ENCODINGS_AT_ONCE)
-            for ids in (e.ids for e in self.tokenizer.encode_batch_fast(texts[start : start + ENCODINGS_AT_ONCE]))
-        ]
-
-    def _prefix_length(self, prefix: str) -> int:
-        """Tokens of the prefix, with the opening special tokens."""
-        return len(self._tokenize([prefix])[0]) - _closing_tokens(self.tokenizer)
-
-
-def length_sorted_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Group texts of like length, longest first, so that `rows * longest` stays within `budget` tokens.
-
-    The longest come first, so that a batch too large for the memory fails at once. Yields row numbers.
-    """
-    batch: list[int] = []
-    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > budget:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
-
-
-def _closing_tokens(tokenizer: Tokenizer) -> int:
-    """How many special tokens stand behind a text: 1 for BERT's [SEP]."""
-    mask = tokenizer.encode("a").special_tokens_mask
-    return len(mask) - 1 - max(i for i, special in enumerate(mask) if not special)
 
 
 def _choose_pooler(checkpoint: Checkpoint, name: str, simcse_names: bool) -> tuple[Pooler, tuple[Dense, ...]]:
@@ -250,45 +196,3 @@ def _check_dim(full: int, dim: int | None, transform: str) -> tuple[int, str]:
     if transform:
         parse_transform(transform, dim or full)
     return dim or full, transform
-
-
-def _check_prefix(tokenizer: Tokenizer, prefix: str, max_tokens: int) -> None:
-    length = len(tokenizer.encode(prefix).ids)
-    if length >= max_tokens:
-        raise UsageError(
-            f"the prefix {prefix[:40]!r} takes {length} of {max_tokens} tokens, so nothing of a text would be seen; "
-            "shorten it, or raise max tokens"
-        )
-
-
-def _load_tokenizer(checkpoint: Checkpoint) -> tuple[Tokenizer, str]:
-    """The fast tokenizer without truncation or padding, and the sha256 of its definition."""
-    from tokenizers import Tokenizer, normalizers
-
-    file = checkpoint.backbone / "tokenizer.json"
-    try:
-        tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else _convert_tokenizer(checkpoint.backbone)
-    except Exception as error:  # tokenizers raises nothing narrower
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(
-            f"model {checkpoint.name!r}: no usable tokenizer in {checkpoint.backbone} ({reason}); "
-            "put the checkpoint's tokenizer.json there"
-        ) from None
-    digest = hash_file(file) if file.is_file() else hashlib.sha256(tokenizer.to_str().encode()).hexdigest()
-    if checkpoint.lowercase:
-        own = [tokenizer.normalizer] if tokenizer.normalizer else []
-        tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer, digest
-
-
-def _convert_tokenizer(folder: Path) -> Tokenizer:
-    """A fast tokenizer from the vocabulary of a checkpoint that is older than tokenizer.json."""
-    import transformers
-    from tokenizers import Tokenizer
-
-    if not any(file for pattern in VOCABULARIES for file in folder.glob(pattern)):
-        raise FileNotFoundError("neither tokenizer.json nor a vocabulary")  # transformers would make up a tiny one
-    slow = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    return Tokenizer.from_str(slow.backend_tokenizer.to_str())

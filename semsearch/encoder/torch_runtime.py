@@ -15,12 +15,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from semsearch.encoder.pooling import Pooler, TokenStates
+from semsearch.encoder.pooling import Pool, Pooler, TokenStates
 from semsearch.encoder.pretrained import Checkpoint, Dense
+from semsearch.encoder.tokens import TokenIds
 from semsearch.errors import ModelError, UsageError
 from semsearch.records import Vectors
-
-TokenIds: TypeAlias = list[int]
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -58,12 +57,14 @@ def choose_precision(precision: str, device: str) -> str:
     return precision
 
 
-class TorchRuntime:
-    """A backbone, a pooler and the declared linear layers, as one function of token ids."""
+Head: TypeAlias = tuple[Pooler, tuple[Dense, ...]]
+"""A pooler and the linear layers behind it."""
 
-    def __init__(
-        self, checkpoint: Checkpoint, pooler: Pooler, dense: tuple[Dense, ...], *, device: str, precision: str
-    ) -> None:
+
+class TorchRuntime:
+    """A backbone and one head or more over the same forward pass, as one function of token ids."""
+
+    def __init__(self, checkpoint: Checkpoint, heads: Sequence[Head], *, device: str, precision: str) -> None:
         """Load the weights.
 
         Raises:
@@ -71,21 +72,13 @@ class TorchRuntime:
         """
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
-        self.pooler = pooler
-        self._model = _load_backbone(checkpoint, pooler, PRECISIONS[self.precision]).to(self.device)
-        self._dense = [_load_dense(layer, self.device) for layer in dense]
-        width = checkpoint.hidden_size * pooler.width
-        for layer, linear in zip(dense, self._dense, strict=True):
-            if linear[0].in_features != width:
-                raise ModelError(
-                    f"the Dense module in {layer.weights.parent} takes vectors of {linear[0].in_features}, and gets "
-                    f"{width} from pooler {pooler.name!r}; choose the pooler that it was made for"
-                )
-            width = layer.out_features
-        self._all_layers = pooler.layers != (-1,)
+        self._model, own_head = _load_backbone(checkpoint, PRECISIONS[self.precision])
+        self._model.to(self.device)
+        self._heads = [self._head(checkpoint, *head, own_head=own_head) for head in heads]
+        self._all_layers = any(pooler.layers != (-1,) for pooler, _ in heads)
 
     @torch.inference_mode()
-    def __call__(self, batch: Sequence[TokenIds], skip: int = 0) -> Vectors:
+    def __call__(self, batch: Sequence[TokenIds], skip: int = 0) -> list[Vectors]:
         """Encode token ids to vectors.
 
         Args:
@@ -93,15 +86,35 @@ class TorchRuntime:
             skip: Number of leading tokens that take no part in pooling (a prefix that is not pooled).
 
         Returns:
-            float32 `[n, dim]`, not rescaled.
+            float32 `[n, dim]` for each head, not rescaled.
         """
         ids, mask = _pad_right(batch)
         ids, mask = ids.to(self.device), mask.to(self.device)
-        output = self._model(input_ids=ids, attention_mask=mask, output_hidden_states=self._all_layers)
-        vectors = self.pooler.pool(self._states(output, mask, skip))
-        for linear in self._dense:
-            vectors = linear(vectors)
-        return np.asarray(vectors.float().cpu().numpy(), dtype=np.float32)
+        states = self._states(
+            self._model(input_ids=ids, attention_mask=mask, output_hidden_states=self._all_layers), mask, skip
+        )
+        pooled = [dense(pool(states)) for pool, dense in self._heads]
+        return [np.asarray(vectors.float().cpu().numpy(), dtype=np.float32) for vectors in pooled]
+
+    def _head(
+        self, checkpoint: Checkpoint, pooler: Pooler, dense: tuple[Dense, ...], *, own_head: bool
+    ) -> tuple[Pool, torch.nn.Sequential]:
+        """A pooler's function and its linear layers; refused where they do not belong together."""
+        if pooler.needs_head and not own_head:
+            raise ModelError(
+                f"pooler {pooler.name!r} needs the checkpoint's own head, and {checkpoint.name!r} has no weights for "
+                "it (they would be random numbers); choose another pooler, such as mean or cls"
+            )
+        width = checkpoint.hidden_size * pooler.width
+        layers = [_load_dense(layer, self.device) for layer in dense]
+        for layer, linear in zip(dense, layers, strict=True):
+            if linear[0].in_features != width:
+                raise ModelError(
+                    f"the Dense module in {layer.weights.parent} takes vectors of {linear[0].in_features}, and gets "
+                    f"{width} from pooler {pooler.name!r}; choose the pooler that it was made for"
+                )
+            width = layer.out_features
+        return pooler.pool, torch.nn.Sequential(*layers)
 
     def _states(self, output: Any, mask: torch.Tensor, skip: int) -> TokenStates:
         """The forward pass's output in float32, so that half precision does not blur the pooling."""
@@ -128,8 +141,8 @@ def _pad_right(batch: Sequence[TokenIds]) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(ids), torch.from_numpy(mask)
 
 
-def _load_backbone(checkpoint: Checkpoint, pooler: Pooler, dtype: torch.dtype) -> Any:
-    """The transformer in evaluation mode, with every parameter from the file."""
+def _load_backbone(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, bool]:
+    """The transformer in evaluation mode, and whether its own head is among the weights of the file."""
     transformers: Any = import_module("transformers")  # slow to import, and untyped in parts
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -146,18 +159,14 @@ def _load_backbone(checkpoint: Checkpoint, pooler: Pooler, dtype: torch.dtype) -
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"model {checkpoint.name!r} cannot be loaded: {reason}") from None
     missing = sorted(report["missing_keys"])
-    if pooler.needs_head and (getattr(model, "pooler", None) is None or any(key.startswith(HEAD) for key in missing)):
-        raise ModelError(
-            f"pooler {pooler.name!r} needs the checkpoint's own head, and {checkpoint.name!r} has no weights for it "
-            "(they would be random numbers); choose another pooler, such as mean or cls"
-        )
     invented = [key for key in missing if not key.startswith(HEAD)]
     if invented:
         raise ModelError(
             f"model {checkpoint.name!r} lacks weights that would have to be invented: {', '.join(invented[:3])}"
             f"{f' and {len(invented) - 3} more' if len(invented) > 3 else ''}; the checkpoint is not complete"
         )
-    return model.eval()
+    own_head = getattr(model, "pooler", None) is not None and not any(key.startswith(HEAD) for key in missing)
+    return model.eval(), own_head
 
 
 def _load_dense(layer: Dense, device: str) -> torch.nn.Sequential:
