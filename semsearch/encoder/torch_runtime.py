@@ -72,10 +72,13 @@ class TorchRuntime:
         """
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
-        self._model, own_head = _load_backbone(checkpoint, PRECISIONS[self.precision])
+        self._checkpoint = checkpoint
+        self._model, self._own_head = _load_backbone(checkpoint, PRECISIONS[self.precision])
         self._model.to(self.device)
-        self._heads = [self._head(checkpoint, *head, own_head=own_head) for head in heads]
-        self._all_layers = any(pooler.layers != (-1,) for pooler, _ in heads)
+        self._heads: list[tuple[Pool, torch.nn.Sequential]] = []
+        self._all_layers = False
+        for head in heads:
+            self.add(*head)
 
     @torch.inference_mode()
     def __call__(self, batch: Sequence[TokenIds], skip: int = 0) -> list[Vectors]:
@@ -96,16 +99,18 @@ class TorchRuntime:
         pooled = [dense(pool(states)) for pool, dense in self._heads]
         return [np.asarray(vectors.float().cpu().numpy(), dtype=np.float32) for vectors in pooled]
 
-    def _head(
-        self, checkpoint: Checkpoint, pooler: Pooler, dense: tuple[Dense, ...], *, own_head: bool
-    ) -> tuple[Pool, torch.nn.Sequential]:
-        """A pooler's function and its linear layers; refused where they do not belong together."""
-        if pooler.needs_head and not own_head:
+    def add(self, pooler: Pooler, dense: tuple[Dense, ...]) -> None:
+        """Add a head; its vectors come last.
+
+        Raises:
+            ModelError: The checkpoint lacks what it needs, or its linear layers were made for another pooler.
+        """
+        if pooler.needs_head and not self._own_head:
             raise ModelError(
-                f"pooler {pooler.name!r} needs the checkpoint's own head, and {checkpoint.name!r} has no weights for "
-                "it (they would be random numbers); choose another pooler, such as mean or cls"
+                f"pooler {pooler.name!r} needs the checkpoint's own head, and {self._checkpoint.name!r} has no weights "
+                "for it (they would be random numbers); choose another pooler, such as mean or cls"
             )
-        width = checkpoint.hidden_size * pooler.width
+        width = self._checkpoint.hidden_size * pooler.width
         layers = [_load_dense(layer, self.device) for layer in dense]
         for layer, linear in zip(dense, layers, strict=True):
             if linear[0].in_features != width:
@@ -114,7 +119,8 @@ class TorchRuntime:
                     f"{width} from pooler {pooler.name!r}; choose the pooler that it was made for"
                 )
             width = layer.out_features
-        return pooler.pool, torch.nn.Sequential(*layers)
+        self._heads.append((pooler.pool, torch.nn.Sequential(*layers)))
+        self._all_layers = self._all_layers or pooler.layers != (-1,)
 
     def _states(self, output: Any, mask: torch.Tensor, skip: int) -> TokenStates:
         """The forward pass's output in float32, so that half precision does not blur the pooling."""

@@ -17,8 +17,8 @@ import typer
 
 import semsearch
 from semsearch.errors import NoIndexError, SemsearchError, SourceError, UsageError
+from semsearch.surfaces import cli_eval, render
 from semsearch.surfaces import options as opt
-from semsearch.surfaces import render
 
 if TYPE_CHECKING:
     from semsearch.encoder.encode import TextEncoder
@@ -34,6 +34,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Semantic search that says which pooler it used: index a corpus, query it, compare.",
 )
+
+
+app.add_typer(cli_eval.app, name="eval")
 
 
 @app.callback(invoke_without_command=True)

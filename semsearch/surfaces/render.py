@@ -5,12 +5,13 @@ from __future__ import annotations
 import codecs
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from semsearch.encoder.encode import Progress
     from semsearch.ingest import IngestReport, Watch
     from semsearch.records import Hit
 
@@ -149,11 +150,33 @@ def report_json(report: IngestReport, folder: str, seconds: float) -> dict[str, 
 
 @contextmanager
 def progress(total: int | None) -> Iterator[Watch | None]:
-    """A progress bar on standard error with rate and time left; nothing where that is no terminal.
+    """A bar for an ingest; nothing where standard error is no terminal.
 
     Args:
         total: Records to come; None where that cannot be known.
     """
+    with bar("indexing", "docs", total) as move:
+        yield None if move is None else lambda report: move(report.documents + report.in_flight)
+
+
+@contextmanager
+def counting(what: str, unit: str) -> Iterator[Progress | None]:
+    """A bar for an encoder, which tells how many texts it has just done; nothing where there is no terminal."""
+    with bar(what, unit, None) as move:
+        done = 0
+
+        def tick(n: int) -> None:
+            nonlocal done
+            done += n
+            if move:
+                move(done)
+
+        yield tick if move else None
+
+
+@contextmanager
+def bar(what: str, unit: str, total: int | None) -> Iterator[Callable[[float], None] | None]:
+    """A progress bar on standard error with rate and time left, moved to how much is done."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -168,20 +191,19 @@ def progress(total: int | None) -> Iterator[Watch | None]:
     )
 
     columns = (
-        TextColumn("indexing"),
+        TextColumn(what),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]} docs/s"),
+        TextColumn(f"{{task.fields[rate]}} {unit}/s"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(elapsed_when_finished=False),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("indexing", total=total, rate="–")
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(what, total=total, rate="–")
 
-        def watch(report: IngestReport) -> None:
-            done = int(report.documents + report.in_flight)
-            elapsed = bar.tasks[0].elapsed or 1e-9
-            bar.update(task, completed=done, rate=f"{done / elapsed:,.0f}")
+        def move(done: float) -> None:
+            elapsed = shown.tasks[0].elapsed or 1e-9
+            shown.update(task, completed=int(done), rate=f"{done / elapsed:,.0f}")
 
-        yield watch
+        yield move

@@ -1,0 +1,202 @@
+"""Semantic textual similarity data: scored pairs of sentences, in SentEval's layout or in a file of one's own.
+
+<folder>/STS/STS12-en-test/STS.input.<subset>.txt   two sentences a line, tab-separated; STS.gs.<subset>.txt the score
+<folder>/STS/STSBenchmark/sts-{dev,test}.csv        tab-separated, no quoting
+<folder>/SICK/SICK_{trial,test_annotated}.txt       tab-separated with a header
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semsearch.errors import RecordError, SourceError, UsageError
+
+YEARS = {
+    "STS12": ("MSRpar", "MSRvid", "SMTeuroparl", "surprise.OnWN", "surprise.SMTnews"),
+    "STS13": ("FNWN", "headlines", "OnWN"),
+    "STS14": ("deft-forum", "deft-news", "headlines", "images", "OnWN", "tweet-news"),
+    "STS15": ("answers-forums", "answers-students", "belief", "headlines", "images"),
+    "STS16": ("answer-answer", "headlines", "plagiarism", "postediting", "question-question"),
+}
+"""Subsets of each year's test set; STS13 without SMT, which is not free (SentEval, Conneau and Kiela 2018)."""
+
+TASKS = (*YEARS, "STS-B", "SICK-R")
+
+MODES = {"test": ("test", "test_annotated"), "dev": ("dev", "trial")}
+"""What STS-B and SICK-R call their parts; the years have a test set alone."""
+
+Row: TypeAlias = tuple[str, str, float | None]
+"""Two sentences and their similarity, None where it was not given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subset:
+    """Pairs of sentences that were scored together.
+
+    Attributes:
+        first, second: The sentences, `[n]` each.
+        similarity: What people said, float64 `[n]`, on whatever scale.
+        dropped: Pairs of the file that have no score.
+    """
+
+    name: str
+    first: tuple[str, ...]
+    second: tuple[str, ...]
+    similarity: NDArray[np.float64]
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A column of the table: one subset or several."""
+
+    name: str
+    subsets: tuple[Subset, ...]
+
+
+def load_tasks(folder: Path, names: Sequence[str] = (), mode: str = "test") -> list[Task]:
+    """The tasks of a folder in SentEval's layout, or of files of one's own.
+
+    Args:
+        folder: That holds STS/ and SICK/; or a tsv, csv or jsonl file with `sentence1`, `sentence2`, `score`.
+        names: Some of TASKS; empty for all that the mode has.
+        mode: `test`, or `dev` for STS-B and SICK-R alone.
+
+    Raises:
+        UsageError: An unknown task or mode, or one that the mode does not have.
+        SourceError: A file is missing, or has not as many scores as sentences.
+        RecordError: A line is not what it should be.
+    """
+    if mode not in MODES:
+        raise UsageError(f"unknown mode {mode!r}; expected one of {', '.join(MODES)}")
+    if folder.is_file():
+        return [Task(folder.name.split(".")[0], (_subset(folder.name, _rows_of_file(folder)),))]
+    has = TASKS if mode == "test" else ("STS-B", "SICK-R")
+    for name in names:
+        if name not in TASKS:
+            raise UsageError(f"unknown task {name!r}; known: {', '.join(TASKS)}")
+        if name not in has:
+            raise UsageError(f"task {name!r} has no {mode} part; tasks with one: {', '.join(has)}")
+    return [_load(folder, name, mode) for name in has if not names or name in names]
+
+
+def _load(folder: Path, name: str, mode: str) -> Task:
+    benchmark, sick = MODES[mode]
+    if name == "STS-B":
+        rows = _rows_of_benchmark(folder / "STS" / "STSBenchmark" / f"sts-{benchmark}.csv")
+        return Task(name, (_subset(name, rows),))
+    if name == "SICK-R":
+        return Task(name, (_subset(name, _rows_of_sick(folder / "SICK" / f"SICK_{sick}.txt")),))
+    year = folder / "STS" / f"{name}-en-test"
+    return Task(name, tuple(_subset(subset, _rows_of_year(year, subset)) for subset in YEARS[name]))
+
+
+def _subset(name: str, rows: Iterable[Row]) -> Subset:
+    everything = list(rows)
+    scored = [(one, two, score) for one, two, score in everything if score is not None]
+    return Subset(
+        name,
+        tuple(one for one, _, _ in scored),
+        tuple(two for _, two, _ in scored),
+        np.array([score for _, _, score in scored], np.float64),
+        len(everything) - len(scored),
+    )
+
+
+def _rows_of_year(year: Path, subset: str) -> Iterator[Row]:
+    sentences, scores = _lines(year / f"STS.input.{subset}.txt"), _lines(year / f"STS.gs.{subset}.txt")
+    if len(sentences) != len(scores):
+        raise SourceError(
+            f"{year / f'STS.gs.{subset}.txt'} has {len(scores)} lines and its input {len(sentences)}; expected as many"
+        )
+    for number, (pair, score) in enumerate(zip(sentences, scores, strict=True), 1):
+        yield _row(year / f"STS.input.{subset}.txt", number, [*pair.split("\t")[:2], score])
+
+
+def _rows_of_benchmark(path: Path) -> Iterator[Row]:
+    for number, line in enumerate(_lines(path), 1):
+        cells = line.split("\t")  # genre, file, year, id, score, two sentences, perhaps their sources
+        yield _row(path, number, [*cells[5:7], *cells[4:5]])
+
+
+def _rows_of_sick(path: Path) -> Iterator[Row]:
+    lines = _lines(path)
+    header = lines[0].split("\t") if lines else []
+    for number, line in enumerate(lines[1:], 2):
+        cells = dict(zip(header, line.split("\t"), strict=False))
+        yield _row(path, number, [cells[name] for name in SICK_COLUMNS if name in cells])
+
+
+SICK_COLUMNS = ("sentence_A", "sentence_B", "relatedness_score")
+
+COLUMNS = ("sentence1", "sentence2", "score")
+
+
+def _rows_of_file(path: Path) -> Iterator[Row]:
+    records = READERS.get(path.suffix)
+    if records is None:
+        raise SourceError(f"{str(path)!r} has an unknown ending; expected one of {', '.join(READERS)}")
+    for number, record in records(path):
+        missing = [name for name in COLUMNS if name not in record]
+        if missing:
+            raise RecordError(str(path), number, f"no {', '.join(missing)}; expected {', '.join(COLUMNS)}")
+        yield _row(path, number, [record[name] for name in COLUMNS])
+
+
+def _records_of_json(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in enumerate(_lines(path), 1):
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise RecordError(str(path), number, f"not valid JSON ({error}); expected an object a line") from None
+        if not isinstance(record, dict):
+            raise RecordError(str(path), number, "not a JSON object; expected an object a line")
+        yield number, record
+
+
+def _records_of_cells(path: Path, **dialect: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    reader = csv.DictReader(_lines(path), **dialect)
+    for record in reader:
+        yield reader.line_num, record
+
+
+READERS: dict[str, Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]] = {
+    ".jsonl": _records_of_json,
+    ".csv": _records_of_cells,
+    ".tsv": partial(_records_of_cells, delimiter="\t", quoting=csv.QUOTE_NONE),
+}
+
+
+def _row(path: Path, number: int, cells: Sequence[Any]) -> Row:
+    if len(cells) != 3 or not all(isinstance(sentence, str) and sentence.strip() for sentence in cells[:2]):
+        raise RecordError(str(path), number, "expected two sentences and a score")
+    if cells[2] is None or not str(cells[2]).strip():
+        return cells[0], cells[1], None
+    try:
+        score = float(cells[2])
+    except (TypeError, ValueError):
+        score = math.nan
+    if not math.isfinite(score):
+        raise RecordError(str(path), number, f"the score is {cells[2]!r:.40}; expected a number, or nothing")
+    return cells[0], cells[1], score
+
+
+def _lines(path: Path) -> list[str]:
+    r"""Lines by `\n` alone: some sentences hold other characters that Python takes for line ends."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise SourceError(f"no {path}; expected SentEval's layout, with STS/ and SICK/ in the folder") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{path} cannot be read: {error}") from None
+    return [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]

@@ -1,0 +1,110 @@
+"""STS data: the real files' published counts, small files by hand, and what is wrong with bad ones."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from semsearch import RecordError, SourceError, UsageError
+from semsearch.evaluation.sts_data import TASKS, load_tasks
+
+PAIRS = {"STS12": 3108, "STS13": 1500, "STS14": 3750, "STS15": 3000, "STS16": 1186, "STS-B": 1379, "SICK-R": 4927}
+"""Scored pairs of the test sets, as SentEval counts them."""
+
+
+def test_the_real_test_sets_have_the_published_numbers_of_pairs(data: Path):
+    tasks = load_tasks(data / "sts")
+    assert {task.name: sum(len(subset.first) for subset in task.subsets) for task in tasks} == PAIRS
+    fifteen = {subset.name: subset.dropped for subset in tasks[3].subsets}
+    assert fifteen["belief"] == 1625  # 2,000 lines, 375 of them scored
+    assert all(
+        0 <= subset.similarity.min() <= subset.similarity.max() <= 5 for task in tasks for subset in task.subsets
+    )
+
+
+def test_the_development_sets_are_those_of_two_tasks(data: Path):
+    sizes = {task.name: len(task.subsets[0].first) for task in load_tasks(data / "sts", mode="dev")}
+    assert sizes == {"STS-B": 1500, "SICK-R": 500}
+
+
+def test_some_tasks_are_loaded_in_the_usual_order(data: Path):
+    assert [task.name for task in load_tasks(data / "sts", ["SICK-R", "STS16"])] == ["STS16", "SICK-R"]
+
+
+FILES = {
+    "a.tsv": 'sentence1\tsentence2\tscore\nA "heron\tA bird\t4\nA\tB\t\n',
+    "a.csv": 'score,sentence1,sentence2\n4,"A ""heron",A bird\n,A,B\n',
+    "a.jsonl": "\n".join(
+        json.dumps(record)
+        for record in (
+            {"sentence1": 'A "heron', "sentence2": "A bird", "score": 4, "by": "me"},
+            {"sentence1": "A", "sentence2": "B", "score": None},
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_of_pairs_is_a_task(tmp_path: Path, name: str):
+    (tmp_path / name).write_text(FILES[name])
+    (task,) = load_tasks(tmp_path / name)
+    (subset,) = task.subsets
+    assert (task.name, subset.first, subset.second, subset.similarity.tolist()) == (
+        "a",
+        ('A "heron',),
+        ("A bird",),
+        [4],
+    )
+    assert subset.dropped == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "mode", "said"),
+    [
+        (["STS17"], "test", f"unknown task 'STS17'; known: {', '.join(TASKS)}"),
+        (["STS12"], "dev", "task 'STS12' has no dev part; tasks with one: STS-B, SICK-R"),
+        ([], "train", "unknown mode 'train'; expected one of test, dev"),
+    ],
+)
+def test_what_is_asked_for_must_be_there(tmp_path: Path, names: list[str], mode: str, said: str):
+    with pytest.raises(UsageError, match=said):
+        load_tasks(tmp_path, names, mode)
+
+
+def test_missing_files_are_named_with_the_place_that_was_looked_at(tmp_path: Path):
+    with pytest.raises(SourceError, match=r"no .*STS.STSBenchmark.sts-test\.csv; expected SentEval's layout"):
+        load_tasks(tmp_path, ["STS-B"])
+
+
+def test_fewer_scores_than_sentences_is_an_error(tmp_path: Path, data: Path):
+    shutil.copytree(data / "sts" / "STS" / "STS13-en-test", tmp_path / "STS" / "STS13-en-test")
+    gold = tmp_path / "STS" / "STS13-en-test" / "STS.gs.FNWN.txt"
+    gold.write_text("".join(gold.read_text().splitlines(keepends=True)[:-2]))
+    with pytest.raises(SourceError, match=r"STS\.gs\.FNWN\.txt has 187 lines and its input 189"):
+        load_tasks(tmp_path, ["STS13"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.tsv", "sentence1\tsentence2\nA\tB\n", "a.tsv:2: no score; expected sentence1, sentence2, score"),
+        ("a.tsv", "sentence1\tsentence2\tscore\nA\tB\tfour\n", "a.tsv:2: the score is 'four'; expected a number"),
+        ("a.tsv", "sentence1\tsentence2\tscore\nA\tB\tnan\n", "the score is 'nan'"),
+        ("a.jsonl", '{"sentence1": "A"', "a.jsonl:1: not valid JSON"),
+        ("a.jsonl", "[1]", "not a JSON object"),
+        ("a.jsonl", '{"sentence1": 7, "sentence2": "B", "score": 1}', "expected two sentences and a score"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path: Path, name: str, content: str, said: str):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(RecordError, match=said):
+        load_tasks(tmp_path / name)
+
+
+def test_an_unknown_ending_is_refused(tmp_path: Path):
+    (tmp_path / "a.xlsx").write_bytes(b"x")
+    with pytest.raises(SourceError, match=r"unknown ending; expected one of \.jsonl, \.csv, \.tsv"):
+        load_tasks(tmp_path / "a.xlsx")
