@@ -57,13 +57,13 @@ def test_the_gate_runs_the_test_command_of_the_readme():
 def test_every_command_and_option_that_it_names_is_known():
     from semsearch.surfaces.cli import app
 
-    commands = {info.name or info.callback.__name__ for info in app.registered_commands}
+    commands = {info.name or info.callback.__name__ for info in app.registered_commands} | {"eval"}
     assert set(re.findall(r"^\| `semsearch (\w+)", README, re.MULTILINE)) <= commands
     helps = "".join(
         subprocess.run(
-            [sys.executable, "-m", "semsearch", name, "--help"], capture_output=True, text=True, check=True
+            [sys.executable, "-m", "semsearch", *name.split(), "--help"], capture_output=True, text=True, check=True
         ).stdout
-        for name in commands
+        for name in (*commands, "eval sts")
     )
     options = set(re.findall(r"`[^`]*?(--[a-z][a-z-]+)", README)) - {"--help"}
     assert {option for option in options if option not in helps} == set()
