@@ -11,7 +11,7 @@ import numpy as np
 
 from semsearch.encoder.pooling import Pooler, parse_pooler
 from semsearch.encoder.pretrained import Checkpoint, Dense, open_checkpoint
-from semsearch.encoder.tokens import Batcher, TokenIds, check_prefix, load_tokenizer
+from semsearch.encoder.tokens import Batcher, TokenIds, check_max_tokens, check_prefix, load_tokenizer
 from semsearch.errors import UsageError
 from semsearch.records import EncoderSpec, Vectors
 from semsearch.transforms import parse_transform, unit_rows
@@ -106,7 +106,7 @@ class Encoder:
         layers = chosen.resolve_layers(checkpoint.n_layers)
         full = dense[-1].out_features if dense else checkpoint.hidden_size * chosen.width
         dim, transform = _check_dim(full, dim, transform)
-        max_tokens = _check_max_tokens(checkpoint, max_tokens)
+        max_tokens = check_max_tokens(checkpoint, max_tokens)
         tokenizer, tokenizer_hash = load_tokenizer(checkpoint)
         query_prefix = checkpoint.query_prefix if query_prefix is None else query_prefix
         passage_prefix = checkpoint.passage_prefix if passage_prefix is None else passage_prefix
@@ -173,15 +173,6 @@ def _choose_pooler(checkpoint: Checkpoint, name: str, simcse_names: bool) -> tup
 
 def _warn(message: str) -> None:
     warnings.warn(message, PoolingWarning, stacklevel=4)
-
-
-def _check_max_tokens(checkpoint: Checkpoint, max_tokens: int | None) -> int:
-    limit = checkpoint.position_limit
-    if max_tokens is None:
-        return checkpoint.max_tokens
-    if max_tokens < 8 or (limit and max_tokens > limit):
-        raise UsageError(f"max tokens is {max_tokens}; this model takes 8 to {limit or 'any number'}")
-    return max_tokens
 
 
 def _check_dim(full: int, dim: int | None, transform: str) -> tuple[int, str]:

@@ -11,7 +11,7 @@ import numpy as np
 from semsearch.encoder.encode import Progress, Runtime
 from semsearch.encoder.pooling import POOLERS, SIMCSE_NAMES, Pooler, parse_pooler
 from semsearch.encoder.pretrained import Dense, open_checkpoint
-from semsearch.encoder.tokens import Batcher, load_tokenizer
+from semsearch.encoder.tokens import Batcher, check_max_tokens, load_tokenizer
 from semsearch.errors import ModelError
 from semsearch.records import Vectors
 from semsearch.transforms import unit_rows
@@ -67,6 +67,7 @@ class ManyPoolers:
         wanted = dict.fromkeys(name for given in poolers for name in (every if given == ALL else (given,)))
         parsed = {name: parse_pooler(name, simcse_names=simcse_names) for name in wanted}
         checkpoint = open_checkpoint(model)
+        longest = check_max_tokens(checkpoint, max_tokens)
         runtime = TorchRuntime(checkpoint, [], device=device, precision=precision)
         refused = {}
         for name, pooler in parsed.items():
@@ -78,7 +79,7 @@ class ManyPoolers:
         if len(refused) == len(parsed):
             raise ModelError(f"none of the poolers can be had: {'; '.join(refused.values())}")
         tokenizer, _ = load_tokenizer(checkpoint)
-        batcher = Batcher.of(tokenizer, max_tokens or checkpoint.max_tokens, checkpoint.pools_prefix, runtime.device)
+        batcher = Batcher.of(tokenizer, longest, checkpoint.pools_prefix, runtime.device)
         names = tuple(name for name in parsed if name not in refused)
         return cls(checkpoint.name, names, refused, runtime, batcher, checkpoint.passage_prefix)
 

@@ -108,6 +108,16 @@ def _closing_tokens(tokenizer: Tokenizer) -> int:
     return len(mask) - 1 - max(i for i, special in enumerate(mask) if not special)
 
 
+def check_max_tokens(checkpoint: Checkpoint, max_tokens: int | None) -> int:
+    """The wish, or what the checkpoint was made for; raises UsageError where the position table is shorter."""
+    limit = checkpoint.position_limit
+    if max_tokens is None:
+        return checkpoint.max_tokens
+    if max_tokens < 8 or (limit and max_tokens > limit):
+        raise UsageError(f"max tokens is {max_tokens}; this model takes 8 to {limit or 'any number'}")
+    return max_tokens
+
+
 def check_prefix(tokenizer: Tokenizer, prefix: str, max_tokens: int) -> None:
     """Raises UsageError where a prefix leaves nothing of a text to be seen."""
     length = len(tokenizer.encode(prefix).ids)
