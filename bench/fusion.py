@@ -6,9 +6,11 @@ python bench/fusion.py
 from __future__ import annotations
 
 import csv
+import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import ir_measures
 from ir_measures import R, nDCG
@@ -19,6 +21,48 @@ from semsearch.text.readers import read_queries
 
 WEIGHTS = (0.5, 0.6, 0.7, 0.8)
 DEPTHS = (100, 1_000)
+WEIGHT = 0.7
+
+Scale: TypeAlias = Callable[[search.Ranking], dict[int, float]]
+
+
+def from_lowest(ranking: search.Ranking) -> dict[int, float]:
+    """Scores from 0 for the lowest to 1 for the best."""
+    low, best = min(s for s, _ in ranking.values()), max(s for s, _ in ranking.values())
+    return {document: (score - low) / (best - low) if best > low else 1.0 for document, (score, _) in ranking.items()}
+
+
+def from_zero(ranking: search.Ranking) -> dict[int, float]:
+    """Scores as shares of the best."""
+    best = max(score for score, _ in ranking.values())
+    return {document: score / best for document, (score, _) in ranking.items()}
+
+
+def deviations(ranking: search.Ranking) -> dict[int, float]:
+    """Scores in standard deviations above the lowest: z-scores, but for a constant."""
+    scores = [score for score, _ in ranking.values()]
+    spread = statistics.pstdev(scores) or 1.0
+    return {document: (score - min(scores)) / spread for document, (score, _) in ranking.items()}
+
+
+LEFT = {
+    "min-max on both sides": (from_lowest, from_lowest),
+    "both as shares of the best": (from_zero, from_zero),
+    "z-scores": (deviations, deviations),
+}
+"""Scalings of the dense and of the keyword side that were tried and left; see CHANGELOG.md."""
+
+
+def mixed(dense_scale: Scale, keyword_scale: Scale) -> Callable[[search.Ranking, search.Ranking], search.Ranking]:
+    """A fusion with these scalings and the default weight."""
+
+    def fuse(dense: search.Ranking, keyword: search.Ranking) -> search.Ranking:
+        ours = dense_scale(dense) if dense else {}
+        theirs = keyword_scale(keyword) if keyword else {}
+        totals = {d: WEIGHT * ours.get(d, 0) + (1 - WEIGHT) * theirs.get(d, 0) for d in sorted({**ours, **theirs})}
+        return {d: (totals[d], (dense.get(d) or keyword[d])[1]) for d in sorted(totals, key=lambda d: -totals[d])}
+
+    return fuse
 
 
 def runs(searcher: Searcher, queries: list[Query]) -> Iterator[tuple[str, search.Run]]:
@@ -31,6 +75,9 @@ def runs(searcher: Searcher, queries: list[Query]) -> Iterator[tuple[str, search
         for weight in WEIGHTS:
             search.DENSE_WEIGHT = weight
             yield f"hybrid, convex {weight}, depth {depth:,}", searcher.run(queries, mode="hybrid", fusion="convex")
+    for name, scales in LEFT.items():
+        search.FUSIONS[name] = mixed(*scales)
+        yield f"hybrid, {name}, {WEIGHT}, depth {depth:,}", searcher.run(queries, mode="hybrid", fusion=name)
 
 
 def scores(folder: Path, encoder: Encoder) -> dict[str, str]:

@@ -595,7 +595,7 @@ def test_what_makes_no_source_is_raised_before_anything_is_read(tmp_path, name, 
     write(tmp_path / "a.docx", "x")
     write(tmp_path / "empty" / "a.xyz", "x")
     with pytest.raises(error, match=message) as caught:
-        next(read_corpus([fine, str(tmp_path / name)], ReadOptions(**options)))
+        read_corpus([fine, str(tmp_path / name)], ReadOptions(**options))
     assert "\n" not in str(caught.value)
 
 

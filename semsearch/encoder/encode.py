@@ -161,11 +161,10 @@ def _choose_pooler(checkpoint: Checkpoint, name: str, simcse_names: bool) -> tup
         raise UsageError("--simcse-names says how to read --pooler; name one")
     if name != "auto":
         chosen = parse_pooler(name, simcse_names=simcse_names)
-        if declared is None or chosen.name == declared:
-            return chosen, checkpoint.dense
-        left_out = "; its Dense layers are left out" if checkpoint.dense else ""
-        _warn(f"{checkpoint.name} was trained with pooler {declared!r}, and {chosen.name!r} was asked for{left_out}")
-        return chosen, ()
+        if declared not in (None, chosen.name):
+            left = "; its Dense layers are left out" if checkpoint.dense else ""
+            _warn(f"{checkpoint.name} was trained with pooler {declared!r}, and {chosen.name!r} was asked for{left}")
+        return chosen, checkpoint.dense_behind(chosen.name)
     if declared is None:
         _warn(f"{checkpoint.name} declares no pooler; taking 'mean'. Compare poolers, and name one with --pooler")
     return parse_pooler(declared or "mean"), checkpoint.dense

@@ -9,8 +9,8 @@ from typing import Self
 import numpy as np
 
 from semsearch.encoder.encode import Progress, Runtime
-from semsearch.encoder.pooling import POOLERS, SIMCSE_NAMES, Pooler, parse_pooler
-from semsearch.encoder.pretrained import Dense, open_checkpoint
+from semsearch.encoder.pooling import POOLERS, SIMCSE_NAMES, parse_pooler
+from semsearch.encoder.pretrained import open_checkpoint
 from semsearch.encoder.tokens import Batcher, check_max_tokens, load_tokenizer
 from semsearch.errors import ModelError
 from semsearch.records import Vectors
@@ -73,7 +73,7 @@ class ManyPoolers:
         for name, pooler in parsed.items():
             try:
                 pooler.resolve_layers(checkpoint.n_layers)
-                runtime.add(pooler, _dense(pooler, checkpoint.pooler, checkpoint.dense))
+                runtime.add(pooler, checkpoint.dense_behind(pooler.name))
             except ModelError as error:
                 refused[name] = str(error)
         if len(refused) == len(parsed):
@@ -94,8 +94,3 @@ class ManyPoolers:
             if progress:
                 progress(len(batch.rows))
         return vectors
-
-
-def _dense(pooler: Pooler, declared: str | None, dense: tuple[Dense, ...]) -> tuple[Dense, ...]:
-    """Declared linear layers belong to the declared pooler."""
-    return dense if declared in (None, pooler.name) else ()

@@ -112,6 +112,10 @@ class Checkpoint:
     passage_prefix: str
     weight_files: tuple[Path, ...] = field(repr=False)
 
+    def dense_behind(self, pooler: str) -> tuple[Dense, ...]:
+        """The declared linear layers, which belong to the declared pooler; to any where none is declared."""
+        return self.dense if self.pooler in (None, pooler) else ()
+
     def weights_hash(self, dense: tuple[Dense, ...]) -> str:
         """sha256 in hex over the weights and configs of the backbone and the given linear layers.
 

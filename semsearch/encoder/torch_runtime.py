@@ -23,7 +23,7 @@ from semsearch.records import Vectors
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-HEAD = "pooler."
+OWN_HEAD = "pooler."
 """Prefix of the parameters of BERT's own head."""
 
 
@@ -165,13 +165,13 @@ def _load_backbone(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, boo
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"model {checkpoint.name!r} cannot be loaded: {reason}") from None
     missing = sorted(report["missing_keys"])
-    invented = [key for key in missing if not key.startswith(HEAD)]
+    invented = [key for key in missing if not key.startswith(OWN_HEAD)]
     if invented:
         raise ModelError(
             f"model {checkpoint.name!r} lacks weights that would have to be invented: {', '.join(invented[:3])}"
             f"{f' and {len(invented) - 3} more' if len(invented) > 3 else ''}; the checkpoint is not complete"
         )
-    own_head = getattr(model, "pooler", None) is not None and not any(key.startswith(HEAD) for key in missing)
+    own_head = getattr(model, "pooler", None) is not None and not any(key.startswith(OWN_HEAD) for key in missing)
     return model.eval(), own_head
 
 

@@ -100,7 +100,7 @@ def check(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def create(path: Path) -> sqlite3.Connection:
-    """Make an empty database under a temporary name; `publish` gives it its own."""
+    """Make an empty database under a temporary name; the caller gives it its own."""
     for leftover in path.parent.glob(f"{path.name}*"):
         leftover.unlink()
     connection = sqlite3.connect(path, isolation_level=None)

@@ -19,6 +19,7 @@ _UNSPACED = (
     "\uac00-\ud7af"  # Hangul
 )
 _RUN = re.compile(f"[{_UNSPACED}]+")
+
 MAX_QUERY_WORDS = 1_000
 """A query as long as a book would make SQLite's parser give up."""
 

@@ -9,7 +9,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from io import TextIOWrapper
-from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +22,6 @@ from semsearch.surfaces import options as opt
 if TYPE_CHECKING:
     from semsearch.encoder.encode import TextEncoder
     from semsearch.text.chunking import Chunking
-    from semsearch.text.readers import Record
 
 HOME = Path("indexes")
 """Where indexes live unless --index says otherwise."""
@@ -85,7 +83,7 @@ def index(
 
     started = time.perf_counter()
     options = ReadOptions(id_field, text_field, title_field, format, per_line)
-    records = _begun(read_corpus(paths, options))
+    records = read_corpus(paths, options)  # a path that is none ends here, before a model or an index is made
     folder = index or _default_folder(paths[0])
     encoder = _encoder(
         folder,
@@ -336,11 +334,6 @@ def _chunking(folder: Path, **wanted: Any) -> Chunking:
     if "overlap" in asked and chunking.on_long != "chunk":
         raise UsageError(f"--overlap goes with --on-long chunk, not {chunking.on_long}")
     return chunking
-
-
-def _begun(records: Iterator[Record]) -> Iterator[Record]:
-    """The same records, the first one read: a path that is none ends here, before a model or an index is made."""
-    return chain(list(islice(records, 1)), records)
 
 
 def _origin(path: str) -> str:

@@ -12,7 +12,7 @@ import csv
 import gzip
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count
 from typing import Any, TypeAlias
@@ -21,7 +21,7 @@ from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.records import Document, Query
 from semsearch.text.fields import from_cells, from_fields, from_json, header_problem, refuse_unstorable
 from semsearch.text.markup import Plain, from_html, from_markdown, from_pdf, from_text
-from semsearch.text.sources import ENDINGS, STDIN, ReadOptions, Source, find_sources
+from semsearch.text.sources import STDIN, ReadOptions, Source, find_sources
 
 __all__ = [
     "FORMATS",
@@ -48,19 +48,22 @@ Reader: TypeAlias = Callable[[Source, ReadOptions], Iterator[Record]]
 
 
 def read_corpus(paths: Sequence[str], options: ReadOptions = _DEFAULTS) -> Iterator[Record]:
-    """Yields the documents of files, folders (recursively, in the order of names) and `-`, standard input.
+    """The documents of files, folders (recursively, in the order of names) and `-`, standard input, one by one.
 
-    All paths are looked at before the first record comes. A folder that holds corpus.jsonl is read as BEIR lays
-    it out: that file alone.
+    All paths are looked at when this is called, before anything is read. A folder that holds corpus.jsonl is read as
+    BEIR lays it out: that file alone.
 
     Raises:
         UsageError: The format is unknown.
         SourceError: A path does not exist, has an unknown ending, or is a folder with nothing to read.
     """
-    options = replace(options, format=ENDINGS.get(f".{options.format}", options.format))  # txt is text
     if options.format not in (None, *FORMATS):
         raise UsageError(f'unknown format "{options.format}"; expected one of {", ".join(FORMATS)}')
-    for source in chain.from_iterable([find_sources(path, options) for path in paths]):
+    return _read(chain.from_iterable([find_sources(path, options) for path in paths]), options)
+
+
+def _read(sources: Iterable[Source | RecordError], options: ReadOptions) -> Iterator[Record]:
+    for source in sources:
         if isinstance(source, RecordError):
             yield source
         else:

@@ -40,7 +40,8 @@ class ReadOptions:
 
     Attributes:
         id_field: None takes `_id`, else `id`.
-        format: One of FORMATS, for every file; None goes by each file name's ending (standard input: jsonl).
+        format: One of FORMATS, or an ending such as `txt` for it, for every file; None goes by each file name's ending
+            (standard input: jsonl).
         per_line: Plain text holds a document a line, not a document a file.
     """
 
@@ -49,6 +50,9 @@ class ReadOptions:
     title_field: str = "title"
     format: str | None = None
     per_line: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "format", ENDINGS.get(f".{self.format}", self.format))
 
 
 @dataclass(frozen=True, slots=True)
