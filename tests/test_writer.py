@@ -255,7 +255,7 @@ def test_a_trickle_of_changes_does_not_pile_up_deleted_rows(folder, monkeypatch)
     with open_writer(folder) as writer:
         writer.commit([entry(f"d{number}", ONE) for number in range(100)])
         writer.seal(final=True)
-        for number in range(300):  # one document beside a segment that loses nothing
+        for _ in range(300):  # one document beside a segment that loses nothing
             writer.commit([entry("a", ONE)])
             writer.seal(final=True)
             assert writer.status()["deleted_rows"] <= 100
