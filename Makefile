@@ -9,7 +9,7 @@ install-dev: .venv/.installed-dev
 
 .venv/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[model,pdf,eval]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[model,pdf,eval,report]'
 	touch $@
 
 .venv/.installed-dev: .venv/.installed

@@ -66,8 +66,8 @@ def main() -> None:
     tasks = load_tasks(data_folder() / "sts", arguments.tasks.split(","))
     one, twelve = (ManyPoolers.load(poolers=names, device="cpu") for names in (("mean",), TWELVE))
     sides: dict[str, Callable[[], object]] = {
-        "one pooler": lambda: evaluate_sts(tasks, one),
-        "twelve poolers": lambda: evaluate_sts(tasks, twelve),
+        "one pooler": lambda: evaluate_sts(tasks, one).compare(),
+        "twelve poolers": lambda: evaluate_sts(tasks, twelve).compare(),
         "SimCSE's procedure, one pooler": simcse(tasks),
     }
     seconds: dict[str, list[float]] = {name: [] for name in sides}

@@ -19,7 +19,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from semsearch.encoder.encode import Encoder, PoolingWarning, TextEncoder
     from semsearch.encoder.hashing import HashEncoder
+    from semsearch.encoder.many import ManyPoolers
     from semsearch.encoder.pooling import POOLERS, Pooler, TokenStates, parse_pooler
+    from semsearch.encoder.vector_cache import CacheWarning, VectorCache
     from semsearch.errors import (
         DiskFullError,
         FilterError,
@@ -34,6 +36,14 @@ if TYPE_CHECKING:
         StoreError,
         UsageError,
     )
+    from semsearch.evaluation.collection import load_collection
+    from semsearch.evaluation.compare import Cell, Comparison
+    from semsearch.evaluation.corpus import evaluate_corpus
+    from semsearch.evaluation.geometry import Geometry, measure_geometry
+    from semsearch.evaluation.pseudo import make_pseudo_tasks
+    from semsearch.evaluation.retrieval import evaluate_retrieval
+    from semsearch.evaluation.sts import evaluate_sts
+    from semsearch.evaluation.sts_data import load_tasks
     from semsearch.index.store import Index
     from semsearch.ingest import IngestReport, delete_documents, index_corpus
     from semsearch.records import Document, EncoderSpec, Hit, Passage, Query
@@ -45,7 +55,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "encoder.encode": ("Encoder", "PoolingWarning", "TextEncoder"),
     "encoder.hashing": ("HashEncoder",),
+    "encoder.many": ("ManyPoolers",),
     "encoder.pooling": ("POOLERS", "Pooler", "TokenStates", "parse_pooler"),
+    "encoder.vector_cache": ("CacheWarning", "VectorCache"),
     "errors": (
         "DiskFullError",
         "FilterError",
@@ -60,6 +72,14 @@ _HOMES = {
         "StoreError",
         "UsageError",
     ),
+    "evaluation.collection": ("load_collection",),
+    "evaluation.compare": ("Cell", "Comparison"),
+    "evaluation.corpus": ("evaluate_corpus",),
+    "evaluation.geometry": ("Geometry", "measure_geometry"),
+    "evaluation.pseudo": ("make_pseudo_tasks",),
+    "evaluation.retrieval": ("evaluate_retrieval",),
+    "evaluation.sts": ("evaluate_sts",),
+    "evaluation.sts_data": ("load_tasks",),
     "index.store": ("Index",),
     "ingest": ("IngestReport", "delete_documents", "index_corpus"),
     "records": ("Document", "EncoderSpec", "Hit", "Passage", "Query"),
@@ -72,17 +92,22 @@ _MODULES = {name: f"semsearch.{module}" for module, names in _HOMES.items() for 
 
 __all__ = [
     "POOLERS",
+    "CacheWarning",
+    "Cell",
     "Chunking",
+    "Comparison",
     "DiskFullError",
     "Document",
     "Encoder",
     "EncoderSpec",
     "FilterError",
+    "Geometry",
     "HashEncoder",
     "Hit",
     "Index",
     "IngestReport",
     "LockedError",
+    "ManyPoolers",
     "MismatchError",
     "ModelError",
     "NoIndexError",
@@ -100,8 +125,16 @@ __all__ = [
     "TextEncoder",
     "TokenStates",
     "UsageError",
+    "VectorCache",
     "delete_documents",
+    "evaluate_corpus",
+    "evaluate_retrieval",
+    "evaluate_sts",
     "index_corpus",
+    "load_collection",
+    "load_tasks",
+    "make_pseudo_tasks",
+    "measure_geometry",
     "parse_pooler",
     "read_corpus",
 ]

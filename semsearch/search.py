@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -141,11 +142,34 @@ class Searcher:
             rankings = self._rankings(queries, vectors, k, mode, fusion, condition)
             return [self._hits(ranking, k) for ranking in rankings]
 
-    def run(self, queries: Sequence[Query], k: int = 100, *, mode: str = "dense", fusion: str = "convex") -> Run:
-        """A run over many queries, for evaluation: `{query_id: {doc_id: score}}`."""
-        hits = self.search_many([query.text for query in queries], k, mode=mode, fusion=fusion)
+    def run(
+        self,
+        queries: Sequence[Query],
+        k: int = 100,
+        *,
+        mode: str = "dense",
+        fusion: str = "convex",
+        vectors: Vectors | None = None,
+    ) -> Run:
+        """A run over many queries, for evaluation: `{query_id: {doc_id: score}}`.
+
+        Args:
+            queries: With their ids.
+            k: Documents a query.
+            mode: As for `search`.
+            fusion: Likewise.
+            vectors: Of the queries, float32 `[n, dim]`, where they are encoded already.
+        """
+        texts = [query.text for query in queries]
+        _check(texts, k, mode, fusion)
+        if vectors is None and mode != "keyword":
+            vectors = self.encoder.encode_queries(texts)
+        with self.index.snapshot():
+            rankings = self._rankings(texts, vectors if mode != "keyword" else None, k, mode, fusion, None)
+            names = self.index.doc_ids({document for ranking in rankings for document in ranking})
         return {
-            query.query_id: {hit.doc_id: hit.score for hit in found} for query, found in zip(queries, hits, strict=True)
+            query.query_id: {names[document]: score for document, (score, _) in islice(ranking.items(), k)}
+            for query, ranking in zip(queries, rankings, strict=True)
         }
 
     def _rankings(

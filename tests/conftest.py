@@ -12,6 +12,12 @@ from fakes import tiny_checkpoint
 from semsearch import Encoder
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees, or leaves anything in, the user's cache of vectors."""
+    monkeypatch.setenv("SEMSEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture(scope="session")
 def minilm() -> Encoder:
     """The default model with its declared pooler."""

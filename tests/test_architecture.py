@@ -17,8 +17,8 @@ TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items(
 RANKS = {
     **{"errors": 0, "records": 1, "transforms": 2},
     **{"text": 3, "encoder": 3, "index": 3},
-    **{"ingest": 4, "search": 4, "evaluation": 4},
-    **{"semsearch": 5, "surfaces": 6, "__main__": 7},  # the public door, and what stands before it
+    **{"ingest": 4, "search": 4, "evaluation": 5, "data": 6},
+    **{"semsearch": 7, "surfaces": 8, "__main__": 9},  # the public door, and what stands before it
 }
 """Room to height; a room imports itself and lower ones, never another of its own height."""
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command import call
 
 from semsearch import POOLERS, errors
 from semsearch.encoder.pooling import SIMCSE_NAMES
@@ -57,13 +58,19 @@ def test_the_gate_runs_the_test_command_of_the_readme():
 def test_every_command_and_option_that_it_names_is_known():
     from semsearch.surfaces.cli import app
 
-    commands = {info.name or info.callback.__name__ for info in app.registered_commands} | {"eval"}
-    assert set(re.findall(r"^\| `semsearch (\w+)", README, re.MULTILINE)) <= commands
+    commands = {info.name or info.callback.__name__ for info in app.registered_commands}
+    groups = {
+        f"{group.name} {info.name or info.callback.__name__}"
+        for group in app.registered_groups
+        for info in group.typer_instance.registered_commands
+    }
+    named = set(re.findall(r"^\| `semsearch ((?:eval |data )?\w+)", README, re.MULTILINE))
+    assert named <= commands | groups
     helps = "".join(
         subprocess.run(
             [sys.executable, "-m", "semsearch", *name.split(), "--help"], capture_output=True, text=True, check=True
         ).stdout
-        for name in (*commands, "eval sts")
+        for name in sorted(commands | groups)
     )
     options = set(re.findall(r"`[^`]*?(--[a-z][a-z-]+)", README)) - {"--help"}
     assert {option for option in options if option not in helps} == set()
@@ -82,11 +89,24 @@ def test_the_exit_codes_are_those_of_the_error_tree():
     assert "exits 2" in errors.__doc__
 
 
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def printed(code: str, folder: Path) -> str:
+    command = [sys.executable, "-W", "error", "-c", code]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
 @pytest.mark.slow
 def test_its_five_lines_of_python_find_the_bird(tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len([line for line in code.splitlines() if line]) <= 5
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "The heron waits in the reeds.\n"
+    assert len([line for line in BLOCKS[0].splitlines() if line]) <= 5
+    assert printed(BLOCKS[0], tmp_path) == "The heron waits in the reeds.\n"
+
+
+@pytest.mark.slow
+def test_its_comparison_in_python_prints_what_the_command_prints(tmp_path):
+    (tmp_path / "corpora").symlink_to(ROOT / "corpora")
+    words = ("eval", "sts", "--data", str(ROOT / "corpora/sample/pairs.tsv"), "--poolers", "mean,cls")
+    shown = call(*words).rows[1][1]
+    assert shown.rstrip("*~") == f"{100 * float(printed(BLOCKS[1], tmp_path)):.2f}"
+    assert len(BLOCKS) == 2

@@ -108,3 +108,19 @@ def test_an_unknown_ending_is_refused(tmp_path: Path):
     (tmp_path / "a.xlsx").write_bytes(b"x")
     with pytest.raises(SourceError, match=r"unknown ending; expected one of \.jsonl, \.csv, \.tsv"):
         load_tasks(tmp_path / "a.xlsx")
+
+
+def test_half_a_character_is_an_error_with_its_line(tmp_path: Path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"sentence1": "\\ud83d", "sentence2": "b", "score": 1}\n')
+    with pytest.raises(RecordError, match=r"a\.jsonl:1: a lone surrogate"):
+        load_tasks(path)
+
+
+def test_a_year_that_does_not_name_its_subsets_is_one_subset(tmp_path: Path):
+    folder = tmp_path / "STS/STS13-en-test"
+    folder.mkdir(parents=True)
+    (folder / "STS.input.all.txt").write_text("a\tb\nc\td\n")
+    (folder / "STS.gs.all.txt").write_text("1\n\n")
+    (task,) = load_tasks(tmp_path, ["STS13"])
+    assert [(subset.name, subset.first, subset.dropped) for subset in task.subsets] == [("all", ("a",), 1)]

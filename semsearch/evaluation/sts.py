@@ -5,21 +5,23 @@ Every sentence is encoded once, however many tasks and poolers use it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from semsearch.encoder.encode import Progress
 from semsearch.encoder.many import ManyPoolers
+from semsearch.evaluation.compare import SEED, Comparison, compare_correlations
 from semsearch.evaluation.correlation import Correlation, Scores, correlate, mean
+from semsearch.evaluation.rows import Row, fit, rows_of
 from semsearch.evaluation.sts_data import Task
 from semsearch.records import Vectors
 
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """One pooler on one task.
+    """One row on one task.
 
     Attributes:
         subsets: The correlation of each.
@@ -33,28 +35,84 @@ class TaskResult:
     wmean: Correlation
 
 
+DECIMALS = 7
+"""Of cosines."""
+
 Results = dict[str, dict[str, TaskResult]]
-"""By pooler and task."""
+"""By row and task."""
 
 
-def evaluate_sts(tasks: Sequence[Task], encoder: ManyPoolers, progress: Progress | None = None) -> Results:
-    """Correlate each pooler's cosines with the similarities of each task.
+@dataclass(frozen=True, slots=True)
+class Similarities:
+    """What rows say of the pairs of each task.
+
+    Attributes:
+        tasks: With what people said.
+        rows: What was compared.
+        cosines: By row and task, float64 `[pairs]`, the subsets one after another.
+        sentences: Each once.
+        vectors: By pooler, float32 `[sentences, dim]` as pooled.
+        sides: By task, the first and the second sentences of its pairs, as places among `sentences`.
+    """
+
+    tasks: Sequence[Task]
+    rows: Sequence[Row]
+    cosines: Mapping[str, Mapping[str, Scores]]
+    sentences: Sequence[str]
+    vectors: Mapping[str, Vectors]
+    sides: Mapping[str, tuple[list[int], list[int]]]
+
+    def results(self) -> Results:
+        """The correlations of each row on each task, by subset and in the three ways to aggregate them."""
+        return {
+            name: {task.name: _result(task, row[task.name]) for task in self.tasks}
+            for name, row in self.cosines.items()
+        }
+
+    def compare(self, rows: Iterable[Row] | None = None, seed: int = SEED) -> Comparison:
+        """Spearman over all pairs of each task, and its mean over tasks, of some rows, with intervals and tests."""
+        cosines = {row.label: self.cosines[row.label] for row in rows or self.rows}
+        return compare_correlations(cosines, {task.name: task.similarity for task in self.tasks}, seed)
+
+
+def evaluate_sts(
+    tasks: Sequence[Task], encoder: ManyPoolers, transforms: Sequence[str] = (), progress: Progress | None = None
+) -> Similarities:
+    """The cosines of each pooler, by itself and with each transform, for the pairs of each task.
+
+    A transform is fitted on the sentences of the task itself (as Su et al. 2021 do; people's scores are not looked at).
 
     Args:
         tasks: As `load_tasks` gives them.
         encoder: With the poolers to compare.
+        transforms: As for `rows_of`.
         progress: Told the number of sentences just encoded.
     """
+    rows = rows_of(encoder, transforms)
+    every = [*rows, *map(Row, encoder.also)]
     sentences = unique_sentences(tasks)
-    row = {sentence: number for number, sentence in enumerate(sentences)}
+    number = {sentence: place for place, sentence in enumerate(sentences)}
     vectors = encoder.encode_passages(sentences, progress)
-    return {name: {task.name: _result(task, vectors[name], row) for task in tasks} for name in encoder.names}
+    sides = {task.name: (_places(number, task.sides[0]), _places(number, task.sides[1])) for task in tasks}
+    cosines: dict[str, dict[str, Scores]] = {row.label: {} for row in every}
+    for row in every:
+        pooled = vectors[row.pooler]
+        for task, (first, second) in sides.items():
+            if row.transform:
+                finish = fit(row.transform, pooled[sorted({*first, *second})])
+                cosines[row.label][task] = _cosines(finish(pooled[first]), finish(pooled[second]))
+            else:
+                cosines[row.label][task] = _cosines(pooled[first], pooled[second])
+    return Similarities(tasks, rows, cosines, sentences, vectors, sides)
+
+
+def _places(number: Mapping[str, int], sentences: Iterable[str]) -> list[int]:
+    return [number[sentence] for sentence in sentences]
 
 
 def unique_sentences(tasks: Sequence[Task]) -> list[str]:
     """Each sentence once, in the order in which the tasks have them."""
-    every = (sentence for task in tasks for subset in task.subsets for sentence in (*subset.first, *subset.second))
-    return list(dict.fromkeys(every))
+    return list(dict.fromkeys(sentence for task in tasks for side in task.sides for sentence in side))
 
 
 def average(results: Mapping[str, TaskResult]) -> float | None:
@@ -64,13 +122,23 @@ def average(results: Mapping[str, TaskResult]) -> float | None:
     return float(np.mean(known)) if known and len(known) == len(values) else None
 
 
-def _result(task: Task, vectors: Vectors, row: Mapping[str, int]) -> TaskResult:
-    cosines: list[Scores] = []
-    for subset in task.subsets:
-        first, second = (vectors[[row[sentence] for sentence in side]] for side in (subset.first, subset.second))
-        cosines.append(np.einsum("nd,nd->n", first, second, dtype=np.float64))
-    gold = [subset.similarity for subset in task.subsets]
-    subsets = {subset.name: correlate(*pair) for subset, *pair in zip(task.subsets, cosines, gold, strict=True)}
-    whole = correlate(np.concatenate(cosines), np.concatenate(gold))
+def _cosines(first: Vectors, second: Vectors) -> Scores:
+    """Of pairs of rows, rounded to what hidden states in float32 can tell apart.
+
+    A sentence and itself thus tie with another one and itself, and a pooler that gives every text one vector ranks
+    nothing.
+    """
+    a, b = first.astype(np.float64), second.astype(np.float64)
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    cosines: Scores = (np.einsum("nd,nd->n", a, b) / np.where(lengths == 0, 1, lengths)).round(DECIMALS)
+    return np.full_like(cosines, cosines[0]) if len(cosines) and np.ptp(cosines) < 2 * 10**-DECIMALS else cosines
+
+
+def _result(task: Task, cosines: Scores) -> TaskResult:
+    ends = np.cumsum([len(subset.similarity) for subset in task.subsets])
+    subsets = {
+        subset.name: correlate(some, subset.similarity)
+        for subset, some in zip(task.subsets, np.split(cosines, ends[:-1]), strict=True)
+    }
     each = list(subsets.values())
-    return TaskResult(subsets, whole, mean(each), mean(each, weighted=True))
+    return TaskResult(subsets, correlate(cosines, task.similarity), mean(each), mean(each, weighted=True))

@@ -30,6 +30,9 @@ YEARS = {
 }
 """Subsets of each year's test set; STS13 without SMT, which is not free (SentEval, Conneau and Kiela 2018)."""
 
+WHOLE_YEAR = "all"
+"""The one subset of a year whose pairs do not say where they come from, as `semsearch data get` writes them."""
+
 TASKS = (*YEARS, "STS-B", "SICK-R")
 
 MODES = {"test": ("test", "test_annotated"), "dev": ("dev", "trial")}
@@ -62,6 +65,22 @@ class Task:
 
     name: str
     subsets: tuple[Subset, ...]
+
+    @property
+    def sides(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """First and second sentences of all pairs, the subsets one after another."""
+        first = tuple(sentence for subset in self.subsets for sentence in subset.first)
+        return first, tuple(sentence for subset in self.subsets for sentence in subset.second)
+
+    @property
+    def similarity(self) -> NDArray[np.float64]:
+        """What people said of all pairs, in the same order."""
+        return np.concatenate([subset.similarity for subset in self.subsets])
+
+    @property
+    def dropped(self) -> int:
+        """Pairs that have no score."""
+        return sum(subset.dropped for subset in self.subsets)
 
 
 def load_tasks(folder: Path, names: Sequence[str] = (), mode: str = "test") -> list[Task]:
@@ -98,7 +117,8 @@ def _load(folder: Path, name: str, mode: str) -> Task:
     if name == "SICK-R":
         return Task(name, (_subset(name, _rows_of_sick(folder / "SICK" / f"SICK_{sick}.txt")),))
     year = folder / "STS" / f"{name}-en-test"
-    return Task(name, tuple(_subset(subset, _rows_of_year(year, subset)) for subset in YEARS[name]))
+    subsets = (WHOLE_YEAR,) if (year / f"STS.input.{WHOLE_YEAR}.txt").is_file() else YEARS[name]
+    return Task(name, tuple(_subset(subset, _rows_of_year(year, subset)) for subset in subsets))
 
 
 def _subset(name: str, rows: Iterable[Row]) -> Subset:
@@ -180,6 +200,10 @@ READERS: dict[str, Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]] = 
 def _row(path: Path, number: int, cells: Sequence[Any]) -> Row:
     if len(cells) != 3 or not all(isinstance(sentence, str) and sentence.strip() for sentence in cells[:2]):
         raise RecordError(str(path), number, "expected two sentences and a score")
+    try:
+        "".join(cells[:2]).encode()
+    except UnicodeEncodeError:
+        raise RecordError(str(path), number, "a lone surrogate, which is half a character; remove it") from None
     if cells[2] is None or not str(cells[2]).strip():
         return cells[0], cells[1], None
     try:

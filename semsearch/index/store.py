@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,6 +219,12 @@ class Index:
         sql = "SELECT id, document FROM passages WHERE id IN (SELECT value FROM json_each(?))"
         with self.snapshot():
             return dict(self._connection.execute(sql, (json.dumps(list(passages)),)))
+
+    def doc_ids(self, documents: Iterable[int]) -> dict[int, str]:
+        """The id of each of these documents (row numbers)."""
+        sql = "SELECT id, doc_id FROM documents WHERE id IN (SELECT value FROM json_each(?))"
+        with self.snapshot():
+            return dict(self._connection.execute(sql, (json.dumps(list(documents)),)))
 
     def show(self, passages: Sequence[int]) -> dict[int, Found]:
         """Text and metadata of each of these passages."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -15,7 +16,7 @@ from semsearch.surfaces import render
 from semsearch.text.readers import read_queries
 
 if TYPE_CHECKING:
-    from semsearch.records import Hit, Query
+    from semsearch.records import Hit, Query, Run
     from semsearch.search import Searcher
 
 QUERIES_AT_ONCE = 512
@@ -41,24 +42,58 @@ def print_lines(answers: Iterable[Answer], index: Path, mode: str) -> None:
         render.print_json({"query_id": query.query_id, **as_object(query.text, index, mode, found)})
 
 
-def write_run(path: Path, answers: Iterable[Answer]) -> int:
+def write_run(path: Path, answers: Iterable[tuple[str, Mapping[str, float]]]) -> int:
     """Write a TREC run: query id, Q0, document id, rank, score, tag.
 
-    A file appears when it is complete; a pipe or a device is written to as the answers come.
+    Args:
+        path: A file appears when it is complete; a pipe or a device is written to as the answers come.
+        answers: Query ids with the scores of their documents, best first.
 
     Returns:
         The number of queries.
     """
-    target = path.resolve()  # a link stays one
+    answered = 0
+    with writing(path) as file:
+        for query_id, scores in answers:
+            answered += 1
+            ranked = enumerate(scores.items(), 1)
+            file.writelines(_run_line(query_id, doc_id, rank, score) for rank, (doc_id, score) in ranked)
+    return answered
+
+
+def write_runs(folder: Path, runs: Iterable[tuple[str, Run]]) -> None:
+    """Write the run of each row into a folder, named after the row: `mean, hybrid` as mean-hybrid.run."""
+    for label, run in runs:
+        write_run(folder / f"{re.sub(r'[^0-9A-Za-z+_-]+', '-', label)}.run", run.items())
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder to write into, unless it is there.
+
+    Raises:
+        SourceError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SourceError(f"cannot write {str(folder)!r}: {error.strerror}") from None
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[IO[str]]:
+    """A text file that appears when it is complete; a pipe or a device is written to as it goes.
+
+    Raises:
+        SourceError: It cannot be written.
+    """
+    target = Path(os.path.realpath(path))  # a link stays one
     temporary = target.parent / f".{target.name}.{os.getpid()}.tmp"
     try:
-        if target.exists() and not target.is_file():
-            with target.open("w", encoding="utf-8") as file:
-                return _write_lines(file, answers)
-        with temporary.open("x", encoding="utf-8") as file:
-            answered = _write_lines(file, answers)
-        temporary.replace(target)
-        return answered
+        direct = target.exists() and not target.is_file()
+        with (target if direct else temporary).open("w" if direct else "x", encoding="utf-8") as file:
+            yield file
+        if not direct:
+            temporary.replace(target)
     except OSError as error:
         raise SourceError(f"cannot write {str(path)!r}: {error.strerror}") from None
     finally:
@@ -66,16 +101,10 @@ def write_run(path: Path, answers: Iterable[Answer]) -> int:
             temporary.unlink(missing_ok=True)
 
 
-def _write_lines(file: IO[str], answers: Iterable[Answer]) -> int:
-    answered = 0
-    for query, found in answers:
-        answered += 1
-        file.writelines(f"{_run_line(query, hit)}\n" for hit in found)
-    return answered
-
-
-def _run_line(query: Query, hit: Hit) -> str:
-    ids = (query.query_id, hit.doc_id)
-    if any(len(name.split()) != 1 for name in ids):
-        raise UsageError(f"ids {ids} hold white space, which a TREC run cannot; leave --run out for JSON lines")
-    return f"{ids[0]} Q0 {ids[1]} {hit.rank} {hit.score:.9g} semsearch"
+def _run_line(query_id: str, doc_id: str, rank: int, score: float) -> str:
+    if any(len(name.split()) != 1 for name in (query_id, doc_id)):
+        raise UsageError(
+            f"ids {(query_id, doc_id)} hold white space, which a TREC run cannot; leave --run out for JSON lines, and "
+            "--run-dir for the table alone"
+        )
+    return f"{query_id} Q0 {doc_id} {rank} {score!r} semsearch\n"

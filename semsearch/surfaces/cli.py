@@ -16,7 +16,7 @@ import typer
 
 import semsearch
 from semsearch.errors import NoIndexError, SemsearchError, SourceError, UsageError
-from semsearch.surfaces import cli_eval, render
+from semsearch.surfaces import cli_data, cli_eval, render
 from semsearch.surfaces import options as opt
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ app = typer.Typer(
 
 
 app.add_typer(cli_eval.app, name="eval")
+app.add_typer(cli_data.app, name="data")
 
 
 @app.callback(invoke_without_command=True)
@@ -147,7 +148,8 @@ def query(
         if queries is not None:
             every = answers.answer_file(searcher, queries, k, **wishes)
             if run:
-                answered = answers.write_run(run, every)
+                scores = ((query.query_id, {hit.doc_id: hit.score for hit in hits}) for query, hits in every)
+                answered = answers.write_run(run, scores)
                 if as_json:
                     render.print_json({"index": str(folder), "mode": mode.value, "queries": answered, "run": str(run)})
                 else:

@@ -24,6 +24,13 @@ class Fusion(StrEnum):
     rrf = "rrf"
 
 
+class Style(StrEnum):
+    """Whose conventions measures follow."""
+
+    trec = "trec"
+    st = "st"
+
+
 class OnLong(StrEnum):
     """What becomes of a document that is longer than the encoder's maximum."""
 
@@ -52,7 +59,7 @@ DeleteMissing = Annotated[bool, typer.Option("--delete-missing", help="Delete wh
 Model = Annotated[str | None, typer.Option("--model", "-m", help="Hugging Face name or local directory.")]
 MovedModel = Annotated[str | None, typer.Option("--model", "-m", help="Where the index's checkpoint is now, if moved.")]
 PoolerName = Annotated[str | None, typer.Option("--pooler", "-p", help="See `semsearch poolers`; auto = as declared.")]
-SimcseNames = Annotated[bool, typer.Option("--simcse-names", help="Read --pooler as SimCSE does.")]
+SimcseNames = Annotated[bool, typer.Option("--simcse-names", help="Read names of poolers as SimCSE does.")]
 MaxTokens = Annotated[int | None, typer.Option(help="Cut what the encoder sees to this length.")]
 Dim = Annotated[int | None, typer.Option(help="Keep the first DIM components of a vector.")]
 TransformName = Annotated[str | None, typer.Option(help="centre, whiten[:K], all-but-the-top[:K], truncate:DIM.")]
@@ -60,6 +67,29 @@ Refit = Annotated[bool, typer.Option("--refit", help="Fit the transform again.")
 QueryPrefix = Annotated[str | None, typer.Option(help="Put in front of queries.")]
 PassagePrefix = Annotated[str | None, typer.Option(help="Put in front of passages.")]
 Precision = Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16.")]
+
+Poolers = Annotated[str, typer.Option(help="Names joined by commas, layer:*+NAME for every layer, or all.")]
+Transforms = Annotated[
+    str, typer.Option(help="Rows with these too: centre, whiten:K, all-but-the-top, truncate:K, all.")
+]
+CacheMb = Annotated[int, typer.Option(help="Bound on the vectors kept on disk for the next comparison; 0 keeps none.")]
+Seed = Annotated[int, typer.Option(help="Of resamples, permutations and samples.")]
+WithGeometry = Annotated[bool, typer.Option("--geometry", help="The shape of each row's cloud of vectors as well.")]
+Intervals = Annotated[bool, typer.Option("--intervals", help="Print 95% intervals.")]
+ReportFile = Annotated[Path | None, typer.Option("--report", help="Write everything into one HTML file.")]
+Duel = Annotated[list[str] | None, typer.Option("--duel", help="Two rows whose wins and losses the report shows.")]
+AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print tables as Markdown.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print a line a number, with its interval and p.")]
+AsLatex = Annotated[bool, typer.Option("--latex", help="Print tables as LaTeX (booktabs).")]
+Sample = Annotated[int, typer.Option(help="Documents to make pseudo-queries from.")]
+Split = Annotated[str, typer.Option(help="Which qrels/SPLIT.tsv.")]
+Measures = Annotated[str, typer.Option(help="As ir-measures writes them, joined by commas.")]
+ScoringStyle = Annotated[Style, typer.Option(help="trec: trec_eval's conventions; st: sentence-transformers'.")]
+SearchModes = Annotated[str, typer.Option(help="Some of dense, keyword, hybrid, joined by commas.")]
+DropSameId = Annotated[
+    bool, typer.Option("--drop-same-id", help="Leave out hits with the query's id (ArguAna, Quora).")
+]
+RunFolder = Annotated[Path | None, typer.Option(help="Write a TREC run for each row here.")]
 
 LongDocuments = Annotated[OnLong | None, typer.Option(help="What becomes of long documents.")]
 ChunkTokens = Annotated[int | None, typer.Option(help="Longest passage, title included.")]

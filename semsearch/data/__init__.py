@@ -1,0 +1,1 @@
+"""Public evaluation sets, fetched once and checked."""

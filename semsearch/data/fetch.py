@@ -1,0 +1,233 @@
+"""Public evaluation sets, fetched from the Hugging Face hub into the layouts that `semsearch eval` reads.
+
+<folder>/<set>/                      SentEval's or BEIR's layout
+<folder>/<set>/semsearch.lock.json   the commit of each repository and the sha256 of every file; written last
+<folder>/.fetch/<set>/               downloads and unfinished files, gone once the set is complete
+
+A set is named by commits, so the same command gives the same files tomorrow. No code of a repository is run, and
+this module does not know how anything is measured.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+import shutil
+import textwrap
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+
+import platformdirs
+from filelock import FileLock, Timeout
+
+from semsearch.data.hub import Listing, download, git_id, list_files
+from semsearch.data.sets import DataSet, Part, find_set
+from semsearch.encoder.pretrained import hash_file
+from semsearch.errors import SourceError
+
+LOCK = "semsearch.lock.json"
+WORK = ".fetch"
+MAIN = "main"
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """What a complete set was made of.
+
+    Attributes:
+        revisions: Commit by repository.
+        sources: sha256 by `repository/file`, as downloaded.
+        files: sha256 by path below the set's folder, as made from those.
+    """
+
+    revisions: Mapping[str, str]
+    sources: Mapping[str, str]
+    files: Mapping[str, str]
+
+
+NOTHING = Lock({}, {}, {})
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A complete set on disk.
+
+    Attributes:
+        new: Whether anything was downloaded for it just now.
+    """
+
+    dataset: DataSet
+    folder: Path
+    lock: Lock
+    new: bool
+
+    @property
+    def command(self) -> list[str]:
+        """The words of the command that evaluates on it."""
+        return ["semsearch", *(word.format(folder=self.folder) for word in self.dataset.command)]
+
+
+def default_folder() -> Path:
+    """Where sets are kept: SEMSEARCH_DATA_CACHE, else a folder of the user's cache."""
+    named = os.environ.get("SEMSEARCH_DATA_CACHE")
+    return Path(named).expanduser() if named else platformdirs.user_cache_path("semsearch") / "data"
+
+
+def fetch(name: str, to: Path, *, refresh: bool = False) -> Fetched:
+    """Make a set complete; without a word to the hub where it is.
+
+    What a lock names is fetched again as it was and has to have the same checksums. Nothing that is in place changes
+    before everything is there and checked.
+
+    Args:
+        name: One of SETS.
+        to: Folder of all sets.
+        refresh: Take what the hub has now, whatever commits the lock or the table name.
+
+    Raises:
+        UsageError: The name is unknown.
+        SourceError: The hub cannot be reached or does not have what is expected, a checksum is wrong, the folder
+            cannot be written or holds other files.
+    """
+    dataset, folder = find_set(name), to / name
+    try:
+        lock = read_lock(folder)
+        if lock and not refresh and _is_intact(folder, lock):
+            return Fetched(dataset, folder, lock, new=False)
+        if lock is None and folder.exists() and any(folder.iterdir()):
+            raise SourceError(
+                f"{str(folder)!r} holds files but no {LOCK}, so semsearch does not replace them; "
+                "move them away, or name another folder with --to"
+            )
+        with _workplace(to, name) as work:
+            made = _make(dataset, lock or NOTHING, work, refresh)
+            _install(work / "made", folder, made, lock)
+    except OSError as error:
+        reason = error.strerror or error
+        raise SourceError(f"{str(to)!r} cannot be used ({reason}); mend that, or name another with --to") from None
+    return Fetched(dataset, folder, made, new=True)
+
+
+def read_lock(folder: Path) -> Lock | None:
+    """The lock of a set's folder, None where there is none.
+
+    Raises:
+        SourceError: It is not what this module writes.
+    """
+    try:
+        lock = Lock(**json.loads((folder / LOCK).read_text(encoding="utf-8")))
+        pairs = [pair for column in asdict(lock).values() for pair in column.items()]
+        usable = all(isinstance(word, str) for pair in pairs for word in pair) and all(map(_is_inside, lock.files))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, AttributeError):
+        usable = False
+    if not usable:
+        raise SourceError(f"{str(folder / LOCK)!r} is damaged; remove {str(folder)!r} and fetch it again")
+    return lock
+
+
+def _is_inside(name: str) -> bool:
+    return not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
+
+
+def _is_intact(folder: Path, lock: Lock) -> bool:
+    return bool(lock.files) and all(
+        (folder / name).is_file() and hash_file(folder / name) == sha for name, sha in lock.files.items()
+    )
+
+
+@contextmanager
+def _workplace(to: Path, name: str) -> Iterator[Path]:
+    """A folder for this set and this process alone; what an error leaves in it spares the next run a download."""
+    work = to / WORK / name
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(to / WORK / f"{name}.lock", timeout=0):
+            yield work
+            shutil.rmtree(work)
+    except Timeout:
+        raise SourceError(f"another process is fetching {name!r} to {str(to)!r}; wait until it is done") from None
+
+
+def _make(dataset: DataSet, pinned: Lock, work: Path, refresh: bool) -> Lock:
+    """Downloads every part and makes the set's files in `made`."""
+    made = work / "made"
+    shutil.rmtree(made, ignore_errors=True)
+    listings: dict[str, Listing] = {}
+    sources: dict[str, str] = {}
+    for part in dataset.parts:
+        if part.repo not in listings:
+            revision = MAIN if refresh else pinned.revisions.get(part.repo, part.revision)
+            listings[part.repo] = list_files(part.repo, revision)
+        listing = listings[part.repo]
+        file = _choose(part, listing)
+        if file is not None:
+            source = download(listing, file, work / "hub")
+            key = f"{part.repo}/{file}"
+            sources[key] = _verify(source, listing, file, None if refresh else pinned.sources.get(key))
+            _convert(part, source, f"{key} at {listing.commit:.12}", made)
+    files = {path.relative_to(made).as_posix(): hash_file(path) for path in sorted(made.rglob("*")) if path.is_file()}
+    return Lock({repo: listing.commit for repo, listing in listings.items()}, sources, files)
+
+
+def _install(made: Path, folder: Path, lock: Lock, old: Lock | None) -> None:
+    """Moves the files in place: a new folder as a whole, into an old one each file, the lock last."""
+    (made / LOCK).write_text(f"{json.dumps(asdict(lock), indent=2)}\n", encoding="utf-8")
+    if old is None:
+        if folder.exists():
+            folder.rmdir()
+        made.rename(folder)
+        return
+    for name in lock.files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (made / name).replace(folder / name)
+    for name in old.files.keys() - lock.files.keys():
+        (folder / name).unlink(missing_ok=True)
+    (made / LOCK).replace(folder / LOCK)
+
+
+def _choose(part: Part, listing: Listing) -> str | None:
+    """The name of the part's file in the repository; None where it is not there and need not be."""
+    names = [part.stem + ending for ending in part.endings]
+    found = next((name for name in names if name in listing.files), None)
+    if found is None and part.required:
+        there = textwrap.shorten(", ".join(sorted(listing.files)), 200, placeholder=" …") or "nothing"
+        raise SourceError(
+            f"{part.repo} at {listing.commit:.12} has none of {', '.join(names)}, but {there}; expected these formats "
+            "(parquet is not read): fetch without --refresh, or look for a newer semsearch"
+        )
+    return found
+
+
+def _verify(source: Path, listing: Listing, file: str, locked: str | None) -> str:
+    """The sha256 of a download that is what the hub and the lock say; any other is thrown away."""
+    sha = hash_file(source)
+    published = listing.files[file]
+    for expected, by in ((published, "the hub's own listing"), (locked, LOCK)):
+        actual = git_id(source) if expected and len(expected) == 40 else sha
+        if expected not in (None, actual):
+            source.resolve().unlink()
+            source.unlink(missing_ok=True)
+            raise SourceError(
+                f"{listing.repo}/{file} at {listing.commit:.12} has the checksum {actual:.12}…, expected "
+                f"{expected:.12}… by {by}; run the same command again, and if that does not help, --refresh takes "
+                "what the hub has now"
+            )
+    return sha
+
+
+def _convert(part: Part, source: Path, name: str, made: Path) -> None:
+    target = made / part.target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        part.write(source, target)
+    except (ValueError, EOFError, zlib.error, gzip.BadGzipFile, csv.Error) as error:
+        raise SourceError(
+            f"{name} is not what semsearch can read ({error}); fetch without --refresh, or look for a newer semsearch"
+        ) from None

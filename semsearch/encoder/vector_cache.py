@@ -1,0 +1,205 @@
+"""Pooled vectors on disk, by encoder and text: a comparison with other poolers or tasks encodes only what is new.
+
+A cache is a convenience: what goes wrong with it is a warning, and the texts are encoded instead. It can be deleted at
+any time. It belongs to comparisons; an index keeps its own vectors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from platformdirs import user_cache_path
+
+from semsearch.records import Vectors
+
+FOLDER_VARIABLE = "SEMSEARCH_CACHE"
+"""Environment variable with the folder, in place of the user's own cache folder."""
+
+FILE = "vectors.sqlite"
+
+MAX_MB = 2_048
+"""The default bound: all-MiniLM-L6-v2 takes 18 kB a text for the registered poolers."""
+
+LITTLE_ENDIAN = np.dtype("<f4")
+
+FORMAT = 1
+
+WAIT_SECONDS = 30.0
+
+TABLES = {
+    "encoders": "id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE",
+    "vectors": "id INTEGER PRIMARY KEY, encoder INTEGER NOT NULL, text TEXT NOT NULL, vector BLOB NOT NULL, "
+    "UNIQUE (encoder, text)",
+}
+
+CHECKSUM_BYTES = 4
+"""In front of each vector: its crc32, for SQLite does not see where a vector was damaged."""
+
+
+class CacheWarning(UserWarning):
+    """The cache of vectors could not be used."""
+
+
+class VectorCache:
+    """Vectors by an encoder's fingerprint and a text's sha256; the oldest leave when the file outgrows its bound.
+
+    Attributes:
+        path: The file.
+        spared: Texts that did not have to be encoded so far; who asks counts them.
+    """
+
+    def __init__(self, folder: Path | None = None, max_mb: int = MAX_MB) -> None:
+        """Open the cache, or make it.
+
+        Args:
+            folder: None for the environment's, or the user's cache folder.
+            max_mb: Bound in MiB on what is kept; the file can outgrow it by the vectors of one batch.
+        """
+        self.path = (folder or Path(os.environ.get(FOLDER_VARIABLE) or user_cache_path("semsearch"))) / FILE
+        self.spared = 0
+        self._max_bytes = max_mb * 2**20
+        self._connection: sqlite3.Connection | None = None
+        with self._tolerant():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = _open(self.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+
+    def find(self, fingerprint: str, keys: Sequence[str], out: Vectors) -> NDArray[np.bool_]:
+        """Copy the vectors that are there.
+
+        Args:
+            fingerprint: The encoder's.
+            keys: As `key_of` gives them, one a text, `[n]`.
+            out: float32 `[n, dim]`; the rows that are found are written.
+
+        Returns:
+            Which rows were found, `[n]`; of equal keys only the first is looked for.
+        """
+        found = np.zeros(len(keys), bool)
+        with self._tolerant():
+            row_of: dict[str, int] = {}
+            for row, key in enumerate(keys):
+                row_of.setdefault(key, row)
+            for key, blob in self._rows(fingerprint, keys):
+                vector = blob[CHECKSUM_BYTES:]
+                if len(vector) == LITTLE_ENDIAN.itemsize * out.shape[1] and _sealed(vector) == blob:
+                    out[row_of[key]], found[row_of[key]] = np.frombuffer(vector, LITTLE_ENDIAN), True
+        return found
+
+    def add(self, keys: Sequence[str], vectors: Mapping[str, Vectors]) -> None:
+        """Keep vectors, float32 `[n, dim]` by fingerprint, in place of those that are there already."""
+        with self._tolerant():
+            if self._connection is None:
+                return
+            with self._connection as connection:
+                connection.executemany(
+                    "INSERT OR IGNORE INTO encoders (fingerprint) VALUES (?)", ((name,) for name in vectors)
+                )
+                numbers = dict(connection.execute("SELECT fingerprint, id FROM encoders"))
+                stored = [(numbers[name], rows.astype(LITTLE_ENDIAN, copy=False)) for name, rows in vectors.items()]
+                connection.executemany(
+                    "INSERT OR REPLACE INTO vectors (encoder, text, vector) VALUES (?, ?, ?)",
+                    (  # text by text, for a text helps only while all of its vectors are there: they leave together
+                        (number, key, _sealed(rows[place].tobytes()))
+                        for place, key in enumerate(keys)
+                        for number, rows in stored
+                    ),
+                )
+            self._shrink(self._connection)
+
+    def _rows(self, fingerprint: str, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        if self._connection is None:
+            return
+        encoder = "(SELECT id FROM encoders WHERE fingerprint = ?)"
+        sql = f"SELECT text, CAST(vector AS BLOB) FROM vectors WHERE encoder = {encoder}"
+        for start in range(0, len(keys), 500):  # under every build's limit of parameters
+            some = keys[start : start + 500]
+            marks = ", ".join("?" * len(some))
+            yield from self._connection.execute(f"{sql} AND text IN ({marks})", (fingerprint, *some))
+
+    def _shrink(self, connection: sqlite3.Connection) -> None:
+        """Delete the oldest tenth of the vectors until what is left fits."""
+        while _bytes(connection) > self._max_bytes:
+            first, last = connection.execute("SELECT min(id), max(id) FROM vectors").fetchone()
+            if first is None:
+                return
+            with connection:
+                connection.execute("DELETE FROM vectors WHERE id <= ?", (first + (last - first) // 10,))
+
+    @contextmanager
+    def _tolerant(self) -> Iterator[None]:
+        """Turn an error of the file into one warning; the cache is off from then on."""
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", CacheWarning)
+                warnings.warn(f"the cache {str(self.path)!r} is not used: {error}", CacheWarning, stacklevel=4)
+            self.close()
+
+
+def key_of(prefix: str, text: str) -> str:
+    """What a text is found by; where its prefix ends counts too, for a prefix may be left out of pooling."""
+    return hashlib.sha256(f"{len(prefix)} {prefix}{text}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _sealed(vector: bytes) -> bytes:
+    """With its checksum in front."""
+    return zlib.crc32(vector).to_bytes(CHECKSUM_BYTES, "little") + vector
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=WAIT_SECONDS)
+    try:
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")  # of two processes one makes the tables, and the other waits
+            _prepare(connection)
+        connection.execute("PRAGMA synchronous = OFF")  # what a crash of the machine damages is thrown away
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Make the tables in an empty file; nobody else's file is touched."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not version and not tables:
+        for name, columns in TABLES.items():
+            connection.execute(f"CREATE TABLE {name} ({columns})")
+        connection.execute(f"PRAGMA user_version = {FORMAT}")
+    elif not tables >= {*TABLES}:
+        raise sqlite3.DatabaseError("it is a database of another program")
+    elif version != FORMAT:
+        raise sqlite3.DatabaseError(f"it has format {version}, not {FORMAT}; delete it")
+
+
+def _bytes(connection: sqlite3.Connection) -> int:
+    """Bytes of the file that hold something."""
+    size, pages, free = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count", "freelist_count")
+    )
+    return int(size * (pages - free))

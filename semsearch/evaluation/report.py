@@ -1,0 +1,138 @@
+"""What a report shows, as values: a surface draws it. See `gather.py` for how it comes about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semsearch.evaluation.compare import Comparison
+from semsearch.evaluation.geometry import Geometry
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A comparison and how its numbers are printed.
+
+    Attributes:
+        name: Heading.
+        scale: What numbers are multiplied with: 100 for correlations, as papers print them.
+        decimals: Digits behind the point.
+        beside: Columns that are not compared, such as times: by name and row, as printed.
+    """
+
+    name: str
+    comparison: Comparison
+    scale: float = 1.0
+    decimals: int = 4
+    beside: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Cosines of pairs that are similar and of pairs that are not, counted over geometry's HISTOGRAM_EDGES."""
+
+    similar: NDArray[np.int64]
+    dissimilar: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """A measure by layer and pooler.
+
+    Attributes:
+        measure: Its name.
+        poolers: Rows of the map.
+        values: `[poolers, layers]`, layer 0 (the embeddings) first; nan where there is none.
+        decimals: Digits behind the point.
+    """
+
+    measure: str
+    poolers: Sequence[str]
+    values: NDArray[np.float64]
+    decimals: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Duel:
+    """One query, or pair of sentences, on which two rows differ.
+
+    Attributes:
+        text: The query, or both sentences.
+        values: What each of the two rows reached, higher is better.
+        shown: What each put first, as text.
+        wanted: What was wanted: a relevant document, or what people said.
+    """
+
+    text: str
+    values: tuple[float, float]
+    shown: tuple[str, str]
+    wanted: str
+
+
+@dataclass(frozen=True, slots=True)
+class Duels:
+    """Wins and losses between two rows, the largest differences first.
+
+    Attributes:
+        rows: First and second row.
+        measure: What `values` are.
+        n_wins, n_losses, n_ties: Of the first row, over all queries.
+        wins, losses: The largest ones.
+    """
+
+    rows: tuple[str, str]
+    measure: str
+    n_wins: int
+    n_losses: int
+    n_ties: int
+    wins: Sequence[Duel]
+    losses: Sequence[Duel]
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """Texts on the plane of their two strongest principal components.
+
+    Attributes:
+        row: Whose vectors.
+        points: `[n, 2]`.
+        texts: Beginnings of the texts, `[n]`.
+        fields: By name of a metadata field, its value for each text as text, `[n]`, empty where it has none.
+        share: Of the variance that the two components hold.
+    """
+
+    row: str
+    points: NDArray[np.float64]
+    texts: Sequence[str]
+    fields: Mapping[str, Sequence[str]]
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that a report shows; what is None or empty is left out.
+
+    Attributes:
+        title: What was compared on what.
+        facts: Name and value: model, data, seeds, tests, versions, the command.
+        notes: Warnings and explanations, a sentence each.
+        tables: Comparisons.
+        geometry: By row.
+        histograms: By row.
+        recall: By row, recall at each of `recall_depths`.
+    """
+
+    title: str
+    facts: Mapping[str, str]
+    notes: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    geometry: Mapping[str, Geometry] | None = None
+    histograms: Mapping[str, Histogram] | None = None
+    layers: Layers | None = None
+    recall_depths: Sequence[int] = ()
+    recall: Mapping[str, Sequence[float]] | None = None
+    duels: Duels | None = None
+    projection: Projection | None = None

@@ -1,0 +1,302 @@
+"""Retrieval: how well does each pooler find what people judged relevant?
+
+What is measured is what would be shipped: the same chunking, the same search, the same fusion as those of an index.
+The corpus is cut and encoded once; one index of its words serves all rows, which lend it their vectors in turn.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semsearch.encoder.encode import Progress
+from semsearch.encoder.many import ManyPoolers
+from semsearch.errors import RecordError, SourceError, UsageError
+from semsearch.evaluation.collection import Collection
+from semsearch.evaluation.compare import SEED, Comparison, compare_means
+from semsearch.evaluation.measures import MEASURES, STYLES, PerQuery, check_measures, judged_queries, measure_run
+from semsearch.evaluation.rows import Row, fit, rows_of
+from semsearch.index import vectors as faiss_segments
+from semsearch.index.filters import Filter
+from semsearch.index.store import Index
+from semsearch.index.vectors import Ids
+from semsearch.index.writer import Entry, IndexWriter
+from semsearch.records import Document, Run, Vectors
+from semsearch.search import FUSIONS, MODES, Searcher
+from semsearch.text.chunking import Chunker, Chunking
+
+DEPTH = 1_000
+"""Documents a query, trec_eval's own bound."""
+
+AT_ONCE = 4_096
+"""Documents that are cut and encoded together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """A corpus cut into passages and encoded with every pooler.
+
+    Attributes:
+        documents: In order.
+        owner: Each passage's document, as its place among them, `[passages]`.
+        texts: What the encoder saw of each passage.
+        vectors: By pooler, float32 `[passages, dim]` as pooled.
+        truncated: Passages that the encoder did not see the whole of.
+    """
+
+    documents: list[Document]
+    owner: list[int]
+    texts: list[str]
+    vectors: Mapping[str, Vectors]
+    truncated: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """What each row found.
+
+    Attributes:
+        collection: What was asked.
+        rows: What was compared.
+        style: Whose conventions the measures follow.
+        queries: Ids of the queries that count, in the order of the numbers below.
+        runs: By row, `{query_id: {doc_id: score}}`.
+        per_query: By row and measure, `[queries]`.
+        search_seconds: By row, for all queries together, encoding left out.
+        encoding_seconds: Of passages and of queries, for all poolers together.
+        unknown_documents: Judged relevant or not, but not in the corpus: never found.
+        own_hits: Queries whose own document, by id and text, was among the hits.
+        corpus: The encoded corpus.
+        query_vectors: By pooler, float32 `[queries, dim]` as pooled.
+    """
+
+    collection: Collection
+    rows: Sequence[Row]
+    style: str
+    queries: list[str]
+    runs: Mapping[str, Run]
+    per_query: Mapping[str, PerQuery]
+    search_seconds: Mapping[str, float]
+    encoding_seconds: tuple[float, float]
+    unknown_documents: int
+    own_hits: int
+    corpus: Corpus
+    query_vectors: Mapping[str, Vectors]
+
+    def compare(self, rows: Iterable[Row] | None = None, seed: int = SEED) -> Comparison:
+        """The mean of each measure, of some rows, with intervals and tests."""
+        return compare_means({row.label: self.per_query[row.label] for row in rows or self.rows}, seed)
+
+
+def evaluate_retrieval(
+    collection: Collection,
+    encoder: ManyPoolers,
+    *,
+    transforms: Sequence[str] = (),
+    modes: Sequence[str] = MODES,
+    measures: Sequence[str] = MEASURES,
+    style: str = "trec",
+    fusion: str = "convex",
+    chunking: Chunking | None = None,
+    depth: int = DEPTH,
+    drop_same_id: bool = False,
+    progress: Progress | None = None,
+) -> Retrieval:
+    """Search a collection with each pooler, by itself and with each transform.
+
+    Args:
+        collection: As `load_collection` gives it.
+        encoder: With the poolers to compare.
+        transforms: As for `rows_of`; fitted on the corpus, as an index does.
+        modes: Some of `dense`, `keyword` and `hybrid`.
+        measures: As ir-measures writes them.
+        style: `trec` or `st`, see `measures`.
+        fusion: How `hybrid` mixes.
+        chunking: How documents are cut; None for the default of an index.
+        depth: Documents a query.
+        drop_same_id: Leave out a hit with the query's own id, as BEIR does (ArguAna, Quora).
+        progress: Told the number of texts just encoded.
+
+    Raises:
+        UsageError: An unknown measure, mode, transform, style or fusion; no mode, or a depth below 1.
+        SourceError: The corpus is empty, or no query counts.
+        RecordError: A bad record.
+    """
+    check_measures(measures)
+    _check(modes, style, fusion, depth)
+    asked_about = judged_queries(collection.qrels, style)
+    if not asked_about:
+        raise SourceError(
+            f"no query of {collection.name} has a relevant document, and style {style!r} counts no others"
+        )
+    rows = _in_modes(rows_of(encoder, transforms), modes)
+    with TemporaryDirectory(prefix="semsearch-") as folder:
+        started = time.perf_counter()
+        corpus = encode_corpus(Path(folder), collection.documents(), encoder, chunking or Chunking(), progress)
+        passages_done = time.perf_counter()
+        query_vectors = encoder.encode_queries([query.text for query in collection.queries], progress)
+        encoding_seconds = passages_done - started, time.perf_counter() - passages_done
+        runs, per_query, seconds = _Runs(corpus.documents), {}, {}
+        with _BorrowingIndex(folder) as index:
+            searcher = Searcher(index)
+            for row in (*rows, *map(Row, encoder.also)):
+                asked = None
+                if row.pooler:
+                    finish = fit(row.transform, corpus.vectors[row.pooler])
+                    index.borrow(finish(corpus.vectors[row.pooler]))
+                    asked = finish(query_vectors[row.pooler])
+                started = time.perf_counter()
+                found = searcher.run(
+                    collection.queries, depth + drop_same_id, mode=row.mode, fusion=fusion, vectors=asked
+                )
+                seconds[row.label] = time.perf_counter() - started
+                found = _without_own(found, depth) if drop_same_id else found
+                per_query[row.label] = measure_run(collection.qrels, found, measures, style)
+                runs.keep(row.label, found)
+    known = {document.doc_id for document in corpus.documents}
+    judged = {doc_id for query in collection.qrels.values() for doc_id in query}
+    return Retrieval(
+        collection,
+        rows,
+        style,
+        asked_about,
+        runs,
+        per_query,
+        seconds,
+        encoding_seconds,
+        len(judged - known),
+        _own_hits(collection, corpus, runs),
+        corpus,
+        query_vectors,
+    )
+
+
+def encode_corpus(
+    folder: Path, documents: Iterator[Document], encoder: ManyPoolers, chunking: Chunking, progress: Progress | None
+) -> Corpus:
+    """Cut documents as an index does, encode the passages, and make an index of their words in `folder`.
+
+    The rows of the vectors are in the order of the index's passage ids.
+    """
+    chunker = Chunker(encoder.tokenizer, encoder.spec.max_tokens, encoder.spec.passage_prefix, chunking)
+    kept: list[Document] = []
+    owner: list[int] = []
+    texts: list[str] = []
+    parts: list[dict[str, Vectors]] = []
+    truncated = 0
+    spec = replace(encoder.spec, dim=1, transform="")  # its vectors are borrowed
+    with IndexWriter(folder, spec, chunking.to_json(), "") as writer:
+        while batch := list(islice(documents, AT_ONCE)):
+            entries = []
+            for document, passages in zip(batch, chunker.passages(batch), strict=True):
+                if isinstance(passages, RecordError):
+                    raise passages
+                if duplicate := writer.see(document):
+                    raise duplicate
+                entries.append(Entry(document, passages, np.zeros((len(passages), 1), np.float32)))
+                owner += [len(kept)] * len(passages)
+                kept.append(document)
+                truncated += sum(passage.n_lost > 0 for passage in passages)
+            some = [passage.encoded_text for entry in entries for passage in entry.passages]
+            texts += some
+            parts.append(encoder.encode_passages(some, progress))
+            writer.commit(entries)
+    if not texts:
+        raise SourceError("the corpus is empty: no document has a text or a title")
+    vectors = {name: np.concatenate([part[name] for part in parts]) for name in encoder.names}
+    return Corpus(kept, owner, texts, vectors, truncated)
+
+
+class _Runs(Mapping[str, Run]):
+    """The runs of all rows at 12 bytes a hit, a tenth of what dictionaries take; one is a dictionary while in use."""
+
+    def __init__(self, documents: Sequence[Document]) -> None:
+        self._names = [document.doc_id for document in documents]
+        self._number = {name: number for number, name in enumerate(self._names)}
+        self._hits: dict[str, dict[str, tuple[NDArray[np.int32], NDArray[np.float64]]]] = {}
+
+    def keep(self, label: str, run: Run) -> None:
+        """Add the run of a row."""
+        self._hits[label] = {
+            query: (np.array([self._number[doc] for doc in scores], np.int32), np.array([*scores.values()], np.float64))
+            for query, scores in run.items()
+        }
+
+    def __getitem__(self, label: str) -> Run:
+        return {
+            query: {self._names[number]: score for number, score in zip(numbers.tolist(), scores.tolist(), strict=True)}
+            for query, (numbers, scores) in self._hits[label].items()
+        }
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._hits)
+
+    def __len__(self) -> int:
+        return len(self._hits)
+
+
+class _BorrowingIndex(Index):
+    """An index of words that searches vectors which one row after another lends it."""
+
+    _rows: list[faiss_segments.FaissIndex]
+
+    def borrow(self, vectors: Vectors) -> None:
+        """Search these from now on: unit rows `[passages, dim]`, in the order of passage ids."""
+        self._rows = [faiss_segments.build(self.stored(1, None)[0], vectors)]
+
+    def search_vectors(self, queries: Vectors, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
+        """As `Index.search_vectors`."""
+        return faiss_segments.search(self._rows, queries, k, allowed=None, excluded=np.empty(0, np.int64))
+
+    def search_keywords(self, query: str, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
+        """As `Index.search_keywords`; every hybrid row asks the same."""
+        return self._keywords(query, k)
+
+    @cached_property
+    def _keywords(self) -> Callable[[str, int], tuple[Vectors, Ids]]:
+        return cache(lambda query, k: super(_BorrowingIndex, self).search_keywords(query, k, None))
+
+
+def _check(modes: Sequence[str], style: str, fusion: str, depth: int) -> None:
+    """Raise UsageError where something is asked for that cannot be, before anything is encoded."""
+    if not modes:
+        raise UsageError(f"no mode is named; expected some of {', '.join(MODES)}")
+    if depth < 1:
+        raise UsageError(f"the depth is {depth}; expected 1 or more documents")
+    modes_known = (("mode", mode, MODES) for mode in modes)
+    for name, given, known in (*modes_known, ("style", style, STYLES), ("fusion", fusion, FUSIONS)):
+        if given not in known:
+            raise UsageError(f"unknown {name} {given!r}; expected one of {', '.join(known)}")
+
+
+def _in_modes(rows: Sequence[Row], modes: Sequence[str]) -> list[Row]:
+    """The rows of each mode: dense ones first, the one of keywords, then the hybrid ones."""
+    return [
+        *(rows if "dense" in modes else ()),
+        *([Row(mode="keyword")] if "keyword" in modes else ()),
+        *(replace(row, mode="hybrid") for row in rows if "hybrid" in modes),
+    ]
+
+
+def _without_own(run: Run, depth: int) -> Run:
+    """A run without hits that have their query's id."""
+    return {
+        query: dict(islice(((doc, score) for doc, score in found.items() if doc != query), depth))
+        for query, found in run.items()
+    }
+
+
+def _own_hits(collection: Collection, corpus: Corpus, runs: Mapping[str, Run]) -> int:
+    """Queries that found the document that they are themselves."""
+    text = {document.doc_id: document.text.strip() for document in corpus.documents}
+    same = [query.query_id for query in collection.queries if text.get(query.query_id) == query.text.strip()]
+    found = {query for run in (runs.values() if same else ()) for query in same if query in run.get(query, {})}
+    return len(found)

@@ -1,0 +1,282 @@
+"""The drawings of a report, as plotly has them, and texts and numbers as pages and drawings print them.
+
+Colours are the style sheet's: a drawing names them as `--c0`, and the page's script looks them up for light, dark and
+paper.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from math import isfinite, log10
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semsearch.evaluation.geometry import HISTOGRAM_EDGES, Geometry
+from semsearch.evaluation.report import Histogram, Layers, Projection
+
+Trace: TypeAlias = dict[str, Any]
+
+DASH = "–"
+"""For a number that does not exist."""
+
+COLOURS = 8
+"""Of lines and points: `--c0` to `--c7`; dashes and symbols tell more apart, also where colours do not."""
+
+DASHES = ("solid", "dash", "dot", "dashdot")
+SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star", "triangle-down", "pentagon", "hourglass")
+OTHERS = ("--muted", "circle-open")
+"""Colour and symbol of points without a category."""
+
+CATEGORIES = 12
+"""Of a metadata field, the rest is "other"; also how many histograms stand side by side."""
+
+DEPTHS = tuple(mantissa * 10**power for power in range(7) for mantissa in (1, 2, 5))
+"""Ticks of the logarithmic axis."""
+
+UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+"""Control characters and halves of surrogate pairs, which UTF-8 cannot hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What plotly draws.
+
+    Attributes:
+        label: For who does not see it.
+        views: Traces, by the name under which they are chosen; several only where there is a choice.
+        layout: As plotly has it.
+        height: In pixels.
+        width: The least, in pixels; below it the drawing scrolls.
+    """
+
+    label: str
+    views: Mapping[str, list[Trace]]
+    layout: Mapping[str, Any]
+    height: int
+    width: int = 0
+
+
+def sparks(geometry: Mapping[str, Geometry]) -> dict[str, Any]:
+    """Histograms of random pairs as SVG paths, 1 high, a unit wide for each bin, from the first one that is in use."""
+    if not geometry:
+        return {}
+    first = _first_bin([each.histogram for each in geometry.values()])
+    paths = {}
+    for name, each in geometry.items():
+        most = max(each.histogram, default=0) or 1
+        steps = "".join(f"V{1 - count / most:.3f}h1" for count in each.histogram[first:])
+        paths[name] = f"M0,1{steps}V1Z"
+    bins = len(HISTOGRAM_EDGES) - 1
+    return {"from": float(HISTOGRAM_EDGES[first]), "bins": bins - first, "zero": bins / 2 - first, "paths": paths}
+
+
+def _first_bin(histograms: Iterable[Sequence[int] | NDArray[np.int64]]) -> int:
+    """The lowest bin of cosines with a pair in it, at most that of -0.2."""
+    return min([20, *(int(np.flatnonzero(counts)[0]) for counts in histograms if np.any(counts))])
+
+
+def draw_histograms(histograms: Mapping[str, Histogram]) -> dict[str, Drawing]:
+    """One for each row side by side; of too many rows one can be chosen."""
+    first = _first_bin(counts for each in histograms.values() for counts in (each.similar, each.dissimilar))
+    layout = {
+        "margin": {"l": 8, "r": 8, "t": 4, "b": 24},
+        "showlegend": False,
+        "hovermode": "x unified",
+        "dragmode": False,
+        "xaxis": {"range": [float(HISTOGRAM_EDGES[first]) - 0.02, 1.04], "showgrid": False, "dtick": 0.5},
+        "yaxis": {"visible": False, "rangemode": "tozero"},
+    }
+    views = {name: _two_histograms(each) for name, each in histograms.items()}
+    label = "Cosines of similar and of dissimilar pairs"
+    if len(views) > CATEGORIES:
+        return {"": Drawing(label, views, layout, 320)}
+    return {name: Drawing(f"{label}: {name}", {name: traces}, layout, 150) for name, traces in views.items()}
+
+
+def _two_histograms(histogram: Histogram) -> list[Trace]:
+    kinds = (("dissimilar", histogram.dissimilar, "--c1", "dot"), ("similar", histogram.similar, "--c0", "solid"))
+    return [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": name,
+            **_outline(counts),
+            "line": {"shape": "hvh", "width": 1.5, "color": colour, "dash": dash},
+            "fill": "tozeroy",
+            "hovertemplate": "%{y:.1%}",
+        }
+        for name, counts, colour, dash in kinds
+    ]
+
+
+def _outline(counts: NDArray[np.int64]) -> dict[str, Any]:
+    """Shares by the middle of their bin, with an empty bin on either side of those in use."""
+    used = np.flatnonzero(counts)
+    bins = np.arange(used[0] - 1, used[-1] + 2) if len(used) else used
+    width = 2 / len(counts)
+    return {"x": known((bins + 0.5) * width - 1), "y": known(np.pad(counts, 1)[bins + 1] / max(int(counts.sum()), 1))}
+
+
+def draw_layers(layers: Layers) -> Drawing:
+    """A heat map with its numbers, the highest one framed."""
+    names = [plotted(name) for name in layers.poolers]
+    rows, columns = layers.values.shape
+    form = f"z.{layers.decimals}f"
+    values = [known(row) for row in layers.values]
+    layout: dict[str, Any] = {
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 44},
+        "dragmode": False,
+        "xaxis": {"title": {"text": "layer (0: the embeddings)"}, "dtick": 1, "showgrid": False, "zeroline": False},
+        "yaxis": {"tickvals": list(range(rows)), "ticktext": names, "autorange": "reversed", "showgrid": False},
+        "coloraxis": {"showscale": False, "colorscale": "--h"},
+    }
+    label = f"{layers.measure} by pooler and layer"
+    if np.isfinite(layers.values).any():
+        row, column = map(int, np.unravel_index(np.nanargmax(layers.values), layers.values.shape))
+        label += f": {layers.poolers[row]} at layer {column} is highest with {layers.values[row, column]:{form}}"
+        box = {"x0": column - 0.5, "x1": column + 0.5, "y0": row - 0.5, "y1": row + 0.5}
+        layout["shapes"] = [{"type": "rect", **box, "line": {"color": "--best", "width": 3}}]
+    trace: Trace = {
+        "type": "heatmap",
+        "z": values,
+        "text": [[number(value, form) for value in row] for row in values],
+        "customdata": [[name] * columns for name in names],
+        "texttemplate": "%{text}",
+        "textfont": {"color": "--ink"},
+        "hovertemplate": "%{customdata}, layer %{x}: %{text}<extra></extra>",
+        "hoverongaps": False,
+        "coloraxis": "coloraxis",
+        "xgap": 2,
+        "ygap": 2,
+    }
+    return Drawing(label, {"": [trace]}, layout, 34 * rows + 60, 52 * columns + 150)
+
+
+def draw_recall(depths: Sequence[int], recall: Mapping[str, Sequence[float]]) -> Drawing | None:
+    """A line for each row over a logarithmic axis; None where there is nothing to draw."""
+    if not (depths and recall):
+        return None
+    shown = [depth for depth in DEPTHS if min(depths) <= depth <= max(depths)]
+    ticks = {"tickvals": shown, "ticktext": [f"{depth:,}" for depth in shown]}
+    ends = [log10(max(min(depths), 1)) - 0.02, log10(max(depths)) + 0.02]
+    traces: list[Trace] = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": plotted(name),
+            "x": list(map(int, depths)),
+            "y": known(values),
+            "line": {"color": f"--c{number % COLOURS}", "dash": DASHES[number // 4 % len(DASHES)], "width": 2},
+            "hovertemplate": "%{y:.3f}",
+        }
+        for number, (name, values) in enumerate(recall.items())
+    ]
+    layout = {
+        "margin": {"l": 48, "r": 12, "t": 8, "b": 44},
+        "hovermode": "x unified",
+        "dragmode": False,
+        "xaxis": {"type": "log", "title": {"text": "depth k"}, "range": ends, **ticks},
+        "yaxis": {"title": {"text": "recall at k"}, "range": [0, 1.02], "tickformat": ".1f"},
+    }
+    label = f"Recall at depths {min(depths):,} to {max(depths):,} of {len(recall)} rows"
+    return Drawing(label, {"": traces}, layout, 460)
+
+
+def draw_projection(projection: Projection) -> Drawing:
+    """Points, to be coloured by one field or another."""
+    offered = {field: _coloured(projection, values) for field, values in projection.fields.items()}
+    views = {field: traces for field, traces in offered.items() if traces}
+    bare = {"showticklabels": False, "showgrid": False}
+    layout = {
+        "margin": {"l": 28, "r": 12, "t": 8, "b": 28},
+        "xaxis": {"title": {"text": "first component"}, **bare},
+        "yaxis": {"title": {"text": "second component"}, **bare, "scaleanchor": "x"},
+        "coloraxis": {"colorscale": "--s"},
+    }
+    label = f"{len(projection.points):,} texts on the plane of their two strongest components, by {projection.row}"
+    everything = range(len(projection.points))
+    return Drawing(label, views or {"": [_points(projection, everything, "texts", "--c0")]}, layout, 640)
+
+
+def _points(projection: Projection, which: Sequence[int], name: str, colour: Any, symbol: str = "circle") -> Trace:
+    x, y = (known(projection.points[list(which), axis]) for axis in (0, 1))
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": plotted(name, 28),
+        "x": x,
+        "y": y,
+        "hovertext": [wrapped(projection.texts[one]) for one in which],
+        "hoverinfo": "text+name",
+        "marker": {"color": colour, "symbol": symbol, "size": 8, "opacity": 0.85},
+    }
+
+
+def _coloured(projection: Projection, values: Sequence[str]) -> list[Trace]:
+    """Points by the values of a field; none where it tells nothing or is about as good as an id."""
+    counts = Counter(value for value in values if value)
+    distinct, having = len(counts), counts.total()
+    if distinct > CATEGORIES and distinct < having and (numbers := _numbers(values)):
+        return _by_number(projection, numbers)
+    named = [value for value, _ in counts.most_common(CATEGORIES if distinct <= CATEGORIES else CATEGORIES - 1)]
+    if 2 * sum(counts[value] for value in named) < having or distinct + (having < len(values)) < 2:
+        return []
+    styles = {value: (f"--c{i % COLOURS}", SYMBOLS[i % len(SYMBOLS)]) for i, value in enumerate(named)}
+    groups: dict[str, list[int]] = {value: [] for value in named}
+    for one, value in enumerate(values):
+        groups.setdefault(value if value in styles else "(other)" if value else "(none)", []).append(one)
+    return [_points(projection, which, name, *styles.get(name, OTHERS)) for name, which in groups.items()]
+
+
+def _numbers(values: Sequence[str]) -> dict[int, float]:
+    """By position, where all values that there are are numbers."""
+    try:
+        numbers = {one: float(value) for one, value in enumerate(values) if value}
+    except ValueError:
+        return {}
+    return numbers if all(map(isfinite, numbers.values())) else {}
+
+
+def _by_number(projection: Projection, numbers: Mapping[int, float]) -> list[Trace]:
+    trace = _points(projection, list(numbers), "", known(numbers.values()))
+    trace["marker"] |= {"coloraxis": "coloraxis", "opacity": 1}
+    trace["showlegend"] = False
+    without = [one for one in range(len(projection.points)) if one not in numbers]
+    return [trace, *([_points(projection, without, "(none)", *OTHERS)] if without else [])]
+
+
+def printable(text: str) -> str:
+    """With a replacement mark for what no page can hold."""
+    return UNPRINTABLE.sub("\ufffd", text)
+
+
+def cut(text: str, length: int) -> str:
+    """The beginning of a text."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def plotted(text: str, length: int = 40) -> str:
+    """For plotly, which takes a few HTML tags for markup."""
+    return escape(printable(cut(text, length)), quote=False)
+
+
+def wrapped(text: str) -> str:
+    """The beginning of a text in lines, for a label."""
+    return "<br>".join(plotted(line, 60) for line in textwrap.wrap(cut(text, 300), 60))
+
+
+def number(value: float | None, form: str) -> str:
+    """A number as a format prints it, a dash for none."""
+    return DASH if value is None or not isfinite(value) else format(value, form)
+
+
+def known(values: Iterable[float]) -> list[float | None]:
+    """For JSON, which has no nan; six digits are more than a drawing shows."""
+    return [float(f"{value:.6g}") if isfinite(value) else None for value in map(float, values)]
