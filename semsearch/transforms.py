@@ -83,10 +83,10 @@ def parse_transform(name: str, dim: int) -> tuple[str, int | None, int]:
     Raises:
         UsageError: No such transform, or k does not fit `dim`.
     """
-    kind, _, number = name.partition(":")
+    kind, colon, number = name.partition(":")
     if kind not in TRANSFORMS:
         raise UsageError(f"unknown transform {name!r}; known: {', '.join(TRANSFORMS)}, as NAME or NAME:K")
-    if not number:
+    if not colon:
         return kind, None, dim
     if kind == "centre":
         raise UsageError(f"transform {name!r}: centre takes no K")

@@ -180,6 +180,7 @@ def test_judgements_are_read_as_they_stand(tmp_path: Path, name: str):
         (f"{HEADER}q\td\t1.0\n", 2, r"the score is '1\.0'"),
         (f"{HEADER}q\td\tyes\n", 2, "the score is 'yes'"),
         (f"{HEADER}q\td\t10001\n", 2, "the score is '10001'; expected a whole number up to 10,000"),
+        (f"{HEADER}q\td\t-10001\n", 2, "the score is '-10001'"),
         (f"{HEADER}q\td\t{10**30}\n", 2, "expected a whole number up to 10,000"),  # would overflow in trec_eval
         (f"{HEADER}q\td\t{'9' * 5000}\n", 2, "expected a whole number up to 10,000"),  # longer than int() takes
         (f"{HEADER}\td\t1\n", 2, "expected query-id, corpus-id, score"),

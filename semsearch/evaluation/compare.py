@@ -31,6 +31,11 @@ VISIBLE = 5e-5
 """A difference of correlations below this, which two decimals of a percentage cannot show, is none: the mean and the
 sum of the same tokens differ by rounding."""
 
+FEW = 10
+"""Permutations: a count below this says little."""
+
+CORRECTED = "Holm-corrected over all pairs of rows"
+
 BLOCK = 64
 """Resamples that are ranked at a time: few enough for the processor's cache."""
 
@@ -42,7 +47,7 @@ class Cell:
     Attributes:
         value: None where there is no such number, as the correlation of constant scores.
         low, high: 95% bootstrap interval (percentiles).
-        p: Of the paired test against the column's best row, Holm-corrected; None for that row itself.
+        p: Of the paired test against the column's best row, corrected for all pairs of rows; None for that row itself.
         best: The highest of the column.
         tied: Not the best, and not distinguishable from it: p >= 0.05.
     """
@@ -73,7 +78,7 @@ class Comparison:
 def compare_means(values: Mapping[str, Mapping[str, Numbers]], seed: int = SEED) -> Comparison:
     """Compare means over queries, such as nDCG@10.
 
-    Differences are tested by the paired randomisation test (Fisher; Smucker, Allan and Carterette 2007).
+    Differences from the best are tested by the paired randomisation test (Fisher; Smucker, Allan and Carterette 2007).
 
     Args:
         values: By row and column, `[n]` each; the queries of a column in the same order everywhere, at least one.
@@ -88,10 +93,12 @@ def compare_means(values: Mapping[str, Mapping[str, Numbers]], seed: int = SEED)
         if n not in counts:
             counts[n] = resample_counts(n, seed)
         means = each.mean(1)
-        p = randomisation_p((each[means.argmax()] - each).T, seed)
+        best = means.argmax()
+        p = normal_p(means, np.sqrt(_squared_distances(each)) / n)  # of all pairs of rows, by its normal limit
+        p[best] = p[:, best] = randomisation_p((each[best] - each).T, seed)
         cells.append(_column(means, *_interval(each @ counts[n] / n), p))
     test = (
-        f"paired randomisation test over queries ({PERMUTATIONS:,} permutations), Holm-corrected; 95% intervals from "
+        f"paired randomisation test over queries ({PERMUTATIONS:,} permutations), {CORRECTED}; 95% intervals from "
         f"{RESAMPLES:,} bootstrap resamples; seed {seed}"
     )
     return Comparison(columns, dict(zip(values, zip(*cells, strict=True), strict=True)), test)
@@ -120,32 +127,35 @@ def compare_correlations(
     columns = []
     for values in drawn.values():  # [rows, 1 + resamples]
         value, draws = values[:, 0], values[:, 1:]
-        best = int(np.nanargmax(value)) if not np.isnan(value).all() else 0
-        p = np.array([bootstrap_p(value[best] - one, draws[best] - its) for one, its in zip(value, draws, strict=True)])
+        deviations = np.nan_to_num(draws - np.nanmean(_or_zeros(draws), axis=1, keepdims=True))
+        p = normal_p(value, np.sqrt(_squared_distances(deviations) / draws.shape[1]))
         columns.append(_column(value, *_interval(draws), p))
-    test = f"paired bootstrap over pairs ({RESAMPLES:,} resamples), Holm-corrected; 95% intervals; seed {seed}"
+    test = f"paired bootstrap over pairs ({RESAMPLES:,} resamples), {CORRECTED}; 95% intervals; seed {seed}"
     return Comparison(tuple(drawn), dict(zip(scores, zip(*columns, strict=True), strict=True)), test)
 
 
 def _column(values: Numbers, low: Numbers, high: Numbers, p: Numbers) -> tuple[Cell, ...]:
-    """The cells of a column, `[rows]` each; a row without a value takes no part."""
-    known = [int(row) for row in np.flatnonzero(~np.isnan(values))]
-    best = max(known, key=lambda row: float(values[row]), default=-1)
-    others = [row for row in known if row != best]
-    corrected = dict(zip(others, holm(p[others]).tolist(), strict=True))
-    return tuple(
-        Cell(
-            float(values[row]),
-            float(low[row]),
-            float(high[row]),
-            corrected.get(row),
-            row == best,
-            corrected.get(row, 0.0) >= LEVEL,
-        )
-        if row in known
-        else Cell(None)
-        for row in range(len(values))
+    """The cells of a column, `[rows]` each, from p of all pairs of rows, `[rows, rows]`.
+
+    The best row was chosen by looking at the same numbers, so Holm's correction is over all pairs, not over the
+    comparisons with that row alone. A row without a value takes no part.
+    """
+    known = np.flatnonzero(~np.isnan(values))
+    best = int(known[values[known].argmax()]) if len(known) else -1
+    first, second = np.triu_indices(len(known), 1)
+    corrected = np.full_like(p, np.nan)
+    corrected[known[first], known[second]] = corrected[known[second], known[first]] = holm(
+        p[known[first], known[second]]
     )
+
+    def cell(row: int) -> Cell:
+        if np.isnan(values[row]):
+            return Cell(None)
+        numbers = float(values[row]), float(low[row]), float(high[row])
+        its = None if row == best else float(corrected[best, row])
+        return Cell(*numbers, its, row == best, its is not None and its >= LEVEL)
+
+    return tuple(map(cell, range(len(values))))
 
 
 def resample_counts(n: int, seed: int) -> Numbers:
@@ -212,16 +222,30 @@ def _of_mean_ranks(n: int) -> float:
     return n * ((n + 1) / 2) ** 2
 
 
-def bootstrap_p(difference: float, draws: Numbers) -> float:
-    """Two-sided p of "no difference", from a difference and its bootstrap draws `[resamples]`."""
-    error = 0.0 if np.isnan(draws).all() else float(np.nanstd(draws))
-    if np.isnan(difference) or abs(difference) < VISIBLE or error == 0:
-        return 1.0
-    return erfc(abs(difference) / error / sqrt(2))
+def _squared_distances(rows: Numbers) -> Numbers:
+    """Sums of squared differences of all pairs of rows `[rows, n]`: `[rows, rows]`."""
+    products = rows @ rows.T
+    squares = np.diag(products)
+    distances: Numbers = np.maximum(squares[:, None] + squares - 2 * products, 0)
+    return distances
+
+
+def normal_p(values: Numbers, errors: Numbers) -> Numbers:
+    """Two-sided p of "no difference" for all pairs, from values `[rows]` and standard errors `[rows, rows]`.
+
+    1 where the difference is less than VISIBLE, or has no error.
+    """
+    differences = np.abs(values[:, None] - values)
+    none = ~(differences >= VISIBLE) | (errors <= 0)
+    z = np.divide(differences, errors, out=np.zeros_like(differences), where=~none)
+    return np.where(none, 1.0, np.vectorize(erfc, otypes=[np.float64])(z / sqrt(2)))
 
 
 def randomisation_p(differences: Numbers, seed: int) -> Numbers:
     """Two-sided p of "the mean difference is 0", by random signs.
+
+    Counting cannot show a p below 1 / PERMUTATIONS; where few of the sums are as large, Hoeffding's bound on all of
+    them, 2 exp(-z²/2), is taken if it is lower.
 
     Args:
         differences: `[n, tests]`, a difference for each query.
@@ -236,7 +260,10 @@ def randomisation_p(differences: Numbers, seed: int) -> Numbers:
     for _ in range(0, PERMUTATIONS, 1_000):
         signs = rng.integers(0, 2, (1_000, len(differences))) * 2.0 - 1
         as_large += (np.abs(signs @ differences) >= observed).sum(0)
-    return as_large / (PERMUTATIONS + 1)
+    squares = (differences**2).sum(0)
+    bound = 2 * np.exp(-(np.maximum(observed, 0) ** 2) / (2 * np.where(squares == 0, 1, squares)))
+    counted = as_large / (PERMUTATIONS + 1)
+    return np.where(as_large < FEW, np.minimum(counted, bound), counted)
 
 
 def holm(p: Numbers) -> Numbers:
@@ -259,6 +286,10 @@ def rank_agreement(a: Sequence[float], b: Sequence[float]) -> float | None:
 
 def _interval(draws: Numbers) -> tuple[Numbers, Numbers]:
     """95% percentiles over the last axis; 0 where there is no draw."""
-    known = np.where(np.isnan(draws).all(-1, keepdims=True), 0, draws)
-    low, high = np.nanquantile(known, (LEVEL / 2, 1 - LEVEL / 2), axis=-1)
+    low, high = np.nanquantile(_or_zeros(draws), (LEVEL / 2, 1 - LEVEL / 2), axis=-1)
     return low, high
+
+
+def _or_zeros(draws: Numbers) -> Numbers:
+    """Draws with zeros in a row that has none."""
+    return np.where(np.isnan(draws).all(-1, keepdims=True), 0, draws)

@@ -173,6 +173,7 @@ def show(output: Output, page: Report, encoder: ManyPoolers, detail: Mapping[str
         from semsearch.surfaces.html_report import write_report
 
         write_report(page, output.report)
+    page = page if output.geometry else replace(page, geometry=None)
     if output.form == "json":
         shown = {**tables.as_object(page), **detail, "notes": page.notes, "refused": encoder.refused}
         render.print_json(shown | ({"report": str(output.report)} if output.report else {}))
