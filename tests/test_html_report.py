@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command import call
+from fakes import tiny_checkpoint
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from semsearch.errors import SourceError, UsageError
@@ -23,6 +25,8 @@ from semsearch.evaluation.compare import Cell, Comparison
 from semsearch.evaluation.geometry import Geometry, cosine_histogram
 from semsearch.evaluation.report import Duel, Duels, Histogram, Layers, Projection, Report, Table
 from semsearch.surfaces.html_report import write_report
+
+SAMPLE = Path(__file__).parents[1] / "corpora/sample"
 
 HOSTILE = (
     "</script><script>hacked=1</script><img src=x onerror=hacked=1>\"'\u2028\x00\x1b\ud800<b>bold</b> {{7*7}} &amp; $x$"
@@ -163,6 +167,16 @@ def test_tables_show_each_number_with_its_interval_and_p(write: Write):
     ]
     assert [text(mark) for mark in page.css(".comparison mark")] == ["47.29", "56.00"]
     assert [cell.attributes["data-value"] for cell in rows["cls"]] == ["0.2029", ""]
+
+
+def test_what_is_not_compared_stands_beside_without_a_mark(write: Write):
+    page = write(Report("t", {}, tables=[Table("STS", SMALL, 100, 2, {"ms/query": {"cls": "6.3", "mean": "0.4"}})]))
+    assert [text(head) for head in page.css(".comparison thead th")] == ["row", "STS-B", "average", "ms/query"]
+    assert {name: text(cells[-1]) for name, cells in grid(page, ".comparison").items()} == {
+        "cls": "6.3",
+        "mean": "0.4",
+        "max": "–",
+    }
 
 
 def test_a_table_says_in_words_what_it_holds(write: Write):
@@ -567,9 +581,10 @@ def look(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """Opens a report; nothing may go wrong, and nothing but the file may be asked for, until the test ends."""
     pages, troubles = [], []
 
-    def look(report: Report, width: int = 1280, **wishes: str) -> Any:
-        path = tmp_path / "report.html"
-        write_report(report, path)
+    def look(report: Report | Path, width: int = 1280, **wishes: str) -> Any:
+        path = report if isinstance(report, Path) else tmp_path / "report.html"
+        if isinstance(report, Report):
+            write_report(report, path)
         page = browser.new_page(viewport={"width": width, "height": 900}, **wishes)
         page.on("console", lambda message: troubles.append(message.text))
         page.on("pageerror", lambda error: troubles.append(str(error)))
@@ -676,3 +691,31 @@ def test_a_pointer_on_a_point_shows_its_text_as_it_is(look):
     shown = page.locator("#map .hovertext .nums")
     shown.wait_for()
     assert shown.text_content() == "a <b>bold</b> &lt; text"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "drawn"),
+    [
+        (("sts", "--data", SAMPLE / "pairs.tsv"), {"layers-drawing", "map-drawing"}),
+        (("retrieval", "--data", SAMPLE), {"layers-drawing", "map-drawing", "recall-drawing"}),
+        (("corpus", SAMPLE, "--sample", 60, "--no-check"), {"layers-drawing", "map-drawing"}),
+    ],
+)
+def test_the_commands_write_a_page_that_shows_what_they_print(look, tmp_path: Path, words, drawn):
+    model, path = tiny_checkpoint(tmp_path / "model"), tmp_path / "page.html"
+    options = ("--model", model, "--poolers", "mean,cls", "--transforms", "centre", "--report", path)
+    done = call("eval", *words, *options)
+    assert done.code == 0
+    page = look(path)
+    marks = page.evaluate(COUNT_MARKS)
+    assert drawn <= set(marks)
+    assert min(marks.values()) >= 1
+    printed = {row[0]: row[1].rstrip("*~") for row in done.rows[1:] if len(row) > 1}
+    table = page.locator(".comparison").first
+    for row in table.locator("tbody tr").all():
+        name, number = (row.locator(part).first.text_content() for part in ("th", "td mark, td > span:not(.range)"))
+        assert printed[name.strip()] == number.strip()
+    for section in ("which", "pairs", "queries", "map"):
+        assert page.locator(f"#{section}").count() == 1
+    assert page.evaluate(OVERFLOW) <= 0

@@ -69,7 +69,7 @@ def sts(
             f"Poolers of {encoder.spec.model} on {data.resolve().name}",
             out.facts(encoder, data=str(data), mode=mode, seed=seed),
             out.notes_of_sts(found),
-            [Table("Spearman x 100", comparison, 100, 2)],
+            [Table("Spearman", comparison, 100, 2)],
         )
         values = {name: average(row) for name, row in results.items()}
         page = out.with_evidence(
