@@ -9,7 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from typing import Any
 import ir_measures
 import numpy as np
 import pytest
-import torch
 from command import Outcome, call, jsonl, run
 from fakes import tiny_checkpoint
 from markdown_it import MarkdownIt
@@ -25,6 +24,8 @@ from scipy import stats
 
 from semsearch import Encoder, read_corpus
 from semsearch.evaluation.pseudo import make_pseudo_tasks
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 PAIRS = "sentence1\tsentence2\tscore\na heron\ta bird\t4\na heron\tan egret\t5\na heron\ta loaf\t0\na\tb\t\n"
 
@@ -78,15 +79,6 @@ def beir(
 def write_pairs(path: str, pairs: Sequence[tuple[str, str, float]] = SCORED) -> None:
     lines = ["sentence1\tsentence2\tscore", *("\t".join(map(str, pair)) for pair in pairs)]
     Path(path).write_text("\n".join(lines) + "\n")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """For models so small more threads only wait for one another."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

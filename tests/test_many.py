@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -25,21 +25,14 @@ from semsearch.encoder.many import ManyPoolers
 from semsearch.encoder.pooling import SIMCSE_NAMES
 from semsearch.transforms import unit_rows
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 Make = Callable[..., Path]
 
 TEXTS = ["A heron waits in the reeds.", "x", "bread " * 40, "", "咖啡"]
 
 LAYERS = range(5)
 """Of a tiny checkpoint: the embeddings and four layers."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """For models so small more threads only wait for one another."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

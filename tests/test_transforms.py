@@ -168,7 +168,14 @@ def test_a_name_that_is_none_lists_the_names(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "last"),
-    [("whiten:0", 12), ("whiten:13", 12), ("whiten:-1", 12), ("whiten:2.5", 12), ("all-but-the-top:12", 11)],
+    [
+        ("whiten:", 12),
+        ("whiten:0", 12),
+        ("whiten:13", 12),
+        ("whiten:-1", 12),
+        ("whiten:2.5", 12),
+        ("all-but-the-top:12", 11),
+    ],
 )
 def test_a_k_that_does_not_fit_is_refused_with_its_bounds(name: str, last: int) -> None:
     with pytest.raises(UsageError, match=f"K must be a whole number from 1 to {last}"):

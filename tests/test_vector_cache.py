@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from fakes import tiny_checkpoint
 
 from semsearch import POOLERS, Encoder
@@ -26,21 +25,14 @@ from semsearch.encoder.many import ManyPoolers
 from semsearch.encoder.vector_cache import CacheWarning, VectorCache, key_of
 from semsearch.records import Vectors
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TEXTS = ["a heron", "a bird waits in the reeds", "bread " * 20, "an egret", "x", "咖啡"]
 
 MORE = ["an egret", "a loaf", "the oven is hot"]
 """One text of TEXTS, and two that are new."""
 
 HIDDEN = 32
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """For models so small more threads only wait for one another."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
