@@ -560,6 +560,32 @@ def test_a_corpus_with_judgements_says_how_far_they_agree():
     assert alone["notes"][-1].endswith("none to be had, for there are too few different rows")
 
 
+def test_judgements_are_an_extra_that_is_read_as_the_corpus_is():
+    def shown(folder: str, *words: object) -> Any:
+        done = call("eval", "corpus", folder, "--model", "model", "--poolers", "mean,cls,layer:1+max", "--json", *words)
+        return done.code, json.loads(done.out)
+
+    records = [{"key": d["_id"], "name": d["title"], "body": d["text"]} for d in DOCUMENTS]
+    beir("fields", [*records, records[0]])
+    with Path("fields/corpus.jsonl").open("a") as file:
+        file.write("{oops\n")
+    reading = ("--id-field", "key", "--text-field", "body", "--title-field", "name", "--skip-bad")
+    code, found = shown("fields", *reading)
+    expected = shown("judged")[1]
+    assert (code, found["tables"], found["agreement"]) == (0, expected["tables"], expected["agreement"])
+    beir("strangers", qrels=[("z", "d0", 1)])
+    beir("twice", [*DOCUMENTS, DOCUMENTS[0]])
+    for folder, reason in (
+        ("strangers", "no query of strangers/queries.jsonl"),
+        ("twice", "corpus.jsonl:9: duplicate"),
+    ):
+        code, found = shown(folder)
+        assert (code, found["tables"], found["agreement"]) == (0, expected["tables"][:1], None)
+        (note,) = [note for note in found["notes"] if "agreement" in note]
+        assert note.startswith("warning: no agreement with the true judgements: ")
+        assert reason in note
+
+
 # --- what is left out is counted
 
 

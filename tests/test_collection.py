@@ -10,6 +10,7 @@ import pytest
 from semsearch import RecordError, SourceError
 from semsearch.evaluation.collection import load_collection, read_qrels
 from semsearch.records import Document, Query
+from semsearch.text.readers import ReadOptions
 
 HEADER = "query-id\tcorpus-id\tscore\n"
 
@@ -48,6 +49,15 @@ def test_a_folder_by_hand_has_its_documents_its_judged_queries_and_their_judgeme
     assert (first.doc_id, first.title, first.text, first.metadata) == ("d1", "Heron", "A bird that waits.", {})
     assert (second.doc_id, second.title, second.text) == ("d2", "", "A loaf.")
     assert list(found.documents()) == [first, second]  # it can be read again
+
+
+def test_the_corpus_is_read_as_it_is_wished(folder: Path):
+    (folder / "corpus.jsonl").write_text('{"key": "d1", "body": "A heron."}\n{oops\n{"key": "d2", "body": "A loaf."}\n')
+    options = ReadOptions(id_field="key", text_field="body")
+    read = load_collection(folder, options=options, skip_bad=True).documents()
+    assert [(document.doc_id, document.text) for document in read] == [("d1", "A heron."), ("d2", "A loaf.")]
+    with pytest.raises(RecordError, match=r"corpus\.jsonl:2"):
+        list(load_collection(folder, options=options).documents())
 
 
 def test_the_name_is_that_of_the_folder_from_within_it_too(folder: Path, monkeypatch: pytest.MonkeyPatch):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,8 +19,10 @@ from fakes import tiny_checkpoint
 from semsearch import Encoder, RecordError, SourceError, UsageError, read_corpus
 from semsearch.encoder.many import ManyPoolers
 from semsearch.errors import SemsearchError
+from semsearch.evaluation import retrieval
 from semsearch.evaluation.collection import Collection, load_collection
-from semsearch.evaluation.retrieval import Retrieval, evaluate_retrieval
+from semsearch.evaluation.retrieval import Retrieval, encode_corpus, evaluate_retrieval
+from semsearch.index.store import Index
 from semsearch.ingest import index_corpus
 from semsearch.records import Document, Run, Vectors
 from semsearch.search import Searcher
@@ -279,10 +284,10 @@ def test_each_mode_has_its_rows_in_one_order(collection, encoder):
 
 def test_poolers_that_come_along_have_runs_but_no_rows(collection, model):
     encoder = ManyPoolers.load(model, ["mean"], also=["layer:*+mean"], device="cpu")
-    found = evaluate_retrieval(collection, encoder, modes=["keyword"], chunking=SHORT)
-    assert [row.label for row in found.rows] == ["keyword"]
+    found = evaluate_retrieval(collection, encoder, modes=["dense"], chunking=SHORT)
+    assert [row.label for row in found.rows] == ["mean"]
     along = [f"layer:{layer}+mean" for layer in range(5)]
-    assert set(found.runs) == set(found.per_query) == set(found.search_seconds) == {"keyword", *along}
+    assert set(found.runs) == set(found.per_query) == set(found.search_seconds) == {"mean", *along}
     alone = Encoder.load(model, "layer:1+mean", device="cpu")
     assert_the_best(found.runs["layer:1+mean"], brute_force(collection, alone, SHORT, lambda rows, _: unit(rows)), 1000)
 
@@ -291,6 +296,20 @@ def test_times_are_taken_for_every_row(collection, encoder):
     found = evaluate_retrieval(collection, encoder, transforms=["centre"], chunking=SHORT)
     assert set(found.search_seconds) == {row.label for row in found.rows}
     assert all(0 < seconds < 60 for seconds in (*found.search_seconds.values(), *found.encoding_seconds))
+
+
+@pytest.mark.parametrize("modes", [["hybrid"], ["keyword", "hybrid"]])
+def test_every_row_that_searches_by_words_is_charged_for_it(collection, encoder, monkeypatch, modes):
+    real = Index.search_keywords
+
+    def slow(*wishes: Any) -> Any:
+        time.sleep(0.01)
+        return real(*wishes)
+
+    monkeypatch.setattr(Index, "search_keywords", slow)
+    found = evaluate_retrieval(collection, encoder, modes=modes, chunking=SHORT)
+    assert len(found.rows) >= 3
+    assert all(seconds >= 0.01 * len(collection.queries) for seconds in found.search_seconds.values())
 
 
 class Counting:
@@ -314,6 +333,32 @@ def test_a_text_is_encoded_once_however_many_rows_use_it(encoder, tmp_path):
     assert sum(progress) == 4 + 2, "the copies count as done"
 
 
+def test_search_by_words_alone_encodes_nothing(collection, encoder):
+    counting = Counting(encoder._batcher)
+    found = evaluate_retrieval(collection, replace(encoder, _batcher=counting), modes=["keyword"], chunking=SHORT)
+    assert not counting.seen
+    assert found.runs["keyword"] == evaluate_retrieval(collection, encoder, chunking=SHORT).runs["keyword"]
+
+
+def test_the_vectors_of_a_corpus_are_never_held_twice(encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr(retrieval, "AT_ONCE", 100)
+    poolers = [f"layer:{layer}+{name}" for layer in range(4) for name in ("mean", "max")]
+    dim = 3_000
+    wide = SimpleNamespace(tokenizer=encoder.tokenizer, spec=encoder.spec, encode_passages=None)
+    wide.encode_passages = lambda texts, _: {name: np.ones((len(texts), dim), np.float32) for name in poolers}
+    corpus = [{"_id": str(n), "text": f"heron {n}"} for n in range(400)]
+    asked = beir(tmp_path / "beir", corpus, {"q": "heron"}, {"q": {"1": 1}})
+    tracemalloc.start()
+    try:
+        made = encode_corpus(tmp_path / "index", asked, wide, poolers, Chunking(), None)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    size = len(poolers) * 400 * dim * 4
+    assert sum(rows.nbytes for rows in made.vectors.values()) == size
+    assert peak < 1.4 * size
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -329,6 +374,8 @@ def test_a_bad_record_is_raised_with_its_place(encoder, tmp_path, line, reason):
     with pytest.raises(RecordError, match=reason) as raised:
         evaluate_retrieval(asked, encoder)
     assert "corpus.jsonl:5" in str(raised.value)
+    found = evaluate_retrieval(replace(asked, skip_bad=True), encoder)
+    assert [document.doc_id for document in found.corpus.documents] == [record["_id"] for record in SMALL]
 
 
 @pytest.mark.parametrize("corpus", [[], [{"_id": "a", "text": ""}, {"_id": "b", "text": "  "}]])

@@ -14,12 +14,14 @@ from pathlib import Path
 
 from semsearch.errors import RecordError, SourceError
 from semsearch.records import Document, Qrels, Query
-from semsearch.text.readers import read_corpus, read_queries
+from semsearch.text.readers import ReadOptions, read_corpus, read_queries
 
 COLUMNS = ("query-id", "corpus-id", "score")
 
 MAX_GAIN = 10_000
 """trec_eval sets a number aside for each gain up to the highest; a billion take it 8 GB."""
+
+DEFAULTS = ReadOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Collection:
         qrels: Of these queries.
         unjudged: Queries without judgements, which are not asked.
         unknown_queries: Ids of queries that have judgements but no text, which are left out.
+        options: How the corpus is read.
+        skip_bad: Whether bad records are passed over.
     """
 
     name: str
@@ -41,17 +45,28 @@ class Collection:
     qrels: Qrels
     unjudged: int = 0
     unknown_queries: tuple[str, ...] = ()
+    options: ReadOptions = DEFAULTS
+    skip_bad: bool = False
 
     def documents(self) -> Iterator[Document]:
-        """The corpus, one document at a time; raises RecordError at the first bad record."""
-        for record in read_corpus([str(self.corpus)]):
-            if isinstance(record, RecordError):
+        """The corpus, one document at a time; raises RecordError at the first bad record that is not passed over."""
+        for record in read_corpus([str(self.corpus)], self.options):
+            if not isinstance(record, RecordError):
+                yield record
+            elif not self.skip_bad:
                 raise record
-            yield record
 
 
-def load_collection(folder: Path, split: str = "test") -> Collection:
+def load_collection(
+    folder: Path, split: str = "test", options: ReadOptions = DEFAULTS, *, skip_bad: bool = False
+) -> Collection:
     """Read a folder in BEIR's layout.
+
+    Args:
+        folder: With corpus, queries and judgements.
+        split: Which judgements.
+        options: How the corpus is read.
+        skip_bad: Whether bad records of the corpus are passed over.
 
     Raises:
         SourceError: A file is missing, or no query has judgements.
@@ -73,7 +88,8 @@ def load_collection(folder: Path, split: str = "test") -> Collection:
     qrels = {query.query_id: every[query.query_id] for query in judged}
     unknown = tuple(sorted(every.keys() - qrels.keys()))
     name = folder.resolve().name
-    return Collection(name, files["corpus.jsonl"], judged, qrels, len(queries) - len(judged), unknown)
+    n_unjudged = len(queries) - len(judged)
+    return Collection(name, files["corpus.jsonl"], judged, qrels, n_unjudged, unknown, options, skip_bad)
 
 
 def read_qrels(path: Path) -> Qrels:

@@ -7,9 +7,9 @@ The corpus is cut and encoded once; one index of its words serves all rows, whic
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -48,7 +48,7 @@ class Corpus:
         documents: In order.
         owner: Each passage's document, as its place among them, `[passages]`.
         texts: What the encoder saw of each passage.
-        vectors: By pooler, float32 `[passages, dim]` as pooled.
+        vectors: By pooler, float32 `[passages, dim]` as pooled; none where no row needs them.
         truncated: Passages that the encoder did not see the whole of.
     """
 
@@ -137,27 +137,30 @@ def evaluate_retrieval(
         raise SourceError(
             f"no query of {collection.name} has a relevant document, and style {style!r} counts no others"
         )
-    rows = _in_modes(rows_of(encoder, transforms), modes)
+    rows = rows_in_modes(rows_of(encoder, transforms), modes)
+    poolers = encoder.names if any(row.pooler for row in rows) else ()
     with TemporaryDirectory(prefix="semsearch-") as folder:
         started = time.perf_counter()
-        corpus = encode_corpus(Path(folder), collection.documents(), encoder, chunking or Chunking(), progress)
+        corpus = encode_corpus(Path(folder), collection, encoder, poolers, chunking or Chunking(), progress)
         passages_done = time.perf_counter()
-        query_vectors = encoder.encode_queries([query.text for query in collection.queries], progress)
+        asked_texts = [query.text for query in collection.queries]
+        query_vectors = encoder.encode_queries(asked_texts, progress) if poolers else {}
         encoding_seconds = passages_done - started, time.perf_counter() - passages_done
         runs, per_query, seconds = _Runs(corpus.documents), {}, {}
         with _BorrowingIndex(folder) as index:
             searcher = Searcher(index)
-            for row in (*rows, *map(Row, encoder.also)):
+            for row in (*rows, *map(Row, encoder.also if poolers else ())):
                 asked = None
                 if row.pooler:
                     finish = fit(row.transform, corpus.vectors[row.pooler])
                     index.borrow(finish(corpus.vectors[row.pooler]))
                     asked = finish(query_vectors[row.pooler])
+                index.spared_seconds = 0.0
                 started = time.perf_counter()
                 found = searcher.run(
                     collection.queries, depth + drop_same_id, mode=row.mode, fusion=fusion, vectors=asked
                 )
-                seconds[row.label] = time.perf_counter() - started
+                seconds[row.label] = time.perf_counter() - started + index.spared_seconds
                 found = _without_own(found, depth) if drop_same_id else found
                 per_query[row.label] = measure_run(collection.qrels, found, measures, style)
                 runs.keep(row.label, found)
@@ -180,17 +183,24 @@ def evaluate_retrieval(
 
 
 def encode_corpus(
-    folder: Path, documents: Iterator[Document], encoder: ManyPoolers, chunking: Chunking, progress: Progress | None
+    folder: Path,
+    collection: Collection,
+    encoder: ManyPoolers,
+    poolers: Sequence[str],
+    chunking: Chunking,
+    progress: Progress | None,
 ) -> Corpus:
     """Cut documents as an index does, encode the passages, and make an index of their words in `folder`.
 
-    The rows of the vectors are in the order of the index's passage ids.
+    The rows of the vectors are in the order of the index's passage ids. Without poolers nothing is encoded.
     """
+    documents = collection.documents()
     chunker = Chunker(encoder.tokenizer, encoder.spec.max_tokens, encoder.spec.passage_prefix, chunking)
     kept: list[Document] = []
     owner: list[int] = []
     texts: list[str] = []
     parts: list[dict[str, Vectors]] = []
+    bad: list[RecordError] = []
     truncated = 0
     spec = replace(encoder.spec, dim=1, transform="")  # its vectors are borrowed
     with IndexWriter(folder, spec, chunking.to_json(), "") as writer:
@@ -198,20 +208,24 @@ def encode_corpus(
             entries = []
             for document, passages in zip(batch, chunker.passages(batch), strict=True):
                 if isinstance(passages, RecordError):
-                    raise passages
-                if duplicate := writer.see(document):
-                    raise duplicate
-                entries.append(Entry(document, passages, np.zeros((len(passages), 1), np.float32)))
-                owner += [len(kept)] * len(passages)
-                kept.append(document)
-                truncated += sum(passage.n_lost > 0 for passage in passages)
+                    bad.append(passages)
+                elif duplicate := writer.see(document):
+                    bad.append(duplicate)
+                else:
+                    entries.append(Entry(document, passages, np.zeros((len(passages), 1), np.float32)))
+                    owner += [len(kept)] * len(passages)
+                    kept.append(document)
+                    truncated += sum(passage.n_lost > 0 for passage in passages)
+            if bad and not collection.skip_bad:
+                raise bad[0]
             some = [passage.encoded_text for entry in entries for passage in entry.passages]
             texts += some
-            parts.append(encoder.encode_passages(some, progress))
+            if poolers:
+                parts.append(encoder.encode_passages(some, progress))
             writer.commit(entries)
     if not texts:
         raise SourceError("the corpus is empty: no document has a text or a title")
-    vectors = {name: np.concatenate([part[name] for part in parts]) for name in encoder.names}
+    vectors = {name: np.concatenate([part.pop(name) for part in parts]) for name in poolers}  # never all of them twice
     return Corpus(kept, owner, texts, vectors, truncated)
 
 
@@ -244,9 +258,14 @@ class _Runs(Mapping[str, Run]):
 
 
 class _BorrowingIndex(Index):
-    """An index of words that searches vectors which one row after another lends it."""
+    """An index of words that searches vectors which one row after another lends it.
+
+    Attributes:
+        spared_seconds: What keyword searches took whose hits were remembered, added up as they are asked for again.
+    """
 
     _rows: list[faiss_segments.FaissIndex]
+    spared_seconds = 0.0
 
     def borrow(self, vectors: Vectors) -> None:
         """Search these from now on: unit rows `[passages, dim]`, in the order of passage ids."""
@@ -257,12 +276,19 @@ class _BorrowingIndex(Index):
         return faiss_segments.search(self._rows, queries, k, allowed=None, excluded=np.empty(0, np.int64))
 
     def search_keywords(self, query: str, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
-        """As `Index.search_keywords`; every hybrid row asks the same."""
-        return self._keywords(query, k)
+        """As `Index.search_keywords`; every hybrid row asks the same, and each is charged for the search."""
+        if hit := self._remembered.get((query, k)):
+            self.spared_seconds += hit[1]
+            return hit[0]
+        started = time.perf_counter()
+        found = super().search_keywords(query, k, None)
+        self._remembered[query, k] = found, time.perf_counter() - started
+        return found
 
     @cached_property
-    def _keywords(self) -> Callable[[str, int], tuple[Vectors, Ids]]:
-        return cache(lambda query, k: super(_BorrowingIndex, self).search_keywords(query, k, None))
+    def _remembered(self) -> dict[tuple[str, int], tuple[tuple[Vectors, Ids], float]]:
+        """Hits and seconds by query and k."""
+        return {}
 
 
 def _check(modes: Sequence[str], style: str, fusion: str, depth: int) -> None:
@@ -277,7 +303,7 @@ def _check(modes: Sequence[str], style: str, fusion: str, depth: int) -> None:
             raise UsageError(f"unknown {name} {given!r}; expected one of {', '.join(known)}")
 
 
-def _in_modes(rows: Sequence[Row], modes: Sequence[str]) -> list[Row]:
+def rows_in_modes(rows: Sequence[Row], modes: Sequence[str]) -> list[Row]:
     """The rows of each mode: dense ones first, the one of keywords, then the hybrid ones."""
     return [
         *(rows if "dense" in modes else ()),

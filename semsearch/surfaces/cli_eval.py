@@ -220,13 +220,14 @@ def corpus(
         id_field=id_field, text_field=text_field, title_field=title_field, format=format, per_line=per_line
     )
     tasks, made = make_pseudo_tasks(out.good(read_corpus([path], options), skip_bad), sample=sample, seed=seed)
+    notes = [out.PROXY, out.made_of(made)]
+    judgements = out.judgements_of(path, options, skip_bad, notes) if check else None
     with out.loaded(output, cache_mb, model, poolers, simcse_names, max_tokens, precision, device) as encoder:
         with render.counting("encoding", "texts") as tick:
             found = evaluate_corpus(tasks, encoder, transforms=out.names(transforms), progress=tick)
-            judged = out.judged_of(path, encoder, out.names(transforms), tick) if check else None
+            judged = out.judged_of(judgements, encoder, out.names(transforms), tick, notes) if judgements else None
         comparison = found.compare(seed=seed)
         tables = [Table(f"{MEASURE} on pseudo-queries", comparison)]
-        notes = [out.PROXY, out.made_of(made)]
         place = comparison.columns.index(ALL)
         agreement = None
         if judged:

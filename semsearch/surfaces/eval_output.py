@@ -17,6 +17,7 @@ from semsearch.surfaces import render, tables
 if TYPE_CHECKING:
     from semsearch.encoder.encode import Progress
     from semsearch.encoder.many import ManyPoolers
+    from semsearch.evaluation.collection import Collection
     from semsearch.evaluation.gather import Evidence
     from semsearch.evaluation.pseudo import PseudoReport
     from semsearch.evaluation.report import Duels, Layers, Report
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from semsearch.records import Document
     from semsearch.surfaces.options import OnLong
     from semsearch.text.chunking import Chunking
-    from semsearch.text.readers import Record
+    from semsearch.text.readers import ReadOptions, Record
 
 PROXY = (
     "this is a proxy: pseudo-queries are parts of the documents and share words with them, as real questions need not; "
@@ -246,6 +247,8 @@ def notes_of(found: Retrieval, encoder: ManyPoolers) -> list[str]:
             f"queries that found the document with their own id and text: {found.own_hits:,}; BEIR leaves such hits "
             "out: --drop-same-id"
         )
+    if not found.corpus.vectors:
+        return notes
     spared = f" ({encoder.spared:,} texts came from the cache)" if encoder.spared else ""
     notes.append(
         f"encoded {len(found.corpus.texts):,} passages in {passages:.1f} s and {len(collection.queries):,} queries in "
@@ -274,21 +277,41 @@ def good(records: Iterable[Record], skip_bad: bool) -> Iterator[Document]:
         render.say(f"warning: bad records skipped: {bad:,}")
 
 
-def judged_of(
-    path: str, encoder: ManyPoolers, transforms: Sequence[str], progress: Progress | None
-) -> Retrieval | None:
-    """The same poolers on the true judgements of a folder that has some."""
+def judgements_of(path: str, options: ReadOptions, skip_bad: bool, notes: list[str]) -> Collection | None:
+    """The judgements of a folder that has some; a note where they cannot be used, for they are an extra."""
     from semsearch.evaluation.collection import load_collection
-    from semsearch.evaluation.corpus import MEASURE
-    from semsearch.evaluation.retrieval import evaluate_retrieval
 
     splits = sorted(file.stem for file in Path(path).glob("qrels/*.tsv"))
     if not splits or not (Path(path) / "queries.jsonl").is_file():
         return None
-    collection = load_collection(Path(path), "test" if "test" in splits else splits[0])
-    return evaluate_retrieval(
-        collection, encoder, transforms=transforms, modes=["dense"], measures=[MEASURE], progress=progress
-    )
+    with _tolerant(notes):
+        return load_collection(Path(path), "test" if "test" in splits else splits[0], options, skip_bad=skip_bad)
+
+
+def judged_of(
+    collection: Collection,
+    encoder: ManyPoolers,
+    transforms: Sequence[str],
+    progress: Progress | None,
+    notes: list[str],
+) -> Retrieval | None:
+    """The same poolers on true judgements; a note where that cannot be."""
+    from semsearch.evaluation.corpus import MEASURE
+    from semsearch.evaluation.retrieval import evaluate_retrieval
+
+    with _tolerant(notes):
+        return evaluate_retrieval(
+            collection, encoder, transforms=transforms, modes=["dense"], measures=[MEASURE], progress=progress
+        )
+
+
+@contextmanager
+def _tolerant(notes: list[str]) -> Iterator[None]:
+    """Turn an error of the data into a note."""
+    try:
+        yield
+    except (SourceError, RecordError) as error:
+        notes.append(f"warning: no agreement with the true judgements: {error}")
 
 
 def made_of(made: PseudoReport) -> str:
