@@ -268,6 +268,41 @@ def test_one_correlation_in_twenty_is_said_to_be_worse_than_its_equal(monkeypatc
     assert 0.015 <= np.mean(worse[:-1]) <= 0.09  # without the average; three standard errors
 
 
+@pytest.mark.parametrize("n", [3, 5, 8, 11, 12, 20])
+def test_on_few_pairs_there_is_no_verdict_or_one_that_is_seldom_wrong(n: int):
+    rng = np.random.default_rng(3)
+    wrong = []
+    for table in range(300):
+        gold = rng.normal(size=n)
+        scores = {row: {"x": gold + rng.normal(size=n)} for row in "ab"}
+        found = compare_correlations(scores, {"x": gold}, seed=table)
+        wrong += [any(not (row[0].best or row[0].tied) for row in found.rows.values())]
+        assert ("no verdict below 12 pairs" in found.test) == (n < 12)
+    assert np.mean(wrong) <= (0.09 if n >= 12 else 0)  # three standard errors above 5%
+
+
+def test_an_average_with_a_task_of_few_pairs_has_no_verdict():
+    rng = np.random.default_rng(0)
+    gold = {"x": rng.normal(size=300), "y": rng.normal(size=11)}
+    good = {task: one + rng.normal(size=len(one)) for task, one in gold.items()}
+    bad = {task: rng.normal(size=len(one)) for task, one in gold.items()}
+    cells = compare_correlations({"good": good, "bad": bad}, gold).rows["bad"]
+    assert [cell.p == 1 for cell in cells] == [False, True, True]
+
+
+def test_resamples_without_a_correlation_do_not_count_in_a_standard_error():
+    """A row that singles one pair of twelve out is constant in (11 / 12)^12 = 35% of the resamples."""
+    rng = np.random.default_rng(4)
+    gold = rng.normal(size=12)
+    rows = {"one": np.eye(12)[gold.argmax()], "noise": gold + rng.normal(size=12)}
+    drawn = {row: resampled_spearman(scores, gold, seed=0) for row, scores in rows.items()}
+    assert 0.3 < np.isnan(drawn["one"]).mean() < 0.4
+    gap, error = abs(drawn["one"][0] - drawn["noise"][0]), np.nanstd((drawn["one"] - drawn["noise"])[1:])
+    found = compare_correlations({row: {"x": scores} for row, scores in rows.items()}, {"x": gold}).rows
+    (p,) = {row[0].p for row in found.values()} - {None}
+    assert p == pytest.approx(2 * stats.norm.sf(gap / error))
+
+
 # Tables
 
 
