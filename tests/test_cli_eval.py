@@ -81,6 +81,16 @@ def write_pairs(path: str, pairs: Sequence[tuple[str, str, float]] = SCORED) -> 
     Path(path).write_text("\n".join(lines) + "\n")
 
 
+def two_tasks() -> None:
+    """SentEval's layout with two tasks; all pairs of the second have one score."""
+    lines = [f"genre\tfile\tyear\t{n}\t{score}\t{one}\t{two}" for n, (one, two, score) in enumerate(SCORED)]
+    Path("STS/STSBenchmark").mkdir(parents=True)
+    Path("STS/STSBenchmark/sts-dev.csv").write_text("\n".join(lines) + "\n")
+    Path("SICK").mkdir()
+    head = "pair_ID\tsentence_A\tsentence_B\trelatedness_score"
+    Path("SICK/SICK_trial.txt").write_text(f"{head}\n1\ta\tb\t3\n2\tc\td\t3\n")
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Checkpoints: without a head, and with one and a pooler that it declares."""
@@ -380,13 +390,30 @@ def test_a_constant_gold_score_is_a_dash_and_nowhere_a_nan():
         assert shown["poolers"]["mean"]["average"] is None
 
 
+def test_whitening_as_many_texts_as_axes_is_a_dash_with_the_reason():
+    sentences = len({side for pair in SCORED for side in pair[:2]})
+    done = evaluate("sts", "--transforms", "whiten,whiten:4", "--geometry", poolers="mean")
+    said = f"whitening on {sentences} texts makes all cosines equal; name whiten:K with K well below {sentences}"
+    assert {row[0]: row[1] for row in done.rows[1:4]}["mean, whiten"] == "–"
+    assert f"mean, whiten: no correlation on scored, for {said}" in done.err.splitlines()
+    assert f"mean, whiten: no geometry, for {said}" in done.err.splitlines()
+    assert "whiten:4: no" not in done.err
+    (geometry,) = [row for row in done.rows[5:] if row[0] == "mean, whiten"]
+    assert {*geometry[1:-1]} == {"–"}
+
+
+def test_what_transforms_are_fitted_on_is_said_where_table_and_geometry_differ():
+    two_tasks()
+    words = ("eval", "sts", "--model", "model", "--data", ".", "--mode", "dev", "--poolers", "mean")
+    said = "transforms are fitted on each task's own sentences for the table"
+    assert said in call(*words, "--transforms", "centre", "--geometry").err
+    assert said not in call(*words, "--transforms", "centre").err
+    assert said not in call(*words, "--transforms", "centre", "--geometry", "--tasks", "STS-B").err
+    assert said not in call(*words, "--geometry").err
+
+
 def test_one_constant_task_among_others_leaves_the_others_their_numbers():
-    lines = [f"genre\tfile\tyear\t{n}\t{score}\t{one}\t{two}" for n, (one, two, score) in enumerate(SCORED)]
-    Path("STS/STSBenchmark").mkdir(parents=True)
-    Path("STS/STSBenchmark/sts-dev.csv").write_text("\n".join(lines) + "\n")
-    Path("SICK").mkdir()
-    head = "pair_ID\tsentence_A\tsentence_B\trelatedness_score"
-    Path("SICK/SICK_trial.txt").write_text(f"{head}\n1\ta\tb\t3\n2\tc\td\t3\n")
+    two_tasks()
     words = ("eval", "sts", "--model", "model", "--data", ".", "--mode", "dev", "--poolers", "mean")
     (head_row, row) = call(*words).rows
     assert head_row == ["pooler", "STS-B", "SICK-R", "average"]

@@ -269,6 +269,15 @@ def test_geometry_is_that_of_the_texts_and_alignment_that_of_similar_pairs():
     assert found["mean, centre"].alignment == pytest.approx(np.mean(expected), rel=1e-5)
 
 
+def test_whitening_that_makes_all_cosines_equal_has_no_geometry():
+    vectors = random_rows(7)
+    evidence = evidence_of(vectors, vectors, [[0, 1]], [[0, 3]])
+    found = gather.geometries([Row("mean", "whiten"), Row("mean", "whiten:4")], evidence, seed=0)
+    flat = found["mean, whiten"]
+    assert (flat.n, flat.dim, flat.mean_cosine, flat.alignment, flat.hubness) == (7, 6, None, None, None)
+    assert found["mean, whiten:4"].std_cosine > 0.1
+
+
 def test_geometry_of_many_texts_is_that_of_a_sample():
     vectors = random_rows(gather.SAMPLE + 500)
     evidence = evidence_of(vectors, vectors, [], [])

@@ -8,7 +8,7 @@ from fakes import tiny_checkpoint
 
 from semsearch import UsageError
 from semsearch.encoder.many import ManyPoolers
-from semsearch.evaluation.rows import Row, fit, rows_of
+from semsearch.evaluation.rows import Row, fit, is_flat, rows_of
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +148,26 @@ def test_a_row_that_truncation_leaves_nothing_of_stays_zero():
 def test_one_vector_is_too_few_to_fit_on():
     with pytest.raises(UsageError, match="transform 'whiten' is fitted on the corpus, which has 1 vectors"):
         fit("whiten", CORPUS[:1])
+
+
+@pytest.mark.parametrize(
+    ("n", "transform", "flat"),
+    [
+        (12, "whiten", True),  # 11 axes for 12 points: a simplex
+        (33, "whiten", True),  # 32 dimensions hold the simplex of 33 points
+        (34, "whiten", False),
+        (12, "whiten:11", True),
+        (12, "whiten:10", False),
+        (12, "centre", False),
+        (12, "all-but-the-top:3", False),
+        (12, "truncate:4", False),
+        (12, "", False),
+    ],
+)
+def test_whitening_that_keeps_an_axis_for_each_text_but_one_is_flat(n: int, transform: str, flat: bool):
+    rows = np.random.default_rng(0).normal(size=(n, 32)).astype(np.float32)
+    finish = fit(transform, rows)
+    assert is_flat(finish, rows) == flat
+    others = (finish(rows) @ finish(rows).T)[np.triu_indices(n, 1)]
+    assert (np.ptp(others) < 1e-3) == flat
+    assert is_flat(fit(transform, rows[[*range(n), 0]]), rows[[*range(n), 0]]) == flat  # a copy is no further point

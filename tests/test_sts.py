@@ -146,3 +146,23 @@ def test_constant_scores_have_no_correlation_and_no_average(checkpoint):
     results = evaluate_sts([*TASKS, constant], ManyPoolers.load(str(checkpoint()), ["mean"])).results()["mean"]
     assert results["flat"].all.spearman is None
     assert average(results) is None
+
+
+def test_a_task_that_a_transform_cannot_be_fitted_on_has_no_correlation_and_the_others_have_theirs(checkpoint):
+    empty = Task("empty", (Subset("empty", (), (), np.empty(0), 3),))
+    itself = small_task("itself", ("a", "a", 3))
+    encoder = ManyPoolers.load(str(checkpoint()), ["mean"])
+    results = evaluate_sts([*TASKS, empty, itself], encoder, ["centre", "whiten:2"]).results()["mean, centre"]
+    assert [results[task].all.spearman for task in ("empty", "itself")] == [None, None]
+    assert results["one"] == evaluate_sts(TASKS, encoder, ["centre"]).results()["mean, centre"]["one"]
+
+
+@pytest.mark.parametrize("transform", ["whiten", "whiten:3", "whiten:2"])
+def test_whitening_as_many_texts_as_axes_says_nothing_of_them(checkpoint, transform):
+    """Four sentences are a simplex in three dimensions: every cosine of two of them is -1/3."""
+    encoder = ManyPoolers.load(str(checkpoint()), ["mean", "cls"])
+    found = evaluate_sts(TASKS[:1], encoder, [transform])
+    for pooler in ("mean", "cls"):
+        whole = transform != "whiten:2"
+        assert (found.results()[f"{pooler}, {transform}"]["one"].all.spearman is None) == whole
+        assert found.results()[pooler]["one"].all.spearman is not None

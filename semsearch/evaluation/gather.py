@@ -7,7 +7,7 @@ is the same for all three.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from semsearch.evaluation.geometry import Geometry, cosine_histogram, measure_ge
 from semsearch.evaluation.measures import measure_run
 from semsearch.evaluation.report import Duel, Duels, Histogram, Layers, Projection
 from semsearch.evaluation.retrieval import Retrieval
-from semsearch.evaluation.rows import Row, fit
+from semsearch.evaluation.rows import Row, fit, is_flat
 from semsearch.evaluation.sts import Similarities
 from semsearch.records import Vectors
 
@@ -139,13 +139,19 @@ def evidence_of_corpus(found: Found, seed: int) -> Evidence:
 
 
 def geometries(rows: Sequence[Row], evidence: Evidence, seed: int) -> dict[str, Geometry]:
-    """The geometry of each row on a sample of the texts; alignment over the similar pairs."""
+    """The geometry of each row on a sample of the texts; alignment over the similar pairs.
+
+    Without a number where whitening makes all cosines equal (`is_flat`).
+    """
     picked = sample_rows(len(evidence.texts), SAMPLE, seed)
     left, right = evidence.similar.T
     found = {}
     for row in rows:
         vectors = evidence.vectors[row.pooler]
         finish = fit(row.transform, vectors)
+        if is_flat(finish, vectors):
+            found[row.label] = replace(measure_geometry(finish(vectors[:0])), n=len(picked))
+            continue
         pairs = finish(evidence.others[row.pooler][left]), finish(vectors[right])
         found[row.label] = measure_geometry(finish(vectors[picked]), pairs if len(left) else None)
     return found

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from semsearch.encoder.many import ManyPoolers
 from semsearch.errors import UsageError
 from semsearch.records import Vectors
-from semsearch.transforms import TRANSFORMS, fit_transform, parse_transform, unit_rows
+from semsearch.transforms import TRANSFORMS, Transform, fit_transform, parse_transform, unit_rows
 
 TRUNCATE = "truncate:"
 
@@ -67,6 +69,21 @@ def fit(transform: str, vectors: Vectors) -> Callable[[Vectors], Vectors]:
         keep = int(transform.removeprefix(TRUNCATE))
         return lambda rows: unit_rows(rows[:, :keep])
     return fit_transform(transform, [vectors], vectors.shape[1]) if transform else unit_rows
+
+
+def is_flat(finish: Callable[[Vectors], Vectors], vectors: Vectors) -> bool:
+    """Whether whitening kept an axis for each different text but one, so that it says nothing of these texts.
+
+    n points of identity covariance in n - 1 dimensions are the corners of a simplex: all cosines are -1 / (n - 1), and
+    what differs between them is rounding.
+
+    Args:
+        finish: As `fit` gives it.
+        vectors: What it was fitted on.
+    """
+    if not isinstance(finish, Transform) or finish.name.partition(":")[0] != "whiten":
+        return False
+    return int(np.count_nonzero(finish.matrix.any(0))) >= len(np.unique(vectors, axis=0)) - 1
 
 
 def _check(transform: str, dim: int) -> None:

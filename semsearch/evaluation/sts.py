@@ -14,7 +14,7 @@ from semsearch.encoder.encode import Progress
 from semsearch.encoder.many import ManyPoolers
 from semsearch.evaluation.compare import SEED, Comparison, compare_correlations
 from semsearch.evaluation.correlation import Correlation, Scores, correlate, mean
-from semsearch.evaluation.rows import Row, fit, rows_of
+from semsearch.evaluation.rows import Row, fit, is_flat, rows_of
 from semsearch.evaluation.sts_data import Task
 from semsearch.records import Vectors
 
@@ -98,12 +98,19 @@ def evaluate_sts(
     for row in every:
         pooled = vectors[row.pooler]
         for task, (first, second) in sides.items():
-            if row.transform:
-                finish = fit(row.transform, pooled[sorted({*first, *second})])
-                cosines[row.label][task] = _cosines(finish(pooled[first]), finish(pooled[second]))
-            else:
-                cosines[row.label][task] = _cosines(pooled[first], pooled[second])
+            cosines[row.label][task] = _transformed(row.transform, pooled, first, second)
     return Similarities(tasks, rows, cosines, sentences, vectors, sides)
+
+
+def _transformed(transform: str, pooled: Vectors, first: Sequence[int], second: Sequence[int]) -> Scores:
+    """Cosines of pairs after a transform; all 0 where it cannot tell their sentences apart, or has fewer than two."""
+    if not transform:
+        return _cosines(pooled[first], pooled[second])
+    own = pooled[sorted({*first, *second})]
+    finish = fit(transform, own) if len(own) > 1 else None
+    if finish is None or is_flat(finish, own):
+        return np.zeros(len(first))
+    return _cosines(finish(pooled[first]), finish(pooled[second]))
 
 
 def _places(number: Mapping[str, int], sentences: Iterable[str]) -> list[int]:

@@ -68,7 +68,7 @@ def sts(
         page = Report(
             f"Poolers of {encoder.spec.model} on {data.resolve().name}",
             out.facts(encoder, data=str(data), mode=mode, seed=seed),
-            out.notes_of_sts(found),
+            out.notes_of_sts(found, output),
             [Table("Spearman", comparison, 100, 2)],
         )
         values = {name: average(row) for name, row in results.items()}

@@ -145,7 +145,14 @@ def with_evidence(
     if not dense or not (output.geometry or output.report):
         return page
     behind = evidence()
-    page = replace(page, geometry=gather.geometries(dense, behind, output.seed))
+    geometry = gather.geometries(dense, behind, output.seed)
+    n = len({*behind.texts})
+    flat = [
+        f"{label}: no geometry, for {_whitened(n)}"
+        for label, one in geometry.items()
+        if n > 1 and one.mean_cosine is None
+    ]
+    page = replace(page, geometry=geometry, notes=[*page.notes, *flat])
     if not output.report:
         return page
     pair = _named(output.duel, rows) or gather.opponents(dense, page.tables[0].comparison, column)
@@ -208,8 +215,8 @@ def names(joined: str) -> list[str]:
     return [name.strip() for name in joined.split(",") if name.strip()]
 
 
-def notes_of_sts(found: Similarities) -> list[str]:
-    """What was left out, and why a dash stands where there is one."""
+def notes_of_sts(found: Similarities, output: Output) -> list[str]:
+    """What was left out, why a dash stands where there is one, and what transforms were fitted on."""
     notes = [f"{task.name}: pairs without a score, left out: {task.dropped:,}" for task in found.tasks if task.dropped]
     flat = {task.name: len(task.similarity) for task in found.tasks if len({*task.similarity.tolist()}) < 2}
     notes += [f"{task}: no correlation, for its {n:,} pairs do not differ in score" for task, n in flat.items()]
@@ -219,9 +226,21 @@ def notes_of_sts(found: Similarities) -> list[str]:
             for task, cosines in found.cosines[row.label].items()
             if task not in flat and len({*cosines.tolist()}) < 2
         ]
-        if same:
+        if same and row.transform.startswith("whiten"):
+            sizes = {task: len({place for side in found.sides[task] for place in side}) for task in same}
+            notes += [f"{row.label}: no correlation on {task}, for {_whitened(n)}" for task, n in sizes.items()]
+        elif same:
             notes.append(f"{row.label}: no correlation on {', '.join(same)}, for it gives every pair the same cosine")
+    if len(found.tasks) > 1 and (output.geometry or output.report) and any(row.transform for row in found.rows):
+        notes.append(
+            "transforms are fitted on each task's own sentences for the table, and on those of all tasks together for "
+            "geometry, histograms and map"
+        )
     return notes
+
+
+def _whitened(n: int) -> str:
+    return f"whitening on {n:,} texts makes all cosines equal; name whiten:K with K well below {n:,}"
 
 
 def notes_of(found: Retrieval, encoder: ManyPoolers) -> list[str]:
