@@ -61,6 +61,31 @@ def test_a_file_of_pairs_is_a_task(tmp_path: Path, name: str):
     assert subset.dropped == 1
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_a_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path: Path, name: str):
+    (tmp_path / name).write_text(FILES[name].replace("\n", "\r\n"), encoding="utf-8-sig", newline="")
+    ((subset,),) = (task.subsets for task in load_tasks(tmp_path / name))
+    assert (subset.first, subset.second, subset.dropped) == (('A "heron',), ("A bird",), 1)
+
+
+def test_a_quoted_line_break_stays_and_a_later_line_keeps_its_number(tmp_path: Path):
+    path = tmp_path / "a.csv"
+    path.write_text('sentence1,sentence2,score\n"a heron\nwaits","a\r\nbird",4\n', newline="")
+    (subset,) = load_tasks(path)[0].subsets
+    assert (subset.first, subset.second) == (("a heron\nwaits",), ("a\r\nbird",))
+    with path.open("a") as file:
+        file.write("A,B,four\n")
+    with pytest.raises(RecordError, match=r"a\.csv:5: the score is 'four'"):
+        load_tasks(path)
+
+
+def test_without_quotes_a_line_ends_at_a_line_feed_alone(tmp_path: Path):
+    path = tmp_path / "a.tsv"
+    path.write_text("sentence1\tsentence2\tscore\nA\rheron\u2028waits\tB\t4\n\nC\tD\n", newline="")
+    (subset,) = load_tasks(path)[0].subsets
+    assert (subset.first, subset.dropped) == (("A\rheron\u2028waits",), 1)
+
+
 @pytest.mark.parametrize(
     ("names", "mode", "said"),
     [
@@ -94,6 +119,10 @@ def test_fewer_scores_than_sentences_is_an_error(tmp_path: Path, data: Path):
         ("a.tsv", "sentence1\tsentence2\tscore\nA\tB\tfour\n", "a.tsv:2: the score is 'four'; expected a number"),
         ("a.tsv", "sentence1\tsentence2\tscore\nA\tB\tnan\n", "the score is 'nan'"),
         ("a.jsonl", '{"sentence1": "A"', "a.jsonl:1: not valid JSON"),
+        ("a.csv", "sentence1,sentence2,score\nA\rB,C,4\n", "a.csv:2: expected two sentences and a score"),
+        ("a.csv", f"sentence1,sentence2,score\nA,{'B' * 140_000},4\n", "a.csv:2: not valid CSV: field larger than"),
+        ("a.jsonl", "[" * 100_000, "a.jsonl:1: nested too deeply"),
+        ("a.jsonl", f'{{"sentence1": "A", "sentence2": "B", "score": 1{"0" * 400}}}', "a.jsonl:1: the score is 1000"),
         ("a.jsonl", "[1]", "not a JSON object"),
         ("a.jsonl", '{"sentence1": 7, "sentence2": "B", "score": 1}', "expected two sentences and a score"),
     ],

@@ -8,11 +8,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -179,21 +179,34 @@ def _records_of_json(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
             record = json.loads(line)
         except ValueError as error:
             raise RecordError(str(path), number, f"not valid JSON ({error}); expected an object a line") from None
+        except RecursionError:
+            raise RecordError(str(path), number, "nested too deeply; expected an object a line") from None
         if not isinstance(record, dict):
             raise RecordError(str(path), number, "not a JSON object; expected an object a line")
         yield number, record
 
 
-def _records_of_cells(path: Path, **dialect: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    reader = csv.DictReader(_lines(path), **dialect)
-    for record in reader:
-        yield reader.line_num, record
+def _records_of_csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    reader = csv.DictReader(io.StringIO(_text(path), newline=""))  # with its line ends, for a quoted cell may hold some
+    try:
+        for record in reader:
+            yield reader.line_num, record
+    except csv.Error as error:
+        raise RecordError(str(path), reader.reader.line_num, f"not valid CSV: {error}") from None
+
+
+def _records_of_tsv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    header, *lines = _lines(path)
+    names = header.split("\t")
+    for number, line in enumerate(lines, 2):
+        if line:
+            yield number, {**dict.fromkeys(names), **dict(zip(names, line.split("\t"), strict=False))}
 
 
 READERS: dict[str, Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]] = {
     ".jsonl": _records_of_json,
-    ".csv": _records_of_cells,
-    ".tsv": partial(_records_of_cells, delimiter="\t", quoting=csv.QUOTE_NONE),
+    ".csv": _records_of_csv,
+    ".tsv": _records_of_tsv,
 }
 
 
@@ -208,7 +221,7 @@ def _row(path: Path, number: int, cells: Sequence[Any]) -> Row:
         return cells[0], cells[1], None
     try:
         score = float(cells[2])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         score = math.nan
     if not math.isfinite(score):
         raise RecordError(str(path), number, f"the score is {cells[2]!r:.40}; expected a number, or nothing")
@@ -217,10 +230,13 @@ def _row(path: Path, number: int, cells: Sequence[Any]) -> Row:
 
 def _lines(path: Path) -> list[str]:
     r"""Lines by `\n` alone: some sentences hold other characters that Python takes for line ends."""
+    return [line.rstrip("\r") for line in _text(path).removesuffix("\n").split("\n")]
+
+
+def _text(path: Path) -> str:
     try:
-        text = path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise SourceError(f"no {path}; expected SentEval's layout, with STS/ and SICK/ in the folder") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path} cannot be read: {error}") from None
-    return [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]
