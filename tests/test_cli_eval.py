@@ -22,8 +22,10 @@ from fakes import tiny_checkpoint
 from markdown_it import MarkdownIt
 from scipy import stats
 
-from semsearch import Encoder, read_corpus
+from semsearch import Encoder, SourceError, read_corpus
+from semsearch.encoder.many import ManyPoolers
 from semsearch.evaluation.pseudo import make_pseudo_tasks
+from semsearch.surfaces import html_report
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -692,6 +694,7 @@ def test_errors_of_the_model_are_one_line_for_each_command(command: str):
         (("--model", "judged"), ("'judged'", "no config.json")),
         (("--poolers", "pooler-output"), ("none of the poolers can be had", "own head")),
         (("--poolers", "layer:7+mean,layer:-9+cls"), ("layers 0 to 4", "layer:-9+cls")),
+        (("--report", "judged", "--model", "no/model"), ("cannot write 'judged': it is a folder",)),
         (("--report", "nowhere/page.html"), ("cannot write 'nowhere/page.html'", "no folder 'nowhere'")),
     ):
         call("eval", command, *MODEL, *DATA[command], *words).fails(1, *parts)
@@ -781,9 +784,39 @@ def test_a_collection_that_cannot_be_used_is_one_line(
 def test_ids_that_a_run_cannot_hold_are_an_error_that_names_the_option():
     beir("spaced", [{**document, "_id": document["_id"] + " x"} for document in DOCUMENTS])
     words = ("eval", "retrieval", *MODEL, "--data", "spaced")
-    call(*words, "--run-dir", "runs").fails(2, "'d", "white space", "--run-dir")
+    without = call(*words)
+    done = call(*words, "--run-dir", "runs")
+    assert (without.code, done.code) == (0, 2)
+    assert [row[:-1] for row in done.rows] == [row[:-1] for row in without.rows]  # the numbers are not lost, but times
+    said = done.err.splitlines()[-1]
+    assert said.startswith("error: ids ('q0', 'd")
+    assert "white space" in said
+    assert "--run-dir" in said
     assert list(Path("runs").iterdir()) == []
-    assert call(*words).code == 0
+
+
+@EACH
+def test_a_report_that_cannot_be_written_costs_no_numbers(command: str, monkeypatch: pytest.MonkeyPatch):
+    def full(page: Any, path: Path) -> None:
+        raise SourceError(f"cannot write {str(path)!r}: No space left on device")
+
+    monkeypatch.setattr(html_report, "write_report", full)
+    done = evaluate(command, "--report", "page.html", poolers="mean")
+    assert (done.code, done.rows[1][0]) == (1, "mean")
+    assert done.err.splitlines()[-1] == "error: cannot write 'page.html': No space left on device"
+    assert command != "corpus" or done.out.splitlines()[-1].startswith("semsearch index ")
+
+
+@EACH
+def test_a_duel_of_unknown_rows_is_refused_before_anything_is_encoded(command: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ManyPoolers, "_encode", lambda *_: pytest.fail("encoded"))
+    words = ("--report", "page.html", "--duel", "mean", "--duel", "max", "--transforms", "centre")
+    evaluate(command, *words).fails(2, "--duel 'max' is no row; expected one of: mean; mean, centre; cls")
+
+
+def test_auto_names_what_the_checkpoint_declares():
+    for model, said in (("model", "declares none; name some, or all"), ("declaring", "says is cls; name some, or all")):
+        evaluate("sts", model=model, poolers="mean,auto").fails(2, "--poolers auto is the pooler", said)
 
 
 def test_a_collection_of_one_document_can_be_searched():

@@ -51,6 +51,7 @@ def sts(
     """Semantic textual similarity: Spearman x 100 of each pooler on each task, from one forward pass."""
     from semsearch.evaluation import gather
     from semsearch.evaluation.report import Report, Table
+    from semsearch.evaluation.rows import rows_of
     from semsearch.evaluation.sts import average, evaluate_sts
     from semsearch.evaluation.sts_data import load_tasks
 
@@ -61,6 +62,7 @@ def sts(
     if not any(len(task.similarity) for task in loaded):
         raise SourceError(f"no pair of {str(data)!r} has a score")
     with out.loaded(output, cache_mb, model, poolers, simcse_names, max_tokens, precision, device) as encoder:
+        out.named(output.duel, rows_of(encoder, out.names(transforms)))
         with render.counting("encoding", "sentences") as tick:
             found = evaluate_sts(loaded, encoder, out.names(transforms), tick)
         comparison = found.compare(seed=seed)
@@ -89,6 +91,7 @@ def sts(
         for row in found.rows
     }
     out.show(output, page, encoder, {"poolers": detail})
+    out.write(output, page, encoder)
 
 
 @app.command()
@@ -128,7 +131,8 @@ def retrieval(
     from semsearch.evaluation.collection import load_collection
     from semsearch.evaluation.measures import check_measures
     from semsearch.evaluation.report import Report, Table
-    from semsearch.evaluation.retrieval import evaluate_retrieval
+    from semsearch.evaluation.retrieval import evaluate_retrieval, rows_in_modes
+    from semsearch.evaluation.rows import rows_of
     from semsearch.surfaces.answers import make_folder, write_runs
 
     output = out.Output.of(markdown, csv, latex, as_json, intervals, geometry, report, duel, seed)
@@ -138,6 +142,7 @@ def retrieval(
     if run_dir is not None:
         make_folder(run_dir)
     with out.loaded(output, cache_mb, model, poolers, simcse_names, max_tokens, precision, device) as encoder:
+        out.named(output.duel, rows_in_modes(rows_of(encoder, out.names(transforms)), out.names(modes)))
         with render.counting("encoding", "texts") as tick:
             found = evaluate_retrieval(
                 collection,
@@ -173,9 +178,10 @@ def retrieval(
             gather.layers(wanted[0], encoder.n_layers, values),
             lambda pair: gather.duels_of_retrieval(found, pair, wanted[0]),
         )
+    out.show(output, page, encoder, {"seconds": out.seconds_of(found)})
+    out.write(output, page, encoder)
     if run_dir is not None:
         write_runs(run_dir, ((row.label, found.runs[row.label]) for row in found.rows))
-    out.show(output, page, encoder, {"seconds": out.seconds_of(found)})
 
 
 @app.command()
@@ -213,6 +219,7 @@ def corpus(
     from semsearch.evaluation.corpus import ALL, MEASURE, evaluate_corpus, recommend
     from semsearch.evaluation.pseudo import make_pseudo_tasks
     from semsearch.evaluation.report import Report, Table
+    from semsearch.evaluation.rows import rows_of
     from semsearch.text.readers import ReadOptions, read_corpus
 
     output = out.Output.of(markdown, csv, latex, as_json, intervals, geometry, report, duel, seed)
@@ -223,6 +230,7 @@ def corpus(
     notes = [out.PROXY, out.made_of(made)]
     judgements = out.judgements_of(path, options, skip_bad, notes) if check else None
     with out.loaded(output, cache_mb, model, poolers, simcse_names, max_tokens, precision, device) as encoder:
+        out.named(output.duel, rows_of(encoder, out.names(transforms)))
         with render.counting("encoding", "texts") as tick:
             found = evaluate_corpus(tasks, encoder, transforms=out.names(transforms), progress=tick)
             judged = out.judged_of(judgements, encoder, out.names(transforms), tick, notes) if judgements else None
@@ -261,3 +269,4 @@ def corpus(
     out.show(output, page, encoder, {"agreement": agreement, "recommended": chosen.label, "why": why, "next": command})
     if output.form == "text":
         print(f"\n{chosen.label}: {why}\n{command}")
+    out.write(output, page, encoder)

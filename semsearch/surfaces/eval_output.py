@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from semsearch.text.chunking import Chunking
     from semsearch.text.readers import ReadOptions, Record
 
+AUTO = "auto"
+
 PROXY = (
     "this is a proxy: pseudo-queries are parts of the documents and share words with them, as real questions need not; "
     "the order of the poolers is what to look at"
@@ -78,6 +80,8 @@ class Output:
             raise UsageError("--duel names a row of the report; give it twice, and --report FILE")
         if seed < 0:
             raise UsageError(f"--seed is {seed}; expected 0 or more")
+        if report is not None and report.is_dir():
+            raise SourceError(f"cannot write {str(report)!r}: it is a folder")
         if report is not None and not report.parent.is_dir():
             raise SourceError(f"cannot write {str(report)!r}: there is no folder {str(report.parent)!r}")
         return cls(forms[0] if forms else "text", intervals, geometry, report, duel or (), seed)
@@ -106,6 +110,12 @@ def loaded(
         raise UsageError("no pooler is named; give names joined by commas, or all")
     if cache_mb < 0:
         raise UsageError(f"--cache-mb is {cache_mb}; expected 0 for no cache, or a number of MiB")
+    if AUTO in names(poolers):
+        from semsearch.encoder.pretrained import open_checkpoint
+
+        own = open_checkpoint(model).pooler
+        declared = f"which this checkpoint says is {own}" if own else "but this checkpoint declares none"
+        raise UsageError(f"--poolers {AUTO} is the pooler that a checkpoint declares, {declared}; name some, or all")
     with ExitStack() as stack:
         yield ManyPoolers.load(
             model,
@@ -155,7 +165,7 @@ def with_evidence(
     page = replace(page, geometry=geometry, notes=[*page.notes, *flat])
     if not output.report:
         return page
-    pair = _named(output.duel, rows) or gather.opponents(dense, page.tables[0].comparison, column)
+    pair = named(output.duel, rows) or gather.opponents(dense, page.tables[0].comparison, column)
     return replace(
         page,
         layers=layers,
@@ -165,7 +175,8 @@ def with_evidence(
     )
 
 
-def _named(duel: Sequence[str], rows: Sequence[Row]) -> tuple[Row, Row] | None:
+def named(duel: Sequence[str], rows: Sequence[Row]) -> tuple[Row, Row] | None:
+    """The rows of a duel; raises UsageError where there is no such row."""
     by_label = {row.label: row for row in rows}
     for label in duel:
         if label not in by_label:
@@ -174,13 +185,8 @@ def _named(duel: Sequence[str], rows: Sequence[Row]) -> tuple[Row, Row] | None:
 
 
 def show(output: Output, page: Report, encoder: ManyPoolers, detail: Mapping[str, Any]) -> None:
-    """Print the page as asked, with its notes on standard error, and write the report."""
-    notes = [*encoder.refused.values(), *page.notes]
-    page = replace(page, notes=notes)
-    if output.report:
-        from semsearch.surfaces.html_report import write_report
-
-        write_report(page, output.report)
+    """Print the page as asked, with its notes on standard error."""
+    page = _with_refused(page, encoder)
     page = page if output.geometry else replace(page, geometry=None)
     if output.form == "json":
         shown = {**tables.as_object(page), **detail, "notes": page.notes, "refused": encoder.refused}
@@ -193,8 +199,22 @@ def show(output: Output, page: Report, encoder: ManyPoolers, detail: Mapping[str
         render.say(f"warning: {reason}")
     for note in page.notes[len(encoder.refused) :]:
         render.say(note)
-    if output.report:
+
+
+def write(output: Output, page: Report, encoder: ManyPoolers) -> None:
+    """Write the report, if there is to be one; after `show`, so that no number is lost where it cannot be written."""
+    if not output.report:
+        return
+    from semsearch.surfaces.html_report import write_report
+
+    write_report(_with_refused(page, encoder), output.report)
+    if output.form != "json":
         render.say(f"report: {output.report}")
+
+
+def _with_refused(page: Report, encoder: ManyPoolers) -> Report:
+    """With the reasons for which poolers were refused in front of the notes."""
+    return replace(page, notes=[*encoder.refused.values(), *page.notes])
 
 
 def facts(encoder: ManyPoolers, **more: object) -> dict[str, str]:
