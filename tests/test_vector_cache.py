@@ -249,15 +249,48 @@ def found_of(cache: VectorCache, numbers: range) -> list[int]:
     return [number for number, there in zip(numbers, found.tolist(), strict=True) if there]
 
 
-def test_the_oldest_leave_when_the_bound_is_reached_and_the_newest_stay(folder: Path):
+def test_the_oldest_leave_when_the_bound_is_reached_and_those_of_this_run_stay(folder: Path):
     every = range(2_000)
-    with VectorCache(folder, max_mb=1) as cache:
-        for start in range(0, 2_000, 100):
+    for start in range(0, 2_000, 100):
+        with VectorCache(folder, max_mb=1) as cache:
             add_rows(cache, range(start, start + 100))
             assert used_bytes(folder) <= 2**20
+    with VectorCache(folder, max_mb=1) as cache:
         there = found_of(cache, every)
     assert 200 < len(there) < 500  # 1 MiB holds fewer than 512
     assert there == [*every][-len(there) :]
+
+
+def scanned(folder: Path, numbers: range) -> list[int]:
+    """A run over numbers in their order, which adds those that are missing; gives those that were there."""
+    hits = []
+    with VectorCache(folder, max_mb=1) as cache:
+        for start in range(numbers.start, numbers.stop, 50):
+            some = range(start, start + 50)
+            found = found_of(cache, some)
+            hits += found
+            for number in sorted({*some} - {*found}):
+                add_rows(cache, range(number, number + 1))
+    assert used_bytes(folder) <= 2**20
+    return hits
+
+
+def test_a_corpus_that_outgrows_the_bound_gains_what_fits_each_time(folder: Path):
+    assert scanned(folder, range(1_000)) == []
+    for _ in range(4):
+        gained = scanned(folder, range(1_000))  # first in, first out would gain nothing
+        assert 200 < len(gained) < 500
+        assert gained == [*range(len(gained))]
+
+
+def test_what_a_run_has_met_outlives_what_it_has_not(folder: Path):
+    """300 fit, 450 do not."""
+    scanned(folder, range(300))
+    with VectorCache(folder, max_mb=1) as cache:
+        assert found_of(cache, range(150)) == [*range(150)]  # the oldest
+        add_rows(cache, range(2_000, 2_150))
+        for numbers in (range(150), range(2_000, 2_150)):
+            assert found_of(cache, numbers) == [*numbers]
 
 
 def test_a_batch_that_is_larger_than_the_bound_leaves_whole_texts(folder: Path):
@@ -266,17 +299,18 @@ def test_a_batch_that_is_larger_than_the_bound_leaves_whole_texts(folder: Path):
         there = found_of(cache, range(2_000))
     assert used_bytes(folder) <= 2**20
     assert 200 < len(there) < 500
-    assert there == [*range(2_000)][-len(there) :]
+    assert there == [*range(len(there))]
 
 
 def test_a_smaller_bound_counts_for_what_an_earlier_run_left(folder: Path):
     with VectorCache(folder, max_mb=8) as cache:
         add_rows(cache, range(2_000))
         assert len(found_of(cache, range(2_000))) == 2_000
+    before = (folder / "vectors.sqlite").stat().st_size
     with VectorCache(folder, max_mb=2) as cache:
-        add_rows(cache, range(2_000, 2_001))
-        assert found_of(cache, range(1_999, 2_001)) == [1_999, 2_000]
+        assert found_of(cache, range(1_998, 2_000)) == [1_998, 1_999]
     assert used_bytes(folder) <= 2 * 2**20
+    assert (folder / "vectors.sqlite").stat().st_size <= 2 * 2**20 < before / 2  # and the disk has its room back
 
 
 def test_a_run_whose_vectors_do_not_fit_has_them_all_the_same(model: str, folder: Path):
@@ -296,6 +330,11 @@ def test_the_folder_is_the_environment_s_or_the_user_s(tmp_path: Path, monkeypat
     monkeypatch.setenv("SEMSEARCH_CACHE", str(tmp_path / "mine"))
     with VectorCache() as cache:
         assert cache.path == tmp_path / "mine" / "vectors.sqlite"
+    for home in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(home, str(tmp_path / "home"))
+    monkeypatch.setenv("SEMSEARCH_CACHE", "~/mine")
+    with VectorCache() as cache:
+        assert cache.path == tmp_path / "home" / "mine" / "vectors.sqlite"
     monkeypatch.delenv("SEMSEARCH_CACHE")
     monkeypatch.setattr(vector_cache, "user_cache_path", lambda name: tmp_path / "home" / name)
     with VectorCache() as cache:

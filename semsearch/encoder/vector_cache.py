@@ -12,7 +12,7 @@ import sqlite3
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -37,6 +37,9 @@ FORMAT = 1
 
 WAIT_SECONDS = 30.0
 
+SMALL = 2**20
+"""Bytes of a file that is not worth making smaller."""
+
 TABLES = {
     "encoders": "id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE",
     "vectors": "id INTEGER PRIMARY KEY, encoder INTEGER NOT NULL, text TEXT NOT NULL, vector BLOB NOT NULL, "
@@ -52,7 +55,10 @@ class CacheWarning(UserWarning):
 
 
 class VectorCache:
-    """Vectors by an encoder's fingerprint and a text's sha256; the oldest leave when the file outgrows its bound.
+    """Vectors by an encoder's fingerprint and a text's sha256, on disk up to a bound.
+
+    When that is reached, the oldest leave that this run has not met, and when there are none the run adds no more: the
+    same texts in the same order then find as many as fit, where first in, first out would find none.
 
     Attributes:
         path: The file.
@@ -64,15 +70,20 @@ class VectorCache:
 
         Args:
             folder: None for the environment's, or the user's cache folder.
-            max_mb: Bound in MiB on what is kept; the file can outgrow it by the vectors of one batch.
+            max_mb: Bound in MiB on what is kept; the file outgrows it for a moment by the vectors of one batch.
         """
-        self.path = (folder or Path(os.environ.get(FOLDER_VARIABLE) or user_cache_path("semsearch"))) / FILE
+        self.path = (folder or _own_folder()) / FILE
         self.spared = 0
+        self._met: set[str] = set()
+        self._full = False
         self._max_bytes = max_mb * 2**20
         self._connection: sqlite3.Connection | None = None
         with self._tolerant():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = _open(self.path)
+            self._connection.create_function("is_met", 1, self._met.__contains__)
+            self._shrink(self._connection)  # the bound may be lower than it was
+            _give_back(self._connection, self._max_bytes)
 
     def __enter__(self) -> Self:
         return self
@@ -98,6 +109,7 @@ class VectorCache:
             Which rows were found, `[n]`; of equal keys only the first is looked for.
         """
         found = np.zeros(len(keys), bool)
+        self._met.update(keys)
         with self._tolerant():
             row_of: dict[str, int] = {}
             for row, key in enumerate(keys):
@@ -111,8 +123,9 @@ class VectorCache:
     def add(self, keys: Sequence[str], vectors: Mapping[str, Vectors]) -> None:
         """Keep vectors, float32 `[n, dim]` by fingerprint, in place of those that are there already."""
         with self._tolerant():
-            if self._connection is None:
+            if self._connection is None or self._full:
                 return
+            self._met.update(keys)
             with self._connection as connection:
                 connection.executemany(
                     "INSERT OR IGNORE INTO encoders (fingerprint) VALUES (?)", ((name,) for name in vectors)
@@ -140,13 +153,19 @@ class VectorCache:
             yield from self._connection.execute(f"{sql} AND text IN ({marks})", (fingerprint, *some))
 
     def _shrink(self, connection: sqlite3.Connection) -> None:
-        """Delete the oldest tenth of the vectors until what is left fits."""
+        """Delete the oldest tenth that this run has not met until what is left fits; of what it has met, the newest."""
         while _bytes(connection) > self._max_bytes:
-            first, last = connection.execute("SELECT min(id), max(id) FROM vectors").fetchone()
-            if first is None:
-                return
+            first, last = connection.execute("SELECT min(id), max(id) FROM vectors WHERE NOT is_met(text)").fetchone()
+            if first is not None:
+                which, bound = "id <= ? AND NOT is_met(text)", first + (last - first) // 10
+            else:
+                self._full = True
+                first, last = connection.execute("SELECT min(id), max(id) FROM vectors").fetchone()
+                if first is None:
+                    return
+                which, bound = "id >= ?", last - (last - first) // 10
             with connection:
-                connection.execute("DELETE FROM vectors WHERE id <= ?", (first + (last - first) // 10,))
+                connection.execute(f"DELETE FROM vectors WHERE {which}", (bound,))
 
     @contextmanager
     def _tolerant(self) -> Iterator[None]:
@@ -203,3 +222,17 @@ def _bytes(connection: sqlite3.Connection) -> int:
         connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count", "freelist_count")
     )
     return int(size * (pages - free))
+
+
+def _give_back(connection: sqlite3.Connection, max_bytes: int) -> None:
+    """Make the file small where it is far larger than its bound, which was lowered."""
+    size, pages = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count"))
+    if size * pages > 1.5 * max_bytes + SMALL:
+        with suppress(sqlite3.OperationalError):  # another process reads, or the disk has no room for a copy
+            connection.execute("VACUUM")
+
+
+def _own_folder() -> Path:
+    """The environment's, or the user's cache folder."""
+    named = os.environ.get(FOLDER_VARIABLE)
+    return Path(named).expanduser() if named else user_cache_path("semsearch")
