@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from fakes import index_spec
 
 from semsearch import Encoder, EncoderSpec, UsageError
 from semsearch.encoder.many import ManyPoolers
+from semsearch.evaluation import corpus
 from semsearch.evaluation.compare import Cell, Comparison, compare_means
 from semsearch.evaluation.corpus import ALL, Found, evaluate_corpus, recommend
 from semsearch.evaluation.pseudo import PseudoTask
@@ -58,6 +60,7 @@ def evaluate(tasks: Sequence[PseudoTask], told: Told, **wishes: object) -> Found
     return evaluate_corpus(tasks, told, **wishes)
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 512])
 @pytest.mark.parametrize(
     ("measure", "expected"),
     [
@@ -68,7 +71,8 @@ def evaluate(tasks: Sequence[PseudoTask], told: Told, **wishes: object) -> Found
         ("Success@2", [1, 1, 0]),
     ],
 )
-def test_ranks_by_hand(measure, expected):
+def test_ranks_by_hand(measure, expected, at_once, monkeypatch):
+    monkeypatch.setattr(corpus, "AT_ONCE", at_once)
     found = evaluate([COMPASS, EASY], Told({"mean": PASSAGES | QUERIES}), measure=measure)
     assert found.per_query["mean"]["compass"].tolist() == pytest.approx(expected)
     assert found.per_query["mean"]["easy"].tolist() == [1]
@@ -240,3 +244,22 @@ def test_a_real_comparison_decides_what_is_recommended():
     assert recommend(comparison, list(values), "cls")[1].startswith("the checkpoint's own pooler")
     without = compare_means({row.label: {ALL: values[row]} for row in (WHITE, MEAN)})
     assert recommend(without, [WHITE, MEAN], "mean") == (WHITE, "the best here")
+
+
+def test_memory_does_not_grow_with_queries_times_passages():
+    """3,000 by 3,000: the cosines alone are 36 MB, their order 72 MB."""
+    n = 3_000
+    rng = np.random.default_rng(0)
+    passages, queries = [f"p{i}" for i in range(n)], [f"q{i}" for i in range(n)]
+    told = {text: row for text, row in zip([*passages, *queries], rng.normal(size=(2 * n, 4)), strict=True)}
+    task = PseudoTask("large", tuple(queries), tuple(passages), tuple(range(n)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpus, "DEPTH", 3)  # else the hits themselves weigh most
+        patch.setattr(corpus, "AT_ONCE", 100)
+        tracemalloc.start()
+        try:
+            evaluate([task], Told({"mean": told}))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 20e6

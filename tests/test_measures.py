@@ -190,6 +190,12 @@ def test_a_run_without_hits_reaches_nothing(run: dict, style: str):
     assert {name: values.tolist() for name, values in found.items()} == dict.fromkeys(found, [0.0] * judged)
 
 
+def test_how_many_are_relevant_does_not_depend_on_what_was_found():
+    qrels = {"a": {"x": 1, "y": 2, "z": 0}, "b": {"x": 1, "w": 3, "v": 1}, "c": {"x": 0}}
+    for run in ({}, {"b": {"x": 1.0}}, {query: {"x": 1.0} for query in qrels}):
+        assert measure_run(qrels, run, ["NumRel"])["NumRel"].tolist() == [2, 3, 0]
+
+
 def test_without_a_relevant_document_no_query_is_left_for_sentence_transformers():
     qrels = {"q": {"a": 0, "b": -1}}
     assert judged_queries(qrels, "st") == []

@@ -10,7 +10,7 @@ import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semsearch import Document, SourceError, UsageError, read_corpus
-from semsearch.evaluation.pseudo import PseudoTask, TaskCounts, make_pseudo_tasks, split_sentences
+from semsearch.evaluation.pseudo import PseudoTask, TaskCounts, make_pseudo_tasks, split_sentences, standing_in
 
 SAMPLE = Path(__file__).parents[1] / "corpora" / "sample"
 
@@ -442,3 +442,17 @@ def test_a_hostile_megabyte_takes_no_longer_than_its_length(unit: str):
     assert "".join(split_sentences(text)) == text
     assert make_pseudo_tasks([Document("x", text, "X"), *(document(words(n)) for n in range(2))])[1].documents == 3
     assert time.perf_counter() - begin < 10  # seconds; a square of the length would be hours
+
+
+@given(st.lists(st.text("ab ", min_size=1, max_size=70), max_size=12), st.lists(st.text("ab ", max_size=90)))
+def test_what_stands_in_a_passage_is_what_python_finds_in_it(queries: list[str], passages: list[str]):
+    queries += [passage[3:60] for passage in passages if len(passage) > 3]
+    assert standing_in(queries, passages) == {q for q in queries if any(q in passage for passage in passages)}
+
+
+def test_looking_for_many_queries_takes_as_long_as_reading_the_passages():
+    words = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(40_000)]
+    passages = [f"{one} {other}" for one, other in pairwise(words)]
+    begin = time.perf_counter()
+    assert standing_in([word[::-1] for word in words], passages) == set()
+    assert time.perf_counter() - begin < 20  # seconds; each query in all the passages would be minutes

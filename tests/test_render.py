@@ -111,6 +111,13 @@ def test_a_terminal_is_safe_from_escapes_and_markup_in_documents():
 
 
 @NO_TERMINAL
+def test_a_terminal_shows_the_name_of_a_column_as_it_is():
+    Path("[red]pairs.tsv").write_text("sentence1\tsentence2\tscore\na heron\ta bird\t1\na loaf\tbread\t2\n")
+    shown, _ = on_terminal("eval", "sts", "--data", "[red]pairs.tsv", "--poolers", "mean")
+    assert any(line.split() == ["pooler", "[red]pairs"] for line in plain(shown))
+
+
+@NO_TERMINAL
 def test_indexing_shows_a_bar_with_the_rate_on_a_terminal_and_json_in_the_pipe():
     Path("notes.jsonl").write_bytes(jsonl(DOCUMENTS))
     shown, read = on_terminal("index", "notes.jsonl", *HASH, "--json", piped=("stdout",))

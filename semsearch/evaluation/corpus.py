@@ -27,6 +27,9 @@ ALL = "all"
 DEPTH = 100
 """Passages of a run."""
 
+AT_ONCE = 512
+"""Queries that are searched with together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -88,9 +91,9 @@ def evaluate_corpus(
         for task in tasks:
             asked, searched = vectors[task.name][row.pooler]
             finish = fit(row.transform, searched)
-            cosines = finish(asked) @ finish(searched).T
-            values[row.label][task.name] = _measured(task, cosines, measure)
-            best[row.label][task.name] = cosines.argmax(1).tolist()
+            values[row.label][task.name], best[row.label][task.name] = _searched(
+                task, finish(asked), finish(searched), measure
+            )
         values[row.label][ALL] = np.concatenate(list(values[row.label].values()))
     return Found(tasks, rows, values, best, vectors)
 
@@ -123,12 +126,24 @@ def _split(vectors: Vectors, sizes: Sequence[int]) -> list[Vectors]:
     return np.split(vectors, np.cumsum(sizes)[:-1])
 
 
-def _measured(task: PseudoTask, cosines: Vectors, measure: str) -> Numbers:
-    """The measure for each query from cosines `[queries, passages]`."""
+def _searched(task: PseudoTask, queries: Vectors, passages: Vectors, measure: str) -> tuple[Numbers, list[int]]:
+    """The measure for each query, and its first passage; some queries at a time, for memory's sake."""
+    values: list[Numbers] = []
+    best: list[int] = []
+    for start in range(0, len(queries), AT_ONCE):
+        some = slice(start, start + AT_ONCE)
+        cosines = queries[some] @ passages.T
+        values.append(_measured(task.sources[some], cosines, measure))
+        best += cosines.argmax(1).tolist()
+    return np.concatenate(values), best
+
+
+def _measured(sources: Sequence[int], cosines: Vectors, measure: str) -> Numbers:
+    """The measure for each query from its source and cosines `[queries, passages]`."""
     nearest = np.argsort(-cosines, axis=1, kind="stable")[:, :DEPTH]
     run = {
         str(query): {str(passage): float(cosines[query, passage]) for passage in found}
         for query, found in enumerate(nearest.tolist())
     }
-    qrels = {str(query): {str(source): 1} for query, source in enumerate(task.sources)}
+    qrels = {str(query): {str(source): 1} for query, source in enumerate(sources)}
     return measure_run(qrels, run, [measure])[measure]

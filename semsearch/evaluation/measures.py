@@ -64,6 +64,10 @@ def measure_run(qrels: Qrels, run: Run, names: Sequence[str] = MEASURES, style: 
     values = {measure: np.zeros(len(asked)) for measure in parsed.values()}
     for metric in _providers().iter_calc(list(values), qrels, run):
         values[metric.measure][row[metric.query_id]] = metric.value
+    for measure in values:
+        if measure.NAME == "NumRel":  # needs no hits, but ir-measures has 0 for a query without one
+            least = measure.params.get("rel", 1)
+            values[measure][:] = [sum(gain >= least for gain in qrels[query].values()) for query in asked]
     if style == "st":
         relevant = np.array([len(qrels[query]) for query in asked])
         for measure in values:

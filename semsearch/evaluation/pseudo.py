@@ -34,6 +34,9 @@ LEAST_PASSAGE = 80
 LEAST_QUERIES = 2
 """With fewer a task ranks nothing."""
 
+LONGEST_BEGINNING = 32
+"""Characters, which few queries of a corpus share."""
+
 WIDE_AS = 4
 """Characters of an alphabet that a Chinese, Japanese or Korean one counts as: both are about one token."""
 
@@ -226,14 +229,35 @@ def _task(name: str, pairs: Sequence[Pair]) -> tuple[PseudoTask, TaskCounts]:
     """Drop the queries that could be found without understanding, or rightly in two places."""
     queries = [_plain(query) for query, _ in pairs]
     passages = [_plain(passage) for _, passage in pairs]
-    everything = "\n".join(passages)  # a plain text has no line end, so no query reaches over one
-    repeated = {number for number, query in enumerate(queries) if query in everything}
+    standing = standing_in(queries, passages)
+    repeated = {number for number, query in enumerate(queries) if query in standing}
     of_query, of_passage = Counter(queries), Counter(passages)
     twice = {n for n in range(len(pairs)) if of_query[queries[n]] > 1 or of_passage[passages[n]] > 1}
     dropped = repeated | twice
     sources = tuple(n for n in range(len(pairs)) if n not in dropped)
     task = PseudoTask(name, tuple(pairs[n][0] for n in sources), tuple(passage for _, passage in pairs), sources)
     return task, TaskCounts(len(pairs), len(sources), len(repeated), len(twice - repeated))
+
+
+def standing_in(queries: Iterable[str], passages: Iterable[str]) -> set[str]:
+    """The queries that stand somewhere in a passage.
+
+    Time is linear in the passages, however many queries there are: each is looked for only where its beginning, of a
+    power of two of characters so that there are few lengths to try, is met.
+    """
+    by_beginning: dict[str, set[str]] = {}
+    for query in queries:
+        length = min(LONGEST_BEGINNING, 1 << (len(query).bit_length() - 1))
+        by_beginning.setdefault(query[:length], set()).add(query)
+    lengths = {len(beginning) for beginning in by_beginning}
+    return {
+        query
+        for passage in passages
+        for length in lengths
+        for start in range(len(passage) - length + 1)
+        for query in by_beginning.get(passage[start : start + length], ())
+        if passage.startswith(query, start)
+    }
 
 
 # --- text

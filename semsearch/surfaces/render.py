@@ -45,7 +45,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
     grid = Table(box=box.SIMPLE_HEAD)
     for number, column in enumerate(columns):
-        grid.add_column(column, no_wrap=number == 0, overflow="fold")
+        grid.add_column(Text(_cell(column)), no_wrap=number == 0, overflow="fold")
     for row in rows:
         grid.add_row(*(Text(_cell(value)) for value in row))
     Console().print(grid)
