@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import erfc, sqrt
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ VISIBLE = 5e-5
 sum of the same tokens differ by rounding."""
 
 LEAST_PAIRS = 12
-"""Of a verdict on correlations: with 8 a bootstrap calls one of two equal rows worse in 8% of tables, with 12 in 3%."""
+"""Of a verdict on correlations; of fewer, a bootstrap has many resamples that say nothing."""
 
 FEW = 10
 """Permutations: a count below this says little."""
@@ -97,7 +97,7 @@ def compare_means(values: Mapping[str, Mapping[str, Numbers]], seed: int = SEED)
             counts[n] = resample_counts(n, seed)
         means = each.mean(1)
         best = means.argmax()
-        p = normal_p(means, np.sqrt(_squared_distances(each)) / n)  # of all pairs of rows, by its normal limit
+        p = difference_p(means, np.sqrt(_squared_distances(each)) / n, inf)  # of all pairs of rows, by its normal limit
         p[best] = p[:, best] = randomisation_p((each[best] - each).T, seed)
         cells.append(_column(means, *_interval(each @ counts[n] / n), p))
     test = (
@@ -113,8 +113,9 @@ def compare_correlations(
     """Compare Spearman correlations: of each task, and their mean where there are several.
 
     Differences are tested by the paired bootstrap: all rows see the same resamples of pairs, and a difference is
-    taken as normal with the standard error that it has over them (Efron and Tibshirani 1993). The mean resamples each
-    task by itself. Below LEAST_PAIRS pairs there is no verdict: p is 1, also of the mean with such a task.
+    divided by the standard error that it has over them (Efron and Tibshirani 1993) and taken as Student's t with two
+    degrees of freedom less than pairs, for on few of them a normal is too bold. The mean resamples each task by itself
+    and has the freedom of its smallest one. Below LEAST_PAIRS pairs there is no verdict: p is 1.
 
     Args:
         scores: By row and task, `[n]` each.
@@ -132,8 +133,10 @@ def compare_correlations(
     columns = []
     for name, values in drawn.items():  # [rows, 1 + resamples]
         value, draws = values[:, 0], values[:, 1:]
-        enough = sizes.get(name, fewest) >= LEAST_PAIRS  # the average has that of its smallest task
-        p = normal_p(value, _standard_errors(draws)) if enough else np.ones((len(value), len(value)))
+        n = sizes.get(name, fewest)
+        p = np.ones((len(value), len(value)))
+        if n >= LEAST_PAIRS:
+            p = difference_p(value, _standard_errors(draws), n - 2)
         columns.append(_column(value, *_interval(draws), p))
     caution = f"; no verdict below {LEAST_PAIRS} pairs" if fewest < LEAST_PAIRS else ""
     test = f"paired bootstrap over pairs ({RESAMPLES:,} resamples), {CORRECTED}{caution}; 95% intervals; seed {seed}"
@@ -248,15 +251,22 @@ def _standard_errors(draws: Numbers) -> Numbers:
     return errors
 
 
-def normal_p(values: Numbers, errors: Numbers) -> Numbers:
-    """Two-sided p of "no difference" for all pairs, from values `[rows]` and standard errors `[rows, rows]`.
+def difference_p(values: Numbers, errors: Numbers, freedom: float) -> Numbers:
+    """Two-sided p of "no difference" for all pairs, by Student's t, which is the normal where freedom is infinite.
 
     1 where the difference is less than VISIBLE, or has no error.
+
+    Args:
+        values: `[rows]`.
+        errors: Standard errors of differences, `[rows, rows]`.
+        freedom: Degrees of it.
     """
+    from scipy import stats
+
     differences = np.abs(values[:, None] - values)
     none = ~(differences >= VISIBLE) | (errors <= 0)
-    z = np.divide(differences, errors, out=np.zeros_like(differences), where=~none)
-    return np.where(none, 1.0, np.vectorize(erfc, otypes=[np.float64])(z / sqrt(2)))
+    ratios = np.divide(differences, errors, out=np.zeros_like(differences), where=~none)
+    return np.where(none, 1.0, 2 * stats.t.sf(ratios, freedom))
 
 
 def randomisation_p(differences: Numbers, seed: int) -> Numbers:
