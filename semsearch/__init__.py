@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from semsearch.encoder.caches import CacheWarning
     from semsearch.encoder.encode import Encoder, PoolingWarning, TextEncoder
     from semsearch.encoder.hashing import HashEncoder
     from semsearch.encoder.many import ManyPoolers
     from semsearch.encoder.pooling import POOLERS, Pooler, TokenStates, parse_pooler
-    from semsearch.encoder.vector_cache import CacheWarning, VectorCache
+    from semsearch.encoder.runtimes import FallbackWarning
+    from semsearch.encoder.vector_cache import VectorCache
     from semsearch.errors import (
         DiskFullError,
         FilterError,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
         SemsearchError,
         SourceError,
         StoreError,
+        UnsupportedError,
         UsageError,
     )
     from semsearch.evaluation.collection import load_collection
@@ -53,11 +56,13 @@ if TYPE_CHECKING:
     from semsearch.text.sources import ReadOptions
 
 _HOMES = {
+    "encoder.caches": ("CacheWarning",),
     "encoder.encode": ("Encoder", "PoolingWarning", "TextEncoder"),
     "encoder.hashing": ("HashEncoder",),
     "encoder.many": ("ManyPoolers",),
     "encoder.pooling": ("POOLERS", "Pooler", "TokenStates", "parse_pooler"),
-    "encoder.vector_cache": ("CacheWarning", "VectorCache"),
+    "encoder.runtimes": ("FallbackWarning",),
+    "encoder.vector_cache": ("VectorCache",),
     "errors": (
         "DiskFullError",
         "FilterError",
@@ -70,6 +75,7 @@ _HOMES = {
         "SemsearchError",
         "SourceError",
         "StoreError",
+        "UnsupportedError",
         "UsageError",
     ),
     "evaluation.collection": ("load_collection",),
@@ -100,6 +106,7 @@ __all__ = [
     "Document",
     "Encoder",
     "EncoderSpec",
+    "FallbackWarning",
     "FilterError",
     "Geometry",
     "HashEncoder",
@@ -124,6 +131,7 @@ __all__ = [
     "StoreError",
     "TextEncoder",
     "TokenStates",
+    "UnsupportedError",
     "UsageError",
     "VectorCache",
     "delete_documents",

@@ -6,6 +6,7 @@
     ├── RecordError                one record of a corpus is unusable; carries file and line
     ├── SourceError                a whole file, folder or stream cannot be read as a corpus
     ├── ModelError                 a checkpoint cannot be loaded, or not with what was asked of it
+    │   └── UnsupportedError       a runtime that cannot run it, or is not installed
     └── StoreError                 an index directory cannot be used
         ├── NoIndexError           nothing there, or something that is not an index
         ├── SchemaError            written by a newer semsearch
@@ -59,6 +60,10 @@ class SourceError(SemsearchError):
 
 class ModelError(SemsearchError):
     """A checkpoint cannot be loaded, or lacks what was asked of it."""
+
+
+class UnsupportedError(ModelError):
+    """A runtime cannot run a checkpoint, or not in this precision, or is not installed."""
 
 
 class StoreError(SemsearchError):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
+from random import Random
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from semsearch.encoder.encode import Progress, TextEncoder
+from semsearch.encoder.encode import Encoder, Progress, TextEncoder
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.index.store import Index
 from semsearch.index.writer import Entry, IndexWriter, Plan
@@ -118,6 +119,8 @@ def index_corpus(
     report = IngestReport()
     records = _begun(as_records(corpus, options or ReadOptions()), skip_bad, report)
     with IndexWriter(folder, encoder.spec, chunking.to_json(), origin) as writer:
+        if isinstance(encoder, Encoder):
+            encoder.keep(folder)
         run = _Run(writer, encoder, chunker, skip_bad, watch, report)
         try:
             for record in records:
@@ -131,6 +134,23 @@ def index_corpus(
         writer.fit(again=refit)
         writer.seal(final=True)
     return report
+
+
+def sample_texts(
+    records: Iterator[Record], encoder: TextEncoder, chunking: Chunking, n: int
+) -> tuple[list[str], Iterator[Record]]:
+    """Texts as the encoder will see them: some passages of a corpus's first documents, drawn with a fixed seed.
+
+    Returns:
+        At most `n` texts, and the records from the first one on.
+    """
+    head = list(islice(records, BATCH_DOCUMENTS))
+    chunker = Chunker(encoder.tokenizer, encoder.spec.max_tokens, encoder.spec.passage_prefix, chunking)
+    documents = [record for record in head if isinstance(record, Document)]
+    drawn = Random(0).sample(documents, min(n, len(documents)))  # before they are cut, which takes a while
+    cut = [passages for passages in chunker.passages(drawn) if not isinstance(passages, RecordError)]
+    texts = [passage.encoded_text for passages in cut for passage in passages]
+    return Random(0).sample(texts, min(n, len(texts))), chain(head, records)
 
 
 def delete_documents(folder: str | Path, doc_ids: list[str]) -> list[str]:

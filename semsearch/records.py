@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
@@ -114,7 +115,7 @@ class EncoderSpec:
         max_tokens: With prefix and special tokens; what is longer is cut.
         dim: Length of a vector.
         transform: A fitted transform such as `whiten:128`, or empty.
-        precision: Class of arithmetic: float32, bfloat16, float16.
+        precision: Class of arithmetic: float32, bfloat16, float16; `int8:` and the sha256 of an 8-bit model.
     """
 
     model: str
@@ -158,4 +159,4 @@ class EncoderSpec:
 def _short(value: object) -> str:
     """A value as it fits into a message; hashes are cut to 12 characters."""
     text = str(list(value) if isinstance(value, tuple) else value)
-    return (f"{text[:12]}…" if len(text) == 64 else text) or "none"
+    return re.sub(r"\b(\w{12})\w{52}\b", r"\1…", text) or "none"

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import Self, TypeAlias
 
@@ -18,7 +19,7 @@ from semsearch.encoder.pretrained import canonical_name
 from semsearch.errors import UsageError
 from semsearch.index.filters import Filter, from_keywords, parse
 from semsearch.index.store import Index
-from semsearch.index.vectors import Ids
+from semsearch.index.vectors import Ids, import_faiss
 from semsearch.records import Hit, Query, Run, Vectors
 
 MODES = ("dense", "keyword", "hybrid")
@@ -44,7 +45,13 @@ class Searcher:
     """Answers questions from one index; keyword search needs no encoder, so that one is loaded when first needed."""
 
     def __init__(
-        self, index: Index, encoder: TextEncoder | None = None, *, model: str | None = None, device: str = "auto"
+        self,
+        index: Index,
+        encoder: TextEncoder | None = None,
+        *,
+        model: str | None = None,
+        device: str = "auto",
+        runtime: str = "auto",
     ) -> None:
         """Bind an index and its encoder.
 
@@ -53,11 +60,13 @@ class Searcher:
             encoder: None for the one whose spec is stored in the index.
             model: Where that one's checkpoint is now, if it was moved.
             device: Where to load it.
+            runtime: What runs it, `openvino` or `torch`.
 
         Raises:
             MismatchError: The index was built with another encoder.
         """
-        self.index, self._encoder, self._model, self._device = index, encoder, model, device
+        self.index, self._encoder, self._model = index, encoder, model
+        self._where = {"device": device, "runtime": runtime}
         if encoder:
             index.refuse_other(encoder.spec)
 
@@ -69,11 +78,12 @@ class Searcher:
         *,
         model: str | None = None,
         device: str = "auto",
+        runtime: str = "auto",
     ) -> Searcher:
         """Open an index folder and search it with the encoder that it was built with; see `Searcher`."""
         index = Index(folder)
         try:
-            return cls(index, encoder, model=model, device=device)
+            return cls(index, encoder, model=model, device=device, runtime=runtime)
         except BaseException:
             index.close()
             raise
@@ -92,8 +102,9 @@ class Searcher:
     def encoder(self) -> TextEncoder:
         """The index's encoder, loaded when first needed and compared with the stored fingerprint."""
         if self._encoder is None:
+            Thread(target=import_faiss).start()  # while the checkpoint is read
             base = replace(self.index.spec, model=canonical_name(self._model)) if self._model else self.index.spec
-            encoder = load_encoder(base=base, device=self._device)
+            encoder = load_encoder(base=base, kept=self.index.folder, **self._where)
             self.index.refuse_other(encoder.spec, CHANGED_CHECKPOINT.format(base.model))
             self._encoder = encoder
         return self._encoder

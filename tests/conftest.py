@@ -13,10 +13,18 @@ from fakes import tiny_checkpoint
 from semsearch import Encoder
 
 
+@pytest.fixture(scope="session")
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Converted models, which all tests share, for converting one takes seconds."""
+    return tmp_path_factory.mktemp("graphs")
+
+
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees, or leaves anything in, the user's cache of vectors."""
-    monkeypatch.setenv("SEMSEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, graphs: Path) -> None:
+    """No test sees, or leaves anything in, the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "graphs").symlink_to(graphs, target_is_directory=True)
+    monkeypatch.setenv("SEMSEARCH_CACHE", str(folder))
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +36,16 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encoders are the reference, torch in float32, unless a test says otherwise."""
+    monkeypatch.setenv("SEMSEARCH_RUNTIME", "torch")
+
+
 @pytest.fixture(scope="session")
 def minilm() -> Encoder:
-    """The default model with its declared pooler."""
-    return Encoder.load(device="cpu")
+    """The default model with its declared pooler, as the reference runs it."""
+    return Encoder.load(device="cpu", runtime="torch")
 
 
 @pytest.fixture(scope="session")

@@ -48,6 +48,33 @@ def tiny_checkpoint(
     return folder
 
 
+SMALL = {"vocab_size": 30522, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4} | {
+    "intermediate_size": 64,
+    "max_position_embeddings": 66,
+}
+SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "Bert": SMALL,
+    "DistilBert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": 66},
+    "Roberta": SMALL,
+    "XLMRoberta": SMALL,
+    "MPNet": SMALL,
+    "Albert": {**SMALL, "embedding_size": 16},
+    "Electra": {**SMALL, "embedding_size": 32},
+    "ModernBert": {**SMALL, **SPECIAL, "local_attention": 8},
+}
+"""Backbones by what transformers calls them, with sizes that make them small."""
+
+
+def family_checkpoint(folder: Path, family: str) -> str:
+    """A checkpoint of one of the families with random weights and the default model's tokenizer."""
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{family}Config")(**FAMILIES[family])
+    getattr(transformers, f"{family}Model")(config).eval().save_pretrained(folder)
+    shutil.copy(Path(MODEL_DIR) / "tokenizer.json", folder)
+    return str(folder)
+
+
 class CountingEncoder:
     """An encoder that remembers the passages it was given."""
 

@@ -24,6 +24,8 @@ from semsearch import Encoder, EncoderSpec, HashEncoder, UsageError
 from semsearch.encoder.load import load_encoder
 from semsearch.encoder.tokens import length_sorted_batches
 
+pytestmark = pytest.mark.usefixtures("reference")
+
 LONG = "The grey heron stands motionless in the shallow water of the marsh and strikes at whatever passes by. " * 4
 TEXTS = ["A heron waits.", "", LONG, "Fish."]
 

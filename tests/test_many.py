@@ -25,7 +25,7 @@ from semsearch.encoder.many import ManyPoolers
 from semsearch.encoder.pooling import SIMCSE_NAMES
 from semsearch.transforms import unit_rows
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "reference")
 
 Make = Callable[..., Path]
 

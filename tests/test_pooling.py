@@ -14,6 +14,8 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 
 from semsearch import POOLERS, Encoder, ModelError, PoolingWarning, TokenStates, UsageError, parse_pooler
 
+pytestmark = pytest.mark.usefixtures("reference")
+
 TEXTS = (
     "A heron waits.",
     "The grey heron stands motionless in the shallow water, and then, after many minutes, strikes at a passing fish.",

@@ -18,6 +18,8 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from semsearch import Encoder, PoolingWarning, UsageError
 from semsearch.encoder.pretrained import open_checkpoint
 
+pytestmark = pytest.mark.usefixtures("reference")
+
 TEXTS = ["A heron waits.", "Fish.", "The grey heron stands in the shallow water and strikes at a passing fish."]
 
 Make = Callable[..., Path]

@@ -421,7 +421,7 @@ def cranfield(data: Path) -> Retrieval:
     """The default model with its own pooler on the 225 queries."""
     return evaluate_retrieval(
         load_collection(data / "cranfield"),
-        ManyPoolers.load(poolers=["mean"], device="cpu"),
+        ManyPoolers.load(poolers=["mean"], device="cpu", precision="float32"),
         chunking=Chunking(on_long="truncate"),
     )
 

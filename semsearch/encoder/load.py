@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 from semsearch.encoder.encode import Encoder, PoolingWarning, TextEncoder
@@ -15,24 +16,34 @@ from semsearch.records import EncoderSpec
 HASH = "hash:"
 
 
-def load_encoder(*, device: str = "auto", base: EncoderSpec | None = None, **asked: Any) -> TextEncoder:
+def load_encoder(
+    *,
+    device: str = "auto",
+    runtime: str = "auto",
+    base: EncoderSpec | None = None,
+    kept: Path | None = None,
+    **asked: Any,
+) -> TextEncoder:
     """Load an encoder: what is asked for, and for the rest what `base` has or the checkpoint declares.
 
     Args:
-        device: `auto`, `cpu`, `cuda`, `mps`.
+        device: As for `Encoder.load`.
+        runtime: Likewise.
+        kept: Folder of that index, which may keep an 8-bit model.
         base: Of an existing index; has no say where another model is asked for. The caller compares fingerprints.
         **asked: As for `Encoder.load`; `hash:DIM` as the model takes `max_tokens` alone.
     """
     wanted = asked.pop("model", None)
     model = canonical_name(wanted) if wanted else base.model if base else None
     base = base if base and base.model == model else None
+    where: dict[str, Any] = {"device": device, "runtime": runtime, "kept": kept}
     if model and model.startswith(HASH):
         return _load_hash(model, base, **asked)
     if base is None:
-        return Encoder.load(model, device=device, **asked)
+        return Encoder.load(model, **where, **asked)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PoolingWarning)  # it was shown when the index was made
-        return Encoder.load(model, device=device, **_settings(base, **asked))
+        return Encoder.load(model, **where, **_settings(base, **asked))
 
 
 def _load_hash(model: str, base: EncoderSpec | None, max_tokens: int | None = None, **other: Any) -> HashEncoder:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache as cached
 from itertools import chain
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from semsearch.encoder.encode import Progress, Runtime
+from semsearch.encoder.encode import Progress
 from semsearch.encoder.pooling import POOLERS, SIMCSE_NAMES, Pooler, parse_pooler
-from semsearch.encoder.pretrained import open_checkpoint
+from semsearch.encoder.pretrained import Dense, Head, open_checkpoint
+from semsearch.encoder.runtimes import Runtime, load_runtime
 from semsearch.encoder.tokens import TOKENIZED_AT_ONCE, Batcher, check_max_tokens, check_prefix, load_tokenizer
 from semsearch.encoder.vector_cache import VectorCache, key_of
 from semsearch.errors import ModelError
@@ -58,6 +58,7 @@ class ManyPoolers:
         max_tokens: int | None = None,
         precision: str = "auto",
         device: str = "auto",
+        runtime: str = "auto",
         also: Sequence[str] = (),
         cache: VectorCache | None = None,
     ) -> Self:
@@ -70,6 +71,7 @@ class ManyPoolers:
             max_tokens: None for the checkpoint's own.
             precision: As for `Encoder.load`.
             device: Likewise.
+            runtime: Likewise.
             also: More poolers, by our names, that come along where the checkpoint can have them.
             cache: Where vectors are kept; every registered pooler's then, whichever are asked for.
 
@@ -77,8 +79,6 @@ class ManyPoolers:
             ModelError: The checkpoint cannot be loaded, or has none of the poolers.
             UsageError: An unknown pooler, or a length that does not fit.
         """
-        from semsearch.encoder.torch_runtime import TorchRuntime
-
         every = SIMCSE_NAMES if simcse_names else POOLERS
         wanted = list(dict.fromkeys(name for given in poolers for name in (every if given == ALL else (given,))))
         for name in wanted:
@@ -94,47 +94,44 @@ class ManyPoolers:
         tokenizer, tokenizer_hash = load_tokenizer(checkpoint)
         for prefix in (checkpoint.query_prefix, checkpoint.passage_prefix):
             check_prefix(tokenizer, prefix, longest)
-        runtime = TorchRuntime(checkpoint, [], device=device, precision=precision)
-        weights_hash = cached(checkpoint.weights_hash)  # it reads all files
+        heads: dict[str, Head] = {}
+        refused: dict[str, str] = {}
+        for pooler in {one.name: one for one in (*parsed.values(), *(POOLERS.values() if cache else ()))}.values():
+            try:
+                heads[pooler.name] = checkpoint.head(pooler)
+            except ModelError as error:
+                refused[pooler.name] = str(error)
+        reasons = {name: refused[parsed[name].name] for name in wanted if parsed[name].name in refused}
+        if reasons.keys() >= {*wanted}:
+            raise ModelError(f"none of the poolers can be had: {'; '.join(reasons.values())}")
+        runs = load_runtime(checkpoint, [*heads.values()], runtime=runtime, device=device, precision=precision)
 
-        def add(pooler: Pooler) -> EncoderSpec:
-            dense = checkpoint.dense_behind(pooler.name)
-            layers = pooler.resolve_layers(checkpoint.n_layers)
-            runtime.add(pooler, dense)
+        def spec(pooler: Pooler, dense: tuple[Dense, ...]) -> EncoderSpec:
             return EncoderSpec(
                 model=checkpoint.name,
-                weights=weights_hash(dense),
+                weights=checkpoint.weights_hash(dense),
                 tokenizer=tokenizer_hash,
                 pooler=pooler.name,
-                layers=layers,
+                layers=pooler.resolve_layers(checkpoint.n_layers),
                 max_tokens=longest,
                 dim=dense[-1].out_features if dense else checkpoint.hidden_size * pooler.width,
                 query_prefix=checkpoint.query_prefix,
                 passage_prefix=checkpoint.passage_prefix,
                 normalise=False,
-                precision=runtime.precision,
+                precision=runs.precision,
             )
 
-        kept: dict[str, EncoderSpec] = {}
-        refused: dict[str, str] = {}
-        for pooler in {one.name: one for one in (*parsed.values(), *(POOLERS.values() if cache else ()))}.values():
-            try:
-                kept[pooler.name] = add(pooler)
-            except ModelError as error:
-                refused[pooler.name] = str(error)
+        kept = {name: spec(*head) for name, head in heads.items()}
         names = [*wanted, *(name for name in along if name not in wanted)]
         specs = {name: kept[parsed[name].name] for name in names if parsed[name].name in kept}
-        reasons = {name: refused[parsed[name].name] for name in wanted if parsed[name].name in refused}
-        if not specs.keys() & {*wanted}:
-            raise ModelError(f"none of the poolers can be had: {'; '.join(reasons.values())}")
         return cls(
             specs=specs,
             also=tuple(name for name in specs if name not in wanted),
             refused=reasons,
             declared=checkpoint.pooler,
             n_layers=checkpoint.n_layers,
-            _batcher=Batcher.of(tokenizer, longest, checkpoint.pools_prefix, runtime.device),
-            _runtime=runtime,
+            _batcher=Batcher(tokenizer, longest, checkpoint.pools_prefix, runs.batch_tokens),
+            _runtime=runs,
             _kept=tuple(kept.values()),
             _cache=cache,
         )
@@ -202,8 +199,8 @@ class ManyPoolers:
     def _pass(self, texts: Sequence[str], prefix: str, progress: Progress | None) -> dict[str, Vectors]:
         """Vectors of every head, by its canonical name."""
         vectors = {spec.pooler: np.empty((len(texts), spec.dim), np.float32) for spec in self._kept}
-        for batch in self._batcher(texts, prefix):
-            for rows, pooled in zip(vectors.values(), self._runtime(batch.ids, batch.skip), strict=True):
+        for batch, outputs in self._runtime(self._batcher(texts, prefix)):
+            for rows, pooled in zip(vectors.values(), outputs, strict=True):
                 rows[batch.rows] = pooled
             if progress:
                 progress(len(batch.rows))

@@ -36,7 +36,7 @@ class TokenStates:
     mask: Tensor
     layers: tuple[Tensor, ...] = ()
     pooler_output: Tensor | None = None
-    skipped: int = 0
+    skipped: int | Tensor = 0
 
 
 Pool: TypeAlias = "Callable[[TokenStates], Tensor]"

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+from semsearch.encoder.pooling import Pooler
 from semsearch.errors import ModelError
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
@@ -63,6 +66,11 @@ LAYER_KEYS = ("num_hidden_layers", "n_layers", "num_layers", "n_layer")
 HIDDEN_KEYS = ("hidden_size", "dim", "d_model", "n_embd")
 """Likewise the length of a hidden state."""
 
+PARAMETERS = ("weight", "bias")
+
+OWN_HEAD = "pooler."
+"""Prefix of the parameters of BERT's own head."""
+
 OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl"}
 """Model types whose position table starts behind the padding index, so two rows of it hold no token."""
 
@@ -73,12 +81,18 @@ class Dense:
 
     Attributes:
         weights: Its model.safetensors.
+        in_features: None where that file does not say.
         activation: Class name in torch.nn, such as Tanh.
     """
 
     weights: Path
+    in_features: int | None
     out_features: int
     activation: str
+
+
+Head: TypeAlias = tuple[Pooler, tuple[Dense, ...]]
+"""A pooler and the linear layers behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +108,7 @@ class Checkpoint:
         dense: Declared linear layers behind the pooler.
         max_tokens: What the checkpoint was made for, with special tokens; `position_limit` where it does not say.
         position_limit: Longest input that the position table holds; None where there is no such table.
+        first_position: Of a text in that table: 0, or 2 where the table starts behind the padding index.
         lowercase: Whether text is lowercased before the tokenizer sees it.
         query_prefix, passage_prefix: Declared prefixes.
     """
@@ -107,6 +122,7 @@ class Checkpoint:
     dense: tuple[Dense, ...]
     max_tokens: int
     position_limit: int | None
+    first_position: int
     lowercase: bool
     query_prefix: str
     passage_prefix: str
@@ -115,6 +131,33 @@ class Checkpoint:
     def dense_behind(self, pooler: str) -> tuple[Dense, ...]:
         """The declared linear layers, which belong to the declared pooler; to any where none is declared."""
         return self.dense if self.pooler in (None, pooler) else ()
+
+    def head(self, pooler: Pooler) -> Head:
+        """A pooler with the linear layers behind it.
+
+        Raises:
+            ModelError: The checkpoint lacks what it needs, or its linear layers were made for another pooler.
+        """
+        pooler.resolve_layers(self.n_layers)
+        if pooler.needs_head and not self._own_head():
+            raise ModelError(
+                f"pooler {pooler.name!r} needs the checkpoint's own head, and {self.name!r} has no weights for it "
+                "(they would be random numbers); choose another pooler, such as mean or cls"
+            )
+        dense, width = self.dense_behind(pooler.name), self.hidden_size * pooler.width
+        for layer in dense:
+            if layer.in_features not in (None, width):
+                raise ModelError(
+                    f"the Dense module in {layer.weights.parent} takes vectors of {layer.in_features}, and gets "
+                    f"{width} from pooler {pooler.name!r}; choose the pooler that it was made for"
+                )
+            width = layer.out_features
+        return pooler, dense
+
+    def _own_head(self) -> bool:
+        """Whether the weights of BERT's own head are in the files."""
+        names = [name for file in self.weight_files for name in _shapes(file, self.name)]
+        return all(any(re.search(rf"(^|\.){OWN_HEAD}(dense\.)?{part}$", name) for name in names) for part in PARAMETERS)
 
     def weights_hash(self, dense: tuple[Dense, ...]) -> str:
         """sha256 in hex over the weights and configs of the backbone and the given linear layers.
@@ -129,9 +172,26 @@ class Checkpoint:
 
 
 def hash_file(path: Path) -> str:
-    """sha256 of a file in hex."""
+    """sha256 of a file in hex; read once in a process while its size and time stay the same."""
+    entry = path.stat()
+    return _hash_file(path, entry.st_size, entry.st_mtime_ns)
+
+
+@cache
+def _hash_file(path: Path, _size: int, _mtime_ns: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _shapes(file: Path, name: str) -> dict[str, list[int]]:
+    """The tensors of a safetensors file, by name, without reading them."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "numpy") as tensors:
+            return {key: tensors.get_slice(key).get_shape() for key in tensors.keys()}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"model {name!r} cannot be loaded: {str(error).strip().splitlines()[0]}") from None
 
 
 def canonical_name(name: str) -> str:
@@ -163,7 +223,9 @@ def open_checkpoint(name: str | None) -> Checkpoint:
         raise ModelError(f"model {name!r} is an encoder with a decoder; semsearch runs BERT-like encoders only")
     settings = _read_json(backbone / "sentence_bert_config.json") or {}
     prompts = _prompts(_read_json(root / "config_sentence_transformers.json") or {})
-    limit = _position_limit(config)
+    first_position = 2 if config.get("model_type") in OFFSET_POSITIONS else 0
+    positions = config.get("max_position_embeddings")
+    limit = int(positions) - first_position if positions else None
     return Checkpoint(
         name=canonical_name(name),
         backbone=backbone,
@@ -174,6 +236,7 @@ def open_checkpoint(name: str | None) -> Checkpoint:
         dense=tuple(_dense(folder, name) for kind, folder in modules if kind == "Dense"),
         max_tokens=_max_tokens(settings, _read_json(backbone / "tokenizer_config.json") or {}, limit),
         position_limit=limit,
+        first_position=first_position,
         lowercase=bool(settings.get("do_lower_case", False)),
         query_prefix=prompts[0],
         passage_prefix=prompts[1],
@@ -294,7 +357,8 @@ def _dense(folder: Path, name: str) -> Dense:
     if not weights.is_file():
         raise ModelError(f"model {name!r}: no model.safetensors in {folder}; pickled weights are never loaded")
     activation = str(config.get("activation_function", "torch.nn.modules.activation.Tanh")).rsplit(".", 1)[-1]
-    return Dense(weights, _size(config, ("out_features",), name), activation)
+    shape = _shapes(weights, name).get("linear.weight")
+    return Dense(weights, shape[-1] if shape else None, _size(config, ("out_features",), name), activation)
 
 
 def _prompts(config: dict[str, Any]) -> tuple[str, str]:
@@ -303,14 +367,6 @@ def _prompts(config: dict[str, Any]) -> tuple[str, str]:
     default = prompts.get(config.get("default_prompt_name") or "", "")
     passage = next((prompts[key] for key in ("document", "passage", "corpus") if prompts.get(key)), default)
     return prompts.get("query") or default, passage
-
-
-def _position_limit(config: dict[str, Any]) -> int | None:
-    """How many tokens the position table holds."""
-    size = config.get("max_position_embeddings")
-    if not size:
-        return None
-    return int(size) - (2 if config.get("model_type") in OFFSET_POSITIONS else 0)
 
 
 def _max_tokens(settings: dict[str, Any], tokenizer: dict[str, Any], limit: int | None) -> int:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 TokenIds: TypeAlias = list[int]
-
-BATCH_TOKENS = {"cpu": 2_048, "accelerator": 65_536}
-"""Tokens, padding included, that go through the backbone at once; measured in bench/batch_tokens.py."""
 
 TOKENIZED_AT_ONCE = 4_096
 """Texts whose ids are held in memory at a time; also the window in which texts are sorted by length."""
@@ -49,6 +47,15 @@ class Batch:
     ids: list[TokenIds]
     skip: int
 
+    def padded(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Ids and mask, int64 `[n, longest]`; padding on the right, where it moves no position embedding."""
+        ids = np.zeros((len(self.ids), max(map(len, self.ids))), dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, tokens in enumerate(self.ids):
+            ids[row, : len(tokens)] = tokens
+            mask[row, : len(tokens)] = 1
+        return ids, mask
+
 
 @dataclass(frozen=True)
 class Batcher:
@@ -59,18 +66,19 @@ class Batcher:
     pools_prefix: bool
     batch_tokens: int
 
-    @classmethod
-    def of(cls, tokenizer: Tokenizer, max_tokens: int, pools_prefix: bool, device: str) -> Self:
-        """With the batch size that suits a device."""
-        return cls(tokenizer, max_tokens, pools_prefix, BATCH_TOKENS["cpu" if device == "cpu" else "accelerator"])
-
     def __call__(self, texts: Sequence[str], prefix: str) -> Iterator[Batch]:
         """Yields batches that hold each text once, with the prefix in front."""
         skip = 0 if self.pools_prefix or not prefix else self._prefix_length(prefix)
-        for start in range(0, len(texts), TOKENIZED_AT_ONCE):
-            ids = self._tokenize([prefix + text for text in texts[start : start + TOKENIZED_AT_ONCE]])
-            for rows in length_sorted_batches([len(tokens) for tokens in ids], self.batch_tokens):
-                yield Batch(start + np.asarray(rows), [ids[row] for row in rows], skip)
+
+        def tokenize(start: int) -> list[TokenIds]:
+            return self._tokenize([prefix + text for text in texts[start : start + TOKENIZED_AT_ONCE]])
+
+        with ThreadPoolExecutor(1) as ahead:  # the next window's ids are made while this one's are encoded
+            coming = ahead.submit(tokenize, 0)
+            for start in range(0, len(texts), TOKENIZED_AT_ONCE):
+                ids, coming = coming.result(), ahead.submit(tokenize, start + TOKENIZED_AT_ONCE)
+                for rows in length_sorted_batches([len(tokens) for tokens in ids], self.batch_tokens):
+                    yield Batch(start + np.asarray(rows), [ids[row] for row in rows], skip)
 
     def _tokenize(self, texts: list[str]) -> list[TokenIds]:
         """Ids with special tokens, cut to `max_tokens` in front of the closing special tokens."""

@@ -7,9 +7,7 @@ any time. It belongs to comparisons; an index keeps its own vectors.
 from __future__ import annotations
 
 import hashlib
-import os
 import sqlite3
-import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -19,12 +17,9 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from platformdirs import user_cache_path
 
+from semsearch.encoder.caches import cache_folder, warn_of_cache
 from semsearch.records import Vectors
-
-FOLDER_VARIABLE = "SEMSEARCH_CACHE"
-"""Environment variable with the folder, in place of the user's own cache folder."""
 
 FILE = "vectors.sqlite"
 
@@ -50,10 +45,6 @@ CHECKSUM_BYTES = 4
 """In front of each vector: its crc32, for SQLite does not see where a vector was damaged."""
 
 
-class CacheWarning(UserWarning):
-    """The cache of vectors could not be used."""
-
-
 class VectorCache:
     """Vectors by an encoder's fingerprint and a text's sha256, on disk up to a bound.
 
@@ -72,7 +63,7 @@ class VectorCache:
             folder: None for the environment's, or the user's cache folder.
             max_mb: Bound in MiB on what is kept; the file outgrows it for a moment by the vectors of one batch.
         """
-        self.path = (folder or _own_folder()) / FILE
+        self.path = (folder or cache_folder()) / FILE
         self.spared = 0
         self._met: set[str] = set()
         self._full = False
@@ -173,9 +164,7 @@ class VectorCache:
         try:
             yield
         except (OSError, sqlite3.Error) as error:
-            with warnings.catch_warnings():
-                warnings.simplefilter("always", CacheWarning)
-                warnings.warn(f"the cache {str(self.path)!r} is not used: {error}", CacheWarning, stacklevel=4)
+            warn_of_cache(f"the cache {str(self.path)!r} is not used: {error}")
             self.close()
 
 
@@ -230,9 +219,3 @@ def _give_back(connection: sqlite3.Connection, max_bytes: int) -> None:
     if size * pages > 1.5 * max_bytes + SMALL:
         with suppress(sqlite3.OperationalError):  # another process reads, or the disk has no room for a copy
             connection.execute("VACUUM")
-
-
-def _own_folder() -> Path:
-    """The environment's, or the user's cache folder."""
-    named = os.environ.get(FOLDER_VARIABLE)
-    return Path(named).expanduser() if named else user_cache_path("semsearch")

@@ -48,21 +48,21 @@ class Segment:
 
 
 @cache
-def _faiss() -> Any:
+def import_faiss() -> Any:
     """The library, imported when the first vectors are: `semsearch status` needs none."""
     return import_module("faiss")
 
 
 def build(ids: Ids, vectors: Vectors) -> FaissIndex:
     """An exact index over unit rows `[n, dim]` under these passage ids."""
-    index = _faiss().IndexIDMap2(_faiss().IndexFlatIP(vectors.shape[1]))
+    index = import_faiss().IndexIDMap2(import_faiss().IndexFlatIP(vectors.shape[1]))
     index.add_with_ids(np.ascontiguousarray(vectors), ids)
     return index
 
 
 def write(index: FaissIndex, path: Path) -> str:
     """Write a segment so that the name never stands for half a file; returns its sha256 in hex."""
-    data = _faiss().serialize_index(index).tobytes()
+    data = import_faiss().serialize_index(index).tobytes()
     temporary = path.with_name(f"{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -95,7 +95,7 @@ def read(path: Path, sha256: str) -> FaissIndex | None:
         return None
     if hashlib.sha256(data).hexdigest() != sha256:
         return None
-    return _faiss().deserialize_index(np.frombuffer(data, np.uint8))
+    return import_faiss().deserialize_index(np.frombuffer(data, np.uint8))
 
 
 def search(
@@ -115,10 +115,10 @@ def search(
     """
     selector: Any = None
     if allowed is not None:
-        selector = _faiss().IDSelectorBatch(allowed)
+        selector = import_faiss().IDSelectorBatch(allowed)
     elif len(excluded):
-        selector = _faiss().IDSelectorNot(_faiss().IDSelectorBatch(excluded))
-    parameters = _faiss().SearchParameters(sel=selector) if selector else None
+        selector = import_faiss().IDSelectorNot(import_faiss().IDSelectorBatch(excluded))
+    parameters = import_faiss().SearchParameters(sel=selector) if selector else None
     queries = np.ascontiguousarray(queries)
     found = [_best(index, queries, k, k + 1, parameters) for index in indexes if index.ntotal]
     if not found:

@@ -13,7 +13,6 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from semsearch.errors import SourceError, UsageError
 from semsearch.surfaces import render
-from semsearch.text.readers import read_queries
 
 if TYPE_CHECKING:
     from semsearch.records import Hit, Query, Run
@@ -26,6 +25,8 @@ Answer: TypeAlias = "tuple[Query, list[Hit]]"
 
 def answer_file(searcher: Searcher, file: str, k: int, **wishes: Any) -> Iterator[Answer]:
     """The queries of a file with their hits, some hundred at a time; `wishes` are those of `search_many`."""
+    from semsearch.text.readers import read_queries
+
     every = read_queries(file)
     while batch := list(islice(every, QUERIES_AT_ONCE)):
         yield from zip(batch, searcher.search_many([query.text for query in batch], k, **wishes), strict=True)

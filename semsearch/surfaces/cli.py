@@ -22,6 +22,7 @@ from semsearch.surfaces import options as opt
 if TYPE_CHECKING:
     from semsearch.encoder.encode import TextEncoder
     from semsearch.text.chunking import Chunking
+    from semsearch.text.readers import Record
 
 HOME = Path("indexes")
 """Where indexes live unless --index says otherwise."""
@@ -63,6 +64,7 @@ def index(
     passage_prefix: opt.PassagePrefix = None,
     precision: opt.Precision = None,
     device: opt.Device = "auto",
+    runtime: opt.RuntimeName = "auto",
     on_long: opt.LongDocuments = None,
     chunk_tokens: opt.ChunkTokens = None,
     overlap: opt.Overlap = None,
@@ -86,9 +88,13 @@ def index(
     options = ReadOptions(id_field, text_field, title_field, format, per_line)
     records = read_corpus(paths, options)  # a path that is none ends here, before a model or an index is made
     folder = index or _default_folder(paths[0])
-    encoder = _encoder(
+    chunking = _chunking(folder, on_long=on_long and on_long.value, tokens=chunk_tokens, overlap=overlap, title=title)
+    encoder, records = _calibrated(
         folder,
+        records,
+        chunking,
         device=device,
+        runtime=runtime,
         model=model,
         pooler=pooler,
         simcse_names=simcse_names or None,
@@ -99,7 +105,6 @@ def index(
         passage_prefix=passage_prefix,
         precision=precision,
     )
-    chunking = _chunking(folder, on_long=on_long and on_long.value, tokens=chunk_tokens, overlap=overlap, title=title)
     total = count_records(paths, options) if sys.stderr.isatty() else None
     with render.progress(total) as watch:
         report = index_corpus(
@@ -130,21 +135,25 @@ def query(
     fusion: opt.FusionName = opt.Fusion.convex,
     queries: opt.QueryFile = None,
     run: opt.RunFile = None,
+    interactive: opt.Interactive = False,
     model: opt.MovedModel = None,
     device: opt.Device = "auto",
+    runtime: opt.RuntimeName = "auto",
     as_json: opt.AsJson = False,
 ) -> None:
     """Search an index with the encoder that it was built with."""
     from semsearch.search import Searcher
-    from semsearch.surfaces import answers
+    from semsearch.surfaces import answers, session
 
-    if (text is None) == (queries is None):
-        raise UsageError('give either a query, as in: semsearch query "how do plants drink", or --queries FILE')
+    if (text is not None) + (queries is not None) + interactive != 1:
+        raise UsageError(
+            'give either a query, as in: semsearch query "how do plants drink", or --queries FILE, or --interactive'
+        )
     if run and not queries:
         raise UsageError("--run goes with --queries FILE")
     folder = _find_index(index, newest=True)
     wishes: dict[str, Any] = {"mode": mode.value, "where": where, "fusion": fusion.value}
-    with Searcher.open(folder, model=model, device=device) as searcher:
+    with Searcher.open(folder, model=model, device=device, runtime=runtime) as searcher:
         if queries is not None:
             every = answers.answer_file(searcher, queries, k, **wishes)
             if run:
@@ -157,12 +166,19 @@ def query(
             else:
                 answers.print_lines(every, folder, mode.value)
             return
-        assert text is not None
-        found = searcher.search(text, k, **wishes)
-    if as_json:
-        render.print_json(answers.as_object(text, folder, mode.value, found))
-    else:
-        render.hits(found)
+        for question in [text] if text is not None else session.questions(searcher, mode.value):
+            try:
+                found = searcher.search(question, k, **wishes)
+            except SemsearchError as error:
+                if not interactive:
+                    raise
+                render.say(f"error: {error}")
+                continue
+            if as_json:
+                render.print_json(answers.as_object(question, folder, mode.value, found))
+            else:
+                render.hits(found)
+            sys.stdout.flush()
 
 
 @app.command("list")
@@ -241,7 +257,7 @@ def demo(as_json: opt.AsJson = False) -> None:
 
     corpus, started = str(_sample_corpus()), time.perf_counter()
     folder = _default_folder(corpus)
-    encoder = _encoder(folder, device="auto")
+    encoder = _encoder(folder)
     with render.progress(None) as watch:
         report = index_corpus(folder, read_corpus([corpus]), encoder, origin=_origin(corpus), watch=watch)
     if not as_json:
@@ -311,7 +327,7 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     render.say(f"warning: {' '.join(str(message).split())}")
 
 
-def _encoder(folder: Path, *, device: str, simcse_names: bool | None = None, **wanted: Any) -> TextEncoder:
+def _encoder(folder: Path, *, simcse_names: bool | None = None, **wanted: Any) -> TextEncoder:
     """The encoder for an index: what was asked for, over what the index already has."""
     from semsearch.encoder.load import load_encoder
     from semsearch.index.store import Index
@@ -320,9 +336,41 @@ def _encoder(folder: Path, *, device: str, simcse_names: bool | None = None, **w
     if simcse_names:
         asked["simcse_names"] = True
     if not Index.exists(folder):
-        return load_encoder(device=device, **asked)
+        return load_encoder(**asked)
     with Index(folder) as index:
-        return load_encoder(device=device, base=index.spec, **asked)
+        return load_encoder(base=index.spec, kept=folder, **asked)
+
+
+def _calibrated(
+    folder: Path, records: Iterator[Record], chunking: Chunking, *, precision: str | None, **wanted: Any
+) -> tuple[TextEncoder, Iterator[Record]]:
+    """As `_encoder`; a new index in 8 bits gets a model calibrated on the corpus, and what that cost is said."""
+    from semsearch.encoder.encode import Encoder
+    from semsearch.encoder.quantise import SAMPLE, measure_loss
+    from semsearch.encoder.runtimes import INT8
+    from semsearch.index.store import Index
+    from semsearch.ingest import sample_texts
+
+    if precision != INT8:
+        return _encoder(folder, precision=precision, **wanted), records
+    if Index.exists(folder):
+        with Index(folder) as index:
+            there = index.spec.precision
+        kept = there if there.startswith(f"{INT8}:") else INT8
+        return _encoder(folder, precision=kept, **wanted), records
+    exact = _encoder(folder, precision="float32", **wanted)
+    if not isinstance(exact, Encoder):
+        raise UsageError(f"model {exact.spec.model!r} has no 8-bit form; leave --precision out")
+    texts, records = sample_texts(records, exact, chunking, SAMPLE)
+    if not texts:
+        return exact, records  # an empty corpus is refused in a moment
+    render.say(f"calibrating 8-bit integers on {len(texts)} passages of the corpus")
+    encoder = exact.quantise(texts)
+    loss = measure_loss(encoder.encode_passages(texts), exact.encode_passages(texts))
+    render.say(
+        f"against float32: mean cosine {loss.mean_cosine:.4f}, {loss.overlap:.1%} of the ten nearest are the same"
+    )
+    return encoder, records
 
 
 def _chunking(folder: Path, **wanted: Any) -> Chunking:

@@ -40,7 +40,8 @@ class OnLong(StrEnum):
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps; cuda:0,cuda:1 or cuda:* for several.")]
+RuntimeName = Annotated[str, typer.Option("--runtime", help="auto, openvino (compiled, CPU), torch.")]
 WhichIndex = Annotated[
     Path | None, typer.Option("--index", "-i", help="Index folder [default: the last written in indexes/]")
 ]
@@ -66,7 +67,7 @@ TransformName = Annotated[str | None, typer.Option(help="centre, whiten[:K], all
 Refit = Annotated[bool, typer.Option("--refit", help="Fit the transform again.")]
 QueryPrefix = Annotated[str | None, typer.Option(help="Put in front of queries.")]
 PassagePrefix = Annotated[str | None, typer.Option(help="Put in front of passages.")]
-Precision = Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16.")]
+Precision = Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16; int8 for an index.")]
 
 Poolers = Annotated[str, typer.Option(help="Names joined by commas, layer:*+NAME for every layer, or all.")]
 Transforms = Annotated[
@@ -102,4 +103,7 @@ SearchMode = Annotated[Mode, typer.Option(help="dense: meaning; keyword: words; 
 FilterText = Annotated[str | None, typer.Option(help="Filter, such as: year >= 2020 and lang = 'en'")]
 FusionName = Annotated[Fusion, typer.Option(help="How hybrid mixes.")]
 QueryFile = Annotated[str | None, typer.Option(help="JSONL of _id and text: answer many at once.")]
+Interactive = Annotated[
+    bool, typer.Option("--interactive", help="Ask one after the other; Ctrl-D ends, piped lines are answered.")
+]
 RunFile = Annotated[Path | None, typer.Option(help="With --queries: write a TREC run file.")]

@@ -147,15 +147,15 @@ def test_what_truncation_lost_equals_a_count_with_transformers(report: dict[str,
     assert report["truncated"] == (lengths > 256).sum() > 0
 
 
-def test_rerunning_the_unchanged_corpus_encodes_none(minilm: Encoder, cranfield: Path, copy: Path):
-    encoder = CountingEncoder(minilm)
+def test_rerunning_the_unchanged_corpus_encodes_none(cranfield: Path, copy: Path):
+    encoder = CountingEncoder(Encoder.load(device="cpu"))
     again = index_corpus(copy, read_corpus([str(cranfield / "corpus.jsonl")]), encoder)
     assert encoder.passages == []
     assert (again.unchanged, again.encoded) == (1400, 0)
 
 
-def test_adding_ten_documents_to_1400_encodes_those_ten(minilm: Encoder, cranfield: Path, copy: Path):
-    encoder = CountingEncoder(minilm)
+def test_adding_ten_documents_to_1400_encodes_those_ten(cranfield: Path, copy: Path):
+    encoder = CountingEncoder(Encoder.load(device="cpu"))
     more = [{"_id": f"new-{n}", "text": f"the flutter of panel {n} in hypersonic flow"} for n in range(10)]
     grown = index_corpus(copy, chain(read_corpus([str(cranfield / "corpus.jsonl")]), more), encoder)
     assert encoder.passages == [document["text"] for document in more]
