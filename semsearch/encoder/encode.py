@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import numpy as np
 
 from semsearch.encoder.pooling import Pooler, parse_pooler
-from semsearch.encoder.pretrained import Checkpoint, open_checkpoint
+from semsearch.encoder.pretrained import Checkpoint, hash_ahead, open_checkpoint
 from semsearch.encoder.runtimes import INT8, Runtime, import_ahead, load_runtime
 from semsearch.encoder.tokens import Batcher, check_max_tokens, check_prefix, load_tokenizer
 from semsearch.errors import UnsupportedError, UsageError
@@ -104,6 +104,7 @@ class Encoder:
             ModelError: The checkpoint cannot be found or lacks what the pooler needs.
             UsageError: An unknown pooler, transform or device, or a size that does not fit.
         """
+        hash_ahead(model)
         import_ahead(runtime, device)
         checkpoint = open_checkpoint(model)
         chosen, dense = checkpoint.head(_choose_pooler(checkpoint, pooler, simcse_names))

@@ -10,9 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -173,14 +176,35 @@ class Checkpoint:
 
 def hash_file(path: Path) -> str:
     """sha256 of a file in hex; read once in a process while its size and time stay the same."""
+    return _hash_beside(path).result()
+
+
+def hash_ahead(name: str | None) -> None:
+    """Start hashing the weights of a checkpoint on this disk, on another core, while libraries are imported."""
+    folder = Path(name) if name and name != DEFAULT_MODEL else _embedded_folder()
+    for file in folder.glob("model*.safetensors") if folder else ():
+        with suppress(OSError):
+            _hash_beside(file)
+
+
+def _hash_beside(path: Path) -> Future[str]:
     entry = path.stat()
-    return _hash_file(path, entry.st_size, entry.st_mtime_ns)
+    return _hash_version(path.resolve(), entry.st_size, entry.st_mtime_ns)
 
 
 @cache
-def _hash_file(path: Path, _size: int, _mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _hash_version(path: Path, _size: int, _mtime_ns: int) -> Future[str]:
+    return _HASHER.submit(_digest, path)
+
+
+def _digest(path: Path) -> str:
+    if not path.stat().st_size:  # nothing to map
+        return hashlib.sha256().hexdigest()
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        return hashlib.sha256(data).hexdigest()  # in one call, during which other threads run
+
+
+_HASHER = ThreadPoolExecutor(1)
 
 
 def _shapes(file: Path, name: str) -> dict[str, list[int]]:
@@ -257,10 +281,9 @@ def _locate(name: str) -> Path:
 
 def _embedded() -> Path | None:
     """The `[model]` extra's folder, after its files have proved to be the published ones."""
-    package = find_spec(EMBEDDED_PACKAGE)
-    if package is None or package.origin is None:
+    folder = _embedded_folder()
+    if folder is None:
         return None
-    folder = Path(package.origin).parent / "model"
     for file, expected in EMBEDDED_HASHES.items():
         actual = hash_file(folder / file) if (folder / file).is_file() else "no such file"
         if actual != expected:
@@ -269,6 +292,11 @@ def _embedded() -> Path | None:
                 "reinstall it: pip install --force-reinstall 'semsearch[model]'"
             )
     return folder
+
+
+def _embedded_folder() -> Path | None:
+    package = find_spec(EMBEDDED_PACKAGE)
+    return Path(package.origin).parent / "model" if package and package.origin else None
 
 
 def _download(name: str) -> Path:

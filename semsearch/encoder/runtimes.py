@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from threading import Thread
 from typing import Protocol
 
 from semsearch.encoder.pretrained import Checkpoint, Head
@@ -142,16 +141,12 @@ def load_runtime(
 
 
 def import_ahead(runtime: str, device: str) -> None:
-    """Start importing the library that a runtime will need, while files are read: each takes a tenth of a second."""
+    """Import the library that a runtime will need, while files are hashed on another core."""
     if runtime in ("auto", "openvino") and device in ("auto", "cpu") and RUNTIME_VARIABLE not in os.environ:
         from semsearch.encoder.graphs import core
 
-        Thread(target=_quietly, args=(core,)).start()
-
-
-def _quietly(task: Callable[[], object]) -> None:
-    with suppress(ImportError):  # who needs it says so
-        task()
+        with suppress(ImportError):  # who needs it says so
+            core()
 
 
 def _gpu_driver() -> bool:
