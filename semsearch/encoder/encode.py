@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -111,14 +112,16 @@ class Encoder:
         full = dense[-1].out_features if dense else checkpoint.hidden_size * chosen.width
         dim, transform = _check_dim(full, dim, transform)
         max_tokens = check_max_tokens(checkpoint, max_tokens)
-        tokenizer, tokenizer_hash = load_tokenizer(checkpoint)
+        with ThreadPoolExecutor(1) as beside:
+            loading = beside.submit(load_tokenizer, checkpoint)
+            runs = load_runtime(
+                checkpoint, [(chosen, dense)], runtime=runtime, device=device, precision=precision, kept=kept
+            )
+            tokenizer, tokenizer_hash = loading.result()
         query_prefix = checkpoint.query_prefix if query_prefix is None else query_prefix
         passage_prefix = checkpoint.passage_prefix if passage_prefix is None else passage_prefix
         for prefix in (query_prefix, passage_prefix):
             check_prefix(tokenizer, prefix, max_tokens)
-        runs = load_runtime(
-            checkpoint, [(chosen, dense)], runtime=runtime, device=device, precision=precision, kept=kept
-        )
         return cls(
             spec=EncoderSpec(
                 model=checkpoint.name,

@@ -28,7 +28,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from semsearch.encoder.caches import cache_folder, warn_of_cache
-from semsearch.encoder.pretrained import Checkpoint, Head, hash_file
+from semsearch.encoder.pretrained import Checkpoint, Head, hash_beside, hash_file
 from semsearch.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -61,19 +61,30 @@ class Graph:
     Attributes:
         folder: With graph.xml and graph.bin.
         sha256: Over both, in hex.
+        bin_sha256: Of graph.bin, as it was written.
     """
 
     folder: Path
     sha256: str
+    bin_sha256: str
 
     @classmethod
     def open(cls, folder: Path) -> Graph | None:
-        """A graph that is what its checksums say; None where there is none, or something else."""
-        with suppress(OSError, ValueError):
+        """A graph whose weights have the right size, and else is what its checksums say; None for anything else.
+
+        The weights are being hashed from now on, and may be used meanwhile: ask `is_intact` in the end.
+        """
+        with suppress(OSError, ValueError, TypeError, KeyError):
             stated = json.loads((folder / SUMS).read_text(encoding="utf-8"))
-            if stated == _sums(folder):
-                return cls(folder, hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest())
+            if stated["bytes"] == (folder / BIN).stat().st_size and stated[XML] == hash_file(folder / XML):
+                hash_beside(folder / BIN)
+                whole = hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
+                return cls(folder, whole, stated[BIN])
         return None
+
+    def is_intact(self) -> bool:
+        """Whether the weights are what their checksum says."""
+        return hash_file(self.folder / BIN) == self.bin_sha256
 
     def copy(self, folder: Path) -> None:
         """Copy it into a new folder, which is there whole or not at all, also after a loss of power."""
@@ -96,8 +107,8 @@ class Graph:
         return graph
 
 
-def _sums(folder: Path) -> dict[str, str]:
-    return {name: hash_file(folder / name) for name in (BIN, XML)}
+def _sums(folder: Path) -> dict[str, str | int]:
+    return {"bytes": (folder / BIN).stat().st_size, **{name: hash_file(folder / name) for name in (BIN, XML)}}
 
 
 @cache
@@ -127,7 +138,7 @@ def graph_of(checkpoint: Checkpoint, heads: Sequence[Head]) -> Graph | Any:
     """The graph of a checkpoint's backbone with these heads: from the cache, or converted and kept there.
 
     Returns:
-        A graph on disk, or an openvino.Model where the cache cannot be written.
+        A graph on disk, perhaps not proved intact yet, or an openvino.Model where the cache cannot be written.
 
     Raises:
         UnsupportedError: It does not convert, or not to the same numbers.

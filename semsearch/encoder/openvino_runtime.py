@@ -7,6 +7,7 @@ next texts are tokenized meanwhile.
 from __future__ import annotations
 
 import hashlib
+import shutil
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -63,10 +64,14 @@ class OpenVinoRuntime:
         """
         if not precision.startswith(QUANTISED):
             choose_precision(precision)  # before seconds are spent on a conversion
-            return cls(graph_of(checkpoint, heads), precision)
+            runtime = cls(graph_of(checkpoint, heads), precision)
+            if isinstance(runtime.graph, Graph) and not runtime.graph.is_intact():
+                shutil.rmtree(runtime.graph.folder, ignore_errors=True)
+                runtime = cls(graph_of(checkpoint, heads), precision)
+            return runtime
         folder = kept_folder(kept or Path(), precision)
         graph = Graph.open(folder)
-        if graph is None or quantised(graph) != precision:
+        if graph is None or not graph.is_intact() or quantised(graph) != precision:
             raise UnsupportedError(
                 f"the 8-bit model that belongs to the index is not in {str(folder)!r}, or damaged; bring it back, or "
                 "build the index again"

@@ -176,7 +176,7 @@ class Checkpoint:
 
 def hash_file(path: Path) -> str:
     """sha256 of a file in hex; read once in a process while its size and time stay the same."""
-    return _hash_beside(path).result()
+    return hash_beside(path).result()
 
 
 def hash_ahead(name: str | None) -> None:
@@ -184,10 +184,11 @@ def hash_ahead(name: str | None) -> None:
     folder = Path(name) if name and name != DEFAULT_MODEL else _embedded_folder()
     for file in folder.glob("model*.safetensors") if folder else ():
         with suppress(OSError):
-            _hash_beside(file)
+            hash_beside(file)
 
 
-def _hash_beside(path: Path) -> Future[str]:
+def hash_beside(path: Path) -> Future[str]:
+    """The sha256 of a file to come."""
     entry = path.stat()
     return _hash_version(path.resolve(), entry.st_size, entry.st_mtime_ns)
 
