@@ -21,9 +21,9 @@ from machine import describe, long_texts, short_texts
 from sentence_transformers import SentenceTransformer
 
 from semsearch import Encoder
+from semsearch.arrays import Vectors
 from semsearch.encoder.graphs import core, openvino
 from semsearch.encoder.quantise import SAMPLE
-from semsearch.records import Vectors
 
 HIDDEN, INNER, LAYERS = 384, 1_536, 6
 """all-MiniLM-L6-v2."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from semsearch.encoder.encode import Encoder, Progress, TextEncoder
 from semsearch.errors import RecordError, SourceError, UsageError
-from semsearch.index.store import Index
+from semsearch.index.folder import IndexFolder
 from semsearch.index.writer import Entry, IndexWriter, Plan
 from semsearch.records import Document, Passage
 from semsearch.text.chunking import Chunker, Chunking
@@ -172,9 +172,9 @@ def delete_documents(folder: str | Path, doc_ids: list[str]) -> list[str]:
 
 def stored_chunking(folder: Path) -> Chunking | None:
     """The chunking of an index; None where there is none yet."""
-    if not Index.exists(folder):
+    if not IndexFolder.exists(folder):
         return None
-    with Index(folder) as index:
+    with IndexFolder(folder) as index:
         return Chunking(**index.chunking)
 
 

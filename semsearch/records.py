@@ -9,12 +9,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
-Vectors: TypeAlias = NDArray[np.float32]
-"""float32 `[n, dim]`."""
-
 Qrels: TypeAlias = dict[str, dict[str, int]]
 """`{query_id: {doc_id: gain}}`."""
 

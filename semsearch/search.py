@@ -13,6 +13,7 @@ from typing import Self, TypeAlias
 
 import numpy as np
 
+from semsearch.arrays import Vectors
 from semsearch.encoder.encode import TextEncoder
 from semsearch.encoder.load import load_encoder
 from semsearch.encoder.pretrained import canonical_name
@@ -20,7 +21,7 @@ from semsearch.errors import UsageError
 from semsearch.index.filters import Filter, from_keywords, parse
 from semsearch.index.store import Index
 from semsearch.index.vectors import Ids, import_faiss
-from semsearch.records import Hit, Query, Run, Vectors
+from semsearch.records import Hit, Query, Run
 
 MODES = ("dense", "keyword", "hybrid")
 

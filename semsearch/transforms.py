@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semsearch.arrays import Vectors
 from semsearch.errors import UsageError
-from semsearch.records import Vectors
 
 Matrix = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
 
 RANKS = {
-    **{"errors": 0, "records": 1, "transforms": 2},
+    **{"errors": 0, "arrays": 0, "records": 1, "transforms": 2},
     **{"text": 3, "encoder": 3, "index": 3},
     **{"ingest": 4, "search": 4, "evaluation": 5, "data": 6},
     **{"semsearch": 7, "surfaces": 8, "__main__": 9},  # the public door, and what stands before it

@@ -9,13 +9,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from command import DOCUMENTS, call, indexed, run
+from command import DOCUMENTS, call, indexed, jsonl, run
 
 import semsearch
 
 COMMANDS = ("index", "query", "list", "status", "delete", "poolers", "demo")
 
-HEAVY = {"torch", "transformers", "faiss", "numpy", "sentence_transformers", "rich", "sqlite_utils", "tokenizers"}
+LIBRARIES = {"torch", "transformers", "sentence_transformers", "huggingface_hub", "rich", "sqlite_utils", "pydantic"}
+"""Each of these takes as long to import as `semsearch --help` or longer, or is a tenth of a query."""
+
+HEAVY = LIBRARIES | {"openvino", "faiss", "numpy", "tokenizers", "filelock", "lark"}
 
 B_SCORE, A_SCORE = 1 / math.sqrt(5), 1 / math.sqrt(4 + 4 + 1 + 1 + 1)
 """Cosines of `water` with `Bread Flour, water and salt.` and with `Heron The heron waits by the water.`"""
@@ -76,10 +79,23 @@ def test_help_imports_nothing_heavy(words):
     assert not modules_after(*words) & HEAVY
 
 
-@pytest.mark.parametrize("words", [("list",), ("status",), ("poolers",), ("query", "water", "--mode", "keyword")])
-def test_commands_that_need_no_model_import_neither_torch_nor_transformers(words):
+@pytest.mark.parametrize("words", [("list",), ("status",), ("poolers",)])
+def test_what_only_tells_imports_nothing_heavy(words):
     indexed()
-    assert not modules_after(*words) & {"torch", "transformers", "sentence_transformers"}
+    assert not modules_after(*words) & HEAVY
+
+
+def test_a_keyword_query_imports_no_encoder():
+    indexed()
+    assert not modules_after("query", "water", "--mode", "keyword") & (LIBRARIES | {"openvino", "tokenizers", "faiss"})
+
+
+def test_a_query_imports_the_compiled_runtime_and_little_else():
+    Path("notes.jsonl").write_bytes(jsonl(DOCUMENTS))
+    call("index", "notes.jsonl", "--runtime", "openvino")
+    modules = modules_after("query", "water")
+    assert not modules & LIBRARIES
+    assert {"openvino", "faiss", "numpy", "tokenizers"} <= modules
 
 
 # --- query

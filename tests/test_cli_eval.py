@@ -662,7 +662,7 @@ USAGE: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "three forms": (("--markdown", "--latex", "--json"), ("--markdown and --latex and --json",)),
     "a duel without a report": (("--duel", "mean", "--duel", "cls"), ("--duel", "--report FILE")),
     "seed": (("--seed", "-1"), ("--seed is -1; expected 0 or more",)),
-    "seed that is none": (("--seed", "x"), ("--seed", "integer")),
+    "seed that is none": (("--seed", "x"), ("--seed", "int")),
     "cache": (("--cache-mb", "-1"), ("--cache-mb is -1; expected 0",)),
     "no pooler": (("--poolers", ""), ("no pooler is named",)),
     "commas": (("--poolers", " , "), ("no pooler is named",)),

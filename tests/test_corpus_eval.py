@@ -12,13 +12,13 @@ import pytest
 from fakes import index_spec
 
 from semsearch import Encoder, EncoderSpec, UsageError
+from semsearch.arrays import Vectors
 from semsearch.encoder.many import ManyPoolers
 from semsearch.evaluation import corpus
 from semsearch.evaluation.compare import Cell, Comparison, compare_means
 from semsearch.evaluation.corpus import ALL, Found, evaluate_corpus, recommend
 from semsearch.evaluation.pseudo import PseudoTask
 from semsearch.evaluation.rows import Row
-from semsearch.records import Vectors
 
 
 @dataclass

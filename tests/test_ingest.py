@@ -31,8 +31,8 @@ from semsearch import (
     delete_documents,
     read_corpus,
 )
+from semsearch.arrays import Vectors
 from semsearch.ingest import index_corpus
-from semsearch.records import Vectors
 
 
 def documents(n: int) -> list[dict[str, Any]]:

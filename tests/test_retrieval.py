@@ -17,6 +17,7 @@ import pytest
 from fakes import tiny_checkpoint
 
 from semsearch import Encoder, RecordError, SourceError, UsageError, read_corpus
+from semsearch.arrays import Vectors
 from semsearch.encoder.many import ManyPoolers
 from semsearch.errors import SemsearchError
 from semsearch.evaluation import retrieval
@@ -24,7 +25,7 @@ from semsearch.evaluation.collection import Collection, load_collection
 from semsearch.evaluation.retrieval import Retrieval, encode_corpus, evaluate_retrieval
 from semsearch.index.store import Index
 from semsearch.ingest import index_corpus
-from semsearch.records import Document, Run, Vectors
+from semsearch.records import Document, Run
 from semsearch.search import Searcher
 from semsearch.text.chunking import Chunker, Chunking
 

@@ -20,11 +20,11 @@ import pytest
 from fakes import tiny_checkpoint
 
 from semsearch import POOLERS, Encoder
+from semsearch.arrays import Vectors
 from semsearch.encoder import caches, vector_cache
 from semsearch.encoder.caches import CacheWarning
 from semsearch.encoder.many import ManyPoolers
 from semsearch.encoder.vector_cache import VectorCache, key_of
-from semsearch.records import Vectors
 
 pytestmark = pytest.mark.usefixtures("one_thread", "reference")
 

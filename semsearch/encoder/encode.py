@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
+from semsearch.arrays import Vectors
 from semsearch.encoder.pooling import Pooler, parse_pooler
 from semsearch.encoder.pretrained import Checkpoint, hash_ahead, open_checkpoint
 from semsearch.encoder.runtimes import INT8, Runtime, import_ahead, load_runtime
 from semsearch.encoder.tokens import Batcher, check_max_tokens, check_prefix, load_tokenizer
 from semsearch.errors import UnsupportedError, UsageError
-from semsearch.records import EncoderSpec, Vectors
+from semsearch.records import EncoderSpec
 from semsearch.transforms import parse_transform, unit_rows
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from semsearch.arrays import Vectors
 from semsearch.encoder.encode import Progress
 from semsearch.errors import UsageError
-from semsearch.records import EncoderSpec, Vectors
+from semsearch.records import EncoderSpec
 from semsearch.transforms import unit_rows
 
 if TYPE_CHECKING:

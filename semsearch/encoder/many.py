@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from semsearch.arrays import Vectors
 from semsearch.encoder.encode import Progress
 from semsearch.encoder.pooling import POOLERS, SIMCSE_NAMES, Pooler, parse_pooler
 from semsearch.encoder.pretrained import Dense, Head, open_checkpoint
@@ -16,7 +17,7 @@ from semsearch.encoder.runtimes import Runtime, load_runtime
 from semsearch.encoder.tokens import TOKENIZED_AT_ONCE, Batcher, check_max_tokens, check_prefix, load_tokenizer
 from semsearch.encoder.vector_cache import VectorCache, key_of
 from semsearch.errors import ModelError
-from semsearch.records import EncoderSpec, Vectors
+from semsearch.records import EncoderSpec
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

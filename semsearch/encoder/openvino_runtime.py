@@ -17,12 +17,12 @@ from typing import Any, Self
 
 import numpy as np
 
+from semsearch.arrays import Vectors
 from semsearch.encoder.caches import cache_folder
 from semsearch.encoder.graphs import BIN, XML, Compiled, Graph, core, graph_of, openvino
 from semsearch.encoder.pretrained import Checkpoint, Head
 from semsearch.encoder.tokens import Batch
 from semsearch.errors import UnsupportedError
-from semsearch.records import Vectors
 
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
 """Our names of precisions to OpenVINO's."""

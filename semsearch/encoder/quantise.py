@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from semsearch.arrays import Vectors
 from semsearch.encoder.graphs import XML, Graph, core
 from semsearch.encoder.tokens import Batch
 from semsearch.errors import UnsupportedError
-from semsearch.records import Vectors
 
 SAMPLE = 300
 """Texts to calibrate on; NNCF's own default."""

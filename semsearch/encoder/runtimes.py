@@ -16,10 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from semsearch.arrays import Vectors
 from semsearch.encoder.pretrained import Checkpoint, Head
 from semsearch.encoder.tokens import Batch
 from semsearch.errors import UnsupportedError, UsageError
-from semsearch.records import Vectors
 
 RUNTIME_VARIABLE = "SEMSEARCH_RUNTIME"
 """Environment variable with the runtime that `auto` is to be."""

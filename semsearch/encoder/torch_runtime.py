@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from semsearch.arrays import Vectors
 from semsearch.encoder.packing import Packer
 from semsearch.encoder.pretrained import Checkpoint, Head
 from semsearch.encoder.tokens import Batch
 from semsearch.encoder.torch_model import PooledModel
 from semsearch.errors import ModelError, UsageError
-from semsearch.records import Vectors
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
+from semsearch.arrays import Vectors
 from semsearch.encoder.pretrained import Checkpoint, Head
 from semsearch.encoder.tokens import Batch
 from semsearch.encoder.torch_runtime import BATCH_TOKENS, TorchRuntime, choose_device, choose_precision
 from semsearch.errors import ModelError, UsageError
-from semsearch.records import Vectors
 
 AHEAD = 2
 """Batches that each process has or is about to get."""

@@ -18,8 +18,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from semsearch.arrays import Vectors
 from semsearch.encoder.caches import cache_folder, warn_of_cache
-from semsearch.records import Vectors
 
 FILE = "vectors.sqlite"
 

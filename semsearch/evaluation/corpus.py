@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from semsearch.arrays import Vectors
 from semsearch.encoder.encode import Progress
 from semsearch.encoder.many import ManyPoolers
 from semsearch.evaluation.compare import SEED, Comparison, Numbers, compare_means
 from semsearch.evaluation.measures import check_measures, measure_run
 from semsearch.evaluation.pseudo import PseudoTask
 from semsearch.evaluation.rows import Row, fit, rows_of
-from semsearch.records import Vectors
 
 MEASURE = "nDCG@10"
 

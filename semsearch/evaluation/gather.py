@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from semsearch.arrays import Vectors
 from semsearch.evaluation.compare import Comparison
 from semsearch.evaluation.corpus import ALL, Found
 from semsearch.evaluation.geometry import Geometry, cosine_histogram, measure_geometry, sample_rows
@@ -20,7 +21,6 @@ from semsearch.evaluation.report import Duel, Duels, Histogram, Layers, Projecti
 from semsearch.evaluation.retrieval import Retrieval
 from semsearch.evaluation.rows import Row, fit, is_flat
 from semsearch.evaluation.sts import Similarities
-from semsearch.records import Vectors
 
 SAMPLE = 1_000
 """Texts of geometry and projection, and pairs of each kind."""

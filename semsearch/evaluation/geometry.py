@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.records import Vectors
+from semsearch.arrays import Vectors
 
 Floats: TypeAlias = NDArray[np.float64]
 

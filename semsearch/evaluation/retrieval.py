@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
+from semsearch.arrays import Vectors
 from semsearch.encoder.encode import Progress
 from semsearch.encoder.many import ManyPoolers
 from semsearch.errors import RecordError, SourceError, UsageError
@@ -29,7 +30,7 @@ from semsearch.index.filters import Filter
 from semsearch.index.store import Index
 from semsearch.index.vectors import Ids
 from semsearch.index.writer import Entry, IndexWriter
-from semsearch.records import Document, Run, Vectors
+from semsearch.records import Document, Run
 from semsearch.search import FUSIONS, MODES, Searcher
 from semsearch.text.chunking import Chunker, Chunking
 

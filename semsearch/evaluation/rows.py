@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from semsearch.arrays import Vectors
 from semsearch.encoder.many import ManyPoolers
 from semsearch.errors import UsageError
-from semsearch.records import Vectors
 from semsearch.transforms import TRANSFORMS, Transform, fit_transform, parse_transform, unit_rows
 
 TRUNCATE = "truncate:"

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from semsearch.errors import DiskFullError, LockedError, NoIndexError, SchemaError, StoreError
 
 DATABASE = "passages.sqlite"
@@ -59,6 +57,8 @@ def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
 
 def _upgrade(path: Path) -> None:
     """Apply the migrations that an older index lacks, while nobody writes."""
+    from filelock import FileLock, Timeout
+
     try:
         with translated_errors(), FileLock(path.parent / LOCK, timeout=0):
             connection = sqlite3.connect(path, isolation_level=None)

@@ -1,32 +1,25 @@
-"""An index folder as one unit, for readers: SQLite's rows and FAISS's segments, always of the same moment.
+"""An index to search: SQLite's rows and FAISS's segments, always of the same moment.
 
-    <folder>/passages.sqlite          the truth
-    <folder>/vectors.<n>.faiss        segments; can be deleted, they are made again
-    <folder>/writer.lock, .holder     who is writing
-
-This module knows nothing of models: it is handed vectors, and compares the encoder's fingerprint.
+It is handed vectors, and knows nothing of the models that they come from.
 """
 
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
 import numpy as np
 
-from semsearch.errors import MismatchError, StoreError
+from semsearch.arrays import Vectors
+from semsearch.errors import StoreError
 from semsearch.index import vectors as faiss_segments
-from semsearch.index.database import DATABASE, connect, is_frozen, transaction, translated_errors
 from semsearch.index.filters import Filter, check_fields
+from semsearch.index.folder import IndexFolder, Segment, last_covered
 from semsearch.index.keywords import match_expression
-from semsearch.index.vectors import FaissIndex, Ids, Segment
-from semsearch.records import EncoderSpec, Metadata, Vectors
+from semsearch.index.vectors import FaissIndex, Ids
+from semsearch.records import Metadata
 from semsearch.transforms import Transform
 
 LITTLE_ENDIAN = np.dtype("<f4")
@@ -36,8 +29,6 @@ LAST = 2**63 - 1
 
 ROWS_AT_ONCE = 8_192
 """Vectors in memory while a transform is fitted."""
-
-OTHER_ENCODER = "Leave the encoder's options out to go on with the index, or build another one (--index DIR)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,123 +43,17 @@ class Found:
     metadata: Metadata
 
 
-class Index:
-    """A reader of an index folder; also the base of the writer.
-
-    Several threads may share one; searches then take turns.
-    """
+class Index(IndexFolder):
+    """A reader of an index folder; also the base of the writer."""
 
     def __init__(self, folder: str | Path, *, _write: bool = False) -> None:
-        """Open an index.
-
-        Raises:
-            NoIndexError: Nothing there, or something else.
-            SchemaError: Written by a newer semsearch.
-        """
-        self.folder = Path(folder)
-        self._connect(write=_write)
-        self._turn = threading.RLock()
+        """Open an index; see `IndexFolder`."""
+        super().__init__(folder, _write=_write)
         self._revision = -1
         self._loaded: dict[int, FaissIndex] = {}
         self._tail: list[FaissIndex] = []
         self._sealed = self._tail_end = -1
         self._deleted: Ids = np.empty(0, np.int64)
-        try:
-            with self.snapshot():
-                self.spec = EncoderSpec.from_json(self._setting("encoder"))
-                self.chunking: dict[str, Any] = self._setting("chunking")
-                self.origin: str = self._setting("origin")
-        except BaseException:
-            self.close()
-            raise
-
-    @staticmethod
-    def exists(folder: str | Path) -> bool:
-        """Whether there is an index in this folder."""
-        return (Path(folder) / DATABASE).is_file()
-
-    def close(self) -> None:
-        """Close the database; the object is then of no more use."""
-        self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self.close()
-
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """Everything asked of the index inside sees one committed state, whatever a writer does meanwhile."""
-        with self._turn, translated_errors():
-            if self._connection.in_transaction:
-                yield
-                return
-            if self._frozen is not None and self._frozen != self._stamp():
-                self.close()
-                self._connect()
-            with transaction(self._connection, write=False):
-                yield
-
-    def _connect(self, *, write: bool = False) -> None:
-        """Open the database; one that cannot change as far as SQLite knows is opened again when it did."""
-        path = self.folder / DATABASE
-        self._frozen = self._stamp() if not write and path.is_file() and is_frozen(path) else None
-        self._connection = connect(path, write=write)
-
-    def _stamp(self) -> tuple[int, int, bool]:
-        """What a writer elsewhere cannot leave as it is: time and size of the database, and whether it has a log."""
-        path = self.folder / DATABASE
-        entry = path.stat()
-        return entry.st_mtime_ns, entry.st_size, path.with_name(f"{path.name}-wal").exists()
-
-    def refuse_other(self, spec: EncoderSpec, advice: str = OTHER_ENCODER) -> None:
-        """Check that an encoder is the one that this index was built with.
-
-        Raises:
-            MismatchError: With what differs, and the advice.
-        """
-        if spec.fingerprint != self.spec.fingerprint:
-            raise MismatchError(
-                f"{str(self.folder)!r} belongs to another encoder: it has {'; '.join(self.spec.differences(spec))}. "
-                f"{advice}"
-            )
-
-    def counts(self) -> dict[str, int]:
-        """Documents, passages, tokens, passages that were truncated, and tokens lost by that."""
-        with self.snapshot():
-            row = self._connection.execute(
-                "SELECT count(*), coalesce(sum(n_tokens), 0), coalesce(sum(n_lost > 0), 0), coalesce(sum(n_lost), 0) "
-                "FROM passages"
-            ).fetchone()
-            names = ("passages", "tokens", "truncated", "tokens_lost")
-            return {"documents": self._one("SELECT count(*) FROM documents"), **dict(zip(names, row, strict=True))}
-
-    def status(self) -> dict[str, Any]:
-        """What `semsearch status` shows: counts, settings, segments, size on disk in bytes."""
-        with self.snapshot():
-            segments = self._segments()
-            return {
-                "index": str(self.folder),
-                "origin": self.origin,
-                "created": self._setting("created"),
-                "updated": self._setting("updated"),
-                **self.counts(),
-                "fields": self.fields(),
-                "segments": len(segments),
-                "rows_in_segments": sum(segment.n_rows for segment in segments),
-                "rows_beside_segments": self._one("SELECT count(*) FROM vectors WHERE passage > ?", _covered(segments)),
-                "deleted_rows": self._one("SELECT count(*) FROM deleted"),
-                "bytes": _size(self.folder),
-                "transform": self.spec.transform and ((self.transform() is not None and "fitted") or "not fitted yet"),
-                "encoder": {**self.spec.to_json(), "fingerprint": self.spec.fingerprint},
-                "chunking": self.chunking,
-            }
-
-    def fields(self) -> list[str]:
-        """Names of the metadata fields that documents have, sorted."""
-        with self.snapshot():
-            return [name for (name,) in self._connection.execute("SELECT name FROM fields ORDER BY name")]
 
     def transform(self) -> Transform | None:
         """The fitted transform, None where there is none (yet)."""
@@ -256,7 +141,7 @@ class Index:
         if revision == self._revision:
             return
         segments = {segment.id: segment for segment in self._segments()}
-        covered = _covered(segments.values())
+        covered = last_covered(segments.values())
         self._loaded = {number: self._loaded.get(number) or self._load(segments[number]) for number in segments}
         sealed = self._one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'segments'")
         if self._sealed != sealed or self.spec.transform:  # which, fitted again, moves every row
@@ -300,36 +185,6 @@ class Index:
                 "did not come to its end; run the same semsearch index command again"
             )
         return transform
-
-    def _segments(self) -> list[Segment]:
-        rows = self._connection.execute(
-            "SELECT id, file, kind, first, last, n_rows, sha256 FROM segments ORDER BY first"
-        )
-        return [Segment(*row) for row in rows]
-
-    def _setting(self, key: str) -> Any:
-        row = self._connection.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()
-        if row is None:
-            raise StoreError(f"{str(self.folder)!r} lacks the setting {key!r}; the index is damaged, build it again")
-        return json.loads(row[0])
-
-    def _one(self, sql: str, *parameters: object) -> int:
-        """The single number that a query gives."""
-        return int(self._connection.execute(sql, parameters).fetchone()[0])
-
-
-def _covered(segments: Any) -> int:
-    """Highest passage id that segments cover; 0 for none."""
-    return max((segment.last for segment in segments), default=0)
-
-
-def _size(folder: Path) -> int:
-    """Bytes of the files in a folder in which a writer may be at work."""
-    total = 0
-    for file in folder.iterdir():
-        with suppress(FileNotFoundError):
-            total += file.stat().st_size
-    return total
 
 
 def _passages_of(where: Filter) -> str:

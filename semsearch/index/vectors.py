@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.records import Vectors
+from semsearch.arrays import Vectors
 
 Ids: TypeAlias = NDArray[np.int64]
 
@@ -26,25 +25,6 @@ FaissIndex: TypeAlias = Any
 """A faiss.IndexIDMap2; faiss ships no types."""
 
 KIND = "exact"
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A file of vectors as recorded in SQLite.
-
-    Attributes:
-        first, last: Lowest and highest passage id that it covers.
-        n_rows: Vectors in the file.
-        sha256: Of the file, in hex.
-    """
-
-    id: int
-    file: str
-    kind: str
-    first: int
-    last: int
-    n_rows: int
-    sha256: str
 
 
 @cache

@@ -18,13 +18,14 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
+from semsearch.arrays import Vectors
 from semsearch.errors import LockedError, MismatchError, NoIndexError, RecordError
 from semsearch.index import vectors as faiss_segments
 from semsearch.index.database import DATABASE, LOCK, connect, create, transaction, translated_errors
+from semsearch.index.folder import Segment
 from semsearch.index.keywords import body
 from semsearch.index.store import LAST, LITTLE_ENDIAN, ROWS_AT_ONCE, Index
-from semsearch.index.vectors import Segment
-from semsearch.records import Document, EncoderSpec, Passage, Vectors
+from semsearch.records import Document, EncoderSpec, Passage
 from semsearch.transforms import fit_transform
 
 SEGMENT_BYTES = 64 * 2**20

@@ -198,9 +198,9 @@ def list_(
 @app.command()
 def status(index: opt.WhichIndex = None, as_json: opt.AsJson = False) -> None:
     """Show what an index holds and which encoder it belongs to."""
-    from semsearch.index.store import Index
+    from semsearch.index.folder import IndexFolder
 
-    with Index(_find_index(index, newest=True)) as opened:
+    with IndexFolder(_find_index(index, newest=True)) as opened:
         fields = opened.status()
     if as_json:
         render.print_json(fields)
@@ -330,14 +330,14 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 def _encoder(folder: Path, *, simcse_names: bool | None = None, **wanted: Any) -> TextEncoder:
     """The encoder for an index: what was asked for, over what the index already has."""
     from semsearch.encoder.load import load_encoder
-    from semsearch.index.store import Index
+    from semsearch.index.folder import IndexFolder
 
     asked = {name: value for name, value in wanted.items() if value is not None}
     if simcse_names:
         asked["simcse_names"] = True
-    if not Index.exists(folder):
+    if not IndexFolder.exists(folder):
         return load_encoder(**asked)
-    with Index(folder) as index:
+    with IndexFolder(folder) as index:
         return load_encoder(base=index.spec, kept=folder, **asked)
 
 
@@ -348,13 +348,13 @@ def _calibrated(
     from semsearch.encoder.encode import Encoder
     from semsearch.encoder.quantise import SAMPLE, measure_loss
     from semsearch.encoder.runtimes import INT8
-    from semsearch.index.store import Index
+    from semsearch.index.folder import IndexFolder
     from semsearch.ingest import sample_texts
 
     if precision != INT8:
         return _encoder(folder, precision=precision, **wanted), records
-    if Index.exists(folder):
-        with Index(folder) as index:
+    if IndexFolder.exists(folder):
+        with IndexFolder(folder) as index:
             there = index.spec.precision
         kept = there if there.startswith(f"{INT8}:") else INT8
         return _encoder(folder, precision=kept, **wanted), records
@@ -393,12 +393,12 @@ def _origin(path: str) -> str:
 
 def _default_folder(path: str) -> Path:
     """`data/notes.v2.jsonl.gz` to `indexes/notes.v2`; a folder by its name; refused where it is another corpus's."""
-    from semsearch.index.store import Index
+    from semsearch.index.folder import IndexFolder
 
     whole = Path("stdin" if path == "-" else path).resolve()
     folder = HOME / (whole.name if whole.is_dir() else Path(whole.name.removesuffix(".gz")).stem)
-    if Index.exists(folder):
-        with Index(folder) as index:
+    if IndexFolder.exists(folder):
+        with IndexFolder(folder) as index:
             if index.origin not in ("", _origin(path)):
                 raise UsageError(
                     f"{str(folder)!r} was made from {index.origin!r}; name another folder for {path!r} with --index, "
@@ -408,9 +408,9 @@ def _default_folder(path: str) -> Path:
 
 
 def _indexes(folder: Path) -> list[Path]:
-    from semsearch.index.store import Index
+    from semsearch.index.folder import IndexFolder
 
-    return sorted(path for path in folder.iterdir() if Index.exists(path)) if folder.is_dir() else []
+    return sorted(path for path in folder.iterdir() if IndexFolder.exists(path)) if folder.is_dir() else []
 
 
 def _find_index(given: Path | None, *, newest: bool = False) -> Path:
@@ -434,11 +434,11 @@ def _find_index(given: Path | None, *, newest: bool = False) -> Path:
 
 
 def _brief(path: Path) -> dict[str, Any]:
-    from semsearch.index.store import Index
+    from semsearch.index.folder import IndexFolder
 
     brief = {"index": str(path), "documents": 0, "passages": 0, "model": "", "pooler": "", "MB": "", "updated": ""}
     try:
-        with Index(path) as index:
+        with IndexFolder(path) as index:
             fields = index.status()
     except SemsearchError as error:
         return {**brief, "model": f"unusable: {error}"}
