@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -20,7 +21,7 @@ from semsearch.text.chunking import Chunker, Chunking
 from semsearch.text.readers import ReadOptions, Record, as_records
 
 BATCH_DOCUMENTS = 4_096
-BATCH_CHARS = 150_000
+BATCH_CHARS = 300_000
 """A batch is committed at this many documents or characters: what lies in memory, and what a crash can cost, some
 seconds of encoding on two cores. Texts are sorted by length within a batch, so small ones would cost speed."""
 
@@ -100,7 +101,7 @@ def index_corpus(
         skip_bad: Count bad records and go on, instead of stopping at the first.
         delete_missing: Take out documents that the corpus no longer has; left undone where records were skipped.
         refit: Fit the encoder's transform again.
-        watch: Told the progress.
+        watch: Told the progress, from the thread that encodes.
 
     Raises:
         RecordError: A bad record, after everything before it was committed.
@@ -118,17 +119,19 @@ def index_corpus(
     chunker = Chunker(encoder.tokenizer, encoder.spec.max_tokens, encoder.spec.passage_prefix, chunking)
     report = IngestReport()
     records = _begun(as_records(corpus, options or ReadOptions()), skip_bad, report)
-    with IndexWriter(folder, encoder.spec, chunking.to_json(), origin) as writer:
+    with IndexWriter(folder, encoder.spec, chunking.to_json(), origin) as writer, ThreadPoolExecutor(1) as beside:
         if isinstance(encoder, Encoder):
             encoder.keep(folder)
-        run = _Run(writer, encoder, chunker, skip_bad, watch, report)
+        run = _Run(writer, encoder, chunker, skip_bad, watch, report, beside)
         try:
             for record in records:
                 run.take(record)
+            run.flush()
         except Exception:  # what came before it is kept
             run.flush()
             raise
-        run.flush()
+        finally:
+            run.stopped = True
         if delete_missing:
             run.delete_missing()
         writer.fit(again=refit)
@@ -190,9 +193,13 @@ def _begun(records: Iterator[Record], skip_bad: bool, report: IngestReport) -> I
     raise SourceError(f"the corpus is empty: no usable document{bad}")
 
 
+class _Stopped(Exception):
+    """Ends the encoding of a batch after Ctrl-C."""
+
+
 @dataclass(slots=True)
 class _Run:
-    """One pass over a corpus: collects a batch, encodes what is new in it, commits it."""
+    """One pass over a corpus: collects a batch, which is encoded and committed while the next is collected."""
 
     writer: IndexWriter
     encoder: TextEncoder
@@ -200,11 +207,16 @@ class _Run:
     skip_bad: bool
     watch: Watch | None
     report: IngestReport
+    beside: ThreadPoolExecutor
     batch: list[Document] = field(default_factory=list)
     chars: int = 0
+    at_work: Future[None] | None = None
+    stopped: bool = False
 
     def take(self, record: Record) -> None:
-        """Add a record to the batch; commit the batch when it is full."""
+        """Add a record to the batch; start on the batch when it is full."""
+        if self.at_work and self.at_work.done():
+            self._wait()
         if isinstance(record, RecordError):
             self._refuse(record)
             return
@@ -214,21 +226,43 @@ class _Run:
         self.batch.append(record)
         self.chars += len(record.text) + len(record.title)
         if len(self.batch) >= BATCH_DOCUMENTS or self.chars >= BATCH_CHARS:
-            self.flush()
+            self._start()
 
     def flush(self) -> None:
-        """Encode and commit the batch."""
+        """Encode and commit all that was taken."""
+        self._start()
+        self._wait()
+
+    def _start(self) -> None:
+        """Encode and commit the batch beside what follows, after the one before."""
         batch, self.batch, self.chars = self.batch, [], 0
         if not batch:
             return
         plan = self.writer.plan(batch)
         cut = self.chunker.passages(plan.encode)
-        errors = [passages for passages in cut if isinstance(passages, RecordError)]
         good = [
             (document, passages)
             for document, passages in zip(plan.encode, cut, strict=True)
             if not isinstance(passages, RecordError)
         ]
+        self._wait()
+        self.at_work = self.beside.submit(self._commit, plan, good)
+        for passages in cut:
+            if isinstance(passages, RecordError):
+                self._refuse(passages)
+
+    def _wait(self) -> None:
+        """Until the batch at work is committed; raises what it met."""
+        at_work, self.at_work = self.at_work, None
+        try:
+            if at_work:
+                at_work.result()
+        except BaseException:
+            self.batch = []  # nothing is committed behind what was not
+            raise
+
+    def _commit(self, plan: Plan, good: list[tuple[Document, tuple[Passage, ...]]]) -> None:
+        """Encode what is new and commit it with the rest of its batch."""
         texts = [passage.encoded_text for _, passages in good for passage in passages]
         vectors = self.encoder.encode_passages(texts, self._tick(len(good) / max(len(texts), 1)))
         ends = np.cumsum([len(passages) for _, passages in good], dtype=int)
@@ -237,8 +271,6 @@ class _Run:
             self.writer.commit([Entry(*each, part) for each, part in zip(good, parts, strict=True)], plan.describe)
         self._count(plan, good)
         self.report.in_flight = 0.0
-        for error in errors:
-            self._refuse(error)
         self.writer.seal(final=False)
         if self.watch:
             self.watch(self.report)
@@ -251,15 +283,15 @@ class _Run:
         elif missing:
             self.report.deleted = len(self.writer.delete(missing))
 
-    def _tick(self, documents_per_text: float) -> Progress | None:
-        """Tells the watch while the encoder works."""
-        if not self.watch:
-            return None
-        watch = self.watch
+    def _tick(self, documents_per_text: float) -> Progress:
+        """Tells the watch while the encoder works, and the encoder when to stop."""
 
         def tick(texts: int) -> None:
+            if self.stopped:
+                raise _Stopped
             self.report.in_flight += texts * documents_per_text
-            watch(self.report)
+            if self.watch:
+                self.watch(self.report)
 
         return tick
 

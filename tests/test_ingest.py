@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -253,6 +255,49 @@ def test_an_interruption_keeps_what_was_committed_and_the_next_run_encodes_the_r
     assert found(folder, "number999") == ["d999"]
     with Index(folder) as index:
         assert index.counts()["passages"] == 1000
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_the_next_batch_is_read_while_one_is_encoded(folder: Path):
+    read_on = Event()
+
+    class Waiting(CountingEncoder):
+        def encode_passages(self, texts: Sequence[str], progress: Any = None) -> Vectors:
+            assert read_on.wait(20)
+            return super().encode_passages(texts, progress)
+
+    def corpus() -> Iterator[dict[str, Any]]:
+        yield from documents(300)  # more than a batch
+        read_on.set()
+
+    assert index_corpus(folder, corpus(), Waiting()).encoded == 300
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_batch_is_committed_while_its_stream_waits(folder: Path):
+    def corpus() -> Iterator[dict[str, Any]]:
+        yield from documents(300)
+        end = time.monotonic() + 20
+        while not len(stored(folder)) and time.monotonic() < end:
+            time.sleep(0.01)
+        seen.append(len(stored(folder)))
+
+    seen: list[int] = []
+    index_corpus(folder, corpus(), HashEncoder(64))
+    assert seen == [256]
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_batch_that_fails_ends_the_run_and_nothing_behind_it_is_committed(folder: Path):
+    class Failing(CountingEncoder):
+        def encode_passages(self, texts: Sequence[str], progress: Any = None) -> Vectors:
+            if len(self.passages) == 512:
+                raise OSError("the accelerator fell off the bus")
+            return super().encode_passages(texts, progress)
+
+    with pytest.raises(OSError, match="fell off"):
+        index_corpus(folder, documents(2_000), Failing())
+    assert list(stored(folder)) == [f"d{i}" for i in range(512)]
 
 
 def test_a_line_of_5_megabytes_is_indexed_to_its_end(folder: Path, tmp_path: Path):

@@ -101,7 +101,7 @@ class IndexWriter(Index):
 
     def see(self, document: Document) -> RecordError | None:
         """Remember that this run has met a document; gives the error where it has met the id before."""
-        with translated_errors():
+        with self._turn, translated_errors():
             row = (document.doc_id, document.source)
             if self._connection.execute("INSERT OR IGNORE INTO temp.seen VALUES (?, ?)", row).rowcount:
                 return None
@@ -181,7 +181,7 @@ class IndexWriter(Index):
         """
         if self.spec.transform and not self.transform():
             return
-        with translated_errors():
+        with self._turn, translated_errors():
             for segment in self._segments():
                 n_deleted = self._deleted_in(segment.first, segment.last)
                 if n_deleted > MAX_DELETED * segment.n_rows or not (self.folder / segment.file).is_file():
@@ -302,7 +302,7 @@ class IndexWriter(Index):
 
     def _stored_hashes(self, doc_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
         sql = "SELECT doc_id, content_hash, metadata FROM documents WHERE doc_id IN (SELECT value FROM json_each(?))"
-        with translated_errors():
+        with self._turn, translated_errors():
             rows = self._connection.execute(sql, (json.dumps(doc_ids),)).fetchall()
         return {doc_id: (content, metadata) for doc_id, content, metadata in rows}
 

@@ -14,7 +14,8 @@ from fakes import index_content
 
 from semsearch import HashEncoder, Index, Searcher
 from semsearch.errors import DiskFullError
-from semsearch.index import store, vectors
+from semsearch.index import folder as index_folder
+from semsearch.index import vectors
 from semsearch.ingest import index_corpus
 
 CORPUS = [{"_id": f"d{n}", "title": f"t{n}", "text": f"word{n} tea {n % 7} " * 20, "n": n} for n in range(1_500)]
@@ -56,20 +57,20 @@ def first_documents(folder: Path) -> int:
 
 @pytest.mark.parametrize("pages", [60, 150, 300])
 def test_a_database_that_may_not_grow_keeps_what_was_committed(tmp_path, monkeypatch, calm, pages):
-    connect = store.connect
+    connect = index_folder.connect
 
     def bounded(path: Path, *, write: bool = False):
         connection = connect(path, write=write)
         connection.execute(f"PRAGMA max_page_count = {pages}")
         return connection
 
-    monkeypatch.setattr(store, "connect", bounded)
+    monkeypatch.setattr(index_folder, "connect", bounded)
     for _ in range(2):  # the second run stops where the first did
         with pytest.raises(DiskFullError, match=r"disk is full; what was committed is kept: make room, then run"):
             index_corpus(tmp_path / "index", CORPUS, ENCODER)
     kept = first_documents(tmp_path / "index")
     assert (kept > 0) == (pages > 60)
-    monkeypatch.setattr(store, "connect", connect)
+    monkeypatch.setattr(index_folder, "connect", connect)
     report = index_corpus(tmp_path / "index", CORPUS, ENCODER)
     assert (report.unchanged, report.encoded) == (kept, len(CORPUS) - kept)
     assert index_content(tmp_path / "index") == calm
