@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -192,3 +193,12 @@ def test_the_graphs_that_were_used_longest_ago_leave_first(checkpoint, folder, m
     assert oldest in kept(folder)
     assert other not in kept(folder)
     assert len(kept(folder)) == 2
+
+
+def test_files_that_are_deleted_while_a_model_is_in_use_are_missed_by_nobody(model, folder):
+    encoder = Encoder.load(model, "mean", runtime="openvino", precision="float32")
+    one = encoder.encode_passages(TEXTS[:1])
+    shutil.rmtree(folder)
+    many = encoder.encode_passages(TEXTS * 200)  # more than a batch, for which another graph is compiled
+    np.testing.assert_allclose(many[:1], one, atol=1e-5)
+    close(many[:3], by_torch(model))

@@ -127,3 +127,11 @@ def test_a_full_disk_while_a_segment_is_written_leaves_no_part_of_it(tmp_path, m
     with pytest.raises(DiskFullError, match="No space left"), translated_errors():
         write(index, tmp_path / "vectors.000001.faiss")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("n_queries", [0, 1, 3])
+def test_a_search_leaves_the_number_of_threads_as_it_was(n_queries):
+    before = faiss.omp_get_max_threads()
+    index = build(np.arange(9), exact_rows(np.random.default_rng(1), 9))
+    search([index], exact_rows(np.random.default_rng(2), n_queries), 3, allowed=None, excluded=NONE)
+    assert faiss.omp_get_max_threads() == before

@@ -1,7 +1,7 @@
 """The openvino runtime: a compiled graph on the CPU, in bfloat16 where the CPU has that.
 
 Several batches are computed at once, each by few threads, for that keeps the cores busier than all of them on one; the
-next texts are tokenized meanwhile.
+next texts are tokenized meanwhile. A single batch, such as a query, gets all cores.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -52,7 +54,15 @@ class OpenVinoRuntime:
         """
         self.graph = graph
         self.precision, hint = choose_precision(precision)
-        self._compiled = compile_graph(graph, hint)
+        self._hint = hint
+        self._for_one = compile_graph(graph, hint, "LATENCY")
+
+    @cached_property
+    def _for_many(self) -> Compiled:
+        try:
+            return compile_graph(self.graph, self._hint, "THROUGHPUT")
+        except RuntimeError:  # its files were deleted
+            return self._for_one
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, heads: Sequence[Head], precision: str, kept: Path | None) -> Self:
@@ -89,7 +99,10 @@ class OpenVinoRuntime:
         Yields:
             Each batch in the order given, with float32 `[n, dim]` for each head, not rescaled.
         """
-        streams = int(self._compiled.get_property("NUM_STREAMS"))
+        batches = iter(batches)
+        head = list(islice(batches, 2))
+        compiled = self._for_one if len(head) < 2 else self._for_many
+        streams = int(compiled.get_property("NUM_STREAMS"))
         idle: deque[Any] = deque()
         running: deque[tuple[Any, Batch]] = deque()
 
@@ -99,10 +112,10 @@ class OpenVinoRuntime:
             idle.append(request)
             return batch, [np.array(tensor.data) for tensor in request.output_tensors]
 
-        for batch in batches:  # without callbacks into Python, which can wait for one another for ever
+        for batch in chain(head, batches):  # without callbacks into Python, which can wait for one another for ever
             if len(running) == PER_STREAM * streams:
                 yield finish()
-            request = idle.popleft() if idle else self._compiled.create_infer_request()
+            request = idle.popleft() if idle else compiled.create_infer_request()
             request.start_async((*batch.padded(), np.asarray(batch.skip)))
             running.append((request, batch))
         while running:
@@ -137,14 +150,15 @@ def choose_precision(precision: str) -> tuple[str, str]:
     return precision, HINTS[precision]
 
 
-def compile_graph(graph: Graph | Any, hint: str) -> Compiled:
+def compile_graph(graph: Graph | Any, precision: str, aim: str) -> Compiled:
     """Compile a graph for this CPU, or load what was compiled before.
 
     Args:
         graph: On disk, or an openvino.Model.
-        hint: OpenVINO's name of the precision.
+        precision: By OpenVINO's name.
+        aim: What to be fast at: `LATENCY` of one batch, or `THROUGHPUT` of many.
     """
-    settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": hint}
+    settings = {"PERFORMANCE_HINT": aim, "INFERENCE_PRECISION_HINT": precision}
     if not isinstance(graph, Graph):
         return core().compile_model(graph, "CPU", settings)
     settings["CACHE_MODE"] = "OPTIMIZE_SIZE"  # without the weights, which graph.bin has

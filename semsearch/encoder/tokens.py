@@ -74,11 +74,13 @@ class Batcher:
             return self._tokenize([prefix + text for text in texts[start : start + TOKENIZED_AT_ONCE]])
 
         with ThreadPoolExecutor(1) as ahead:  # the next window's ids are made while this one's are encoded
-            coming = ahead.submit(tokenize, 0)
+            ids = tokenize(0)
             for start in range(0, len(texts), TOKENIZED_AT_ONCE):
-                ids, coming = coming.result(), ahead.submit(tokenize, start + TOKENIZED_AT_ONCE)
+                behind = start + TOKENIZED_AT_ONCE
+                coming = ahead.submit(tokenize, behind) if behind < len(texts) else None
                 for rows in length_sorted_batches([len(tokens) for tokens in ids], self.batch_tokens):
                     yield Batch(start + np.asarray(rows), [ids[row] for row in rows], skip)
+                ids = coming.result() if coming else []
 
     def _tokenize(self, texts: list[str]) -> list[TokenIds]:
         """Ids with special tokens, cut to `max_tokens` in front of the closing special tokens."""

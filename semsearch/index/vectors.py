@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -100,12 +101,28 @@ def search(
         selector = import_faiss().IDSelectorNot(import_faiss().IDSelectorBatch(excluded))
     parameters = import_faiss().SearchParameters(sel=selector) if selector else None
     queries = np.ascontiguousarray(queries)
-    found = [_best(index, queries, k, k + 1, parameters) for index in indexes if index.ntotal]
+    with _threads_for(len(queries)):
+        found = [_best(index, queries, k, k + 1, parameters) for index in indexes if index.ntotal]
     if not found:
         return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
     scores = np.concatenate([scores for scores, _ in found], axis=1)
     ids = np.concatenate([ids for _, ids in found], axis=1)
     return _ranked(scores, ids, k)
+
+
+@contextmanager
+def _threads_for(n_queries: int) -> Iterator[None]:
+    """This thread's share of the cores: one for one query, for others find nothing to do and keep a core busy waiting.
+
+    Measured in bench/search_latency.py.
+    """
+    faiss = import_faiss()
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(min(before, n_queries) or 1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def _best(index: FaissIndex, queries: Vectors, k: int, width: int, parameters: Any) -> tuple[Vectors, Ids]:
