@@ -13,7 +13,12 @@ install-dev: .venv/.installed-dev
 	touch $@
 
 .venv/.installed-dev: .venv/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+.venv-bench/.installed: pyproject.toml constraints.txt
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	touch $@
 
 demo: install ## index the sample corpus and answer three queries
@@ -30,8 +35,8 @@ lint: install-dev ## linters and the type checker
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: install-dev ## ratios against the encoder alone, and peak memory
-	$(BIN)/python bench/run.py
+bench: .venv-bench/.installed ## every measurement, against peers in an environment of their own
+	.venv-bench/bin/python bench/run.py
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-bench build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,18 +1,18 @@
-"""How many tokens to put through the backbone at once on a CPU: the default in `encode.py` comes from here.
+"""How many tokens to put through the backbone at once on a CPU: the runtimes' `batch_tokens` come from here.
 
-Rounds alternate between the sizes, so that a noisy machine hits all of them.
+The sizes take turns, so that a noisy machine hits all of them.
 
     python bench/batch_tokens.py [--rounds 5]
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import time
 from dataclasses import replace
+from functools import partial
 
 from machine import describe, long_texts, short_texts
+from measure import rounds, take_turns
 
 from semsearch import Encoder
 
@@ -20,28 +20,18 @@ BUDGETS = (1_024, 2_048, 4_096, 8_192, 16_384)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
-    loaded = Encoder.load(device="cpu")
-    batchers = {budget: replace(loaded._batcher, batch_tokens=budget) for budget in BUDGETS}
-    encoders = {budget: replace(loaded, _batcher=batcher) for budget, batcher in batchers.items()}
+    n = rounds(__doc__, 5)
     print(f"{describe()}\n")
-    print(f"| texts/s, median of {rounds} rounds | {' | '.join(f'{budget:,} tokens' for budget in BUDGETS)} |")
+    print(f"| texts/s, median of {n} rounds | {' | '.join(f'{budget:,} tokens' for budget in BUDGETS)} |")
     print(f"|---|{'---|' * len(BUDGETS)}")
-    for name, texts in {
-        "short (STS-B sentences)": short_texts()[:1500],
-        "long (Cranfield)": long_texts()[:150],
-    }.items():
-        speeds: dict[int, list[float]] = {budget: [] for budget in BUDGETS}
-        for _ in range(rounds):
-            for budget, encoder in encoders.items():
-                started = time.perf_counter()
-                encoder.encode_passages(texts)
-                speeds[budget].append(len(texts) / (time.perf_counter() - started))
-        print(
-            f"| {name} | {' | '.join(f'{statistics.median(speeds[budget]):.1f}' for budget in BUDGETS)} |", flush=True
-        )
+    for runtime in ("openvino", "torch"):
+        loaded = Encoder.load(device="cpu", runtime=runtime)
+        batchers = {budget: replace(loaded._batcher, batch_tokens=budget) for budget in BUDGETS}
+        encoders = {str(budget): replace(loaded, _batcher=batcher) for budget, batcher in batchers.items()}
+        for name, texts in {"short": short_texts()[:1_500], "long": long_texts()[:150]}.items():
+            sides = {budget: partial(encoder.encode_passages, texts) for budget, encoder in encoders.items()}
+            speeds = [len(texts) / statistics.median(spent) for spent in take_turns(sides, n).values()]
+            print(f"| {runtime}, {name} | {' | '.join(f'{speed:.1f}' for speed in speeds)} |", flush=True)
 
 
 if __name__ == "__main__":

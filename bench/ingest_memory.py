@@ -12,14 +12,12 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-import psutil
 from machine import describe
+from measure import peak_of
 
 WORDS_A_LINE = 60
 
@@ -38,22 +36,6 @@ def generate(path: Path, lines: int) -> None:
             file.write(
                 json.dumps({"_id": str(number), "title": title, "text": text, "year": 1990 + number % 30}) + "\n"
             )
-
-
-def peak_of(command: list[str]) -> tuple[float, float]:
-    """Run a command; its peak resident memory in MB, sampled every 20 ms, and its seconds."""
-    started = time.perf_counter()
-    child = psutil.Popen(command, stdout=subprocess.DEVNULL)
-    peak = 0
-    while child.poll() is None:
-        try:
-            peak = max(peak, child.memory_info().rss)
-        except psutil.NoSuchProcess:
-            break
-        time.sleep(0.02)
-    if child.wait() != 0:
-        raise SystemExit(f"{' '.join(command)} failed")
-    return peak / 1e6, time.perf_counter() - started
 
 
 def main() -> None:

@@ -7,14 +7,13 @@ Both sides encode the same texts with the same encoder object; rounds alternate,
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import tempfile
-import time
 from pathlib import Path
 
 from machine import describe, long_texts, short_texts
+from measure import ratios, rounds, spread, take_turns
 
 from semsearch import Chunking, Encoder, index_corpus, read_corpus
 
@@ -31,30 +30,28 @@ def corpora(folder: Path) -> dict[str, Path]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    n = rounds(__doc__, 5)
     encoder = Encoder.load()
+    chunking = Chunking(on_long="truncate")  # so that both sides encode the same texts
     print(f"{describe()}\n")
-    print("| corpus | texts | encoder alone, texts/s | index end to end, texts/s | ratio, median | ratio, min to max |")
-    print("|---|---|---|---|---|---|")
+    print("| corpus | texts | encoder alone, texts/s | index end to end, texts/s | ratio |")
+    print("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as temporary:
         for name, path in corpora(Path(temporary)).items():
-            chunking = Chunking(on_long="truncate")  # so that both sides encode the same texts
             texts = [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines()]
-            alone, whole = [], []
-            for number in range(rounds):
-                started = time.perf_counter()
-                folder = Path(temporary) / f"{path.stem}-{number}"
-                report = index_corpus(folder, read_corpus([str(path)]), encoder, chunking=chunking)
-                whole.append(report.passages / (time.perf_counter() - started))
-                started = time.perf_counter()
+
+            def index(path: Path = path) -> None:
+                folder = Path(tempfile.mkdtemp(dir=temporary))
+                index_corpus(folder, read_corpus([str(path)]), encoder, chunking=chunking)
+
+            def encode(texts: list[str] = texts) -> None:
                 encoder.encode_passages(texts)
-                alone.append(len(texts) / (time.perf_counter() - started))
-            ratios = [a / b for a, b in zip(whole, alone, strict=True)]
+
+            alone, whole = take_turns({"alone": encode, "whole": index}, n).values()
+            speeds = [len(texts) / statistics.median(spent) for spent in (alone, whole)]
             print(
-                f"| {name} | {len(texts):,} | {statistics.median(alone):.1f} | {statistics.median(whole):.1f} "
-                f"| {statistics.median(ratios):.3f} | {min(ratios):.3f} to {max(ratios):.3f} |"
+                f"| {name} | {len(texts):,} | {speeds[0]:.0f} | {speeds[1]:.0f} | {spread(ratios(alone, whole))} |",
+                flush=True,
             )
 
 

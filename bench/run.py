@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-MEASUREMENTS = ("encoding", "ingest_throughput", "ingest_memory", "fusion", "batch_tokens", "sts_poolers")
+MEASUREMENTS = (
+    *("encoding", "encoding_memory", "precision", "startup", "search_latency", "ingest_throughput", "ingest_memory"),
+    *("fusion", "batch_tokens", "sts_poolers"),
+)
 
 for name in MEASUREMENTS:
     print(f"\n## {name.replace('_', ' ')}\n", flush=True)

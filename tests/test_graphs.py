@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from semsearch import POOLERS, CacheWarning, Encoder, FallbackWarning, UnsupportedError
+from semsearch import POOLERS, CacheWarning, Encoder, FallbackWarning, ModelError, UnsupportedError
 from semsearch.encoder import graphs
 from semsearch.encoder.pretrained import open_checkpoint
 from semsearch.encoder.torch_model import PooledModel
@@ -199,6 +199,13 @@ def test_files_that_are_deleted_while_a_model_is_in_use_are_missed_by_nobody(mod
     encoder = Encoder.load(model, "mean", runtime="openvino", precision="float32")
     one = encoder.encode_passages(TEXTS[:1])
     shutil.rmtree(folder)
-    many = encoder.encode_passages(TEXTS * 200)  # more than a batch, for which another graph is compiled
+    many = encoder.encode_passages(TEXTS * 200)  # more than a batch, for which the graph is compiled otherwise
     np.testing.assert_allclose(many[:1], one, atol=1e-5)
     close(many[:3], by_torch(model))
+
+
+def test_files_that_are_deleted_before_a_model_is_used_are_told(model, folder):
+    encoder = Encoder.load(model, "mean", runtime="openvino", precision="float32")
+    shutil.rmtree(folder)
+    with pytest.raises(ModelError, match="deleted while it was in use"):
+        encoder.encode_passages(TEXTS * 200)

@@ -12,7 +12,6 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Self
@@ -24,10 +23,13 @@ from semsearch.encoder.caches import cache_folder
 from semsearch.encoder.graphs import BIN, XML, Compiled, Graph, core, graph_of, openvino
 from semsearch.encoder.pretrained import Checkpoint, Head
 from semsearch.encoder.tokens import Batch
-from semsearch.errors import UnsupportedError
+from semsearch.errors import ModelError, UnsupportedError
 
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
 """Our names of precisions to OpenVINO's."""
+
+ONE, MANY = "LATENCY", "THROUGHPUT"
+"""OpenVINO's names of what a graph is compiled for: all cores on one batch, or some on each of several."""
 
 QUANTISED = "int8:"
 
@@ -55,14 +57,8 @@ class OpenVinoRuntime:
         self.graph = graph
         self.precision, hint = choose_precision(precision)
         self._hint = hint
-        self._for_one = compile_graph(graph, hint, "LATENCY")
-
-    @cached_property
-    def _for_many(self) -> Compiled:
-        try:
-            return compile_graph(self.graph, self._hint, "THROUGHPUT")
-        except RuntimeError:  # its files were deleted
-            return self._for_one
+        self._compiled = {ONE: compile_graph(graph, hint, ONE)}
+        self._used = False
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, heads: Sequence[Head], precision: str, kept: Path | None) -> Self:
@@ -101,7 +97,7 @@ class OpenVinoRuntime:
         """
         batches = iter(batches)
         head = list(islice(batches, 2))
-        compiled = self._for_one if len(head) < 2 else self._for_many
+        compiled = self._compiled_for(ONE if len(head) < 2 else MANY)
         streams = int(compiled.get_property("NUM_STREAMS"))
         idle: deque[Any] = deque()
         running: deque[tuple[Any, Batch]] = deque()
@@ -120,6 +116,22 @@ class OpenVinoRuntime:
             running.append((request, batch))
         while running:
             yield finish()
+
+    def _compiled_for(self, aim: str) -> Compiled:
+        """The graph compiled with this aim, else with another where its files were deleted meanwhile."""
+        compiled = self._compiled.get(aim)
+        if compiled is None:
+            if not self._used:  # as when a corpus is indexed: nobody asks for one, and it takes 130 MB
+                self._compiled = {}
+            try:
+                compiled = compile_graph(self.graph, self._hint, aim)
+            except RuntimeError as error:
+                if not self._compiled:
+                    raise ModelError(f"the converted model was deleted while it was in use ({error})") from None
+                return next(iter(self._compiled.values()))
+            self._compiled[aim] = compiled
+        self._used = True
+        return compiled
 
 
 def quantised(graph: Graph) -> str:
@@ -156,7 +168,7 @@ def compile_graph(graph: Graph | Any, precision: str, aim: str) -> Compiled:
     Args:
         graph: On disk, or an openvino.Model.
         precision: By OpenVINO's name.
-        aim: What to be fast at: `LATENCY` of one batch, or `THROUGHPUT` of many.
+        aim: `ONE` or `MANY`.
     """
     settings = {"PERFORMANCE_HINT": aim, "INFERENCE_PRECISION_HINT": precision}
     if not isinstance(graph, Graph):

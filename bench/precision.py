@@ -1,0 +1,72 @@
+"""What faster arithmetic costs: STS-B and Cranfield in float32, bfloat16 and 8-bit integers.
+
+An 8-bit model is calibrated on passages of the corpus that it is for, as `semsearch index --precision int8` does it:
+here on Cranfield's abstracts, and for STS-B on sentences of its development set.
+
+    python bench/precision.py
+"""
+
+from __future__ import annotations
+
+import csv
+import random
+import tempfile
+from collections.abc import Sequence
+
+import ir_measures
+import numpy as np
+from ir_measures import R, nDCG
+from machine import data_folder, describe, long_texts, short_texts
+
+from semsearch import Chunking, Encoder, Searcher, index_corpus, load_tasks, read_corpus
+from semsearch.encoder.quantise import SAMPLE
+from semsearch.evaluation.correlation import correlate
+from semsearch.text.readers import read_queries
+
+
+def sts_b(encoder: Encoder) -> float:
+    """Spearman x 100 on STS-B's test set."""
+    (task,) = load_tasks(data_folder() / "sts", ["STS-B"])
+    (subset,) = task.subsets
+    first, second = (encoder.encode_queries(side) for side in (subset.first, subset.second))
+    return 100 * (correlate((first * second).sum(1).astype(np.float64), subset.similarity).spearman or 0.0)
+
+
+def cranfield(encoder: Encoder) -> str:
+    """`nDCG@10 / R@100` of dense search."""
+    folder = data_folder() / "cranfield"
+    with (folder / "qrels" / "test.tsv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    qrels = [ir_measures.Qrel(row["query-id"], row["corpus-id"], int(row["score"])) for row in rows]
+    with tempfile.TemporaryDirectory() as temporary:
+        index_corpus(temporary, read_corpus([str(folder)]), encoder, chunking=Chunking(on_long="truncate"))
+        with Searcher.open(temporary, encoder) as searcher:
+            run = searcher.run(list(read_queries(str(folder / "queries.jsonl"))))
+    found = ir_measures.calc_aggregate([nDCG @ 10, R @ 100], qrels, run)
+    return f"{found[nDCG @ 10]:.4f} / {found[R @ 100]:.4f}"
+
+
+def cosine(encoder: Encoder, exact: Encoder, texts: Sequence[str]) -> float:
+    """Mean cosine of each text's vector with its float32 vector."""
+    return float((encoder.encode_passages(texts) * exact.encode_passages(texts)).sum(1).mean())
+
+
+def main() -> None:
+    exact = Encoder.load(device="cpu", precision="float32", runtime="openvino")
+    short, long = (random.Random(0).sample(texts, SAMPLE) for texts in (short_texts(), long_texts()))
+    sides = {
+        "float32": (exact, exact),
+        "bfloat16 (default)": (Encoder.load(device="cpu", precision="bfloat16"),) * 2,
+        "int8": (exact.quantise(short), exact.quantise(long)),
+    }
+    print(f"{describe()}\n")
+    print("| precision | STS-B | mean cosine | Cranfield nDCG@10 / R@100 | mean cosine |")
+    print("|---|---|---|---|---|")
+    for name, (for_short, for_long) in sides.items():
+        cosines = (cosine(for_short, exact, short_texts()), cosine(for_long, exact, long_texts()))
+        found = (f"{sts_b(for_short):.2f}", f"{cosines[0]:.5f}", cranfield(for_long), f"{cosines[1]:.5f}")
+        print(f"| {name} | {' | '.join(found)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

