@@ -653,6 +653,14 @@ def test_a_refused_pooler_is_a_warning_and_the_others_go_on():
         assert [*shown["refused"]] == ["pooler-output", "layer:9+cls"]
 
 
+def test_either_runtime_gives_the_same_table():
+    words = ("sts", "--precision", "float32", "--cache-mb", 0, "--runtime")
+    ours, theirs = (cells_of(strict_json(evaluate(*words, runtime, "--json"))) for runtime in ("openvino", "torch"))
+    assert ours.keys() == theirs.keys()
+    for key, cell in ours.items():
+        assert cell["value"] == pytest.approx(theirs[key]["value"], abs=1e-4)
+
+
 # --- what is wrong is one line
 
 MODEL = ("--model", "model", "--poolers", "mean")
@@ -677,6 +685,7 @@ USAGE: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "max tokens": (("--max-tokens", 4), ("max tokens is 4; this model takes 8 to 64",)),
     "precision": (("--precision", "float8"), ("unknown precision 'float8'", "bfloat16")),
     "device": (("--device", "gpux"), ("'gpux'", "--device cpu")),
+    "runtime": (("--runtime", "onnx"), ("unknown runtime 'onnx'", "openvino, torch")),
     "option": (("--transform", "centre"), ("--transform",)),
 }
 

@@ -136,6 +136,10 @@ def test_the_command_calibrates_says_what_it_cost_and_goes_on_with_the_same_mode
     assert "calibrating 8-bit integers on 24 passages of the corpus" in first.err
     assert "against float32: mean cosine 0.9" in first.err or "mean cosine 1.0" in first.err
     assert first.json["encoded"] == 24
+    assert 0.9 < first.json["mean_cosine"] <= 1.0001
+    assert 0 < first.json["overlap"] <= 1
+    assert first.json["speed"] > 0
+    assert "times as fast here" in first.err
     again = call(*words)
     assert (again.json["unchanged"], again.err) == (24, "")
     assert call("query", TEXTS[5], "--json").json["hits"][0]["doc_id"] == "5"

@@ -37,6 +37,7 @@ def sts(
     max_tokens: opt.MaxTokens = None,
     precision: opt.Precision = None,
     device: opt.Device = "auto",
+    runtime: opt.RuntimeName = "auto",
     cache_mb: opt.CacheMb = DEFAULT_CACHE_MB,
     seed: opt.Seed = 0,
     geometry: opt.WithGeometry = False,
@@ -61,7 +62,7 @@ def sts(
     loaded = load_tasks(data, out.names(tasks), mode)
     if not any(len(task.similarity) for task in loaded):
         raise SourceError(f"no pair of {str(data)!r} has a score")
-    with out.loaded(output, cache_mb, model, poolers, simcse_names, max_tokens, precision, device) as encoder:
+    with out.loaded(output, cache_mb, model, poolers, simcse_names, max_tokens, precision, device, runtime) as encoder:
         out.named(output.duel, rows_of(encoder, out.names(transforms)))
         with render.counting("encoding", "sentences") as tick:
             found = evaluate_sts(loaded, encoder, out.names(transforms), tick)
@@ -115,6 +116,7 @@ def retrieval(
     max_tokens: opt.MaxTokens = None,
     precision: opt.Precision = None,
     device: opt.Device = "auto",
+    runtime: opt.RuntimeName = "auto",
     cache_mb: opt.CacheMb = DEFAULT_CACHE_MB,
     seed: opt.Seed = 0,
     geometry: opt.WithGeometry = False,
@@ -141,7 +143,7 @@ def retrieval(
     collection = load_collection(data, split)
     if run_dir is not None:
         make_folder(run_dir)
-    with out.loaded(output, cache_mb, model, poolers, simcse_names, max_tokens, precision, device) as encoder:
+    with out.loaded(output, cache_mb, model, poolers, simcse_names, max_tokens, precision, device, runtime) as encoder:
         out.named(output.duel, rows_in_modes(rows_of(encoder, out.names(transforms)), out.names(modes)))
         with render.counting("encoding", "texts") as tick:
             found = evaluate_retrieval(
@@ -202,6 +204,7 @@ def corpus(
     max_tokens: opt.MaxTokens = None,
     precision: opt.Precision = None,
     device: opt.Device = "auto",
+    runtime: opt.RuntimeName = "auto",
     cache_mb: opt.CacheMb = DEFAULT_CACHE_MB,
     seed: opt.Seed = 0,
     geometry: opt.WithGeometry = False,
@@ -229,7 +232,7 @@ def corpus(
     tasks, made = make_pseudo_tasks(out.good(read_corpus([path], options), skip_bad), sample=sample, seed=seed)
     notes = [out.PROXY, out.made_of(made)]
     judgements = out.judgements_of(path, options, skip_bad, notes) if check else None
-    with out.loaded(output, cache_mb, model, poolers, simcse_names, max_tokens, precision, device) as encoder:
+    with out.loaded(output, cache_mb, model, poolers, simcse_names, max_tokens, precision, device, runtime) as encoder:
         out.named(output.duel, rows_of(encoder, out.names(transforms)))
         with render.counting("encoding", "texts") as tick:
             found = evaluate_corpus(tasks, encoder, transforms=out.names(transforms), progress=tick)

@@ -97,6 +97,7 @@ def loaded(
     max_tokens: int | None,
     precision: str | None,
     device: str,
+    runtime: str,
 ) -> Iterator[ManyPoolers]:
     """The poolers, with every layer of some where there is a report to be written, and the cache of vectors."""
     from semsearch.encoder.many import ManyPoolers
@@ -124,6 +125,7 @@ def loaded(
             max_tokens=max_tokens,
             precision=precision or "auto",
             device=device,
+            runtime=runtime,
             also=layer_names() if output.report else (),
             cache=stack.enter_context(VectorCache(max_mb=cache_mb)) if cache_mb else None,
         )
