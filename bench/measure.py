@@ -43,7 +43,9 @@ def ratios(first: Sequence[float], second: Sequence[float]) -> list[float]:
 
 def run_quietly(command: Sequence[str]) -> None:
     """Run a command in a process of its own; what it prints is nobody's business unless it fails."""
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
+    done = subprocess.run(command, capture_output=True, text=True, env=environment())
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed: {done.stderr}")
 
 
 def environment() -> dict[str, str]:
@@ -54,7 +56,7 @@ def environment() -> dict[str, str]:
 def peak_of(command: Sequence[str]) -> tuple[float, float]:
     """Run a command; its peak resident memory in MB, sampled every 10 ms, and its seconds."""
     started = time.perf_counter()
-    child = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
+    child = psutil.Popen(command, stdout=subprocess.DEVNULL, env=environment())
     peak = 0
     while child.poll() is None:
         try:

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import atexit
 import os
-
-from semsearch.surfaces.cli import main
+import sys
 
 
 def start() -> None:
     """Run the command line, then end without taking the libraries down, which takes a tenth of a second.
 
-    By then all output is written and all files are closed.
+    Threads and worker processes end before that as always, and everything that is to be done at exit is done.
     """
-    code: object = 0
+    code = 1
+
+    def end() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if stream:
+                stream.flush()
+        os._exit(code)
+
+    atexit.register(end)  # the first to be registered, so the last to be called
+    from semsearch.surfaces.cli import main
+
     try:
         main()
-    except SystemExit as end:
-        code = end.code
-    atexit._run_exitfuncs()
-    os._exit(code if isinstance(code, int) else 0)
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        raise
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -255,6 +255,8 @@ class _Run:
         """Until the batch at work is committed; raises what it met."""
         at_work, self.at_work = self.at_work, None
         try:
+            while at_work and not at_work.done():
+                wait([at_work], timeout=0.2)  # without a timeout, Windows takes no Ctrl-C meanwhile
             if at_work:
                 at_work.result()
         except BaseException:

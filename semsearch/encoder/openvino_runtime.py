@@ -97,6 +97,8 @@ class OpenVinoRuntime:
         """
         batches = iter(batches)
         head = list(islice(batches, 2))
+        if not head:
+            return
         compiled = self._compiled_for(ONE if len(head) < 2 else MANY)
         streams = int(compiled.get_property("NUM_STREAMS"))
         idle: deque[Any] = deque()
@@ -118,7 +120,7 @@ class OpenVinoRuntime:
             yield finish()
 
     def _compiled_for(self, aim: str) -> Compiled:
-        """The graph compiled with this aim, else with another where its files were deleted meanwhile."""
+        """The graph compiled with this aim, else with the other where its files were deleted after that was used."""
         compiled = self._compiled.get(aim)
         if compiled is None:
             if not self._used:  # as when a corpus is indexed: nobody asks for one, and it takes 130 MB
@@ -128,7 +130,7 @@ class OpenVinoRuntime:
             except RuntimeError as error:
                 if not self._compiled:
                     raise ModelError(f"the converted model was deleted while it was in use ({error})") from None
-                return next(iter(self._compiled.values()))
+                return self._compiled[ONE if aim == MANY else MANY]
             self._compiled[aim] = compiled
         self._used = True
         return compiled

@@ -58,8 +58,8 @@ class IndexFolder:
             SchemaError: Written by a newer semsearch.
         """
         self.folder = Path(folder)
-        self._connect(write=_write)
         self._turn = threading.RLock()
+        self._connect(write=_write)
         try:
             with self.snapshot():
                 self.spec = EncoderSpec.from_json(self._setting("encoder"))
@@ -75,8 +75,9 @@ class IndexFolder:
         return (Path(folder) / DATABASE).is_file()
 
     def close(self) -> None:
-        """Close the database; the object is then of no more use."""
-        self._connection.close()
+        """Close the database, after what is being done with it; the object is then of no more use."""
+        with self._turn:
+            self._connection.close()
 
     def __enter__(self) -> Self:
         return self
