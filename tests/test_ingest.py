@@ -289,14 +289,23 @@ def test_a_batch_is_committed_while_its_stream_waits(folder: Path):
 
 @pytest.mark.usefixtures("small_batches")
 def test_a_batch_that_fails_ends_the_run_and_nothing_behind_it_is_committed(folder: Path):
-    class Failing(CountingEncoder):
+    failed = Event()
+
+    class Failing(CountingEncoder):  # once
         def encode_passages(self, texts: Sequence[str], progress: Any = None) -> Vectors:
-            if len(self.passages) == 512:
+            if len(self.passages) == 512 and not failed.is_set():
+                failed.set()
                 raise OSError("the accelerator fell off the bus")
             return super().encode_passages(texts, progress)
 
+    def corpus() -> Iterator[dict[str, Any]]:
+        every = documents(2_000)
+        yield from every[:800]  # into the batch behind the one that fails
+        assert failed.wait(20)
+        yield from every[800:]
+
     with pytest.raises(OSError, match="fell off"):
-        index_corpus(folder, documents(2_000), Failing())
+        index_corpus(folder, corpus(), Failing())
     assert list(stored(folder)) == [f"d{i}" for i in range(512)]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from semsearch.arrays import Vectors
 from semsearch.encoder.pooling import Pooler, parse_pooler
 from semsearch.encoder.pretrained import Checkpoint, hash_ahead, open_checkpoint
-from semsearch.encoder.runtimes import INT8, Runtime, import_ahead, load_runtime
+from semsearch.encoder.runtimes import QUANTISED, Runtime, import_ahead, load_runtime
 from semsearch.encoder.tokens import Batcher, check_max_tokens, check_prefix, load_tokenizer
 from semsearch.errors import UnsupportedError, UsageError
 from semsearch.records import EncoderSpec
@@ -161,7 +161,7 @@ class Encoder:
 
     def keep(self, folder: Path) -> None:
         """Copy into an index's folder what cannot be had from the checkpoint: an 8-bit model."""
-        if self.spec.precision.startswith(f"{INT8}:"):
+        if self.spec.precision.startswith(QUANTISED):
             self._runtime.keep(folder)  # type: ignore[attr-defined]  # openvino's alone has such
 
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:

@@ -16,8 +16,8 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -151,7 +151,8 @@ def graph_of(checkpoint: Checkpoint, heads: Sequence[Head]) -> Graph | Any:
             (folder / SUMS).touch()
         return kept
     try:
-        with _turn(folder.with_name(f"{key}.lock")):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f"{key}.lock"), timeout=WAIT_SECONDS):
             if kept := Graph.open(folder):  # another process was faster
                 return kept
             half_made = folder.with_name(f"{key}.new")
@@ -219,14 +220,6 @@ def _key(checkpoint: Checkpoint, heads: Sequence[Head]) -> str:
     """What a graph depends on."""
     parts = [[pooler.name, checkpoint.weights_hash(dense)] for pooler, dense in heads]
     return hashlib.sha256(json.dumps([FORMAT, openvino().__version__, parts]).encode()).hexdigest()[:32]
-
-
-@contextmanager
-def _turn(path: Path) -> Iterator[None]:
-    """Held by one process at a time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path, timeout=WAIT_SECONDS):
-        yield
 
 
 def _prune(current: Path) -> None:

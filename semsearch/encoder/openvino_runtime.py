@@ -22,6 +22,7 @@ from semsearch.arrays import Vectors
 from semsearch.encoder.caches import cache_folder
 from semsearch.encoder.graphs import BIN, XML, Compiled, Graph, core, graph_of, openvino
 from semsearch.encoder.pretrained import Checkpoint, Head
+from semsearch.encoder.runtimes import QUANTISED
 from semsearch.encoder.tokens import Batch
 from semsearch.errors import ModelError, UnsupportedError
 
@@ -30,8 +31,6 @@ HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 ONE, MANY = "LATENCY", "THROUGHPUT"
 """OpenVINO's names of what a graph is compiled for: all cores on one batch, or some on each of several."""
-
-QUANTISED = "int8:"
 
 PER_STREAM = 2
 """Batches in flight for each stream: one is computed, the next is ready."""
@@ -85,8 +84,8 @@ class OpenVinoRuntime:
         return cls(graph, precision)
 
     def keep(self, folder: Path) -> None:
-        """Copy what only this runtime has, a quantised graph, into an index's folder."""
-        if self.precision.startswith(QUANTISED) and Graph.open(kept_folder(folder, self.precision)) is None:
+        """Copy a quantised graph into an index's folder, unless it is there."""
+        if Graph.open(kept_folder(folder, self.precision)) is None:
             self.graph.copy(kept_folder(folder, self.precision))
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[Vectors]]]:

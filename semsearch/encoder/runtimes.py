@@ -27,7 +27,10 @@ RUNTIME_VARIABLE = "SEMSEARCH_RUNTIME"
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 INT8 = "int8"
-"""8-bit models are calibrated on a corpus; an index's spec has `int8:` and the sha256 of its own."""
+"""What a user asks for; 8-bit models are calibrated on a corpus."""
+
+QUANTISED = f"{INT8}:"
+"""What the precision of such a model begins with; the sha256 of the model follows."""
 
 DRIVERS = ("libcuda.so.1", "nvcuda.dll", "libamdhip64.so")
 """Libraries without which torch finds no GPU, outside macOS."""
@@ -120,7 +123,7 @@ def load_runtime(
         runtime = os.environ.get(RUNTIME_VARIABLE) or "auto"
     if runtime not in ("auto", *RUNTIMES):
         raise UsageError(f"unknown runtime {runtime!r}; known: auto, {', '.join(RUNTIMES)}")
-    if precision not in PRECISIONS and not precision.startswith(f"{INT8}:"):
+    if precision not in PRECISIONS and not precision.startswith(QUANTISED):
         raise UsageError(
             f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}, and int8 where a corpus is indexed"
         )

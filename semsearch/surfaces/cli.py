@@ -347,7 +347,7 @@ def _calibrated(
     """As `_encoder`; a new index in 8 bits gets a model calibrated on the corpus, and what that cost is said."""
     from semsearch.encoder.encode import Encoder
     from semsearch.encoder.quantise import SAMPLE, measure_loss, measure_speed
-    from semsearch.encoder.runtimes import INT8
+    from semsearch.encoder.runtimes import INT8, QUANTISED
     from semsearch.index.folder import IndexFolder
     from semsearch.ingest import sample_texts
 
@@ -356,7 +356,7 @@ def _calibrated(
     if IndexFolder.exists(folder):
         with IndexFolder(folder) as index:
             there = index.spec.precision
-        kept = there if there.startswith(f"{INT8}:") else INT8
+        kept = there if there.startswith(QUANTISED) else INT8
         return _encoder(folder, precision=kept, **wanted), records, {}
     exact = _encoder(folder, precision="float32", **wanted)
     if not isinstance(exact, Encoder):
