@@ -17,7 +17,7 @@ from ir_measures import R, nDCG
 from machine import data_folder, describe
 
 from semsearch import Chunking, Encoder, Query, Searcher, index_corpus, read_corpus, search
-from semsearch.text.readers import read_queries
+from semsearch.corpus.readers import read_queries
 
 WEIGHTS = (0.5, 0.6, 0.7, 0.8)
 DEPTHS = (100, 1_000)

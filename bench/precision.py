@@ -19,9 +19,9 @@ from ir_measures import R, nDCG
 from machine import data_folder, describe, long_texts, short_texts
 
 from semsearch import Chunking, Encoder, Searcher, index_corpus, load_tasks, read_corpus
+from semsearch.corpus.readers import read_queries
 from semsearch.encoder.quantise import SAMPLE
 from semsearch.evaluation.correlation import correlate
-from semsearch.text.readers import read_queries
 
 
 def sts_b(encoder: Encoder) -> float:

@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from semsearch.corpus.chunking import Chunking
+    from semsearch.corpus.readers import read_corpus
+    from semsearch.corpus.sources import ReadOptions
     from semsearch.encoder.caches import CacheWarning
     from semsearch.encoder.encode import Encoder, PoolingWarning, TextEncoder
     from semsearch.encoder.hashing import HashEncoder
@@ -51,9 +54,6 @@ if TYPE_CHECKING:
     from semsearch.ingest import IngestReport, delete_documents, index_corpus
     from semsearch.records import Document, EncoderSpec, Hit, Passage, Query
     from semsearch.search import Searcher
-    from semsearch.text.chunking import Chunking
-    from semsearch.text.readers import read_corpus
-    from semsearch.text.sources import ReadOptions
 
 _HOMES = {
     "encoder.caches": ("CacheWarning",),
@@ -90,9 +90,9 @@ _HOMES = {
     "ingest": ("IngestReport", "delete_documents", "index_corpus"),
     "records": ("Document", "EncoderSpec", "Hit", "Passage", "Query"),
     "search": ("Searcher",),
-    "text.chunking": ("Chunking",),
-    "text.readers": ("read_corpus",),
-    "text.sources": ("ReadOptions",),
+    "corpus.chunking": ("Chunking",),
+    "corpus.readers": ("read_corpus",),
+    "corpus.sources": ("ReadOptions",),
 }
 _MODULES = {name: f"semsearch.{module}" for module, names in _HOMES.items() for name in names}
 

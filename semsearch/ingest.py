@@ -12,13 +12,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from semsearch.corpus.chunking import Chunker, Chunking
+from semsearch.corpus.readers import ReadOptions, Record, as_records
 from semsearch.encoder.encode import Encoder, Progress, TextEncoder
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.index.folder import IndexFolder
 from semsearch.index.writer import Entry, IndexWriter, Plan
 from semsearch.records import Document, Passage
-from semsearch.text.chunking import Chunker, Chunking
-from semsearch.text.readers import ReadOptions, Record, as_records
 
 BATCH_DOCUMENTS = 4_096
 BATCH_CHARS = 300_000

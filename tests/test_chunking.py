@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from semsearch import Chunking, Document, Encoder, HashEncoder, Passage, RecordError, UsageError
-from semsearch.text.chunking import Chunker
+from semsearch.corpus.chunking import Chunker
 
 PEER = AutoTokenizer.from_pretrained(MODEL_DIR)
 REAL = Tokenizer.from_file(f"{MODEL_DIR}/tokenizer.json")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from semsearch import RecordError, SourceError
+from semsearch.corpus.readers import ReadOptions
 from semsearch.evaluation.collection import load_collection, read_qrels
 from semsearch.records import Document, Query
-from semsearch.text.readers import ReadOptions
 
 HEADER = "query-id\tcorpus-id\tscore\n"
 

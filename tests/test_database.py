@@ -16,12 +16,12 @@ import pytest
 from fakes import entry, index_spec, open_writer
 
 from semsearch import Index
+from semsearch.corpus.chunking import Chunking
 from semsearch.errors import DiskFullError, LockedError, MismatchError, NoIndexError, SchemaError, StoreError
 from semsearch.index import database
 from semsearch.index.database import APPLICATION_ID, SCHEMA_VERSION, connect, transaction, translated_errors
 from semsearch.index.schema import MIGRATIONS, migrate
 from semsearch.index.writer import IndexWriter
-from semsearch.text.chunking import Chunking
 
 OPENERS = {"reader": Index, "writer": open_writer, "reopened": IndexWriter.reopen}
 

@@ -21,13 +21,13 @@ import pytest
 from command import Outcome, jsonl
 from filelock import FileLock
 
-from semsearch.data.fetch import default_folder, read_lock
-from semsearch.data.sets import SETS, find_set
+from semsearch.corpus.readers import read_corpus
+from semsearch.datasets.fetch import default_folder, read_lock
+from semsearch.datasets.registry import SETS, find_set
 from semsearch.errors import SourceError, UsageError
 from semsearch.evaluation.collection import load_collection
 from semsearch.evaluation.sts_data import load_tasks
 from semsearch.records import Document
-from semsearch.text.readers import read_corpus
 
 TOKEN = "hf_thisIsASecretOfTheTest"
 

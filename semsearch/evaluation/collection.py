@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from semsearch.corpus.readers import ReadOptions, read_corpus, read_queries
 from semsearch.errors import RecordError, SourceError
 from semsearch.records import Document, Qrels, Query
-from semsearch.text.readers import ReadOptions, read_corpus, read_queries
 
 COLUMNS = ("query-id", "corpus-id", "score")
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.arrays import Vectors
+from semsearch.corpus.chunking import Chunker, Chunking
 from semsearch.encoder.encode import Progress
 from semsearch.encoder.many import ManyPoolers
 from semsearch.errors import RecordError, SourceError, UsageError
@@ -32,7 +33,6 @@ from semsearch.index.vectors import Ids
 from semsearch.index.writer import Entry, IndexWriter
 from semsearch.records import Document, Run
 from semsearch.search import FUSIONS, MODES, Searcher
-from semsearch.text.chunking import Chunker, Chunking
 
 DEPTH = 1_000
 """Documents a query, trec_eval's own bound."""

@@ -25,7 +25,7 @@ Answer: TypeAlias = "tuple[Query, list[Hit]]"
 
 def answer_file(searcher: Searcher, file: str, k: int, **wishes: Any) -> Iterator[Answer]:
     """The queries of a file with their hits, some hundred at a time; `wishes` are those of `search_many`."""
-    from semsearch.text.readers import read_queries
+    from semsearch.corpus.readers import read_queries
 
     every = read_queries(file)
     while batch := list(islice(every, QUERIES_AT_ONCE)):

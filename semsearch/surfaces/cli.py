@@ -20,9 +20,9 @@ from semsearch.surfaces import cli_data, cli_eval, render
 from semsearch.surfaces import options as opt
 
 if TYPE_CHECKING:
+    from semsearch.corpus.chunking import Chunking
+    from semsearch.corpus.readers import Record
     from semsearch.encoder.encode import TextEncoder
-    from semsearch.text.chunking import Chunking
-    from semsearch.text.readers import Record
 
 HOME = Path("indexes")
 """Where indexes live unless --index says otherwise."""
@@ -80,9 +80,9 @@ def index(
     as_json: opt.AsJson = False,
 ) -> None:
     """Index a corpus, or bring its index up to date: only what is new or changed is encoded."""
+    from semsearch.corpus.readers import count_records, read_corpus
+    from semsearch.corpus.sources import ReadOptions
     from semsearch.ingest import index_corpus
-    from semsearch.text.readers import count_records, read_corpus
-    from semsearch.text.sources import ReadOptions
 
     started = time.perf_counter()
     options = ReadOptions(id_field, text_field, title_field, format, per_line)
@@ -250,10 +250,10 @@ def poolers(as_json: opt.AsJson = False) -> None:
 @app.command()
 def demo(as_json: opt.AsJson = False) -> None:
     """Index the sample corpus and answer three queries."""
+    from semsearch.corpus.readers import read_corpus
     from semsearch.ingest import index_corpus
     from semsearch.search import Searcher
     from semsearch.surfaces.answers import as_object
-    from semsearch.text.readers import read_corpus
 
     corpus, started = str(_sample_corpus()), time.perf_counter()
     folder = _default_folder(corpus)
@@ -377,8 +377,8 @@ def _calibrated(
 
 def _chunking(folder: Path, **wanted: Any) -> Chunking:
     """As `_encoder`, for the cutting of documents."""
+    from semsearch.corpus.chunking import Chunking
     from semsearch.ingest import stored_chunking
-    from semsearch.text.chunking import Chunking
 
     asked = {name: value for name, value in wanted.items() if value is not None}
     stored = stored_chunking(folder)

@@ -14,8 +14,8 @@ from semsearch.surfaces import options as opt
 from semsearch.surfaces import render
 
 if TYPE_CHECKING:
-    from semsearch.data.fetch import Fetched
-    from semsearch.data.sets import DataSet
+    from semsearch.datasets.fetch import Fetched
+    from semsearch.datasets.registry import DataSet
 
 app = typer.Typer(help="Fetch public evaluation sets: STS, SICK-R and retrieval.", rich_markup_mode=None)
 
@@ -37,8 +37,8 @@ def get(
     as_json: opt.AsJson = False,
 ) -> None:
     """Fetch evaluation sets from the Hugging Face hub, as `semsearch eval` reads them."""
-    from semsearch.data.fetch import default_folder, fetch
-    from semsearch.data.sets import find_set
+    from semsearch.datasets.fetch import default_folder, fetch
+    from semsearch.datasets.registry import find_set
 
     for name in names:
         find_set(name)
@@ -54,8 +54,8 @@ def get(
 @app.command("list")
 def list_(to: Folder = None, as_json: opt.AsJson = False) -> None:
     """List the evaluation sets that can be fetched, and which are there."""
-    from semsearch.data.fetch import default_folder
-    from semsearch.data.sets import SETS
+    from semsearch.datasets.fetch import default_folder
+    from semsearch.datasets.registry import SETS
 
     rows = [_row(dataset, (to or default_folder()) / dataset.name) for dataset in SETS.values()]
     if as_json:
@@ -68,7 +68,7 @@ def list_(to: Folder = None, as_json: opt.AsJson = False) -> None:
 
 
 def _row(dataset: DataSet, folder: Path) -> dict[str, Any]:
-    from semsearch.data.fetch import read_lock
+    from semsearch.datasets.fetch import read_lock
 
     lock = read_lock(folder)
     return {

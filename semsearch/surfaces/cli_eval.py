@@ -217,13 +217,13 @@ def corpus(
     as_json: opt.AsJson = False,
 ) -> None:
     """A corpus without judgements: how well each pooler finds what pseudo-queries were taken from."""
+    from semsearch.corpus.readers import ReadOptions, read_corpus
     from semsearch.evaluation import gather
     from semsearch.evaluation.compare import rank_agreement
     from semsearch.evaluation.corpus import ALL, MEASURE, evaluate_corpus, recommend
     from semsearch.evaluation.pseudo import make_pseudo_tasks
     from semsearch.evaluation.report import Report, Table
     from semsearch.evaluation.rows import rows_of
-    from semsearch.text.readers import ReadOptions, read_corpus
 
     output = out.Output.of(markdown, csv, latex, as_json, intervals, geometry, report, duel, seed)
     options = ReadOptions(

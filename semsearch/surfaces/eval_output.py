@@ -15,6 +15,8 @@ from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.surfaces import render, tables
 
 if TYPE_CHECKING:
+    from semsearch.corpus.chunking import Chunking
+    from semsearch.corpus.readers import ReadOptions, Record
     from semsearch.encoder.encode import Progress
     from semsearch.encoder.many import ManyPoolers
     from semsearch.evaluation.collection import Collection
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from semsearch.evaluation.sts import Similarities
     from semsearch.records import Document
     from semsearch.surfaces.options import OnLong
-    from semsearch.text.chunking import Chunking
-    from semsearch.text.readers import ReadOptions, Record
 
 AUTO = "auto"
 
@@ -376,7 +376,7 @@ def agreement_of(tau: float | None, name: str) -> str:
 
 def chunking_of(on_long: OnLong | None, tokens: int | None, overlap: int | None, title: bool | None) -> Chunking:
     """The default chunking with what was asked for."""
-    from semsearch.text.chunking import Chunking
+    from semsearch.corpus.chunking import Chunking
 
     asked: dict[str, Any] = {"on_long": on_long and on_long.value, "tokens": tokens, "overlap": overlap, "title": title}
     return replace(Chunking(), **{name: value for name, value in asked.items() if value is not None})

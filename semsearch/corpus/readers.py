@@ -17,11 +17,11 @@ from functools import partial
 from itertools import chain, count
 from typing import Any, TypeAlias
 
+from semsearch.corpus.fields import from_cells, from_fields, from_json, header_problem, refuse_unstorable
+from semsearch.corpus.markup import Plain, from_html, from_markdown, from_pdf, from_text
+from semsearch.corpus.sources import STDIN, ReadOptions, Source, find_sources
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.records import Document, Query
-from semsearch.text.fields import from_cells, from_fields, from_json, header_problem, refuse_unstorable
-from semsearch.text.markup import Plain, from_html, from_markdown, from_pdf, from_text
-from semsearch.text.sources import STDIN, ReadOptions, Source, find_sources
 
 __all__ = [
     "FORMATS",

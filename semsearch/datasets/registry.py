@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from semsearch.data.layouts import copy, write_benchmark, write_pairs, write_qrels, write_year
+from semsearch.datasets.layouts import copy, write_benchmark, write_pairs, write_qrels, write_year
 from semsearch.errors import UsageError
 
 Writer: TypeAlias = Callable[[Path, Path], None]

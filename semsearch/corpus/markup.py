@@ -16,8 +16,8 @@ from io import BytesIO
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
+from semsearch.corpus.front_matter import split_front_matter
 from semsearch.records import Metadata
-from semsearch.text.front_matter import split_front_matter
 
 if TYPE_CHECKING:
     from markdown_it.token import Token

@@ -25,8 +25,8 @@ from pathlib import Path, PurePosixPath
 import platformdirs
 from filelock import FileLock, Timeout
 
-from semsearch.data.hub import Listing, download, git_id, list_files
-from semsearch.data.sets import DataSet, Part, find_set
+from semsearch.datasets.hub import Listing, download, git_id, list_files
+from semsearch.datasets.registry import DataSet, Part, find_set
 from semsearch.encoder.pretrained import hash_file
 from semsearch.errors import SourceError
 

@@ -11,9 +11,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from semsearch.corpus.markup import literal
+from semsearch.corpus.sources import ReadOptions
 from semsearch.records import Document
-from semsearch.text.markup import literal
-from semsearch.text.sources import ReadOptions
 
 MAX_NESTING = 100
 """Levels of lists and objects in metadata; far below where writing them out again would exhaust Python's stack."""
