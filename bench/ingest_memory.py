@@ -50,7 +50,7 @@ def main() -> None:
         for lines in arguments.lines:
             corpus = Path(temporary) / f"{lines}.jsonl"
             generate(corpus, lines)
-            command = [sys.executable, "-c", "from semsearch.surfaces.cli import main; main()", "index", str(corpus)]
+            command = [sys.executable, "-c", "from semsearch.cli.main import main; main()", "index", str(corpus)]
             command += ["--index", str(corpus.with_suffix("")), "--model", f"hash:{arguments.dim}"]
             peak, seconds = peak_of(command)
             print(f"| {lines:,} | {corpus.stat().st_size / 1e6:.0f} | {peak:.0f} | {seconds:.0f} |", flush=True)

@@ -20,7 +20,7 @@ from machine import data_folder, describe, long_texts, short_texts
 
 from semsearch import Chunking, Encoder, Searcher, index_corpus, load_tasks, read_corpus
 from semsearch.corpus.readers import read_queries
-from semsearch.encoder.quantise import SAMPLE
+from semsearch.encoder.runtimes.int8 import SAMPLE
 from semsearch.evaluation.correlation import correlate
 
 

@@ -24,7 +24,7 @@ from sentence_transformers import SentenceTransformer
 
 from semsearch import Encoder, Searcher, index_corpus
 from semsearch.arrays import Vectors
-from semsearch.encoder.encode import Progress
+from semsearch.encoder.encoder import Progress
 from semsearch.transforms import unit_rows
 
 PASSAGES, K = 20_000, 10

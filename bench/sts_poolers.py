@@ -20,7 +20,7 @@ from scipy.stats import spearmanr
 from transformers import AutoModel, AutoTokenizer
 
 from semsearch import POOLERS
-from semsearch.encoder.many import ManyPoolers
+from semsearch.evaluation.multi_pooler import ManyPoolers
 from semsearch.evaluation.sts import evaluate_sts
 from semsearch.evaluation.sts_data import Task, load_tasks
 

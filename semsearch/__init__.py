@@ -20,13 +20,11 @@ if TYPE_CHECKING:
     from semsearch.corpus.chunking import Chunking
     from semsearch.corpus.readers import read_corpus
     from semsearch.corpus.sources import ReadOptions
-    from semsearch.encoder.caches import CacheWarning
-    from semsearch.encoder.encode import Encoder, PoolingWarning, TextEncoder
-    from semsearch.encoder.hashing import HashEncoder
-    from semsearch.encoder.many import ManyPoolers
+    from semsearch.encoder.cache import CacheWarning
+    from semsearch.encoder.encoder import Encoder, PoolingWarning, TextEncoder
     from semsearch.encoder.pooling import POOLERS, Pooler, TokenStates, parse_pooler
-    from semsearch.encoder.runtimes import FallbackWarning
-    from semsearch.encoder.vector_cache import VectorCache
+    from semsearch.encoder.runtimes.load import FallbackWarning
+    from semsearch.encoder.word_hash import HashEncoder
     from semsearch.errors import (
         DiskFullError,
         FilterError,
@@ -42,27 +40,29 @@ if TYPE_CHECKING:
         UnsupportedError,
         UsageError,
     )
-    from semsearch.evaluation.collection import load_collection
-    from semsearch.evaluation.compare import Cell, Comparison
-    from semsearch.evaluation.corpus import evaluate_corpus
     from semsearch.evaluation.geometry import Geometry, measure_geometry
-    from semsearch.evaluation.pseudo import make_pseudo_tasks
+    from semsearch.evaluation.label_free import evaluate_corpus
+    from semsearch.evaluation.multi_pooler import ManyPoolers
+    from semsearch.evaluation.pseudo_queries import make_pseudo_tasks
     from semsearch.evaluation.retrieval import evaluate_retrieval
+    from semsearch.evaluation.retrieval_data import load_collection
+    from semsearch.evaluation.significance import Cell, Comparison
     from semsearch.evaluation.sts import evaluate_sts
     from semsearch.evaluation.sts_data import load_tasks
-    from semsearch.index.store import Index
+    from semsearch.evaluation.vector_cache import VectorCache
     from semsearch.ingest import IngestReport, delete_documents, index_corpus
-    from semsearch.records import Document, EncoderSpec, Hit, Passage, Query
     from semsearch.search import Searcher
+    from semsearch.stores.local.reader import Index
+    from semsearch.types import Document, EncoderSpec, Hit, Passage, Query
 
 _HOMES = {
-    "encoder.caches": ("CacheWarning",),
-    "encoder.encode": ("Encoder", "PoolingWarning", "TextEncoder"),
-    "encoder.hashing": ("HashEncoder",),
-    "encoder.many": ("ManyPoolers",),
+    "encoder.cache": ("CacheWarning",),
+    "encoder.encoder": ("Encoder", "PoolingWarning", "TextEncoder"),
+    "encoder.word_hash": ("HashEncoder",),
+    "evaluation.multi_pooler": ("ManyPoolers",),
     "encoder.pooling": ("POOLERS", "Pooler", "TokenStates", "parse_pooler"),
-    "encoder.runtimes": ("FallbackWarning",),
-    "encoder.vector_cache": ("VectorCache",),
+    "encoder.runtimes.load": ("FallbackWarning",),
+    "evaluation.vector_cache": ("VectorCache",),
     "errors": (
         "DiskFullError",
         "FilterError",
@@ -78,17 +78,17 @@ _HOMES = {
         "UnsupportedError",
         "UsageError",
     ),
-    "evaluation.collection": ("load_collection",),
-    "evaluation.compare": ("Cell", "Comparison"),
-    "evaluation.corpus": ("evaluate_corpus",),
+    "evaluation.retrieval_data": ("load_collection",),
+    "evaluation.significance": ("Cell", "Comparison"),
+    "evaluation.label_free": ("evaluate_corpus",),
     "evaluation.geometry": ("Geometry", "measure_geometry"),
-    "evaluation.pseudo": ("make_pseudo_tasks",),
+    "evaluation.pseudo_queries": ("make_pseudo_tasks",),
     "evaluation.retrieval": ("evaluate_retrieval",),
     "evaluation.sts": ("evaluate_sts",),
     "evaluation.sts_data": ("load_tasks",),
-    "index.store": ("Index",),
+    "stores.local.reader": ("Index",),
     "ingest": ("IngestReport", "delete_documents", "index_corpus"),
-    "records": ("Document", "EncoderSpec", "Hit", "Passage", "Query"),
+    "types": ("Document", "EncoderSpec", "Hit", "Passage", "Query"),
     "search": ("Searcher",),
     "corpus.chunking": ("Chunking",),
     "corpus.readers": ("read_corpus",),

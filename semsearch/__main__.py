@@ -21,7 +21,7 @@ def start() -> None:
         os._exit(code)
 
     atexit.register(end)  # the first to be registered, so the last to be called
-    from semsearch.surfaces.cli import main
+    from semsearch.cli.main import main
 
     try:
         main()

@@ -14,11 +14,11 @@ import numpy as np
 
 from semsearch.corpus.chunking import Chunker, Chunking
 from semsearch.corpus.readers import ReadOptions, Record, as_records
-from semsearch.encoder.encode import Encoder, Progress, TextEncoder
+from semsearch.encoder.encoder import Encoder, Progress, TextEncoder
 from semsearch.errors import RecordError, SourceError, UsageError
-from semsearch.index.folder import IndexFolder
-from semsearch.index.writer import Entry, IndexWriter, Plan
-from semsearch.records import Document, Passage
+from semsearch.stores.local.catalog import IndexFolder
+from semsearch.stores.local.writer import Entry, IndexWriter, Plan
+from semsearch.types import Document, Passage
 
 BATCH_DOCUMENTS = 4_096
 BATCH_CHARS = 300_000

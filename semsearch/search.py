@@ -14,14 +14,14 @@ from typing import Self, TypeAlias
 import numpy as np
 
 from semsearch.arrays import Vectors
-from semsearch.encoder.encode import TextEncoder
+from semsearch.encoder.checkpoint import canonical_name
+from semsearch.encoder.encoder import TextEncoder
 from semsearch.encoder.load import load_encoder
-from semsearch.encoder.pretrained import canonical_name
 from semsearch.errors import UsageError
-from semsearch.index.filters import Filter, from_keywords, parse
-from semsearch.index.store import Index
-from semsearch.index.vectors import Ids, import_faiss
-from semsearch.records import Hit, Query, Run
+from semsearch.filters.text import Filter, from_keywords, parse
+from semsearch.stores.local.reader import Index
+from semsearch.stores.local.segments import Ids, import_faiss
+from semsearch.types import Hit, Query, Run
 
 MODES = ("dense", "keyword", "hybrid")
 

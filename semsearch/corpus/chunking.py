@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from semsearch.errors import RecordError, UsageError
-from semsearch.records import Document, Passage
+from semsearch.types import Document, Passage
 
 if TYPE_CHECKING:
     from semantic_text_splitter import TextSplitter

@@ -13,7 +13,7 @@ from typing import Any
 
 from semsearch.corpus.markup import literal
 from semsearch.corpus.sources import ReadOptions
-from semsearch.records import Document
+from semsearch.types import Document
 
 MAX_NESTING = 100
 """Levels of lists and objects in metadata; far below where writing them out again would exhaust Python's stack."""

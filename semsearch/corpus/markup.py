@@ -17,7 +17,7 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 from semsearch.corpus.front_matter import split_front_matter
-from semsearch.records import Metadata
+from semsearch.types import Metadata
 
 if TYPE_CHECKING:
     from markdown_it.token import Token

@@ -21,7 +21,7 @@ from semsearch.corpus.fields import from_cells, from_fields, from_json, header_p
 from semsearch.corpus.markup import Plain, from_html, from_markdown, from_pdf, from_text
 from semsearch.corpus.sources import STDIN, ReadOptions, Source, find_sources
 from semsearch.errors import RecordError, SourceError, UsageError
-from semsearch.records import Document, Query
+from semsearch.types import Document, Query
 
 __all__ = [
     "FORMATS",

@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 
 from semsearch.datasets.hub import Listing, download, git_id, list_files
 from semsearch.datasets.registry import DataSet, Part, find_set
-from semsearch.encoder.pretrained import hash_file
+from semsearch.encoder.checkpoint import hash_file
 from semsearch.errors import SourceError
 
 LOCK = "semsearch.lock.json"

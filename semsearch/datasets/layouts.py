@@ -16,7 +16,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any, cast
 
-from semsearch.evaluation.collection import COLUMNS as QRELS
+from semsearch.evaluation.retrieval_data import COLUMNS as QRELS
 from semsearch.evaluation.sts_data import COLUMNS
 
 

@@ -6,12 +6,12 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from semsearch.encoder.encode import Encoder, PoolingWarning, TextEncoder
-from semsearch.encoder.hashing import HashEncoder
+from semsearch.encoder.checkpoint import canonical_name
+from semsearch.encoder.encoder import Encoder, PoolingWarning, TextEncoder
 from semsearch.encoder.pooling import parse_pooler
-from semsearch.encoder.pretrained import canonical_name
+from semsearch.encoder.word_hash import HashEncoder
 from semsearch.errors import UsageError
-from semsearch.records import EncoderSpec
+from semsearch.types import EncoderSpec
 
 HASH = "hash:"
 

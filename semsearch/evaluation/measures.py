@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.errors import UsageError
-from semsearch.records import Qrels, Run
+from semsearch.types import Qrels, Run
 
 MEASURES = ("nDCG@10", "MAP", "RR@10", "R@10", "R@100", "P@10")
 

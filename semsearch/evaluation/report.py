@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.evaluation.compare import Comparison
 from semsearch.evaluation.geometry import Geometry
+from semsearch.evaluation.significance import Comparison
 
 
 @dataclass(frozen=True, slots=True)

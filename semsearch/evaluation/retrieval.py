@@ -19,20 +19,20 @@ from numpy.typing import NDArray
 
 from semsearch.arrays import Vectors
 from semsearch.corpus.chunking import Chunker, Chunking
-from semsearch.encoder.encode import Progress
-from semsearch.encoder.many import ManyPoolers
+from semsearch.encoder.encoder import Progress
 from semsearch.errors import RecordError, SourceError, UsageError
-from semsearch.evaluation.collection import Collection
-from semsearch.evaluation.compare import SEED, Comparison, compare_means
+from semsearch.evaluation.candidates import Row, fit, rows_of
 from semsearch.evaluation.measures import MEASURES, STYLES, PerQuery, check_measures, judged_queries, measure_run
-from semsearch.evaluation.rows import Row, fit, rows_of
-from semsearch.index import vectors as faiss_segments
-from semsearch.index.filters import Filter
-from semsearch.index.store import Index
-from semsearch.index.vectors import Ids
-from semsearch.index.writer import Entry, IndexWriter
-from semsearch.records import Document, Run
+from semsearch.evaluation.multi_pooler import ManyPoolers
+from semsearch.evaluation.retrieval_data import Collection
+from semsearch.evaluation.significance import SEED, Comparison, compare_means
+from semsearch.filters.text import Filter
 from semsearch.search import FUSIONS, MODES, Searcher
+from semsearch.stores.local import segments as faiss_segments
+from semsearch.stores.local.reader import Index
+from semsearch.stores.local.segments import Ids
+from semsearch.stores.local.writer import Entry, IndexWriter
+from semsearch.types import Document, Run
 
 DEPTH = 1_000
 """Documents a query, trec_eval's own bound."""

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from semsearch.arrays import Vectors
-from semsearch.encoder.encode import Progress
-from semsearch.encoder.many import ManyPoolers
-from semsearch.evaluation.compare import SEED, Comparison, compare_correlations
+from semsearch.encoder.encoder import Progress
+from semsearch.evaluation.candidates import Row, fit, is_flat, rows_of
 from semsearch.evaluation.correlation import Correlation, Scores, correlate, mean
-from semsearch.evaluation.rows import Row, fit, is_flat, rows_of
+from semsearch.evaluation.multi_pooler import ManyPoolers
+from semsearch.evaluation.significance import SEED, Comparison, compare_correlations
 from semsearch.evaluation.sts_data import Task
 
 

@@ -16,9 +16,9 @@ from fakes import entry, open_writer
 
 from semsearch import Index
 from semsearch.errors import LockedError
-from semsearch.index import writer as writer_module
-from semsearch.index.filters import parse
-from semsearch.index.writer import IndexWriter
+from semsearch.filters.text import parse
+from semsearch.stores.local import writer as writer_module
+from semsearch.stores.local.writer import IndexWriter
 
 TESTS = Path(__file__).parents[1]
 VERSIONS, DOCUMENTS = 60, 20
@@ -30,7 +30,7 @@ import sys
 sys.path.insert(0, {str(TESTS)!r})
 from pathlib import Path
 from fakes import entry, open_writer
-from semsearch.index import writer as writer_module
+from semsearch.stores.local import writer as writer_module
 writer_module.SEGMENT_BYTES, writer_module.TAIL_ROWS = 4 * 4 * 70, 20
 with open_writer(Path(sys.argv[1])) as writer:
     for version in range(1, {VERSIONS} + 1):
@@ -42,7 +42,7 @@ with open_writer(Path(sys.argv[1])) as writer:
 
 HOLDER = """
 import sys
-from semsearch.index.writer import IndexWriter
+from semsearch.stores.local.writer import IndexWriter
 with IndexWriter.reopen(sys.argv[1]):
     print("writing", flush=True)
     sys.stdin.read()

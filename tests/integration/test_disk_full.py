@@ -14,14 +14,14 @@ from fakes import index_content
 
 from semsearch import HashEncoder, Index, Searcher
 from semsearch.errors import DiskFullError
-from semsearch.index import folder as index_folder
-from semsearch.index import vectors
 from semsearch.ingest import index_corpus
+from semsearch.stores.local import catalog as index_folder
+from semsearch.stores.local import segments as vectors
 
 CORPUS = [{"_id": f"d{n}", "title": f"t{n}", "text": f"word{n} tea {n % 7} " * 20, "n": n} for n in range(1_500)]
 ENCODER = HashEncoder(64)
 BATCH = 256
-COMMAND = f"import semsearch.ingest as i; i.BATCH_DOCUMENTS = {BATCH}; from semsearch.surfaces.cli import main; main()"
+COMMAND = f"import semsearch.ingest as i; i.BATCH_DOCUMENTS = {BATCH}; from semsearch.cli.main import main; main()"
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +83,7 @@ def test_a_disk_that_fills_while_a_segment_is_written_costs_no_document(tmp_path
 
     with monkeypatch.context() as patch:
         patch.setattr(vectors.os, "fsync", full)
-        patch.setattr("semsearch.index.writer.faiss_segments.sync_folder", lambda _: None)
+        patch.setattr("semsearch.stores.local.writer.faiss_segments.sync_folder", lambda _: None)
         with pytest.raises(DiskFullError, match="No space left on device; what was committed is kept"):
             index_corpus(tmp_path / "index", CORPUS, ENCODER)
     assert first_documents(tmp_path / "index") == len(CORPUS)

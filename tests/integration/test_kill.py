@@ -27,11 +27,11 @@ QUERIES = ("alpha7 beta11", "gamma3", "delta 京都")
 
 # The command itself, but with batches and segments so small that a run of a second commits and seals a hundred times.
 COMMAND = """
-import semsearch.ingest, semsearch.index.writer as writer
+import semsearch.ingest, semsearch.stores.local.writer as writer
 semsearch.ingest.BATCH_DOCUMENTS = 25
 writer.SEGMENT_BYTES, writer.TAIL_ROWS = 4 * 64 * 300, 40
 print("started", flush=True)
-from semsearch.surfaces.cli import main
+from semsearch.cli.main import main
 main()
 """
 

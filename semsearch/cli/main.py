@@ -1,0 +1,473 @@
+"""The command line. Each command parses, calls one verb, and prints; nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import semsearch
+from semsearch.cli import datasets, evaluate, terminal
+from semsearch.cli import options as opt
+from semsearch.errors import NoIndexError, SemsearchError, SourceError, UsageError
+
+if TYPE_CHECKING:
+    from semsearch.corpus.chunking import Chunking
+    from semsearch.corpus.readers import Record
+    from semsearch.encoder.encoder import TextEncoder
+
+HOME = Path("indexes")
+"""Where indexes live unless --index says otherwise."""
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Semantic search that says which pooler it used: index a corpus, query it, compare.",
+)
+
+
+app.add_typer(evaluate.app, name="eval")
+app.add_typer(datasets.app, name="data")
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
+    """Semantic search that says which pooler it used: index a corpus, query it, compare."""
+    if version:
+        print(f"semsearch {semsearch.__version__}")
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command()
+def index(
+    paths: opt.Paths,
+    index: opt.NewIndex = None,
+    model: opt.Model = None,
+    pooler: opt.PoolerName = None,
+    simcse_names: opt.SimcseNames = False,
+    max_tokens: opt.MaxTokens = None,
+    dim: opt.Dim = None,
+    transform: opt.TransformName = None,
+    query_prefix: opt.QueryPrefix = None,
+    passage_prefix: opt.PassagePrefix = None,
+    precision: opt.Precision = None,
+    device: opt.Device = "auto",
+    runtime: opt.RuntimeName = "auto",
+    on_long: opt.LongDocuments = None,
+    chunk_tokens: opt.ChunkTokens = None,
+    overlap: opt.Overlap = None,
+    title: opt.WithTitle = None,
+    id_field: opt.IdField = None,
+    text_field: opt.TextField = "text",
+    title_field: opt.TitleField = "title",
+    format: opt.Format = None,
+    per_line: opt.PerLine = False,
+    skip_bad: opt.SkipBad = False,
+    delete_missing: opt.DeleteMissing = False,
+    refit: opt.Refit = False,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Index a corpus, or bring its index up to date: only what is new or changed is encoded."""
+    from semsearch.corpus.readers import count_records, read_corpus
+    from semsearch.corpus.sources import ReadOptions
+    from semsearch.ingest import index_corpus
+
+    started = time.perf_counter()
+    options = ReadOptions(id_field, text_field, title_field, format, per_line)
+    records = read_corpus(paths, options)  # a path that is none ends here, before a model or an index is made
+    folder = index or _default_folder(paths[0])
+    chunking = _chunking(folder, on_long=on_long and on_long.value, tokens=chunk_tokens, overlap=overlap, title=title)
+    encoder, records, loss = _calibrated(
+        folder,
+        records,
+        chunking,
+        device=device,
+        runtime=runtime,
+        model=model,
+        pooler=pooler,
+        simcse_names=simcse_names or None,
+        max_tokens=max_tokens,
+        dim=dim,
+        transform=transform,
+        query_prefix=query_prefix,
+        passage_prefix=passage_prefix,
+        precision=precision,
+    )
+    total = count_records(paths, options) if sys.stderr.isatty() else None
+    with terminal.progress(total) as watch:
+        report = index_corpus(
+            folder,
+            records,
+            encoder,
+            chunking=chunking,
+            skip_bad=skip_bad,
+            delete_missing=delete_missing,
+            refit=refit,
+            origin=_origin(paths[0]),
+            watch=watch,
+        )
+    seconds = time.perf_counter() - started
+    if as_json:
+        terminal.print_json({**terminal.report_json(report, str(folder), seconds), **loss})
+    else:
+        terminal.summary(report, str(folder), seconds)
+
+
+@app.command()
+def query(
+    text: opt.QueryText = None,
+    index: opt.WhichIndex = None,
+    k: opt.K = 10,
+    mode: opt.SearchMode = opt.Mode.dense,
+    where: opt.FilterText = None,
+    fusion: opt.FusionName = opt.Fusion.convex,
+    queries: opt.QueryFile = None,
+    run: opt.RunFile = None,
+    interactive: opt.Interactive = False,
+    model: opt.MovedModel = None,
+    device: opt.Device = "auto",
+    runtime: opt.RuntimeName = "auto",
+    as_json: opt.AsJson = False,
+) -> None:
+    """Search an index with the encoder that it was built with."""
+    from semsearch.cli import answers, session
+    from semsearch.reports import trec
+    from semsearch.search import Searcher
+
+    if (text is not None) + (queries is not None) + interactive != 1:
+        raise UsageError(
+            'give either a query, as in: semsearch query "how do plants drink", or --queries FILE, or --interactive'
+        )
+    if run and not queries:
+        raise UsageError("--run goes with --queries FILE")
+    folder = _find_index(index, newest=True)
+    wishes: dict[str, Any] = {"mode": mode.value, "where": where, "fusion": fusion.value}
+    with Searcher.open(folder, model=model, device=device, runtime=runtime) as searcher:
+        if queries is not None:
+            every = answers.answer_file(searcher, queries, k, **wishes)
+            if run:
+                scores = ((query.query_id, {hit.doc_id: hit.score for hit in hits}) for query, hits in every)
+                answered = trec.write_run(run, scores)
+                if as_json:
+                    terminal.print_json(
+                        {"index": str(folder), "mode": mode.value, "queries": answered, "run": str(run)}
+                    )
+                else:
+                    terminal.say(f"{answered:,} queries answered in {run}")
+            else:
+                answers.print_lines(every, folder, mode.value)
+            return
+        for question in [text] if text is not None else session.questions(searcher, mode.value):
+            try:
+                found = searcher.search(question, k, **wishes)
+            except SemsearchError as error:
+                if not interactive:
+                    raise
+                terminal.say(f"error: {error}")
+                continue
+            if as_json:
+                terminal.print_json(answers.as_object(question, folder, mode.value, found))
+            else:
+                terminal.hits(found)
+            sys.stdout.flush()
+
+
+@app.command("list")
+def list_(
+    folder: Annotated[Path, typer.Option("--folder", help="Where to look.")] = HOME, as_json: opt.AsJson = False
+) -> None:
+    """List the indexes in a folder."""
+    rows = [_brief(path) for path in _indexes(folder)]
+    if as_json:
+        terminal.print_json(rows)
+    elif rows:
+        terminal.table(list(rows[0]), [list(row.values()) for row in rows])
+    else:
+        print(f"no index in {folder}; make one with: semsearch index CORPUS")
+
+
+@app.command()
+def status(index: opt.WhichIndex = None, as_json: opt.AsJson = False) -> None:
+    """Show what an index holds and which encoder it belongs to."""
+    from semsearch.stores.local.catalog import IndexFolder
+
+    with IndexFolder(_find_index(index, newest=True)) as opened:
+        fields = opened.status()
+    if as_json:
+        terminal.print_json(fields)
+        return
+    terminal.table(("", "value"), [row for name, value in fields.items() for row in _lines(name, value)])
+
+
+@app.command()
+def delete(
+    ids: Annotated[list[str], typer.Argument(help="Document ids.")],
+    index: opt.OnlyIndex = None,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Delete documents from an index."""
+    from semsearch.ingest import delete_documents
+
+    folder = _find_index(index)
+    there = delete_documents(folder, ids)
+    missing = [doc_id for doc_id in ids if doc_id not in there]
+    if as_json:
+        terminal.print_json({"index": str(folder), "deleted": there, "missing": missing})
+    else:
+        print(f"{len(there):,} deleted from {folder}")
+    if missing:
+        raise SourceError(f"not in {str(folder)!r}: {', '.join(missing)}")
+
+
+@app.command()
+def poolers(as_json: opt.AsJson = False) -> None:
+    """List the poolers: what each computes, on which layers, and what others call it."""
+    from semsearch.encoder.pooling import POOLERS
+
+    columns = ("name", "formula", "layers", "known as")
+    rows: list[tuple[str, str, str, str]] = [
+        (pooler.name, pooler.formula, _layer_names(pooler.layers), pooler.known_as) for pooler in POOLERS.values()
+    ]
+    rows += [
+        ("layer:N+NAME", "a single-layer pooler on layer N (0 = embeddings, -1 = last)", "h_N", ""),
+        ("A+B", "concatenation of two or more poolers", "all of theirs", "st tuple of modes"),
+    ]
+    if as_json:
+        terminal.print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        terminal.table(columns, rows)
+
+
+@app.command()
+def demo(as_json: opt.AsJson = False) -> None:
+    """Index the sample corpus and answer three queries."""
+    from semsearch.cli.answers import as_object
+    from semsearch.corpus.readers import read_corpus
+    from semsearch.ingest import index_corpus
+    from semsearch.search import Searcher
+
+    corpus, started = str(_sample_corpus()), time.perf_counter()
+    folder = _default_folder(corpus)
+    encoder = _encoder(folder)
+    with terminal.progress(None) as watch:
+        report = index_corpus(folder, read_corpus([corpus]), encoder, origin=_origin(corpus), watch=watch)
+    if not as_json:
+        terminal.summary(report, str(folder), time.perf_counter() - started)
+    with Searcher.open(folder, encoder) as searcher:
+        for text, mode, where in DEMO:
+            found = searcher.search(text, 3, mode=mode, where=where)
+            if as_json:
+                terminal.print_json(as_object(text, folder, mode, found))
+            else:
+                terminal.heading(f'semsearch query "{text}" --mode {mode}{f" --where {where!r}" if where else ""}')
+                terminal.hits(found)
+
+
+DEMO = (
+    ("my plants look thirsty although I water them every day", "dense", None),
+    ("stop paying for subscriptions I forgot about", "hybrid", "year >= 2015 and lang = 'en'"),
+    ("怎样备份照片", "keyword", "lang = 'zh'"),
+)
+"""Query, mode, filter: one that shares few words with its answer, one with a filter, one in Chinese."""
+
+
+def main() -> None:
+    """Run the command line; every error is one line on standard error."""
+    warnings.showwarning = _show_warning
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what it cannot read comes back as an error of ours
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    if isinstance(sys.stdout, TextIOWrapper):  # a character that the output's encoding lacks is no reason to stop
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        code = _run()
+    except SemsearchError as error:
+        _exit(str(error), 2 if isinstance(error, UsageError) else 1)
+    except KeyboardInterrupt:
+        _exit("stopped; what was committed is kept, and the same command goes on from there", 1)
+    except typer.TyperException as error:
+        _exit(error.format_message(), 2)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes nowhere
+        if isinstance(error, BrokenPipeError):
+            sys.exit(1)
+        _exit(f"{error.strerror or error}{f': {str(error.filename)!r}' if error.filename else ''}", 1)
+    sys.exit(code)
+
+
+def _run() -> int:
+    """The exit code of the command, with all of its output written."""
+    try:
+        code = app(prog_name="semsearch", standalone_mode=False)
+    finally:
+        sys.stdout.flush()
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    return code if isinstance(code, int) else 0
+
+
+INTERRUPTED = 130
+"""What typer makes of Ctrl-C."""
+
+
+def _exit(message: str, code: int) -> None:
+    terminal.say(f"error: {' '.join(message.split())}")
+    sys.exit(code)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    terminal.say(f"warning: {' '.join(str(message).split())}")
+
+
+def _encoder(folder: Path, *, simcse_names: bool | None = None, **wanted: Any) -> TextEncoder:
+    """The encoder for an index: what was asked for, over what the index already has."""
+    from semsearch.encoder.load import load_encoder
+    from semsearch.stores.local.catalog import IndexFolder
+
+    asked = {name: value for name, value in wanted.items() if value is not None}
+    if simcse_names:
+        asked["simcse_names"] = True
+    if not IndexFolder.exists(folder):
+        return load_encoder(**asked)
+    with IndexFolder(folder) as index:
+        return load_encoder(base=index.spec, kept=folder, **asked)
+
+
+def _calibrated(
+    folder: Path, records: Iterator[Record], chunking: Chunking, *, precision: str | None, **wanted: Any
+) -> tuple[TextEncoder, Iterator[Record], dict[str, float]]:
+    """As `_encoder`; a new index in 8 bits gets a model calibrated on the corpus, and what that cost is said."""
+    from semsearch.encoder.encoder import Encoder
+    from semsearch.encoder.runtimes.int8 import SAMPLE, measure_loss, measure_speed
+    from semsearch.encoder.runtimes.load import INT8, QUANTISED
+    from semsearch.ingest import sample_texts
+    from semsearch.stores.local.catalog import IndexFolder
+
+    if precision != INT8:
+        return _encoder(folder, precision=precision, **wanted), records, {}
+    if IndexFolder.exists(folder):
+        with IndexFolder(folder) as index:
+            there = index.spec.precision
+        kept = there if there.startswith(QUANTISED) else INT8
+        return _encoder(folder, precision=kept, **wanted), records, {}
+    exact = _encoder(folder, precision="float32", **wanted)
+    if not isinstance(exact, Encoder):
+        raise UsageError(f"model {exact.spec.model!r} has no 8-bit form; leave --precision out")
+    texts, records = sample_texts(records, exact, chunking, SAMPLE)
+    if not texts:
+        return exact, records, {}  # an empty corpus is refused in a moment
+    terminal.say(f"calibrating 8-bit integers on {len(texts)} passages of the corpus")
+    encoder = exact.quantise(texts)
+    loss = measure_loss(encoder.encode_passages(texts), exact.encode_passages(texts))
+    speed = measure_speed(encoder.encode_passages, exact.encode_passages, texts)
+    terminal.say(
+        f"against float32: mean cosine {loss.mean_cosine:.4f}, {loss.overlap:.1%} of the ten nearest are the same, "
+        f"{speed:.1f} times as fast here"
+    )
+    return encoder, records, {"mean_cosine": loss.mean_cosine, "overlap": loss.overlap, "speed": speed}
+
+
+def _chunking(folder: Path, **wanted: Any) -> Chunking:
+    """As `_encoder`, for the cutting of documents."""
+    from semsearch.corpus.chunking import Chunking
+    from semsearch.ingest import stored_chunking
+
+    asked = {name: value for name, value in wanted.items() if value is not None}
+    stored = stored_chunking(folder)
+    chunking = Chunking(**{**(stored.to_json() if stored else {}), **asked})
+    if "overlap" in asked and chunking.on_long != "chunk":
+        raise UsageError(f"--overlap goes with --on-long chunk, not {chunking.on_long}")
+    return chunking
+
+
+def _origin(path: str) -> str:
+    """Where a corpus lies, as an index remembers it."""
+    return "<stdin>" if path == "-" else str(Path(path).resolve())
+
+
+def _default_folder(path: str) -> Path:
+    """`data/notes.v2.jsonl.gz` to `indexes/notes.v2`; a folder by its name; refused where it is another corpus's."""
+    from semsearch.stores.local.catalog import IndexFolder
+
+    whole = Path("stdin" if path == "-" else path).resolve()
+    folder = HOME / (whole.name if whole.is_dir() else Path(whole.name.removesuffix(".gz")).stem)
+    if IndexFolder.exists(folder):
+        with IndexFolder(folder) as index:
+            if index.origin not in ("", _origin(path)):
+                raise UsageError(
+                    f"{str(folder)!r} was made from {index.origin!r}; name another folder for {path!r} with --index, "
+                    f"or say --index {folder} to add to that one"
+                )
+    return folder
+
+
+def _indexes(folder: Path) -> list[Path]:
+    from semsearch.stores.local.catalog import IndexFolder
+
+    return sorted(path for path in folder.iterdir() if IndexFolder.exists(path)) if folder.is_dir() else []
+
+
+def _find_index(given: Path | None, *, newest: bool = False) -> Path:
+    """The index that was named, or the only one there is; or, `newest`, the one that was written last."""
+    from semsearch.stores.local.database import DATABASE
+
+    if given:
+        return given
+    found = _indexes(HOME)
+    if not found:
+        raise NoIndexError(
+            f"no index in {str(HOME)!r}; make one with: semsearch index CORPUS, or name one with --index"
+        )
+    if len(found) == 1:
+        return found[0]
+    if not newest:
+        raise UsageError(f"there are several indexes; name one with --index: {', '.join(map(str, found))}")
+    last = max(found, key=lambda path: (path / DATABASE).stat().st_mtime_ns)
+    terminal.say(f"of {len(found)} indexes taking {last}, the last that was written; --index names another")
+    return last
+
+
+def _brief(path: Path) -> dict[str, Any]:
+    from semsearch.stores.local.catalog import IndexFolder
+
+    brief = {"index": str(path), "documents": 0, "passages": 0, "model": "", "pooler": "", "MB": "", "updated": ""}
+    try:
+        with IndexFolder(path) as index:
+            fields = index.status()
+    except SemsearchError as error:
+        return {**brief, "model": f"unusable: {error}"}
+    flat = {**fields, **fields["encoder"], "MB": f"{fields['bytes'] / 1e6:.1f}"}
+    return {name: flat[name] for name in brief}
+
+
+def _lines(name: str, value: Any) -> Iterator[tuple[str, object]]:
+    """A status field as table rows; objects are laid out below their name."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _lines(f"{name}.{key}", inner)
+    elif isinstance(value, list | tuple):
+        yield name, ", ".join(map(str, value))
+    else:
+        yield name, value
+
+
+def _layer_names(layers: tuple[int, ...]) -> str:
+    return ", ".join(f"h_{layer}" if layer >= 0 else f"h_L{layer + 1 or ''}" for layer in layers)
+
+
+def _sample_corpus() -> Path:
+    folder = Path(semsearch.__file__).parents[1] / "corpora" / "sample"
+    if not folder.is_dir():
+        raise SourceError(f"no sample corpus in {str(folder)!r}; run the demo from a checkout of semsearch")
+    return folder

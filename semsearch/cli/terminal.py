@@ -1,0 +1,209 @@
+"""How things look: tables and progress bars on a terminal, plain lines where the output is piped."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from semsearch.encoder.encoder import Progress
+    from semsearch.ingest import IngestReport, Watch
+    from semsearch.types import Hit
+
+SNIPPET_CHARS = 240
+
+ESCAPED_IN_JSON = {mark: f"\\u{mark:04x}" for mark in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
+"""What JSON may hold as it is, but terminals obey, or some readers of lines take for the end of one."""
+
+
+def print_json(value: Any) -> None:
+    """One line of JSON on standard output; escaped where the output's encoding is not UTF-8."""
+    plain = codecs.lookup(sys.stdout.encoding).name == "utf-8"
+    print(json.dumps(value, ensure_ascii=not plain, default=list).translate(ESCAPED_IN_JSON))
+
+
+def say(message: str) -> None:
+    """A line on standard error."""
+    print(_one_line(message), file=sys.stderr)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table on a terminal; tab-separated lines with a header where piped."""
+    if not sys.stdout.isatty():
+        for row in [columns, *rows]:
+            print("\t".join(_one_line(str(value)) for value in row))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=box.SIMPLE_HEAD)
+    for number, column in enumerate(columns):
+        grid.add_column(Text(_cell(column)), no_wrap=number == 0, overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(_cell(value)) for value in row))
+    Console().print(grid)
+
+
+def heading(text: str) -> None:
+    """A line that sets off what follows, on standard output."""
+    if not sys.stdout.isatty():
+        print(f"\n{text}")
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(highlight=False).print(Text(f"\n{text}", style="bold"))
+
+
+def hits(found: Sequence[Hit]) -> None:
+    """The hits of one query, each with its best passage."""
+    if not sys.stdout.isatty():
+        table(("rank", "score", "doc_id", "title", "text"), [_row(hit) for hit in found])
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for hit in found:
+        head = Text(f"{hit.rank:>3}  {hit.score:.3f}  ", style="cyan")
+        doc_id, title = _one_line(hit.doc_id), _one_line(hit.title)
+        console.print(head.append(title or doc_id, style="bold default").append(f"  {doc_id}", style="dim"))
+        console.print(Text(_snippet(hit.text)), width=min(console.width, 110), soft_wrap=False)
+    if not found:
+        console.print("  nothing found", style="dim")
+
+
+def _row(hit: Hit) -> tuple[object, ...]:
+    return hit.rank, f"{hit.score:.4f}", hit.doc_id, hit.title, _snippet(hit.text)
+
+
+def _snippet(text: str) -> str:
+    """The beginning of a passage on one line."""
+    line = " ".join(_one_line(text).split())
+    return line if len(line) <= SNIPPET_CHARS else f"{line[: SNIPPET_CHARS - 1]}…"
+
+
+def _cell(value: object) -> str:
+    """A value as a person reads it."""
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else _one_line(str(value))
+
+
+def _one_line(text: str) -> str:
+    """With spaces for tabs, line ends and what else would move a terminal's cursor or change its colours."""
+    return text.translate(CONTROLS)
+
+
+CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029), " ")
+"""Control characters and Unicode's line and paragraph separators."""
+
+
+def summary(report: IngestReport, folder: str, seconds: float) -> None:
+    """What an ingest did, on standard output; what went wrong on standard error."""
+    done = [f"{report.encoded:,} encoded" + (f" ({_count(report.passages, 'passage')})" if report.passages else "")]
+    done += [
+        f"{n:,} {what}" for n, what in ((report.described, "with new metadata"), (report.unchanged, "unchanged")) if n
+    ]
+    done += [f"{report.deleted:,} deleted"] if report.deleted else []
+    print(f"{_count(report.documents, 'document')} in {seconds:.1f} s: {', '.join(done)}")
+    if report.truncated:
+        share = 100 * report.tokens_lost / report.tokens
+        print(
+            f"{report.truncated:,} of {_count(report.passages, 'passage')} cut off: {report.tokens_lost:,} of "
+            f"{report.tokens:,} tokens lost ({share:.1f}%); --on-long chunk keeps them all"
+        )
+    elif report.passages:
+        print(f"no passage was truncated ({report.tokens:,} tokens)")
+    print(f"index: {folder}")
+    if report.empty:
+        documents = _count(report.empty, "empty document")
+        say(f"warning: {documents} (no text, no title) cannot be found: {_some(report)}")
+    if report.bad:
+        for error in report.errors:
+            say(f"skipped: {error}")
+        say(f"warning: skipped {_count(report.bad, 'bad record')}")
+    if report.not_deleted:
+        documents = _count(report.not_deleted, "document")
+        say(f"warning: left {documents} undeleted, because bad records were skipped")
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def _some(report: IngestReport) -> str:
+    more = report.empty - len(report.empty_ids)
+    return ", ".join(report.empty_ids) + (f" and {more:,} more" if more else "")
+
+
+def report_json(report: IngestReport, folder: str, seconds: float) -> dict[str, Any]:
+    """The same as an object."""
+    fields = {name: value for name, value in asdict(report).items() if name not in ("errors", "in_flight")}
+    return {"index": folder, "seconds": round(seconds, 3), **fields, "errors": [str(error) for error in report.errors]}
+
+
+@contextmanager
+def progress(total: int | None) -> Iterator[Watch | None]:
+    """A bar for an ingest; nothing where standard error is no terminal.
+
+    Args:
+        total: Records to come; None where that cannot be known.
+    """
+    with bar("indexing", "docs", total) as move:
+        yield None if move is None else lambda report: move(report.documents + report.in_flight)
+
+
+@contextmanager
+def counting(what: str, unit: str) -> Iterator[Progress | None]:
+    """A bar for an encoder, which tells how many texts it has just done; nothing where there is no terminal."""
+    with bar(what, unit, None) as move:
+        done = 0
+
+        def tick(n: int) -> None:
+            nonlocal done
+            done += n
+            if move:
+                move(done)
+
+        yield tick if move else None
+
+
+@contextmanager
+def bar(what: str, unit: str, total: int | None) -> Iterator[Callable[[float], None] | None]:
+    """A progress bar on standard error with rate and time left, moved to how much is done."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(f"{{task.fields[rate]}} {unit}/s"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=False),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(what, total=total, rate="–")
+
+        def move(done: float) -> None:
+            elapsed = shown.tasks[0].elapsed or 1e-9
+            shown.update(task, completed=int(done), rate=f"{done / elapsed:,.0f}")
+
+        yield move

@@ -1,0 +1,215 @@
+"""The encoder: texts in, vectors out, with everything that decides a vector written down in its `spec`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
+
+from semsearch.arrays import Vectors
+from semsearch.encoder.checkpoint import Checkpoint, hash_ahead, open_checkpoint
+from semsearch.encoder.pooling import Pooler, parse_pooler
+from semsearch.encoder.runtimes.load import QUANTISED, Runtime, import_ahead, load_runtime
+from semsearch.encoder.tokenization import Batcher, check_max_tokens, check_prefix, load_tokenizer
+from semsearch.errors import UnsupportedError, UsageError
+from semsearch.transforms import parse_transform, unit_rows
+from semsearch.types import EncoderSpec
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+Progress: TypeAlias = Callable[[int], None]
+"""Called with the number of texts just done."""
+
+
+class PoolingWarning(UserWarning):
+    """A pooler that the checkpoint does not declare."""
+
+
+class TextEncoder(Protocol):
+    """What ingest and search need of an encoder; `Encoder` and `HashEncoder` are two."""
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """Everything that decides a vector."""
+        ...
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer, without truncation or padding."""
+        ...
+
+    def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+        """Float32 `[n, dim]`."""
+        ...
+
+    def encode_passages(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+        """Float32 `[n, dim]`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A BERT-like backbone with a pooler; make one with `Encoder.load`.
+
+    Vectors depend on the text alone: on the CPU a text encoded alone and in a batch differ by less than 1e-5 in any
+    component in float32, and by less than 1e-3 in bfloat16.
+    """
+
+    spec: EncoderSpec
+    tokenizer: Tokenizer
+    _runtime: Runtime
+    _batcher: Batcher
+
+    @classmethod
+    def load(
+        cls,
+        model: str | None = None,
+        pooler: str = "auto",
+        *,
+        simcse_names: bool = False,
+        max_tokens: int | None = None,
+        dim: int | None = None,
+        transform: str = "",
+        normalise: bool = True,
+        query_prefix: str | None = None,
+        passage_prefix: str | None = None,
+        precision: str = "auto",
+        device: str = "auto",
+        runtime: str = "auto",
+        kept: Path | None = None,
+    ) -> Encoder:
+        """Load a checkpoint.
+
+        Args:
+            model: A local directory or a Hugging Face name; None for all-MiniLM-L6-v2.
+            pooler: A name as `semsearch poolers` lists them, or `auto` for what the checkpoint declares.
+            simcse_names: Read `pooler` as SimCSE does, whose `cls` is our `pooler-output`.
+            max_tokens: Cut inputs to this many tokens, special tokens included; None for the checkpoint's own.
+            dim: Keep the first `dim` components and rescale (Matryoshka, Kusupati et al. 2022).
+            transform: `centre`, `whiten[:k]` or `all-but-the-top[:k]`, which the index fits on its corpus;
+                vectors then come out as they were pooled, for the transform to work on. Or `truncate:dim`.
+            normalise: Rescale vectors to unit length.
+            query_prefix: Put in front of queries; None for what the checkpoint declares.
+            passage_prefix: Put in front of passages, likewise.
+            precision: `auto`, `float32`, `bfloat16` or `float16`.
+            device: `auto`, `cpu`, `cuda`, `mps`; `cuda:0,cuda:1` or `cuda:*` for several.
+            runtime: `auto`, `openvino` (compiled, CPU) or `torch`; see `load_runtime`.
+            kept: Folder of an index with an 8-bit model, which keeps it.
+
+        Raises:
+            ModelError: The checkpoint cannot be found or lacks what the pooler needs.
+            UsageError: An unknown pooler, transform or device, or a size that does not fit.
+        """
+        hash_ahead(model)
+        import_ahead(runtime, device)
+        checkpoint = open_checkpoint(model)
+        chosen, dense = checkpoint.head(_choose_pooler(checkpoint, pooler, simcse_names))
+        full = dense[-1].out_features if dense else checkpoint.hidden_size * chosen.width
+        dim, transform = _check_dim(full, dim, transform)
+        max_tokens = check_max_tokens(checkpoint, max_tokens)
+        with ThreadPoolExecutor(1) as beside:
+            loading = beside.submit(load_tokenizer, checkpoint)
+            runs = load_runtime(
+                checkpoint, [(chosen, dense)], runtime=runtime, device=device, precision=precision, kept=kept
+            )
+            tokenizer, tokenizer_hash = loading.result()
+        query_prefix = checkpoint.query_prefix if query_prefix is None else query_prefix
+        passage_prefix = checkpoint.passage_prefix if passage_prefix is None else passage_prefix
+        for prefix in (query_prefix, passage_prefix):
+            check_prefix(tokenizer, prefix, max_tokens)
+        return cls(
+            spec=EncoderSpec(
+                model=checkpoint.name,
+                weights=checkpoint.weights_hash(dense),
+                tokenizer=tokenizer_hash,
+                pooler=chosen.name,
+                layers=chosen.resolve_layers(checkpoint.n_layers),
+                max_tokens=max_tokens,
+                dim=dim,
+                query_prefix=query_prefix,
+                passage_prefix=passage_prefix,
+                normalise=normalise and not transform,
+                transform=transform,
+                precision=runs.precision,
+            ),
+            tokenizer=tokenizer,
+            _runtime=runs,
+            _batcher=Batcher(tokenizer, max_tokens, checkpoint.pools_prefix, runs.batch_tokens),
+        )
+
+    def quantise(self, texts: Sequence[str]) -> Encoder:
+        """The same encoder in 8-bit integers, calibrated on texts; some hundred of the corpus to be indexed.
+
+        Raises:
+            UnsupportedError: This one does not run on openvino, or NNCF is not installed.
+        """
+        from semsearch.encoder.runtimes.int8 import quantise
+        from semsearch.encoder.runtimes.openvino import OpenVinoRuntime, quantised
+
+        if not isinstance(self._runtime, OpenVinoRuntime):
+            raise UnsupportedError("precision 'int8' needs the runtime openvino, and this model runs on torch")
+        alone = replace(self._batcher, batch_tokens=1)
+        graph = quantise(self._runtime.graph, alone(texts, self.spec.passage_prefix))
+        runtime = OpenVinoRuntime(graph, quantised(graph))
+        return replace(self, spec=replace(self.spec, precision=runtime.precision), _runtime=runtime)
+
+    def keep(self, folder: Path) -> None:
+        """Copy into an index's folder what cannot be had from the checkpoint: an 8-bit model."""
+        if self.spec.precision.startswith(QUANTISED):
+            self._runtime.keep(folder)  # type: ignore[attr-defined]  # openvino's alone has such
+
+    def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+        """Encode queries, with the query prefix in front: float32 `[n, dim]` in the order given, also for n = 0."""
+        return self._encode(texts, self.spec.query_prefix, progress)
+
+    def encode_passages(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+        """Encode passages, with the passage prefix in front: float32 `[n, dim]` in the order given, also for n = 0."""
+        return self._encode(texts, self.spec.passage_prefix, progress)
+
+    def _encode(self, texts: Sequence[str], prefix: str, progress: Progress | None) -> Vectors:
+        vectors = np.empty((len(texts), self.spec.dim), dtype=np.float32)
+        for batch, (pooled,) in self._runtime(self._batcher(texts, prefix)):
+            vectors[batch.rows] = pooled[:, : self.spec.dim]
+            if progress:
+                progress(len(batch.rows))
+        return unit_rows(vectors) if self.spec.normalise else vectors
+
+
+def _choose_pooler(checkpoint: Checkpoint, name: str, simcse_names: bool) -> Pooler:
+    """The pooler that was asked for, or the declared one."""
+    declared = checkpoint.pooler
+    if name == "auto" and simcse_names:
+        raise UsageError("--simcse-names says how to read --pooler; name one")
+    if name != "auto":
+        chosen = parse_pooler(name, simcse_names=simcse_names)
+        if declared not in (None, chosen.name):
+            left = "; its Dense layers are left out" if checkpoint.dense else ""
+            _warn(f"{checkpoint.name} was trained with pooler {declared!r}, and {chosen.name!r} was asked for{left}")
+        return chosen
+    if declared is None:
+        _warn(f"{checkpoint.name} declares no pooler; taking 'mean'. Compare poolers, and name one with --pooler")
+    return parse_pooler(declared or "mean")
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, PoolingWarning, stacklevel=4)
+
+
+def _check_dim(full: int, dim: int | None, transform: str) -> tuple[int, str]:
+    """Resolve `dim` and `transform` to the length of a pooled vector and the transform to be fitted."""
+    kind, _, size = transform.partition(":")
+    if kind == "truncate" and size.isdecimal():
+        if dim not in (None, int(size)):
+            raise UsageError(f"dim is {dim} and transform {transform!r}; give one of them")
+        dim, transform = int(size), ""
+    if dim is not None and not 1 <= dim <= full:
+        raise UsageError(f"dim is {dim}; this encoder gives vectors of {full}, so expected 1 to {full}")
+    if transform:
+        parse_transform(transform, dim or full)
+    return dim or full, transform

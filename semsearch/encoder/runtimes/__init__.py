@@ -1,0 +1,1 @@
+"""What carries token ids through a backbone and its poolers: a file for each library."""

@@ -1,0 +1,153 @@
+"""The torch runtime: the reference on the CPU, and the way to an accelerator.
+
+On a GPU the texts of a batch are packed into one row without padding where attention over sequences of several lengths
+is at hand, ids and vectors travel through pinned memory while the next batch is computed, and a batch that does not
+fit is halved.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from semsearch.arrays import Vectors
+from semsearch.encoder.checkpoint import Checkpoint, Head
+from semsearch.encoder.runtimes.torch_model import PooledModel
+from semsearch.encoder.runtimes.torch_packing import Packer
+from semsearch.encoder.tokenization import Batch
+from semsearch.errors import ModelError, UsageError
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+BATCH_TOKENS = {"cpu": 2_048, "accelerator": 65_536}
+"""Tokens, padding included, that go through the backbone at once; measured in bench/batch_tokens.py."""
+
+IN_FLIGHT = 2
+"""Batches that an accelerator is given before the first is waited for."""
+
+
+def choose_device(device: str) -> str:
+    """Resolve `auto` to the accelerator at hand, or the CPU.
+
+    Raises:
+        UsageError: No such device on this machine.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f"device {device!r} is not usable here ({str(error).splitlines()[0]}); try --device cpu"
+        ) from None
+    return device
+
+
+def choose_precision(precision: str, device: str) -> str:
+    """Resolve `auto`: float32 on the CPU, bfloat16 (or float16 on older GPUs) elsewhere."""
+    if precision == "auto":
+        if device == "cpu":
+            return "float32"
+        return "bfloat16" if not device.startswith("cuda") or torch.cuda.is_bf16_supported() else "float16"
+    if precision not in PRECISIONS:
+        raise UsageError(f"unknown precision {precision!r}; known: auto, {', '.join(PRECISIONS)}")
+    return precision
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A batch that an accelerator works on: its vectors will stand in host memory when `ready` has come."""
+
+    batch: Batch
+    pooled: list[torch.Tensor]
+    ready: torch.cuda.Event | None
+
+    def wait(self) -> tuple[Batch, list[Vectors]]:
+        if self.ready:
+            self.ready.synchronize()
+        return self.batch, [np.asarray(vectors.numpy(), dtype=np.float32) for vectors in self.pooled]
+
+
+class TorchRuntime:
+    """A backbone and one head or more over the same forward pass, on one device."""
+
+    def __init__(self, checkpoint: Checkpoint, heads: Sequence[Head], *, device: str, precision: str) -> None:
+        """Load the weights.
+
+        Raises:
+            ModelError: Weights that the checkpoint lacks would have to be invented, or are damaged.
+            UsageError: No such device or precision.
+        """
+        self.device = choose_device(device)
+        self.precision = choose_precision(precision, self.device)
+        self.batch_tokens = BATCH_TOKENS["cpu" if self.device == "cpu" else "accelerator"]
+        self._model = PooledModel(checkpoint, heads, PRECISIONS[self.precision]).to(self.device)
+        self._packer = Packer.where_it_works(self._model, checkpoint.first_position, self.device)
+
+    def __call__(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[Vectors]]]:
+        """Encode batches.
+
+        Yields:
+            Each batch, or a part of it where it did not fit into memory whole, with float32 `[n, dim]` for each head,
+            not rescaled.
+
+        Raises:
+            ModelError: Not even a text alone fits into the device's memory.
+        """
+        pending: deque[_Pending] = deque()
+        for batch in batches:
+            for part in self._launch(batch):
+                pending.append(part)
+                if len(pending) > (0 if self.device == "cpu" else IN_FLIGHT):
+                    yield pending.popleft().wait()
+        while pending:
+            yield pending.popleft().wait()
+
+    def _launch(self, batch: Batch) -> Iterator[_Pending]:
+        """Start a batch; where the memory does not suffice, its halves."""
+        try:
+            yield self._start(batch)
+        except torch.OutOfMemoryError:
+            if len(batch.ids) == 1:
+                raise ModelError(
+                    f"device {self.device!r} has too little memory for one text of {len(batch.ids[0])} tokens; "
+                    "cut texts shorter (--max-tokens), or take --device cpu"
+                ) from None
+            if self.device.startswith("cuda"):
+                torch.cuda.empty_cache()
+            half = len(batch.ids) // 2
+            for rows in (slice(None, half), slice(half, None)):
+                yield from self._launch(replace(batch, rows=batch.rows[rows], ids=batch.ids[rows]))
+
+    @torch.inference_mode()
+    def _start(self, batch: Batch) -> _Pending:
+        skip = torch.tensor(batch.skip, device=self.device)
+        ids, mask = (self._to_device(torch.from_numpy(array)) for array in batch.padded())
+        if self._packer:
+            pooled = self._model.pool(self._packer(self._model, ids, mask), mask, skip)
+        else:
+            pooled = self._model(ids, mask, skip)
+        return self._fetch(batch, pooled)
+
+    def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
+        """From pinned memory, which a GPU reads while it computes."""
+        if self.device.startswith("cuda"):
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
+
+    def _fetch(self, batch: Batch, pooled: Sequence[torch.Tensor]) -> _Pending:
+        """Start the way back, into pinned memory."""
+        if not self.device.startswith("cuda"):
+            return _Pending(batch, [vectors.cpu() for vectors in pooled], None)
+        hosts = [torch.empty(vectors.shape, dtype=vectors.dtype, pin_memory=True) for vectors in pooled]
+        for host, vectors in zip(hosts, pooled, strict=True):
+            host.copy_(vectors, non_blocking=True)
+        ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        ready.record(torch.cuda.current_stream(self.device))
+        return _Pending(batch, hosts, ready)

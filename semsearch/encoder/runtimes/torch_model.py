@@ -1,0 +1,106 @@
+"""A backbone and its poolers as one torch module: what the torch runtime runs, and what others are converted from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from semsearch.encoder.checkpoint import OWN_HEAD, Checkpoint, Dense, Head
+from semsearch.encoder.pooling import Pooler, TokenStates
+from semsearch.errors import ModelError
+
+
+class PooledModel(torch.nn.Module):
+    """Token ids to pooled vectors: one forward pass, one output for each head."""
+
+    def __init__(self, checkpoint: Checkpoint, heads: Sequence[Head], dtype: torch.dtype = torch.float32) -> None:
+        """Load the weights; pooling and what stands behind it is done in float32 whatever the backbone's type.
+
+        Raises:
+            ModelError: Weights that the checkpoint lacks would have to be invented, or are damaged.
+        """
+        super().__init__()
+        self.backbone = load_backbone(checkpoint, dtype)
+        self.dense = torch.nn.ModuleList(_load_dense(dense) for _, dense in heads)
+        self.poolers: list[Pooler] = [pooler for pooler, _ in heads]
+        self.all_layers = any(pooler.layers != (-1,) for pooler in self.poolers)
+        self.eval()
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor, skip: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Encode a batch.
+
+        Args:
+            ids: int64 `[n, tokens]`, padded on the right.
+            mask: Likewise, 1 at real tokens.
+            skip: int64 `[]`, leading tokens that take no part in pooling (a prefix that is not pooled).
+
+        Returns:
+            float32 `[n, dim]` for each head, not rescaled.
+        """
+        output = self.backbone(input_ids=ids, attention_mask=mask, output_hidden_states=self.all_layers)
+        return self.pool(output, mask, skip)
+
+    def pool(self, output: Any, mask: torch.Tensor, skip: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """What each head makes of the backbone's output."""
+        head = getattr(output, "pooler_output", None)
+        states = TokenStates(
+            last=output.last_hidden_state.float(),
+            mask=mask * (torch.arange(mask.shape[1], device=mask.device) >= skip),
+            layers=tuple(layer.float() for layer in output.hidden_states) if self.all_layers else (),
+            pooler_output=None if head is None else head.float(),
+            skipped=skip,
+        )
+        return tuple(dense(pooler.pool(states)) for pooler, dense in zip(self.poolers, self.dense, strict=True))
+
+
+def load_backbone(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+    """The transformer, with its own head where that is among the weights of the file."""
+    transformers: Any = import_module("transformers")  # slow to import, and untyped in parts
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        model, report = transformers.AutoModel.from_pretrained(
+            checkpoint.backbone,
+            dtype=dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"model {checkpoint.name!r} cannot be loaded: {reason}") from None
+    invented = sorted(key for key in report["missing_keys"] if not key.startswith(OWN_HEAD))
+    if invented:
+        raise ModelError(
+            f"model {checkpoint.name!r} lacks weights that would have to be invented: {', '.join(invented[:3])}"
+            f"{f' and {len(invented) - 3} more' if len(invented) > 3 else ''}; the checkpoint is not complete"
+        )
+    return model
+
+
+def _load_dense(layers: Sequence[Dense]) -> torch.nn.Sequential:
+    """Declared linear layers with their activations, float32."""
+    modules: list[torch.nn.Module] = []
+    for layer in layers:
+        where = layer.weights.parent
+        try:
+            activation = getattr(torch.nn, layer.activation)()
+        except (AttributeError, TypeError):
+            raise ModelError(f"Dense module in {where}: unknown activation {layer.activation!r}") from None
+        try:
+            tensors = load_file(layer.weights).items()
+            weights = {name.removeprefix("linear."): tensor.float() for name, tensor in tensors}
+            n_out, n_in = weights["weight"].shape
+            linear = torch.nn.Linear(n_in, n_out, bias="bias" in weights)
+            linear.load_state_dict(weights)
+        except (KeyError, RuntimeError, SafetensorError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ModelError(f"Dense module in {where} cannot be loaded: {reason}") from None
+        modules += [linear, activation]
+    return torch.nn.Sequential(*modules)

@@ -1,0 +1,133 @@
+"""Texts of several lengths in one row, without padding, for attention that knows where each ends.
+
+Padding costs as much as text does. On a GPU, flash attention over variable lengths (Dao et al. 2022) makes it
+unnecessary: `[n, longest]` becomes `[1, tokens]`, and each token attends within its own text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any, Self
+
+import torch
+
+from semsearch.encoder.runtimes.torch_model import PooledModel
+
+NAME = "semsearch_packed"
+"""Of the attention, in transformers' table."""
+
+CLOSE = {torch.float32: 1e-4, torch.bfloat16: 0.02, torch.float16: 0.005}
+"""Largest distance between a padded and a packed probe, in units of the largest component: the type's own rounding."""
+
+PROBE_TOKENS = 600
+"""More than any window over which a backbone's local attention looks, so that it is found out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packer:
+    """Runs a backbone on packed rows.
+
+    Attributes:
+        first_position: Position of a text's first token: 0, or 2 where the table starts behind the padding index.
+    """
+
+    first_position: int
+    device: str
+
+    @classmethod
+    def where_it_works(cls, model: PooledModel, first_position: int, device: str) -> Self | None:
+        """A packer, with the backbone's attention exchanged, where device and backbone can have one; else None.
+
+        A backbone that reads positions or its neighbours in a way of its own is found out by a probe, and left as it
+        was.
+        """
+        if not device.startswith("cuda") or next(model.backbone.parameters()).dtype == torch.float32:
+            return None
+        return cls.proven(model, first_position, device)
+
+    @classmethod
+    def proven(cls, model: PooledModel, first_position: int, device: str) -> Self | None:
+        """A packer if packed and padded probes agree."""
+        config = model.backbone.config
+        packer, before = cls(first_position, device), config._attn_implementation
+        longest = min(PROBE_TOKENS, (getattr(config, "max_position_embeddings", None) or PROBE_TOKENS) - 2)
+        ids = 5 + torch.arange(3 * longest, device=device).reshape(3, longest) % (config.vocab_size - 5)
+        mask = (torch.arange(longest, device=device) < torch.tensor([[longest], [3], [6]], device=device)).long()
+        with torch.inference_mode():
+            padded = model.backbone(input_ids=ids, attention_mask=mask).last_hidden_state * mask.unsqueeze(-1)
+            try:
+                _register()
+                model.backbone.set_attn_implementation(NAME)
+                packed = packer(model, ids, mask).last_hidden_state
+            except (AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError):
+                packed = torch.full_like(padded, torch.inf)
+        if (packed - padded).abs().max() <= CLOSE[padded.dtype] * padded.abs().max():
+            return packer
+        model.backbone.set_attn_implementation(before)
+        return None
+
+    def __call__(self, model: PooledModel, ids: torch.Tensor, mask: torch.Tensor) -> Any:
+        """The backbone's output for a batch padded on the right, as if it had been run so; zeros at the padding.
+
+        Args:
+            model: Whose backbone is run.
+            ids: int64 `[n, tokens]`.
+            mask: Likewise, 1 at real tokens.
+        """
+        real = mask.bool()
+        lengths = mask.sum(1)
+        ends = torch.nn.functional.pad(lengths.cumsum(0), (1, 0)).to(torch.int32)
+        positions = (mask.cumsum(1) - 1 + self.first_position)[real]
+        output = model.backbone(
+            input_ids=ids[real].unsqueeze(0),
+            position_ids=positions.unsqueeze(0),
+            output_hidden_states=model.all_layers,
+            ends=ends,
+            longest=ids.shape[1],
+        )
+
+        def unpack(states: torch.Tensor) -> torch.Tensor:
+            padded = states.new_zeros(*ids.shape, states.shape[-1])
+            padded[real] = states[0]
+            return padded
+
+        head = getattr(model.backbone, "pooler", None)
+        last = unpack(output.last_hidden_state)
+        return SimpleNamespace(
+            last_hidden_state=last,
+            hidden_states=tuple(map(unpack, output.hidden_states)) if model.all_layers else None,
+            pooler_output=head(last) if head is not None else None,
+        )
+
+
+def _attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    **packing: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention within each text of a packed row: `[1, heads, tokens, d]` each, to `[1, tokens, heads, d]`."""
+    query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))  # [tokens, heads, d]
+    ends, longest = packing["ends"], packing["longest"]
+    if query.is_cuda:
+        varlen = import_module("torch.nn.attention.varlen")
+        return varlen.varlen_attn(query, key, value, ends, ends, longest, longest, scale=scaling).unsqueeze(0), None
+    bounds = ends.tolist()
+    texts = []
+    for start, end in pairwise(bounds):
+        q, k, v = (states[start:end].transpose(0, 1) for states in (query, key, value))
+        texts.append(torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=scaling).transpose(0, 1))
+    return torch.cat(texts).unsqueeze(0), None
+
+
+def _register() -> None:
+    """Give transformers the attention, and the mask it wants: none."""
+    transformers: Any = import_module("transformers")
+    transformers.AttentionInterface.register(NAME, _attend)
+    transformers.AttentionMaskInterface.register(NAME, lambda *_, **__: None)

@@ -1,0 +1,97 @@
+"""Several accelerators: a process on each, which takes the next batch when it is done with one."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+import torch
+
+from semsearch.arrays import Vectors
+from semsearch.encoder.checkpoint import Checkpoint, Head
+from semsearch.encoder.runtimes.torch import BATCH_TOKENS, TorchRuntime, choose_device, choose_precision
+from semsearch.encoder.tokenization import Batch
+from semsearch.errors import ModelError, UsageError
+
+AHEAD = 2
+"""Batches that each process has or is about to get."""
+
+
+class TorchWorkers:
+    """The torch runtime on several devices; a script that uses it needs the `if __name__ == "__main__"` of spawning."""
+
+    def __init__(self, checkpoint: Checkpoint, heads: Sequence[Head], *, devices: str, precision: str) -> None:
+        """Start the processes.
+
+        Args:
+            checkpoint: With the backbone.
+            heads: As for `TorchRuntime`.
+            devices: Joined by commas, or `cuda:*` for every one there is.
+            precision: As for `TorchRuntime`.
+
+        Raises:
+            UsageError: A device that is not there.
+        """
+        names = _names(devices)
+        self.device = ",".join(names)
+        self.precision = choose_precision(precision, names[0])
+        self.batch_tokens = BATCH_TOKENS["cpu" if names[0] == "cpu" else "accelerator"]
+        self._n_workers = len(names)
+        context = multiprocessing.get_context("spawn")
+        free: Any = context.SimpleQueue()
+        for name in names:
+            free.put(name)
+        poolers = [pooler.name for pooler, _ in heads]
+        arguments = (free, checkpoint, poolers, self.precision, max(1, torch.get_num_threads() // len(names)))
+        self._pool = ProcessPoolExecutor(len(names), context, _begin, arguments)
+
+    def __call__(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[Vectors]]]:
+        """Encode batches, in the order in which they are done.
+
+        Raises:
+            ModelError: A process died, or could not load the model.
+        """
+        waiting: set[Future[list[tuple[Batch, list[Vectors]]]]] = set()
+        try:
+            for batch in batches:
+                waiting.add(self._pool.submit(_encode, batch))
+                if len(waiting) >= AHEAD * self._n_workers:
+                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        yield from future.result()
+            for future in waiting:
+                yield from future.result()
+        except BrokenProcessPool:
+            raise ModelError(
+                f"a process on one of the devices {self.device} ended; what it said stands above. Try one device alone"
+            ) from None
+
+
+def _names(devices: str) -> list[str]:
+    """`cuda:0,cuda:1` as a list; `cuda:*` as all there are."""
+    if devices == "cuda:*":
+        devices = ",".join(f"cuda:{number}" for number in range(torch.cuda.device_count())) or "cuda:0"
+    names = [choose_device(name.strip()) for name in devices.split(",") if name.strip()]
+    if not names:
+        raise UsageError(f"device {devices!r} names none; write cuda:0,cuda:1 or cuda:*")
+    return names
+
+
+_here: list[TorchRuntime] = []
+"""The runtime of a worker's process."""
+
+
+def _begin(free: Any, checkpoint: Checkpoint, poolers: Sequence[str], precision: str, threads: int) -> None:
+    """Take a device and load the model on it."""
+    from semsearch.encoder.pooling import parse_pooler
+
+    torch.set_num_threads(threads)
+    heads = [checkpoint.head(parse_pooler(name)) for name in poolers]
+    _here.append(TorchRuntime(checkpoint, heads, device=free.get(), precision=precision))
+
+
+def _encode(batch: Batch) -> list[tuple[Batch, list[Vectors]]]:
+    return list(_here[0]([batch]))

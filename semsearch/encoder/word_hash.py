@@ -1,0 +1,81 @@
+"""An encoder without a model: it hashes words. For tests and measurements: `--model hash:64`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from semsearch.arrays import Vectors
+from semsearch.encoder.encoder import Progress
+from semsearch.errors import UsageError
+from semsearch.transforms import unit_rows
+from semsearch.types import EncoderSpec
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True)
+class HashEncoder:
+    """Bag of hashed words: each word adds +1 or -1 to one of `dim` components (feature hashing, Weinberger 2009).
+
+    Texts that share words get a high cosine, which is all that a test of the plumbing needs.
+    """
+
+    dim: int = 64
+    max_tokens: int = 256
+
+    @classmethod
+    def parse(cls, model: str, max_tokens: int | None = None) -> HashEncoder:
+        """From a model name `hash:DIM`."""
+        size = model.removeprefix("hash:")
+        if not size.isdecimal() or not 1 <= int(size) <= 65_536:
+            raise UsageError(f"model {model!r}: expected hash:DIM with a dimension from 1 to 65536, such as hash:64")
+        if max_tokens is not None and max_tokens < 1:
+            raise UsageError(f"max tokens is {max_tokens}; expected at least 1")
+        return cls(int(size), max_tokens or 256)
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """The spec; `weights` names the scheme."""
+        return EncoderSpec(
+            model=f"hash:{self.dim}",
+            weights="word-hash-1",
+            tokenizer="words",
+            pooler="word-hash",
+            layers=(),
+            max_tokens=self.max_tokens,
+            dim=self.dim,
+        )
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """Every word or punctuation mark is a token."""
+        from tokenizers import Tokenizer, models, pre_tokenizers
+
+        tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        return tokenizer
+
+    def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+        """Encode queries: float32 `[n, dim]`, unit rows (a text without words gets zeros)."""
+        return self.encode_passages(texts, progress)
+
+    def encode_passages(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+        """Encode passages: float32 `[n, dim]`, unit rows (a text without words gets zeros)."""
+        vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
+        for row, text in enumerate(texts):
+            for word in WORD.findall(text.lower())[: self.max_tokens]:
+                code = int.from_bytes(blake2b(word.encode(), digest_size=8).digest(), "little")
+                vectors[row, (code >> 1) % self.dim] += 1 if code & 1 else -1
+            if progress:
+                progress(1)
+        return unit_rows(vectors)

@@ -1,0 +1,97 @@
+"""What the rows of a comparison are: a pooler, perhaps with a transform, and in retrieval a way of searching."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from semsearch.arrays import Vectors
+from semsearch.errors import UsageError
+from semsearch.evaluation.multi_pooler import ManyPoolers
+from semsearch.transforms import TRANSFORMS, Transform, fit_transform, parse_transform, unit_rows
+
+TRUNCATE = "truncate:"
+
+NONE = "none"
+"""Among transforms: the vectors as they are, only rescaled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row.
+
+    Attributes:
+        pooler: As it was asked for; empty in keyword search.
+        transform: Such as `whiten:128`, or empty.
+        mode: `dense`, `keyword` or `hybrid`.
+    """
+
+    pooler: str = ""
+    transform: str = ""
+    mode: str = field(default="dense", kw_only=True)
+
+    @property
+    def label(self) -> str:
+        """How tables name it: `mean`, `mean, whiten:128`, `mean, hybrid`, `keyword`."""
+        return ", ".join(
+            part for part in (self.pooler, self.transform, "" if self.mode == "dense" else self.mode) if part
+        )
+
+
+def rows_of(encoder: ManyPoolers, transforms: Sequence[str] = ()) -> list[Row]:
+    """Each pooler by itself and then with each transform.
+
+    Args:
+        encoder: With the poolers.
+        transforms: Such as `centre`, `whiten:128`, `truncate:64`; `all` for every kind that is fitted.
+
+    Raises:
+        UsageError: An unknown transform, or one that does not fit a pooler's length.
+    """
+    wanted = dict.fromkeys(one for name in transforms for one in (TRANSFORMS if name == "all" else (name,)))
+    wanted.pop(NONE, None)
+    for spec in encoder.specs.values():
+        for name in wanted:
+            _check(name, spec.dim)
+    return [Row(name, transform) for name in encoder.names if name not in encoder.also for transform in ("", *wanted)]
+
+
+def fit(transform: str, vectors: Vectors) -> Callable[[Vectors], Vectors]:
+    """What makes unit rows of vectors as they were pooled, `[n, dim]` to `[n, dim_out]`.
+
+    Args:
+        transform: Of a row.
+        vectors: What it is fitted on, float32 `[n, dim]`.
+    """
+    if transform.startswith(TRUNCATE):
+        keep = int(transform.removeprefix(TRUNCATE))
+        return lambda rows: unit_rows(rows[:, :keep])
+    return fit_transform(transform, [vectors], vectors.shape[1]) if transform else unit_rows
+
+
+def is_flat(finish: Callable[[Vectors], Vectors], vectors: Vectors) -> bool:
+    """Whether whitening kept an axis for each different text but one, so that it says nothing of these texts.
+
+    n points of identity covariance in n - 1 dimensions are the corners of a simplex: all cosines are -1 / (n - 1), and
+    what differs between them is rounding.
+
+    Args:
+        finish: As `fit` gives it.
+        vectors: What it was fitted on.
+    """
+    if not isinstance(finish, Transform) or finish.name.partition(":")[0] != "whiten":
+        return False
+    return int(np.count_nonzero(finish.matrix.any(0))) >= len(np.unique(vectors, axis=0)) - 1
+
+
+def _check(transform: str, dim: int) -> None:
+    kind, _, number = transform.partition(":")
+    if kind in TRANSFORMS:
+        parse_transform(transform, dim)
+    elif f"{kind}:" != TRUNCATE:
+        known = f"{', '.join(TRANSFORMS)}, as NAME or NAME:K, {TRUNCATE}K, all, {NONE}"
+        raise UsageError(f"unknown transform {transform!r}; known: {known}")
+    elif not number.isdecimal() or not 1 <= int(number) <= dim:
+        raise UsageError(f"transform {transform!r}: K must be a whole number from 1 to {dim}")

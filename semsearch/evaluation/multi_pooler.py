@@ -1,0 +1,215 @@
+"""Several poolers over one forward pass: what a comparison needs, for the backbone is nearly all of the cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from semsearch.arrays import Vectors
+from semsearch.encoder.checkpoint import Dense, Head, open_checkpoint
+from semsearch.encoder.encoder import Progress
+from semsearch.encoder.pooling import POOLERS, SIMCSE_NAMES, Pooler, parse_pooler
+from semsearch.encoder.runtimes.load import Runtime, load_runtime
+from semsearch.encoder.tokenization import TOKENIZED_AT_ONCE, Batcher, check_max_tokens, check_prefix, load_tokenizer
+from semsearch.errors import ModelError
+from semsearch.evaluation.vector_cache import VectorCache, key_of
+from semsearch.types import EncoderSpec
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+ALL = "all"
+
+EVERY_LAYER = "layer:*"
+
+
+@dataclass(frozen=True)
+class ManyPoolers:
+    """A backbone with several poolers; make one with `ManyPoolers.load`.
+
+    Attributes:
+        specs: What each pooler's vectors depend on, by the pooler as it was asked for, in that order.
+        also: Those of them that only came along.
+        refused: Poolers that this checkpoint cannot have, with the reason.
+        declared: The pooler that the checkpoint declares; None where it declares none.
+        n_layers: Of the backbone.
+    """
+
+    specs: Mapping[str, EncoderSpec]
+    also: tuple[str, ...]
+    refused: Mapping[str, str]
+    declared: str | None
+    n_layers: int
+    _batcher: Batcher
+    _runtime: Runtime
+    _kept: tuple[EncoderSpec, ...]
+    _cache: VectorCache | None
+
+    @classmethod
+    def load(
+        cls,
+        model: str | None = None,
+        poolers: Sequence[str] = (ALL,),
+        *,
+        simcse_names: bool = False,
+        max_tokens: int | None = None,
+        precision: str = "auto",
+        device: str = "auto",
+        runtime: str = "auto",
+        also: Sequence[str] = (),
+        cache: VectorCache | None = None,
+    ) -> Self:
+        """Load a checkpoint once for several poolers.
+
+        Args:
+            model: As for `Encoder.load`.
+            poolers: Names, `all` for every registered one, `layer:*+NAME` for NAME on each layer.
+            simcse_names: Read them as SimCSE does.
+            max_tokens: None for the checkpoint's own.
+            precision: As for `Encoder.load`.
+            device: Likewise.
+            runtime: Likewise.
+            also: More poolers, by our names, that come along where the checkpoint can have them.
+            cache: Where vectors are kept; every registered pooler's then, whichever are asked for.
+
+        Raises:
+            ModelError: The checkpoint cannot be loaded, or has none of the poolers.
+            UsageError: An unknown pooler, or a length that does not fit.
+        """
+        every = SIMCSE_NAMES if simcse_names else POOLERS
+        wanted = list(dict.fromkeys(name for given in poolers for name in (every if given == ALL else (given,))))
+        for name in wanted:
+            parse_pooler(name.replace(EVERY_LAYER, "layer:0"), simcse_names=simcse_names)  # before anything is loaded
+        checkpoint = open_checkpoint(model)
+        wanted, along = (
+            list(chain.from_iterable(_on_each_layer(name, checkpoint.n_layers) for name in names))
+            for names in (wanted, also)
+        )
+        parsed = {name: parse_pooler(name) for name in along}
+        parsed |= {name: parse_pooler(name, simcse_names=simcse_names) for name in wanted}
+        longest = check_max_tokens(checkpoint, max_tokens)
+        tokenizer, tokenizer_hash = load_tokenizer(checkpoint)
+        for prefix in (checkpoint.query_prefix, checkpoint.passage_prefix):
+            check_prefix(tokenizer, prefix, longest)
+        heads: dict[str, Head] = {}
+        refused: dict[str, str] = {}
+        for pooler in {one.name: one for one in (*parsed.values(), *(POOLERS.values() if cache else ()))}.values():
+            try:
+                heads[pooler.name] = checkpoint.head(pooler)
+            except ModelError as error:
+                refused[pooler.name] = str(error)
+        reasons = {name: refused[parsed[name].name] for name in wanted if parsed[name].name in refused}
+        if reasons.keys() >= {*wanted}:
+            raise ModelError(f"none of the poolers can be had: {'; '.join(reasons.values())}")
+        runs = load_runtime(checkpoint, [*heads.values()], runtime=runtime, device=device, precision=precision)
+
+        def spec(pooler: Pooler, dense: tuple[Dense, ...]) -> EncoderSpec:
+            return EncoderSpec(
+                model=checkpoint.name,
+                weights=checkpoint.weights_hash(dense),
+                tokenizer=tokenizer_hash,
+                pooler=pooler.name,
+                layers=pooler.resolve_layers(checkpoint.n_layers),
+                max_tokens=longest,
+                dim=dense[-1].out_features if dense else checkpoint.hidden_size * pooler.width,
+                query_prefix=checkpoint.query_prefix,
+                passage_prefix=checkpoint.passage_prefix,
+                normalise=False,
+                precision=runs.precision,
+            )
+
+        kept = {name: spec(*head) for name, head in heads.items()}
+        names = [*wanted, *(name for name in along if name not in wanted)]
+        specs = {name: kept[parsed[name].name] for name in names if parsed[name].name in kept}
+        return cls(
+            specs=specs,
+            also=tuple(name for name in specs if name not in wanted),
+            refused=reasons,
+            declared=checkpoint.pooler,
+            n_layers=checkpoint.n_layers,
+            _batcher=Batcher(tokenizer, longest, checkpoint.pools_prefix, runs.batch_tokens),
+            _runtime=runs,
+            _kept=tuple(kept.values()),
+            _cache=cache,
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The poolers as they were asked for, in that order, then those that came along."""
+        return tuple(self.specs)
+
+    @property
+    def spared(self) -> int:
+        """Texts that came from the cache so far."""
+        return self._cache.spared if self._cache else 0
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer, without truncation or padding."""
+        return self._batcher.tokenizer
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """The first pooler's; model, tokenizer, prefixes and length are the same for all."""
+        return next(iter(self.specs.values()))
+
+    def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> dict[str, Vectors]:
+        """Encode queries with every pooler, as `encode_passages` does, with the query prefix in front."""
+        return self._encode(texts, self.spec.query_prefix, progress)
+
+    def encode_passages(self, texts: Sequence[str], progress: Progress | None = None) -> dict[str, Vectors]:
+        """Encode texts with every pooler: float32 `[n, dim]` as they were pooled, not rescaled, by the pooler's name.
+
+        Equal texts are encoded once.
+        """
+        return self._encode(texts, self.spec.passage_prefix, progress)
+
+    def _encode(self, texts: Sequence[str], prefix: str, progress: Progress | None) -> dict[str, Vectors]:
+        vectors = {name: np.empty((len(texts), spec.dim), np.float32) for name, spec in self.specs.items()}
+        for start in range(0, len(texts), TOKENIZED_AT_ONCE):
+            window = slice(start, start + TOKENIZED_AT_ONCE)
+            some = {name: rows[window] for name, rows in vectors.items()}
+            self._fill(texts[window], prefix, some, progress)
+        return vectors
+
+    def _fill(self, texts: Sequence[str], prefix: str, out: Mapping[str, Vectors], progress: Progress | None) -> None:
+        """Write the vectors of texts: those of the cache, and the others encoded, once for equal texts."""
+        first: dict[str, int] = {}
+        same = np.array([first.setdefault(text, row) for row, text in enumerate(texts)], np.int64)
+        known = np.zeros(len(texts), bool)
+        keys = [key_of(prefix, text) for text in texts] if self._cache else []
+        if self._cache:
+            found = [self._cache.find(self.specs[name].fingerprint, keys, rows) for name, rows in out.items()]
+            known = np.logical_and.reduce(found)
+            self._cache.spared += int(known.sum())
+        missing = np.flatnonzero(~known & (same == np.arange(len(texts)))).tolist()
+        if progress:
+            progress(len(texts) - len(missing))
+        fresh = self._pass([texts[row] for row in missing], prefix, progress)
+        for name, rows in out.items():
+            rows[missing] = fresh[self.specs[name].pooler]
+            rows[:] = rows[same]
+        if self._cache and len(missing):
+            by_print = {spec.fingerprint: fresh[spec.pooler] for spec in self._kept}
+            self._cache.add([keys[row] for row in missing], by_print)
+
+    def _pass(self, texts: Sequence[str], prefix: str, progress: Progress | None) -> dict[str, Vectors]:
+        """Vectors of every head, by its canonical name."""
+        vectors = {spec.pooler: np.empty((len(texts), spec.dim), np.float32) for spec in self._kept}
+        for batch, outputs in self._runtime(self._batcher(texts, prefix)):
+            for rows, pooled in zip(vectors.values(), outputs, strict=True):
+                rows[batch.rows] = pooled
+            if progress:
+                progress(len(batch.rows))
+        return vectors
+
+
+def _on_each_layer(name: str, n_layers: int) -> list[str]:
+    """`layer:*+mean` as `layer:0+mean` to `layer:L+mean`; any other name as it is."""
+    if EVERY_LAYER not in name:
+        return [name]
+    return [name.replace(EVERY_LAYER, f"layer:{layer}") for layer in range(n_layers + 1)]

@@ -1,0 +1,123 @@
+"""Retrieval data: a corpus with queries and judgements, in BEIR's layout.
+
+<folder>/corpus.jsonl          documents
+<folder>/queries.jsonl         _id and text
+<folder>/qrels/<split>.tsv     query-id, corpus-id, score: a gain, 0 for judged and not relevant
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from semsearch.corpus.readers import ReadOptions, read_corpus, read_queries
+from semsearch.errors import RecordError, SourceError
+from semsearch.types import Document, Qrels, Query
+
+COLUMNS = ("query-id", "corpus-id", "score")
+
+MAX_GAIN = 10_000
+"""trec_eval sets a number aside for each gain up to the highest; a billion take it 8 GB."""
+
+DEFAULTS = ReadOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """Queries with judgements over a corpus, which is read when it is needed.
+
+    Attributes:
+        name: Of the folder.
+        corpus: Path to read documents from.
+        queries: Those that have judgements, in the order of the file.
+        qrels: Of these queries.
+        unjudged: Queries without judgements, which are not asked.
+        unknown_queries: Ids of queries that have judgements but no text, which are left out.
+        options: How the corpus is read.
+        skip_bad: Whether bad records are passed over.
+    """
+
+    name: str
+    corpus: Path
+    queries: tuple[Query, ...]
+    qrels: Qrels
+    unjudged: int = 0
+    unknown_queries: tuple[str, ...] = ()
+    options: ReadOptions = DEFAULTS
+    skip_bad: bool = False
+
+    def documents(self) -> Iterator[Document]:
+        """The corpus, one document at a time; raises RecordError at the first bad record that is not passed over."""
+        for record in read_corpus([str(self.corpus)], self.options):
+            if not isinstance(record, RecordError):
+                yield record
+            elif not self.skip_bad:
+                raise record
+
+
+def load_collection(
+    folder: Path, split: str = "test", options: ReadOptions = DEFAULTS, *, skip_bad: bool = False
+) -> Collection:
+    """Read a folder in BEIR's layout.
+
+    Args:
+        folder: With corpus, queries and judgements.
+        split: Which judgements.
+        options: How the corpus is read.
+        skip_bad: Whether bad records of the corpus are passed over.
+
+    Raises:
+        SourceError: A file is missing, or no query has judgements.
+        RecordError: A line is not what it should be.
+    """
+    files = {name: folder / name for name in ("corpus.jsonl", "queries.jsonl", f"qrels/{split}.tsv")}
+    for name, path in files.items():
+        if not path.is_file():
+            others = ", ".join(sorted(file.stem for file in (folder / "qrels").glob("*.tsv")))
+            found = f" (splits there: {others})" if name.startswith("qrels") and others else ""
+            raise SourceError(
+                f"no {path}{found}; expected BEIR's layout: corpus.jsonl, queries.jsonl, qrels/{split}.tsv"
+            )
+    every = read_qrels(files[f"qrels/{split}.tsv"])
+    queries = list(read_queries(str(files["queries.jsonl"])))
+    judged = tuple(query for query in queries if query.query_id in every)
+    if not judged:
+        raise SourceError(f"no query of {files['queries.jsonl']} has judgements in {files[f'qrels/{split}.tsv']}")
+    qrels = {query.query_id: every[query.query_id] for query in judged}
+    unknown = tuple(sorted(every.keys() - qrels.keys()))
+    name = folder.resolve().name
+    n_unjudged = len(queries) - len(judged)
+    return Collection(name, files["corpus.jsonl"], judged, qrels, n_unjudged, unknown, options, skip_bad)
+
+
+def read_qrels(path: Path) -> Qrels:
+    """Judgements from a tab-separated file with a header; the last one counts where a pair is judged twice."""
+    qrels: Qrels = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+            if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
+                raise RecordError(str(path), 1, f"the header lacks {', '.join(missing)}; expected {', '.join(COLUMNS)}")
+            for row in reader:
+                query_id, doc_id, gain = (row[name] for name in COLUMNS)
+                if not query_id or not doc_id:
+                    raise RecordError(str(path), reader.line_num, f"expected {', '.join(COLUMNS)}")
+                try:
+                    qrels.setdefault(query_id, {})[doc_id] = _gain(gain)
+                except (TypeError, ValueError):
+                    reason = f"the score is {gain!r:.40}; expected a whole number up to {MAX_GAIN:,}"
+                    raise RecordError(str(path), reader.line_num, reason) from None
+    except csv.Error as error:
+        raise RecordError(str(path), reader.reader.line_num, f"{error}; expected {', '.join(COLUMNS)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{path} cannot be read: {error}") from None
+    return qrels
+
+
+def _gain(score: str) -> int:
+    gain = int(score)
+    if abs(gain) > MAX_GAIN:
+        raise ValueError
+    return gain

@@ -1,0 +1,221 @@
+"""Pooled vectors on disk, by encoder and text: a comparison with other poolers or tasks encodes only what is new.
+
+A cache is a convenience: what goes wrong with it is a warning, and the texts are encoded instead. It can be deleted at
+any time. It belongs to comparisons; an index keeps its own vectors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semsearch.arrays import Vectors
+from semsearch.encoder.cache import cache_folder, warn_of_cache
+
+FILE = "vectors.sqlite"
+
+MAX_MB = 2_048
+"""The default bound: all-MiniLM-L6-v2 takes 18 kB a text for the registered poolers."""
+
+LITTLE_ENDIAN = np.dtype("<f4")
+
+FORMAT = 1
+
+WAIT_SECONDS = 30.0
+
+SMALL = 2**20
+"""Bytes of a file that is not worth making smaller."""
+
+TABLES = {
+    "encoders": "id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE",
+    "vectors": "id INTEGER PRIMARY KEY, encoder INTEGER NOT NULL, text TEXT NOT NULL, vector BLOB NOT NULL, "
+    "UNIQUE (encoder, text)",
+}
+
+CHECKSUM_BYTES = 4
+"""In front of each vector: its crc32, for SQLite does not see where a vector was damaged."""
+
+
+class VectorCache:
+    """Vectors by an encoder's fingerprint and a text's sha256, on disk up to a bound.
+
+    When that is reached, the oldest leave that this run has not met, and when there are none the run adds no more: the
+    same texts in the same order then find as many as fit, where first in, first out would find none.
+
+    Attributes:
+        path: The file.
+        spared: Texts that did not have to be encoded so far; who asks counts them.
+    """
+
+    def __init__(self, folder: Path | None = None, max_mb: int = MAX_MB) -> None:
+        """Open the cache, or make it.
+
+        Args:
+            folder: None for the environment's, or the user's cache folder.
+            max_mb: Bound in MiB on what is kept; the file outgrows it for a moment by the vectors of one batch.
+        """
+        self.path = (folder or cache_folder()) / FILE
+        self.spared = 0
+        self._met: set[str] = set()
+        self._full = False
+        self._max_bytes = max_mb * 2**20
+        self._connection: sqlite3.Connection | None = None
+        with self._tolerant():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = _open(self.path)
+            self._connection.create_function("is_met", 1, self._met.__contains__)
+            self._shrink(self._connection)  # the bound may be lower than it was
+            _give_back(self._connection, self._max_bytes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+
+    def find(self, fingerprint: str, keys: Sequence[str], out: Vectors) -> NDArray[np.bool_]:
+        """Copy the vectors that are there.
+
+        Args:
+            fingerprint: The encoder's.
+            keys: As `key_of` gives them, one a text, `[n]`.
+            out: float32 `[n, dim]`; the rows that are found are written.
+
+        Returns:
+            Which rows were found, `[n]`; of equal keys only the first is looked for.
+        """
+        found = np.zeros(len(keys), bool)
+        self._met.update(keys)
+        with self._tolerant():
+            row_of: dict[str, int] = {}
+            for row, key in enumerate(keys):
+                row_of.setdefault(key, row)
+            for key, blob in self._rows(fingerprint, keys):
+                vector = blob[CHECKSUM_BYTES:]
+                if len(vector) == LITTLE_ENDIAN.itemsize * out.shape[1] and _sealed(vector) == blob:
+                    out[row_of[key]], found[row_of[key]] = np.frombuffer(vector, LITTLE_ENDIAN), True
+        return found
+
+    def add(self, keys: Sequence[str], vectors: Mapping[str, Vectors]) -> None:
+        """Keep vectors, float32 `[n, dim]` by fingerprint, in place of those that are there already."""
+        with self._tolerant():
+            if self._connection is None or self._full:
+                return
+            self._met.update(keys)
+            with self._connection as connection:
+                connection.executemany(
+                    "INSERT OR IGNORE INTO encoders (fingerprint) VALUES (?)", ((name,) for name in vectors)
+                )
+                numbers = dict(connection.execute("SELECT fingerprint, id FROM encoders"))
+                stored = [(numbers[name], rows.astype(LITTLE_ENDIAN, copy=False)) for name, rows in vectors.items()]
+                connection.executemany(
+                    "INSERT OR REPLACE INTO vectors (encoder, text, vector) VALUES (?, ?, ?)",
+                    (  # text by text, for a text helps only while all of its vectors are there: they leave together
+                        (number, key, _sealed(rows[place].tobytes()))
+                        for place, key in enumerate(keys)
+                        for number, rows in stored
+                    ),
+                )
+            self._shrink(self._connection)
+
+    def _rows(self, fingerprint: str, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        if self._connection is None:
+            return
+        encoder = "(SELECT id FROM encoders WHERE fingerprint = ?)"
+        sql = f"SELECT text, CAST(vector AS BLOB) FROM vectors WHERE encoder = {encoder}"
+        for start in range(0, len(keys), 500):  # under every build's limit of parameters
+            some = keys[start : start + 500]
+            marks = ", ".join("?" * len(some))
+            yield from self._connection.execute(f"{sql} AND text IN ({marks})", (fingerprint, *some))
+
+    def _shrink(self, connection: sqlite3.Connection) -> None:
+        """Delete the oldest tenth that this run has not met until what is left fits; of what it has met, the newest."""
+        while _bytes(connection) > self._max_bytes:
+            first, last = connection.execute("SELECT min(id), max(id) FROM vectors WHERE NOT is_met(text)").fetchone()
+            if first is not None:
+                which, bound = "id <= ? AND NOT is_met(text)", first + (last - first) // 10
+            else:
+                self._full = True
+                first, last = connection.execute("SELECT min(id), max(id) FROM vectors").fetchone()
+                if first is None:
+                    return
+                which, bound = "id >= ?", last - (last - first) // 10
+            with connection:
+                connection.execute(f"DELETE FROM vectors WHERE {which}", (bound,))
+
+    @contextmanager
+    def _tolerant(self) -> Iterator[None]:
+        """Turn an error of the file into one warning; the cache is off from then on."""
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            warn_of_cache(f"the cache {str(self.path)!r} is not used: {error}")
+            self.close()
+
+
+def key_of(prefix: str, text: str) -> str:
+    """What a text is found by; where its prefix ends counts too, for a prefix may be left out of pooling."""
+    return hashlib.sha256(f"{len(prefix)} {prefix}{text}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _sealed(vector: bytes) -> bytes:
+    """With its checksum in front."""
+    return zlib.crc32(vector).to_bytes(CHECKSUM_BYTES, "little") + vector
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=WAIT_SECONDS)
+    try:
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")  # of two processes one makes the tables, and the other waits
+            _prepare(connection)
+        connection.execute("PRAGMA synchronous = OFF")  # what a crash of the machine damages is thrown away
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Make the tables in an empty file; nobody else's file is touched."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not version and not tables:
+        for name, columns in TABLES.items():
+            connection.execute(f"CREATE TABLE {name} ({columns})")
+        connection.execute(f"PRAGMA user_version = {FORMAT}")
+    elif not tables >= {*TABLES}:
+        raise sqlite3.DatabaseError("it is a database of another program")
+    elif version != FORMAT:
+        raise sqlite3.DatabaseError(f"it has format {version}, not {FORMAT}; delete it")
+
+
+def _bytes(connection: sqlite3.Connection) -> int:
+    """Bytes of the file that hold something."""
+    size, pages, free = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count", "freelist_count")
+    )
+    return int(size * (pages - free))
+
+
+def _give_back(connection: sqlite3.Connection, max_bytes: int) -> None:
+    """Make the file small where it is far larger than its bound, which was lowered."""
+    size, pages = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count"))
+    if size * pages > 1.5 * max_bytes + SMALL:
+        with suppress(sqlite3.OperationalError):  # another process reads, or the disk has no room for a copy
+            connection.execute("VACUUM")

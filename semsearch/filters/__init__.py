@@ -1,0 +1,1 @@
+"""Conditions on documents: how they are written, what they mean, how databases are asked."""

@@ -1,0 +1,189 @@
+"""Comparisons as tables: plain, Markdown, CSV, LaTeX, JSON."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from semsearch.evaluation.geometry import Geometry
+    from semsearch.evaluation.report import Report, Table
+    from semsearch.evaluation.significance import Cell, Comparison
+
+BEST, TIED = "*", "~"
+
+DASH = "–"
+
+GEOMETRY = {
+    "mean cosine": ("mean_cosine", "{:.3f}"),
+    "sd": ("std_cosine", "{:.3f}"),
+    "top 1": ("top1", "{:.3f}"),
+    "top 10": ("top10", "{:.3f}"),
+    "effective rank": ("effective_rank", "{:.1f}"),
+    "uniformity": ("uniformity", "{:.3f}"),
+    "alignment": ("alignment", "{:.3f}"),
+    "hubness": ("hubness", "{:.2f}"),
+    "dead": ("dead", "{:d}"),
+    "dim": ("dim", "{:d}"),
+}
+"""Heading to a field of Geometry and how it is printed."""
+
+LATEX = str.maketrans(
+    {mark: f"\\{mark}" for mark in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\^{}", "\\": r"\textbackslash{}"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table of cells as they are printed.
+
+    Attributes:
+        name: Heading.
+        columns: The first one names the rows.
+        rows: A cell for each column.
+    """
+
+    name: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def grids(report: Report, form: str = "text", *, intervals: bool = False) -> list[Grid]:
+    """The tables of a report, then its geometry.
+
+    Args:
+        report: What to show.
+        form: `text`, `markdown` or `latex`: how the best of a column and its equals are marked.
+        intervals: Whether intervals stand beside the numbers.
+    """
+    found = [Grid(table.name, *_grid(table, form, intervals)) for table in report.tables]
+    if report.geometry:
+        found.append(Grid("geometry", ("pooler", *GEOMETRY), geometry_rows(report.geometry)))
+    return found
+
+
+def as_text(report: Report, *, intervals: bool = False) -> str:
+    """The tables with aligned columns."""
+    return "\n\n".join(f"{grid.name}\n{_aligned(grid)}" for grid in grids(report, "text", intervals=intervals))
+
+
+def as_markdown(report: Report, *, intervals: bool = False) -> str:
+    """The tables in Markdown, apart by an empty line: without one they would be taken for one table."""
+    return "\n\n".join(map(_markdown, grids(report, "markdown", intervals=intervals)))
+
+
+def as_latex(report: Report, *, intervals: bool = False) -> str:
+    """The tables in LaTeX, with booktabs' rules."""
+    return "\n\n".join(map(_latex, grids(report, "latex", intervals=intervals)))
+
+
+def as_csv(report: Report) -> str:
+    """A line a number, with its interval and p, so that it can be read by anything and put into any shape."""
+    out = StringIO()
+    _write_csv(report, csv.writer(out, lineterminator="\n"))
+    return out.getvalue().removesuffix("\n")
+
+
+def _aligned(grid: Grid) -> str:
+    """Cells apart by two spaces: the names of rows to the left, numbers by their marks."""
+    lines = [grid.columns, *grid.rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def _markdown(grid: Grid) -> str:
+    lines = (grid.columns, ["---"] * len(grid.columns), *grid.rows)
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def _latex(grid: Grid) -> str:
+    return "\n".join(
+        (
+            rf"\begin{{tabular}}{{l{'r' * (len(grid.columns) - 1)}}}",
+            r"\toprule",
+            " & ".join(name.translate(LATEX) for name in grid.columns) + r" \\ \midrule",
+            *(" & ".join((name.translate(LATEX), *cells)) + r" \\" for name, *cells in grid.rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+        )
+    )
+
+
+def legend(comparison: Comparison) -> str:
+    """What the marks mean."""
+    return f"{BEST} best of its column, {TIED} not distinguishable from it (p >= 0.05): {comparison.test}"
+
+
+def geometry_rows(geometry: Mapping[str, Geometry]) -> list[list[str]]:
+    """A row of cells for each geometry, in the order of GEOMETRY."""
+    return [
+        [name, *(_number(getattr(one, field), form) for field, form in GEOMETRY.values())]
+        for name, one in geometry.items()
+    ]
+
+
+def as_object(report: Report) -> dict[str, Any]:
+    """The tables and the geometry of a report as JSON has them: numbers that were compared, not scaled."""
+    tables = [
+        {
+            "name": table.name,
+            "test": table.comparison.test,
+            "rows": {
+                label: {name: asdict(cell) for name, cell in zip(table.comparison.columns, cells, strict=True)}
+                for label, cells in table.comparison.rows.items()
+            },
+        }
+        for table in report.tables
+    ]
+    geometry = {"geometry": {name: asdict(one) for name, one in report.geometry.items()}} if report.geometry else {}
+    return {**report.facts, "tables": tables, **geometry}
+
+
+def _grid(table: Table, form: str, intervals: bool) -> tuple[list[str], list[list[str]]]:
+    columns = ["pooler", *table.comparison.columns, *table.beside]
+    rows = []
+    for label, cells in table.comparison.rows.items():
+        beside = [values.get(label, DASH) for values in table.beside.values()]
+        rows.append([label, *(_cell(cell, table, form, intervals) for cell in cells), *beside])
+    return columns, rows
+
+
+def _cell(cell: Cell, table: Table, form: str, intervals: bool) -> str:
+    if cell.value is None:
+        return DASH
+
+    def number(value: float) -> str:
+        return f"{table.scale * value:.{table.decimals}f}"
+
+    text = number(cell.value)
+    if form == "text":
+        text += BEST if cell.best else TIED if cell.tied else ""
+    elif form == "markdown":
+        text = f"**{text}**" if cell.best else f"{text} {TIED}" if cell.tied else text
+    else:
+        text = rf"\textbf{{{text}}}" if cell.best else rf"{text}$^\sim$" if cell.tied else text
+    if intervals and cell.low is not None and cell.high is not None:
+        text += f" [{number(cell.low)}, {number(cell.high)}]"
+    return text
+
+
+def _number(value: float | None, form: str) -> str:
+    text = DASH if value is None else form.format(value)
+    return text.removeprefix("-") if not text.strip("-0.") else text  # no minus in front of a rounded zero
+
+
+def _write_csv(report: Report, writer: Any) -> None:
+    writer.writerow(("table", "row", "column", "value", "low", "high", "p", "mark"))
+    for table in report.tables:
+        for label, cells in table.comparison.rows.items():
+            for column, cell in zip(table.comparison.columns, cells, strict=True):
+                mark = "best" if cell.best else "tied" if cell.tied else ""
+                writer.writerow((table.name, label, column, cell.value, cell.low, cell.high, cell.p, mark))
+            for column, values in table.beside.items():
+                writer.writerow((table.name, label, column, values.get(label, ""), "", "", "", ""))
+    for label, geometry in (report.geometry or {}).items():
+        for heading, (field, _) in GEOMETRY.items():
+            writer.writerow(("geometry", label, heading, getattr(geometry, field), "", "", "", ""))

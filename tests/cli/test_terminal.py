@@ -1,0 +1,272 @@
+"""How things look: tables, bars and colours on a terminal; plain lines, tabs and JSON where the output is piped."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command import DOCUMENTS, HASH, SCRIPT, call, indexed, jsonl, run
+
+from semsearch import Hit, IngestReport, RecordError
+from semsearch.cli import terminal
+
+ESCAPE = "\x1b"
+
+NO_TERMINAL = pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals on Windows")
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Indexes live in `indexes/` of the current folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+# --- on a terminal
+
+
+def on_terminal(*words: object, piped: tuple[str, ...] = ()) -> tuple[str, str]:
+    """Run the command with standard output and error on a terminal of 100 columns.
+
+    Args:
+        *words: Its arguments.
+        piped: Which of `stdout` and `stderr` goes into a pipe instead.
+
+    Returns:
+        What came out on the terminal, and what came out of the pipe.
+    """
+    import pty
+
+    ours, theirs = pty.openpty()
+    removed = ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "CLICOLOR", "CI")
+    environment = {name: value for name, value in os.environ.items() if name not in removed}
+    environment |= {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
+    streams = {name: subprocess.PIPE if name in piped else theirs for name in ("stdout", "stderr")}
+    with subprocess.Popen([SCRIPT, *map(str, words)], stdin=theirs, env=environment, **streams) as process:
+        os.close(theirs)
+        try:
+            shown = b"".join(_until_closed(ours))
+            read = b"".join(stream.read() for stream in (process.stdout, process.stderr) if stream)
+            assert process.wait(timeout=60) == 0
+        finally:
+            process.kill()
+            os.close(ours)
+    return shown.decode(), read.decode()
+
+
+def _until_closed(terminal: int):
+    """What is written to a terminal; Linux ends it with an error, macOS with nothing."""
+    while True:
+        try:
+            block = os.read(terminal, 65_536)
+        except OSError:
+            return
+        if not block:
+            return
+        yield block
+
+
+def plain(text: str) -> list[str]:
+    """Lines of a terminal without colours and movements of the cursor."""
+    return [line.rstrip() for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "").split("\n")]
+
+
+@NO_TERMINAL
+def test_a_terminal_shows_a_table_with_a_line_under_its_head():
+    shown, _ = on_terminal("poolers")
+    assert "\t" not in shown
+    lines = plain(shown)
+    head = next(n for n, line in enumerate(lines) if line.split() == ["name", "formula", "layers", "known", "as"])
+    assert set(lines[head + 1].strip()) == {"─"}
+    assert any(line.split()[:1] == ["weighted-mean"] for line in lines)
+    assert max(map(len, lines)) <= 100
+
+
+@NO_TERMINAL
+def test_a_terminal_shows_hits_in_colour_each_over_its_passage():
+    indexed()
+    shown, _ = on_terminal("query", "water", "-k", 2)
+    assert ESCAPE in shown
+    lines = [line.strip() for line in plain(shown) if line.strip()]
+    assert [line.split() for line in lines[::2]] == [["1", "0.447", "Bread", "b"], ["2", "0.302", "Heron", "a"]]
+    assert lines[1::2] == ["Flour, water and salt.", "The heron waits by the water."]
+
+
+@NO_TERMINAL
+def test_a_terminal_says_that_nothing_was_found():
+    indexed()
+    assert "nothing found" in on_terminal("query", "nothing", "--mode", "keyword")[0]
+
+
+@NO_TERMINAL
+def test_a_terminal_is_safe_from_escapes_and_markup_in_documents():
+    indexed("evil", [{"_id": f"{ESCAPE}[31mid", "title": f"[bold]T{ESCAPE}]0;owned\a", "text": f"x {ESCAPE}[2J y"}])
+    shown, _ = on_terminal("query", "x")
+    assert not any(code in shown for code in (f"{ESCAPE}[31mid", f"{ESCAPE}]0;", f"{ESCAPE}[2J", "\a"))
+    assert "[bold]T" in shown
+
+
+@NO_TERMINAL
+def test_a_terminal_shows_the_name_of_a_column_as_it_is():
+    Path("[red]pairs.tsv").write_text("sentence1\tsentence2\tscore\na heron\ta bird\t1\na loaf\tbread\t2\n")
+    shown, _ = on_terminal("eval", "sts", "--data", "[red]pairs.tsv", "--poolers", "mean")
+    assert any(line.split() == ["pooler", "[red]pairs"] for line in plain(shown))
+
+
+@NO_TERMINAL
+def test_indexing_shows_a_bar_with_the_rate_on_a_terminal_and_json_in_the_pipe():
+    Path("notes.jsonl").write_bytes(jsonl(DOCUMENTS))
+    shown, read = on_terminal("index", "notes.jsonl", *HASH, "--json", piped=("stdout",))
+    assert "indexing" in shown
+    assert "docs/s" in shown
+    assert "4/4" in shown
+    assert json.loads(read)["documents"] == 4
+    assert ESCAPE not in read
+
+
+@NO_TERMINAL
+def test_a_terminal_for_output_alone_shows_no_bar():
+    Path("notes.jsonl").write_bytes(jsonl(DOCUMENTS))
+    shown, read = on_terminal("index", "notes.jsonl", *HASH, piped=("stderr",))
+    assert "4 documents in " in shown
+    assert read == ""
+
+
+# --- piped
+
+
+def test_nothing_piped_holds_an_escape_or_a_bar():
+    Path("notes.jsonl").write_bytes(jsonl(DOCUMENTS))
+    for words in (
+        ("index", "notes.jsonl", *HASH),
+        ("query", "water"),
+        ("list",),
+        ("status",),
+        ("poolers",),
+        ("--help",),
+    ):
+        done = run(*words, FORCE_COLOR="1", TERM="xterm-256color").ok()
+        assert ESCAPE not in done.out
+
+
+HOSTILE = "tab\there\nline\r\nnext\u2028mark\x85end\x1b[31mred"
+
+
+def test_a_piped_table_keeps_its_columns_whatever_the_documents_hold():
+    documents = [{"_id": f"{n}{HOSTILE}", "title": HOSTILE, "text": f"word {HOSTILE} {n}"} for n in range(3)]
+    indexed("hostile", documents)
+    printed = call("query", "word").ok().out
+    lines = printed.splitlines()  # at every mark that Unicode takes for the end of a line
+    assert [line.count("\t") for line in lines] == [4] * 4
+    assert ESCAPE not in printed
+    assert {len(row) for row in call("status").ok().rows} == {2}
+
+
+def test_json_gives_back_what_the_documents_hold():
+    document = {"_id": HOSTILE, "title": HOSTILE, "text": f"word {HOSTILE}", "metadata": {HOSTILE: [HOSTILE]}}
+    indexed("hostile", [document])
+    (hit,) = call("query", "word", "--json").ok().json["hits"]
+    assert (hit["doc_id"], hit["title"], hit["text"]) == (HOSTILE, HOSTILE, f"word {HOSTILE}")
+    assert hit["metadata"] == {HOSTILE: [HOSTILE]}
+
+
+def test_numbers_in_a_pipe_are_for_programs():
+    indexed("many", [{"_id": str(n), "text": "water"} for n in range(1_001)])
+    assert dict(call("status").ok().rows)["documents"] == "1001"
+    assert call("query", "water", "-k", 1_001).ok().rows[-1][0] == "1001"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_an_output_that_lacks_characters_gets_escapes_and_no_traceback(encoding):
+    indexed("notes", [{"_id": "c", "title": "café 咖啡 😀", "text": "水要热。"}])
+    words = ("query", "水", "--mode", "keyword")
+    (hit,) = run(*words, "--json", PYTHONIOENCODING=encoding).ok().json["hits"]
+    assert (hit["title"], hit["text"]) == ("café 咖啡 😀", "水要热。")
+    done = subprocess.run([SCRIPT, *words], capture_output=True, env=os.environ | {"PYTHONIOENCODING": encoding})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode(encoding).count("\n") == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="arguments are Unicode on Windows")
+def test_an_argument_that_is_no_unicode_is_no_traceback():
+    indexed()
+    done = subprocess.run([SCRIPT, "query", b"water \xff", "--json"], capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout)["hits"][0]["doc_id"] == "b"
+
+
+# --- an output that goes away
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise on Windows")
+@pytest.mark.parametrize("first_lines", [0, 1])
+def test_a_broken_pipe_ends_the_command_without_a_word(first_lines):
+    indexed()
+    Path("queries.jsonl").write_bytes(jsonl([{"_id": str(n), "text": "water"} for n in range(500)]))
+    words = ["query", "--queries", "queries.jsonl"] if first_lines else ["list"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([SCRIPT, *words], **pipes) as process:
+        try:
+            for _ in range(first_lines):
+                assert json.loads(process.stdout.readline())["query_id"] == "0"
+            process.stdout.close()
+            assert process.stderr.read() == b""
+            assert process.wait(timeout=60) == 1
+        finally:
+            process.kill()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+def test_an_output_that_is_full_is_one_line_of_error():
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([SCRIPT, "list"], stdout=full, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (1, b"error: No space left on device\n")
+
+
+# --- pieces
+
+HIT = Hit(1, "d1", 0.123456, "Title", "word " * 100, 0, 500, {})
+
+
+def test_a_snippet_is_the_beginning_of_a_passage_on_one_line(capsys: pytest.CaptureFixture[str]):
+    terminal.hits([HIT])
+    rank, score, doc_id, title, text = capsys.readouterr().out.splitlines()[1].split("\t")
+    assert (rank, score, doc_id, title) == ("1", "0.1235", "d1", "Title")
+    assert text == ("word " * 100)[: terminal.SNIPPET_CHARS - 1] + "…"
+
+
+def test_the_summary_counts_and_warns(capsys: pytest.CaptureFixture[str]):
+    report = IngestReport(
+        **{"documents": 5_000, "encoded": 4_000, "described": 3, "unchanged": 997, "deleted": 2, "passages": 8_000},
+        **{"truncated": 1_000, "tokens": 80_000, "tokens_lost": 10_000, "bad": 2, "not_deleted": 7},
+        empty=12,
+        empty_ids=[f"e{n}" for n in range(10)],
+        errors=[RecordError("a.jsonl", 3, "no id"), RecordError("b.txt", None, "not valid utf-8")],
+    )
+    terminal.summary(report, "indexes/a", 2.04)
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [
+        "5,000 documents in 2.0 s: 4,000 encoded (8,000 passages), 3 with new metadata, 997 unchanged, 2 deleted",
+        "1,000 of 8,000 passages cut off: 10,000 of 80,000 tokens lost (12.5%); --on-long chunk keeps them all",
+        "index: indexes/a",
+    ]
+    names = ", ".join(f"e{n}" for n in range(10))
+    assert err.splitlines() == [
+        f"warning: 12 empty documents (no text, no title) cannot be found: {names} and 2 more",
+        "skipped: a.jsonl:3: no id",
+        "skipped: b.txt: not valid utf-8",
+        "warning: skipped 2 bad records",
+        "warning: left 7 documents undeleted, because bad records were skipped",
+    ]
+
+
+def test_what_documents_say_does_not_reach_the_terminal_as_commands(capsys: pytest.CaptureFixture[str]):
+    terminal.say("warning: \x1b]0;pwned\x07 \x9b31m")
+    terminal.print_json({"text": "\x9b31m\x1b[0m"})
+    out, err = capsys.readouterr()
+    assert not {"\x1b", "\x07", "\x9b"} & {*out, *err}
+    assert json.loads(out) == {"text": "\x9b31m\x1b[0m"}

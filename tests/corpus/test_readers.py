@@ -1,0 +1,664 @@
+import gzip
+import io
+import json
+import os
+import re
+import sys
+import tracemalloc
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from semsearch.corpus import fields, readers
+from semsearch.corpus.markup import from_html, from_markdown, literal
+from semsearch.corpus.readers import FORMATS, READERS, ReadOptions, as_records, read_corpus
+from semsearch.errors import RecordError, SourceError, UsageError
+from semsearch.types import Document
+
+
+def write(path: Path, content: str | bytes) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return str(path)
+
+
+def read(*paths: str, **options) -> list[Document]:
+    records = list(read_corpus(paths, ReadOptions(**options)))
+    assert all(isinstance(record, Document) for record in records), records
+    return records
+
+
+def only_error(path: str, **options) -> RecordError:
+    records = list(read_corpus([path], ReadOptions(**options)))
+    assert len(records) == 1, records
+    assert isinstance(records[0], RecordError), records
+    assert "\n" not in str(records[0])
+    return records[0]
+
+
+def pdf(*pages: bytes, encoding: bytes = b"/WinAnsiEncoding", extra: bytes = b"", info: bytes = b"") -> bytes:
+    """A minimal PDF, written by hand: a catalogue, a page tree, and a page with a content stream each."""
+    kids = b" ".join(b"%d 0 R" % (4 + 2 * i) for i in range(len(pages)))
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[%s]/Count %d>>" % (kids, len(pages)),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding%s>>" % encoding,
+    ]
+    for i, stream in enumerate(pages):
+        page = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 300]/Resources<</Font<</F 3 0 R>>>>/Contents %d 0 R>>"
+        objects += [page % (5 + 2 * i), b"<</Length %d>>stream\n%s\nendstream" % (len(stream), stream)]
+    objects.append(b"<<%s>>" % info)
+    data, offsets = b"%PDF-1.4\n", []
+    for number, body in enumerate(objects, 1):
+        offsets.append(len(data))
+        data += b"%d 0 obj\n%s\nendobj\n" % (number, body)
+    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    size = len(objects) + 1
+    trailer = b"trailer<</Size %d/Root 1 0 R/Info %d 0 R%s>>\nstartxref\n%d\n%%%%EOF" % (
+        size,
+        size - 1,
+        extra,
+        len(data),
+    )
+    return data + b"xref\n0 %d\n0000000000 65535 f \n%s" % (size, table) + trailer
+
+
+def shown(text: bytes) -> bytes:
+    return b"BT /F 12 Tf 20 200 Td (%s) Tj ET" % text
+
+
+# --- JSONL ---
+
+
+def test_jsonl_beir_record_by_hand(tmp_path):
+    path = write(
+        tmp_path / "c.jsonl",
+        '{"_id": "a", "title": "T", "text": "x", "metadata": {"url": "u", "n": 1}, "n": 2, "tags": ["p"]}\n',
+    )
+    expected = Document("a", "x", "T", {"url": "u", "n": 2, "tags": ["p"]}, f"{path}:1")
+    assert read(path) == [expected]
+
+
+def test_jsonl_bom_crlf_blank_lines_and_no_last_line_end(tmp_path):
+    path = write(
+        tmp_path / "c.ndjson", b'\xef\xbb\xbf{"id":1,"text":""}\r\n\r\n  \n{"id":"2","text":"\xc3\xa4","title":null}'
+    )
+    first, second = read(path)
+    assert (first.doc_id, first.text, first.title, first.source) == ("1", "", "", f"{path}:1")
+    assert (second.doc_id, second.text, second.title, second.source) == ("2", "ä", "", f"{path}:4")
+
+
+def test_jsonl_underscore_id_wins_and_id_becomes_metadata(tmp_path):
+    (document,) = read(write(tmp_path / "c.jsonl", '{"id": 5, "_id": "a", "text": "x", "metadata": "m"}'))
+    assert (document.doc_id, dict(document.metadata)) == ("a", {"id": 5, "metadata": "m"})
+
+
+def test_fields_can_be_named(tmp_path):
+    path = write(tmp_path / "c.jsonl", '{"docid": 7, "body": "x", "head": "h", "id": "no", "text": "no"}')
+    (document,) = read(path, id_field="docid", text_field="body", title_field="head")
+    assert (document.doc_id, document.text, document.title) == ("7", "x", "h")
+    assert document.metadata == {"id": "no", "text": "no"}
+
+
+BAD_JSON = {
+    "malformed": ('{"_id": "a" "text": "x"}', "Expecting ',' delimiter at column 13"),
+    "cut off": ('{"_id": "a", "text": "x', "Unterminated string starting at column 22"),
+    "a list": ('["a"]', '["a"] is not a JSON object'),
+    "no id": ('{"a": 1, "b": 2}', 'no "_id" (fields here: a, b); name the id field with --id-field'),
+    "no field at all": ("{}", "fields here: none"),
+    "id true": ('{"_id": true, "text": "x"}', '"_id" is true; expected a string or an integer'),
+    "id float": ('{"_id": 1.5, "text": "x"}', '"_id" is 1.5'),
+    "id null": ('{"_id": null, "text": "x"}', '"_id" is null'),
+    "id empty": ('{"_id": "", "text": "x"}', '"_id" is empty'),
+    "no text": ('{"_id": "a", "body": "x"}', "fields here: _id, body); name the text field with --text-field"),
+    "text number": ('{"_id": "a", "text": 5}', '"text" is 5; expected a string'),
+    "text null": ('{"_id": "a", "text": null}', '"text" is null'),
+    "title list": ('{"_id": "a", "text": "x", "title": [1]}', '"title" is [1]; expected a string'),
+    "NaN": ('{"_id": "a", "text": "x", "n": NaN}', "NaN is no JSON number"),
+    "Infinity": ('{"_id": "a", "text": "x", "n": -Infinity}', "-Infinity is no JSON number"),
+    "overflow": ('{"_id": "a", "text": "x", "n": 1e999}', "1e999 is no JSON number"),
+    "surrogate in text": ('{"_id": "a", "text": "\\ud800"}', "a lone surrogate (\\ud800)"),
+    "surrogate in metadata": ('{"_id": "a", "text": "x", "m": ["\\uDFFF"]}', "a lone surrogate (\\udfff)"),
+    "nesting": ('{"_id": "a", "text": "x", "m": ' + "[" * 100_000, "nested too deeply"),
+    "nesting that parses": ('{"_id": "a", "text": "x", "m": ' + "[" * 100 + "]" * 100 + "}", "deeper than 100 levels"),
+    "NUL in id": ('{"_id": "a\\u0000", "text": "x"}', "a NUL character in the id"),
+    "NUL in text": ('{"_id": "a", "text": "\\u0000x"}', "a NUL character in the text"),
+    "NUL in title": ('{"_id": "a", "text": "x", "title": "\\u0000"}', "a NUL character in the title"),
+    "raw NUL": ('{"_id": "a", "text": "\0"}', "Invalid control character"),
+    "not UTF-8": (b'{"_id": "a", "text": "\xff"}', "not valid utf-8 at byte 23 of the line"),
+    "long integer": ('{"_id": ' + "1" * 5000 + ', "text": "x"}', "limit"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_JSON)
+def test_a_bad_json_line_is_an_error_and_the_next_is_read(tmp_path, case):
+    line, reason = BAD_JSON[case]
+    raw = line.encode() if isinstance(line, str) else line
+    path = write(tmp_path / "c.jsonl", b'{"_id":"before","text":""}\n' + raw + b'\n{"_id":"after","text":""}\n')
+    before, error, after = read_corpus([path])
+    assert (before.doc_id, after.doc_id) == ("before", "after")
+    assert isinstance(error, RecordError)
+    assert (error.source, error.line) == (path, 2)
+    assert reason in error.reason
+    assert "\n" not in str(error)
+
+
+def test_a_surrogate_pair_and_99_levels_are_fine(tmp_path):
+    line = '{"_id": "a", "text": "\\ud83d\\ude00", "m": ' + "[" * 99 + "]" * 99 + "}"
+    assert read(write(tmp_path / "c.jsonl", line))[0].text == "\N{GRINNING FACE}"
+    assert fields.MAX_NESTING == 100
+
+
+def test_a_line_beyond_the_bound_is_skipped_and_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "MAX_LINE_BYTES", 100)
+    fits = '{"_id":"a","text":""}'.ljust(100)
+    path = write(tmp_path / "c.jsonl", f"{fits}\n{' ' * 300_000}{{}}\n{fits}")
+    first, error, last = read_corpus([path])
+    assert (first.source, last.source) == (f"{path}:1", f"{path}:3")
+    assert str(error) == f"{path}:2: the line is longer than 100 bytes; split the document"
+
+
+def test_a_line_of_5_mb_is_fine(tmp_path):
+    assert readers.MAX_LINE_BYTES == 67_108_864
+    path = write(tmp_path / "c.jsonl", json.dumps({"_id": "a", "text": "x" * 5_000_000}))
+    assert len(read(path)[0].text) == 5_000_000
+
+
+def generated(kind: str, records: int) -> str:
+    body = "word " * 200
+    if kind == "jsonl":
+        return "".join(f'{{"_id": {i}, "text": "{body}"}}\n' for i in range(records))
+    if kind == "csv":
+        return "id,text\n" + "".join(f'{i},"{body}"\n' for i in range(records))
+    return (body + "\n") * records
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "txt"])
+def test_30_mb_are_read_in_under_5_mb_of_memory(tmp_path, kind):
+    path = write(tmp_path / f"c.{kind}", generated(kind, 30_000))
+    assert os.path.getsize(path) > 30_000_000
+    tracemalloc.start()
+    n_read = sum(isinstance(record, Document) for record in read_corpus([path], ReadOptions(per_line=True)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert n_read == 30_000
+    assert peak < 5_000_000
+
+
+# --- CSV and TSV ---
+
+
+def test_csv_by_hand(tmp_path):
+    path = write(
+        tmp_path / "c.csv",
+        '\ufeffid, title ,text,year,price,zip,empty,\r\n'
+        '007,T,"a ""quoted"", long\r\n\r\ntext",2020,-1.5e3,01234,,lost\r\n'
+        "\r\n"
+        "8,,x,,,n/a,,\r\n",
+    )  # fmt: skip
+    first, second = read(path)
+    assert first == Document(
+        "007", 'a "quoted", long\r\n\r\ntext', "T", {"year": 2020, "price": -1500.0, "zip": "01234"}, f"{path}:2"
+    )
+    assert second == Document("8", "x", "", {"zip": "n/a"}, f"{path}:6")
+
+
+def test_tsv_by_hand(tmp_path):
+    path = write(tmp_path / "c.tsv", "pid\tpassage\n1\ta, b\n")
+    assert read(path, id_field="pid", text_field="passage") == [Document("1", "a, b", source=f"{path}:2")]
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        ("a,b", 'no "_id" (fields here: a, b); name the id field with --id-field'),
+        ("id,b", 'no "text" (fields here: id, b); name the text field with --text-field'),
+        ("id,text,x,x", "names a column twice: x"),
+        (b"id,te\xffxt", "not valid utf-8 at byte 6"),
+    ],
+)
+def test_a_bad_header_stops_the_file(tmp_path, header, reason):
+    raw = header.encode() if isinstance(header, str) else header
+    error = only_error(write(tmp_path / "c.csv", raw + b"\n1,x\n2,y\n"))
+    assert error.line == 1
+    assert reason in error.reason
+
+
+def test_an_empty_csv_has_no_header(tmp_path):
+    assert "no header" in only_error(write(tmp_path / "c.csv", "")).reason
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (b"1", "1 columns; the header has 2"),
+        (b"1,x,y", "3 columns; the header has 2"),
+        (b",x", '"id" is empty'),
+        (b"1,\0", "a NUL character in the text"),
+        (b'1,"a"b', "not valid CSV"),
+        (b"1,\xff", "not valid utf-8 at byte 3"),
+        (b'1,"\xff', "not valid utf-8 at byte 4"),
+    ],
+)
+def test_a_bad_row_is_an_error(tmp_path, row, reason):
+    ending = b'\nmore"\n' if row.count(b'"') == 1 else b"\n"
+    path = write(tmp_path / "c.csv", b"id,text\n0,x\n" + row + ending + b"9,x\n")
+    before, error, after = read_corpus([path])
+    assert (before.doc_id, after.doc_id) == ("0", "9")
+    assert (error.source, error.line) == (path, 3)
+    assert reason in error.reason
+
+
+def test_a_quote_that_never_closes_is_an_error_that_names_both_ends(tmp_path):
+    path = write(tmp_path / "c.csv", 'id,text\n1,"x\n2,y\n')
+    assert str(only_error(path)).startswith(
+        f"{path}:2: not valid CSV: unexpected end of data (the record ends on line 3)"
+    )
+
+
+def test_a_cell_beyond_pythons_own_limit_is_fine_and_the_limit_is_left_as_it_was(tmp_path):
+    import csv
+
+    limit = csv.field_size_limit()
+    (document,) = read(write(tmp_path / "c.csv", f"id,text\n1,{'x' * (limit + 1)}\n"))
+    assert len(document.text) == 131_073
+    assert csv.field_size_limit() == limit
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1", 1), ("-20", -20), ("0", 0), ("0.50", 0.5), ("1e-05", 1e-05)]
+    + [(text, text) for text in ("007", "+1", ".5", "1.", "1_000", "nan", "inf", "1e999", " 1", "٣", "", "9" * 19)],
+)
+def test_literal(text, value):
+    assert literal(text) == value
+    assert type(literal(text)) is type(value)
+
+
+# --- Plain text ---
+
+
+def test_text_file_given_directly(tmp_path):
+    path = write(tmp_path / "sub" / "a.txt", b"\xef\xbb\xbfone\r\n\r\ntwo\r\n")
+    assert read(path) == [Document("a.txt", "one\n\ntwo\n", "", {"path": "a.txt"}, path)]
+
+
+def test_text_per_line(tmp_path):
+    path = write(tmp_path / "a.text", "one\r\n\n  \n two ")
+    assert read(path, per_line=True) == [
+        Document("a.text:1", "one", "", {"path": "a.text"}, f"{path}:1"),
+        Document("a.text:4", " two ", "", {"path": "a.text"}, f"{path}:4"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.html"])
+@pytest.mark.parametrize(
+    ("content", "line", "reason"),
+    [(b"ok\nab\xffcd", 2, "not valid utf-8 at byte 3 of the line"), (b"a\0b", None, "a NUL character in the text")],
+)
+def test_a_bad_text_file(tmp_path, name, content, line, reason):
+    error = only_error(write(tmp_path / name, content))
+    assert error.line == line
+    assert reason in error.reason
+
+
+def test_bad_lines_of_text(tmp_path):
+    path = write(tmp_path / "a.txt", b"ok\n\xff\na\0\n")
+    ok, encoding, nul = read_corpus([path], ReadOptions(per_line=True))
+    assert ok.doc_id == "a.txt:1"
+    assert (encoding.line, nul.line) == (2, 3)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.html", "a.pdf", "a.txt.gz"])
+def test_a_file_beyond_the_bound(tmp_path, name, monkeypatch):
+    assert readers.MAX_FILE_BYTES == 67_108_864
+    monkeypatch.setattr(readers, "MAX_FILE_BYTES", 3)
+    content = b"long"
+    error = only_error(write(tmp_path / name, gzip.compress(content) if name.endswith(".gz") else content))
+    assert error.reason == "the file is longer than 3 bytes; split it"
+
+
+# --- Markdown ---
+
+MARKDOWN = """\
+---
+title: "Front: title"
+year: 2020
+score: 0.5
+code: "7"
+tags: [a, 'b c', 3]
+date: 2024-01-02
+empty:
+# comment
+nested:
+  - ignored
+---
+# Heading *one*
+
+First [link text](http://u) with `code`
+and ![the *alt*](i.png)\\
+broken <b>bold</b> &amp; ~~gone~~.
+
+- item one
+  - nested
+- item two
+
+1. loose
+
+2. list
+
+```python
+def f():
+    return  1
+```
+
+| x | y |
+|---|---|
+| 1 | 2 |
+
+<div><p>html</p></div>
+
+> quote
+"""
+
+
+def test_markdown_by_hand(tmp_path):
+    path = write(tmp_path / "a.md", MARKDOWN)
+    metadata = {"year": 2020, "score": 0.5, "code": "7", "tags": ["a", "b c", 3], "date": "2024-01-02", "path": "a.md"}
+    metadata |= {"empty": None, "nested": ["ignored"]}
+    text = (
+        "Heading one\n\nFirst link text with code and the alt\nbroken bold & gone.\n\n"
+        "item one\nnested\nitem two\n\nloose\n\nlist\n\ndef f():\n    return  1\n\nx y\n1 2\n\nhtml\n\nquote"
+    )
+    assert read(path) == [Document("a.md", text, "Front: title", metadata, path)]
+
+
+@pytest.mark.parametrize(
+    ("source", "title", "text"),
+    [
+        ("## sub\n\n# First *one*\n\n# second", "First one", "sub\n\nFirst one\n\nsecond"),
+        ("---\ntitle: T\n---", "T", ""),
+        ("---\n---\ntext", "", "text"),
+        ("---\r\ntitle: T\r\n---\r\ntext", "T", "text"),
+        ("---\n\nafter a rule\n\n---\n\nmore", "", "after a rule\n\nmore"),
+        ("---\ntitle: never closed", "", "title: never closed"),
+        ("para\n- tight", "", "para\n\ntight"),
+        ("", "", ""),
+    ],
+)
+def test_markdown_title_and_front_matter(source, title, text):
+    plain = from_markdown(source.encode())
+    assert (plain.title, plain.text) == (title, text)
+
+
+def test_deep_markdown_is_kept_and_too_deep_an_error(tmp_path):
+    nested = "".join(f"{'  ' * level}- {level}a\n" for level in range(50))
+    assert from_markdown(nested.encode()).text.split() == [f"{level}a" for level in range(50)]
+    assert only_error(write(tmp_path / "a.md", ">" * 5000 + "x")).reason == "nested too deeply; flatten it"
+
+
+# --- HTML ---
+
+
+def test_html_by_hand(tmp_path):
+    path = write(
+        tmp_path / "a.htm",
+        "<!doctype html><html><head><title> The\n title </title><style>s{}</style></head><body>"
+        "<script>bad()</script><noscript>bad</noscript><template>bad</template>"
+        "<svg><title>bad</title></svg><!-- bad -->"
+        "<h1>Head</h1>loose <b>bold</b> <i> in</i>line\n text<div>block<p>inner</p>tail</div>"
+        "<ul><li>one<li>two <img alt='a  cat'></ul><pre>  x\n    y  z\n</pre>a<br>b"
+        "<table><tr><td>1<td>2<tr><td>3</table>&lt;end&gt;</body></html>",
+    )
+    text = (
+        "Head\n\nloose bold inline text\n\nblock\n\ninner\n\ntail\n\none\ntwo a cat\n\n"
+        "  x\n    y  z\n\na\nb\n\n1 2\n3\n\n<end>"
+    )
+    assert read(path) == [Document("a.htm", text, "The title", {"path": "a.htm"}, path)]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "<p>ä€".encode(),
+        b"\xef\xbb\xbf<meta charset=cp1252>" + "<p>ä€".encode(),
+        b"<meta charset='windows-1252'>" + "<p>ä€".encode("cp1252"),
+        b'<META http-equiv="Content-Type" content="text/html; charset=ISO-8859-1">' + "<p>ä€".encode("cp1252"),
+        b"<meta charset=utf-16>" + "<p>ä€".encode(),
+        b"\xff\xfe" + "<p>ä€".encode("utf-16-le"),
+        b"\xfe\xff" + "<p>ä€".encode("utf-16-be"),
+    ],
+)
+def test_html_character_sets(raw):
+    assert from_html(raw).text == "ä€"
+
+
+@pytest.mark.parametrize("charset", ["x-unknown", "hex"])
+def test_html_of_an_unknown_character_set(tmp_path, charset):
+    error = only_error(write(tmp_path / "a.html", f"<meta charset={charset}>"))
+    assert f'unknown character set "{charset}"' in error.reason
+
+
+def test_html_deeper_than_python_recurses():
+    assert from_html(b"<div>" * 5000 + b"x").text == "x"
+
+
+# --- PDF ---
+
+
+def test_pdf_by_hand(tmp_path):
+    data = pdf(shown(b"Page one"), b"", shown(b"Page two"), info=b"/Title(The title)")
+    path = write(tmp_path / "a.pdf", data)
+    expected = Document("a.pdf", "Page one\n\nPage two", "The title", {"path": "a.pdf", "pages": 3}, path)
+    assert read(path) == [expected]
+
+
+def test_pdf_ligatures_are_taken_apart(tmp_path):
+    data = pdf(shown(b"of\\256ce"), encoding=b"<</Differences[174/fi]>>")
+    assert read(write(tmp_path / "a.pdf", data))[0].text == "office"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (pdf(b""), "ocrmypdf"),
+        (b"not a pdf", "a broken PDF"),
+        (b"", "a broken PDF"),
+        (pdf(shown(b"x"))[:200], "a broken PDF"),
+        (
+            pdf(shown(b"x"), extra=b"/Encrypt<</Filter/Standard/V 1/R 2/O<00>/U<00>/P -4>>/ID[<00><00>]"),
+            "an encrypted PDF; decrypt it first",
+        ),
+    ],
+)  # fmt: skip
+def test_a_pdf_that_cannot_be_used(tmp_path, data, reason):
+    error = only_error(write(tmp_path / "a.pdf", data))
+    assert error.line is None
+    assert reason in error.reason
+
+
+def test_pdf_without_pypdf_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pypdf", None)
+    (error,) = read_corpus([write(tmp_path / "a.pdf", pdf(shown(b"x")))])
+    assert "pip install 'semsearch[pdf]'" in error.reason
+
+
+# --- gzip and standard input ---
+
+SAMPLES = {
+    "jsonl": b'{"_id":"a","text":"x"}',
+    "csv": b"id,text\na,x",
+    "tsv": b"id\ttext\na\tx",
+    "text": b"x",
+    "markdown": b"x",
+    "html": b"<p>x",
+    "pdf": pdf(shown(b"x")),
+}
+
+
+def test_every_reader_has_a_sample():
+    assert tuple(SAMPLES) == tuple(READERS) == FORMATS
+
+
+@pytest.mark.parametrize("ending", "jsonl ndjson csv tsv txt text md markdown html htm pdf JSONL".split())
+def test_every_ending_plain_and_gzipped(tmp_path, ending):
+    sample = SAMPLES[readers_format(ending)]
+    assert read(write(tmp_path / f"a.{ending}", sample))[0].text == "x"
+    assert read(write(tmp_path / f"a.{ending}.gz", gzip.compress(sample)))[0].text == "x"
+
+
+def readers_format(ending: str) -> str:
+    by_hand = {"ndjson": "jsonl", "txt": "text", "md": "markdown", "htm": "html"}
+    return by_hand.get(ending.lower(), ending.lower())
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_every_format_from_standard_input(monkeypatch, file_format):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(SAMPLES[file_format])))
+    (document,) = read("-", format=file_format)
+    assert document.text == "x"
+    assert document.source.startswith("<stdin>")
+    assert not sys.stdin.buffer.closed
+
+
+def test_standard_input_is_jsonl_unless_told(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"_id":"a","text":"x"}\n{')))
+    document, error = read_corpus(["-"])
+    assert document == Document("a", "x", source="<stdin>:1")
+    assert error.place == "<stdin>:2"
+
+
+def test_gzip_cut_off_keeps_what_came_before_and_names_the_line(tmp_path):
+    lines = b"".join(b'{"_id": "%s", "text": "x"}\n' % os.urandom(8).hex().encode() for _ in range(5000))
+    path = write(tmp_path / "c.jsonl.gz", gzip.compress(lines)[:-2000])
+    *documents, error = read_corpus([path])
+    assert len(documents) > 1000
+    assert all(isinstance(document, Document) for document in documents)
+    assert error.line == len(documents) + 1
+    assert "corrupt gzip data" in error.reason
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.csv.gz", "a.txt.gz", "a.pdf.gz"])
+@pytest.mark.parametrize(
+    "data", [b"not gzip", gzip.compress(b"id,text\n1,x\n")[:-4], b"\x1f\x8b\x08" + b"\0" * 7 + b"\xff" * 30]
+)
+def test_corrupt_gzip(tmp_path, name, data):
+    last = list(read_corpus([write(tmp_path / name, data)]))[-1]
+    assert isinstance(last, RecordError)
+    assert "corrupt gzip data" in last.reason
+
+
+# --- folders and paths ---
+
+
+def test_folder_walk(tmp_path):
+    for name in ("b.txt", "a/z.md", "a/y.txt.gz", "c.xyz", ".hidden.txt", ".git/x.txt", "a/.h/x.txt", "noending"):
+        write(tmp_path / "docs" / name, gzip.compress(b"x") if name.endswith(".gz") else "x")
+    with pytest.warns(UserWarning, match=r"were ignored: 1 \.xyz, 1 without an ending"):
+        documents = read(str(tmp_path / "docs"))
+    assert [d.doc_id for d in documents] == ["a/y.txt.gz", "a/z.md", "b.txt"]
+    assert [d.metadata["path"] for d in documents] == ["a/y.txt.gz", "a/z.md", "b.txt"]
+    assert documents[2].source == str(tmp_path / "docs" / "b.txt")
+
+
+def test_sources_are_named_as_the_user_named_them(tmp_path, monkeypatch):
+    write(tmp_path / "docs" / "a.txt", "x")
+    monkeypatch.chdir(tmp_path)
+    assert [d.source for d in read("docs", "./docs/a.txt", "docs/")] == ["docs/a.txt", "./docs/a.txt", "docs/a.txt"]
+
+
+def test_a_beir_folder_is_its_corpus(tmp_path):
+    write(tmp_path / "corpus.jsonl", '{"_id":"a","text":"x"}')
+    write(tmp_path / "queries.jsonl", '{"_id":"q","text":"x"}')
+    write(tmp_path / "qrels" / "test.tsv", "query-id\tcorpus-id\tscore\nq\ta\t1\n")
+    assert [d.doc_id for d in read(str(tmp_path))] == ["a"]
+
+
+def test_a_format_overrules_the_ending_in_folders_too(tmp_path):
+    path = write(tmp_path / "a.log", "x")
+    assert [d.doc_id for d in read(path, str(tmp_path), format="text")] == ["a.log", "a.log"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "error", "message"),
+    [
+        ("nowhere", {}, SourceError, "does not exist; expected a file, a folder"),
+        ("empty", {}, SourceError, "holds no file that can be read; expected .jsonl"),
+        ("a.docx", {}, SourceError, "unknown ending; expected .jsonl.* --format"),
+        ("fine.txt", {"format": "docx"}, UsageError, 'unknown format "docx"; expected one of jsonl, csv'),
+    ],
+)
+def test_what_makes_no_source_is_raised_before_anything_is_read(tmp_path, name, options, error, message):
+    fine = write(tmp_path / "fine.txt", "x")
+    write(tmp_path / "a.docx", "x")
+    write(tmp_path / "empty" / "a.xyz", "x")
+    with pytest.raises(error, match=message) as caught:
+        read_corpus([fine, str(tmp_path / name)], ReadOptions(**options))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_loop_of_links_ends(tmp_path):
+    write(tmp_path / "docs" / "a.txt", "x")
+    (tmp_path / "docs" / "loop").symlink_to(tmp_path / "docs", target_is_directory=True)
+    (tmp_path / "docs" / "sub").mkdir()
+    (tmp_path / "docs" / "sub" / "self").symlink_to("self")
+    assert [d.doc_id for d in read(str(tmp_path / "docs"))] == ["a.txt"]
+
+
+def test_pipes_in_a_folder_are_left_alone_and_broken_links_reported(tmp_path):
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "broken.txt").symlink_to("nowhere")
+    (tmp_path / "broken.jsonl").symlink_to("nowhere")
+    errors = list(read_corpus([str(tmp_path)]))
+    assert [error.place for error in errors] == [str(tmp_path / "broken.jsonl"), str(tmp_path / "broken.txt")]
+    assert {error.reason for error in errors} == {"cannot be read: No such file or directory"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_no_permission(tmp_path):
+    os.chmod(write(tmp_path / "a.txt", "x"), 0)
+    os.chmod(write(tmp_path / "b.jsonl", "x"), 0)
+    write(tmp_path / "sub" / "c.txt", "x")
+    (tmp_path / "sub").chmod(0)
+    errors = list(read_corpus([str(tmp_path)]))
+    (tmp_path / "sub").chmod(0o700)
+    assert [(error.place, error.reason) for error in errors] == [
+        (str(tmp_path / name), "cannot be read: Permission denied") for name in ("a.txt", "b.jsonl", "sub")
+    ]
+
+
+def test_a_file_name_that_is_not_utf8(tmp_path):
+    with open(os.fsencode(tmp_path) + b"/\xff.txt", "wb") as file:
+        file.write(b"x")
+    (error,) = read_corpus([str(tmp_path)])
+    assert "lone surrogate" in error.reason
+    assert str(error).encode()
+
+
+# --- Python objects ---
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (Document("1", "a\0b"), "NUL character in the text"),
+        (Document("1", "\ud800"), "lone surrogate"),
+        (Document(1, "x"), "the id is 1; expected a string"),
+        (Document(" ", "x"), "the id is empty"),
+        (Document("1", "x", metadata={"a": float("nan")}), "metadata that is not JSON"),
+        ({"_id": "1", "text": "x", "when": date(2026, 1, 1)}, "metadata that is not JSON .*date"),
+        ({"_id": "1", "text": "x", "n": np.int64(3)}, "metadata that is not JSON .*int64"),
+        (None, "None is no document; expected a dict or a Document"),
+    ],
+)
+def test_python_objects_are_checked_as_lines_are(record, reason):
+    (error,) = as_records([record])
+    assert isinstance(error, RecordError)
+    assert re.search(reason, error.reason)
+
+
+def test_a_path_is_no_corpus():
+    with pytest.raises(UsageError, match=r"expected documents, as read_corpus\(\[path\]\) gives"):
+        next(as_records("notes.jsonl"))

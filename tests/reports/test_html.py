@@ -1,0 +1,721 @@
+"""The HTML report: its numbers read back by another parser, its drawings by plotly's checks and by a real browser."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command import call
+from fakes import tiny_checkpoint
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from semsearch.errors import SourceError, UsageError
+from semsearch.evaluation.geometry import Geometry, cosine_histogram
+from semsearch.evaluation.report import Duel, Duels, Histogram, Layers, Projection, Report, Table
+from semsearch.evaluation.significance import Cell, Comparison
+from semsearch.reports.html import write_report
+
+SAMPLE = Path(__file__).parents[2] / "corpora/sample"
+
+HOSTILE = (
+    "</script><script>hacked=1</script><img src=x onerror=hacked=1>\"'\u2028\x00\x1b\ud800<b>bold</b> {{7*7}} &amp; $x$"
+)
+SHOWN = HOSTILE.replace("\x00", "\ufffd").replace("\x1b", "\ufffd").replace("\ud800", "\ufffd")
+"""As a reader sees it: the same, but for what cannot be printed."""
+
+POOLERS = ("cls", "pooler_output", "mean", "mean, whiten:128", "max", "last4_mean", "first_last_mean", "weighted_mean")
+TASKS = ("STS12", "STS13", "STS14", "STS15", "STS16", "STS-B", "SICK-R", "average")
+
+SMALL = Comparison(
+    ("STS-B", "average"),
+    {
+        "cls": (Cell(0.2029, 0.1612, 0.2401, p=0.00002), Cell(None)),
+        "mean": (Cell(0.4729, 0.44, 0.5, best=True), Cell(0.55, 0.53, 0.57, p=0.3125, tied=True)),
+        "max": (Cell(-0.00001, -0.05, 0.04, p=0.031), Cell(0.56, 0.54, 0.58, best=True)),
+    },
+    "paired bootstrap over pairs; seed 0",
+)
+
+GEOMETRY = Geometry(
+    n=2000, dim=768, mean_cosine=0.8512, std_cosine=0.0494, histogram=(*[0] * 46, 1, 4, 2, 0), top1=0.201, top10=0.53,
+    effective_rank=52.04, uniformity=-0.551, alignment=None, hubness=float("nan"), dead=3,
+)  # fmt: skip
+
+
+def realistic(rows: tuple[str, ...] = POOLERS) -> Report:
+    """Everything a report can hold, in the sizes that it has."""
+    rng = np.random.default_rng(0)
+    quality = dict(zip(rows, rng.uniform(0.2, 0.7, len(rows)), strict=True))
+    means = {row: 0.9 - quality[row] for row in rows}
+    depths = np.unique(np.geomspace(1, 1000, 47).astype(int)).tolist()
+    texts = [f"Document {n}: how long to rest a steak, and why the sauce turned grainy" for n in range(240)]
+    duel = Duel("why is my sauce grainy?", (1.0, 0.315), ("Cheese sauce", "Oversalted soup"), "Cheese sauce")
+    return Report(
+        "Which pooler searches the sample corpus best",
+        {
+            "model": "bert-base-uncased",
+            "seed": "0",
+            "command": "semsearch eval sts --data STS --report report.html " * 2,
+        },
+        ["Transforms were fitted on the corpus.", "pooler_output was trained on next-sentence prediction."],
+        [Table("Semantic textual similarity, Spearman × 100", _comparison(rng, quality), 100, 2)],
+        {row: replace(GEOMETRY, histogram=tuple(_cosines(rng, means[row]).tolist())) for row in rows},
+        {row: Histogram(_cosines(rng, means[row] + 0.1), _cosines(rng, means[row])) for row in rows},
+        Layers("Spearman", rows[:4], np.where(np.eye(4, 13) > 0, np.nan, rng.uniform(0, 0.8, (4, 13)))),
+        depths,
+        {row: [1 - (1 - quality[row]) / depth**0.5 for depth in depths] for row in rows},
+        Duels((rows[3], rows[0]), "nDCG@10", 27, 4, 9, [duel] * 4, [replace(duel, values=(0.0, 1.0))] * 3),
+        Projection(
+            rows[3],
+            rng.normal(size=(240, 2)),
+            texts,
+            {
+                "topic": [f"topic {n % 5}" for n in range(240)],
+                "id": [f"doc-{n}" for n in range(240)],
+                "year": [str(2000 + n % 20) if n % 7 else "" for n in range(240)],
+                "author": [f"author {int(n**0.5)}" for n in range(240)],
+                "language": ["en"] * 240,
+            },
+            0.187,
+        ),
+    )
+
+
+def _comparison(rng: np.random.Generator, quality: dict[str, float]) -> Comparison:
+    values = {row: np.clip(rng.normal(mean, 0.03, len(TASKS)), 0, 1).tolist() for row, mean in quality.items()}
+    best = [max(values[row][task] for row in values) for task in range(len(TASKS))]
+    rows = {
+        row: tuple(
+            Cell(value, value - 0.02, value + 0.02, None if value == top else 0.01, value == top)
+            for value, top in zip(each, best, strict=True)
+        )
+        for row, each in values.items()
+    }
+    return Comparison(TASKS, rows, "paired bootstrap over pairs (1,000 resamples), Holm-corrected; seed 0")
+
+
+def _cosines(rng: np.random.Generator, mean: float) -> np.ndarray:
+    return cosine_histogram(rng.normal(mean, 0.06, 3000))
+
+
+Write = Callable[[Report], LexborHTMLParser]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes a report and parses it."""
+
+    def write(report: Report) -> LexborHTMLParser:
+        write_report(report, tmp_path / "report.html")
+        return LexborHTMLParser((tmp_path / "report.html").read_bytes().decode("utf-8"))
+
+    return write
+
+
+def text(node: LexborNode | None) -> str:
+    assert node is not None
+    return re.sub(r"\s+", " ", node.text()).strip()
+
+
+def grid(page: LexborHTMLParser, selector: str) -> dict[str, list[LexborNode]]:
+    """The cells of a table by the row's name."""
+    return {text(row.css_first("th")): row.css("td") for row in page.css(f"{selector} tbody tr")}
+
+
+def drawings(page: LexborHTMLParser) -> dict[str, dict[str, Any]]:
+    """What plotly is given, by id; strict JSON, which has no NaN."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    return {
+        script.attributes["data-for"]: json.loads(script.text(), parse_constant=refuse)
+        for script in page.css("script[data-for]")
+    }
+
+
+# --- tables
+
+
+def test_tables_show_each_number_with_its_interval_and_p(write: Write):
+    page = write(Report("t", {}, tables=[Table("STS", SMALL, 100, 2)]))
+    assert [text(head) for head in page.css(".comparison thead th")] == ["row", "STS-B", "average"]
+    rows = grid(page, ".comparison")
+    assert {name: [cell.text(separator="|").strip() for cell in cells] for name, cells in rows.items()} == {
+        "cls": ["20.29|16.12–24.01", "–"],
+        "mean": ["47.29|44.00–50.00", "~|\u2009|55.00|53.00–57.00"],
+        "max": ["0.00|-5.00–4.00", "56.00|54.00–58.00"],
+    }
+    assert [cell.attributes["title"] for cells in rows.values() for cell in cells] == [
+        "p < 0.0001 against the best of this column: lower than it",
+        "no such number",
+        "the highest of this column",
+        "p = 0.3125 against the best of this column: not distinguishable from it",
+        "p = 0.0310 against the best of this column: lower than it",
+        "the highest of this column",
+    ]
+    assert [text(mark) for mark in page.css(".comparison mark")] == ["47.29", "56.00"]
+    assert [cell.attributes["data-value"] for cell in rows["cls"]] == ["0.2029", ""]
+
+
+def test_what_is_not_compared_stands_beside_without_a_mark(write: Write):
+    page = write(Report("t", {}, tables=[Table("STS", SMALL, 100, 2, {"ms/query": {"cls": "6.3", "mean": "0.4"}})]))
+    assert [text(head) for head in page.css(".comparison thead th")] == ["row", "STS-B", "average", "ms/query"]
+    assert {name: text(cells[-1]) for name, cells in grid(page, ".comparison").items()} == {
+        "cls": "6.3",
+        "mean": "0.4",
+        "max": "–",
+    }
+
+
+def test_a_table_says_in_words_what_it_holds(write: Write):
+    page = write(Report("t", {}, tables=[Table("STS", SMALL, 100, 2)]))
+    said = [text(paragraph) for paragraph in page.css("#which p")]
+    assert said[0] == "Highest average: max with 56.00; 1 other cannot be told apart from it. Lowest: mean with 55.00."
+    assert "Numbers are times 100. Tested by: paired bootstrap over pairs; seed 0." in said[1]
+
+
+def test_bars_lie_where_the_intervals_lie(write: Write):
+    page = write(Report("t", {}, tables=[Table("STS", SMALL)]))
+    bars = [span.attributes["style"] for span in page.css(".range > span")]
+    # the first column reaches from -0.05 to 0.5, the second from 0.53 to 0.58
+    assert bars[0] == "left:38.4%;width:14.3%"
+    assert bars[2:] == ["left:0.0%;width:80.0%", "left:0.0%;width:16.4%", "left:20.0%;width:80.0%"]
+
+
+def test_a_table_without_any_number_is_dashes(write: Write):
+    nothing = Comparison(("x",), {"a": (Cell(None),), "b": (Cell(float("nan")),)}, "no test")
+    page = write(Report("t", {}, tables=[Table("T", nothing)]))
+    assert [text(cell) for cells in grid(page, ".comparison").values() for cell in cells] == ["–", "–"]
+    assert len(page.css("#which p")) == 1  # the legend, no verdict
+
+
+def test_geometry_shows_what_there_is_and_dashes(write: Write):
+    page = write(Report("t", {}, geometry={"cls": GEOMETRY}))
+    first, *cells = grid(page, ".geometry")["cls"]
+    assert [text(cell) for cell in cells] == [
+        "0.851", "0.049", "20.1%", "53.0%", "52.0", "-0.55", "–", "–", "3", "2,000 × 768",
+    ]  # fmt: skip
+    assert [cell.attributes.get("data-value") for cell in cells[5:8]] == ["-0.551", "", ""]
+    explained = [text(term) for term in page.css("#geometry dt")]
+    assert explained == [text(head).removesuffix(" ↕") for head in page.css(".geometry thead th")[1:]]
+    # bins 20 to 49: 26 empty ones, then 1, 4 and 2 pairs, and an empty one
+    assert first.css_first("path").attributes["d"] == f"M0,1{'V1.000h1' * 26}V0.750h1V0.000h1V0.500h1V1.000h1V1Z"
+    assert first.css_first("svg").attributes["viewBox"] == "0 0 30 1"
+    assert first.css_first("line").attributes["x1"] == "5.0"  # cosine 0
+
+
+# --- sections
+
+
+PARTS = {
+    "which": ["tables"],
+    "geometry": ["geometry"],
+    "pairs": ["histograms"],
+    "layers": ["layers"],
+    "recall": ["recall_depths", "recall"],
+    "queries": ["duels"],
+    "map": ["projection"],
+}
+
+
+@pytest.mark.parametrize(("section", "fields"), PARTS.items())
+def test_each_section_stands_alone(write: Write, section, fields):
+    page = write(Report("t", {}, **{field: getattr(realistic(), field) for field in fields}))
+    assert [node.attributes["id"] for node in page.css("section")] == [section]
+    assert [link.attributes["href"] for link in page.css("nav a")] == [f"#{section}"]
+
+
+def test_all_sections_in_the_order_of_the_question(write: Write):
+    page = write(realistic())
+    assert [node.attributes["id"] for node in page.css("section")] == list(PARTS)
+    assert text(page.css_first("h1")) == "Which pooler searches the sample corpus best"
+    facts = zip(page.css(".facts dt"), page.css(".facts dd"), strict=True)
+    assert {text(name): text(value) for name, value in facts} == {
+        name: value.strip() for name, value in realistic().facts.items()
+    }
+    assert len(page.css(".notes li")) == 2
+
+
+@pytest.mark.parametrize(
+    "empty",
+    [
+        Report("t", {}),
+        Report(
+            "t", {}, geometry={}, histograms={}, recall={}, projection=Projection("a", np.empty((0, 2)), [], {}, 0.0)
+        ),
+        Report("t", {}, layers=Layers("m", [], np.empty((0, 0))), recall_depths=[1, 2]),
+    ],
+)
+def test_what_is_empty_is_left_out(write: Write, empty):
+    page = write(empty)
+    assert page.css("section, nav, dl, figure, table") == []
+
+
+def test_queries_are_shown_with_both_answers_and_what_was_wanted(write: Write):
+    won = Duel("why is my sauce grainy?", (1.0, 0.315), ("Cheese sauce", "Soup"), "Cheese sauce")
+    lost = Duel("flat tyre", (-0.25, 0.5), ("Soup", "Brakes"), "Punctures")
+    page = write(Report("t", {}, duels=Duels(("mean", "cls"), "nDCG@10", 1200, 4, 9, [won], [lost])))
+    assert [text(part) for part in page.css(".tally div")] == ["1,200 mean wins", "9 ties", "4 cls wins"]
+    assert [text(card) for card in page.css(".duel")] == [
+        "why is my sauce grainy? 1.000mean Cheese sauce ✓ 0.315cls Soup",
+        "flat tyre -0.250mean Soup 0.500cls Brakes wantedPunctures",
+    ]
+    assert [text(mark) for mark in page.css(".duel .higher b")] == ["1.000", "0.500"]
+
+
+# --- drawings
+
+
+def test_plotly_itself_accepts_every_drawing(write: Write):
+    import plotly.graph_objects as go
+
+    figures = drawings(write(realistic()))
+    assert len(figures) == len(POOLERS) + 3
+    for figure in figures.values():
+        as_drawn = json.loads(re.sub(r'"--[a-z][0-9]?[a-z]*"', '"#123456"', json.dumps(figure)))
+        for scale in (part for part in (as_drawn["layout"].get("coloraxis"),) if part):
+            scale["colorscale"] = "Blues"
+        for view in as_drawn["views"]:
+            go.Figure(view, as_drawn["layout"])  # raises on any property or value that plotly does not know
+
+
+def test_histograms_are_shares_by_the_middle_of_their_bin(write: Write):
+    similar, dissimilar = np.zeros(50, np.int64), np.zeros(50, np.int64)
+    similar[[48, 49]], dissimilar[[0, 25]] = (1, 3), (5, 5)
+    page = write(Report("t", {}, histograms={"mean": Histogram(similar, dissimilar)}))
+    apart, together = drawings(page)["pairs-1"]["views"][0]
+    assert (together["name"], together["x"], together["y"]) == ("similar", [0.9, 0.94, 0.98, 1.02], [0, 0.25, 0.75, 0])
+    assert (apart["x"][:3], apart["x"][-2:]) == ([-1.02, -0.98, -0.94], [0.02, 0.06])
+    assert sum(apart["y"]) == 1
+    assert apart["y"][1] == apart["y"][-2] == 0.5
+
+
+def test_histograms_of_nothing_do_not_divide_by_zero(write: Write):
+    nothing = np.zeros(50, np.int64)
+    (figure,) = drawings(write(Report("t", {}, histograms={"a": Histogram(nothing, nothing)}))).values()
+    assert [trace["y"] for trace in figure["views"][0]] == [[], []]
+
+
+def test_many_histograms_become_one_with_a_choice(write: Write):
+    page = write(Report("t", {}, histograms=realistic(tuple(f"row {n}" for n in range(13))).histograms))
+    (figure,) = drawings(page).values()
+    assert len(figure["views"]) == 13
+    assert [text(option) for option in page.css("#pairs option")] == [f"row {n}" for n in range(13)]
+
+
+def test_layers_are_a_map_with_the_best_framed(write: Write):
+    values = np.array([[0.1, np.nan, 0.3], [0.2, 0.71234, -0.00004]])
+    page = write(Report("t", {}, layers=Layers("Spearman", ["cls", "<mean>"], values)))
+    figure = drawings(page)["layers-drawing"]
+    (trace,) = figure["views"][0]
+    assert trace["z"] == [[0.1, None, 0.3], [0.2, 0.71234, -4e-05]]
+    assert trace["text"] == [["0.100", "–", "0.300"], ["0.200", "0.712", "0.000"]]
+    assert figure["layout"]["yaxis"]["ticktext"] == ["cls", "&lt;mean&gt;"]  # plotly takes tags for markup
+    (frame,) = figure["layout"]["shapes"]
+    assert (frame["x0"], frame["x1"], frame["y0"], frame["y1"]) == (0.5, 1.5, 0.5, 1.5)
+    assert "<mean> at layer 1 is highest with 0.712" in text(page.css_first("#layers p"))
+
+
+def test_layers_without_a_number_have_no_best(write: Write):
+    figure = drawings(write(Report("t", {}, layers=Layers("m", ["a"], np.full((1, 2), np.nan)))))["layers-drawing"]
+    assert "shapes" not in figure["layout"]
+
+
+def test_recall_is_drawn_over_the_logarithm_of_the_depth(write: Write):
+    recall = {"mean": [0.1, 0.5, float("nan")], "cls": [0.0, 0.2, 1.0]}
+    figure = drawings(write(Report("t", {}, recall_depths=[1, 30, 1000], recall=recall)))["recall-drawing"]
+    assert [(trace["name"], trace["x"], trace["y"]) for trace in figure["views"][0]] == [
+        ("mean", [1, 30, 1000], [0.1, 0.5, None]),
+        ("cls", [1, 30, 1000], [0.0, 0.2, 1.0]),
+    ]
+    axis = figure["layout"]["xaxis"]
+    assert axis["type"] == "log"
+    assert axis["tickvals"] == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
+    assert axis["range"] == [pytest.approx(-0.02), pytest.approx(3.02)]
+
+
+# --- the projection
+
+
+def fields(write: Write, **values: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """Traces by the field that is offered."""
+    n = len(next(iter(values.values())))
+    points = np.array([(number, -number) for number in range(n)], np.float64)
+    page = write(Report("t", {}, projection=Projection("mean", points, [f"text {i}" for i in range(n)], values, 0.5)))
+    views = drawings(page)["map-drawing"]["views"]
+    offered = [text(option) for option in page.css("option")] or [""]
+    return dict(zip(offered, views, strict=True))
+
+
+def test_points_are_coloured_by_category_with_the_rest_as_other(write: Write):
+    authors = [name for n in range(20) for name in [f"author {n}"] * (20 - n)] + [""]
+    offered = fields(write, topic=["a", "b", "a"] * 70 + ["b"], author=authors)
+    assert [(trace["name"], len(trace["x"])) for trace in offered["topic"]] == [("a", 140), ("b", 71)]
+    assert offered["topic"][0]["x"][:3] == [0, 2, 3]
+    assert offered["topic"][0]["y"][:3] == [0, -2, -3]
+    assert offered["topic"][1]["hovertext"][0] == "text 1"
+    names = [trace["name"] for trace in offered["author"]]
+    assert names == [*(f"author {n}" for n in range(11)), "(other)", "(none)"]
+    styles = {(trace["marker"]["color"], trace["marker"]["symbol"]) for trace in offered["author"][:11]}
+    assert len(styles) == 11  # told apart also without colours
+    assert sum(len(trace["x"]) for trace in offered["author"]) == len(authors)
+
+
+def test_ids_and_what_is_always_the_same_are_not_offered(write: Write):
+    ids, numbers = [f"doc-{n}" for n in range(40)], [str(n) for n in range(40)]
+    offered = fields(write, id=ids, number=numbers, language=["en"] * 40, empty=[""] * 40, topic=["a", "b"] * 20)
+    assert len(offered) == 1  # one is no choice: the topic
+    assert [trace["name"] for trace in next(iter(offered.values()))] == ["a", "b"]
+
+
+def test_numbers_are_a_scale_of_colours(write: Write):
+    years = [str(1990 + n % 20) for n in range(60)]
+    scale, none = fields(write, year=["", *years[1:]], topic=["a", "b", "c"] * 20)["year"]
+    assert scale["marker"]["color"][:2] == [1991, 1992]
+    assert scale["marker"]["coloraxis"] == "coloraxis"
+    assert (none["name"], none["x"]) == ("(none)", [0])
+
+
+@pytest.mark.parametrize("odd", ["nan", "inf", "1e999", "x"])
+def test_what_is_no_number_makes_categories(write: Write, odd):
+    # 31 values, the most common of which are too few: no scale, and no categories either
+    offered = fields(write, year=[odd, *(str(n // 2) for n in range(60))], topic=["a"] * 30 + ["b"] * 31)
+    assert [trace["name"] for trace in next(iter(offered.values()))] == ["b", "a"]
+
+
+def test_without_a_field_points_have_one_colour(write: Write):
+    ((trace,),) = fields(write, id=[f"doc-{n}" for n in range(30)]).values()
+    assert len(trace["x"]) == 30
+
+
+# --- hostile texts, nan, bytes
+
+
+def hostile() -> Report:
+    """Hostile wherever there is a text."""
+    whole = realistic((HOSTILE, *POOLERS[1:]))
+    table = whole.tables[0]
+    columns = (HOSTILE, *table.comparison.columns[1:])
+    duel = Duel(HOSTILE, (0.1, 0.2), (HOSTILE, HOSTILE * 900), HOSTILE)
+    assert whole.duels
+    assert whole.projection
+    assert whole.layers
+    return replace(
+        whole,
+        title=HOSTILE,
+        facts={HOSTILE: HOSTILE, "long": "x" * 100_000},
+        notes=[HOSTILE, "y" * 100_000],
+        tables=[replace(table, name=HOSTILE, comparison=replace(table.comparison, columns=columns, test=HOSTILE))],
+        layers=replace(whole.layers, measure=HOSTILE),
+        duels=replace(whole.duels, rows=(HOSTILE, HOSTILE), measure=HOSTILE, wins=[duel], losses=[duel]),
+        projection=replace(
+            whole.projection,
+            row=HOSTILE,
+            texts=[HOSTILE, "z" * 100_000, *whole.projection.texts[2:]],
+            fields={HOSTILE: [HOSTILE, *["a", "b"] * 119, "a"], "topic": whole.projection.fields["topic"]},
+        ),
+    )
+
+
+def test_hostile_texts_stay_texts(write: Write):
+    page = write(hostile())
+    assert page.css("img, b b, main script:not([type='application/json'])") == []
+    assert len(page.css("script:not([type])")) == 2
+    assert text(page.css_first("h1")) == text(page.css_first("title")) == re.sub(r"\s+", " ", SHOWN)
+    assert text(page.css_first(".facts dd")) == text(page.css_first(".duel p")) == re.sub(r"\s+", " ", SHOWN)
+    assert [text(node)[:60] for node in page.css("#map option")] == [SHOWN[:60], "topic"]
+    assert all(len(node.text()) < 2_100 for node in page.css("dd, p, li, th, h1, h2, h3, option"))
+    assert drawings(page)["recall-drawing"]["views"][0][0]["name"].startswith("&lt;/script&gt;&lt;script&gt;")
+
+
+def test_only_the_two_scripts_of_the_page_may_run(write: Write):
+    page = write(realistic())
+    policy = page.css_first("meta[http-equiv='Content-Security-Policy']").attributes["content"]
+    allowed = re.search(r"script-src ([^;]*);", policy)[1].split()
+    scripts = [script.text() for script in page.css("script:not([type])")]
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    assert allowed == [f"'sha256-{digest}'" for digest in digests]
+    assert policy.startswith("default-src 'none';")
+    assert not re.search(r"https?:|unsafe-eval", policy)
+
+
+def test_what_is_not_a_number_is_printed_nowhere(write: Write):
+    nan, whole = float("nan"), realistic()
+    nothing = Geometry(0, 768, None, nan, (), nan, None, nan, None, nan, None, None)
+    cells = {"a": (Cell(nan, nan, nan, nan),), "b": (Cell(0.5, nan, float("inf"), nan),), "c": (Cell(None),)}
+    page = write(
+        replace(
+            whole,
+            tables=[Table("T", Comparison(("x",), cells, "untested"))],
+            geometry={"empty": nothing, "cls": replace(GEOMETRY, top1=nan)},
+            layers=Layers("m", ["a"], np.array([[nan, 0.5]])),
+            recall={"a": [nan] * len(whole.recall_depths)},
+            duels=Duels(("a", "b"), "m", 0, 0, 0, [Duel("q", (nan, 1.0), ("x", "y"), "z")], []),
+            projection=Projection("a", np.array([[nan, 1.0], [0.0, np.inf]]), ["x", "y"], {}, nan),
+        )
+    )
+    assert drawings(page)["map-drawing"]["views"][0][0]["x"] == [None, 0]
+    assert [text(cell) for cells in grid(page, ".comparison").values() for cell in cells] == ["–", "0.5000", "–"]
+    for script in page.css("script:not([type])"):
+        script.decompose()
+    assert re.findall(r"\b(?:None|NaN|nan|[Ii]nf|Infinity)\b", page.body.html) == []
+
+
+def test_the_same_report_gives_the_same_bytes(tmp_path: Path):
+    for name in ("a.html", "b.html"):
+        write_report(realistic(), tmp_path / name)
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+# --- the file
+
+
+def test_nothing_but_the_report_is_left_behind_and_an_older_one_is_replaced(tmp_path: Path):
+    path = tmp_path / "report.html"
+    path.write_text("older")
+    write_report(Report("newer", {}), path)
+    assert os.listdir(tmp_path) == ["report.html"]
+    assert "newer" in path.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [("nowhere/report.html", "No such file or directory"), ("", "Is a directory"), ("file/r.html", "Not a directory")],
+)
+def test_what_cannot_be_written_is_one_line(tmp_path: Path, place, reason):
+    (tmp_path / "file").touch()
+    path = tmp_path / place
+    with pytest.raises(SourceError) as caught:
+        write_report(Report("t", {}), path)
+    assert str(caught.value) == f"cannot write {str(path)!r}: {reason}"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("missing", ["plotly", "jinja2"])
+def test_a_missing_library_is_named_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing):
+    for module in [name for name in sys.modules if name.split(".")[0] == missing]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(UsageError) as caught:
+        write_report(Report("t", {}), tmp_path / "report.html")
+    assert str(caught.value) == (
+        "the report needs plotly and jinja2, which are not installed; pip install 'semsearch[report]'"
+    )
+    assert os.listdir(tmp_path) == []
+
+
+# --- for everyone
+
+
+def test_the_page_is_built_for_screen_readers(write: Write):
+    page = write(realistic())
+    assert page.css_first("html").attributes["lang"] == "en"
+    assert len(page.css("h1")) == 1
+    assert page.css("th:not([scope])") == []
+    assert all(node.attributes.get("aria-label") for node in page.css("[role=img]"))
+    assert all(page.css_matches(f"label[for='{node.attributes['id']}']") for node in page.css("select"))
+    ids = [node.attributes["id"] for node in page.css("[id]")]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_colours_stand_out_from_the_paper(write: Write, theme):
+    """WCAG: 4.5 for text, 3 for lines and points."""
+    style = text(write(Report("t", {})).css_first("style"))
+    light, dark = re.findall(r":root \{(.*?)\}", style)
+    colours = dict(re.findall(r"(--[a-z0-9-]+): (#[0-9a-f]+);", light if theme == "light" else dark))
+
+    def contrast(name: str, paper: str = "--paper") -> float:
+        bright, dim = sorted((luminance(colours[name]), luminance(colours[paper])), reverse=True)
+        return (bright + 0.05) / (dim + 0.05)
+
+    assert min(contrast("--ink"), contrast("--muted"), contrast("--accent"), contrast("--best")) >= 4.5
+    assert min(contrast("--best", "--best-paper"), contrast("--muted", "--raised")) >= 4.5
+    assert min(contrast("--ink", f"--h{step}") for step in range(5)) >= 4.5
+    assert min(contrast(f"--c{number}") for number in range(8)) >= 3
+
+
+def luminance(colour: str) -> float:
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    parts = [int(digits[start : start + 2], 16) / 255 for start in (0, 2, 4)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+# --- in a browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium; without it a test is skipped, but never in CI."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        program = None
+    if program is None:
+        message = "no browser to look with; install chromium and playwright"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def look(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Opens a report; nothing may go wrong, and nothing but the file may be asked for, until the test ends."""
+    pages, troubles = [], []
+
+    def look(report: Report | Path, width: int = 1280, **wishes: str) -> Any:
+        path = report if isinstance(report, Path) else tmp_path / "report.html"
+        if isinstance(report, Report):
+            write_report(report, path)
+        page = browser.new_page(viewport={"width": width, "height": 900}, **wishes)
+        page.on("console", lambda message: troubles.append(message.text))
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("request", lambda request: _note(troubles, request.url, path))
+        pages.append(page)
+        page.goto(path.as_uri())
+        return page
+
+    yield look
+    for page in pages:
+        page.close()
+    assert troubles == []
+
+
+def _note(troubles: list[str], url: str, path: Path) -> None:
+    if url != path.as_uri() and not url.startswith(("data:", "blob:")):
+        troubles.append(url)
+
+
+COUNT_MARKS = """() => Object.fromEntries([...document.querySelectorAll('.drawing')].map(drawing =>
+    [drawing.id, drawing.querySelectorAll('.trace path, .heatmaplayer image').length]))"""
+OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_drawing_is_drawn_and_nothing_overflows(look, width):
+    page = look(realistic(), width)
+    marks = page.evaluate(COUNT_MARKS)
+    assert len(marks) == len(POOLERS) + 3
+    assert min(marks.values()) >= 1
+    assert marks["map-drawing"] >= 240
+    assert marks["recall-drawing"] >= len(POOLERS)
+    assert page.evaluate(OVERFLOW) <= 0
+    if width == 1280:
+        assert page.evaluate(
+            "() => [...document.querySelectorAll('.scroll')].every(e => e.scrollWidth <= e.clientWidth)"
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+def test_hostile_texts_neither_run_nor_break_the_page(look, width):
+    page = look(hostile(), width)
+    assert page.evaluate("() => typeof hacked") == "undefined"
+    assert min(page.evaluate(COUNT_MARKS).values()) >= 1
+    assert page.evaluate(OVERFLOW) <= 0
+    name = page.locator("#recall .legendtext").first.text_content()
+    assert name.startswith("</script><script>hacked=1</script>")
+    assert page.locator("#recall .legendtext a, #recall img").count() == 0
+
+
+@pytest.mark.slow
+def test_a_field_can_be_chosen(look):
+    page = look(realistic())
+    legend = page.locator("#map .legendtext")
+    assert legend.all_text_contents() == [f"topic {n}" for n in range(5)]
+    page.select_option("#map-drawing-choice", label="year")
+    assert page.locator("#map .cbaxis text").first.text_content() == "2000"
+    assert legend.all_text_contents() == ["(none)"]
+    assert page.locator("#map-drawing-choice option").all_text_contents() == ["topic", "year", "author"]
+
+
+@pytest.mark.slow
+def test_a_click_on_a_heading_sorts_and_what_is_missing_comes_last(look):
+    page = look(Report("t", {}, tables=[Table("STS", SMALL, 100, 2)]))
+
+    def click(column: str) -> list[str]:
+        page.get_by_role("button", name=column).click()
+        return page.locator(".comparison tbody th").all_text_contents()
+
+    assert click("STS-B") == ["mean", "cls", "max"]
+    assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
+    assert click("STS-B") == ["max", "cls", "mean"]
+    assert click("average") == ["max", "mean", "cls"]
+    assert click("average") == ["mean", "max", "cls"]
+    assert click("row") == ["cls", "mean", "max"]
+    assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
+
+
+INK = """() => new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(() =>
+    resolve(getComputedStyle(document.querySelector('#recall .legendtext')).fill))))"""
+"""Once the page has had the time to draw."""
+
+
+@pytest.mark.slow
+def test_drawings_follow_light_dark_and_paper(look):
+    page = look(realistic(), color_scheme="dark")
+    assert page.evaluate(INK) == "rgb(230, 233, 239)"
+    page.emulate_media(color_scheme="light")
+    assert page.evaluate(INK) == "rgb(28, 34, 48)"
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate(INK) == "rgb(230, 233, 239)"
+    page.emulate_media(color_scheme="dark", media="print")
+    assert page.evaluate(INK) == "rgb(28, 34, 48)"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+@pytest.mark.slow
+def test_a_pointer_on_a_point_shows_its_text_as_it_is(look):
+    points = np.array([[0.0, 0.0], [1.0, 1.0]])
+    page = look(Report("t", {}, projection=Projection("mean", points, ["a <b>bold</b> &lt; text", "y"], {}, 0.5)))
+    page.locator("#map .point").first.hover(force=True)
+    shown = page.locator("#map .hovertext .nums")
+    shown.wait_for()
+    assert shown.text_content() == "a <b>bold</b> &lt; text"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "drawn"),
+    [
+        (("sts", "--data", SAMPLE / "pairs.tsv"), {"layers-drawing", "map-drawing"}),
+        (("retrieval", "--data", SAMPLE), {"layers-drawing", "map-drawing", "recall-drawing"}),
+        (("corpus", SAMPLE, "--sample", 60, "--no-check"), {"layers-drawing", "map-drawing"}),
+    ],
+)
+def test_the_commands_write_a_page_that_shows_what_they_print(look, tmp_path: Path, words, drawn):
+    model, path = tiny_checkpoint(tmp_path / "model"), tmp_path / "page.html"
+    options = ("--model", model, "--poolers", "mean,cls", "--transforms", "centre", "--report", path)
+    done = call("eval", *words, *options)
+    assert done.code == 0
+    page = look(path)
+    marks = page.evaluate(COUNT_MARKS)
+    assert drawn <= set(marks)
+    assert min(marks.values()) >= 1
+    printed = {row[0]: row[1].rstrip("*~") for row in done.rows[1:] if len(row) > 1}
+    table = page.locator(".comparison").first
+    for row in table.locator("tbody tr").all():
+        name, number = (row.locator(part).first.text_content() for part in ("th", "td mark, td > span:not(.range)"))
+        assert printed[name.strip()] == number.strip()
+    for section in ("which", "pairs", "queries", "map"):
+        assert page.locator(f"#{section}").count() == 1
+    assert page.evaluate(OVERFLOW) <= 0

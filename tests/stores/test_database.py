@@ -1,0 +1,319 @@
+"""Opening an index, refusing to open one, and the tables: sqlite3 itself says what is on disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import entry, index_spec, open_writer
+
+from semsearch import Index
+from semsearch.corpus.chunking import Chunking
+from semsearch.errors import DiskFullError, LockedError, MismatchError, NoIndexError, SchemaError, StoreError
+from semsearch.stores.local import database
+from semsearch.stores.local.database import APPLICATION_ID, SCHEMA_VERSION, connect, transaction, translated_errors
+from semsearch.stores.local.schema import MIGRATIONS, migrate
+from semsearch.stores.local.writer import IndexWriter
+
+OPENERS = {"reader": Index, "writer": open_writer, "reopened": IndexWriter.reopen}
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """An index of 200 documents with some hundred kilobytes."""
+    folder = tmp_path / "index"
+    with open_writer(folder) as writer:
+        writer.commit(entry(f"d{number}", [[1, 0, 0, 0]], f"word{number} " * 200) for number in range(200))
+        writer.seal(final=True)
+    return folder
+
+
+def content(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file below a folder: name, time and bytes; without the empty log that a reader makes beside a database."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith("-shm")]
+    parts = {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+    return {name: part for name, part in parts.items() if part[1] or not name.endswith("-wal")}
+
+
+def execute(folder: Path, *statements: str) -> None:
+    connection = sqlite3.connect(folder / "passages.sqlite", isolation_level=None)
+    for statement in statements:
+        connection.execute(statement)
+    connection.close()
+
+
+def foreign_database(folder: Path) -> None:
+    execute(folder, "CREATE TABLE notes (text)")
+
+
+WRONG = {
+    "a foreign database": (foreign_database, "not a semsearch index"),
+    "a text file": (lambda folder: (folder / "passages.sqlite").write_text("hello " * 999), "not a semsearch index"),
+    "an empty database": (lambda folder: (folder / "passages.sqlite").touch(), "not a semsearch index"),
+    "a folder of that name": (lambda folder: (folder / "passages.sqlite").mkdir(), "no index|other files"),
+}
+
+
+@pytest.mark.parametrize("opener", OPENERS)
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_is_no_index_is_refused_and_left_as_it_was(tmp_path, wrong, opener):
+    make, message = WRONG[wrong]
+    make(tmp_path)
+    (tmp_path / "thesis.txt").write_text("years of work")
+    before = content(tmp_path)
+    with pytest.raises(NoIndexError, match=message):
+        OPENERS[opener](tmp_path)
+    assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize("opener", ["reader", "reopened"])
+@pytest.mark.parametrize("where", ["missing", "empty", "missing/deeper", "file.txt", "file.txt/below"])
+def test_where_nothing_is_a_reader_says_how_to_make_an_index(tmp_path, where, opener):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file.txt").write_text("x")
+    with pytest.raises(NoIndexError, match=r"no index in .* make one with: semsearch index CORPUS"):
+        OPENERS[opener](tmp_path / where)
+    assert sorted(os.listdir(tmp_path)) == ["empty", "file.txt"]
+    assert not Index.exists(tmp_path / where)
+
+
+@pytest.mark.parametrize("where", ["file.txt", "file.txt/below"])
+def test_a_writer_refuses_a_file_in_place_of_a_folder(tmp_path, where):
+    (tmp_path / "file.txt").write_text("x")
+    with pytest.raises(NoIndexError, match="is or lies below a file; give a folder"):
+        open_writer(tmp_path / where)
+    assert (tmp_path / "file.txt").read_text() == "x"
+
+
+def test_a_folder_with_other_files_is_not_touched(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    before = content(tmp_path)
+    with pytest.raises(NoIndexError, match=r"holds other files \(thesis.txt"):
+        open_writer(tmp_path)
+    assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize("opener", OPENERS)
+def test_a_newer_schema_is_refused(folder, opener):
+    execute(folder, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    before = content(folder)
+    with pytest.raises(SchemaError, match=rf"newer semsearch \(schema {SCHEMA_VERSION + 1}, here {SCHEMA_VERSION}\)"):
+        OPENERS[opener](folder)
+    assert content(folder) == before
+
+
+@pytest.mark.parametrize("share", [0.002, 0.01, 0.3, 0.9])
+@pytest.mark.parametrize("opener", OPENERS)
+def test_a_truncated_database_is_one_clear_error(folder, share, opener):
+    database = folder / "passages.sqlite"
+    os.truncate(database, int(share * database.stat().st_size))
+    before = content(folder)
+    with pytest.raises(StoreError, match=r"damaged|not a semsearch index"):
+        OPENERS[opener](folder)
+    assert content(folder) == before
+
+
+def test_a_page_of_noise_is_one_clear_error(folder):
+    database = folder / "passages.sqlite"
+    noise = np.random.default_rng(0).bytes(4096)
+    with database.open("r+b") as file:
+        for page in range(1, database.stat().st_size // 4096):
+            file.seek(4096 * page)
+            file.write(noise)
+    with pytest.raises(StoreError, match="damaged"):
+        Index(folder)
+
+
+def test_a_lost_setting_is_one_clear_error(folder):
+    execute(folder, "DELETE FROM settings WHERE key = 'encoder'")
+    with pytest.raises(StoreError, match="lacks the setting 'encoder'"):
+        Index(folder)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "message"),
+    [
+        ({"pooler": "cls"}, "pooler mean, not cls"),
+        ({"dim": 8}, "dim 4, not 8"),
+        ({"weights": "v" * 64}, "weights wwwwwwwwwwww…, not vvvvvvvvvvvv…"),
+        ({"query_prefix": "query: "}, "query_prefix none, not query: "),
+        ({"pooler": "max", "layers": (1, 2)}, r"pooler mean, not max; layers \[6\], not \[1, 2\]"),
+    ],
+)
+def test_another_encoder_is_refused_with_what_differs(folder, wishes, message):
+    before = content(folder)
+    with pytest.raises(MismatchError, match=f"belongs to another encoder: it has {message}"):
+        open_writer(folder, **wishes)
+    assert content(folder) == before
+    with Index(folder) as index, pytest.raises(MismatchError, match=message):
+        index.refuse_other(index_spec(**wishes))
+    open_writer(folder, model="the same under another name").__exit__()
+
+
+def test_other_chunking_is_refused_with_what_differs(folder):
+    other = Chunking(tokens=64, title=False).to_json()
+    with pytest.raises(MismatchError, match="other passages: it has tokens None, not 64; title True, not False"):
+        IndexWriter(folder, index_spec(), other, "test")
+    open_writer(folder).__exit__()  # the refused one holds no lock
+
+
+@pytest.mark.parametrize("leftover", ["nothing", "noise", "a database"])
+def test_a_half_made_database_is_no_obstacle(tmp_path, leftover):
+    new = tmp_path / "passages.sqlite.new"
+    if leftover == "noise":
+        new.write_bytes(b"\0" * 5000)
+    if leftover == "a database":
+        sqlite3.connect(new).executescript("PRAGMA journal_mode = WAL; CREATE TABLE settings (x)").connection.close()
+    Path(f"{new}-wal").write_bytes(b"noise")
+    Path(f"{new}-shm").touch()
+    with open_writer(tmp_path) as writer:
+        writer.commit([entry("a", [[1, 0, 0, 0]])])
+    assert sorted(os.listdir(tmp_path)) == ["passages.sqlite", "writer.lock"]
+    with Index(tmp_path) as index:
+        assert index.counts()["documents"] == 1
+
+
+@pytest.mark.parametrize("name", ["a b", "what?mode=rw", "50%25", "#1", "grüße 北京", "a'b\"c"])
+def test_a_folder_may_have_any_name(tmp_path, name):
+    with open_writer(tmp_path / name) as writer:
+        writer.commit([entry("a", [[1, 0, 0, 0]])])
+    assert os.listdir(tmp_path) == [name]
+    with Index(tmp_path / name) as index:
+        assert index.counts()["documents"] == 1
+
+
+def test_the_file_says_what_it_is(folder):
+    connection = sqlite3.connect(folder / "passages.sqlite")
+    header = (folder / "passages.sqlite").read_bytes()[:100]
+    assert int.from_bytes(header[68:72]) == APPLICATION_ID == int.from_bytes(b"Sems")
+    assert int.from_bytes(header[60:64]) == SCHEMA_VERSION
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    before = connection.execute("SELECT * FROM sqlite_master").fetchall()
+    migrate(connection)  # once applied, a migration is done
+    assert connection.execute("SELECT * FROM sqlite_master").fetchall() == before
+    connection.close()
+
+
+def test_a_reader_cannot_write(folder):
+    connection = connect(folder / "passages.sqlite")
+    with pytest.raises(StoreError, match="readonly"), transaction(connection):
+        connection.execute("DELETE FROM documents")
+    connection.close()
+
+
+def test_a_transaction_with_an_error_changes_nothing(folder):
+    connection = connect(folder / "passages.sqlite", write=True)
+    statements = ["DELETE FROM documents", "DELETE FROM missing"]
+    with pytest.raises(StoreError, match="no such table"), transaction(connection):
+        list(map(connection.execute, statements))
+    assert connection.execute("SELECT count(*) FROM documents").fetchone() == (200,)
+    with transaction(connection):
+        connection.execute("DELETE FROM documents")
+    assert connection.execute("SELECT count(*) FROM vectors").fetchone() == (0,)  # foreign keys are on
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.ENOSPC, DiskFullError), (errno.EDQUOT, DiskFullError), (errno.EROFS, StoreError)]
+)
+def test_errors_of_the_disk_become_ours(number, kind):
+    with pytest.raises(kind, match=os.strerror(number)), translated_errors():
+        raise OSError(number, os.strerror(number), "index/file")
+    with pytest.raises(BrokenPipeError), translated_errors():
+        raise BrokenPipeError(errno.EPIPE, "not the index's business")
+
+
+READ = """
+import sys, numpy
+from semsearch import Index
+from semsearch.errors import StoreError
+from semsearch.stores.local.writer import IndexWriter
+with Index(sys.argv[1]) as index:
+    for _ in sys.stdin:
+        found = index.search_vectors(numpy.eye(4, dtype="f4"), 300, None)[1][0]
+        print(index.counts()["documents"], sum(found != -1), flush=True)
+try:
+    IndexWriter.reopen(sys.argv[1])
+except StoreError as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.fixture
+def bystander(folder):
+    """A process that has the index open, searches once for each line it is sent, and may not write to the folder."""
+    command = [sys.executable, "-c", READ, str(folder)]
+    if not hasattr(os, "geteuid"):
+        pytest.skip("folders have no POSIX permissions here")
+    if os.geteuid() == 0:
+        if not shutil.which("setpriv"):
+            pytest.skip("root may write everywhere, and there is no setpriv to give that up")
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--", *command]
+    folder.chmod(0o555)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    yield process
+    process.kill()
+    process.communicate()
+    folder.chmod(0o755)
+
+
+def ask(process: subprocess.Popen[str]) -> str:
+    process.stdin.write("search\n")
+    process.stdin.flush()
+    return process.stdout.readline().strip()
+
+
+def test_readers_of_a_read_only_folder_search_and_writers_are_refused(folder, bystander):
+    assert ask(bystander) == "200 200"
+    output, _ = bystander.communicate(timeout=60)
+    assert output.startswith("StoreError cannot use the index: Permission denied")
+    assert sorted(os.listdir(folder)) == ["passages.sqlite", "vectors.000001.faiss", "writer.lock"]
+
+
+def test_a_reader_of_a_read_only_folder_sees_what_its_owner_writes(folder, bystander):
+    if os.geteuid() != 0:
+        pytest.skip("needs root, who may write to the folder all the same")
+    assert ask(bystander) == "200 200"
+    with open_writer(folder) as writer:
+        writer.commit([entry("new", [[1, 0, 0, 0]])])
+        assert ask(bystander) == "201 201"
+        writer.delete(["d1", "d2"])
+        assert ask(bystander) == "199 199"
+    assert ask(bystander) == "199 199"
+    with open_writer(folder) as writer:
+        writer.commit([entry("newer", [[1, 0, 0, 0]])])
+        writer.seal(final=True)
+    assert ask(bystander) == "200 200"
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_an_older_index_is_brought_up_to_date_when_it_is_opened(tmp_path, monkeypatch, write):
+    folder = tmp_path / "index"
+    with open_writer(folder) as writer:
+        writer.commit([entry("a", [[1, 0, 0, 0]], "kept")])
+    monkeypatch.setattr(database, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(MIGRATIONS, "_migrations", [*MIGRATIONS._migrations])
+    MIGRATIONS(name="002 a colour")(lambda db: db.execute("ALTER TABLE documents ADD COLUMN colour TEXT DEFAULT 'red'"))
+    with open_writer(folder) if write else Index(folder):
+        pass
+    with closing(sqlite3.connect(folder / "passages.sqlite")) as connection:
+        assert connection.execute("SELECT doc_id, text, colour FROM documents").fetchall() == [("a", "kept", "red")]
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+
+
+def test_an_older_index_waits_for_its_writer(tmp_path, monkeypatch):
+    folder = tmp_path / "index"
+    with open_writer(folder):
+        monkeypatch.setattr(database, "SCHEMA_VERSION", 2)
+        with pytest.raises(LockedError, match="is older and has to be brought up to date; wait for its writer"):
+            Index(folder)

@@ -1,0 +1,137 @@
+"""FAISS segments: every answer by brute force in numpy, on vectors whose inner products are exact in float32."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+
+import faiss
+import numpy as np
+import pytest
+
+from semsearch.errors import DiskFullError
+from semsearch.stores.local import segments as segments
+from semsearch.stores.local.database import translated_errors
+from semsearch.stores.local.segments import build, read, search, write
+
+NONE = np.empty(0, np.int64)
+
+
+def exact_rows(rng: np.random.Generator, n: int, dim: int = 6) -> np.ndarray:
+    """Eighths from -1 to 1: sums of their products are exact, so that ties are ties in any order of summing."""
+    return (rng.integers(-8, 9, (n, dim)) / 8).astype(np.float32)
+
+
+def brute(ids: np.ndarray, rows: np.ndarray, queries: np.ndarray, k: int) -> list[list[tuple[float, int]]]:
+    """The k best (score, id) of each query; equal scores by id."""
+    scores = queries.astype(float) @ rows.astype(float).T
+    return [sorted(zip(row, ids.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))[:k] for row in scores]
+
+
+def pairs(scores: np.ndarray, ids: np.ndarray) -> list[list[tuple[float, int]]]:
+    """What a search gave, without its padding, which must stand at the end."""
+    for row_scores, row_ids in zip(scores, ids, strict=True):
+        padding = row_ids == -1
+        assert np.array_equal(padding, np.sort(padding))
+        assert np.array_equal(padding, np.isneginf(row_scores))
+    return [
+        [(score, number) for score, number in zip(*row, strict=True) if number != -1]
+        for row in zip(scores.tolist(), ids.tolist(), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("k", [1, 3, 10, 150, 1000])
+@pytest.mark.parametrize("n_queries", [1, 40])  # from 20 on, FAISS computes by BLAS
+def test_a_search_over_several_indexes_equals_brute_force(n_queries, k):
+    rng = np.random.default_rng(k + n_queries)
+    rows, queries = exact_rows(rng, 600), exact_rows(rng, n_queries)
+    ids = np.sort(rng.choice(10_000, 600, replace=False)).astype(np.int64)
+    parts = np.split(np.arange(600), [5, 5, 300, 580])  # one of them is empty
+    indexes = [build(ids[part], rows[part]) for part in parts]
+    kept, gone = np.sort(rng.choice(ids, 200, replace=False)), np.sort(rng.choice(ids, 90, replace=False))
+    left = ~np.isin(ids, gone)
+
+    found = search(indexes, queries, k, allowed=None, excluded=NONE)
+    assert pairs(*found) == brute(ids, rows, queries, k)
+    found = search(indexes, queries, k, allowed=None, excluded=gone)
+    assert pairs(*found) == brute(ids[left], rows[left], queries, k)
+    found = search(indexes, queries, k, allowed=kept, excluded=gone)
+    mask = np.isin(ids, kept)
+    assert pairs(*found) == brute(ids[mask], rows[mask], queries, k)
+
+
+@pytest.mark.parametrize("n_queries", [1, 40])
+@pytest.mark.parametrize("k", [1, 2, 12, 130])
+def test_of_equal_scores_the_oldest_passages_are_kept(k, n_queries):
+    rows = np.full((400, 2), 0.5, np.float32)
+    rows[[399, 200]] = 0.75  # what comes later and is better must not push out the oldest
+    queries = np.ones((n_queries, 2), np.float32)
+    ids = np.arange(1, 401)
+    expected = [201, 400, *[number for number in range(1, 400) if number != 201]][:k]
+    for cuts in ([], [100, 390]):
+        indexes = [build(ids[part], rows[part]) for part in np.split(np.arange(400), cuts)]
+        _, found = search(indexes, queries, k, allowed=None, excluded=NONE)
+        assert found.tolist() == [expected] * n_queries
+
+
+def test_a_query_that_meets_nothing_ties_with_everything_and_gets_the_oldest():
+    rows = exact_rows(np.random.default_rng(0), 5_000)
+    scores, ids = search([build(np.arange(5_000), rows)], np.zeros((1, 6), np.float32), 4, allowed=None, excluded=NONE)
+    assert (scores.tolist(), ids.tolist()) == ([[0.0] * 4], [[0, 1, 2, 3]])
+
+
+def test_nothing_to_search_gives_nothing():
+    rows = exact_rows(np.random.default_rng(0), 7)
+    query = rows[:2]
+    for indexes in ([], [build(NONE, rows[:0])]):
+        scores, ids = search(indexes, query, 5, allowed=None, excluded=NONE)
+        assert scores.shape == ids.shape == (2, 0)
+    scores, ids = search([build(np.arange(7), rows)], query, 5, allowed=NONE, excluded=NONE)
+    assert pairs(scores, ids) == [[], []]
+    scores, ids = search([build(np.arange(7), rows)], query[:0], 5, allowed=None, excluded=NONE)
+    assert scores.shape == ids.shape == (0, 5)
+
+
+def test_a_written_segment_is_the_file_that_its_checksum_names(tmp_path):
+    rows, ids = exact_rows(np.random.default_rng(3), 20), np.arange(100, 120)
+    path = tmp_path / "vectors.000001.faiss"
+    digest = write(build(ids, rows), path)
+    assert os.listdir(tmp_path) == [path.name]
+    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    for index in (read(path, digest), faiss.read_index(str(path))):
+        assert index.ntotal == 20
+        assert np.array_equal(index.reconstruct(107), rows[7])
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "one bit", "empty", "a folder"])
+def test_a_damaged_segment_is_not_read(tmp_path, damage):
+    path = tmp_path / "vectors.000001.faiss"
+    digest = write(build(np.arange(9), exact_rows(np.random.default_rng(1), 9)), path)
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 4
+    path.unlink()
+    if damage == "a folder":
+        path.mkdir()
+    elif damage != "missing":
+        path.write_bytes({"truncated": data[:-9], "one bit": data, "empty": b""}[damage])
+    assert read(path, digest) is None
+
+
+def test_a_full_disk_while_a_segment_is_written_leaves_no_part_of_it(tmp_path, monkeypatch):
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(segments.os, "fsync", full)
+    index = build(np.arange(9), exact_rows(np.random.default_rng(1), 9))
+    with pytest.raises(DiskFullError, match="No space left"), translated_errors():
+        write(index, tmp_path / "vectors.000001.faiss")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("n_queries", [0, 1, 3])
+def test_a_search_leaves_the_number_of_threads_as_it_was(n_queries):
+    before = faiss.omp_get_max_threads()
+    index = build(np.arange(9), exact_rows(np.random.default_rng(1), 9))
+    search([index], exact_rows(np.random.default_rng(2), n_queries), 3, allowed=None, excluded=NONE)
+    assert faiss.omp_get_max_threads() == before
