@@ -29,7 +29,7 @@ def main() -> None:
         batchers = {budget: replace(loaded._batcher, batch_tokens=budget) for budget in BUDGETS}
         encoders = {str(budget): replace(loaded, _batcher=batcher) for budget, batcher in batchers.items()}
         for name, texts in {"short": short_texts()[:1_500], "long": long_texts()[:150]}.items():
-            sides = {budget: partial(encoder.encode_passages, texts) for budget, encoder in encoders.items()}
+            sides = {budget: partial(encoder.encode_documents, texts) for budget, encoder in encoders.items()}
             speeds = [len(texts) / statistics.median(spent) for spent in take_turns(sides, n).values()]
             print(f"| {runtime}, {name} | {' | '.join(f'{speed:.1f}' for speed in speeds)} |", flush=True)
 

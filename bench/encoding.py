@@ -49,7 +49,7 @@ def ours(sample: Sequence[str]) -> dict[str, tuple[Encode, str]]:
         "semsearch, default": (Encoder.load(device="cpu"), "bf16"),
         "semsearch, --precision int8": (exact.quantise(sample), "int8"),
     }
-    return {name: (encoder.encode_passages, arithmetic) for name, (encoder, arithmetic) in encoders.items()}
+    return {name: (encoder.encode_documents, arithmetic) for name, (encoder, arithmetic) in encoders.items()}
 
 
 def theirs() -> dict[str, tuple[Encode, str]]:

@@ -20,9 +20,9 @@ from measure import peak_of, ratios, rounds, spread
 TEXTS = 1_000
 
 SIDES = {
-    "semsearch, default": "from semsearch import Encoder; Encoder.load(device='cpu').encode_passages(texts)",
+    "semsearch, default": "from semsearch import Encoder; Encoder.load(device='cpu').encode_documents(texts)",
     "semsearch, torch": "from semsearch import Encoder\n"
-    "Encoder.load(device='cpu', runtime='torch').encode_passages(texts)",
+    "Encoder.load(device='cpu', runtime='torch').encode_documents(texts)",
     "sentence-transformers, default": "from sentence_transformers import SentenceTransformer\n"
     f"SentenceTransformer({str(MODEL_DIR)!r}, device='cpu').encode(texts)",
 }

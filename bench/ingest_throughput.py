@@ -45,7 +45,7 @@ def main() -> None:
                 index_corpus(folder, read_corpus([str(path)]), encoder, chunking=chunking)
 
             def encode(texts: list[str] = texts) -> None:
-                encoder.encode_passages(texts)
+                encoder.encode_documents(texts)
 
             alone, whole = take_turns({"alone": encode, "whole": index}, n).values()
             speeds = [len(texts) / statistics.median(spent) for spent in (alone, whole)]

@@ -18,7 +18,7 @@ import numpy as np
 from ir_measures import R, nDCG
 from machine import data_folder, describe, long_texts, short_texts
 
-from semsearch import Chunking, Encoder, Searcher, index_corpus, load_tasks, read_corpus
+from semsearch import Chunking, Encoder, Searcher, index_corpus, load_sts, read_corpus
 from semsearch.corpus.readers import read_queries
 from semsearch.encoder.runtimes.int8 import SAMPLE
 from semsearch.evaluation.correlation import correlate
@@ -26,7 +26,7 @@ from semsearch.evaluation.correlation import correlate
 
 def sts_b(encoder: Encoder) -> float:
     """Spearman x 100 on STS-B's test set."""
-    (task,) = load_tasks(data_folder() / "sts", ["STS-B"])
+    (task,) = load_sts(data_folder() / "sts", ["STS-B"])
     (subset,) = task.subsets
     first, second = (encoder.encode_queries(side) for side in (subset.first, subset.second))
     return 100 * (correlate((first * second).sum(1).astype(np.float64), subset.similarity).spearman or 0.0)
@@ -48,7 +48,7 @@ def cranfield(encoder: Encoder) -> str:
 
 def cosine(encoder: Encoder, exact: Encoder, texts: Sequence[str]) -> float:
     """Mean cosine of each text's vector with its float32 vector."""
-    return float((encoder.encode_passages(texts) * exact.encode_passages(texts)).sum(1).mean())
+    return float((encoder.encode_documents(texts) * exact.encode_documents(texts)).sum(1).mean())
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ class Drawn:
         self.encode_queries = encoder.encode_queries
         self._rng = np.random.default_rng(0)
 
-    def encode_passages(self, texts: list[str], progress: Progress | None = None) -> Vectors:
+    def encode_documents(self, texts: list[str], progress: Progress | None = None) -> Vectors:
         """Unit rows."""
         return unit_rows(self._rng.normal(size=(len(texts), self.spec.dim)))
 

@@ -20,14 +20,14 @@ from scipy.stats import spearmanr
 from transformers import AutoModel, AutoTokenizer
 
 from semsearch import POOLERS
-from semsearch.evaluation.multi_pooler import ManyPoolers
+from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.sts import evaluate_sts
-from semsearch.evaluation.sts_data import Task, load_tasks
+from semsearch.evaluation.sts_data import StsTask, load_sts
 
 TWELVE = (*POOLERS, "layer:3+mean", "cls+mean")
 
 
-def simcse(tasks: Sequence[Task]) -> Callable[[], float]:
+def simcse(tasks: Sequence[StsTask]) -> Callable[[], float]:
     """One run of the published procedure with the mean of the tokens; gives the mean Spearman."""
     tokenizer, model = AutoTokenizer.from_pretrained(MODEL_DIR), AutoModel.from_pretrained(MODEL_DIR).eval()
 
@@ -62,8 +62,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tasks", default="STS16,STS-B")
     arguments = parser.parse_args()
-    tasks = load_tasks(data_folder() / "sts", arguments.tasks.split(","))
-    one, twelve = (ManyPoolers.load(poolers=names, device="cpu") for names in (("mean",), TWELVE))
+    tasks = load_sts(data_folder() / "sts", arguments.tasks.split(","))
+    one, twelve = (MultiPooler.load(poolers=names, device="cpu") for names in (("mean",), TWELVE))
     sides: dict[str, Callable[[], object]] = {
         "one pooler": lambda: evaluate_sts(tasks, one).compare(),
         "twelve poolers": lambda: evaluate_sts(tasks, twelve).compare(),

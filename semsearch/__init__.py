@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from semsearch.encoder.encoder import Encoder, PoolingWarning, TextEncoder
     from semsearch.encoder.pooling import POOLERS, Pooler, TokenStates, parse_pooler
     from semsearch.encoder.runtimes.load import FallbackWarning
-    from semsearch.encoder.word_hash import HashEncoder
+    from semsearch.encoder.word_hash import WordHashEncoder
     from semsearch.errors import (
         DiskFullError,
         FilterError,
@@ -42,15 +42,15 @@ if TYPE_CHECKING:
     )
     from semsearch.evaluation.geometry import Geometry, measure_geometry
     from semsearch.evaluation.label_free import evaluate_corpus
-    from semsearch.evaluation.multi_pooler import ManyPoolers
+    from semsearch.evaluation.multi_pooler import MultiPooler
     from semsearch.evaluation.pseudo_queries import make_pseudo_tasks
     from semsearch.evaluation.retrieval import evaluate_retrieval
-    from semsearch.evaluation.retrieval_data import load_collection
+    from semsearch.evaluation.retrieval_data import load_retrieval
     from semsearch.evaluation.significance import Cell, Comparison
     from semsearch.evaluation.sts import evaluate_sts
-    from semsearch.evaluation.sts_data import load_tasks
+    from semsearch.evaluation.sts_data import load_sts
     from semsearch.evaluation.vector_cache import VectorCache
-    from semsearch.ingest import IngestReport, delete_documents, index_corpus
+    from semsearch.ingest import IngestResult, delete_documents, index_corpus
     from semsearch.search import Searcher
     from semsearch.stores.local.reader import Index
     from semsearch.types import Document, EncoderSpec, Hit, Passage, Query
@@ -58,8 +58,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "encoder.cache": ("CacheWarning",),
     "encoder.encoder": ("Encoder", "PoolingWarning", "TextEncoder"),
-    "encoder.word_hash": ("HashEncoder",),
-    "evaluation.multi_pooler": ("ManyPoolers",),
+    "encoder.word_hash": ("WordHashEncoder",),
+    "evaluation.multi_pooler": ("MultiPooler",),
     "encoder.pooling": ("POOLERS", "Pooler", "TokenStates", "parse_pooler"),
     "encoder.runtimes.load": ("FallbackWarning",),
     "evaluation.vector_cache": ("VectorCache",),
@@ -78,16 +78,16 @@ _HOMES = {
         "UnsupportedError",
         "UsageError",
     ),
-    "evaluation.retrieval_data": ("load_collection",),
+    "evaluation.retrieval_data": ("load_retrieval",),
     "evaluation.significance": ("Cell", "Comparison"),
     "evaluation.label_free": ("evaluate_corpus",),
     "evaluation.geometry": ("Geometry", "measure_geometry"),
     "evaluation.pseudo_queries": ("make_pseudo_tasks",),
     "evaluation.retrieval": ("evaluate_retrieval",),
     "evaluation.sts": ("evaluate_sts",),
-    "evaluation.sts_data": ("load_tasks",),
+    "evaluation.sts_data": ("load_sts",),
     "stores.local.reader": ("Index",),
-    "ingest": ("IngestReport", "delete_documents", "index_corpus"),
+    "ingest": ("IngestResult", "delete_documents", "index_corpus"),
     "types": ("Document", "EncoderSpec", "Hit", "Passage", "Query"),
     "search": ("Searcher",),
     "corpus.chunking": ("Chunking",),
@@ -109,14 +109,13 @@ __all__ = [
     "FallbackWarning",
     "FilterError",
     "Geometry",
-    "HashEncoder",
     "Hit",
     "Index",
-    "IngestReport",
+    "IngestResult",
     "LockedError",
-    "ManyPoolers",
     "MismatchError",
     "ModelError",
+    "MultiPooler",
     "NoIndexError",
     "Passage",
     "Pooler",
@@ -134,13 +133,14 @@ __all__ = [
     "UnsupportedError",
     "UsageError",
     "VectorCache",
+    "WordHashEncoder",
     "delete_documents",
     "evaluate_corpus",
     "evaluate_retrieval",
     "evaluate_sts",
     "index_corpus",
-    "load_collection",
-    "load_tasks",
+    "load_retrieval",
+    "load_sts",
     "make_pseudo_tasks",
     "measure_geometry",
     "parse_pooler",

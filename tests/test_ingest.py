@@ -21,15 +21,15 @@ from semsearch import (
     Document,
     Encoder,
     EncoderSpec,
-    HashEncoder,
     Index,
-    IngestReport,
+    IngestResult,
     MismatchError,
     ReadOptions,
     RecordError,
     Searcher,
     SourceError,
     UsageError,
+    WordHashEncoder,
     delete_documents,
     read_corpus,
 )
@@ -54,7 +54,7 @@ def stored(folder: Path) -> dict[str, str]:
 
 
 def found(folder: Path, query: str, mode: str = "keyword", where: str | None = None) -> list[str]:
-    with Searcher.open(folder, HashEncoder(64)) as searcher:
+    with Searcher.open(folder, WordHashEncoder(64)) as searcher:
         return [hit.doc_id for hit in searcher.search(query, 100, mode=mode, where=where)]
 
 
@@ -107,29 +107,29 @@ def test_a_changed_document_takes_the_place_of_the_old(folder: Path, field: str)
 
 
 def test_delete_missing_takes_out_what_the_corpus_no_longer_has(folder: Path):
-    index_corpus(folder, documents(5), HashEncoder(64))
-    assert index_corpus(folder, documents(3), HashEncoder(64)).deleted == 0
+    index_corpus(folder, documents(5), WordHashEncoder(64))
+    assert index_corpus(folder, documents(3), WordHashEncoder(64)).deleted == 0
     assert len(stored(folder)) == 5
-    assert index_corpus(folder, documents(3), HashEncoder(64), delete_missing=True).deleted == 2
+    assert index_corpus(folder, documents(3), WordHashEncoder(64), delete_missing=True).deleted == 2
     assert list(stored(folder)) == found(folder, "heron") == ["d0", "d1", "d2"]
 
 
 def test_after_skipped_records_delete_missing_leaves_documents_alone_and_counts_them(folder: Path):
-    index_corpus(folder, documents(5), HashEncoder(64))
+    index_corpus(folder, documents(5), WordHashEncoder(64))
     corpus = [*documents(2), {"_id": "d2"}]
-    report = index_corpus(folder, corpus, HashEncoder(64), delete_missing=True, skip_bad=True)
+    report = index_corpus(folder, corpus, WordHashEncoder(64), delete_missing=True, skip_bad=True)
     assert (report.deleted, report.not_deleted, report.bad) == (0, 3, 1)
     assert len(stored(folder)) == 5
 
 
 def test_delete_says_which_ids_were_there(folder: Path):
-    index_corpus(folder, documents(3), HashEncoder(64))
+    index_corpus(folder, documents(3), WordHashEncoder(64))
     assert delete_documents(folder, ["d1", "nobody", "d1"]) == ["d1"]
     assert found(folder, "heron") == ["d0", "d2"]
 
 
 def test_two_ids_with_the_same_text_are_two_documents(folder: Path):
-    report = index_corpus(folder, [{"_id": name, "text": "the heron waits"} for name in "ab"], HashEncoder(64))
+    report = index_corpus(folder, [{"_id": name, "text": "the heron waits"} for name in "ab"], WordHashEncoder(64))
     assert (report.documents, report.passages) == (2, 2)
     assert found(folder, "heron", "dense") == found(folder, "heron") == ["a", "b"]
 
@@ -138,9 +138,9 @@ def test_a_duplicate_id_is_an_error_that_names_both_places(folder: Path, tmp_pat
     file = write_jsonl(tmp_path / "birds.jsonl", [*documents(2), {"_id": "d0", "text": "an egret"}])
     message = f"{file}:3: duplicate id 'd0'; {file}:1 has it too"
     with pytest.raises(RecordError, match=re.escape(message)):
-        index_corpus(folder, read_corpus([file]), HashEncoder(64))
+        index_corpus(folder, read_corpus([file]), WordHashEncoder(64))
     assert list(stored(folder)) == ["d0", "d1"]
-    report = index_corpus(folder, read_corpus([file]), HashEncoder(64), skip_bad=True)
+    report = index_corpus(folder, read_corpus([file]), WordHashEncoder(64), skip_bad=True)
     assert (report.documents, report.bad, str(report.errors[0])) == (2, 1, message)
     assert stored(folder)["d0"] == "the heron number0 waits"
 
@@ -148,14 +148,14 @@ def test_a_duplicate_id_is_an_error_that_names_both_places(folder: Path, tmp_pat
 def test_a_bad_record_stops_the_run_with_its_place_and_all_before_it_committed(folder: Path, tmp_path: Path):
     file = write_jsonl(tmp_path / "birds.jsonl", [*documents(300), '{"_id": "bad"', {"_id": "after", "text": "x"}])
     with pytest.raises(RecordError, match=re.escape(f"{file}:301: not valid JSON")):
-        index_corpus(folder, read_corpus([file]), HashEncoder(64))
+        index_corpus(folder, read_corpus([file]), WordHashEncoder(64))
     assert list(stored(folder)) == [f"d{i}" for i in range(300)]
     assert len(found(folder, "heron", "dense")) == 100
 
 
 def test_skip_bad_counts_all_bad_records_and_keeps_the_first(folder: Path):
     bad = [{"_id": f"bad{i}"} for i in range(25)]
-    report = index_corpus(folder, [*bad, *documents(3)], HashEncoder(64), skip_bad=True)
+    report = index_corpus(folder, [*bad, *documents(3)], WordHashEncoder(64), skip_bad=True)
     assert (report.documents, report.bad, len(report.errors)) == (3, 25, 20)
     assert [error.line for error in report.errors] == list(range(1, 21))
 
@@ -163,23 +163,23 @@ def test_skip_bad_counts_all_bad_records_and_keeps_the_first(folder: Path):
 @pytest.mark.parametrize(("corpus", "said"), [([], "the corpus is empty"), ([{"_id": "bad"}], "1 bad record")])
 def test_an_empty_corpus_is_an_error_and_deletes_nothing(folder: Path, corpus: list[dict[str, Any]], said: str):
     with pytest.raises(SourceError, match=said):
-        index_corpus(folder, corpus, HashEncoder(64), skip_bad=True)
-    index_corpus(folder, documents(2), HashEncoder(64))
+        index_corpus(folder, corpus, WordHashEncoder(64), skip_bad=True)
+    index_corpus(folder, documents(2), WordHashEncoder(64))
     with pytest.raises(SourceError, match=said):
-        index_corpus(folder, corpus, HashEncoder(64), skip_bad=True, delete_missing=True)
+        index_corpus(folder, corpus, WordHashEncoder(64), skip_bad=True, delete_missing=True)
     assert len(stored(folder)) == 2
 
 
 def test_an_empty_text_is_stored_and_reported_and_found_once_it_has_words(folder: Path):
     corpus = [*documents(1), {"_id": "void", "text": " \n"}, {"_id": "titled", "text": "", "title": "Egrets"}]
-    report = index_corpus(folder, corpus, HashEncoder(64))
+    report = index_corpus(folder, corpus, WordHashEncoder(64))
     assert (report.documents, report.passages, report.empty_ids) == (3, 2, ["void"])
     assert report.empty == 1
     assert stored(folder)["void"] == " \n"
     assert sorted(found(folder, "heron", "dense")) == ["d0", "titled"]
-    assert index_corpus(folder, corpus, HashEncoder(64)).unchanged == 3
+    assert index_corpus(folder, corpus, WordHashEncoder(64)).unchanged == 3
     corpus[1]["text"] = "a bittern"
-    assert index_corpus(folder, corpus, HashEncoder(64)).encoded == 1
+    assert index_corpus(folder, corpus, WordHashEncoder(64)).encoded == 1
     assert found(folder, "bittern") == ["void"]
 
 
@@ -218,7 +218,7 @@ def test_chunk_loses_nothing(folder: Path, minilm: Encoder):
 
 
 def test_error_refuses_a_long_document_and_keeps_what_came_before(folder: Path):
-    short = HashEncoder(64, max_tokens=20)
+    short = WordHashEncoder(64, max_tokens=20)
     with pytest.raises(RecordError, match=r"<record>:2: document 'long' has 401 tokens, more than 20"):
         index_corpus(folder, LONG, short, chunking=Chunking("error"))
     assert "short" in stored(folder)
@@ -234,11 +234,11 @@ class Interrupted(CountingEncoder):
         super().__init__()
         self.left = batch
 
-    def encode_passages(self, texts: Sequence[str], progress: Any = None) -> Vectors:
+    def encode_documents(self, texts: Sequence[str], progress: Any = None) -> Vectors:
         self.left -= 1
         if not self.left:
             raise KeyboardInterrupt
-        return super().encode_passages(texts, progress)
+        return super().encode_documents(texts, progress)
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -262,9 +262,9 @@ def test_the_next_batch_is_read_while_one_is_encoded(folder: Path):
     read_on = Event()
 
     class Waiting(CountingEncoder):
-        def encode_passages(self, texts: Sequence[str], progress: Any = None) -> Vectors:
+        def encode_documents(self, texts: Sequence[str], progress: Any = None) -> Vectors:
             assert read_on.wait(20)
-            return super().encode_passages(texts, progress)
+            return super().encode_documents(texts, progress)
 
     def corpus() -> Iterator[dict[str, Any]]:
         yield from documents(300)  # more than a batch
@@ -283,7 +283,7 @@ def test_a_batch_is_committed_while_its_stream_waits(folder: Path):
         seen.append(len(stored(folder)))
 
     seen: list[int] = []
-    index_corpus(folder, corpus(), HashEncoder(64))
+    index_corpus(folder, corpus(), WordHashEncoder(64))
     assert seen == [256]
 
 
@@ -292,11 +292,11 @@ def test_a_batch_that_fails_ends_the_run_and_nothing_behind_it_is_committed(fold
     failed = Event()
 
     class Failing(CountingEncoder):  # once
-        def encode_passages(self, texts: Sequence[str], progress: Any = None) -> Vectors:
+        def encode_documents(self, texts: Sequence[str], progress: Any = None) -> Vectors:
             if len(self.passages) == 512 and not failed.is_set():
                 failed.set()
                 raise OSError("the accelerator fell off the bus")
-            return super().encode_passages(texts, progress)
+            return super().encode_documents(texts, progress)
 
     def corpus() -> Iterator[dict[str, Any]]:
         every = documents(2_000)
@@ -313,7 +313,7 @@ def test_a_line_of_5_megabytes_is_indexed_to_its_end(folder: Path, tmp_path: Pat
     text = " ".join(f"{'incomprehensibilities' * 4} word{i}." for i in range(55_000))  # 3 tokens each
     assert len(text) > 5_000_000
     file = write_jsonl(tmp_path / "huge.jsonl", [{"_id": "huge", "text": text}, *documents(1)])
-    report = index_corpus(folder, read_corpus([file]), HashEncoder(64), chunking=Chunking(overlap=0))
+    report = index_corpus(folder, read_corpus([file]), WordHashEncoder(64), chunking=Chunking(overlap=0))
     assert (report.documents, report.tokens, report.tokens_lost) == (2, 3 * 55_000 + 4, 0)
     with Searcher.open(folder) as searcher:
         (hit,) = searcher.search("word54999", mode="keyword")
@@ -343,9 +343,9 @@ def test_a_transform_is_fitted_by_the_first_run_or_when_asked_and_search_equals_
     corpus = [{"_id": str(i), "text": " ".join(random.choice(words, 12))} for i in range(400)]
     index_corpus(folder, corpus[:300], Whitened())
     index_corpus(folder, corpus, Whitened(), refit=refit)
-    vectors = HashEncoder(64).encode_passages([document["text"] for document in corpus])
+    vectors = WordHashEncoder(64).encode_documents([document["text"] for document in corpus])
     fitted_on = vectors if refit else vectors[:300]
-    expected = whitened_cosines(fitted_on, vectors, HashEncoder(64).encode_queries(queries))
+    expected = whitened_cosines(fitted_on, vectors, WordHashEncoder(64).encode_queries(queries))
     with Searcher.open(folder, Whitened()) as searcher:
         for query, cosines in zip(queries, expected, strict=True):
             scores = {hit.doc_id: hit.score for hit in searcher.search(query, 400)}
@@ -356,10 +356,10 @@ def test_a_transform_is_fitted_by_the_first_run_or_when_asked_and_search_equals_
 def test_watch_sees_growing_numbers_within_and_after_batches(folder: Path):
     seen: list[tuple[float, int]] = []
 
-    def watch(report: IngestReport) -> None:
+    def watch(report: IngestResult) -> None:
         seen.append((report.documents + report.in_flight, report.documents))
 
-    index_corpus(folder, documents(600), HashEncoder(64), watch=watch)
+    index_corpus(folder, documents(600), WordHashEncoder(64), watch=watch)
     done = [so_far for so_far, _ in seen]
     assert done == sorted(done)
     assert seen[-1] == (600, 600)
@@ -368,26 +368,26 @@ def test_watch_sees_growing_numbers_within_and_after_batches(folder: Path):
 
 
 def test_records_and_dicts_with_other_field_names_are_a_corpus_too(folder: Path):
-    index_corpus(folder, [Document("a", "the heron", "Birds", {"year": 1})], HashEncoder(64))
+    index_corpus(folder, [Document("a", "the heron", "Birds", {"year": 1})], WordHashEncoder(64))
     options = ReadOptions(id_field="key", text_field="body", title_field="head")
     index_corpus(
-        folder, [{"key": 7, "body": "the egret", "head": "Birds", "year": 2}], HashEncoder(64), options=options
+        folder, [{"key": 7, "body": "the egret", "head": "Birds", "year": 2}], WordHashEncoder(64), options=options
     )
     assert stored(folder) == {"a": "the heron", "7": "the egret"}
     assert found(folder, "birds", where="year = 2") == ["7"]
 
 
 def test_an_index_keeps_its_chunking_and_refuses_another(folder: Path):
-    index_corpus(folder, documents(2), HashEncoder(64), chunking=Chunking(overlap=8, title=False))
-    assert index_corpus(folder, documents(2), HashEncoder(64)).unchanged == 2
+    index_corpus(folder, documents(2), WordHashEncoder(64), chunking=Chunking(overlap=8, title=False))
+    assert index_corpus(folder, documents(2), WordHashEncoder(64)).unchanged == 2
     with pytest.raises(MismatchError, match="overlap 8, not 32; title False, not True"):
-        index_corpus(folder, documents(2), HashEncoder(64), chunking=Chunking())
+        index_corpus(folder, documents(2), WordHashEncoder(64), chunking=Chunking())
 
 
 def test_another_encoder_is_refused_with_what_differs(folder: Path):
-    index_corpus(folder, documents(2), HashEncoder(64))
+    index_corpus(folder, documents(2), WordHashEncoder(64))
     with pytest.raises(MismatchError, match="dim 64, not 32"):
-        index_corpus(folder, documents(2), HashEncoder(32))
+        index_corpus(folder, documents(2), WordHashEncoder(32))
     assert len(stored(folder)) == 2
 
 

@@ -18,7 +18,6 @@ from semsearch import (
     Chunking,
     Encoder,
     FilterError,
-    HashEncoder,
     Hit,
     MismatchError,
     ModelError,
@@ -26,12 +25,13 @@ from semsearch import (
     Query,
     Searcher,
     UsageError,
+    WordHashEncoder,
     delete_documents,
 )
 from semsearch.ingest import index_corpus
 from semsearch.search import MODES, fuse_convex, fuse_rrf
 
-ENCODER = HashEncoder(64)
+ENCODER = WordHashEncoder(64)
 WORDS = [f"{first}{vowel}x" for first in "bdfghklmnprtvz" for vowel in "aeiou"]  # no stemmer changes these
 QUERIES = ["kax", "bax lux rex", "dix dix fox", "gex hax hex hix hox hux kix", "zux unheard"]
 
@@ -84,7 +84,7 @@ def by_document(passages: Passages, scores: Iterable[float]) -> dict[str, float]
 
 
 def brute_dense(query: str, passages: Passages) -> dict[str, float]:
-    cosines = ENCODER.encode_passages([text for _, text in passages]) @ ENCODER.encode_queries([query])[0]
+    cosines = ENCODER.encode_documents([text for _, text in passages]) @ ENCODER.encode_queries([query])[0]
     return by_document(passages, cosines.tolist())
 
 
@@ -274,13 +274,13 @@ def test_the_index_is_closed_at_exit_and_after_a_refusal(tmp_path: Path):
         assert open_files(folder)
     assert not open_files(folder)
     with pytest.raises(MismatchError) as refused:  # holds the traceback, and with it all that was open
-        Searcher.open(folder, HashEncoder(32))
+        Searcher.open(folder, WordHashEncoder(32))
     assert not open_files(folder), refused
 
 
 def test_another_encoder_is_refused_with_what_differs(folder: Path):
     with pytest.raises(MismatchError, match=r"dim 64, not 32\. .*build another one"):
-        Searcher.open(folder, HashEncoder(32))
+        Searcher.open(folder, WordHashEncoder(32))
     with pytest.raises(NoIndexError, match="no index in"):
         Searcher.open(folder / "nowhere")
 

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from semsearch.corpus.chunking import Chunking
     from semsearch.corpus.readers import ReadOptions, Record
     from semsearch.encoder.encoder import Progress
-    from semsearch.evaluation.candidates import Row
+    from semsearch.evaluation.candidates import Candidate
     from semsearch.evaluation.evidence import Evidence
-    from semsearch.evaluation.multi_pooler import ManyPoolers
-    from semsearch.evaluation.pseudo_queries import PseudoReport
+    from semsearch.evaluation.multi_pooler import MultiPooler
+    from semsearch.evaluation.pseudo_queries import PseudoQuerySummary
     from semsearch.evaluation.report import Duels, Layers, Report
-    from semsearch.evaluation.retrieval import Retrieval
-    from semsearch.evaluation.retrieval_data import Collection
-    from semsearch.evaluation.sts import Similarities
+    from semsearch.evaluation.retrieval import RetrievalResult
+    from semsearch.evaluation.retrieval_data import RetrievalTask
+    from semsearch.evaluation.sts import StsResult
     from semsearch.types import Document
 
 AUTO = "auto"
@@ -99,10 +99,10 @@ def loaded(
     precision: str | None,
     device: str,
     runtime: str,
-) -> Iterator[ManyPoolers]:
+) -> Iterator[MultiPooler]:
     """The poolers, with every layer of some where there is a report to be written, and the cache of vectors."""
     from semsearch.evaluation.evidence import layer_names
-    from semsearch.evaluation.multi_pooler import ManyPoolers
+    from semsearch.evaluation.multi_pooler import MultiPooler
     from semsearch.evaluation.vector_cache import VectorCache
     from semsearch.reports.html import check_installed
 
@@ -119,7 +119,7 @@ def loaded(
         declared = f"which this checkpoint says is {own}" if own else "but this checkpoint declares none"
         raise UsageError(f"--poolers {AUTO} is the pooler that a checkpoint declares, {declared}; name some, or all")
     with ExitStack() as stack:
-        yield ManyPoolers.load(
+        yield MultiPooler.load(
             model,
             names(poolers),
             simcse_names=simcse_names,
@@ -135,11 +135,11 @@ def loaded(
 def with_evidence(
     output: Output,
     page: Report,
-    rows: Sequence[Row],
+    rows: Sequence[Candidate],
     evidence: Callable[[], Evidence],
     column: str,
     layers: Layers,
-    duels: Callable[[tuple[Row, Row]], Duels],
+    duels: Callable[[tuple[Candidate, Candidate]], Duels],
 ) -> Report:
     """The page with what lies behind its first table, as far as it is asked for.
 
@@ -178,7 +178,7 @@ def with_evidence(
     )
 
 
-def named(duel: Sequence[str], rows: Sequence[Row]) -> tuple[Row, Row] | None:
+def named(duel: Sequence[str], rows: Sequence[Candidate]) -> tuple[Candidate, Candidate] | None:
     """The rows of a duel; raises UsageError where there is no such row."""
     by_label = {row.label: row for row in rows}
     for label in duel:
@@ -187,7 +187,7 @@ def named(duel: Sequence[str], rows: Sequence[Row]) -> tuple[Row, Row] | None:
     return (by_label[duel[0]], by_label[duel[1]]) if duel else None
 
 
-def show(output: Output, page: Report, encoder: ManyPoolers, detail: Mapping[str, Any]) -> None:
+def show(output: Output, page: Report, encoder: MultiPooler, detail: Mapping[str, Any]) -> None:
     """Print the page as asked, with its notes on standard error."""
     page = _with_refused(page, encoder)
     page = page if output.geometry else replace(page, geometry=None)
@@ -212,7 +212,7 @@ def show(output: Output, page: Report, encoder: ManyPoolers, detail: Mapping[str
         terminal.say(note)
 
 
-def write(output: Output, page: Report, encoder: ManyPoolers) -> None:
+def write(output: Output, page: Report, encoder: MultiPooler) -> None:
     """Write the report, if there is to be one; after `show`, so that no number is lost where it cannot be written."""
     if not output.report:
         return
@@ -223,12 +223,12 @@ def write(output: Output, page: Report, encoder: ManyPoolers) -> None:
         terminal.say(f"report: {output.report}")
 
 
-def _with_refused(page: Report, encoder: ManyPoolers) -> Report:
+def _with_refused(page: Report, encoder: MultiPooler) -> Report:
     """With the reasons for which poolers were refused in front of the notes."""
     return replace(page, notes=[*encoder.refused.values(), *page.notes])
 
 
-def facts(encoder: ManyPoolers, **more: object) -> dict[str, str]:
+def facts(encoder: MultiPooler, **more: object) -> dict[str, str]:
     """What a reader must know to make the numbers again."""
     return {
         "model": encoder.spec.model,
@@ -246,7 +246,7 @@ def names(joined: str) -> list[str]:
     return [name.strip() for name in joined.split(",") if name.strip()]
 
 
-def notes_of_sts(found: Similarities, output: Output) -> list[str]:
+def notes_of_sts(found: StsResult, output: Output) -> list[str]:
     """What was left out, why a dash stands where there is one, and what transforms were fitted on."""
     notes = [f"{task.name}: pairs without a score, left out: {task.dropped:,}" for task in found.tasks if task.dropped]
     flat = {task.name: len(task.similarity) for task in found.tasks if len({*task.similarity.tolist()}) < 2}
@@ -274,7 +274,7 @@ def _whitened(n: int) -> str:
     return f"whitening on {n:,} texts makes all cosines equal; name whiten:K with K well below {n:,}"
 
 
-def notes_of(found: Retrieval, encoder: ManyPoolers) -> list[str]:
+def notes_of(found: RetrievalResult, encoder: MultiPooler) -> list[str]:
     """What was left out, and what it took."""
     collection, (passages, queries) = found.collection, found.encoding_seconds
     notes = []
@@ -307,7 +307,7 @@ def notes_of(found: Retrieval, encoder: ManyPoolers) -> list[str]:
     return notes
 
 
-def seconds_of(found: Retrieval) -> dict[str, Any]:
+def seconds_of(found: RetrievalResult) -> dict[str, Any]:
     """The times of a retrieval, in seconds, as JSON has them."""
     passages, queries = found.encoding_seconds
     return {"passages": passages, "queries": queries, "search": dict(found.search_seconds)}
@@ -327,24 +327,24 @@ def good(records: Iterable[Record], skip_bad: bool) -> Iterator[Document]:
         terminal.say(f"warning: bad records skipped: {bad:,}")
 
 
-def judgements_of(path: str, options: ReadOptions, skip_bad: bool, notes: list[str]) -> Collection | None:
+def judgements_of(path: str, options: ReadOptions, skip_bad: bool, notes: list[str]) -> RetrievalTask | None:
     """The judgements of a folder that has some; a note where they cannot be used, for they are an extra."""
-    from semsearch.evaluation.retrieval_data import load_collection
+    from semsearch.evaluation.retrieval_data import load_retrieval
 
     splits = sorted(file.stem for file in Path(path).glob("qrels/*.tsv"))
     if not splits or not (Path(path) / "queries.jsonl").is_file():
         return None
     with _tolerant(notes):
-        return load_collection(Path(path), "test" if "test" in splits else splits[0], options, skip_bad=skip_bad)
+        return load_retrieval(Path(path), "test" if "test" in splits else splits[0], options, skip_bad=skip_bad)
 
 
 def judged_of(
-    collection: Collection,
-    encoder: ManyPoolers,
+    collection: RetrievalTask,
+    encoder: MultiPooler,
     transforms: Sequence[str],
     progress: Progress | None,
     notes: list[str],
-) -> Retrieval | None:
+) -> RetrievalResult | None:
     """The same poolers on true judgements; a note where that cannot be."""
     from semsearch.evaluation.label_free import MEASURE
     from semsearch.evaluation.retrieval import evaluate_retrieval
@@ -364,7 +364,7 @@ def _tolerant(notes: list[str]) -> Iterator[None]:
         notes.append(f"warning: no agreement with the true judgements: {error}")
 
 
-def made_of(made: PseudoReport) -> str:
+def made_of(made: PseudoQuerySummary) -> str:
     """What the pseudo-queries were made from."""
     tasks = ", ".join(f"{counts.queries:,} {name}" for name, counts in made.tasks.items())
     dropped = sum(counts.repeated + counts.ambiguous for counts in made.tasks.values())

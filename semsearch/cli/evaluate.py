@@ -51,19 +51,19 @@ def sts(
 ) -> None:
     """Semantic textual similarity: Spearman x 100 of each pooler on each task, from one forward pass."""
     from semsearch.evaluation import evidence as gather
-    from semsearch.evaluation.candidates import rows_of
+    from semsearch.evaluation.candidates import candidates_of
     from semsearch.evaluation.report import Report, Table
     from semsearch.evaluation.sts import average, evaluate_sts
-    from semsearch.evaluation.sts_data import load_tasks
+    from semsearch.evaluation.sts_data import load_sts
 
     output = out.Output.of(markdown, csv, latex, as_json, intervals, geometry, report, duel, seed)
     if tasks and data.is_file():
         raise UsageError(f"--tasks chooses from a folder in SentEval's layout, and {str(data)!r} is a file of pairs")
-    loaded = load_tasks(data, out.names(tasks), mode)
+    loaded = load_sts(data, out.names(tasks), mode)
     if not any(len(task.similarity) for task in loaded):
         raise SourceError(f"no pair of {str(data)!r} has a score")
     with out.loaded(output, cache_mb, model, poolers, simcse_names, max_tokens, precision, device, runtime) as encoder:
-        out.named(output.duel, rows_of(encoder, out.names(transforms)))
+        out.named(output.duel, candidates_of(encoder, out.names(transforms)))
         with terminal.counting("encoding", "sentences") as tick:
             found = evaluate_sts(loaded, encoder, out.names(transforms), tick)
         comparison = found.compare(seed=seed)
@@ -130,22 +130,22 @@ def retrieval(
 ) -> None:
     """Retrieval: how well each pooler finds what people judged relevant, by exact search."""
     from semsearch.evaluation import evidence as gather
-    from semsearch.evaluation.candidates import rows_of
+    from semsearch.evaluation.candidates import candidates_of
     from semsearch.evaluation.measures import check_measures
     from semsearch.evaluation.report import Report, Table
-    from semsearch.evaluation.retrieval import evaluate_retrieval, rows_in_modes
-    from semsearch.evaluation.retrieval_data import load_collection
+    from semsearch.evaluation.retrieval import candidates_in_modes, evaluate_retrieval
+    from semsearch.evaluation.retrieval_data import load_retrieval
     from semsearch.reports.files import make_folder
     from semsearch.reports.trec import write_runs
 
     output = out.Output.of(markdown, csv, latex, as_json, intervals, geometry, report, duel, seed)
     wanted = out.names(measures)
     check_measures(wanted)
-    collection = load_collection(data, split)
+    collection = load_retrieval(data, split)
     if run_dir is not None:
         make_folder(run_dir)
     with out.loaded(output, cache_mb, model, poolers, simcse_names, max_tokens, precision, device, runtime) as encoder:
-        out.named(output.duel, rows_in_modes(rows_of(encoder, out.names(transforms)), out.names(modes)))
+        out.named(output.duel, candidates_in_modes(candidates_of(encoder, out.names(transforms)), out.names(modes)))
         with terminal.counting("encoding", "texts") as tick:
             found = evaluate_retrieval(
                 collection,
@@ -220,7 +220,7 @@ def corpus(
     """A corpus without judgements: how well each pooler finds what pseudo-queries were taken from."""
     from semsearch.corpus.readers import ReadOptions, read_corpus
     from semsearch.evaluation import evidence as gather
-    from semsearch.evaluation.candidates import rows_of
+    from semsearch.evaluation.candidates import candidates_of
     from semsearch.evaluation.label_free import ALL, MEASURE, evaluate_corpus, recommend
     from semsearch.evaluation.pseudo_queries import make_pseudo_tasks
     from semsearch.evaluation.report import Report, Table
@@ -234,7 +234,7 @@ def corpus(
     notes = [out.PROXY, out.made_of(made)]
     judgements = out.judgements_of(path, options, skip_bad, notes) if check else None
     with out.loaded(output, cache_mb, model, poolers, simcse_names, max_tokens, precision, device, runtime) as encoder:
-        out.named(output.duel, rows_of(encoder, out.names(transforms)))
+        out.named(output.duel, candidates_of(encoder, out.names(transforms)))
         with terminal.counting("encoding", "texts") as tick:
             found = evaluate_corpus(tasks, encoder, transforms=out.names(transforms), progress=tick)
             judged = out.judged_of(judgements, encoder, out.names(transforms), tick, notes) if judgements else None

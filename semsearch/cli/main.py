@@ -369,8 +369,8 @@ def _calibrated(
         return exact, records, {}  # an empty corpus is refused in a moment
     terminal.say(f"calibrating 8-bit integers on {len(texts)} passages of the corpus")
     encoder = exact.quantise(texts)
-    loss = measure_loss(encoder.encode_passages(texts), exact.encode_passages(texts))
-    speed = measure_speed(encoder.encode_passages, exact.encode_passages, texts)
+    loss = measure_loss(encoder.encode_documents(texts), exact.encode_documents(texts))
+    speed = measure_speed(encoder.encode_documents, exact.encode_documents, texts)
     terminal.say(
         f"against float32: mean cosine {loss.mean_cosine:.4f}, {loss.overlap:.1%} of the ten nearest are the same, "
         f"{speed:.1f} times as fast here"

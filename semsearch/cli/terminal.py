@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from semsearch.encoder.encoder import Progress
-    from semsearch.ingest import IngestReport, Watch
+    from semsearch.ingest import IngestResult, Watch
     from semsearch.types import Hit
 
 SNIPPET_CHARS = 240
@@ -104,7 +104,7 @@ CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029), " "
 """Control characters and Unicode's line and paragraph separators."""
 
 
-def summary(report: IngestReport, folder: str, seconds: float) -> None:
+def summary(report: IngestResult, folder: str, seconds: float) -> None:
     """What an ingest did, on standard output; what went wrong on standard error."""
     done = [f"{report.encoded:,} encoded" + (f" ({_count(report.passages, 'passage')})" if report.passages else "")]
     done += [
@@ -137,12 +137,12 @@ def _count(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def _some(report: IngestReport) -> str:
+def _some(report: IngestResult) -> str:
     more = report.empty - len(report.empty_ids)
     return ", ".join(report.empty_ids) + (f" and {more:,} more" if more else "")
 
 
-def report_json(report: IngestReport, folder: str, seconds: float) -> dict[str, Any]:
+def report_json(report: IngestResult, folder: str, seconds: float) -> dict[str, Any]:
     """The same as an object."""
     fields = {name: value for name, value in asdict(report).items() if name not in ("errors", "in_flight")}
     return {"index": folder, "seconds": round(seconds, 3), **fields, "errors": [str(error) for error in report.errors]}

@@ -32,7 +32,7 @@ class PoolingWarning(UserWarning):
 
 
 class TextEncoder(Protocol):
-    """What ingest and search need of an encoder; `Encoder` and `HashEncoder` are two."""
+    """What ingest and search need of an encoder; `Encoder` and `WordHashEncoder` are two."""
 
     @property
     def spec(self) -> EncoderSpec:
@@ -48,7 +48,7 @@ class TextEncoder(Protocol):
         """Float32 `[n, dim]`."""
         ...
 
-    def encode_passages(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+    def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """Float32 `[n, dim]`."""
         ...
 
@@ -168,7 +168,7 @@ class Encoder:
         """Encode queries, with the query prefix in front: float32 `[n, dim]` in the order given, also for n = 0."""
         return self._encode(texts, self.spec.query_prefix, progress)
 
-    def encode_passages(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+    def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """Encode passages, with the passage prefix in front: float32 `[n, dim]` in the order given, also for n = 0."""
         return self._encode(texts, self.spec.passage_prefix, progress)
 

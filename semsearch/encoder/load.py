@@ -9,7 +9,7 @@ from typing import Any
 from semsearch.encoder.checkpoint import canonical_name
 from semsearch.encoder.encoder import Encoder, PoolingWarning, TextEncoder
 from semsearch.encoder.pooling import parse_pooler
-from semsearch.encoder.word_hash import HashEncoder
+from semsearch.encoder.word_hash import WordHashEncoder
 from semsearch.errors import UsageError
 from semsearch.types import EncoderSpec
 
@@ -46,10 +46,10 @@ def load_encoder(
         return Encoder.load(model, **where, **_settings(base, **asked))
 
 
-def _load_hash(model: str, base: EncoderSpec | None, max_tokens: int | None = None, **other: Any) -> HashEncoder:
+def _load_hash(model: str, base: EncoderSpec | None, max_tokens: int | None = None, **other: Any) -> WordHashEncoder:
     if other:
         raise UsageError(f"model {model!r} hashes words, so it takes no {', '.join(sorted(other))}")
-    return HashEncoder.parse(model, max_tokens or (base.max_tokens if base else None))
+    return WordHashEncoder.parse(model, max_tokens or (base.max_tokens if base else None))
 
 
 def _settings(base: EncoderSpec, *, simcse_names: bool = False, **asked: Any) -> dict[str, Any]:

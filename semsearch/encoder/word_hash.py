@@ -24,7 +24,7 @@ WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
-class HashEncoder:
+class WordHashEncoder:
     """Bag of hashed words: each word adds +1 or -1 to one of `dim` components (feature hashing, Weinberger 2009).
 
     Texts that share words get a high cosine, which is all that a test of the plumbing needs.
@@ -34,7 +34,7 @@ class HashEncoder:
     max_tokens: int = 256
 
     @classmethod
-    def parse(cls, model: str, max_tokens: int | None = None) -> HashEncoder:
+    def parse(cls, model: str, max_tokens: int | None = None) -> WordHashEncoder:
         """From a model name `hash:DIM`."""
         size = model.removeprefix("hash:")
         if not size.isdecimal() or not 1 <= int(size) <= 65_536:
@@ -67,9 +67,9 @@ class HashEncoder:
 
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """Encode queries: float32 `[n, dim]`, unit rows (a text without words gets zeros)."""
-        return self.encode_passages(texts, progress)
+        return self.encode_documents(texts, progress)
 
-    def encode_passages(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+    def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """Encode passages: float32 `[n, dim]`, unit rows (a text without words gets zeros)."""
         vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
         for row, text in enumerate(texts):

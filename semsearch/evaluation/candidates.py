@@ -9,7 +9,7 @@ import numpy as np
 
 from semsearch.arrays import Vectors
 from semsearch.errors import UsageError
-from semsearch.evaluation.multi_pooler import ManyPoolers
+from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.transforms import TRANSFORMS, Transform, fit_transform, parse_transform, unit_rows
 
 TRUNCATE = "truncate:"
@@ -19,7 +19,7 @@ NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Candidate:
     """One row.
 
     Attributes:
@@ -40,7 +40,7 @@ class Row:
         )
 
 
-def rows_of(encoder: ManyPoolers, transforms: Sequence[str] = ()) -> list[Row]:
+def candidates_of(encoder: MultiPooler, transforms: Sequence[str] = ()) -> list[Candidate]:
     """Each pooler by itself and then with each transform.
 
     Args:
@@ -55,7 +55,9 @@ def rows_of(encoder: ManyPoolers, transforms: Sequence[str] = ()) -> list[Row]:
     for spec in encoder.specs.values():
         for name in wanted:
             _check(name, spec.dim)
-    return [Row(name, transform) for name in encoder.names if name not in encoder.also for transform in ("", *wanted)]
+    return [
+        Candidate(name, transform) for name in encoder.names if name not in encoder.also for transform in ("", *wanted)
+    ]
 
 
 def fit(transform: str, vectors: Vectors) -> Callable[[Vectors], Vectors]:

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.arrays import Vectors
-from semsearch.evaluation.candidates import Row, fit, is_flat
+from semsearch.evaluation.candidates import Candidate, fit, is_flat
 from semsearch.evaluation.geometry import Geometry, cosine_histogram, measure_geometry, sample_rows
-from semsearch.evaluation.label_free import ALL, Found
+from semsearch.evaluation.label_free import ALL, LabelFreeResult
 from semsearch.evaluation.measures import measure_run
 from semsearch.evaluation.report import Duel, Duels, Histogram, Layers, Projection
-from semsearch.evaluation.retrieval import Retrieval
+from semsearch.evaluation.retrieval import RetrievalResult
 from semsearch.evaluation.significance import Comparison
-from semsearch.evaluation.sts import Similarities
+from semsearch.evaluation.sts import StsResult
 
 SAMPLE = 1_000
 """Texts of geometry and projection, and pairs of each kind."""
@@ -64,7 +64,7 @@ class Evidence:
     fields: Mapping[str, Sequence[str]]
 
 
-def evidence_of_sts(found: Similarities, seed: int) -> Evidence:
+def evidence_of_sts(found: StsResult, seed: int) -> Evidence:
     """Sentences; pairs in the upper and in the lower fifth of their task's scale."""
     similar, dissimilar, task_of = [], [], [""] * len(found.sentences)
     for task in found.tasks:
@@ -85,7 +85,7 @@ def evidence_of_sts(found: Similarities, seed: int) -> Evidence:
     )
 
 
-def evidence_of_retrieval(found: Retrieval, seed: int) -> Evidence:
+def evidence_of_retrieval(found: RetrievalResult, seed: int) -> Evidence:
     """Passages; queries with the first passage of what is relevant to them, and with a passage drawn by lot."""
     corpus = found.corpus
     passages: dict[str, list[int]] = {}
@@ -111,7 +111,7 @@ def evidence_of_retrieval(found: Retrieval, seed: int) -> Evidence:
     )
 
 
-def evidence_of_corpus(found: Found, seed: int) -> Evidence:
+def evidence_of_corpus(found: LabelFreeResult, seed: int) -> Evidence:
     """Passages of all tasks; queries with their sources, and with another passage of their task drawn by lot.
 
     Not of another task, which may hold the rest of the same document.
@@ -138,7 +138,7 @@ def evidence_of_corpus(found: Found, seed: int) -> Evidence:
     )
 
 
-def geometries(rows: Sequence[Row], evidence: Evidence, seed: int) -> dict[str, Geometry]:
+def geometries(rows: Sequence[Candidate], evidence: Evidence, seed: int) -> dict[str, Geometry]:
     """The geometry of each row on a sample of the texts; alignment over the similar pairs.
 
     Without a number where whitening makes all cosines equal (`is_flat`).
@@ -157,7 +157,7 @@ def geometries(rows: Sequence[Row], evidence: Evidence, seed: int) -> dict[str, 
     return found
 
 
-def histograms(rows: Sequence[Row], evidence: Evidence) -> dict[str, Histogram]:
+def histograms(rows: Sequence[Candidate], evidence: Evidence) -> dict[str, Histogram]:
     """The cosines of similar and of dissimilar pairs, by row."""
     found = {}
     for row in rows:
@@ -173,7 +173,7 @@ def histograms(rows: Sequence[Row], evidence: Evidence) -> dict[str, Histogram]:
     return found
 
 
-def projection(row: Row, evidence: Evidence, seed: int) -> Projection:
+def projection(row: Candidate, evidence: Evidence, seed: int) -> Projection:
     """A sample of the texts on the plane of its two strongest principal components."""
     picked = sample_rows(len(evidence.texts), SAMPLE, seed)
     vectors = fit(row.transform, evidence.vectors[row.pooler])(evidence.vectors[row.pooler][picked]).astype(np.float64)
@@ -202,12 +202,13 @@ def layers(
 ) -> Layers:
     """A map of layers from values by row, printed times a scale."""
     table = [
-        [values.get(Row(f"layer:{layer}+{pooler}").label) for layer in range(n_layers + 1)] for pooler in LAYER_POOLERS
+        [values.get(Candidate(f"layer:{layer}+{pooler}").label) for layer in range(n_layers + 1)]
+        for pooler in LAYER_POOLERS
     ]
     return Layers(measure, LAYER_POOLERS, scale * np.array(table, np.float64), decimals)
 
 
-def recall_curves(rows: Sequence[Row], found: Retrieval) -> dict[str, list[float]]:
+def recall_curves(rows: Sequence[Candidate], found: RetrievalResult) -> dict[str, list[float]]:
     """R@k at each of RECALL_DEPTHS."""
     names = [f"R@{depth}" for depth in RECALL_DEPTHS]
     curves = {}
@@ -217,7 +218,7 @@ def recall_curves(rows: Sequence[Row], found: Retrieval) -> dict[str, list[float
     return curves
 
 
-def opponents(rows: Sequence[Row], comparison: Comparison, column: str) -> tuple[Row, Row] | None:
+def opponents(rows: Sequence[Candidate], comparison: Comparison, column: str) -> tuple[Candidate, Candidate] | None:
     """The best dense row and `cls`, which people take by mistake; or the worst one, where that is the best or none."""
     place = comparison.columns.index(column)
     dense = {row: comparison.rows[row.label][place].value for row in rows if row.mode == "dense"}
@@ -226,11 +227,11 @@ def opponents(rows: Sequence[Row], comparison: Comparison, column: str) -> tuple
         return None
     best = max(known, key=lambda row: known[row])
     others = [row for row in known if row != best]
-    cls = Row("cls")
+    cls = Candidate("cls")
     return best, cls if cls in others else min(others, key=lambda row: known[row])
 
 
-def duels_of_sts(found: Similarities, pair: tuple[Row, Row]) -> Duels:
+def duels_of_sts(found: StsResult, pair: tuple[Candidate, Candidate]) -> Duels:
     """Pairs of sentences by how far each row ranks them from where people do."""
     all_duels = []
     for task in found.tasks:
@@ -254,7 +255,7 @@ def duels_of_sts(found: Similarities, pair: tuple[Row, Row]) -> Duels:
     return _duels(pair, "1 − distance of the ranks", all_duels)
 
 
-def duels_of_retrieval(found: Retrieval, pair: tuple[Row, Row], measure: str) -> Duels:
+def duels_of_retrieval(found: RetrievalResult, pair: tuple[Candidate, Candidate], measure: str) -> Duels:
     """Queries by the measure, with what each row put first."""
     documents = {document.doc_id: document for document in found.corpus.documents}
     texts = {query.query_id: query.text for query in found.collection.queries}
@@ -282,7 +283,7 @@ def duels_of_retrieval(found: Retrieval, pair: tuple[Row, Row], measure: str) ->
     return _duels(pair, measure, all_duels)
 
 
-def duels_of_corpus(found: Found, pair: tuple[Row, Row], measure: str) -> Duels:
+def duels_of_corpus(found: LabelFreeResult, pair: tuple[Candidate, Candidate], measure: str) -> Duels:
     """Pseudo-queries by the measure, with what each row put first."""
     all_duels = []
     for task in found.tasks:
@@ -300,7 +301,7 @@ def duels_of_corpus(found: Found, pair: tuple[Row, Row], measure: str) -> Duels:
     return _duels(pair, f"{measure}, {ALL} tasks", all_duels)
 
 
-def _duels(pair: tuple[Row, Row], measure: str, every: Sequence[Duel]) -> Duels:
+def _duels(pair: tuple[Candidate, Candidate], measure: str, every: Sequence[Duel]) -> Duels:
     margins = np.array([duel.values[0] - duel.values[1] for duel in every])
     order = np.argsort(-margins, kind="stable").tolist()
     wins, losses = int((margins >= TIE).sum()), int((margins <= -TIE).sum())

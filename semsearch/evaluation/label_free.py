@@ -13,9 +13,9 @@ import numpy as np
 
 from semsearch.arrays import Vectors
 from semsearch.encoder.encoder import Progress
-from semsearch.evaluation.candidates import Row, fit, rows_of
+from semsearch.evaluation.candidates import Candidate, candidates_of, fit
 from semsearch.evaluation.measures import check_measures, measure_run
-from semsearch.evaluation.multi_pooler import ManyPoolers
+from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.pseudo_queries import PseudoTask
 from semsearch.evaluation.significance import SEED, Comparison, Numbers, compare_means
 
@@ -32,7 +32,7 @@ AT_ONCE = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LabelFreeResult:
     """How well each row found the sources.
 
     Attributes:
@@ -44,30 +44,30 @@ class Found:
     """
 
     tasks: Sequence[PseudoTask]
-    rows: Sequence[Row]
+    rows: Sequence[Candidate]
     per_query: Mapping[str, Mapping[str, Numbers]]
     best_passage: Mapping[str, Mapping[str, Sequence[int]]]
     vectors: Mapping[str, Mapping[str, tuple[Vectors, Vectors]]]
 
-    def compare(self, rows: Iterable[Row] | None = None, seed: int = SEED) -> Comparison:
+    def compare(self, rows: Iterable[Candidate] | None = None, seed: int = SEED) -> Comparison:
         """The mean of the measure for each task and for all, of some rows, with intervals and tests."""
         return compare_means({row.label: self.per_query[row.label] for row in rows or self.rows}, seed)
 
 
 def evaluate_corpus(
     tasks: Sequence[PseudoTask],
-    encoder: ManyPoolers,
+    encoder: MultiPooler,
     *,
     transforms: Sequence[str] = (),
     measure: str = MEASURE,
     progress: Progress | None = None,
-) -> Found:
+) -> LabelFreeResult:
     """Search the passages of each task with each pooler, by itself and with each transform.
 
     Args:
         tasks: As `make_pseudo_tasks` makes them.
         encoder: With the poolers to compare.
-        transforms: As for `rows_of`; fitted on the passages of a task.
+        transforms: As for `candidates_of`; fitted on the passages of a task.
         measure: As ir-measures writes it; each query has one relevant passage.
         progress: Told the number of texts just encoded.
 
@@ -75,10 +75,10 @@ def evaluate_corpus(
         UsageError: An unknown measure or transform.
     """
     check_measures([measure])
-    rows = rows_of(encoder, transforms)
-    every = [*rows, *map(Row, encoder.also)]
+    rows = candidates_of(encoder, transforms)
+    every = [*rows, *map(Candidate, encoder.also)]
     queries = encoder.encode_queries([query for task in tasks for query in task.queries], progress)
-    passages = encoder.encode_passages([passage for task in tasks for passage in task.passages], progress)
+    passages = encoder.encode_documents([passage for task in tasks for passage in task.passages], progress)
     vectors: dict[str, dict[str, tuple[Vectors, Vectors]]] = {task.name: {} for task in tasks}
     for pooler in encoder.names:
         query_parts = _split(queries[pooler], [len(task.queries) for task in tasks])
@@ -95,10 +95,10 @@ def evaluate_corpus(
                 task, finish(asked), finish(searched), measure
             )
         values[row.label][ALL] = np.concatenate(list(values[row.label].values()))
-    return Found(tasks, rows, values, best, vectors)
+    return LabelFreeResult(tasks, rows, values, best, vectors)
 
 
-def recommend(comparison: Comparison, rows: Sequence[Row], declared: str | None) -> tuple[Row, str]:
+def recommend(comparison: Comparison, rows: Sequence[Candidate], declared: str | None) -> tuple[Candidate, str]:
     """The row to index with, and why, in words.
 
     The best one; but where the checkpoint's own pooler, or else a row without a transform, cannot be told from it,
@@ -113,7 +113,7 @@ def recommend(comparison: Comparison, rows: Sequence[Row], declared: str | None)
     cells = {row: comparison.rows[row.label][column] for row in rows}
     best = next(row for row, cell in cells.items() if cell.best)
     candidates = [row for row, cell in cells.items() if cell.best or cell.tied]
-    own = next((row for row in candidates if row == Row(declared or "")), None)
+    own = next((row for row in candidates if row == Candidate(declared or "")), None)
     plain = max((row for row in candidates if not row.transform), key=lambda row: cells[row].value or 0.0, default=None)
     chosen = own or plain or best
     if chosen == best:

@@ -28,8 +28,8 @@ EVERY_LAYER = "layer:*"
 
 
 @dataclass(frozen=True)
-class ManyPoolers:
-    """A backbone with several poolers; make one with `ManyPoolers.load`.
+class MultiPooler:
+    """A backbone with several poolers; make one with `MultiPooler.load`.
 
     Attributes:
         specs: What each pooler's vectors depend on, by the pooler as it was asked for, in that order.
@@ -158,10 +158,10 @@ class ManyPoolers:
         return next(iter(self.specs.values()))
 
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> dict[str, Vectors]:
-        """Encode queries with every pooler, as `encode_passages` does, with the query prefix in front."""
+        """Encode queries with every pooler, as `encode_documents` does, with the query prefix in front."""
         return self._encode(texts, self.spec.query_prefix, progress)
 
-    def encode_passages(self, texts: Sequence[str], progress: Progress | None = None) -> dict[str, Vectors]:
+    def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> dict[str, Vectors]:
         """Encode texts with every pooler: float32 `[n, dim]` as they were pooled, not rescaled, by the pooler's name.
 
         Equal texts are encoded once.

@@ -77,7 +77,7 @@ class TaskCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class PseudoReport:
+class PseudoQuerySummary:
     """What the tasks were made from.
 
     Attributes:
@@ -93,7 +93,7 @@ class PseudoReport:
 
 def make_pseudo_tasks(
     documents: Iterable[Document], *, sample: int = 500, seed: int = 0, max_chars: int = MAX_CHARS
-) -> tuple[list[PseudoTask], PseudoReport]:
+) -> tuple[list[PseudoTask], PseudoQuerySummary]:
     """Sample a corpus and hold a part of each document out.
 
     Case and white space do not count where texts are compared. A query that stands in any passage of its task is
@@ -120,14 +120,14 @@ def make_pseudo_tasks(
         raise UsageError(f"max_chars is {max_chars}; expected {LEAST_QUERY + LEAST_PASSAGE} or more characters")
     met, sampled = _sample(documents, sample, seed, max_chars)
     made = [_task(name, [pairs[name] for pairs in sampled if name in pairs]) for name in MAKERS]
-    report = PseudoReport(met, len(sampled), {task.name: counts for task, counts in made})
+    report = PseudoQuerySummary(met, len(sampled), {task.name: counts for task, counts in made})
     tasks = [task for task, _ in made if len(task.queries) >= LEAST_QUERIES]
     if not tasks:
         raise SourceError(_too_few(report))
     return tasks, report
 
 
-def _too_few(report: PseudoReport) -> str:
+def _too_few(report: PseudoQuerySummary) -> str:
     found = ", ".join(
         f"{name} {counts.queries} (and {counts.passages - counts.queries} that are not unique)"
         for name, counts in report.tasks.items()

@@ -21,10 +21,10 @@ from semsearch.arrays import Vectors
 from semsearch.corpus.chunking import Chunker, Chunking
 from semsearch.encoder.encoder import Progress
 from semsearch.errors import RecordError, SourceError, UsageError
-from semsearch.evaluation.candidates import Row, fit, rows_of
+from semsearch.evaluation.candidates import Candidate, candidates_of, fit
 from semsearch.evaluation.measures import MEASURES, STYLES, PerQuery, check_measures, judged_queries, measure_run
-from semsearch.evaluation.multi_pooler import ManyPoolers
-from semsearch.evaluation.retrieval_data import Collection
+from semsearch.evaluation.multi_pooler import MultiPooler
+from semsearch.evaluation.retrieval_data import RetrievalTask
 from semsearch.evaluation.significance import SEED, Comparison, compare_means
 from semsearch.filters.text import Filter
 from semsearch.search import FUSIONS, MODES, Searcher
@@ -42,7 +42,7 @@ AT_ONCE = 4_096
 
 
 @dataclass(frozen=True, slots=True)
-class Corpus:
+class EncodedCorpus:
     """A corpus cut into passages and encoded with every pooler.
 
     Attributes:
@@ -61,7 +61,7 @@ class Corpus:
 
 
 @dataclass(frozen=True, slots=True)
-class Retrieval:
+class RetrievalResult:
     """What each row found.
 
     Attributes:
@@ -79,8 +79,8 @@ class Retrieval:
         query_vectors: By pooler, float32 `[queries, dim]` as pooled.
     """
 
-    collection: Collection
-    rows: Sequence[Row]
+    collection: RetrievalTask
+    rows: Sequence[Candidate]
     style: str
     queries: list[str]
     runs: Mapping[str, Run]
@@ -89,17 +89,17 @@ class Retrieval:
     encoding_seconds: tuple[float, float]
     unknown_documents: int
     own_hits: int
-    corpus: Corpus
+    corpus: EncodedCorpus
     query_vectors: Mapping[str, Vectors]
 
-    def compare(self, rows: Iterable[Row] | None = None, seed: int = SEED) -> Comparison:
+    def compare(self, rows: Iterable[Candidate] | None = None, seed: int = SEED) -> Comparison:
         """The mean of each measure, of some rows, with intervals and tests."""
         return compare_means({row.label: self.per_query[row.label] for row in rows or self.rows}, seed)
 
 
 def evaluate_retrieval(
-    collection: Collection,
-    encoder: ManyPoolers,
+    collection: RetrievalTask,
+    encoder: MultiPooler,
     *,
     transforms: Sequence[str] = (),
     modes: Sequence[str] = MODES,
@@ -110,13 +110,13 @@ def evaluate_retrieval(
     depth: int = DEPTH,
     drop_same_id: bool = False,
     progress: Progress | None = None,
-) -> Retrieval:
+) -> RetrievalResult:
     """Search a collection with each pooler, by itself and with each transform.
 
     Args:
-        collection: As `load_collection` gives it.
+        collection: As `load_retrieval` gives it.
         encoder: With the poolers to compare.
-        transforms: As for `rows_of`; fitted on the corpus, as an index does.
+        transforms: As for `candidates_of`; fitted on the corpus, as an index does.
         modes: Some of `dense`, `keyword` and `hybrid`.
         measures: As ir-measures writes them.
         style: `trec` or `st`, see `measures`.
@@ -138,11 +138,11 @@ def evaluate_retrieval(
         raise SourceError(
             f"no query of {collection.name} has a relevant document, and style {style!r} counts no others"
         )
-    rows = rows_in_modes(rows_of(encoder, transforms), modes)
+    rows = candidates_in_modes(candidates_of(encoder, transforms), modes)
     poolers = encoder.names if any(row.pooler for row in rows) else ()
     with TemporaryDirectory(prefix="semsearch-") as folder:
         started = time.perf_counter()
-        corpus = encode_corpus(Path(folder), collection, encoder, poolers, chunking or Chunking(), progress)
+        corpus = encode_for_all(Path(folder), collection, encoder, poolers, chunking or Chunking(), progress)
         passages_done = time.perf_counter()
         asked_texts = [query.text for query in collection.queries]
         query_vectors = encoder.encode_queries(asked_texts, progress) if poolers else {}
@@ -150,7 +150,7 @@ def evaluate_retrieval(
         runs, per_query, seconds = _Runs(corpus.documents), {}, {}
         with _BorrowingIndex(folder) as index:
             searcher = Searcher(index)
-            for row in (*rows, *map(Row, encoder.also if poolers else ())):
+            for row in (*rows, *map(Candidate, encoder.also if poolers else ())):
                 asked = None
                 if row.pooler:
                     finish = fit(row.transform, corpus.vectors[row.pooler])
@@ -167,7 +167,7 @@ def evaluate_retrieval(
                 runs.keep(row.label, found)
     known = {document.doc_id for document in corpus.documents}
     judged = {doc_id for query in collection.qrels.values() for doc_id in query}
-    return Retrieval(
+    return RetrievalResult(
         collection,
         rows,
         style,
@@ -183,14 +183,14 @@ def evaluate_retrieval(
     )
 
 
-def encode_corpus(
+def encode_for_all(
     folder: Path,
-    collection: Collection,
-    encoder: ManyPoolers,
+    collection: RetrievalTask,
+    encoder: MultiPooler,
     poolers: Sequence[str],
     chunking: Chunking,
     progress: Progress | None,
-) -> Corpus:
+) -> EncodedCorpus:
     """Cut documents as an index does, encode the passages, and make an index of their words in `folder`.
 
     The rows of the vectors are in the order of the index's passage ids. Without poolers nothing is encoded.
@@ -222,12 +222,12 @@ def encode_corpus(
             some = [passage.encoded_text for entry in entries for passage in entry.passages]
             texts += some
             if poolers:
-                parts.append(encoder.encode_passages(some, progress))
+                parts.append(encoder.encode_documents(some, progress))
             writer.commit(entries)
     if not texts:
         raise SourceError("the corpus is empty: no document has a text or a title")
     vectors = {name: np.concatenate([part.pop(name) for part in parts]) for name in poolers}  # never all of them twice
-    return Corpus(kept, owner, texts, vectors, truncated)
+    return EncodedCorpus(kept, owner, texts, vectors, truncated)
 
 
 class _Runs(Mapping[str, Run]):
@@ -304,11 +304,11 @@ def _check(modes: Sequence[str], style: str, fusion: str, depth: int) -> None:
             raise UsageError(f"unknown {name} {given!r}; expected one of {', '.join(known)}")
 
 
-def rows_in_modes(rows: Sequence[Row], modes: Sequence[str]) -> list[Row]:
+def candidates_in_modes(rows: Sequence[Candidate], modes: Sequence[str]) -> list[Candidate]:
     """The rows of each mode: dense ones first, the one of keywords, then the hybrid ones."""
     return [
         *(rows if "dense" in modes else ()),
-        *([Row(mode="keyword")] if "keyword" in modes else ()),
+        *([Candidate(mode="keyword")] if "keyword" in modes else ()),
         *(replace(row, mode="hybrid") for row in rows if "hybrid" in modes),
     ]
 
@@ -321,7 +321,7 @@ def _without_own(run: Run, depth: int) -> Run:
     }
 
 
-def _own_hits(collection: Collection, corpus: Corpus, runs: Mapping[str, Run]) -> int:
+def _own_hits(collection: RetrievalTask, corpus: EncodedCorpus, runs: Mapping[str, Run]) -> int:
     """Queries that found the document that they are themselves."""
     text = {document.doc_id: document.text.strip() for document in corpus.documents}
     same = [query.query_id for query in collection.queries if text.get(query.query_id) == query.text.strip()]

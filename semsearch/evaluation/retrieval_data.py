@@ -25,7 +25,7 @@ DEFAULTS = ReadOptions()
 
 
 @dataclass(frozen=True, slots=True)
-class Collection:
+class RetrievalTask:
     """Queries with judgements over a corpus, which is read when it is needed.
 
     Attributes:
@@ -57,9 +57,9 @@ class Collection:
                 raise record
 
 
-def load_collection(
+def load_retrieval(
     folder: Path, split: str = "test", options: ReadOptions = DEFAULTS, *, skip_bad: bool = False
-) -> Collection:
+) -> RetrievalTask:
     """Read a folder in BEIR's layout.
 
     Args:
@@ -89,7 +89,7 @@ def load_collection(
     unknown = tuple(sorted(every.keys() - qrels.keys()))
     name = folder.resolve().name
     n_unjudged = len(queries) - len(judged)
-    return Collection(name, files["corpus.jsonl"], judged, qrels, n_unjudged, unknown, options, skip_bad)
+    return RetrievalTask(name, files["corpus.jsonl"], judged, qrels, n_unjudged, unknown, options, skip_bad)
 
 
 def read_qrels(path: Path) -> Qrels:

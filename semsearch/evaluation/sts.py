@@ -12,11 +12,11 @@ import numpy as np
 
 from semsearch.arrays import Vectors
 from semsearch.encoder.encoder import Progress
-from semsearch.evaluation.candidates import Row, fit, is_flat, rows_of
+from semsearch.evaluation.candidates import Candidate, candidates_of, fit, is_flat
 from semsearch.evaluation.correlation import Correlation, Scores, correlate, mean
-from semsearch.evaluation.multi_pooler import ManyPoolers
+from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.significance import SEED, Comparison, compare_correlations
-from semsearch.evaluation.sts_data import Task
+from semsearch.evaluation.sts_data import StsTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ Results = dict[str, dict[str, TaskResult]]
 
 
 @dataclass(frozen=True, slots=True)
-class Similarities:
+class StsResult:
     """What rows say of the pairs of each task.
 
     Attributes:
@@ -55,8 +55,8 @@ class Similarities:
         sides: By task, the first and the second sentences of its pairs, as places among `sentences`.
     """
 
-    tasks: Sequence[Task]
-    rows: Sequence[Row]
+    tasks: Sequence[StsTask]
+    rows: Sequence[Candidate]
     cosines: Mapping[str, Mapping[str, Scores]]
     sentences: Sequence[str]
     vectors: Mapping[str, Vectors]
@@ -69,37 +69,37 @@ class Similarities:
             for name, row in self.cosines.items()
         }
 
-    def compare(self, rows: Iterable[Row] | None = None, seed: int = SEED) -> Comparison:
+    def compare(self, rows: Iterable[Candidate] | None = None, seed: int = SEED) -> Comparison:
         """Spearman over all pairs of each task, and its mean over tasks, of some rows, with intervals and tests."""
         cosines = {row.label: self.cosines[row.label] for row in rows or self.rows}
         return compare_correlations(cosines, {task.name: task.similarity for task in self.tasks}, seed)
 
 
 def evaluate_sts(
-    tasks: Sequence[Task], encoder: ManyPoolers, transforms: Sequence[str] = (), progress: Progress | None = None
-) -> Similarities:
+    tasks: Sequence[StsTask], encoder: MultiPooler, transforms: Sequence[str] = (), progress: Progress | None = None
+) -> StsResult:
     """The cosines of each pooler, by itself and with each transform, for the pairs of each task.
 
     A transform is fitted on the sentences of the task itself (as Su et al. 2021 do; people's scores are not looked at).
 
     Args:
-        tasks: As `load_tasks` gives them.
+        tasks: As `load_sts` gives them.
         encoder: With the poolers to compare.
-        transforms: As for `rows_of`.
+        transforms: As for `candidates_of`.
         progress: Told the number of sentences just encoded.
     """
-    rows = rows_of(encoder, transforms)
-    every = [*rows, *map(Row, encoder.also)]
+    rows = candidates_of(encoder, transforms)
+    every = [*rows, *map(Candidate, encoder.also)]
     sentences = unique_sentences(tasks)
     number = {sentence: place for place, sentence in enumerate(sentences)}
-    vectors = encoder.encode_passages(sentences, progress)
+    vectors = encoder.encode_documents(sentences, progress)
     sides = {task.name: (_places(number, task.sides[0]), _places(number, task.sides[1])) for task in tasks}
     cosines: dict[str, dict[str, Scores]] = {row.label: {} for row in every}
     for row in every:
         pooled = vectors[row.pooler]
         for task, (first, second) in sides.items():
             cosines[row.label][task] = _transformed(row.transform, pooled, first, second)
-    return Similarities(tasks, rows, cosines, sentences, vectors, sides)
+    return StsResult(tasks, rows, cosines, sentences, vectors, sides)
 
 
 def _transformed(transform: str, pooled: Vectors, first: Sequence[int], second: Sequence[int]) -> Scores:
@@ -117,7 +117,7 @@ def _places(number: Mapping[str, int], sentences: Iterable[str]) -> list[int]:
     return [number[sentence] for sentence in sentences]
 
 
-def unique_sentences(tasks: Sequence[Task]) -> list[str]:
+def unique_sentences(tasks: Sequence[StsTask]) -> list[str]:
     """Each sentence once, in the order in which the tasks have them."""
     return list(dict.fromkeys(sentence for task in tasks for side in task.sides for sentence in side))
 
@@ -141,7 +141,7 @@ def _cosines(first: Vectors, second: Vectors) -> Scores:
     return np.full_like(cosines, cosines[0]) if len(cosines) and np.ptp(cosines) < 2 * 10**-DECIMALS else cosines
 
 
-def _result(task: Task, cosines: Scores) -> TaskResult:
+def _result(task: StsTask, cosines: Scores) -> TaskResult:
     ends = np.cumsum([len(subset.similarity) for subset in task.subsets])
     subsets = {
         subset.name: correlate(some, subset.similarity)

@@ -38,7 +38,7 @@ TASKS = (*YEARS, "STS-B", "SICK-R")
 MODES = {"test": ("test", "test_annotated"), "dev": ("dev", "trial")}
 """What STS-B and SICK-R call their parts; the years have a test set alone."""
 
-Row: TypeAlias = tuple[str, str, float | None]
+Candidate: TypeAlias = tuple[str, str, float | None]
 """Two sentences and their similarity, None where it was not given."""
 
 
@@ -60,7 +60,7 @@ class Subset:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class StsTask:
     """A column of the table: one subset or several."""
 
     name: str
@@ -83,7 +83,7 @@ class Task:
         return sum(subset.dropped for subset in self.subsets)
 
 
-def load_tasks(folder: Path, names: Sequence[str] = (), mode: str = "test") -> list[Task]:
+def load_sts(folder: Path, names: Sequence[str] = (), mode: str = "test") -> list[StsTask]:
     """The tasks of a folder in SentEval's layout, or of files of one's own.
 
     Args:
@@ -99,7 +99,7 @@ def load_tasks(folder: Path, names: Sequence[str] = (), mode: str = "test") -> l
     if mode not in MODES:
         raise UsageError(f"unknown mode {mode!r}; expected one of {', '.join(MODES)}")
     if folder.is_file():
-        return [Task(folder.name.split(".")[0], (_subset(folder.name, _rows_of_file(folder)),))]
+        return [StsTask(folder.name.split(".")[0], (_subset(folder.name, _rows_of_file(folder)),))]
     has = TASKS if mode == "test" else ("STS-B", "SICK-R")
     for name in names:
         if name not in TASKS:
@@ -109,19 +109,19 @@ def load_tasks(folder: Path, names: Sequence[str] = (), mode: str = "test") -> l
     return [_load(folder, name, mode) for name in has if not names or name in names]
 
 
-def _load(folder: Path, name: str, mode: str) -> Task:
+def _load(folder: Path, name: str, mode: str) -> StsTask:
     benchmark, sick = MODES[mode]
     if name == "STS-B":
         rows = _rows_of_benchmark(folder / "STS" / "STSBenchmark" / f"sts-{benchmark}.csv")
-        return Task(name, (_subset(name, rows),))
+        return StsTask(name, (_subset(name, rows),))
     if name == "SICK-R":
-        return Task(name, (_subset(name, _rows_of_sick(folder / "SICK" / f"SICK_{sick}.txt")),))
+        return StsTask(name, (_subset(name, _rows_of_sick(folder / "SICK" / f"SICK_{sick}.txt")),))
     year = folder / "STS" / f"{name}-en-test"
     subsets = (WHOLE_YEAR,) if (year / f"STS.input.{WHOLE_YEAR}.txt").is_file() else YEARS[name]
-    return Task(name, tuple(_subset(subset, _rows_of_year(year, subset)) for subset in subsets))
+    return StsTask(name, tuple(_subset(subset, _rows_of_year(year, subset)) for subset in subsets))
 
 
-def _subset(name: str, rows: Iterable[Row]) -> Subset:
+def _subset(name: str, rows: Iterable[Candidate]) -> Subset:
     everything = list(rows)
     scored = [(one, two, score) for one, two, score in everything if score is not None]
     return Subset(
@@ -133,7 +133,7 @@ def _subset(name: str, rows: Iterable[Row]) -> Subset:
     )
 
 
-def _rows_of_year(year: Path, subset: str) -> Iterator[Row]:
+def _rows_of_year(year: Path, subset: str) -> Iterator[Candidate]:
     sentences, scores = _lines(year / f"STS.input.{subset}.txt"), _lines(year / f"STS.gs.{subset}.txt")
     if len(sentences) != len(scores):
         raise SourceError(
@@ -143,13 +143,13 @@ def _rows_of_year(year: Path, subset: str) -> Iterator[Row]:
         yield _row(year / f"STS.input.{subset}.txt", number, [*pair.split("\t")[:2], score])
 
 
-def _rows_of_benchmark(path: Path) -> Iterator[Row]:
+def _rows_of_benchmark(path: Path) -> Iterator[Candidate]:
     for number, line in enumerate(_lines(path), 1):
         cells = line.split("\t")  # genre, file, year, id, score, two sentences, perhaps their sources
         yield _row(path, number, [*cells[5:7], *cells[4:5]])
 
 
-def _rows_of_sick(path: Path) -> Iterator[Row]:
+def _rows_of_sick(path: Path) -> Iterator[Candidate]:
     lines = _lines(path)
     header = lines[0].split("\t") if lines else []
     for number, line in enumerate(lines[1:], 2):
@@ -162,7 +162,7 @@ SICK_COLUMNS = ("sentence_A", "sentence_B", "relatedness_score")
 COLUMNS = ("sentence1", "sentence2", "score")
 
 
-def _rows_of_file(path: Path) -> Iterator[Row]:
+def _rows_of_file(path: Path) -> Iterator[Candidate]:
     records = READERS.get(path.suffix)
     if records is None:
         raise SourceError(f"{str(path)!r} has an unknown ending; expected one of {', '.join(READERS)}")
@@ -210,7 +210,7 @@ READERS: dict[str, Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]] = 
 }
 
 
-def _row(path: Path, number: int, cells: Sequence[Any]) -> Row:
+def _row(path: Path, number: int, cells: Sequence[Any]) -> Candidate:
     if len(cells) != 3 or not all(isinstance(sentence, str) and sentence.strip() for sentence in cells[:2]):
         raise RecordError(str(path), number, "expected two sentences and a score")
     try:

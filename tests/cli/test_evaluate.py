@@ -23,7 +23,7 @@ from markdown_it import MarkdownIt
 from scipy import stats
 
 from semsearch import Encoder, SourceError, read_corpus
-from semsearch.evaluation.multi_pooler import ManyPoolers
+from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.pseudo_queries import make_pseudo_tasks
 from semsearch.reports import html as html_report
 
@@ -141,7 +141,7 @@ def cells_of(shown: dict[str, Any], table: int = 0) -> dict[tuple[str, str], dic
 
 def cosines(pooler: str, pairs: Sequence[tuple[str, str, float]], **wishes: Any) -> np.ndarray:
     encoder = Encoder.load("model", pooler, device="cpu", **wishes)
-    first, second = (encoder.encode_passages([pair[side] for pair in pairs]).astype(np.float64) for side in (0, 1))
+    first, second = (encoder.encode_documents([pair[side] for pair in pairs]).astype(np.float64) for side in (0, 1))
     return (first * second).sum(1)
 
 
@@ -222,7 +222,7 @@ def test_a_corpus_is_measured_by_where_each_source_stands_among_the_passages():
     for pooler in ("mean", "cls", "layer:1+max"):
         encoder, gains = Encoder.load("model", pooler, device="cpu"), []
         for task in tasks:
-            scores = encoder.encode_queries(task.queries) @ encoder.encode_passages(task.passages).T
+            scores = encoder.encode_queries(task.queries) @ encoder.encode_documents(task.passages).T
             ranks = [int((row > row[source]).sum()) + 1 for row, source in zip(scores, task.sources, strict=True)]
             gains.append([1 / np.log2(1 + rank) if rank <= 10 else 0 for rank in ranks])
             assert cells[pooler, task.name]["value"] == pytest.approx(np.mean(gains[-1]), abs=1e-9)
@@ -237,7 +237,7 @@ def test_geometry_has_a_row_for_each_row_of_the_table():
     head, *rows = done.rows[blank + 2 :]
     assert [row[0] for row in rows] == labels == ["mean", "mean, centre", "cls", "cls, centre"]
     sentences = list(dict.fromkeys(side for pair in SCORED for side in pair[:2]))
-    unit = Encoder.load("model", "mean", device="cpu").encode_passages(sentences).astype(np.float64)
+    unit = Encoder.load("model", "mean", device="cpu").encode_documents(sentences).astype(np.float64)
     upper = (unit @ unit.T)[np.triu_indices(len(sentences), 1)]
     shown = dict(zip(head, rows[0], strict=True))
     assert (shown["mean cosine"], shown["sd"]) == (f"{upper.mean():.3f}", f"{upper.std():.3f}")
@@ -531,9 +531,9 @@ def test_the_index_command_reads_the_corpus_as_the_comparison_did():
 
 def test_a_transform_that_wins_is_part_of_the_command(monkeypatch: pytest.MonkeyPatch):
     from semsearch.evaluation import label_free as corpus
-    from semsearch.evaluation.candidates import Row
+    from semsearch.evaluation.candidates import Candidate
 
-    monkeypatch.setattr(corpus, "recommend", lambda *_: (Row("mean", "whiten:4"), "because"))
+    monkeypatch.setattr(corpus, "recommend", lambda *_: (Candidate("mean", "whiten:4"), "because"))
     done = evaluate("corpus", "--transforms", "whiten:4")
     call(*shlex.split(done.out.splitlines()[-1])[1:]).ok()
     encoder = call("status", "--json").ok().json["encoder"]
@@ -819,7 +819,7 @@ def test_a_report_that_cannot_be_written_costs_no_numbers(command: str, monkeypa
 
 @EACH
 def test_a_duel_of_unknown_rows_is_refused_before_anything_is_encoded(command: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ManyPoolers, "_encode", lambda *_: pytest.fail("encoded"))
+    monkeypatch.setattr(MultiPooler, "_encode", lambda *_: pytest.fail("encoded"))
     words = ("--report", "page.html", "--duel", "mean", "--duel", "max", "--transforms", "centre")
     evaluate(command, *words).fails(2, "--duel 'max' is no row; expected one of: mean; mean, centre; cls")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from command import DOCUMENTS, HASH, SCRIPT, call, indexed, jsonl, run
 
-from semsearch import Hit, IngestReport, RecordError
+from semsearch import Hit, IngestResult, RecordError
 from semsearch.cli import terminal
 
 ESCAPE = "\x1b"
@@ -240,7 +240,7 @@ def test_a_snippet_is_the_beginning_of_a_passage_on_one_line(capsys: pytest.Capt
 
 
 def test_the_summary_counts_and_warns(capsys: pytest.CaptureFixture[str]):
-    report = IngestReport(
+    report = IngestResult(
         **{"documents": 5_000, "encoded": 4_000, "described": 3, "unchanged": 997, "deleted": 2, "passages": 8_000},
         **{"truncated": 1_000, "tokens": 80_000, "tokens_lost": 10_000, "bad": 2, "not_deleted": 7},
         empty=12,

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
-from semsearch import Chunking, Document, Encoder, HashEncoder, Passage, RecordError, UsageError
+from semsearch import Chunking, Document, Encoder, Passage, RecordError, UsageError, WordHashEncoder
 from semsearch.corpus.chunking import Chunker
 
 PEER = AutoTokenizer.from_pretrained(MODEL_DIR)
 REAL = Tokenizer.from_file(f"{MODEL_DIR}/tokenizer.json")
 REAL.no_truncation()
 REAL.no_padding()
-WORDS = HashEncoder().tokenizer
+WORDS = WordHashEncoder().tokenizer
 
 Count = Callable[[str], int]
 

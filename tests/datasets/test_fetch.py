@@ -25,8 +25,8 @@ from semsearch.corpus.readers import read_corpus
 from semsearch.datasets.fetch import default_folder, read_lock
 from semsearch.datasets.registry import SETS, find_set
 from semsearch.errors import SourceError, UsageError
-from semsearch.evaluation.retrieval_data import load_collection
-from semsearch.evaluation.sts_data import load_tasks
+from semsearch.evaluation.retrieval_data import load_retrieval
+from semsearch.evaluation.sts_data import load_sts
 from semsearch.types import Document
 
 TOKEN = "hf_thisIsASecretOfTheTest"
@@ -255,7 +255,7 @@ def test_a_retrieval_set_is_what_beir_lays_out(hub: Hub, machine: Machine):
 
     documents = [one for one in read_corpus([str(folder)]) if isinstance(one, Document)]
     assert [(one.doc_id, one.title) for one in documents] == [("d1", "Herons"), ("d2", "")]
-    collection = load_collection(folder)
+    collection = load_retrieval(folder)
     assert [query.text for query in collection.queries] == ["who waits by the water", "what is in bread"]
     assert collection.qrels == {"q1": {"d1": 1}, "q2": {"d2": 2, "d1": 0}}
     assert [path.name for path in (machine.data / ".fetch").iterdir() if path.is_dir()] == []
@@ -289,7 +289,7 @@ def test_sts_comes_in_sentevals_layout(hub: Hub, machine: Machine):
     assert made["STS/STS14-en-test/STS.gs.all.txt"] == b"2.5\n\n"
     assert made["STS/STSBenchmark/sts-train.csv"] == b'\t\t\t\t4.25\tof train\ta "quote\n'
     for mode, split in (("test", "test"), ("dev", "validation")):
-        (benchmark,) = load_tasks(folder, ["STS-B"], mode)
+        (benchmark,) = load_sts(folder, ["STS-B"], mode)
         assert (benchmark.subsets[0].first, benchmark.subsets[0].second) == ((f"of {split}",), ('a "quote',))
         assert benchmark.subsets[0].similarity.tolist() == [4.25]
 
@@ -299,7 +299,7 @@ def test_sick_is_a_file_of_pairs_that_says_what_it_counts_and_is_listed(hub: Hub
     done = machine("get", "sick", "--json").ok().json
     assert "4,927" in done["note"]
     assert done["next"] == f"semsearch eval sts --data {machine.data / 'sick/sick.tsv'}"
-    (task,) = load_tasks(machine.data / "sick" / "sick.tsv")
+    (task,) = load_sts(machine.data / "sick" / "sick.tsv")
     assert (task.subsets[0].first, task.subsets[0].similarity.tolist()) == (("a", "c"), [3.5, 1.0])
 
     rows = {row[0]: row for row in machine("list").ok().rows}

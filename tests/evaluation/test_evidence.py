@@ -13,22 +13,22 @@ from scipy.stats import spearmanr
 
 from semsearch import Encoder
 from semsearch.evaluation import evidence as gather
-from semsearch.evaluation.candidates import Row
+from semsearch.evaluation.candidates import Candidate
 from semsearch.evaluation.evidence import Evidence
 from semsearch.evaluation.geometry import HISTOGRAM_EDGES
-from semsearch.evaluation.label_free import Found
+from semsearch.evaluation.label_free import LabelFreeResult
 from semsearch.evaluation.measures import judged_queries, measure_run
-from semsearch.evaluation.multi_pooler import ManyPoolers
+from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.pseudo_queries import PseudoTask
 from semsearch.evaluation.report import Duels
-from semsearch.evaluation.retrieval import Corpus, Retrieval
-from semsearch.evaluation.retrieval_data import Collection
+from semsearch.evaluation.retrieval import EncodedCorpus, RetrievalResult
+from semsearch.evaluation.retrieval_data import RetrievalTask
 from semsearch.evaluation.significance import Cell, Comparison
-from semsearch.evaluation.sts import Similarities, evaluate_sts, unique_sentences
-from semsearch.evaluation.sts_data import Subset, Task
+from semsearch.evaluation.sts import StsResult, evaluate_sts, unique_sentences
+from semsearch.evaluation.sts_data import StsTask, Subset
 from semsearch.types import Document, Qrels, Query, Run
 
-MEAN, CLS, MAX = Row("mean"), Row("cls"), Row("max")
+MEAN, CLS, MAX = Candidate("mean"), Candidate("cls"), Candidate("max")
 
 
 def random_rows(n: int, dim: int = 6, seed: int = 0) -> np.ndarray:
@@ -43,18 +43,18 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 # --- outcomes by hand
 
 
-def sts_task(name: str, pairs: Mapping[tuple[str, str], float]) -> Task:
+def sts_task(name: str, pairs: Mapping[tuple[str, str], float]) -> StsTask:
     first, second = zip(*pairs, strict=True)
-    return Task(name, (Subset(name, first, second, np.array([*pairs.values()], np.float64)),))
+    return StsTask(name, (Subset(name, first, second, np.array([*pairs.values()], np.float64)),))
 
 
-def similarities(tasks: Sequence[Task], cosines: Mapping[str, Mapping[str, Sequence[float]]]) -> Similarities:
+def similarities(tasks: Sequence[StsTask], cosines: Mapping[str, Mapping[str, Sequence[float]]]) -> StsResult:
     """What rows said of pairs, with random vectors for the sentences."""
     sentences = unique_sentences(tasks)
     sides = {task.name: tuple([sentences.index(one) for one in side] for side in task.sides) for task in tasks}
     said = {row: {task: np.array(values) for task, values in each.items()} for row, each in cosines.items()}
     vectors = {row: random_rows(len(sentences), seed=seed) for seed, row in enumerate(cosines)}
-    return Similarities(tasks, [Row(name) for name in cosines], said, sentences, vectors, sides)
+    return StsResult(tasks, [Candidate(name) for name in cosines], said, sentences, vectors, sides)
 
 
 FIVE = sts_task("five", {("a", "b"): 5, ("a", "c"): 4, ("a", "d"): 3.9, ("a", "e"): 1.1, ("b", "c"): 1, ("b", "d"): 0})
@@ -71,15 +71,19 @@ def documents(texts: Mapping[str, str], **metadata: Sequence[Any]) -> list[Docum
 
 
 def retrieval(
-    runs: Mapping[Row, Run], qrels: Qrels, corpus: Sequence[Document], passages: Sequence[int], measure: str = "RR@10"
-) -> Retrieval:
+    runs: Mapping[Candidate, Run],
+    qrels: Qrels,
+    corpus: Sequence[Document],
+    passages: Sequence[int],
+    measure: str = "RR@10",
+) -> RetrievalResult:
     """What rows found. `passages` counts each document's."""
     owner = [number for number, count in enumerate(passages) for _ in range(count)]
     texts = [f"{corpus[number].text} {place}" for place, number in enumerate(owner)]
     queries = tuple(Query(name, f"text of {name}") for name in qrels)
     poolers = {row.pooler for row in runs if row.pooler}
-    return Retrieval(
-        Collection("hand", Path(), queries, qrels),
+    return RetrievalResult(
+        RetrievalTask("hand", Path(), queries, qrels),
         [*runs],
         "trec",
         judged_queries(qrels),
@@ -89,7 +93,7 @@ def retrieval(
         (0.1, 0.1),
         0,
         0,
-        Corpus([*corpus], owner, texts, {name: random_rows(len(texts)) for name in poolers}, 0),
+        EncodedCorpus([*corpus], owner, texts, {name: random_rows(len(texts)) for name in poolers}, 0),
         {name: random_rows(len(queries), seed=1) for name in poolers},
     )
 
@@ -103,7 +107,7 @@ JUDGED: Qrels = {
 }
 
 
-def found_sources(values: Mapping[str, Mapping[str, Sequence[float]]], tasks: Sequence[PseudoTask]) -> Found:
+def found_sources(values: Mapping[str, Mapping[str, Sequence[float]]], tasks: Sequence[PseudoTask]) -> LabelFreeResult:
     """What rows found of pseudo-queries: the values of each; whoever has 1 put the source first, others passage 0."""
     best = {
         row: {
@@ -122,7 +126,7 @@ def found_sources(values: Mapping[str, Mapping[str, Sequence[float]]], tasks: Se
         for n, task in enumerate(tasks)
     }
     arrays = {row: {task: np.array(some, float) for task, some in each.items()} for row, each in values.items()}
-    return Found(tasks, [Row(row) for row in values], arrays, best, vectors)
+    return LabelFreeResult(tasks, [Candidate(row) for row in values], arrays, best, vectors)
 
 
 def pseudo(name: str, n: int) -> PseudoTask:
@@ -247,7 +251,7 @@ def test_histograms_count_the_cosines_of_the_pairs(transform):
     vectors, others = random_rows(30), random_rows(8, seed=3)
     rng = np.random.default_rng(2)
     similar, dissimilar = (np.stack([rng.integers(8, size=n), rng.integers(30, size=n)], 1) for n in (17, 200))
-    row = Row("mean", transform)
+    row = Candidate("mean", transform)
     found = gather.histograms([row], evidence_of(vectors, others, similar, dissimilar))[row.label]
     away = vectors.mean(0) if transform else 0
     for counts, pairs in ((found.similar, similar), (found.dissimilar, dissimilar)):
@@ -260,7 +264,7 @@ def test_geometry_is_that_of_the_texts_and_alignment_that_of_similar_pairs():
     """Squared distances of the pairs: 0, 2 and 4."""
     vectors = np.array([[1, 0], [0, 2], [-3, 0], [0, -4]], np.float32)
     evidence = evidence_of(vectors, np.array([[5, 0]], np.float32), [[0, 0], [0, 1], [0, 2]], [[0, 3]])
-    found = gather.geometries([MEAN, Row("mean", "centre")], evidence, seed=0)
+    found = gather.geometries([MEAN, Candidate("mean", "centre")], evidence, seed=0)
     assert list(found) == ["mean", "mean, centre"]
     assert found["mean"].mean_cosine == pytest.approx(-1 / 3), "two of six pairs are opposite, the others square"
     assert found["mean"].alignment == pytest.approx(2)
@@ -272,7 +276,7 @@ def test_geometry_is_that_of_the_texts_and_alignment_that_of_similar_pairs():
 def test_whitening_that_makes_all_cosines_equal_has_no_geometry():
     vectors = random_rows(7)
     evidence = evidence_of(vectors, vectors, [[0, 1]], [[0, 3]])
-    found = gather.geometries([Row("mean", "whiten"), Row("mean", "whiten:4")], evidence, seed=0)
+    found = gather.geometries([Candidate("mean", "whiten"), Candidate("mean", "whiten:4")], evidence, seed=0)
     flat = found["mean, whiten"]
     assert (flat.n, flat.dim, flat.mean_cosine, flat.alignment, flat.hubness) == (7, 6, None, None, None)
     assert found["mean, whiten:4"].std_cosine > 0.1
@@ -308,14 +312,14 @@ def test_the_map_of_layers_equals_each_layer_s_encoder_and_scipy(checkpoint):
     folder = str(checkpoint())
     scores = {("a heron", "an egret"): 5.0, ("a heron", "a loaf"): 0.5, ("bread", "a loaf"): 4.0, ("x", "bread"): 1.0}
     task = sts_task("t", {**scores, ("egret reeds", "heron reeds"): 3.0, ("an oven", "reeds"): 0.0})
-    encoder = ManyPoolers.load(folder, ["mean"], also=gather.layer_names(), device="cpu")
+    encoder = MultiPooler.load(folder, ["mean"], also=gather.layer_names(), device="cpu")
     results = evaluate_sts([task], encoder).results()
     found = gather.layers("Spearman", 4, {name: tasks["t"].all.spearman for name, tasks in results.items()})
     assert found.values.shape == (3, 5)
     assert np.isnan(found.values[0, 0]), "the embedding of [CLS] is that of every text"
     for pooler, layer in (("cls", 1), ("cls", 4), ("mean", 0), ("mean", 4), ("max", 2)):
         alone = Encoder.load(folder, f"layer:{layer}+{pooler}", device="cpu")
-        first, second = (alone.encode_passages(side).astype(np.float64) for side in task.sides)
+        first, second = (alone.encode_documents(side).astype(np.float64) for side in task.sides)
         expected = spearmanr((first * second).sum(1), task.similarity).statistic
         assert found.values[gather.LAYER_POOLERS.index(pooler), layer] == pytest.approx(expected)
 
@@ -325,7 +329,7 @@ def test_recall_curves_equal_ir_measures():
     corpus = documents({f"d{n}": "x" for n in range(120)})
     run = {f"q{q}": {f"d{n}": 1 / (place + 1) for place, n in enumerate(rng.permutation(120)[:100])} for q in range(5)}
     qrels = {f"q{q}": {f"d{n}": int(rng.integers(3)) for n in rng.permutation(120)[:20]} for q in range(6)}
-    row = Row("mean", mode="hybrid")
+    row = Candidate("mean", mode="hybrid")
     (curve,) = gather.recall_curves([row], retrieval({row: run}, qrels, corpus, [1] * 120)).values()
     assert len(curve) == len(gather.RECALL_DEPTHS)
     theirs = [ir_measures.Qrel(query, doc, gain) for query, judged in qrels.items() for doc, gain in judged.items()]
@@ -345,14 +349,14 @@ def test_recall_curves_equal_ir_measures():
     [
         ({MEAN: 0.5, CLS: 0.2, MAX: 0.1}, (MEAN, CLS)),
         ({CLS: 0.5, MEAN: 0.2, MAX: 0.1}, (CLS, MAX)),
-        ({MEAN: 0.5, Row("cls", "centre"): 0.2, MAX: 0.3}, (MEAN, Row("cls", "centre"))),
-        ({MEAN: 0.5, CLS: None, MAX: 0.3, Row("last"): 0.4}, (MEAN, MAX)),
+        ({MEAN: 0.5, Candidate("cls", "centre"): 0.2, MAX: 0.3}, (MEAN, Candidate("cls", "centre"))),
+        ({MEAN: 0.5, CLS: None, MAX: 0.3, Candidate("last"): 0.4}, (MEAN, MAX)),
         ({MEAN: 0.5, MAX: 0.5}, (MEAN, MAX)),
         ({CLS: 0.5, MAX: 0.5}, (CLS, MAX)),
-        ({MEAN: 0.5, Row("mean", mode="hybrid"): 0.9, Row(mode="keyword"): 0.1, MAX: 0.2}, (MEAN, MAX)),
-        ({MEAN: 0.5, Row(mode="keyword"): 0.1}, None),
+        ({MEAN: 0.5, Candidate("mean", mode="hybrid"): 0.9, Candidate(mode="keyword"): 0.1, MAX: 0.2}, (MEAN, MAX)),
+        ({MEAN: 0.5, Candidate(mode="keyword"): 0.1}, None),
         ({MEAN: 0.5, CLS: None}, None),
-        ({Row(mode="keyword"): 0.1}, None),
+        ({Candidate(mode="keyword"): 0.1}, None),
     ],
 )
 def test_opponents_are_the_best_dense_row_and_cls_or_the_worst(values, expected):
@@ -421,7 +425,7 @@ def test_duels_of_retrieval_by_hand():
 def test_nothing_is_wanted_where_nothing_is_relevant():
     """A measure of what is not relevant either, so that the query is no tie."""
     qrels: Qrels = {"none": {"heron": 0, "egret": 0}}
-    runs: dict[Row, Run] = {MEAN: {"none": {"heron": 1.0}}, CLS: {"none": {"loaf": 1.0}}}
+    runs: dict[Candidate, Run] = {MEAN: {"none": {"heron": 1.0}}, CLS: {"none": {"loaf": 1.0}}}
     found = retrieval(runs, qrels, LAKE, PASSAGES, "Judged@1")
     (duel,) = gather.duels_of_retrieval(found, (MEAN, CLS), "Judged@1").wins
     assert (duel.values, duel.wanted) == ((1, 0), "nothing")
@@ -430,7 +434,7 @@ def test_nothing_is_wanted_where_nothing_is_relevant():
 def test_duels_of_sentences_by_hand():
     """Shares of a scale of four are 1/8, 3/8, 5/8 and 7/8. The first row ranks as people do, the second backwards."""
     task = sts_task("t", {("a", "b"): 0, ("c", "d"): 1, ("e", "f"): 3, ("g", "h"): 5})
-    flat = Task("none", (Subset("none", (), (), np.array([])),))
+    flat = StsTask("none", (Subset("none", (), (), np.array([])),))
     said = {"mean": {"t": [0.1, 0.2, 0.3, 0.4], "none": []}, "cls": {"t": [0.4, 0.3, 0.2, 0.1], "none": []}}
     duels = gather.duels_of_sts(similarities([task, flat], said), (MEAN, CLS))
     check_sums(duels, 4)
@@ -470,7 +474,7 @@ def test_a_projection_is_scikit_learn_s_pca_up_to_signs(transform):
     from sklearn.decomposition import PCA
 
     vectors = random_rows(60) * np.array([5, 3, 2, 1, 1, 1], np.float32)
-    found = gather.projection(Row("mean", transform), evidence_of(vectors, vectors, [], []), seed=0)
+    found = gather.projection(Candidate("mean", transform), evidence_of(vectors, vectors, [], []), seed=0)
     rows = {"": vectors, "centre": vectors - vectors.mean(0), "truncate:3": vectors[:, :3]}[transform]
     pca = PCA(2, svd_solver="full")
     points = pca.fit_transform((rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float64))

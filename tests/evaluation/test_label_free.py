@@ -14,9 +14,9 @@ from fakes import index_spec
 from semsearch import Encoder, EncoderSpec, UsageError
 from semsearch.arrays import Vectors
 from semsearch.evaluation import label_free as corpus
-from semsearch.evaluation.candidates import Row
-from semsearch.evaluation.label_free import ALL, Found, evaluate_corpus, recommend
-from semsearch.evaluation.multi_pooler import ManyPoolers
+from semsearch.evaluation.candidates import Candidate
+from semsearch.evaluation.label_free import ALL, LabelFreeResult, evaluate_corpus, recommend
+from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.pseudo_queries import PseudoTask
 from semsearch.evaluation.significance import Cell, Comparison, compare_means
 
@@ -37,11 +37,11 @@ class Told:
     def specs(self) -> dict[str, EncoderSpec]:
         return {name: index_spec(len(next(iter(told.values())))) for name, told in self.vectors.items()}
 
-    def encode_passages(self, texts: Sequence[str], progress: object = None) -> dict[str, Vectors]:
+    def encode_documents(self, texts: Sequence[str], progress: object = None) -> dict[str, Vectors]:
         self.calls.append(tuple(texts))
         return {name: np.array([told[text] for text in texts], np.float32) for name, told in self.vectors.items()}
 
-    encode_queries = encode_passages
+    encode_queries = encode_documents
 
 
 def at(degrees: float, length: float = 1.0) -> tuple[float, float]:
@@ -56,7 +56,7 @@ COMPASS = PseudoTask("compass", tuple(QUERIES), tuple(PASSAGES), (0, 1, 2))
 EASY = PseudoTask("easy", ("first",), tuple(PASSAGES), (0,))
 
 
-def evaluate(tasks: Sequence[PseudoTask], told: Told, **wishes: object) -> Found:
+def evaluate(tasks: Sequence[PseudoTask], told: Told, **wishes: object) -> LabelFreeResult:
     return evaluate_corpus(tasks, told, **wishes)
 
 
@@ -174,10 +174,10 @@ def test_a_real_encoder_is_asked_for_queries_and_passages_as_such(checkpoint):
     prompts = {"prompts": {"query": "ask: ", "passage": "tell: "}}
     folder = str(checkpoint(files={"config_sentence_transformers.json": prompts}))
     task = PseudoTask("t", ("a heron", "some bread"), ("it stands in reeds", "an oven", "flour and water"), (0, 1))
-    found = evaluate_corpus([task], ManyPoolers.load(folder, ["mean"], device="cpu"), measure="RR")
+    found = evaluate_corpus([task], MultiPooler.load(folder, ["mean"], device="cpu"), measure="RR")
     encoder = Encoder.load(folder, "mean", device="cpu")
     assert (encoder.spec.query_prefix, encoder.spec.passage_prefix) == ("ask: ", "tell: ")
-    cosines = encoder.encode_queries(task.queries) @ encoder.encode_passages(task.passages).T
+    cosines = encoder.encode_queries(task.queries) @ encoder.encode_documents(task.passages).T
     assert found.best_passage["mean"]["t"] == cosines.argmax(1).tolist()
     ranks = [1 + int((row > row[source]).sum()) for row, source in zip(cosines, task.sources, strict=True)]
     assert found.per_query["mean"]["t"].tolist() == pytest.approx([1 / rank for rank in ranks])
@@ -196,11 +196,13 @@ def test_what_cannot_be_is_refused_before_anything_is_encoded(wish, reason):
 
 # --- what is recommended
 
-MEAN, CLS, MAX = Row("mean"), Row("cls"), Row("max")
-WHITE, CENTRED = Row("max", "whiten:128"), Row("cls", "centre")
+MEAN, CLS, MAX = Candidate("mean"), Candidate("cls"), Candidate("max")
+WHITE, CENTRED = Candidate("max", "whiten:128"), Candidate("cls", "centre")
 
 
-def table(best: Row, tied: dict[Row, float], worse: Sequence[Row] = ()) -> tuple[Comparison, list[Row]]:
+def table(
+    best: Candidate, tied: dict[Candidate, float], worse: Sequence[Candidate] = ()
+) -> tuple[Comparison, list[Candidate]]:
     """A comparison in which the best row has 0.9, some cannot be told from it, and the others are at 0.1."""
     cells = {best: Cell(0.9, best=True)} | {row: Cell(value, p=0.4, tied=True) for row, value in tied.items()}
     cells |= {row: Cell(0.1, p=0.001) for row in worse}

@@ -22,7 +22,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from semsearch import POOLERS, Encoder, EncoderSpec, ModelError, PoolingWarning, UsageError, VectorCache
 from semsearch.encoder.pooling import SIMCSE_NAMES
 from semsearch.evaluation import multi_pooler as many
-from semsearch.evaluation.multi_pooler import ManyPoolers
+from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.transforms import unit_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread", "reference")
@@ -65,14 +65,14 @@ def alone(model: str, pooler: str, **wishes: Any) -> Encoder:
 
 
 def test_a_star_is_every_layer_from_the_embeddings_to_the_last(model: str):
-    encoder = ManyPoolers.load(model, ["layer:*+mean", "max", "layer:*+cls"], device="cpu")
+    encoder = MultiPooler.load(model, ["layer:*+mean", "max", "layer:*+cls"], device="cpu")
     assert encoder.n_layers == 4
     assert encoder.names == (
         *(f"layer:{layer}+mean" for layer in LAYERS),
         "max",
         *(f"layer:{layer}+cls" for layer in LAYERS),
     )
-    together = encoder.encode_passages(TEXTS)
+    together = encoder.encode_documents(TEXTS)
     for row, text in enumerate(TEXTS):
         states = hidden_states(model, text)
         np.testing.assert_allclose(together["max"][row], states[-1].max(0), atol=1e-5)
@@ -82,42 +82,42 @@ def test_a_star_is_every_layer_from_the_embeddings_to_the_last(model: str):
 
 
 def test_every_layer_is_what_an_encoder_with_that_pooler_gives(model: str):
-    for name, rows in ManyPoolers.load(model, ["layer:*+mean"], device="cpu").encode_passages(TEXTS).items():
-        vectors = alone(model, name).encode_passages(TEXTS)
+    for name, rows in MultiPooler.load(model, ["layer:*+mean"], device="cpu").encode_documents(TEXTS).items():
+        vectors = alone(model, name).encode_documents(TEXTS)
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
         np.testing.assert_allclose(unit_rows(rows), vectors, atol=1e-6, err_msg=name)
 
 
 def test_a_star_may_stand_in_both_parts_of_a_concatenation(model: str):
-    encoder = ManyPoolers.load(model, ["layer:*+cls+layer:*+mean"], device="cpu")
+    encoder = MultiPooler.load(model, ["layer:*+cls+layer:*+mean"], device="cpu")
     assert encoder.names == tuple(f"layer:{layer}+cls+layer:{layer}+mean" for layer in LAYERS)
     states = hidden_states(model, TEXTS[0])
-    for layer, rows in enumerate(encoder.encode_passages(TEXTS[:1]).values()):
+    for layer, rows in enumerate(encoder.encode_documents(TEXTS[:1]).values()):
         np.testing.assert_allclose(rows[0], np.concatenate([states[layer][0], states[layer].mean(0)]), atol=1e-5)
 
 
 def test_a_name_given_twice_is_one_row_and_two_names_for_one_pooler_are_two(model: str):
-    encoder = ManyPoolers.load(model, ["mean", "mean", "layer:-1+mean", "layer:*+mean", "layer:2+mean"], device="cpu")
+    encoder = MultiPooler.load(model, ["mean", "mean", "layer:-1+mean", "layer:*+mean", "layer:2+mean"], device="cpu")
     assert encoder.names == ("mean", "layer:-1+mean", *(f"layer:{layer}+mean" for layer in LAYERS))
-    vectors = encoder.encode_passages(TEXTS)
+    vectors = encoder.encode_documents(TEXTS)
     assert vectors["mean"].tobytes() == vectors["layer:-1+mean"].tobytes() == vectors["layer:4+mean"].tobytes()
 
 
 def test_what_comes_along_stands_last_and_never_twice(model: str):
-    encoder = ManyPoolers.load(model, ["max", "layer:1+cls"], device="cpu", also=["layer:*+cls", "max"])
+    encoder = MultiPooler.load(model, ["max", "layer:1+cls"], device="cpu", also=["layer:*+cls", "max"])
     assert encoder.names == ("max", "layer:1+cls", *(f"layer:{layer}+cls" for layer in (0, 2, 3, 4)))
     assert encoder.also == encoder.names[2:]
-    assert tuple(encoder.encode_passages(["a"])) == encoder.names
+    assert tuple(encoder.encode_documents(["a"])) == encoder.names
 
 
 def test_what_comes_along_and_cannot_be_had_is_left_out_without_a_word(checkpoint: Make):
-    encoder = ManyPoolers.load(str(checkpoint(head=False)), ["mean"], also=["pooler-output", "layer:9+cls", "cls"])
+    encoder = MultiPooler.load(str(checkpoint(head=False)), ["mean"], also=["pooler-output", "layer:9+cls", "cls"])
     assert (encoder.names, encoder.also, encoder.refused) == (("mean", "cls"), ("cls",), {})
 
 
 def test_simcse_s_names_are_read_as_simcse_reads_them_beside_ours_that_come_along(model: str):
     poolers = ["all", "layer:-2+avg", "cls_before_pooler+avg"]
-    encoder = ManyPoolers.load(model, poolers, simcse_names=True, device="cpu", also=["layer:0+cls"])
+    encoder = MultiPooler.load(model, poolers, simcse_names=True, device="cpu", also=["layer:0+cls"])
     ours = {
         **SIMCSE_NAMES,
         "layer:-2+avg": "layer:-2+mean",
@@ -138,7 +138,7 @@ def test_simcse_s_names_are_read_as_simcse_reads_them_beside_ours_that_come_alon
             "cls_before_pooler+avg": torch.cat([states[-1][0], states[-1].mean(0)]),
             "layer:0+cls": states[0][0],
         }
-    vectors = encoder.encode_passages(TEXTS[:1])
+    vectors = encoder.encode_documents(TEXTS[:1])
     assert vectors.keys() == theirs.keys()
     for name, expected in theirs.items():
         np.testing.assert_allclose(vectors[name][0], expected, atol=1e-5, err_msg=name)
@@ -150,7 +150,7 @@ def test_simcse_s_names_are_read_as_simcse_reads_them_beside_ours_that_come_alon
 def test_each_refused_pooler_has_its_reason_and_one_good_one_is_enough(checkpoint: Make):
     folder = str(checkpoint(head=False))
     names = ["pooler-output", "layer:5+mean", "layer:-6+cls", "mean+pooler-output", "cls"]
-    encoder = ManyPoolers.load(folder, names, device="cpu")
+    encoder = MultiPooler.load(folder, names, device="cpu")
     assert (encoder.names, list(encoder.refused)) == (("cls",), names[:-1])
     assert f"{folder!r} has no weights for it" in encoder.refused["pooler-output"]
     assert encoder.refused["layer:5+mean"] == (
@@ -162,7 +162,7 @@ def test_each_refused_pooler_has_its_reason_and_one_good_one_is_enough(checkpoin
 
 def test_where_all_are_refused_every_reason_is_said(checkpoint: Make):
     with pytest.raises(ModelError, match=r"none of the poolers can be had: .*own head.*; .*reads layer 7"):
-        ManyPoolers.load(str(checkpoint(head=False)), ["pooler-output", "layer:7+mean"], also=["cls"], device="cpu")
+        MultiPooler.load(str(checkpoint(head=False)), ["pooler-output", "layer:7+mean"], also=["cls"], device="cpu")
 
 
 def test_the_same_refused_pooler_twice_over_is_still_an_error(checkpoint: Make):
@@ -173,7 +173,7 @@ def test_the_same_refused_pooler_twice_over_is_still_an_error(checkpoint: Make):
     folder = checkpoint(files=files)
     save_file({"linear.weight": np.zeros((3, 32), np.float32)}, folder / "1_Dense/model.safetensors")
     with pytest.raises(ModelError, match="takes vectors of 32, and gets 64 from pooler 'layer:0"):
-        ManyPoolers.load(str(folder), ["layer:*+cls+mean", "layer:1+cls+mean"], device="cpu")
+        MultiPooler.load(str(folder), ["layer:*+cls+mean", "layer:1+cls+mean"], device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_an_unknown_name_fails_before_anything_is_loaded(
 ):
     monkeypatch.setattr(many, "open_checkpoint", lambda name: pytest.fail("a checkpoint was opened"))
     with pytest.raises(UsageError, match=said):
-        ManyPoolers.load("nowhere", names, simcse_names=simcse_names)
+        MultiPooler.load("nowhere", names, simcse_names=simcse_names)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_an_unknown_name_fails_before_anything_is_loaded(
     ],
 )
 def test_a_wish_that_cannot_be_met_is_refused_as_by_an_encoder(model: str, wishes: dict[str, Any], said: str):
-    for load in (lambda **more: Encoder.load(model, "mean", **more), lambda **more: ManyPoolers.load(model, **more)):
+    for load in (lambda **more: Encoder.load(model, "mean", **more), lambda **more: MultiPooler.load(model, **more)):
         with pytest.raises(UsageError, match=said):
             load(**{"device": "cpu", **wishes})
 
@@ -214,7 +214,7 @@ def test_a_wish_that_cannot_be_met_is_refused_as_by_an_encoder(model: str, wishe
 def test_a_declared_prefix_that_leaves_no_room_is_refused(checkpoint: Make):
     files = {"config_sentence_transformers.json": {"prompts": {"query": "one two three four five six seven: "}}}
     with pytest.raises(UsageError, match="takes 10 of 8 tokens, so nothing of a text would be seen"):
-        ManyPoolers.load(str(checkpoint(files=files)), ["mean"], max_tokens=8)
+        MultiPooler.load(str(checkpoint(files=files)), ["mean"], max_tokens=8)
 
 
 # --- specs, prefixes, linear layers
@@ -240,7 +240,7 @@ DECLARING: dict[str, dict[str, Any]] = {
 def test_specs_are_those_of_an_encoder_that_does_not_rescale(checkpoint: Make, declaring: str, wishes: dict[str, Any]):
     folder = str(checkpoint(files=DECLARING[declaring]))
     names = [*POOLERS, "layer:2+cls", "cls+layer:0+max"]
-    encoder = ManyPoolers.load(folder, names, device="cpu", **wishes)
+    encoder = MultiPooler.load(folder, names, device="cpu", **wishes)
     assert encoder.declared == {"nothing": None, "cls": "cls", "prefixes": "mean"}[declaring]
     assert list(encoder.specs) == names
     for name, spec in encoder.specs.items():
@@ -255,8 +255,8 @@ def test_specs_are_those_of_an_encoder_that_does_not_rescale(checkpoint: Make, d
 def test_queries_and_passages_have_their_own_prefixes(checkpoint: Make, pools_prefix: bool):
     pooling = {"pooling_mode": "mean", "include_prompt": pools_prefix}
     folder = str(checkpoint(files={"1_Pooling/config.json": pooling, "config_sentence_transformers.json": PREFIXES}))
-    encoder = ManyPoolers.load(folder, ["mean", "layer:1+mean"], device="cpu")
-    found = {"query: ": encoder.encode_queries(TEXTS[:2]), "passage: ": encoder.encode_passages(TEXTS[:2])}
+    encoder = MultiPooler.load(folder, ["mean", "layer:1+mean"], device="cpu")
+    found = {"query: ": encoder.encode_queries(TEXTS[:2]), "passage: ": encoder.encode_documents(TEXTS[:2])}
     for prefix, vectors in found.items():
         for row, text in enumerate(TEXTS[:2]):
             states = hidden_states(folder, prefix + text)
@@ -270,14 +270,14 @@ def test_linear_layers_stand_behind_the_declared_pooler_alone(checkpoint: Make, 
     parts = [Transformer(str(checkpoint())), Pooling(32, "mean")]
     dense = [Dense(32, 48, activation_function=torch.nn.GELU()), Dense(48, 8)]
     SentenceTransformer(modules=[*parts, *dense], device="cpu").save(str(tmp_path / "saved"))
-    encoder = ManyPoolers.load(str(tmp_path / "saved"), ["cls", "mean", "max", "layer:-1+mean"], device="cpu")
+    encoder = MultiPooler.load(str(tmp_path / "saved"), ["cls", "mean", "max", "layer:-1+mean"], device="cpu")
     assert encoder.declared == "mean"
     assert {name: spec.dim for name, spec in encoder.specs.items()} == {
         **{"cls": 32, "mean": 8, "max": 32},
         "layer:-1+mean": 8,  # another name for the same
     }
     assert len({spec.weights for spec in encoder.specs.values()}) == 2
-    vectors = encoder.encode_passages(TEXTS)
+    vectors = encoder.encode_documents(TEXTS)
     theirs = SentenceTransformer(str(tmp_path / "saved"), device="cpu").encode(TEXTS)
     np.testing.assert_allclose(vectors["mean"], theirs, atol=1e-5)
     for mode in ("cls", "max"):
@@ -293,11 +293,11 @@ def test_linear_layers_of_a_checkpoint_that_declares_no_pooler_stand_behind_each
     folder = checkpoint(files=files)
     weight = np.random.default_rng(0).standard_normal((3, 32)).astype(np.float32)
     save_file({"linear.weight": weight}, folder / "1_Dense/model.safetensors")
-    encoder = ManyPoolers.load(str(folder), ["mean", "cls+mean", "cls"], device="cpu")
+    encoder = MultiPooler.load(str(folder), ["mean", "cls+mean", "cls"], device="cpu")
     assert encoder.names == ("mean", "cls")
     assert "takes vectors of 32, and gets 64 from pooler 'cls+mean'" in encoder.refused["cls+mean"]
     states = hidden_states(str(folder), TEXTS[0])[-1]
-    vectors = encoder.encode_passages(TEXTS[:1])
+    vectors = encoder.encode_documents(TEXTS[:1])
     np.testing.assert_allclose(vectors["mean"][0], weight @ states.mean(0), atol=1e-5)
     np.testing.assert_allclose(vectors["cls"][0], weight @ states[0], atol=1e-5)
 
@@ -317,12 +317,12 @@ def test_more_texts_than_one_window_keep_their_order_and_progress_adds_up(
     texts[4_500] = texts[7]  # equal texts, but in another window
     texts[4_600] = texts[4_601]
     with VectorCache(tmp_path / "vectors") as cache:
-        encoder = ManyPoolers.load(folder, ["mean", "cls+max"], device="cpu", cache=cache if cached else None)
+        encoder = MultiPooler.load(folder, ["mean", "cls+max"], device="cpu", cache=cache if cached else None)
         told: list[int] = []
-        vectors = encoder.encode_passages(texts, told.append)
+        vectors = encoder.encode_documents(texts, told.append)
         assert sum(told) == len(texts)
         picked = [0, 7, 4_095, 4_096, 4_500, 4_600, 4_601, 4_999]
-        singly = [encoder.encode_passages([texts[row]]) for row in picked]
+        singly = [encoder.encode_documents([texts[row]]) for row in picked]
         for name, rows in vectors.items():
             assert (rows.shape, rows.dtype) == ((5_000, encoder.specs[name].dim), np.float32)
             np.testing.assert_allclose(rows[picked], [one[name][0] for one in singly], atol=1e-5)
@@ -332,7 +332,7 @@ def test_more_texts_than_one_window_keep_their_order_and_progress_adds_up(
         assert encoder.spared == (1 + len(picked) if cached else 0)  # 4,500 is of the next window, 4,600 is not
         if cached:
             told.clear()
-            again = encoder.encode_passages(texts, told.append)
+            again = encoder.encode_documents(texts, told.append)
             assert sum(told) == len(texts)
             assert all(again[name].tobytes() == rows.tobytes() for name, rows in vectors.items())
 
@@ -340,8 +340,8 @@ def test_more_texts_than_one_window_keep_their_order_and_progress_adds_up(
 def test_no_texts_give_an_empty_matrix_for_each_pooler(model: str):
     told: list[int] = []
     for vectors in (
-        ManyPoolers.load(model, ["mean", "cls+mean"], device="cpu").encode_queries([], told.append),
-        ManyPoolers.load(model, ["mean", "cls+mean"], device="cpu").encode_passages([], told.append),
+        MultiPooler.load(model, ["mean", "cls+mean"], device="cpu").encode_queries([], told.append),
+        MultiPooler.load(model, ["mean", "cls+mean"], device="cpu").encode_documents([], told.append),
     ):
         assert {name: (rows.shape, rows.dtype) for name, rows in vectors.items()} == {
             "mean": ((0, 32), np.float32),

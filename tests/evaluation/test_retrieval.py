@@ -21,9 +21,9 @@ from semsearch.arrays import Vectors
 from semsearch.corpus.chunking import Chunker, Chunking
 from semsearch.errors import SemsearchError
 from semsearch.evaluation import retrieval
-from semsearch.evaluation.multi_pooler import ManyPoolers
-from semsearch.evaluation.retrieval import Retrieval, encode_corpus, evaluate_retrieval
-from semsearch.evaluation.retrieval_data import Collection, load_collection
+from semsearch.evaluation.multi_pooler import MultiPooler
+from semsearch.evaluation.retrieval import RetrievalResult, encode_for_all, evaluate_retrieval
+from semsearch.evaluation.retrieval_data import RetrievalTask, load_retrieval
 from semsearch.ingest import index_corpus
 from semsearch.search import Searcher
 from semsearch.stores.local.reader import Index
@@ -43,8 +43,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def encoder(model: str) -> ManyPoolers:
-    return ManyPoolers.load(model, POOLERS, device="cpu")
+def encoder(model: str) -> MultiPooler:
+    return MultiPooler.load(model, POOLERS, device="cpu")
 
 
 def beir(
@@ -52,7 +52,7 @@ def beir(
     corpus: Sequence[dict[str, Any]],
     queries: dict[str, str],
     qrels: dict[str, dict[str, int]],
-) -> Collection:
+) -> RetrievalTask:
     """A folder in BEIR's layout, read."""
     (folder / "qrels").mkdir(parents=True)
     asked = [{"_id": name, "text": text} for name, text in queries.items()]
@@ -60,11 +60,11 @@ def beir(
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     rows = [f"{query}\t{doc}\t{gain}\n" for query, judged in qrels.items() for doc, gain in judged.items()]
     (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(rows))
-    return load_collection(folder)
+    return load_retrieval(folder)
 
 
 @pytest.fixture
-def collection(tmp_path: Path) -> Collection:
+def collection(tmp_path: Path) -> RetrievalTask:
     """40 documents of 0 to 90 words, some with a title, and six queries."""
     rng = np.random.default_rng(1)
 
@@ -89,11 +89,11 @@ def unit(rows: Vectors) -> Vectors:
 
 
 def brute_force(
-    collection: Collection, encoder: Encoder, chunking: Chunking, finish: Callable[[Vectors, Vectors], Vectors]
+    collection: RetrievalTask, encoder: Encoder, chunking: Chunking, finish: Callable[[Vectors, Vectors], Vectors]
 ) -> Run:
     """Every document's best cosine. `finish(rows, corpus)` makes unit rows of rows."""
     passages = passages_of(list(collection.documents()), encoder, chunking)
-    corpus = encoder.encode_passages([text for _, text in passages]).astype(np.float64)
+    corpus = encoder.encode_documents([text for _, text in passages]).astype(np.float64)
     queries = encoder.encode_queries([query.text for query in collection.queries]).astype(np.float64)
     cosines = finish(queries, corpus) @ finish(corpus, corpus).T
     best: Run = {query.query_id: {} for query in collection.queries}
@@ -112,7 +112,7 @@ def assert_the_best(run: Run, expected: Run, k: int, within: float = 1e-5) -> No
         assert run[query] == pytest.approx({doc: scores[doc] for doc in run[query]}, abs=within)
 
 
-def real_run(folder: Path, collection: Collection, encoder: Encoder, k: int = 1000, **how: str) -> Run:
+def real_run(folder: Path, collection: RetrievalTask, encoder: Encoder, k: int = 1000, **how: str) -> Run:
     """What a user gets who indexes the corpus and searches it."""
     index_corpus(folder, read_corpus([str(collection.corpus)]), encoder, chunking=SHORT)
     with Searcher.open(folder, encoder) as searcher:
@@ -174,7 +174,7 @@ def test_a_document_with_more_passages_than_a_search_asks_for_does_not_hide_the_
     asked = beir(tmp_path / "beir", corpus, {"q": query}, {"q": {"loaf": 1}})
     alone = Encoder.load(model, "mean", device="cpu")
     passages = passages_of(list(asked.documents()), alone, SHORT)
-    cosines = alone.encode_passages([text for _, text in passages]) @ alone.encode_queries([query])[0]
+    cosines = alone.encode_documents([text for _, text in passages]) @ alone.encode_queries([query])[0]
     first = {passages[place][0] for place in np.argsort(-cosines)[:14]}
     assert first == {"long"}, "else this shows nothing"
     found = evaluate_retrieval(asked, encoder, modes=["dense"], chunking=SHORT, depth=2)
@@ -284,7 +284,7 @@ def test_each_mode_has_its_rows_in_one_order(collection, encoder):
 
 
 def test_poolers_that_come_along_have_runs_but_no_rows(collection, model):
-    encoder = ManyPoolers.load(model, ["mean"], also=["layer:*+mean"], device="cpu")
+    encoder = MultiPooler.load(model, ["mean"], also=["layer:*+mean"], device="cpu")
     found = evaluate_retrieval(collection, encoder, modes=["dense"], chunking=SHORT)
     assert [row.label for row in found.rows] == ["mean"]
     along = [f"layer:{layer}+mean" for layer in range(5)]
@@ -345,13 +345,13 @@ def test_the_vectors_of_a_corpus_are_never_held_twice(encoder, tmp_path, monkeyp
     monkeypatch.setattr(retrieval, "AT_ONCE", 100)
     poolers = [f"layer:{layer}+{name}" for layer in range(4) for name in ("mean", "max")]
     dim = 3_000
-    wide = SimpleNamespace(tokenizer=encoder.tokenizer, spec=encoder.spec, encode_passages=None)
-    wide.encode_passages = lambda texts, _: {name: np.ones((len(texts), dim), np.float32) for name in poolers}
+    wide = SimpleNamespace(tokenizer=encoder.tokenizer, spec=encoder.spec, encode_documents=None)
+    wide.encode_documents = lambda texts, _: {name: np.ones((len(texts), dim), np.float32) for name in poolers}
     corpus = [{"_id": str(n), "text": f"heron {n}"} for n in range(400)]
     asked = beir(tmp_path / "beir", corpus, {"q": "heron"}, {"q": {"1": 1}})
     tracemalloc.start()
     try:
-        made = encode_corpus(tmp_path / "index", asked, wide, poolers, Chunking(), None)
+        made = encode_for_all(tmp_path / "index", asked, wide, poolers, Chunking(), None)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -414,15 +414,15 @@ def test_a_prefix_that_leaves_no_room_is_refused(tmp_path):
     prompts = {"prompts": {"query": "a question that somebody asked here: ", "passage": ""}}
     folder = tiny_checkpoint(tmp_path / "model", files={"config_sentence_transformers.json": prompts})
     with pytest.raises(UsageError, match="nothing of a text would be seen"):
-        ManyPoolers.load(str(folder), ["mean"], max_tokens=8)
+        MultiPooler.load(str(folder), ["mean"], max_tokens=8)
 
 
 @pytest.fixture(scope="module")
-def cranfield(data: Path) -> Retrieval:
+def cranfield(data: Path) -> RetrievalResult:
     """The default model with its own pooler on the 225 queries."""
     return evaluate_retrieval(
-        load_collection(data / "cranfield"),
-        ManyPoolers.load(poolers=["mean"], device="cpu", precision="float32"),
+        load_retrieval(data / "cranfield"),
+        MultiPooler.load(poolers=["mean"], device="cpu", precision="float32"),
         chunking=Chunking(on_long="truncate"),
     )
 
@@ -432,7 +432,7 @@ def cranfield(data: Path) -> Retrieval:
     ("row", "ndcg", "recall"),
     [("mean", 0.4273, 0.7899), ("keyword", 0.4220, 0.7467), ("mean, hybrid", 0.4739, 0.8105)],
 )
-def test_cranfield_has_the_published_numbers(cranfield: Retrieval, row: str, ndcg: float, recall: float):
+def test_cranfield_has_the_published_numbers(cranfield: RetrievalResult, row: str, ndcg: float, recall: float):
     """README's; tests/integration/test_cranfield.py has the dense one from sentence-transformers and numpy alone."""
     assert len(cranfield.queries) == 225
     assert cranfield.per_query[row]["nDCG@10"].mean() == pytest.approx(ndcg, abs=1e-3)

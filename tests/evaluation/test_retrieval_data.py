@@ -9,7 +9,7 @@ import pytest
 
 from semsearch import RecordError, SourceError
 from semsearch.corpus.readers import ReadOptions
-from semsearch.evaluation.retrieval_data import load_collection, read_qrels
+from semsearch.evaluation.retrieval_data import load_retrieval, read_qrels
 from semsearch.types import Document, Query
 
 HEADER = "query-id\tcorpus-id\tscore\n"
@@ -40,7 +40,7 @@ def qrels_of(folder: Path, text: str | bytes) -> dict[str, dict[str, int]]:
 
 
 def test_a_folder_by_hand_has_its_documents_its_judged_queries_and_their_judgements(folder: Path):
-    found = load_collection(folder)
+    found = load_retrieval(folder)
     assert found.name == "birds"
     assert found.queries == (Query("q1", "who waits?"), Query("3", "bread"))  # in the order of the file
     assert list(found.qrels.items()) == [("q1", {"d1": 1, "d2": 0, "gone": 1}), ("3", {"d2": 2})]  # likewise
@@ -54,20 +54,20 @@ def test_a_folder_by_hand_has_its_documents_its_judged_queries_and_their_judgeme
 def test_the_corpus_is_read_as_it_is_wished(folder: Path):
     (folder / "corpus.jsonl").write_text('{"key": "d1", "body": "A heron."}\n{oops\n{"key": "d2", "body": "A loaf."}\n')
     options = ReadOptions(id_field="key", text_field="body")
-    read = load_collection(folder, options=options, skip_bad=True).documents()
+    read = load_retrieval(folder, options=options, skip_bad=True).documents()
     assert [(document.doc_id, document.text) for document in read] == [("d1", "A heron."), ("d2", "A loaf.")]
     with pytest.raises(RecordError, match=r"corpus\.jsonl:2"):
-        list(load_collection(folder, options=options).documents())
+        list(load_retrieval(folder, options=options).documents())
 
 
 def test_the_name_is_that_of_the_folder_from_within_it_too(folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(folder)
-    assert load_collection(Path()).name == "birds"
+    assert load_retrieval(Path()).name == "birds"
 
 
 def test_another_split_has_judgements_of_its_own(folder: Path):
     (folder / "qrels" / "dev.tsv").write_text(f"{HEADER}q2\td1\t1\n")
-    found = load_collection(folder, "dev")
+    found = load_retrieval(folder, "dev")
     assert (found.queries, found.qrels, found.unjudged) == ((Query("q2", "what is this?"),), {"q2": {"d1": 1}}, 2)
 
 
@@ -75,7 +75,7 @@ def test_another_split_has_judgements_of_its_own(folder: Path):
 def test_a_missing_file_is_named_with_its_place_and_the_layout(folder: Path, name: str):
     (folder / name).unlink()
     with pytest.raises(SourceError) as caught:
-        load_collection(folder)
+        load_retrieval(folder)
     layout = "corpus.jsonl, queries.jsonl, qrels/test.tsv"
     assert str(caught.value) == f"no {folder / name}; expected BEIR's layout: {layout}"
 
@@ -83,30 +83,30 @@ def test_a_missing_file_is_named_with_its_place_and_the_layout(folder: Path, nam
 def test_where_a_split_is_missing_the_others_are_named(folder: Path):
     (folder / "qrels" / "dev.tsv").write_text(HEADER)
     with pytest.raises(SourceError, match=r"no .*train\.tsv \(splits there: dev, test\); expected .* qrels/train\.tsv"):
-        load_collection(folder, "train")
+        load_retrieval(folder, "train")
 
 
 def test_a_folder_in_the_place_of_a_file_and_a_folder_that_is_not_there_are_missing_files(folder: Path):
     (folder / "queries.jsonl").unlink()
     (folder / "queries.jsonl").mkdir()
     with pytest.raises(SourceError, match=r"no .*queries\.jsonl; expected"):
-        load_collection(folder)
+        load_retrieval(folder)
     shutil.rmtree(folder)
     with pytest.raises(SourceError, match=r"no .*corpus\.jsonl; expected"):
-        load_collection(folder)
+        load_retrieval(folder)
 
 
 @pytest.mark.parametrize("text", [HEADER, f"{HEADER}q9\td1\t1\n"])
 def test_judgements_of_no_query_that_is_there_are_an_error(folder: Path, text: str):
     (folder / "qrels" / "test.tsv").write_text(text)
     with pytest.raises(SourceError, match=r"no query of .*queries\.jsonl has judgements in .*test\.tsv"):
-        load_collection(folder)
+        load_retrieval(folder)
 
 
 def test_a_file_of_queries_without_one_is_an_error(folder: Path):
     (folder / "queries.jsonl").write_text("\n")
     with pytest.raises(SourceError, match="holds no query"):
-        load_collection(folder)
+        load_retrieval(folder)
 
 
 @pytest.mark.parametrize(
@@ -122,13 +122,13 @@ def test_a_bad_query_is_named_by_file_and_line(folder: Path, line: str, said: st
     with (folder / "queries.jsonl").open("a") as file:
         file.write(line)
     with pytest.raises(RecordError, match=rf"queries\.jsonl:4: {said}"):
-        load_collection(folder)
+        load_retrieval(folder)
 
 
 def test_a_bad_document_is_raised_with_its_line_when_it_is_reached(folder: Path):
     with (folder / "corpus.jsonl").open("a") as file:
         file.write('\n{"_id": "d3", "text": "unfinished\n{"_id": "d4", "text": "fine"}\n')
-    documents = load_collection(folder).documents()
+    documents = load_retrieval(folder).documents()
     assert [next(documents).doc_id, next(documents).doc_id] == ["d1", "d2"]
     with pytest.raises(RecordError, match=r"corpus\.jsonl:4: not valid JSON"):
         next(documents)
@@ -136,16 +136,16 @@ def test_a_bad_document_is_raised_with_its_line_when_it_is_reached(folder: Path)
 
 def test_an_empty_corpus_has_no_documents(folder: Path):
     (folder / "corpus.jsonl").write_text("")
-    assert list(load_collection(folder).documents()) == []
+    assert list(load_retrieval(folder).documents()) == []
 
 
 def test_a_byte_order_mark_and_windows_line_ends_do_no_harm_anywhere(folder: Path):
-    before = load_collection(folder)
+    before = load_retrieval(folder)
     documents = list(before.documents())
     for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
         path = folder / name
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
-    after = load_collection(folder)
+    after = load_retrieval(folder)
     assert after == before
     assert list(after.documents()) == documents
 
@@ -212,7 +212,7 @@ def test_judgements_that_are_not_utf_8_are_an_error(tmp_path: Path, text: bytes)
 
 
 def test_the_sample_has_40_queries_and_94_judgements():
-    found = load_collection(Path(__file__).parents[2] / "corpora" / "sample")
+    found = load_retrieval(Path(__file__).parents[2] / "corpora" / "sample")
     assert (len(found.queries), sum(map(len, found.qrels.values()))) == (40, 94)
     assert (found.name, found.unjudged, found.unknown_queries) == ("sample", 0, ())
     documents = {document.doc_id: document for document in found.documents()}
@@ -221,6 +221,6 @@ def test_the_sample_has_40_queries_and_94_judgements():
 
 
 def test_cranfield_has_225_queries_and_1837_judgements(data: Path):
-    found = load_collection(data / "cranfield")
+    found = load_retrieval(data / "cranfield")
     assert (len(found.queries), sum(map(len, found.qrels.values()))) == (225, 1_837)
     assert sum(1 for _ in found.documents()) == 1_400

@@ -13,9 +13,9 @@ from oracles import ORACLES, backbone, forward
 from scipy.stats import spearmanr
 
 from semsearch import POOLERS, Encoder, ModelError, UsageError
-from semsearch.evaluation.multi_pooler import ManyPoolers
-from semsearch.evaluation.sts import Similarities, average, evaluate_sts
-from semsearch.evaluation.sts_data import Subset, Task, load_tasks
+from semsearch.evaluation.multi_pooler import MultiPooler
+from semsearch.evaluation.sts import StsResult, average, evaluate_sts
+from semsearch.evaluation.sts_data import StsTask, Subset, load_sts
 from semsearch.transforms import unit_rows
 
 PUBLISHED = {
@@ -25,16 +25,16 @@ PUBLISHED = {
 
 
 @pytest.fixture(scope="module")
-def everything(data: Path) -> Similarities:
+def everything(data: Path) -> StsResult:
     """Every pooler on every task, from one forward pass, in float32."""
-    return evaluate_sts(load_tasks(data / "sts"), ManyPoolers.load(device="cpu", precision="float32"))
+    return evaluate_sts(load_sts(data / "sts"), MultiPooler.load(device="cpu", precision="float32"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["auto", "float32"])
-def test_the_default_model_has_its_published_scores(everything: Similarities, precision: str):
+def test_the_default_model_has_its_published_scores(everything: StsResult, precision: str):
     if precision == "auto":
-        everything = evaluate_sts(everything.tasks, ManyPoolers.load(poolers=["mean"], device="cpu"))
+        everything = evaluate_sts(everything.tasks, MultiPooler.load(poolers=["mean"], device="cpu"))
     results = everything.results()["mean"]
     for task, published in PUBLISHED.items():
         assert 100 * results[task].all.spearman == pytest.approx(published, abs=0.02), task
@@ -42,7 +42,7 @@ def test_the_default_model_has_its_published_scores(everything: Similarities, pr
 
 
 @pytest.mark.slow
-def test_every_pooler_has_the_scores_of_an_independent_path_on_every_task(everything: Similarities):
+def test_every_pooler_has_the_scores_of_an_independent_path_on_every_task(everything: StsResult):
     results = everything.results()
     assert set(results) == set(ORACLES) == set(POOLERS)
     vectors = oracle_vectors(everything.sentences)
@@ -89,9 +89,9 @@ def spearman_of(vectors: np.ndarray, row_of: dict[str, int], subsets: Sequence[S
     return 100 * spearmanr(cosines, np.concatenate([subset.similarity for subset in subsets])).statistic
 
 
-def small_task(name: str, *pairs: tuple[str, str, float]) -> Task:
+def small_task(name: str, *pairs: tuple[str, str, float]) -> StsTask:
     first, second, scores = zip(*pairs, strict=True)
-    return Task(name, (Subset(name, first, second, np.array(scores)),))
+    return StsTask(name, (Subset(name, first, second, np.array(scores)),))
 
 
 TASKS = [
@@ -101,7 +101,7 @@ TASKS = [
 
 
 def test_a_sentence_is_encoded_once_however_many_tasks_and_poolers_use_it(checkpoint):
-    encoder = ManyPoolers.load(str(checkpoint()), ["mean", "cls"])
+    encoder = MultiPooler.load(str(checkpoint()), ["mean", "cls"])
     seen: list[str] = []
 
     def counting(texts, prefix):
@@ -117,29 +117,29 @@ def test_many_poolers_give_the_vectors_that_each_gives_alone(checkpoint):
     folder = str(checkpoint())
     names = [*POOLERS, "layer:2+max", "cls+mean", "layer:0+mean+layer:-2+cls"]
     texts = ["a heron waits in the reeds", "x", "bread " * 40]
-    together = ManyPoolers.load(folder, names, device="cpu").encode_passages(texts)
+    together = MultiPooler.load(folder, names, device="cpu").encode_documents(texts)
     assert list(together) == names
     for name in names:
-        alone = Encoder.load(folder, name).encode_passages(texts)
+        alone = Encoder.load(folder, name).encode_documents(texts)
         np.testing.assert_allclose(unit_rows(together[name]), alone, atol=1e-6)
 
 
 def test_a_pooler_that_the_checkpoint_cannot_have_is_refused_and_the_others_go_on(checkpoint):
-    encoder = ManyPoolers.load(str(checkpoint(head=False)), ["mean", "pooler-output", "layer:9+cls", "cls"])
+    encoder = MultiPooler.load(str(checkpoint(head=False)), ["mean", "pooler-output", "layer:9+cls", "cls"])
     assert encoder.names == ("mean", "cls")
     assert "has no weights for it" in encoder.refused["pooler-output"]
     assert "layers 0 to 4" in encoder.refused["layer:9+cls"]
-    assert list(encoder.encode_passages(["a"])) == ["mean", "cls"]
+    assert list(encoder.encode_documents(["a"])) == ["mean", "cls"]
     with pytest.raises(ModelError, match="none of the poolers can be had"):
-        ManyPoolers.load(str(checkpoint(head=False)), ["pooler-output"])
+        MultiPooler.load(str(checkpoint(head=False)), ["pooler-output"])
     with pytest.raises(UsageError, match="unknown pooler 'average'"):
-        ManyPoolers.load(poolers=["average"])
+        MultiPooler.load(poolers=["average"])
 
 
 def test_simcse_names_mean_what_they_mean_there(checkpoint):
     folder = str(checkpoint())
-    theirs = ManyPoolers.load(folder, ["all"], simcse_names=True).encode_passages(["a heron"])
-    ours = ManyPoolers.load(folder, ["all"]).encode_passages(["a heron"])
+    theirs = MultiPooler.load(folder, ["all"], simcse_names=True).encode_documents(["a heron"])
+    ours = MultiPooler.load(folder, ["all"]).encode_documents(["a heron"])
     assert list(theirs) == ["cls", "cls_before_pooler", "avg", "avg_top2", "avg_first_last"]
     np.testing.assert_array_equal(theirs["cls"], ours["pooler-output"])
     np.testing.assert_array_equal(theirs["cls_before_pooler"], ours["cls"])
@@ -147,15 +147,15 @@ def test_simcse_names_mean_what_they_mean_there(checkpoint):
 
 def test_constant_scores_have_no_correlation_and_no_average(checkpoint):
     constant = small_task("flat", ("a", "b", 3), ("a", "c", 3))
-    results = evaluate_sts([*TASKS, constant], ManyPoolers.load(str(checkpoint()), ["mean"])).results()["mean"]
+    results = evaluate_sts([*TASKS, constant], MultiPooler.load(str(checkpoint()), ["mean"])).results()["mean"]
     assert results["flat"].all.spearman is None
     assert average(results) is None
 
 
 def test_a_task_that_a_transform_cannot_be_fitted_on_has_no_correlation_and_the_others_have_theirs(checkpoint):
-    empty = Task("empty", (Subset("empty", (), (), np.empty(0), 3),))
+    empty = StsTask("empty", (Subset("empty", (), (), np.empty(0), 3),))
     itself = small_task("itself", ("a", "a", 3))
-    encoder = ManyPoolers.load(str(checkpoint()), ["mean"])
+    encoder = MultiPooler.load(str(checkpoint()), ["mean"])
     results = evaluate_sts([*TASKS, empty, itself], encoder, ["centre", "whiten:2"]).results()["mean, centre"]
     assert [results[task].all.spearman for task in ("empty", "itself")] == [None, None]
     assert results["one"] == evaluate_sts(TASKS, encoder, ["centre"]).results()["mean, centre"]["one"]
@@ -164,7 +164,7 @@ def test_a_task_that_a_transform_cannot_be_fitted_on_has_no_correlation_and_the_
 @pytest.mark.parametrize("transform", ["whiten", "whiten:3", "whiten:2"])
 def test_whitening_as_many_texts_as_axes_says_nothing_of_them(checkpoint, transform):
     """Four sentences are a simplex in three dimensions: every cosine of two of them is -1/3."""
-    encoder = ManyPoolers.load(str(checkpoint()), ["mean", "cls"])
+    encoder = MultiPooler.load(str(checkpoint()), ["mean", "cls"])
     found = evaluate_sts(TASKS[:1], encoder, [transform])
     for pooler in ("mean", "cls"):
         whole = transform != "whiten:2"

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from semsearch import RecordError, SourceError, UsageError
-from semsearch.evaluation.sts_data import TASKS, load_tasks
+from semsearch.evaluation.sts_data import TASKS, load_sts
 
 PAIRS = {"STS12": 3108, "STS13": 1500, "STS14": 3750, "STS15": 3000, "STS16": 1186, "STS-B": 1379, "SICK-R": 4927}
 """Scored pairs of the test sets, as SentEval counts them."""
 
 
 def test_the_real_test_sets_have_the_published_numbers_of_pairs(data: Path):
-    tasks = load_tasks(data / "sts")
+    tasks = load_sts(data / "sts")
     assert {task.name: sum(len(subset.first) for subset in task.subsets) for task in tasks} == PAIRS
     fifteen = {subset.name: subset.dropped for subset in tasks[3].subsets}
     assert fifteen["belief"] == 1625  # 2,000 lines, 375 of them scored
@@ -26,12 +26,12 @@ def test_the_real_test_sets_have_the_published_numbers_of_pairs(data: Path):
 
 
 def test_the_development_sets_are_those_of_two_tasks(data: Path):
-    sizes = {task.name: len(task.subsets[0].first) for task in load_tasks(data / "sts", mode="dev")}
+    sizes = {task.name: len(task.subsets[0].first) for task in load_sts(data / "sts", mode="dev")}
     assert sizes == {"STS-B": 1500, "SICK-R": 500}
 
 
 def test_some_tasks_are_loaded_in_the_usual_order(data: Path):
-    assert [task.name for task in load_tasks(data / "sts", ["SICK-R", "STS16"])] == ["STS16", "SICK-R"]
+    assert [task.name for task in load_sts(data / "sts", ["SICK-R", "STS16"])] == ["STS16", "SICK-R"]
 
 
 FILES = {
@@ -50,7 +50,7 @@ FILES = {
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_of_pairs_is_a_task(tmp_path: Path, name: str):
     (tmp_path / name).write_text(FILES[name])
-    (task,) = load_tasks(tmp_path / name)
+    (task,) = load_sts(tmp_path / name)
     (subset,) = task.subsets
     assert (task.name, subset.first, subset.second, subset.similarity.tolist()) == (
         "a",
@@ -64,25 +64,25 @@ def test_a_file_of_pairs_is_a_task(tmp_path: Path, name: str):
 @pytest.mark.parametrize("name", FILES)
 def test_a_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path: Path, name: str):
     (tmp_path / name).write_text(FILES[name].replace("\n", "\r\n"), encoding="utf-8-sig", newline="")
-    ((subset,),) = (task.subsets for task in load_tasks(tmp_path / name))
+    ((subset,),) = (task.subsets for task in load_sts(tmp_path / name))
     assert (subset.first, subset.second, subset.dropped) == (('A "heron',), ("A bird",), 1)
 
 
 def test_a_quoted_line_break_stays_and_a_later_line_keeps_its_number(tmp_path: Path):
     path = tmp_path / "a.csv"
     path.write_text('sentence1,sentence2,score\n"a heron\nwaits","a\r\nbird",4\n', newline="")
-    (subset,) = load_tasks(path)[0].subsets
+    (subset,) = load_sts(path)[0].subsets
     assert (subset.first, subset.second) == (("a heron\nwaits",), ("a\r\nbird",))
     with path.open("a") as file:
         file.write("A,B,four\n")
     with pytest.raises(RecordError, match=r"a\.csv:5: the score is 'four'"):
-        load_tasks(path)
+        load_sts(path)
 
 
 def test_without_quotes_a_line_ends_at_a_line_feed_alone(tmp_path: Path):
     path = tmp_path / "a.tsv"
     path.write_text("sentence1\tsentence2\tscore\nA\rheron\u2028waits\tB\t4\n\nC\tD\n", newline="")
-    (subset,) = load_tasks(path)[0].subsets
+    (subset,) = load_sts(path)[0].subsets
     assert (subset.first, subset.dropped) == (("A\rheron\u2028waits",), 1)
 
 
@@ -96,12 +96,12 @@ def test_without_quotes_a_line_ends_at_a_line_feed_alone(tmp_path: Path):
 )
 def test_what_is_asked_for_must_be_there(tmp_path: Path, names: list[str], mode: str, said: str):
     with pytest.raises(UsageError, match=said):
-        load_tasks(tmp_path, names, mode)
+        load_sts(tmp_path, names, mode)
 
 
 def test_missing_files_are_named_with_the_place_that_was_looked_at(tmp_path: Path):
     with pytest.raises(SourceError, match=r"no .*STS.STSBenchmark.sts-test\.csv; expected SentEval's layout"):
-        load_tasks(tmp_path, ["STS-B"])
+        load_sts(tmp_path, ["STS-B"])
 
 
 def test_fewer_scores_than_sentences_is_an_error(tmp_path: Path, data: Path):
@@ -109,7 +109,7 @@ def test_fewer_scores_than_sentences_is_an_error(tmp_path: Path, data: Path):
     gold = tmp_path / "STS" / "STS13-en-test" / "STS.gs.FNWN.txt"
     gold.write_text("".join(gold.read_text().splitlines(keepends=True)[:-2]))
     with pytest.raises(SourceError, match=r"STS\.gs\.FNWN\.txt has 187 lines and its input 189"):
-        load_tasks(tmp_path, ["STS13"])
+        load_sts(tmp_path, ["STS13"])
 
 
 @pytest.mark.parametrize(
@@ -130,20 +130,20 @@ def test_fewer_scores_than_sentences_is_an_error(tmp_path: Path, data: Path):
 def test_a_bad_line_is_named(tmp_path: Path, name: str, content: str, said: str):
     (tmp_path / name).write_text(content)
     with pytest.raises(RecordError, match=said):
-        load_tasks(tmp_path / name)
+        load_sts(tmp_path / name)
 
 
 def test_an_unknown_ending_is_refused(tmp_path: Path):
     (tmp_path / "a.xlsx").write_bytes(b"x")
     with pytest.raises(SourceError, match=r"unknown ending; expected one of \.jsonl, \.csv, \.tsv"):
-        load_tasks(tmp_path / "a.xlsx")
+        load_sts(tmp_path / "a.xlsx")
 
 
 def test_half_a_character_is_an_error_with_its_line(tmp_path: Path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"sentence1": "\\ud83d", "sentence2": "b", "score": 1}\n')
     with pytest.raises(RecordError, match=r"a\.jsonl:1: a lone surrogate"):
-        load_tasks(path)
+        load_sts(path)
 
 
 def test_a_year_that_does_not_name_its_subsets_is_one_subset(tmp_path: Path):
@@ -151,5 +151,5 @@ def test_a_year_that_does_not_name_its_subsets_is_one_subset(tmp_path: Path):
     folder.mkdir(parents=True)
     (folder / "STS.input.all.txt").write_text("a\tb\nc\td\n")
     (folder / "STS.gs.all.txt").write_text("1\n\n")
-    (task,) = load_tasks(tmp_path, ["STS13"])
+    (task,) = load_sts(tmp_path, ["STS13"])
     assert [(subset.name, subset.first, subset.dropped) for subset in task.subsets] == [("all", ("a",), 1)]

@@ -23,7 +23,7 @@ from semsearch import POOLERS, Encoder
 from semsearch.arrays import Vectors
 from semsearch.encoder.cache import CacheWarning
 from semsearch.evaluation import vector_cache
-from semsearch.evaluation.multi_pooler import ManyPoolers
+from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.vector_cache import VectorCache, key_of
 
 pytestmark = pytest.mark.usefixtures("one_thread", "reference")
@@ -55,7 +55,7 @@ def _no_warning_that_was_not_expected(recwarn: pytest.WarningsRecorder) -> Itera
 
 def counted(model: str, poolers: Sequence[str], cache: VectorCache | None, **wishes: Any) -> tuple[Any, list[str]]:
     """Poolers, and the texts that will have reached the runtime."""
-    encoder = ManyPoolers.load(model, poolers, device="cpu", cache=cache, **wishes)
+    encoder = MultiPooler.load(model, poolers, device="cpu", cache=cache, **wishes)
     seen: list[str] = []
 
     def batches(texts, prefix):
@@ -116,13 +116,13 @@ def test_what_is_not_there_is_not_found_and_its_row_stays_as_it_is(folder: Path)
 def test_a_second_run_encodes_nothing_whichever_poolers_it_has(model: str, folder: Path, poolers: list[str]):
     with VectorCache(folder) as cache:
         first, seen = counted(model, ["mean"], cache)
-        kept = first.encode_passages(TEXTS)
+        kept = first.encode_documents(TEXTS)
     assert sorted(seen) == sorted(TEXTS)
     with VectorCache(folder) as cache:
         second, seen = counted(model, poolers, cache)
-        vectors = second.encode_passages(TEXTS[::-1])
+        vectors = second.encode_documents(TEXTS[::-1])
         assert (seen, second.spared) == ([], len(TEXTS))
-    assert_same(vectors, ManyPoolers.load(model, poolers, device="cpu").encode_passages(TEXTS[::-1]))
+    assert_same(vectors, MultiPooler.load(model, poolers, device="cpu").encode_documents(TEXTS[::-1]))
     if "mean" in vectors:
         assert vectors["mean"][::-1].tobytes() == kept["mean"].tobytes()
 
@@ -130,28 +130,28 @@ def test_a_second_run_encodes_nothing_whichever_poolers_it_has(model: str, folde
 def test_other_tasks_over_the_same_texts_encode_what_is_new_alone(model: str, folder: Path):
     with VectorCache(folder) as cache:
         encoder, seen = counted(model, ["mean", "cls"], cache)
-        encoder.encode_passages(TEXTS)
+        encoder.encode_documents(TEXTS)
         seen.clear()
         told: list[int] = []
         vectors = encoder.encode_queries(MORE, told.append)  # without prefixes a query is a text like any other
         assert (seen, encoder.spared, sum(told)) == (MORE[1:], 1, len(MORE))
-    assert_same(vectors, ManyPoolers.load(model, ["mean", "cls"], device="cpu").encode_queries(MORE))
+    assert_same(vectors, MultiPooler.load(model, ["mean", "cls"], device="cpu").encode_queries(MORE))
 
 
 def test_a_pooler_that_is_not_registered_is_kept_for_whoever_asks_for_it_again(model: str, folder: Path):
     for expected in (TEXTS, []):
         with VectorCache(folder) as cache:
             encoder, seen = counted(model, ["mean"], cache, also=["layer:1+cls"])
-            vectors = encoder.encode_passages(TEXTS)
+            vectors = encoder.encode_documents(TEXTS)
         assert seen == expected
         np.testing.assert_allclose(
             vectors["layer:1+cls"],
-            Encoder.load(model, "layer:1+cls", normalise=False).encode_passages(TEXTS),
+            Encoder.load(model, "layer:1+cls", normalise=False).encode_documents(TEXTS),
             atol=1e-5,
         )
     with VectorCache(folder) as cache:
         encoder, seen = counted(model, ["layer:2+cls"], cache)
-        encoder.encode_passages(TEXTS)
+        encoder.encode_documents(TEXTS)
     assert seen == TEXTS
 
 
@@ -174,20 +174,20 @@ def test_another_encoder_has_vectors_of_its_own(model: str, folder: Path, checkp
     about, wishes = OTHERS[other]
     another = str(checkpoint(**about))
     with VectorCache(folder) as cache:
-        ManyPoolers.load(model, ["mean"], device="cpu", cache=cache).encode_passages(TEXTS)
+        MultiPooler.load(model, ["mean"], device="cpu", cache=cache).encode_documents(TEXTS)
         encoder, seen = counted(another, ["mean", "cls"], cache, **wishes)
-        vectors = encoder.encode_passages(TEXTS)
+        vectors = encoder.encode_documents(TEXTS)
     assert seen == TEXTS
-    assert_same(vectors, ManyPoolers.load(another, ["mean", "cls"], device="cpu", **wishes).encode_passages(TEXTS))
+    assert_same(vectors, MultiPooler.load(another, ["mean", "cls"], device="cpu", **wishes).encode_documents(TEXTS))
 
 
 def test_a_copy_of_the_checkpoint_elsewhere_is_the_same_encoder(
     model: str, folder: Path, checkpoint: Callable[..., Path]
 ):
     with VectorCache(folder) as cache:
-        ManyPoolers.load(model, ["mean"], device="cpu", cache=cache).encode_passages(TEXTS)
+        MultiPooler.load(model, ["mean"], device="cpu", cache=cache).encode_documents(TEXTS)
         encoder, seen = counted(str(checkpoint()), ["mean"], cache)
-        encoder.encode_passages(TEXTS)
+        encoder.encode_documents(TEXTS)
     assert seen == []
 
 
@@ -202,11 +202,11 @@ def test_a_passage_that_begins_as_a_prefix_is_no_query(
     another = str(checkpoint(files=files))
     alone = Encoder.load(another, "mean", normalise=False)
     with VectorCache(folder) as cache:
-        encoder = ManyPoolers.load(another, ["mean"], device="cpu", cache=cache)
+        encoder = MultiPooler.load(another, ["mean"], device="cpu", cache=cache)
         query = encoder.encode_queries(["a heron"])["mean"]
-        passage = encoder.encode_passages(["query: a heron"])["mean"]
+        passage = encoder.encode_documents(["query: a heron"])["mean"]
     np.testing.assert_allclose(query, alone.encode_queries(["a heron"]), atol=1e-5)
-    np.testing.assert_allclose(passage, alone.encode_passages(["query: a heron"]), atol=1e-5)
+    np.testing.assert_allclose(passage, alone.encode_documents(["query: a heron"]), atol=1e-5)
     assert np.allclose(query, passage, atol=1e-5) == pools_prefix
 
 
@@ -225,7 +225,7 @@ def test_each_prefix_and_text_has_a_key_of_its_own(one: tuple[str, str], two: tu
 def test_only_pooled_vectors_are_kept(model: str, folder: Path):
     texts = [*(f"text {number}" for number in range(60)), "word " * 60]
     with VectorCache(folder) as cache:
-        ManyPoolers.load(model, ["mean"], device="cpu", cache=cache).encode_passages(texts)
+        MultiPooler.load(model, ["mean"], device="cpu", cache=cache).encode_documents(texts)
     checksum = 4
     assert rows_in(folder, "SELECT DISTINCT length(vector) FROM vectors") == [(4 * HIDDEN + checksum,)]
     n_vectors = len(texts) * len(POOLERS)
@@ -318,12 +318,14 @@ def test_a_run_whose_vectors_do_not_fit_has_them_all_the_same(model: str, folder
     with VectorCache(folder, max_mb=0) as cache:
         encoder, seen = counted(model, ["mean", "cls"], cache)
         for _ in range(2):
-            assert_same(encoder.encode_passages(TEXTS), ManyPoolers.load(model, ["mean", "cls"]).encode_passages(TEXTS))
+            assert_same(
+                encoder.encode_documents(TEXTS), MultiPooler.load(model, ["mean", "cls"]).encode_documents(TEXTS)
+            )
     assert seen == TEXTS * 2
 
 
 def test_without_a_cache_no_file_is_written(model: str):
-    ManyPoolers.load(model, ["mean"], device="cpu").encode_passages(TEXTS)
+    MultiPooler.load(model, ["mean"], device="cpu").encode_documents(TEXTS)
     assert not Path(os.environ["SEMSEARCH_CACHE"], "vectors.sqlite").exists()
 
 
@@ -350,27 +352,27 @@ def test_equal_texts_are_encoded_once_and_have_equal_vectors(model: str, folder:
     for expected in (["a heron", "a bird"], []):
         with VectorCache(folder) as cache:
             encoder, seen = counted(model, ["mean"], cache)
-            vectors = encoder.encode_passages(texts)
+            vectors = encoder.encode_documents(texts)
         assert seen == expected
-        assert_same(vectors, {"mean": Encoder.load(model, "mean", normalise=False).encode_passages(texts)})
+        assert_same(vectors, {"mean": Encoder.load(model, "mean", normalise=False).encode_documents(texts)})
         assert vectors["mean"][0].tobytes() == vectors["mean"][2].tobytes() == vectors["mean"][3].tobytes()
 
 
 def test_no_texts_give_an_empty_matrix_for_each_pooler(model: str, folder: Path):
     with VectorCache(folder) as cache:
-        vectors = ManyPoolers.load(model, ["mean", "cls+mean"], device="cpu", cache=cache).encode_passages([])
+        vectors = MultiPooler.load(model, ["mean", "cls+mean"], device="cpu", cache=cache).encode_documents([])
         cache.add([], {"one": np.empty((0, 3), np.float32)})
     assert {name: rows.shape for name, rows in vectors.items()} == {"mean": (0, HIDDEN), "cls+mean": (0, 2 * HIDDEN)}
 
 
 def test_a_lone_surrogate_that_no_tokenizer_takes_fails_as_it_does_without_a_cache(model: str, folder: Path):
     with VectorCache(folder) as cache:
-        encoder = ManyPoolers.load(model, ["mean"], device="cpu", cache=cache)
-        for one in (encoder, ManyPoolers.load(model, ["mean"], device="cpu")):
+        encoder = MultiPooler.load(model, ["mean"], device="cpu", cache=cache)
+        for one in (encoder, MultiPooler.load(model, ["mean"], device="cpu")):
             with pytest.raises(TypeError, match="TextEncodeInput"):
-                one.encode_passages(["a heron", "a \ud83d b"])
+                one.encode_documents(["a heron", "a \ud83d b"])
         assert rows_in(folder, "SELECT count(*) FROM vectors") == [(0,)]
-        assert encoder.encode_passages(["a heron"])["mean"].shape == (1, HIDDEN)
+        assert encoder.encode_documents(["a heron"])["mean"].shape == (1, HIDDEN)
 
 
 # --- trouble
@@ -496,10 +498,10 @@ def test_trouble_with_the_file_is_one_warning_and_the_vectors_come_out_anyway(
     trouble, reason = TROUBLE[name]
     monkeypatch.setattr(vector_cache, "WAIT_SECONDS", 0.1)
     place = tmp_path / "file" / "below" if name == "below a file" else folder
-    expected = [ManyPoolers.load(model, ["mean", "cls"], device="cpu").encode_passages(some) for some in (TEXTS, MORE)]
+    expected = [MultiPooler.load(model, ["mean", "cls"], device="cpu").encode_documents(some) for some in (TEXTS, MORE)]
     with trouble(folder), warnings.catch_warnings(record=True) as caught, VectorCache(place) as cache:
         encoder, seen = counted(model, ["mean", "cls"], cache)
-        vectors = [encoder.encode_passages(some) for some in (TEXTS, MORE)]
+        vectors = [encoder.encode_documents(some) for some in (TEXTS, MORE)]
     (warning,) = caught
     assert warning.category is CacheWarning
     assert str(warning.message).startswith(f"the cache {str(place / 'vectors.sqlite')!r} is not used: ")
@@ -512,7 +514,7 @@ def test_trouble_with_the_file_is_one_warning_and_the_vectors_come_out_anyway(
 def test_a_vector_that_was_damaged_is_made_again_and_kept(model: str, folder: Path):
     with VectorCache(folder) as cache:
         encoder, _ = counted(model, ["mean"], cache)
-        before = encoder.encode_passages(TEXTS)["mean"]
+        before = encoder.encode_documents(TEXTS)["mean"]
     bad = next(
         blob
         for (blob,) in rows_in(folder, "SELECT vector FROM vectors")
@@ -525,7 +527,7 @@ def test_a_vector_that_was_damaged_is_made_again_and_kept(model: str, folder: Pa
     for expected in (TEXTS[:1], []):
         with VectorCache(folder) as cache:
             encoder, seen = counted(model, ["mean"], cache)
-            after = encoder.encode_passages(TEXTS)["mean"]
+            after = encoder.encode_documents(TEXTS)["mean"]
         assert seen == expected
         np.testing.assert_allclose(after, before, atol=1e-5)
 
@@ -534,14 +536,14 @@ def test_a_file_that_is_deleted_in_mid_run_is_done_without(model: str, folder: P
     with warnings.catch_warnings(record=True) as caught:
         with VectorCache(folder) as cache:
             encoder, seen = counted(model, ["mean"], cache)
-            encoder.encode_passages(TEXTS)
+            encoder.encode_documents(TEXTS)
             (folder / "vectors.sqlite").unlink()
-            vectors = encoder.encode_passages([*MORE, *TEXTS])
+            vectors = encoder.encode_documents([*MORE, *TEXTS])
     assert [one.category for one in caught] in ([], [CacheWarning])
-    assert_same(vectors, {"mean": Encoder.load(model, "mean", normalise=False).encode_passages([*MORE, *TEXTS])})
+    assert_same(vectors, {"mean": Encoder.load(model, "mean", normalise=False).encode_documents([*MORE, *TEXTS])})
     with VectorCache(folder) as cache:  # the next run begins anew
         encoder, seen = counted(model, ["mean"], cache)
-        encoder.encode_passages(TEXTS)
+        encoder.encode_documents(TEXTS)
     assert seen == TEXTS
     assert rows_in(folder, "SELECT count(DISTINCT text) FROM vectors") == [(len(TEXTS),)]
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from fakes import index_content
 
-from semsearch import HashEncoder, Index, Searcher
+from semsearch import Index, Searcher, WordHashEncoder
 from semsearch.errors import DiskFullError
 from semsearch.ingest import index_corpus
 from semsearch.stores.local import catalog as index_folder
 from semsearch.stores.local import segments as vectors
 
 CORPUS = [{"_id": f"d{n}", "title": f"t{n}", "text": f"word{n} tea {n % 7} " * 20, "n": n} for n in range(1_500)]
-ENCODER = HashEncoder(64)
+ENCODER = WordHashEncoder(64)
 BATCH = 256
 COMMAND = f"import semsearch.ingest as i; i.BATCH_DOCUMENTS = {BATCH}; from semsearch.cli.main import main; main()"
 

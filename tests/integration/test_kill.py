@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from fakes import index_content
 
-from semsearch import HashEncoder, Index, Searcher
+from semsearch import Index, Searcher, WordHashEncoder
 
 pytestmark = pytest.mark.slow
 
@@ -90,7 +90,7 @@ def opens_and_answers(folder: Path) -> None:
             assert (
                 bool(searcher.search(query)) == bool(searcher.search(query, mode="keyword")) == (counts["passages"] > 0)
             )
-        _, passages = searcher.index.search_vectors(HashEncoder(64).encode_queries(["alpha7"]), 1 << 20, None)
+        _, passages = searcher.index.search_vectors(WordHashEncoder(64).encode_queries(["alpha7"]), 1 << 20, None)
         assert sum(passages[0] != -1) == counts["passages"]
 
 

@@ -32,7 +32,7 @@ ROWS_AT_ONCE = 8_192
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class StoredPassage:
     """A passage as a search shows it."""
 
     doc_id: str
@@ -111,7 +111,7 @@ class Index(IndexFolder):
         with self.snapshot():
             return dict(self._connection.execute(sql, (json.dumps(list(documents)),)))
 
-    def show(self, passages: Sequence[int]) -> dict[int, Found]:
+    def show(self, passages: Sequence[int]) -> dict[int, StoredPassage]:
         """Text and metadata of each of these passages."""
         sql = """
             SELECT passages.id, doc_id, title, substr(text, start + 1, end - start), start, end, metadata
@@ -120,7 +120,7 @@ class Index(IndexFolder):
             """
         with self.snapshot():
             return {
-                number: Found(doc_id, title, text, start, end, json.loads(metadata))
+                number: StoredPassage(doc_id, title, text, start, end, json.loads(metadata))
                 for number, doc_id, title, text, start, end, metadata in self._connection.execute(
                     sql, (json.dumps(list(passages)),)
                 )
