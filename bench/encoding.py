@@ -47,7 +47,7 @@ def ours(sample: Sequence[str]) -> dict[str, tuple[Encode, str]]:
         "semsearch, torch float32": (Encoder.load(device="cpu", runtime="torch"), "f32"),
         "semsearch, openvino float32": (exact, "f32"),
         "semsearch, default": (Encoder.load(device="cpu"), "bf16"),
-        "semsearch, --precision int8": (exact.quantise(sample), "int8"),
+        "semsearch, --precision int8": (exact.quantize(sample), "int8"),
     }
     return {name: (encoder.encode_documents, arithmetic) for name, (encoder, arithmetic) in encoders.items()}
 

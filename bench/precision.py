@@ -57,7 +57,7 @@ def main() -> None:
     sides = {
         "float32": (exact, exact),
         "bfloat16 (default)": (Encoder.load(device="cpu", precision="bfloat16"),) * 2,
-        "int8": (exact.quantise(short), exact.quantise(long)),
+        "int8": (exact.quantize(short), exact.quantize(long)),
     }
     print(f"{describe()}\n")
     print("| precision | STS-B | mean cosine | Cranfield nDCG@10 / R@100 | mean cosine |")

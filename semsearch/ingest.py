@@ -109,9 +109,9 @@ def index_corpus(
         MismatchError, LockedError, NoIndexError, DiskFullError: See `IndexWriter`.
     """
     folder = Path(folder)
-    if not encoder.spec.normalise and not encoder.spec.transform:
+    if not encoder.spec.normalize and not encoder.spec.transform:
         raise UsageError(
-            "an index needs unit vectors, for its scores are cosines; load the encoder with normalise=True"
+            "an index needs unit vectors, for its scores are cosines; load the encoder with normalize=True"
         )
     if refit and not encoder.spec.transform:
         raise UsageError("there is no transform to be fitted again; this encoder was loaded without one")

@@ -1,4 +1,4 @@
-"""Post-processing of whole sets of vectors: centre, whiten, all-but-the-top, truncate.
+"""Post-processing of whole sets of vectors: center, whiten, all-but-the-top, truncate.
 
 A transform is fitted on a corpus and is then affine: `(x - mean) @ matrix`, followed by a rescaling to unit
 length. All of them need only the corpus's mean and covariance, which are gathered in one pass over any number of
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from semsearch.arrays import Vectors
 from semsearch.errors import UsageError
+from semsearch.types import BRITISH
 
 Matrix = NDArray[np.float64]
 
@@ -45,7 +46,7 @@ class Transform:
         return unit_rows((vectors - self.mean) @ self.matrix)
 
 
-def _centre(covariance: Matrix, k: int | None) -> Matrix:
+def _center(covariance: Matrix, k: int | None) -> Matrix:
     return np.eye(len(covariance))
 
 
@@ -64,7 +65,7 @@ def _all_but_the_top(covariance: Matrix, k: int | None) -> Matrix:
 
 
 TRANSFORMS: dict[str, Callable[[Matrix, int | None], Matrix]] = {
-    "centre": _centre,
+    "center": _center,
     "whiten": _whiten,
     "all-but-the-top": _all_but_the_top,
 }
@@ -75,6 +76,11 @@ def _principal(covariance: Matrix) -> tuple[Matrix, Matrix]:
     """Variances, falling, and their axes as columns."""
     variance, axes = np.linalg.eigh(covariance)
     return np.maximum(variance[::-1], 0), axes[:, ::-1]
+
+
+def canonical_transform(name: str) -> str:
+    """The name of a transform as it is spelled today: `centre` is an older spelling of `center`."""
+    return BRITISH.get(name, name)
 
 
 def parse_transform(name: str, dim: int) -> tuple[str, int | None, int]:
@@ -88,8 +94,8 @@ def parse_transform(name: str, dim: int) -> tuple[str, int | None, int]:
         raise UsageError(f"unknown transform {name!r}; known: {', '.join(TRANSFORMS)}, as NAME or NAME:K")
     if not colon:
         return kind, None, dim
-    if kind == "centre":
-        raise UsageError(f"transform {name!r}: centre takes no K")
+    if kind == "center":
+        raise UsageError(f"transform {name!r}: center takes no K")
     most = dim if kind == "whiten" else dim - 1
     if not number.isdecimal() or not 1 <= int(number) <= most:
         raise UsageError(f"transform {name!r}: K must be a whole number from 1 to {most}")

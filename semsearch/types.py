@@ -97,6 +97,10 @@ class Hit:
     metadata: Metadata
 
 
+BRITISH = {"normalise": "normalize", "centre": "center"}
+"""A field and a transform as they were spelled until November 2026."""
+
+
 @dataclass(frozen=True, slots=True)
 class EncoderSpec:
     """Everything that decides what vector a text gets; stored with each index.
@@ -121,7 +125,7 @@ class EncoderSpec:
     dim: int
     query_prefix: str = ""
     passage_prefix: str = ""
-    normalise: bool = True
+    normalize: bool = True
     transform: str = ""
     precision: str = "float32"
 
@@ -137,8 +141,10 @@ class EncoderSpec:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> EncoderSpec:
-        """The inverse of `to_json`."""
-        return cls(**{**fields, "layers": tuple(fields["layers"])})
+        """The inverse of `to_json`; also takes the British spellings that the first indexes were written with."""
+        known = {BRITISH.get(name, name): value for name, value in fields.items()}
+        known |= {"layers": tuple(known["layers"]), "transform": BRITISH.get(known["transform"], known["transform"])}
+        return cls(**known)
 
     def differences(self, other: EncoderSpec) -> list[str]:
         """What would give another vector, in words, as `field: mine, not theirs`."""

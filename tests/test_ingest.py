@@ -325,7 +325,7 @@ class Whitened(CountingEncoder):
 
     @property
     def spec(self) -> EncoderSpec:
-        return replace(self.inner.spec, transform="whiten:8", normalise=False)
+        return replace(self.inner.spec, transform="whiten:8", normalize=False)
 
 
 def whitened_cosines(fitted_on: Vectors, vectors: Vectors, queries: Vectors) -> Vectors:
@@ -395,8 +395,8 @@ def test_vectors_that_are_not_rescaled_are_refused(folder: Path):
     class Raw(CountingEncoder):
         @property
         def spec(self) -> EncoderSpec:
-            return replace(self.inner.spec, normalise=False)
+            return replace(self.inner.spec, normalize=False)
 
-    with pytest.raises(UsageError, match="normalise=True"):
+    with pytest.raises(UsageError, match="normalize=True"):
         index_corpus(folder, documents(2), Raw())
     assert not folder.exists()

@@ -107,14 +107,14 @@ def test_100_pairs_have_scores_over_the_whole_range():
 
 
 @pytest.mark.parametrize("name", [CORPORA / "README.md", CORPORA.parent / "LICENSE"], ids=lambda path: path.name)
-def test_its_licence_is_said(name: Path):
+def test_its_license_is_said(name: Path):
     assert "Apache" in name.read_text(encoding="utf-8")
 
 
 def test_the_readme_says_that_it_was_written_for_this_project_and_counts_right():
     readme = " ".join((CORPORA / "README.md").read_text(encoding="utf-8").split())
     assert "written from scratch for this project" in readme
-    for count in (f"{len(DOCUMENTS)} documents", "40 queries", f"{len(QRELS)} judgements", "100 sentence pairs"):
+    for count in (f"{len(DOCUMENTS)} documents", "40 queries", f"{len(QRELS)} judgments", "100 sentence pairs"):
         assert count in readme
 
 

@@ -221,9 +221,9 @@ def test_where_and_keyword_fields_must_both_hold(searcher: Searcher, mode: str):
         ({"query": " \n"}, UsageError, "the query is empty"),
         ({"mode": "sparse"}, UsageError, "unknown mode 'sparse'; expected one of dense, keyword, hybrid"),
         ({"fusion": "sum"}, UsageError, "unknown fusion 'sum'; expected one of convex, rrf"),
-        ({"where": "colour = 'red'"}, FilterError, "colour"),
-        ({"where": "colour = 'red'", "mode": "keyword"}, FilterError, "colour"),
-        ({"colour": "red"}, FilterError, "colour"),
+        ({"where": "color = 'red'"}, FilterError, "color"),
+        ({"where": "color = 'red'", "mode": "keyword"}, FilterError, "color"),
+        ({"color": "red"}, FilterError, "color"),
         ({"where": "year >="}, FilterError, "year >="),
     ],
 )

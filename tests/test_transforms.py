@@ -28,20 +28,22 @@ def cosines(rows: np.ndarray) -> np.ndarray:
 
 
 def by_the_paper(name: str, rows: np.ndarray) -> np.ndarray:
-    """Su et al. 2021, section 3 (SVD of the covariance); Mu and Viswanath 2018, algorithm 1 (PCA of the centred)."""
+    """Su et al. 2021, section 3 (SVD of the covariance); Mu and Viswanath 2018, algorithm 1 (PCA of the centered)."""
     kind, _, k = name.partition(":")
     rows = rows.astype(np.float64)
-    centred = rows - rows.mean(0)
+    centered = rows - rows.mean(0)
     if kind == "whiten":
         u, variance, _ = np.linalg.svd(np.cov(rows, rowvar=False, bias=True))
-        return centred @ (u @ np.diag(1 / np.sqrt(variance)))[:, : int(k or len(u))]
+        return centered @ (u @ np.diag(1 / np.sqrt(variance)))[:, : int(k or len(u))]
     if kind == "all-but-the-top":
-        _, _, axes = np.linalg.svd(centred, full_matrices=False)
-        return centred - sum(np.outer(centred @ axis, axis) for axis in axes[: int(k or max(1, rows.shape[1] // 100))])
-    return centred
+        _, _, axes = np.linalg.svd(centered, full_matrices=False)
+        return centered - sum(
+            np.outer(centered @ axis, axis) for axis in axes[: int(k or max(1, rows.shape[1] // 100))]
+        )
+    return centered
 
 
-NAMES = ["centre", "whiten", "whiten:5", "whiten:12", "all-but-the-top", "all-but-the-top:3", "all-but-the-top:11"]
+NAMES = ["center", "whiten", "whiten:5", "whiten:12", "all-but-the-top", "all-but-the-top:3", "all-but-the-top:11"]
 
 
 def test_every_transform_is_tried_here() -> None:
@@ -88,8 +90,8 @@ def test_by_default_a_hundredth_of_the_dimensions_is_the_top() -> None:
     assert round(384 - np.trace(matrix.astype(np.float64))) == 3
 
 
-def test_centring_by_hand() -> None:
-    fitted = fit_transform("centre", [np.array([[1, 1], [3, 5]], np.float32)], 2)
+def test_centering_by_hand() -> None:
+    fitted = fit_transform("center", [np.array([[1, 1], [3, 5]], np.float32)], 2)
     np.testing.assert_array_equal(fitted.mean, [2, 3])
     np.testing.assert_allclose(fitted(np.array([[5, 7], [2, 3]], np.float32)), [[0.6, 0.8], [0, 0]], atol=1e-7)
 
@@ -122,7 +124,7 @@ def test_fewer_rows_than_dimensions_give_finite_vectors(name: str) -> None:
 
 
 def test_whitening_four_rows_puts_them_at_the_corners_of_a_simplex() -> None:
-    """n centred rows of identity covariance in n - 1 dimensions have all cosines -1 / (n - 1)."""
+    """n centered rows of identity covariance in n - 1 dimensions have all cosines -1 / (n - 1)."""
     rows = corpus(4)
     vectors = fit_transform("whiten", [rows], DIM)(rows)
     np.testing.assert_allclose(vectors @ vectors.T, (4 * np.eye(4) - 1) / 3, atol=1e-3)
@@ -149,7 +151,7 @@ def test_fewer_than_two_rows_are_an_error(batches: list[np.ndarray]) -> None:
 @pytest.mark.parametrize(
     ("name", "parsed"),
     [
-        ("centre", ("centre", None, 12)),
+        ("center", ("center", None, 12)),
         ("whiten", ("whiten", None, 12)),
         ("whiten:1", ("whiten", 1, 1)),
         ("whiten:12", ("whiten", 12, 12)),
@@ -162,7 +164,7 @@ def test_a_name_says_kind_k_and_length(name: str, parsed: tuple[str, int | None,
 
 @pytest.mark.parametrize("name", ["", "zorg", "Whiten", "whitening:3", "truncate:3"])
 def test_a_name_that_is_none_lists_the_names(name: str) -> None:
-    with pytest.raises(UsageError, match="known: centre, whiten, all-but-the-top, as NAME or NAME:K"):
+    with pytest.raises(UsageError, match="known: center, whiten, all-but-the-top, as NAME or NAME:K"):
         parse_transform(name, DIM)
 
 
@@ -182,9 +184,9 @@ def test_a_k_that_does_not_fit_is_refused_with_its_bounds(name: str, last: int) 
         parse_transform(name, DIM)
 
 
-def test_centre_takes_no_k() -> None:
-    with pytest.raises(UsageError, match="centre takes no"):
-        parse_transform("centre:3", DIM)
+def test_center_takes_no_k() -> None:
+    with pytest.raises(UsageError, match="center takes no"):
+        parse_transform("center:3", DIM)
 
 
 def test_unit_rows_leaves_zeros_alone() -> None:

@@ -30,7 +30,7 @@ OTHER = {  # another value for every field but the model's name
     "dim": 128,
     "query_prefix": "query: ",
     "passage_prefix": "passage: ",
-    "normalise": False,
+    "normalize": False,
     "transform": "whiten:128",
     "precision": "bfloat16",
 }
@@ -53,7 +53,7 @@ def test_the_same_model_under_another_name_has_the_same_fingerprint() -> None:
 
 def test_the_fingerprint_is_the_sha256_of_the_fields_as_json() -> None:
     spelled = (
-        '{"dim": 384, "layers": [6], "max_tokens": 256, "normalise": true, "passage_prefix": "", "pooler": "mean", '
+        '{"dim": 384, "layers": [6], "max_tokens": 256, "normalize": true, "passage_prefix": "", "pooler": "mean", '
         f'"precision": "float32", "query_prefix": "", "tokenizer": "{"b" * 64}", "transform": "", '
         f'"weights": "{"a" * 64}"}}'
     )
@@ -69,7 +69,7 @@ def test_the_fingerprint_is_the_sha256_of_the_fields_as_json() -> None:
         ("layers", "layers [6], not [0, 6]"),
         ("max_tokens", "max_tokens 256, not 128"),
         ("query_prefix", "query_prefix none, not query: "),
-        ("normalise", "normalise True, not False"),
+        ("normalize", "normalize True, not False"),
         ("transform", "transform none, not whiten:128"),
         ("precision", "precision float32, not bfloat16"),
     ],
@@ -94,7 +94,7 @@ def test_all_differences_are_named() -> None:
         dim=st.integers(),
         query_prefix=st.text(),
         passage_prefix=st.text(),
-        normalise=st.booleans(),
+        normalize=st.booleans(),
         transform=st.text(),
         precision=st.text(),
     )
@@ -123,3 +123,9 @@ def test_records_cannot_be_changed() -> None:
         SPEC.dim = 3
     with pytest.raises(dataclasses.FrozenInstanceError):
         Document("1", "").text = "other"
+
+
+def test_a_spec_of_the_first_indexes_is_read():
+    spec = EncoderSpec("m", "w", "t", "mean", (6,), 256, 8, transform="center", normalize=False)
+    fields = {("normalise" if name == "normalize" else name): value for name, value in spec.to_json().items()}
+    assert EncoderSpec.from_json({**fields, "transform": "centre"}) == spec

@@ -287,7 +287,7 @@ def notes_of(found: RetrievalResult, encoder: MultiPooler) -> list[str]:
             "relevant they count as not found"
         )
     if collection.unjudged:
-        notes.append(f"queries without judgements, not asked: {collection.unjudged:,}")
+        notes.append(f"queries without judgments, not asked: {collection.unjudged:,}")
     if dropped := len(collection.queries) - len(found.queries):
         notes.append(f"queries without a relevant document, not counted: {dropped:,}")
     if found.corpus.truncated:
@@ -327,8 +327,8 @@ def good(records: Iterable[Record], skip_bad: bool) -> Iterator[Document]:
         terminal.say(f"warning: bad records skipped: {bad:,}")
 
 
-def judgements_of(path: str, options: ReadOptions, skip_bad: bool, notes: list[str]) -> RetrievalTask | None:
-    """The judgements of a folder that has some; a note where they cannot be used, for they are an extra."""
+def judgments_of(path: str, options: ReadOptions, skip_bad: bool, notes: list[str]) -> RetrievalTask | None:
+    """The judgments of a folder that has some; a note where they cannot be used, for they are an extra."""
     from semsearch.evaluation.retrieval_data import load_retrieval
 
     splits = sorted(file.stem for file in Path(path).glob("qrels/*.tsv"))
@@ -345,7 +345,7 @@ def judged_of(
     progress: Progress | None,
     notes: list[str],
 ) -> RetrievalResult | None:
-    """The same poolers on true judgements; a note where that cannot be."""
+    """The same poolers on true judgments; a note where that cannot be."""
     from semsearch.evaluation.label_free import MEASURE
     from semsearch.evaluation.retrieval import evaluate_retrieval
 
@@ -361,7 +361,7 @@ def _tolerant(notes: list[str]) -> Iterator[None]:
     try:
         yield
     except (SourceError, RecordError) as error:
-        notes.append(f"warning: no agreement with the true judgements: {error}")
+        notes.append(f"warning: no agreement with the true judgments: {error}")
 
 
 def made_of(made: PseudoQuerySummary) -> str:
@@ -375,11 +375,11 @@ def made_of(made: PseudoQuerySummary) -> str:
 
 
 def agreement_of(tau: float | None, name: str) -> str:
-    """How far the proxy ranks the rows as the true judgements do."""
+    """How far the proxy ranks the rows as the true judgments do."""
     if tau is None:
-        return f"agreement with the true judgements of {name}: none to be had, for there are too few different rows"
+        return f"agreement with the true judgments of {name}: none to be had, for there are too few different rows"
     return (
-        f"agreement with the true judgements of {name}: Kendall's tau {tau:.2f} (1 the same order, 0 none, -1 reversed)"
+        f"agreement with the true judgments of {name}: Kendall's tau {tau:.2f} (1 the same order, 0 none, -1 reversed)"
     )
 
 

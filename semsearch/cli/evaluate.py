@@ -195,7 +195,7 @@ def corpus(
     simcse_names: opt.SimcseNames = False,
     transforms: opt.Transforms = "",
     sample: opt.Sample = 500,
-    check: Annotated[bool, typer.Option(help="Compare with true judgements where the folder has some.")] = True,
+    check: Annotated[bool, typer.Option(help="Compare with true judgments where the folder has some.")] = True,
     id_field: opt.IdField = None,
     text_field: opt.TextField = "text",
     title_field: opt.TitleField = "title",
@@ -217,7 +217,7 @@ def corpus(
     latex: opt.AsLatex = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """A corpus without judgements: how well each pooler finds what pseudo-queries were taken from."""
+    """A corpus without judgments: how well each pooler finds what pseudo-queries were taken from."""
     from semsearch.corpus.readers import ReadOptions, read_corpus
     from semsearch.evaluation import evidence as gather
     from semsearch.evaluation.candidates import candidates_of
@@ -232,12 +232,12 @@ def corpus(
     )
     tasks, made = make_pseudo_tasks(out.good(read_corpus([path], options), skip_bad), sample=sample, seed=seed)
     notes = [out.PROXY, out.made_of(made)]
-    judgements = out.judgements_of(path, options, skip_bad, notes) if check else None
+    judgments = out.judgments_of(path, options, skip_bad, notes) if check else None
     with out.loaded(output, cache_mb, model, poolers, simcse_names, max_tokens, precision, device, runtime) as encoder:
         out.named(output.duel, candidates_of(encoder, out.names(transforms)))
         with terminal.counting("encoding", "texts") as tick:
             found = evaluate_corpus(tasks, encoder, transforms=out.names(transforms), progress=tick)
-            judged = out.judged_of(judgements, encoder, out.names(transforms), tick, notes) if judgements else None
+            judged = out.judged_of(judgments, encoder, out.names(transforms), tick, notes) if judgments else None
         comparison = found.compare(seed=seed)
         tables = [Table(f"{MEASURE} on pseudo-queries", comparison)]
         place = comparison.columns.index(ALL)

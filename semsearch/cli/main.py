@@ -350,7 +350,7 @@ def _calibrated(
     """As `_encoder`; a new index in 8 bits gets a model calibrated on the corpus, and what that cost is said."""
     from semsearch.encoder.encoder import Encoder
     from semsearch.encoder.runtimes.int8 import SAMPLE, measure_loss, measure_speed
-    from semsearch.encoder.runtimes.load import INT8, QUANTISED
+    from semsearch.encoder.runtimes.load import INT8, QUANTIZED
     from semsearch.ingest import sample_texts
     from semsearch.stores.local.catalog import IndexFolder
 
@@ -359,7 +359,7 @@ def _calibrated(
     if IndexFolder.exists(folder):
         with IndexFolder(folder) as index:
             there = index.spec.precision
-        kept = there if there.startswith(QUANTISED) else INT8
+        kept = there if there.startswith(QUANTIZED) else INT8
         return _encoder(folder, precision=kept, **wanted), records, {}
     exact = _encoder(folder, precision="float32", **wanted)
     if not isinstance(exact, Encoder):
@@ -368,7 +368,7 @@ def _calibrated(
     if not texts:
         return exact, records, {}  # an empty corpus is refused in a moment
     terminal.say(f"calibrating 8-bit integers on {len(texts)} passages of the corpus")
-    encoder = exact.quantise(texts)
+    encoder = exact.quantize(texts)
     loss = measure_loss(encoder.encode_documents(texts), exact.encode_documents(texts))
     speed = measure_speed(encoder.encode_documents, exact.encode_documents, texts)
     terminal.say(

@@ -63,7 +63,7 @@ PoolerName = Annotated[str | None, typer.Option("--pooler", "-p", help="See `sem
 SimcseNames = Annotated[bool, typer.Option("--simcse-names", help="Read names of poolers as SimCSE does.")]
 MaxTokens = Annotated[int | None, typer.Option(help="Cut what the encoder sees to this length.")]
 Dim = Annotated[int | None, typer.Option(help="Keep the first DIM components of a vector.")]
-TransformName = Annotated[str | None, typer.Option(help="centre, whiten[:K], all-but-the-top[:K], truncate:DIM.")]
+TransformName = Annotated[str | None, typer.Option(help="center, whiten[:K], all-but-the-top[:K], truncate:DIM.")]
 Refit = Annotated[bool, typer.Option("--refit", help="Fit the transform again.")]
 QueryPrefix = Annotated[str | None, typer.Option(help="Put in front of queries.")]
 PassagePrefix = Annotated[str | None, typer.Option(help="Put in front of passages.")]
@@ -71,7 +71,7 @@ Precision = Annotated[str | None, typer.Option(help="auto, float32, bfloat16, fl
 
 Poolers = Annotated[str, typer.Option(help="Names joined by commas, layer:*+NAME for every layer, or all.")]
 Transforms = Annotated[
-    str, typer.Option(help="Rows with these too: centre, whiten:K, all-but-the-top, truncate:K, all.")
+    str, typer.Option(help="Rows with these too: center, whiten:K, all-but-the-top, truncate:K, all.")
 ]
 CacheMb = Annotated[int, typer.Option(help="Bound on the vectors kept on disk for the next comparison; 0 keeps none.")]
 Seed = Annotated[int, typer.Option(help="Of resamples, permutations and samples.")]
@@ -94,7 +94,7 @@ RunFolder = Annotated[Path | None, typer.Option(help="Write a TREC run for each 
 
 LongDocuments = Annotated[OnLong | None, typer.Option(help="What becomes of long documents.")]
 ChunkTokens = Annotated[int | None, typer.Option(help="Longest passage, title included.")]
-Overlap = Annotated[int | None, typer.Option(help="Tokens that neighbouring passages share.")]
+Overlap = Annotated[int | None, typer.Option(help="Tokens that neighboring passages share.")]
 WithTitle = Annotated[bool | None, typer.Option("--title/--no-title", help="Encode the title with each passage.")]
 
 QueryText = Annotated[str | None, typer.Argument(help="What to look for.")]

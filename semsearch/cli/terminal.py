@@ -96,7 +96,7 @@ def _cell(value: object) -> str:
 
 
 def _one_line(text: str) -> str:
-    """With spaces for tabs, line ends and what else would move a terminal's cursor or change its colours."""
+    """With spaces for tabs, line ends and what else would move a terminal's cursor or change its colors."""
     return text.translate(CONTROLS)
 
 

@@ -48,7 +48,7 @@ class Chunking:
     Attributes:
         on_long: `chunk` cuts a long document into passages, `truncate` keeps its beginning, `error` refuses it.
         tokens: Longest passage with title, prefix and special tokens; None for the model's maximum, at most 512.
-        overlap: Tokens that neighbouring passages may share.
+        overlap: Tokens that neighboring passages may share.
         title: Whether the title stands in front of each passage when it is encoded.
     """
 

@@ -14,10 +14,10 @@ import numpy as np
 from semsearch.arrays import Vectors
 from semsearch.encoder.checkpoint import Checkpoint, hash_ahead, open_checkpoint
 from semsearch.encoder.pooling import Pooler, parse_pooler
-from semsearch.encoder.runtimes.load import QUANTISED, Runtime, import_ahead, load_runtime
+from semsearch.encoder.runtimes.load import QUANTIZED, Runtime, import_ahead, load_runtime
 from semsearch.encoder.tokenization import Batcher, check_max_tokens, check_prefix, load_tokenizer
 from semsearch.errors import UnsupportedError, UsageError
-from semsearch.transforms import parse_transform, unit_rows
+from semsearch.transforms import canonical_transform, parse_transform, unit_rows
 from semsearch.types import EncoderSpec
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Encoder:
         max_tokens: int | None = None,
         dim: int | None = None,
         transform: str = "",
-        normalise: bool = True,
+        normalize: bool = True,
         query_prefix: str | None = None,
         passage_prefix: str | None = None,
         precision: str = "auto",
@@ -92,9 +92,9 @@ class Encoder:
             simcse_names: Read `pooler` as SimCSE does, whose `cls` is our `pooler-output`.
             max_tokens: Cut inputs to this many tokens, special tokens included; None for the checkpoint's own.
             dim: Keep the first `dim` components and rescale (Matryoshka, Kusupati et al. 2022).
-            transform: `centre`, `whiten[:k]` or `all-but-the-top[:k]`, which the index fits on its corpus;
+            transform: `center`, `whiten[:k]` or `all-but-the-top[:k]`, which the index fits on its corpus;
                 vectors then come out as they were pooled, for the transform to work on. Or `truncate:dim`.
-            normalise: Rescale vectors to unit length.
+            normalize: Rescale vectors to unit length.
             query_prefix: Put in front of queries; None for what the checkpoint declares.
             passage_prefix: Put in front of passages, likewise.
             precision: `auto`, `float32`, `bfloat16` or `float16`.
@@ -134,7 +134,7 @@ class Encoder:
                 dim=dim,
                 query_prefix=query_prefix,
                 passage_prefix=passage_prefix,
-                normalise=normalise and not transform,
+                normalize=normalize and not transform,
                 transform=transform,
                 precision=runs.precision,
             ),
@@ -143,25 +143,25 @@ class Encoder:
             _batcher=Batcher(tokenizer, max_tokens, checkpoint.pools_prefix, runs.batch_tokens),
         )
 
-    def quantise(self, texts: Sequence[str]) -> Encoder:
+    def quantize(self, texts: Sequence[str]) -> Encoder:
         """The same encoder in 8-bit integers, calibrated on texts; some hundred of the corpus to be indexed.
 
         Raises:
             UnsupportedError: This one does not run on openvino, or NNCF is not installed.
         """
-        from semsearch.encoder.runtimes.int8 import quantise
-        from semsearch.encoder.runtimes.openvino import OpenVinoRuntime, quantised
+        from semsearch.encoder.runtimes.int8 import quantize
+        from semsearch.encoder.runtimes.openvino import OpenVinoRuntime, quantized
 
         if not isinstance(self._runtime, OpenVinoRuntime):
             raise UnsupportedError("precision 'int8' needs the runtime openvino, and this model runs on torch")
         alone = replace(self._batcher, batch_tokens=1)
-        graph = quantise(self._runtime.graph, alone(texts, self.spec.passage_prefix))
-        runtime = OpenVinoRuntime(graph, quantised(graph))
+        graph = quantize(self._runtime.graph, alone(texts, self.spec.passage_prefix))
+        runtime = OpenVinoRuntime(graph, quantized(graph))
         return replace(self, spec=replace(self.spec, precision=runtime.precision), _runtime=runtime)
 
     def keep(self, folder: Path) -> None:
         """Copy into an index's folder what cannot be had from the checkpoint: an 8-bit model."""
-        if self.spec.precision.startswith(QUANTISED):
+        if self.spec.precision.startswith(QUANTIZED):
             self._runtime.keep(folder)  # type: ignore[attr-defined]  # openvino's alone has such
 
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
@@ -178,7 +178,7 @@ class Encoder:
             vectors[batch.rows] = pooled[:, : self.spec.dim]
             if progress:
                 progress(len(batch.rows))
-        return unit_rows(vectors) if self.spec.normalise else vectors
+        return unit_rows(vectors) if self.spec.normalize else vectors
 
 
 def _choose_pooler(checkpoint: Checkpoint, name: str, simcse_names: bool) -> Pooler:
@@ -203,6 +203,7 @@ def _warn(message: str) -> None:
 
 def _check_dim(full: int, dim: int | None, transform: str) -> tuple[int, str]:
     """Resolve `dim` and `transform` to the length of a pooled vector and the transform to be fitted."""
+    transform = canonical_transform(transform)
     kind, _, size = transform.partition(":")
     if kind == "truncate" and size.isdecimal():
         if dim not in (None, int(size)):

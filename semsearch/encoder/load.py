@@ -61,7 +61,7 @@ def _settings(base: EncoderSpec, *, simcse_names: bool = False, **asked: Any) ->
         "transform": base.transform,
         "query_prefix": base.query_prefix,
         "passage_prefix": base.passage_prefix,
-        "normalise": base.normalise or bool(base.transform),  # a transform turns it off by itself
+        "normalize": base.normalize or bool(base.transform),  # a transform turns it off by itself
         "precision": base.precision,
     }
     if asked.get("pooler", "auto") != "auto":

@@ -10,7 +10,7 @@ import numpy as np
 from semsearch.arrays import Vectors
 from semsearch.errors import UsageError
 from semsearch.evaluation.multi_pooler import MultiPooler
-from semsearch.transforms import TRANSFORMS, Transform, fit_transform, parse_transform, unit_rows
+from semsearch.transforms import TRANSFORMS, Transform, canonical_transform, fit_transform, parse_transform, unit_rows
 
 TRUNCATE = "truncate:"
 
@@ -45,12 +45,13 @@ def candidates_of(encoder: MultiPooler, transforms: Sequence[str] = ()) -> list[
 
     Args:
         encoder: With the poolers.
-        transforms: Such as `centre`, `whiten:128`, `truncate:64`; `all` for every kind that is fitted.
+        transforms: Such as `center`, `whiten:128`, `truncate:64`; `all` for every kind that is fitted.
 
     Raises:
         UsageError: An unknown transform, or one that does not fit a pooler's length.
     """
-    wanted = dict.fromkeys(one for name in transforms for one in (TRANSFORMS if name == "all" else (name,)))
+    every = (one for name in transforms for one in (TRANSFORMS if name == "all" else (name,)))
+    wanted = dict.fromkeys(map(canonical_transform, every))
     wanted.pop(NONE, None)
     for spec in encoder.specs.values():
         for name in wanted:

@@ -39,7 +39,7 @@ SNIPPET_CHARS = 400
 RECALL_DEPTHS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1_000)
 
 MAX_VALUES = 40
-"""Different values of a metadata field that can be told apart by colour, with some to spare."""
+"""Different values of a metadata field that can be told apart by color, with some to spare."""
 
 Places = NDArray[np.int64]
 
@@ -177,8 +177,8 @@ def projection(row: Candidate, evidence: Evidence, seed: int) -> Projection:
     """A sample of the texts on the plane of its two strongest principal components."""
     picked = sample_rows(len(evidence.texts), SAMPLE, seed)
     vectors = fit(row.transform, evidence.vectors[row.pooler])(evidence.vectors[row.pooler][picked]).astype(np.float64)
-    centred = vectors - vectors.mean(0)
-    left, strength, _ = np.linalg.svd(centred, full_matrices=False)
+    centered = vectors - vectors.mean(0)
+    left, strength, _ = np.linalg.svd(centered, full_matrices=False)
     points = np.zeros((len(picked), 2))
     points[:, : min(2, len(strength))] = (left * strength)[:, :2]
     total = float((strength**2).sum())
@@ -343,5 +343,5 @@ def _snippet(text: str) -> str:
 
 
 def _value(value: object) -> str:
-    """A metadata value that can colour a point; lists and objects cannot."""
+    """A metadata value that can color a point; lists and objects cannot."""
     return "" if value is None or isinstance(value, list | dict) else str(value)

@@ -1,7 +1,7 @@
 """The shape of a cloud of vectors: why a raw BERT fails, in numbers.
 
 Its vectors crowd into a narrow cone (Ethayarajh 2019): all cosines are high, few directions carry the variance, and
-the same rows are everybody's neighbours. Unit rows come in, numbers go out; this module knows nothing of encoders,
+the same rows are everybody's neighbors. Unit rows come in, numbers go out; this module knows nothing of encoders,
 texts or files.
 """
 
@@ -20,7 +20,7 @@ Floats: TypeAlias = NDArray[np.float64]
 HISTOGRAM_EDGES: Floats = np.linspace(-1, 1, 51)
 """Of 50 bins of cosines, half open but for the last, so that histograms of several encoders lie over one another."""
 
-NEIGHBOURS = 10
+NEIGHBORS = 10
 """The k of hubness."""
 
 RESOLUTION = 1e-6
@@ -40,13 +40,13 @@ class Geometry:
         dim: Length of a row.
         mean_cosine, std_cosine: Over all pairs of different rows, -1 to 1. A mean far above 0 is a common offset.
         histogram: Pairs by cosine, over HISTOGRAM_EDGES.
-        top1, top10: Share of the centred variance along the strongest 1 and 10 principal axes, 0 to 1.
-        effective_rank: exp of the entropy of the centred rows' singular values, as shares of their sum (Roy and
+        top1, top10: Share of the centered variance along the strongest 1 and 10 principal axes, 0 to 1.
+        effective_rank: exp of the entropy of the centered rows' singular values, as shares of their sum (Roy and
             Vetterli 2007); from 1 to the lesser of dim and n - 1.
         uniformity: log of the mean of exp(-2 |x - y|²) over all pairs of different rows (Wang and Isola 2020); 0 is a
             single point, lower is more even, about -4 a full sphere.
         alignment: Mean |x - y|² over pairs that belong together (likewise), 0 to 4; None without such pairs.
-        hubness: Skewness of the k-occurrences: of how often each row is among the NEIGHBOURS nearest of another
+        hubness: Skewness of the k-occurrences: of how often each row is among the NEIGHBORS nearest of another
             (Radovanović, Nanopoulos and Ivanović 2010). 0 is symmetric, above 0 a few rows are near to many. None with
             too few rows to choose among, or where all occur equally often.
         dead: Components whose standard deviation is at most 1% of the mean component's.
@@ -79,9 +79,9 @@ def measure_geometry(vectors: Vectors, positives: tuple[Vectors, Vectors] | None
     rows = _rescaled(vectors)
     n, dim = rows.shape
     gram = rows @ rows.T
-    centred = _centred(rows)
+    centered = _centered(rows)
     cosines = gram[np.triu_indices(n, 1)]
-    top1, top10, effective_rank = _spectrum(centred)
+    top1, top10, effective_rank = _spectrum(centered)
     return Geometry(
         n=n,
         dim=dim,
@@ -94,7 +94,7 @@ def measure_geometry(vectors: Vectors, positives: tuple[Vectors, Vectors] | None
         uniformity=_uniformity(gram),
         alignment=_alignment(*positives) if positives else None,
         hubness=_hubness(gram),
-        dead=_dead(centred) if n > 1 else None,
+        dead=_dead(centered) if n > 1 else None,
     )
 
 
@@ -128,19 +128,19 @@ def _alignment(left: Vectors, right: Vectors) -> float | None:
     return _mean(np.square(_rescaled(left) - _rescaled(right)).sum(1))
 
 
-def _centred(rows: Floats) -> Floats:
+def _centered(rows: Floats) -> Floats:
     """The rows less their mean; all zeros where there is no spread above RESOLUTION."""
     if not len(rows):
         return rows
-    centred = rows - rows.mean(0)
-    return centred if np.square(centred).sum(1).mean() > RESOLUTION**2 else np.zeros_like(rows)
+    centered = rows - rows.mean(0)
+    return centered if np.square(centered).sum(1).mean() > RESOLUTION**2 else np.zeros_like(rows)
 
 
-def _spectrum(centred: Floats) -> tuple[float, float, float] | tuple[None, None, None]:
+def _spectrum(centered: Floats) -> tuple[float, float, float] | tuple[None, None, None]:
     """Shares of variance of the strongest 1 and 10 principal axes, and the effective rank."""
-    if not centred.any():
+    if not centered.any():
         return None, None, None
-    singular = np.linalg.svd(centred, compute_uv=False)
+    singular = np.linalg.svd(centered, compute_uv=False)
     variance = singular**2 / np.sum(singular**2)
     share = singular[singular > 0] / singular.sum()
     return float(variance[0]), float(variance[:10].sum()), float(np.exp(-np.sum(share * np.log(share))))
@@ -155,23 +155,23 @@ def _uniformity(gram: Floats) -> float | None:
 
 
 def _hubness(gram: Floats) -> float | None:
-    """From the inner products; rows that tie for the last places among the neighbours share them.
+    """From the inner products; rows that tie for the last places among the neighbors share them.
 
     Copies of a text tie. Were they told apart by position, the first ones would be hubs.
     """
-    if len(gram) <= NEIGHBOURS + 1:
+    if len(gram) <= NEIGHBORS + 1:
         return None
     nearness = gram.round(12)  # without float64's rounding, which depends on the position too
     np.fill_diagonal(nearness, -np.inf)
-    last = np.partition(nearness, -NEIGHBOURS, axis=1)[:, [-NEIGHBOURS]]
+    last = np.partition(nearness, -NEIGHBORS, axis=1)[:, [-NEIGHBORS]]
     nearer, tied = nearness > last, nearness == last
-    places = (NEIGHBOURS - nearer.sum(1)) / tied.sum(1)
+    places = (NEIGHBORS - nearer.sum(1)) / tied.sum(1)
     occurrences = nearer.sum(0) + places @ tied
-    deviations = occurrences - NEIGHBOURS  # each row has so many neighbours, so this is the mean
+    deviations = occurrences - NEIGHBORS  # each row has so many neighbors, so this is the mean
     spread = np.sqrt(np.mean(deviations**2))
     return float(np.mean((deviations / spread) ** 3)) if spread > 1e-9 else None
 
 
-def _dead(centred: Floats) -> int:
-    deviations = np.sqrt(np.square(centred).mean(0))
+def _dead(centered: Floats) -> int:
+    deviations = np.sqrt(np.square(centered).mean(0))
     return int(np.count_nonzero(deviations * len(deviations) <= 0.01 * deviations.sum()))

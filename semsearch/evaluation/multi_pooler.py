@@ -118,7 +118,7 @@ class MultiPooler:
                 dim=dense[-1].out_features if dense else checkpoint.hidden_size * pooler.width,
                 query_prefix=checkpoint.query_prefix,
                 passage_prefix=checkpoint.passage_prefix,
-                normalise=False,
+                normalize=False,
                 precision=runs.precision,
             )
 

@@ -1,4 +1,4 @@
-"""Retrieval data: a corpus with queries and judgements, in BEIR's layout.
+"""Retrieval data: a corpus with queries and judgments, in BEIR's layout.
 
 <folder>/corpus.jsonl          documents
 <folder>/queries.jsonl         _id and text
@@ -26,15 +26,15 @@ DEFAULTS = ReadOptions()
 
 @dataclass(frozen=True, slots=True)
 class RetrievalTask:
-    """Queries with judgements over a corpus, which is read when it is needed.
+    """Queries with judgments over a corpus, which is read when it is needed.
 
     Attributes:
         name: Of the folder.
         corpus: Path to read documents from.
-        queries: Those that have judgements, in the order of the file.
+        queries: Those that have judgments, in the order of the file.
         qrels: Of these queries.
-        unjudged: Queries without judgements, which are not asked.
-        unknown_queries: Ids of queries that have judgements but no text, which are left out.
+        unjudged: Queries without judgments, which are not asked.
+        unknown_queries: Ids of queries that have judgments but no text, which are left out.
         options: How the corpus is read.
         skip_bad: Whether bad records are passed over.
     """
@@ -63,13 +63,13 @@ def load_retrieval(
     """Read a folder in BEIR's layout.
 
     Args:
-        folder: With corpus, queries and judgements.
-        split: Which judgements.
+        folder: With corpus, queries and judgments.
+        split: Which judgments.
         options: How the corpus is read.
         skip_bad: Whether bad records of the corpus are passed over.
 
     Raises:
-        SourceError: A file is missing, or no query has judgements.
+        SourceError: A file is missing, or no query has judgments.
         RecordError: A line is not what it should be.
     """
     files = {name: folder / name for name in ("corpus.jsonl", "queries.jsonl", f"qrels/{split}.tsv")}
@@ -84,7 +84,7 @@ def load_retrieval(
     queries = list(read_queries(str(files["queries.jsonl"])))
     judged = tuple(query for query in queries if query.query_id in every)
     if not judged:
-        raise SourceError(f"no query of {files['queries.jsonl']} has judgements in {files[f'qrels/{split}.tsv']}")
+        raise SourceError(f"no query of {files['queries.jsonl']} has judgments in {files[f'qrels/{split}.tsv']}")
     qrels = {query.query_id: every[query.query_id] for query in judged}
     unknown = tuple(sorted(every.keys() - qrels.keys()))
     name = folder.resolve().name
@@ -93,7 +93,7 @@ def load_retrieval(
 
 
 def read_qrels(path: Path) -> Qrels:
-    """Judgements from a tab-separated file with a header; the last one counts where a pair is judged twice."""
+    """Judgments from a tab-separated file with a header; the last one counts where a pair is judged twice."""
     qrels: Qrels = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

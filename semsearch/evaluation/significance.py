@@ -20,7 +20,7 @@ RESAMPLES = 1_000
 """Of the bootstrap."""
 
 PERMUTATIONS = 10_000
-"""Of the randomisation test."""
+"""Of the randomization test."""
 
 LEVEL = 0.05
 """Of the tests; the intervals hold 95%."""
@@ -81,7 +81,7 @@ class Comparison:
 def compare_means(values: Mapping[str, Mapping[str, Numbers]], seed: int = SEED) -> Comparison:
     """Compare means over queries, such as nDCG@10.
 
-    Differences from the best are tested by the paired randomisation test (Fisher; Smucker, Allan and Carterette 2007).
+    Differences from the best are tested by the paired randomization test (Fisher; Smucker, Allan and Carterette 2007).
 
     Args:
         values: By row and column, `[n]` each; the queries of a column in the same order everywhere, at least one.
@@ -98,10 +98,10 @@ def compare_means(values: Mapping[str, Mapping[str, Numbers]], seed: int = SEED)
         means = each.mean(1)
         best = means.argmax()
         p = difference_p(means, np.sqrt(_squared_distances(each)) / n, inf)  # of all pairs of rows, by its normal limit
-        p[best] = p[:, best] = randomisation_p((each[best] - each).T, seed)
+        p[best] = p[:, best] = randomization_p((each[best] - each).T, seed)
         cells.append(_column(means, *_interval(each @ counts[n] / n), p))
     test = (
-        f"paired randomisation test over queries ({PERMUTATIONS:,} permutations), {CORRECTED}; 95% intervals from "
+        f"paired randomization test over queries ({PERMUTATIONS:,} permutations), {CORRECTED}; 95% intervals from "
         f"{RESAMPLES:,} bootstrap resamples; seed {seed}"
     )
     return Comparison(columns, dict(zip(values, zip(*cells, strict=True), strict=True)), test)
@@ -269,7 +269,7 @@ def difference_p(values: Numbers, errors: Numbers, freedom: float) -> Numbers:
     return np.where(none, 1.0, 2 * stats.t.sf(ratios, freedom))
 
 
-def randomisation_p(differences: Numbers, seed: int) -> Numbers:
+def randomization_p(differences: Numbers, seed: int) -> Numbers:
     """Two-sided p of "the mean difference is 0", by random signs.
 
     Counting cannot show a p below 1 / PERMUTATIONS; where few of the sums are as large, Hoeffding's bound on all of

@@ -1,6 +1,6 @@
 """The drawings of a report, as plotly has them, and texts and numbers as pages and drawings print them.
 
-Colours are the style sheet's: a drawing names them as `--c0`, and the page's script looks them up for light, dark and
+Colors are the style sheet's: a drawing names them as `--c0`, and the page's script looks them up for light, dark and
 paper.
 """
 
@@ -26,13 +26,13 @@ Trace: TypeAlias = dict[str, Any]
 DASH = "–"
 """For a number that does not exist."""
 
-COLOURS = 8
-"""Of lines and points: `--c0` to `--c7`; dashes and symbols tell more apart, also where colours do not."""
+COLORS = 8
+"""Of lines and points: `--c0` to `--c7`; dashes and symbols tell more apart, also where colors do not."""
 
 DASHES = ("solid", "dash", "dot", "dashdot")
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star", "triangle-down", "pentagon", "hourglass")
 OTHERS = ("--muted", "circle-open")
-"""Colour and symbol of points without a category."""
+"""Color and symbol of points without a category."""
 
 CATEGORIES = 12
 """Of a metadata field, the rest is "other"; also how many histograms stand side by side."""
@@ -108,11 +108,11 @@ def _two_histograms(histogram: Histogram) -> list[Trace]:
             "mode": "lines",
             "name": name,
             **_outline(counts),
-            "line": {"shape": "hvh", "width": 1.5, "color": colour, "dash": dash},
+            "line": {"shape": "hvh", "width": 1.5, "color": color, "dash": dash},
             "fill": "tozeroy",
             "hovertemplate": "%{y:.1%}",
         }
-        for name, counts, colour, dash in kinds
+        for name, counts, color, dash in kinds
     ]
 
 
@@ -173,7 +173,7 @@ def draw_recall(depths: Sequence[int], recall: Mapping[str, Sequence[float]]) ->
             "name": plotted(name),
             "x": list(map(int, depths)),
             "y": known(values),
-            "line": {"color": f"--c{number % COLOURS}", "dash": DASHES[number // 4 % len(DASHES)], "width": 2},
+            "line": {"color": f"--c{number % COLORS}", "dash": DASHES[number // 4 % len(DASHES)], "width": 2},
             "hovertemplate": "%{y:.3f}",
         }
         for number, (name, values) in enumerate(recall.items())
@@ -190,8 +190,8 @@ def draw_recall(depths: Sequence[int], recall: Mapping[str, Sequence[float]]) ->
 
 
 def draw_projection(projection: Projection) -> Drawing:
-    """Points, to be coloured by one field or another."""
-    offered = {field: _coloured(projection, values) for field, values in projection.fields.items()}
+    """Points, to be colored by one field or another."""
+    offered = {field: _colored(projection, values) for field, values in projection.fields.items()}
     views = {field: traces for field, traces in offered.items() if traces}
     bare = {"showticklabels": False, "showgrid": False}
     layout = {
@@ -205,7 +205,7 @@ def draw_projection(projection: Projection) -> Drawing:
     return Drawing(label, views or {"": [_points(projection, everything, "texts", "--c0")]}, layout, 640)
 
 
-def _points(projection: Projection, which: Sequence[int], name: str, colour: Any, symbol: str = "circle") -> Trace:
+def _points(projection: Projection, which: Sequence[int], name: str, color: Any, symbol: str = "circle") -> Trace:
     x, y = (known(projection.points[list(which), axis]) for axis in (0, 1))
     return {
         "type": "scatter",
@@ -215,11 +215,11 @@ def _points(projection: Projection, which: Sequence[int], name: str, colour: Any
         "y": y,
         "hovertext": [wrapped(projection.texts[one]) for one in which],
         "hoverinfo": "text+name",
-        "marker": {"color": colour, "symbol": symbol, "size": 8, "opacity": 0.85},
+        "marker": {"color": color, "symbol": symbol, "size": 8, "opacity": 0.85},
     }
 
 
-def _coloured(projection: Projection, values: Sequence[str]) -> list[Trace]:
+def _colored(projection: Projection, values: Sequence[str]) -> list[Trace]:
     """Points by the values of a field; none where it tells nothing or is about as good as an id."""
     counts = Counter(value for value in values if value)
     distinct, having = len(counts), counts.total()
@@ -228,7 +228,7 @@ def _coloured(projection: Projection, values: Sequence[str]) -> list[Trace]:
     named = [value for value, _ in counts.most_common(CATEGORIES if distinct <= CATEGORIES else CATEGORIES - 1)]
     if 2 * sum(counts[value] for value in named) < having or distinct + (having < len(values)) < 2:
         return []
-    styles = {value: (f"--c{i % COLOURS}", SYMBOLS[i % len(SYMBOLS)]) for i, value in enumerate(named)}
+    styles = {value: (f"--c{i % COLORS}", SYMBOLS[i % len(SYMBOLS)]) for i, value in enumerate(named)}
     groups: dict[str, list[int]] = {value: [] for value in named}
     for one, value in enumerate(values):
         groups.setdefault(value if value in styles else "(other)" if value else "(none)", []).append(one)

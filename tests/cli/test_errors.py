@@ -78,7 +78,7 @@ def test_a_query_that_makes_no_sense_says_what_to_do(notes, words, code, parts, 
         (("indx",), ("indx",)),
         (("index",), ("paths",)),
         (("delete",), ("ids",)),
-        (("query", "water", "--colour"), ("--colour",)),
+        (("query", "water", "--color"), ("--color",)),
         (("query", "water", "-k", "ten"), ("-k", "ten", "int")),
         (("query", "water", "--mode", "sparse"), ("--mode", "sparse", "dense", "keyword", "hybrid")),
         (("query", "water", "--fusion", "sum"), ("--fusion", "convex", "rrf")),
@@ -92,7 +92,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(words, parts):
 
 def test_the_installed_command_ends_with_the_same_codes_and_lines():
     run("query", "water").fails(1, "no index in 'indexes'", "semsearch index CORPUS", "--index")
-    run("query", "water", "--colour").fails(2, "--colour")
+    run("query", "water", "--color").fails(2, "--color")
     run("index", "-", *HASH, stdin=b'{"_id": 1').fails(1, "<stdin>:1: not valid JSON")
 
 

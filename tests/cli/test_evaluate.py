@@ -188,14 +188,14 @@ def test_json_has_both_correlations_of_every_subset_and_aggregation():
 
 def test_the_runs_of_a_retrieval_give_its_numbers_to_whoever_measures_them():
     measures = "nDCG@10,AP,RR,R@2,P@1"
-    words = ("--poolers", "layer:-1+cls,layer:1+cls,mean", "--transforms", "centre,whiten:3")
+    words = ("--poolers", "layer:-1+cls,layer:1+cls,mean", "--transforms", "center,whiten:3")
     shown = strict_json(evaluate("retrieval", "--measures", measures, "--run-dir", "a/runs", "--json", *words))
     cells = cells_of(shown)
     labels = list(dict.fromkeys(label for label, _ in cells))
     assert len(labels) == 3 * 3 * 2 + 1
     runs = {path.name: path for path in Path("a/runs").iterdir()}
     assert len(runs) == len(labels)  # one for each row: layer:-1 and layer:1 do not fall together
-    assert {"keyword.run", "mean-hybrid.run", "mean-whiten-3.run", "mean-centre-hybrid.run"} < set(runs)
+    assert {"keyword.run", "mean-hybrid.run", "mean-whiten-3.run", "mean-center-hybrid.run"} < set(runs)
     qrels: dict[str, dict[str, int]] = {}
     for query, doc, gain in QRELS:
         qrels.setdefault(query, {})[doc] = gain
@@ -230,12 +230,12 @@ def test_a_corpus_is_measured_by_where_each_source_stands_among_the_passages():
 
 
 def test_geometry_has_a_row_for_each_row_of_the_table():
-    done = evaluate("sts", "--geometry", "--transforms", "centre", poolers="mean,cls")
+    done = evaluate("sts", "--geometry", "--transforms", "center", poolers="mean,cls")
     blank = done.rows.index([""])
     labels = [row[0] for row in done.rows[1:blank]]
     assert done.rows[blank + 1] == ["geometry"]
     head, *rows = done.rows[blank + 2 :]
-    assert [row[0] for row in rows] == labels == ["mean", "mean, centre", "cls", "cls, centre"]
+    assert [row[0] for row in rows] == labels == ["mean", "mean, center", "cls", "cls, center"]
     sentences = list(dict.fromkeys(side for pair in SCORED for side in pair[:2]))
     unit = Encoder.load("model", "mean", device="cpu").encode_documents(sentences).astype(np.float64)
     upper = (unit @ unit.T)[np.triu_indices(len(sentences), 1)]
@@ -379,12 +379,12 @@ def test_a_constant_gold_score_is_a_dash_and_nowhere_a_nan():
         ("flat.tsv", "flat: no correlation, for its 2 pairs do not differ in score"),
         ("same.tsv", "mean: no correlation on same, for it gives every pair the same cosine"),
     ):
-        words = ("eval", "sts", "--model", "model", "--data", file, "--poolers", "mean", "--transforms", "centre")
+        words = ("eval", "sts", "--model", "model", "--data", file, "--poolers", "mean", "--transforms", "center")
         for form in ((), ("--intervals",), ("--markdown",), ("--csv",), ("--latex",)):
             done = call(*words, "--geometry", *form)
             assert (done.code, said in done.err.splitlines()) == (0, True)
             assert not re.search(r"\b(nan|none|inf)\b", done.out, re.IGNORECASE)
-        assert call(*words).rows[1:] == [["mean", "–"], ["mean, centre", "–"]]
+        assert call(*words).rows[1:] == [["mean", "–"], ["mean, center", "–"]]
         shown = strict_json(call(*words, "--geometry", "--json"))
         nothing = dict.fromkeys(("value", "low", "high", "p")) | {"best": False, "tied": False}
         assert [*cells_of(shown).values()] == [nothing, nothing]
@@ -408,9 +408,9 @@ def test_what_transforms_are_fitted_on_is_said_where_table_and_geometry_differ()
     two_tasks()
     words = ("eval", "sts", "--model", "model", "--data", ".", "--mode", "dev", "--poolers", "mean")
     said = "transforms are fitted on each task's own sentences for the table"
-    assert said in call(*words, "--transforms", "centre", "--geometry").err
-    assert said not in call(*words, "--transforms", "centre").err
-    assert said not in call(*words, "--transforms", "centre", "--geometry", "--tasks", "STS-B").err
+    assert said in call(*words, "--transforms", "center", "--geometry").err
+    assert said not in call(*words, "--transforms", "center").err
+    assert said not in call(*words, "--transforms", "center", "--geometry", "--tasks", "STS-B").err
     assert said not in call(*words, "--geometry").err
 
 
@@ -564,7 +564,7 @@ def test_a_corpus_may_be_a_file_a_folder_or_standard_input(monkeypatch: pytest.M
     assert "pseudo-queries from 8 of 8 documents: 0 title, 8 sentence, 8 first" in done.err
 
 
-def test_a_corpus_with_judgements_says_how_far_they_agree():
+def test_a_corpus_with_judgments_says_how_far_they_agree():
     def shown(*words: object, poolers: str = "mean,cls,layer:1+max,layer:0+mean") -> dict[str, Any]:
         return strict_json(call("eval", "corpus", "judged", "--model", "model", "--poolers", poolers, "--json", *words))
 
@@ -577,9 +577,7 @@ def test_a_corpus_with_judgements_says_how_far_they_agree():
     ]
     assert checked["agreement"] == pytest.approx(stats.kendalltau(*values).statistic)
     note = checked["notes"][-1]
-    assert note.startswith(
-        f"agreement with the true judgements of judged: Kendall's tau {checked['agreement']:.2f} (1 "
-    )
+    assert note.startswith(f"agreement with the true judgments of judged: Kendall's tau {checked['agreement']:.2f} (1 ")
     retrieval = strict_json(evaluate("retrieval", "--json", "--modes", "dense", "--measures", "nDCG@10"))
     assert true["rows"]["cls"]["nDCG@10"]["value"] == cells_of(retrieval)["cls", "nDCG@10"]["value"]
     unchecked = shown("--no-check")
@@ -590,7 +588,7 @@ def test_a_corpus_with_judgements_says_how_far_they_agree():
     assert alone["notes"][-1].endswith("none to be had, for there are too few different rows")
 
 
-def test_judgements_are_an_extra_that_is_read_as_the_corpus_is():
+def test_judgments_are_an_extra_that_is_read_as_the_corpus_is():
     def shown(folder: str, *words: object) -> Any:
         done = call("eval", "corpus", folder, "--model", "model", "--poolers", "mean,cls,layer:1+max", "--json", *words)
         return done.code, json.loads(done.out)
@@ -612,14 +610,14 @@ def test_judgements_are_an_extra_that_is_read_as_the_corpus_is():
         code, found = shown(folder)
         assert (code, found["tables"], found["agreement"]) == (0, expected["tables"][:1], None)
         (note,) = [note for note in found["notes"] if "agreement" in note]
-        assert note.startswith("warning: no agreement with the true judgements: ")
+        assert note.startswith("warning: no agreement with the true judgments: ")
         assert reason in note
 
 
 # --- what is left out is counted
 
 
-def test_what_the_judgements_name_and_nobody_has_is_counted_and_warned_of():
+def test_what_the_judgments_name_and_nobody_has_is_counted_and_warned_of():
     qrels = [*QRELS, ("q0", "d99", 1), ("q1", "d98", 0), *((f"z{number}", "d1", 1) for number in range(4))]
     beir("unknown", qrels=qrels)
     words = ("--modes", "dense", "--measures", "R@100")
@@ -628,7 +626,7 @@ def test_what_the_judgements_name_and_nobody_has_is_counted_and_warned_of():
     assert said == [
         "warning: queries of the qrels without a text, left out: 4 (z0, z1, z2, …)",
         "warning: 2 documents of the qrels are not in the corpus; where they are relevant they count as not found",
-        "queries without judgements, not asked: 1",
+        "queries without judgments, not asked: 1",
     ]
     assert done.rows[1][1] == f"{np.mean([2 / 3, 1, 1, 1, 0]):.4f}*"  # all 8 documents are found; q4 has none to find
     (line,) = [
@@ -676,17 +674,17 @@ USAGE: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "commas": (("--poolers", " , "), ("no pooler is named",)),
     "pooler": (("--poolers", "mean,average"), ("unknown pooler 'average'", "mean, max")),
     "simcse": (("--simcse-names",), ("unknown pooler 'mean'", "avg_first_last")),
-    "transform": (("--transforms", "centre,zorg"), ("unknown transform 'zorg'", "whiten")),
+    "transform": (("--transforms", "center,zorg"), ("unknown transform 'zorg'", "whiten")),
     "truncate": (("--transforms", "truncate:0"), ("'truncate:0'", "from 1 to 32")),
     "truncate to more": (("--transforms", "truncate:33"), ("'truncate:33'", "from 1 to 32")),
     "truncate to nothing": (("--transforms", "truncate:"), ("'truncate:'", "from 1 to 32")),
     "whiten": (("--transforms", "whiten:33"), ("'whiten:33'", "from 1 to 32")),
-    "centre": (("--transforms", "centre:2"), ("centre takes no K",)),
+    "center": (("--transforms", "center:2"), ("center takes no K",)),
     "max tokens": (("--max-tokens", 4), ("max tokens is 4; this model takes 8 to 64",)),
     "precision": (("--precision", "float8"), ("unknown precision 'float8'", "bfloat16")),
     "device": (("--device", "gpux"), ("'gpux'", "--device cpu")),
     "runtime": (("--runtime", "onnx"), ("unknown runtime 'onnx'", "openvino, torch")),
-    "option": (("--transform", "centre"), ("--transform",)),
+    "option": (("--transform", "center"), ("--transform",)),
 }
 
 
@@ -779,8 +777,8 @@ def test_what_retrieval_cannot_be_asked_is_one_line(words: tuple[object, ...], c
         ([{"_id": "d0", "text": " "}], QRELS, 1, ("the corpus is empty", "no document has a text or a title")),
         ([*DOCUMENTS, DOCUMENTS[0]], QRELS, 1, ("corpus.jsonl:9: duplicate id 'd0'",)),
         ([*DOCUMENTS, {"text": "a"}], QRELS, 1, ("corpus.jsonl:9",)),
-        (DOCUMENTS, [("z", "d0", 1)], 1, ("no query of", "queries.jsonl has judgements in")),
-        (DOCUMENTS, [], 1, ("no query of", "has judgements")),
+        (DOCUMENTS, [("z", "d0", 1)], 1, ("no query of", "queries.jsonl has judgments in")),
+        (DOCUMENTS, [], 1, ("no query of", "has judgments")),
         (DOCUMENTS, [("q0", "d0", 0.5)], 1, ("qrels/test.tsv:2", "the score is '0.5'; expected a whole number")),
     ],
 )
@@ -820,8 +818,8 @@ def test_a_report_that_cannot_be_written_costs_no_numbers(command: str, monkeypa
 @EACH
 def test_a_duel_of_unknown_rows_is_refused_before_anything_is_encoded(command: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(MultiPooler, "_encode", lambda *_: pytest.fail("encoded"))
-    words = ("--report", "page.html", "--duel", "mean", "--duel", "max", "--transforms", "centre")
-    evaluate(command, *words).fails(2, "--duel 'max' is no row; expected one of: mean; mean, centre; cls")
+    words = ("--report", "page.html", "--duel", "mean", "--duel", "max", "--transforms", "center")
+    evaluate(command, *words).fails(2, "--duel 'max' is no row; expected one of: mean; mean, center; cls")
 
 
 def test_auto_names_what_the_checkpoint_declares():

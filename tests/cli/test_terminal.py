@@ -1,4 +1,4 @@
-"""How things look: tables, bars and colours on a terminal; plain lines, tabs and JSON where the output is piped."""
+"""How things look: tables, bars and colors on a terminal; plain lines, tabs and JSON where the output is piped."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _until_closed(terminal: int):
 
 
 def plain(text: str) -> list[str]:
-    """Lines of a terminal without colours and movements of the cursor."""
+    """Lines of a terminal without colors and movements of the cursor."""
     return [line.rstrip() for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "").split("\n")]
 
 
@@ -87,7 +87,7 @@ def test_a_terminal_shows_a_table_with_a_line_under_its_head():
 
 
 @NO_TERMINAL
-def test_a_terminal_shows_hits_in_colour_each_over_its_passage():
+def test_a_terminal_shows_hits_in_color_each_over_its_passage():
     indexed()
     shown, _ = on_terminal("query", "water", "-k", 2)
     assert ESCAPE in shown

@@ -94,7 +94,7 @@ def test_cuts_stand_between_chinese_sentences():
     assert [passage.encoded_text for passage in passages] == ["".join(sentences[n : n + 2]) for n in range(0, 10, 2)]
 
 
-def test_neighbours_share_whole_sentences_within_the_overlap():
+def test_neighbors_share_whole_sentences_within_the_overlap():
     text = " ".join(SENTENCES)
     passages = cut(text, tokens=35, overlap=12)  # one sentence of 11 fits, two do not
     shared = [text[after.start : before.end] for before, after in pairwise(passages)]
@@ -121,7 +121,7 @@ def test_the_prefix_counts_and_is_not_part_of_the_passage():
 
 @pytest.mark.parametrize("prefix", ["", "passage: ", "represent this passage for searching relevant passages: " * 3])
 def test_a_very_long_title_leaves_room_for_the_text(prefix: str):
-    text, title = " ".join(SENTENCES), "a catalogue of birds " * 500
+    text, title = " ".join(SENTENCES), "a catalog of birds " * 500
     passages = cut(text, title, prefix=prefix, tokens=48, overlap=0)
     shown = passages[0].encoded_text.removesuffix(text[passages[0].start : passages[0].end]).strip()
     room = 48 - peer_count(prefix)

@@ -39,7 +39,7 @@ def only_error(path: str, **options) -> RecordError:
 
 
 def pdf(*pages: bytes, encoding: bytes = b"/WinAnsiEncoding", extra: bytes = b"", info: bytes = b"") -> bytes:
-    """A minimal PDF, written by hand: a catalogue, a page tree, and a page with a content stream each."""
+    """A minimal PDF, written by hand: a catalog, a page tree, and a page with a content stream each."""
     kids = b" ".join(b"%d 0 R" % (4 + 2 * i) for i in range(len(pages)))
     objects = [
         b"<</Type/Catalog/Pages 2 0 R>>",

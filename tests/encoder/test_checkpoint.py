@@ -28,7 +28,7 @@ Make = Callable[..., Path]
 def agrees(folder: Path, **settings: Any) -> None:
     """The encoder gives what sentence-transformers gives for the same folder, up to the length of a row."""
     theirs = SentenceTransformer(str(folder), device="cpu")
-    ours = Encoder.load(str(folder), normalise=False, device="cpu", **settings)
+    ours = Encoder.load(str(folder), normalize=False, device="cpu", **settings)
     for vectors, expected in (
         (ours.encode_queries(TEXTS), theirs.encode_query(TEXTS)),
         (ours.encode_documents(TEXTS), theirs.encode_document(TEXTS)),
@@ -85,15 +85,15 @@ def test_the_folders_that_modules_json_names_are_read(checkpoint: Make) -> None:
     ],
     ids=["tanh", "identity-without-bias", "two"],
 )
-@pytest.mark.parametrize("normalise", [False, True])
+@pytest.mark.parametrize("normalize", [False, True])
 def test_a_model_with_dense_layers_agrees_with_the_one_that_saved_it(
-    checkpoint: Make, tmp_path: Path, dense: list[Dense], normalise: bool
+    checkpoint: Make, tmp_path: Path, dense: list[Dense], normalize: bool
 ) -> None:
     torch.manual_seed(1)
-    parts = [Transformer(str(checkpoint())), Pooling(32, "mean"), *dense, *([Normalize()] if normalise else [])]
+    parts = [Transformer(str(checkpoint())), Pooling(32, "mean"), *dense, *([Normalize()] if normalize else [])]
     SentenceTransformer(modules=parts, device="cpu").save(str(tmp_path / "saved"))
     theirs = SentenceTransformer(str(tmp_path / "saved"), device="cpu")
-    ours = Encoder.load(str(tmp_path / "saved"), normalise=normalise, device="cpu")
+    ours = Encoder.load(str(tmp_path / "saved"), normalize=normalize, device="cpu")
     assert ours.spec.dim == dense[-1].out_features
     np.testing.assert_allclose(ours.encode_documents(TEXTS), theirs.encode(TEXTS), atol=1e-5)
 
@@ -102,7 +102,7 @@ def test_dense_layers_belong_to_the_declared_pooler(checkpoint: Make, tmp_path: 
     parts = [Transformer(str(checkpoint())), Pooling(32, "mean"), Dense(32, 12)]
     SentenceTransformer(modules=parts, device="cpu").save(str(tmp_path / "saved"))
     with pytest.warns(PoolingWarning, match="its Dense layers are left out"):
-        bare = Encoder.load(str(tmp_path / "saved"), "cls", normalise=False, device="cpu")
+        bare = Encoder.load(str(tmp_path / "saved"), "cls", normalize=False, device="cpu")
     plain = SentenceTransformer(modules=[parts[0], Pooling(32, "cls")], device="cpu")
     np.testing.assert_allclose(bare.encode_documents(TEXTS), plain.encode(TEXTS), atol=1e-5)
     assert bare.spec.weights != Encoder.load(str(tmp_path / "saved")).spec.weights
@@ -153,7 +153,7 @@ def test_a_passage_prompt_is_the_passages_where_none_is_called_document(checkpoi
     }
     folder = str(checkpoint(files=files))
     expected = SentenceTransformer(folder, device="cpu").encode(TEXTS, prompt_name="passage")
-    ours = Encoder.load(folder, normalise=False, device="cpu")
+    ours = Encoder.load(folder, normalize=False, device="cpu")
     np.testing.assert_allclose(ours.encode_documents(TEXTS), expected, atol=1e-5)
 
 

@@ -80,7 +80,7 @@ def test_a_cut_keeps_the_closing_special_token_as_transformers_cuts(checkpoint: 
     cut = [tokenizer(text, truncation=True, max_length=max_tokens)["input_ids"] for text in TEXTS]
     assert len(cut[2]) == max_tokens
     assert cut[2][-1] == tokenizer.sep_token_id
-    encoder = Encoder.load(str(folder), "mean", max_tokens=max_tokens, normalise=False)
+    encoder = Encoder.load(str(folder), "mean", max_tokens=max_tokens, normalize=False)
     np.testing.assert_allclose(encoder.encode_documents(TEXTS), [mean_of(model, ids) for ids in cut], atol=1e-5)
 
 
@@ -115,17 +115,17 @@ def test_a_smaller_dim_keeps_the_first_components_and_rescales(
     assert (encoder.spec.dim, encoder.spec.transform) == (100, "")
 
 
-@pytest.mark.parametrize("settings", [{"normalise": False}, {"transform": "whiten:8"}, {"transform": "centre"}])
-def test_without_normalisation_vectors_come_out_as_they_were_pooled(checkpoint: Make, settings: dict[str, Any]) -> None:
+@pytest.mark.parametrize("settings", [{"normalize": False}, {"transform": "whiten:8"}, {"transform": "center"}])
+def test_without_normalization_vectors_come_out_as_they_were_pooled(checkpoint: Make, settings: dict[str, Any]) -> None:
     folder = checkpoint()
     model = transformers.BertModel.from_pretrained(folder).eval()
     encoder = Encoder.load(str(folder), "mean", **settings)
     ids = encoder.tokenizer.encode(TEXTS[0]).ids
     np.testing.assert_allclose(encoder.encode_queries(TEXTS[:1])[0], mean_of(model, ids), atol=1e-5)
-    assert (encoder.spec.dim, encoder.spec.normalise) == (32, False)
+    assert (encoder.spec.dim, encoder.spec.normalize) == (32, False)
 
 
-@pytest.mark.parametrize("transform", ["zorg", "whiten:33", "truncate:many", "centre:2"])
+@pytest.mark.parametrize("transform", ["zorg", "whiten:33", "truncate:many", "center:2"])
 def test_a_transform_that_is_none_is_refused(checkpoint: Make, transform: str) -> None:
     with pytest.raises(UsageError, match=r"^(unknown )?transform"):
         Encoder.load(str(checkpoint()), "mean", transform=transform)
@@ -166,7 +166,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"max_tokens": 16, "query_prefix": "q: ", "passage_prefix": "p: "},
     {"transform": "whiten:8"},
     {"transform": "truncate:8"},
-    {"normalise": False},
+    {"normalize": False},
     {"precision": "bfloat16"},
     {"pooler": "cls", "simcse_names": True},
 ]
@@ -212,8 +212,8 @@ def test_the_fingerprint_covers_what_is_done_to_case_and_prefix(checkpoint: Make
         ({"pooler": "cls", "dim": 8}, {"simcse_names": True}, {"pooler": "cls", "dim": 8}),
         ({"pooler": "mean", "max_tokens": 16}, {"max_tokens": 32}, {"max_tokens": 32, "pooler": "mean"}),
         ({"pooler": "mean", "query_prefix": "q "}, {"query_prefix": ""}, {"query_prefix": ""}),
-        ({"pooler": "mean", "normalise": False}, {}, {"normalise": False}),
-        ({"pooler": "mean", "transform": "centre"}, {"transform": ""}, {"transform": "", "normalise": True}),
+        ({"pooler": "mean", "normalize": False}, {}, {"normalize": False}),
+        ({"pooler": "mean", "transform": "center"}, {"transform": ""}, {"transform": "", "normalize": True}),
     ],
 )
 def test_what_is_asked_for_goes_over_what_the_index_has(
@@ -255,7 +255,7 @@ def test_without_a_base_the_declared_model_is_loaded(minilm: Encoder) -> None:
         "dim": 384,
         "query_prefix": "",
         "passage_prefix": "",
-        "normalise": True,
+        "normalize": True,
         "transform": "",
         "precision": "float32",
     }

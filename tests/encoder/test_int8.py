@@ -30,14 +30,14 @@ DOCUMENTS = [{"_id": str(number), "text": text} for number, text in enumerate(TE
 def small(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
     """A small model in 8 bits."""
     folder = tiny_checkpoint(tmp_path_factory.mktemp("small") / "model")
-    return Encoder.load(str(folder), "mean", runtime="openvino", precision="float32").quantise(TEXTS)
+    return Encoder.load(str(folder), "mean", runtime="openvino", precision="float32").quantize(TEXTS)
 
 
 @pytest.mark.slow
 def test_the_default_model_loses_little(data: Path):
     texts = sts_sentences(data, 400)
     exact = SentenceTransformer(str(MODEL_DIR), device="cpu").encode(texts)
-    encoder = Encoder.load(device="cpu").quantise(texts[:100])
+    encoder = Encoder.load(device="cpu").quantize(texts[:100])
     vectors = encoder.encode_documents(texts)
     loss = measure_loss(vectors, exact)
     assert encoder.spec.precision.startswith("int8:")
@@ -49,24 +49,24 @@ def test_the_default_model_loses_little(data: Path):
 def test_the_loss_is_what_brute_force_counts():
     rng = np.random.default_rng(0)
     exact = rng.normal(size=(40, 8)).astype(np.float32)
-    quantised = exact + 0.3 * rng.normal(size=exact.shape).astype(np.float32)
-    exact, quantised = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (exact, quantised))
+    quantized = exact + 0.3 * rng.normal(size=exact.shape).astype(np.float32)
+    exact, quantized = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (exact, quantized))
     shared = 0
     for row in range(40):
         others = [other for other in range(40) if other != row]
         nearest = [
-            {*sorted(others, key=lambda other: -float(side[row] @ side[other]))[:10]} for side in (exact, quantised)
+            {*sorted(others, key=lambda other: -float(side[row] @ side[other]))[:10]} for side in (exact, quantized)
         ]
         shared += len(nearest[0] & nearest[1])
-    loss = measure_loss(quantised, exact)
+    loss = measure_loss(quantized, exact)
     assert loss.overlap == pytest.approx(shared / 400)
-    assert loss.mean_cosine == pytest.approx(np.mean([a @ b for a, b in zip(exact, quantised, strict=True)]), abs=1e-6)
+    assert loss.mean_cosine == pytest.approx(np.mean([a @ b for a, b in zip(exact, quantized, strict=True)]), abs=1e-6)
     assert measure_loss(exact, exact).overlap == 1
     assert measure_loss(exact[:1], exact[:1]).overlap == 1
 
 
 def test_the_speed_is_the_ratio_of_the_best_of_three_after_a_first_one(monkeypatch):
-    spent = {"quantised": iter([90, 2, 1, 7]), "exact": iter([1, 9, 3, 4])}
+    spent = {"quantized": iter([90, 2, 1, 7]), "exact": iter([1, 9, 3, 4])}
     now = 0
 
     def encode(side):
@@ -77,7 +77,7 @@ def test_the_speed_is_the_ratio_of_the_best_of_three_after_a_first_one(monkeypat
         return step
 
     monkeypatch.setattr("semsearch.encoder.runtimes.int8.time.perf_counter", lambda: now)
-    assert measure_speed(encode("quantised"), encode("exact"), TEXTS) == 3
+    assert measure_speed(encode("quantized"), encode("exact"), TEXTS) == 3
 
 
 def test_an_index_keeps_its_model_and_another_process_gives_the_same_vectors(small, tmp_path):
@@ -90,7 +90,7 @@ def test_an_index_keeps_its_model_and_another_process_gives_the_same_vectors(sma
 
 
 def test_another_calibration_is_another_encoder(small, tmp_path):
-    other = Encoder.load(small.spec.model, "mean", runtime="openvino", precision="float32").quantise(TEXTS[:2])
+    other = Encoder.load(small.spec.model, "mean", runtime="openvino", precision="float32").quantize(TEXTS[:2])
     assert other.spec.fingerprint != small.spec.fingerprint
     (difference,) = small.spec.differences(other.spec)
     assert len(difference) < 70  # hashes are cut
@@ -121,7 +121,7 @@ def test_a_model_that_is_gone_or_damaged_is_one_clear_error(small, tmp_path, dam
 
 def test_torch_has_no_8_bits(small, tmp_path):
     with pytest.raises(UnsupportedError, match="needs the runtime openvino, and this model runs on torch"):
-        Encoder.load(small.spec.model, "mean", runtime="torch").quantise(TEXTS)
+        Encoder.load(small.spec.model, "mean", runtime="torch").quantize(TEXTS)
     index_corpus(tmp_path / "index", DOCUMENTS, small)
     with Searcher.open(tmp_path / "index", runtime="torch") as searcher:
         with pytest.raises(UnsupportedError, match="needs the runtime openvino on the CPU"):

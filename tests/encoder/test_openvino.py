@@ -78,9 +78,9 @@ def test_linear_layers_behind_the_pooler_are_in_the_graph(checkpoint: Make) -> N
     )
     tensors = {f"linear.{name}": tensor for name, tensor in linear.state_dict().items()}
     save_file(tensors, folder / "2_Dense/model.safetensors")
-    pooled = Encoder.load(str(checkpoint()), "mean", runtime="torch", normalise=False).encode_documents(TEXTS)
+    pooled = Encoder.load(str(checkpoint()), "mean", runtime="torch", normalize=False).encode_documents(TEXTS)
     expected = np.tanh(pooled @ linear.weight.detach().numpy().T + linear.bias.detach().numpy())
-    ours = Encoder.load(str(folder), runtime="openvino", precision="float32", normalise=False).encode_documents(TEXTS)
+    ours = Encoder.load(str(folder), runtime="openvino", precision="float32", normalize=False).encode_documents(TEXTS)
     close(ours, expected)
 
 

@@ -79,7 +79,7 @@ def test_every_registered_pooler_has_an_answer_from_outside() -> None:
 def test_an_encoder_gives_what_transformers_and_numpy_give_alone_and_in_a_batch(name: str) -> None:
     declared = name in ("mean", "layer:-1+mean")
     with contextlib.nullcontext() if declared else pytest.warns(PoolingWarning, match="trained with pooler 'mean'"):
-        encoder = Encoder.load(pooler=name, normalise=False, device="cpu")
+        encoder = Encoder.load(pooler=name, normalize=False, device="cpu")
     expected = expected_of(name)
     close(encoder.encode_documents(TEXTS), expected)
     close(np.concatenate([encoder.encode_queries([text]) for text in TEXTS]), expected)

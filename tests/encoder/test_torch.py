@@ -61,8 +61,8 @@ def test_simcse_cls_is_the_head_and_ours_is_the_token(checkpoint: Make) -> None:
     ids = transformers.AutoTokenizer.from_pretrained(folder)(TEXTS[0], return_tensors="pt")
     with torch.inference_mode():
         output = model(**ids)
-    simcse = Encoder.load(folder, "cls", simcse_names=True, normalise=False)
-    ours = Encoder.load(folder, "cls", normalise=False)
+    simcse = Encoder.load(folder, "cls", simcse_names=True, normalize=False)
+    ours = Encoder.load(folder, "cls", normalize=False)
     assert (simcse.spec.pooler, ours.spec.pooler) == ("pooler-output", "cls")
     np.testing.assert_allclose(simcse.encode_queries(TEXTS[:1]), output.pooler_output, atol=1e-5)
     np.testing.assert_allclose(ours.encode_queries(TEXTS[:1]), output.last_hidden_state[:, 0], atol=1e-5)
@@ -71,7 +71,7 @@ def test_simcse_cls_is_the_head_and_ours_is_the_token(checkpoint: Make) -> None:
 def test_a_missing_head_hurts_no_other_pooler(checkpoint: Make) -> None:
     folder = str(checkpoint(head=False))
     expected = mean_by_transformers(transformers.BertModel.from_pretrained(folder, add_pooling_layer=False).eval())
-    vectors = Encoder.load(folder, "mean", normalise=False).encode_documents(TEXTS)
+    vectors = Encoder.load(folder, "mean", normalize=False).encode_documents(TEXTS)
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
 
 
@@ -133,7 +133,7 @@ def test_a_backbone_of_another_family_runs_too(tmp_path: Path) -> None:
     model = transformers.DistilBertModel(config).eval()
     model.save_pretrained(tmp_path)
     shutil.copy(Path(MODEL_DIR) / "tokenizer.json", tmp_path)
-    encoder = Encoder.load(str(tmp_path), "mean", normalise=False)
+    encoder = Encoder.load(str(tmp_path), "mean", normalize=False)
     assert (encoder.spec.dim, encoder.spec.layers, encoder.spec.max_tokens) == (32, (2,), 64)
     np.testing.assert_allclose(encoder.encode_documents(TEXTS), mean_by_transformers(model), atol=1e-5)
     with pytest.raises(ModelError, match="needs the checkpoint's own head"):

@@ -47,7 +47,7 @@ def test_packed_equals_padded_or_is_not_done(tmp_path: Path, family: str) -> Non
 
 
 @torch.inference_mode()
-def test_a_text_sees_nothing_of_its_neighbours(tmp_path: Path) -> None:
+def test_a_text_sees_nothing_of_its_neighbors(tmp_path: Path) -> None:
     model, first_position = load(tmp_path, "Bert")
     packer = Packer.proven(model, first_position, "cpu")
     assert packer

@@ -24,7 +24,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> MultiPooler:
         (Candidate("mean"), "mean"),
         (Candidate("mean+max", "whiten:128"), "mean+max, whiten:128"),
         (Candidate("mean", mode="hybrid"), "mean, hybrid"),
-        (Candidate("layer:3+cls", "centre", mode="hybrid"), "layer:3+cls, centre, hybrid"),
+        (Candidate("layer:3+cls", "center", mode="hybrid"), "layer:3+cls, center, hybrid"),
         (Candidate(mode="keyword"), "keyword"),
     ],
 )
@@ -42,30 +42,30 @@ def test_without_transforms_each_pooler_that_was_asked_for_is_a_row(encoder: Mul
 
 
 def test_each_pooler_comes_by_itself_and_then_with_each_transform_in_the_order_they_were_named(encoder: MultiPooler):
-    assert labels(encoder, "whiten:8", "truncate:32", "centre") == [
-        *("mean", "mean, whiten:8", "mean, truncate:32", "mean, centre"),
-        *("mean+max", "mean+max, whiten:8", "mean+max, truncate:32", "mean+max, centre"),
+    assert labels(encoder, "whiten:8", "truncate:32", "center") == [
+        *("mean", "mean, whiten:8", "mean, truncate:32", "mean, center"),
+        *("mean+max", "mean+max, whiten:8", "mean+max, truncate:32", "mean+max, center"),
     ]
 
 
 def test_all_is_every_transform_that_is_fitted_and_none_is_what_is_there_anyway(encoder: MultiPooler):
-    fitted = ["mean", "mean, centre", "mean, whiten", "mean, all-but-the-top"]
+    fitted = ["mean", "mean, center", "mean, whiten", "mean, all-but-the-top"]
     assert labels(encoder, "all")[:4] == fitted
-    assert labels(encoder, "none", "all", "centre", "none")[:4] == fitted
+    assert labels(encoder, "none", "all", "center", "none")[:4] == fitted
     assert labels(encoder, "truncate:4", "all")[:5] == [fitted[0], "mean, truncate:4", *fitted[1:]]
     assert labels(encoder, "none") == labels(encoder)
-    assert len(labels(encoder, "all", "centre", "centre")) == 2 * 4  # named twice, there once
+    assert len(labels(encoder, "all", "center", "center")) == 2 * 4  # named twice, there once
 
 
 @pytest.mark.parametrize(
     ("transform", "said"),
     [
-        ("zca", "unknown transform 'zca'; known: centre, whiten, all-but-the-top, .* truncate:K, all, none"),
+        ("zca", "unknown transform 'zca'; known: center, whiten, all-but-the-top, .* truncate:K, all, none"),
         ("whitening:3", "unknown transform 'whitening:3'"),
         ("", "unknown transform ''"),
         ("All", "unknown transform 'All'"),
         ("none:2", "unknown transform 'none:2'"),
-        ("centre:3", "transform 'centre:3': centre takes no K"),
+        ("center:3", "transform 'center:3': center takes no K"),
         ("whiten:0", "transform 'whiten:0': K must be a whole number from 1 to 32"),
         ("whiten:33", "K must be a whole number from 1 to 32"),  # fits mean+max, but not mean
         ("all-but-the-top:32", "K must be a whole number from 1 to 31"),
@@ -81,7 +81,7 @@ def test_all_is_every_transform_that_is_fitted_and_none_is_what_is_there_anyway(
 )
 def test_a_transform_must_exist_and_fit_every_pooler(encoder: MultiPooler, transform: str, said: str):
     with pytest.raises(UsageError, match=said):
-        candidates_of(encoder, ["centre", transform])
+        candidates_of(encoder, ["center", transform])
 
 
 def test_the_largest_k_fits(encoder: MultiPooler):
@@ -100,21 +100,21 @@ def rescaled(rows: np.ndarray) -> np.ndarray:
 def by_numpy(transform: str, rows: np.ndarray) -> np.ndarray:
     """The transform as it follows from CORPUS, in float64 and by SVD; signs and rotations of the axes are open."""
     corpus = CORPUS.astype(np.float64)
-    centred, (_, singular, axes) = rows - corpus.mean(0), np.linalg.svd(corpus - corpus.mean(0), full_matrices=False)
+    centered, (_, singular, axes) = rows - corpus.mean(0), np.linalg.svd(corpus - corpus.mean(0), full_matrices=False)
     formulas = {
         "": rows,
         "truncate:3": rows[:, :3],
         "truncate:8": rows,
-        "centre": centred,
-        "whiten": centred @ axes.T / singular,
-        "whiten:3": centred @ axes[:3].T / singular[:3],
-        "all-but-the-top": centred - centred @ axes[:1].T @ axes[:1],
-        "all-but-the-top:4": centred - centred @ axes[:4].T @ axes[:4],
+        "center": centered,
+        "whiten": centered @ axes.T / singular,
+        "whiten:3": centered @ axes[:3].T / singular[:3],
+        "all-but-the-top": centered - centered @ axes[:1].T @ axes[:1],
+        "all-but-the-top:4": centered - centered @ axes[:4].T @ axes[:4],
     }
     return rescaled(formulas[transform])
 
 
-@pytest.mark.parametrize("transform", ["", "truncate:3", "truncate:8", "centre"])
+@pytest.mark.parametrize("transform", ["", "truncate:3", "truncate:8", "center"])
 def test_simple_transforms_give_numpys_vectors(transform: str):
     finish = fit(transform, CORPUS)
     for rows in (CORPUS, QUERIES):
@@ -130,7 +130,7 @@ def test_fitted_transforms_give_numpys_cosines_between_queries_and_the_corpus_th
 
 @pytest.mark.parametrize(
     ("transform", "dim"),
-    [("", 8), ("truncate:3", 3), ("centre", 8), ("whiten", 8), ("whiten:3", 3), ("all-but-the-top:4", 8)],
+    [("", 8), ("truncate:3", 3), ("center", 8), ("whiten", 8), ("whiten:3", 3), ("all-but-the-top:4", 8)],
 )
 def test_every_transform_gives_unit_rows_of_float32_and_leaves_what_it_was_given_alone(transform: str, dim: int):
     given = QUERIES.copy()
@@ -158,7 +158,7 @@ def test_one_vector_is_too_few_to_fit_on():
         (34, "whiten", False),
         (12, "whiten:11", True),
         (12, "whiten:10", False),
-        (12, "centre", False),
+        (12, "center", False),
         (12, "all-but-the-top:3", False),
         (12, "truncate:4", False),
         (12, "", False),
@@ -171,3 +171,7 @@ def test_whitening_that_keeps_an_axis_for_each_text_but_one_is_flat(n: int, tran
     others = (finish(rows) @ finish(rows).T)[np.triu_indices(n, 1)]
     assert (np.ptp(others) < 1e-3) == flat
     assert is_flat(fit(transform, rows[[*range(n), 0]]), rows[[*range(n), 0]]) == flat  # a copy is no further point
+
+
+def test_the_older_spelling_of_a_transform_is_taken(encoder: MultiPooler):
+    assert labels(encoder, "centre") == labels(encoder, "center")

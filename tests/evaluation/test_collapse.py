@@ -4,7 +4,7 @@ A raw masked language model does not install as a package, so the default model 
 is the product's: `MultiPooler.load` on the saved folder, `evaluate_sts`, `geometries`. Spearman x 100 on 300 pairs of
 STS-B, as measured, with the mean cosine of random pairs (cos), uniformity, effective rank and hubness:
 
-    checkpoint                        pooler  plain  centred     cos  uniformity   rank  hubness
+    checkpoint                        pooler  plain  centered     cos  uniformity   rank  hubness
     whole                             mean     82.3     82.3    .024        -3.80    272      1.4
                                       cls      67.0     76.0    .561        -1.67    247      6.4
     offset of 10 on the last layer    mean     78.6     82.3    .792        -0.81    268      7.7
@@ -18,7 +18,7 @@ STS-B, as measured, with the mean cosine of random pairs (cos), uniformity, effe
 
 What holds: effective rank agrees with the scores of the ten poolers of these checkpoints (Kendall's tau .58, .45, .54,
 .56, .72 and .22), uniformity and mean cosine with those of the layers of a trained model (.82 over 12 of them). An
-offset shows in both, and in hubs, and centring brings back what it cost.
+offset shows in both, and in hubs, and centering brings back what it cost.
 What does not: over the ten poolers uniformity agrees less (.49, .31, .40, .33, .40), and with random layers it is
 turned round (-.49): noise is spread out evenly too. Hubness agrees with the whole model's scores alone (.55).
 """
@@ -58,12 +58,12 @@ LAYERS = [f"layer:{layer}+{pooler}" for layer in range(1, 7) for pooler in ("cls
 
 @dataclass(frozen=True)
 class Measured:
-    """Of each pooler of one checkpoint: Spearman x 100, also when centred, and its geometry, also when centred."""
+    """Of each pooler of one checkpoint: Spearman x 100, also when centered, and its geometry, also when centered."""
 
     score: dict[str, float]
-    centred: dict[str, float]
+    centered: dict[str, float]
     geometry: dict[str, Geometry]
-    centred_geometry: dict[str, Geometry]
+    centered_geometry: dict[str, Geometry]
 
     def agreement(self, number: str, sign: int, poolers: list[str]) -> float:
         """Kendall's tau of a number of the geometry with the scores; `sign` says where better is."""
@@ -139,15 +139,15 @@ def measured(task: StsTask, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     def measure(name: str) -> Measured:
         folder = save(tmp_path_factory.mktemp("model") / "changed", CHECKPOINTS[name])
         poolers = [*POOLERS, *(LAYERS if name == "whole" else ())]
-        found = evaluate_sts([task], MultiPooler.load(str(folder), poolers, device="cpu"), ["centre"])
+        found = evaluate_sts([task], MultiPooler.load(str(folder), poolers, device="cpu"), ["center"])
         scores = {row: 100 * tasks["STS-B"].all.spearman for row, tasks in found.results().items()}
         shapes = geometries(found.rows, evidence_of_sts(found, 0), 0)
         plain = [row.label for row in found.rows if not row.transform]
         return Measured(
             {pooler: scores[pooler] for pooler in plain},
-            {pooler: scores[f"{pooler}, centre"] for pooler in plain},
+            {pooler: scores[f"{pooler}, center"] for pooler in plain},
             {pooler: shapes[pooler] for pooler in plain},
-            {pooler: shapes[f"{pooler}, centre"] for pooler in plain},
+            {pooler: shapes[f"{pooler}, center"] for pooler in plain},
         )
 
     return measure
@@ -186,24 +186,24 @@ def test_the_mean_cosine_is_what_the_offset_says(measured):
 
 @pytest.mark.parametrize("length", OFFSETS)
 @pytest.mark.parametrize("pooler", ["mean", "cls", "weighted-mean", "max", "last", "top2"])
-def test_centring_wins_back_what_an_offset_cost(measured, pooler, length):
+def test_centering_wins_back_what_an_offset_cost(measured, pooler, length):
     """The same vector is added to every text's; without their mean, these texts are where they were."""
     whole, broken = measured("whole"), measured(f"offset {length}")
-    assert broken.centred[pooler] == pytest.approx(whole.centred[pooler], abs=0.1)
-    ours, theirs = broken.centred_geometry[pooler], whole.centred_geometry[pooler]
+    assert broken.centered[pooler] == pytest.approx(whole.centered[pooler], abs=0.1)
+    ours, theirs = broken.centered_geometry[pooler], whole.centered_geometry[pooler]
     assert (ours.mean_cosine, ours.uniformity) == pytest.approx((theirs.mean_cosine, theirs.uniformity), abs=1e-3)
     if pooler == "mean":
-        assert broken.centred[pooler] == pytest.approx(whole.score[pooler], abs=0.5)
+        assert broken.centered[pooler] == pytest.approx(whole.score[pooler], abs=0.5)
 
 
-def test_centring_does_not_win_back_an_offset_that_differs_from_text_to_text(measured):
+def test_centering_does_not_win_back_an_offset_that_differs_from_text_to_text(measured):
     """The sum over tokens / sqrt(their number) holds the offset sqrt(tokens) times.
 
     Its plain cosines are the mean's, for its vectors only differ from the mean's in length.
     """
     broken = measured("offset 30")
     assert broken.score["mean-sqrt-len"] == pytest.approx(broken.score["mean"], abs=0.05)
-    assert broken.centred["mean-sqrt-len"] < broken.score["mean-sqrt-len"] - 10 < broken.centred["mean"] - 10
+    assert broken.centered["mean-sqrt-len"] < broken.score["mean-sqrt-len"] - 10 < broken.centered["mean"] - 10
 
 
 def test_a_collapsed_cls_scores_as_a_raw_bert_s_does(measured):
@@ -215,7 +215,9 @@ def test_a_collapsed_cls_scores_as_a_raw_bert_s_does(measured):
     assert row.geometry["cls"].mean_cosine > 0.9999 > 0.9 > row.geometry["mean"].mean_cosine
     assert -0.01 < row.geometry["cls"].uniformity <= 0
     assert row.geometry["cls"].effective_rank < 0.8 * row.geometry["mean"].effective_rank
-    assert row.score["cls"] + 10 < row.centred["cls"] < row.score["mean"], "centring helps, but there is little to find"
+    assert row.score["cls"] + 10 < row.centered["cls"] < row.score["mean"], (
+        "centering helps, but there is little to find"
+    )
 
 
 @pytest.mark.parametrize("checkpoint", ["whole", "offset 30", "offset 100", "three layers"])

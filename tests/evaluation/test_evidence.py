@@ -246,7 +246,7 @@ def evidence_of(vectors: np.ndarray, others: np.ndarray, similar: Any, dissimila
     return Evidence([f"text {n}" for n in range(len(vectors))], {"mean": vectors}, {"mean": others}, *pairs, fields)
 
 
-@pytest.mark.parametrize("transform", ["", "centre"])
+@pytest.mark.parametrize("transform", ["", "center"])
 def test_histograms_count_the_cosines_of_the_pairs(transform):
     vectors, others = random_rows(30), random_rows(8, seed=3)
     rng = np.random.default_rng(2)
@@ -264,13 +264,13 @@ def test_geometry_is_that_of_the_texts_and_alignment_that_of_similar_pairs():
     """Squared distances of the pairs: 0, 2 and 4."""
     vectors = np.array([[1, 0], [0, 2], [-3, 0], [0, -4]], np.float32)
     evidence = evidence_of(vectors, np.array([[5, 0]], np.float32), [[0, 0], [0, 1], [0, 2]], [[0, 3]])
-    found = gather.geometries([MEAN, Candidate("mean", "centre")], evidence, seed=0)
-    assert list(found) == ["mean", "mean, centre"]
+    found = gather.geometries([MEAN, Candidate("mean", "center")], evidence, seed=0)
+    assert list(found) == ["mean", "mean, center"]
     assert found["mean"].mean_cosine == pytest.approx(-1 / 3), "two of six pairs are opposite, the others square"
     assert found["mean"].alignment == pytest.approx(2)
-    centred = vectors - vectors.mean(0)
-    expected = [2 - 2 * cosine(np.array([5.5, 0.5]), row) for row in centred[:3]]
-    assert found["mean, centre"].alignment == pytest.approx(np.mean(expected), rel=1e-5)
+    centered = vectors - vectors.mean(0)
+    expected = [2 - 2 * cosine(np.array([5.5, 0.5]), row) for row in centered[:3]]
+    assert found["mean, center"].alignment == pytest.approx(np.mean(expected), rel=1e-5)
 
 
 def test_whitening_that_makes_all_cosines_equal_has_no_geometry():
@@ -349,7 +349,7 @@ def test_recall_curves_equal_ir_measures():
     [
         ({MEAN: 0.5, CLS: 0.2, MAX: 0.1}, (MEAN, CLS)),
         ({CLS: 0.5, MEAN: 0.2, MAX: 0.1}, (CLS, MAX)),
-        ({MEAN: 0.5, Candidate("cls", "centre"): 0.2, MAX: 0.3}, (MEAN, Candidate("cls", "centre"))),
+        ({MEAN: 0.5, Candidate("cls", "center"): 0.2, MAX: 0.3}, (MEAN, Candidate("cls", "center"))),
         ({MEAN: 0.5, CLS: None, MAX: 0.3, Candidate("last"): 0.4}, (MEAN, MAX)),
         ({MEAN: 0.5, MAX: 0.5}, (MEAN, MAX)),
         ({CLS: 0.5, MAX: 0.5}, (CLS, MAX)),
@@ -469,13 +469,13 @@ def test_long_texts_are_cut_to_one_line():
 # --- projection
 
 
-@pytest.mark.parametrize("transform", ["", "centre", "truncate:3"])
+@pytest.mark.parametrize("transform", ["", "center", "truncate:3"])
 def test_a_projection_is_scikit_learn_s_pca_up_to_signs(transform):
     from sklearn.decomposition import PCA
 
     vectors = random_rows(60) * np.array([5, 3, 2, 1, 1, 1], np.float32)
     found = gather.projection(Candidate("mean", transform), evidence_of(vectors, vectors, [], []), seed=0)
-    rows = {"": vectors, "centre": vectors - vectors.mean(0), "truncate:3": vectors[:, :3]}[transform]
+    rows = {"": vectors, "center": vectors - vectors.mean(0), "truncate:3": vectors[:, :3]}[transform]
     pca = PCA(2, svd_solver="full")
     points = pca.fit_transform((rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float64))
     signs = np.sign((points * found.points).sum(0))
@@ -492,7 +492,7 @@ def test_a_projection_of_many_texts_is_one_of_a_sample_with_its_fields():
     assert [str(int(text.split()[1]) % 2) for text in found.texts] == found.fields["half"]
 
 
-def test_fields_that_cannot_be_told_apart_by_colour_are_left_out():
+def test_fields_that_cannot_be_told_apart_by_color_are_left_out():
     n = 50
     evidence = evidence_of(
         random_rows(n),

@@ -89,7 +89,7 @@ def test_a_regular_polygon():
     # The squares of a row's n cosines sum to n / 2, and its cosine with itself is 1.
     assert found.std_cosine == near(math.sqrt((12.5 - 1) / 24 - 1 / 24**2))
     assert (found.top1, found.top10, found.effective_rank) == (near(0.5), near(1), near(2))
-    assert found.hubness is None, "five neighbours on either side: all occur ten times"
+    assert found.hubness is None, "five neighbors on either side: all occur ten times"
 
 
 def test_a_cross_by_hand():
@@ -129,7 +129,7 @@ def test_positives_of_different_shapes_are_no_pairs():
 
 @pytest.mark.parametrize("m", [13, 40, 100])
 def test_a_hub_by_hand(m):
-    """An orthonormal basis and its centre, the nearest of all; then the m tie.
+    """An orthonormal basis and its center, the nearest of all; then the m tie.
 
     Each base row shares the other nine places of m - 1 rows with m - 2 more, and the hub's ten with m - 1 more, so
     that it occurs 9 + 10 / m times against the hub's m; two values, one of share p, have a skewness known in p.
@@ -190,8 +190,8 @@ def test_hubness_agrees_with_scikit_learn_and_scipy(offset):
 
     rows = cloud(offset=offset)
     exact = rows / np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
-    neighbours = NearestNeighbors(n_neighbors=10, algorithm="kd_tree").fit(exact).kneighbors()[1]
-    assert measure_geometry(rows).hubness == near(skew(np.bincount(neighbours.ravel(), minlength=len(rows))))
+    neighbors = NearestNeighbors(n_neighbors=10, algorithm="kd_tree").fit(exact).kneighbors()[1]
+    assert measure_geometry(rows).hubness == near(skew(np.bincount(neighbors.ravel(), minlength=len(rows))))
 
 
 def test_alignment_agrees_with_a_loop():
@@ -203,9 +203,9 @@ def test_alignment_agrees_with_a_loop():
 # --- what the numbers are for
 
 
-def test_a_common_offset_makes_a_cone_and_centring_opens_it():
+def test_a_common_offset_makes_a_cone_and_centering_opens_it():
     free, cone = cloud(), cloud(offset=10)
-    opened = measure_geometry(fit_transform("centre", [cone], DIM)(cone))
+    opened = measure_geometry(fit_transform("center", [cone], DIM)(cone))
     free, cone = measure_geometry(free), measure_geometry(cone)
     assert abs(free.mean_cosine) < 0.02 < 0.9 < cone.mean_cosine
     assert free.uniformity < -3 < -0.5 < cone.uniformity < 0
@@ -253,7 +253,7 @@ def test_copies_share_their_places_whatever_the_order():
 
 @pytest.mark.parametrize("offset", [0, 10])
 def test_copies_of_many_rows_have_no_hubs(offset):
-    """Each row's neighbours are its own 29 copies, which sums of 100 products do not give to the last bit."""
+    """Each row's neighbors are its own 29 copies, which sums of 100 products do not give to the last bit."""
     assert measure_geometry(np.repeat(cloud(10, offset, dim=100), 30, axis=0)).hubness is None
 
 

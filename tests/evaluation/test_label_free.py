@@ -96,26 +96,26 @@ def test_each_pooler_has_its_own_numbers_and_every_text_is_encoded_in_one_go():
     assert found.vectors["easy"]["cls"][0].tolist() == [pytest.approx(turned["first"], abs=1e-6)]
 
 
-def test_centring_by_hand():
+def test_centering_by_hand():
     """The mean of the passages is (10, 0, 0). From there the query lies nearer to the first axis; from 0 it does not.
 
     (10, 2.01, 2) · (10, 1, 0) / |(10, 1, 0)| = 10.1503, and with (10, 0, 3) it is 106 / 10.4403 = 10.1530.
     """
     told = Told({"mean": {"q": (10, 2.01, 2), "r": (10, 0, 1), "a": (10, 1, 0), "b": (10, 0, 3), "c": (10, -1, -3)}})
-    found = evaluate([PseudoTask("t", ("q", "r"), ("a", "b", "c"), (0, 1))], told, measure="RR", transforms=["centre"])
-    assert [row.label for row in found.rows] == ["mean", "mean, centre"]
+    found = evaluate([PseudoTask("t", ("q", "r"), ("a", "b", "c"), (0, 1))], told, measure="RR", transforms=["center"])
+    assert [row.label for row in found.rows] == ["mean", "mean, center"]
     assert found.per_query["mean"]["t"].tolist() == [1 / 2, 1 / 2]
-    assert found.per_query["mean, centre"]["t"].tolist() == [1, 1]
+    assert found.per_query["mean, center"]["t"].tolist() == [1, 1]
 
 
 def test_a_transform_is_fitted_on_the_passages_of_each_task_alone():
-    """The second task lies around another centre, which must not move the first one's."""
+    """The second task lies around another center, which must not move the first one's."""
     words = {"q": (10, 2.01, 2), "r": (10, 0, 1), "a": (10, 1, 0), "b": (10, 0, 3), "c": (10, -1, -3)}
     far = {f"far {text}": (x, y + 90, z - 70) for text, (x, y, z) in words.items()}
     near = PseudoTask("near", ("q", "r"), ("a", "b", "c"), (0, 1))
     other = PseudoTask("far", ("far q", "far r"), ("far a", "far b", "far c"), (0, 1))
-    found = evaluate([near, other], Told({"mean": words | far}), measure="RR", transforms=["centre"])
-    assert found.per_query["mean, centre"][ALL].tolist() == [1, 1, 1, 1]
+    found = evaluate([near, other], Told({"mean": words | far}), measure="RR", transforms=["center"])
+    assert found.per_query["mean, center"][ALL].tolist() == [1, 1, 1, 1]
 
 
 def random_task(n_queries: int, n_passages: int) -> tuple[PseudoTask, dict[str, Sequence[float]]]:
@@ -197,7 +197,7 @@ def test_what_cannot_be_is_refused_before_anything_is_encoded(wish, reason):
 # --- what is recommended
 
 MEAN, CLS, MAX = Candidate("mean"), Candidate("cls"), Candidate("max")
-WHITE, CENTRED = Candidate("max", "whiten:128"), Candidate("cls", "centre")
+WHITE, CENTERED = Candidate("max", "whiten:128"), Candidate("cls", "center")
 
 
 def table(
@@ -219,13 +219,20 @@ def table(
         (MEAN, {CLS: 0.8}, [], None, MEAN, "the best here"),
         (MEAN, {CLS: 0.8}, [], "cls", CLS, "the checkpoint's own pooler, and not distinguishable from the best here, "),
         (MEAN, {CLS: 0.8}, [], "last", MEAN, "the best here"),
-        (MEAN, {CENTRED: 0.8}, [CLS], "cls", MEAN, "the best here"),
+        (MEAN, {CENTERED: 0.8}, [CLS], "cls", MEAN, "the best here"),
         (WHITE, {}, [MEAN, CLS], "mean", WHITE, "the best here"),
         (WHITE, {}, [MEAN, CLS], None, WHITE, "the best here"),
-        (WHITE, {CLS: 0.7, MEAN: 0.8, CENTRED: 0.85}, [MAX], None, MEAN, "needs no transform, and not distinguishable"),
-        (WHITE, {CLS: 0.7, MEAN: 0.8, CENTRED: 0.85}, [MAX], "cls", CLS, "the checkpoint's own pooler"),
+        (
+            WHITE,
+            {CLS: 0.7, MEAN: 0.8, CENTERED: 0.85},
+            [MAX],
+            None,
+            MEAN,
+            "needs no transform, and not distinguishable",
+        ),
+        (WHITE, {CLS: 0.7, MEAN: 0.8, CENTERED: 0.85}, [MAX], "cls", CLS, "the checkpoint's own pooler"),
         (WHITE, {CLS: 0.7, MEAN: 0.8}, [MAX], "max", MEAN, "needs no transform"),
-        (WHITE, {CENTRED: 0.8}, [MEAN], "mean", WHITE, "the best here"),
+        (WHITE, {CENTERED: 0.8}, [MEAN], "mean", WHITE, "the best here"),
     ],
 )
 def test_what_is_recommended(best, tied, worse, declared, chosen, why):

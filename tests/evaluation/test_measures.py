@@ -80,7 +80,7 @@ def test_scores_that_differ_in_float64_only_are_ties_to_trec_eval():
 
 
 def random_data(seed: int, queries: int = 12, documents: int = 400) -> tuple[dict, dict]:
-    """Graded judgements, also negative ones, and a run with ties, unjudged documents and queries without hits."""
+    """Graded judgments, also negative ones, and a run with ties, unjudged documents and queries without hits."""
     rng = np.random.default_rng(seed)
     qrels, run = {}, {}
     for query in map(str, range(queries)):
@@ -203,7 +203,7 @@ def test_without_a_relevant_document_no_query_is_left_for_sentence_transformers(
     assert measure_run(qrels, {"q": {"a": 1.0}}, ["MAP"])["MAP"].tolist() == [0.0]
 
 
-def test_neither_judgements_nor_run_are_changed():
+def test_neither_judgments_nor_run_are_changed():
     qrels, run = {"q": {"a": 2, "b": 0}}, {"q": {"b": 0.5, "a": 0.5}}
     measure_run(qrels, run, style="st")
     measure_run(qrels, run)

@@ -245,8 +245,8 @@ def test_specs_are_those_of_an_encoder_that_does_not_rescale(checkpoint: Make, d
     assert list(encoder.specs) == names
     for name, spec in encoder.specs.items():
         assert isinstance(spec, EncoderSpec)
-        assert not spec.normalise
-        assert replace(spec, normalise=True) == alone(folder, name, **wishes).spec
+        assert not spec.normalize
+        assert replace(spec, normalize=True) == alone(folder, name, **wishes).spec
     assert encoder.spec == encoder.specs["cls"]
     assert len({spec.fingerprint for spec in encoder.specs.values()}) == len(names)
 

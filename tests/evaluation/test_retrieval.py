@@ -130,11 +130,11 @@ def test_dense_rows_equal_brute_force_over_the_best_passage_of_each_document(col
         assert_the_best(found.runs[pooler], expected, depth)
 
 
-def test_a_centred_row_equals_brute_force(collection, encoder, model):
-    found = evaluate_retrieval(collection, encoder, modes=["dense"], transforms=["centre"], chunking=SHORT)
-    pooled = Encoder.load(model, "mean", normalise=False, device="cpu")
+def test_a_centered_row_equals_brute_force(collection, encoder, model):
+    found = evaluate_retrieval(collection, encoder, modes=["dense"], transforms=["center"], chunking=SHORT)
+    pooled = Encoder.load(model, "mean", normalize=False, device="cpu")
     expected = brute_force(collection, pooled, SHORT, lambda rows, corpus: unit(rows - corpus.mean(0)))
-    assert_the_best(found.runs["mean, centre"], expected, 1000)
+    assert_the_best(found.runs["mean, center"], expected, 1000)
 
 
 @pytest.mark.parametrize("transform", ["", "whiten:12", "all-but-the-top:2", "truncate:8"])
@@ -157,7 +157,7 @@ def test_keyword_and_hybrid_rows_equal_a_real_index(collection, encoder, model, 
     }
     for fusion, found in runs.items():
         real = real_run(tmp_path / "index", collection, whitened, mode="hybrid", fusion=fusion)
-        # One change of places between neighbours moves a reciprocal rank by 1/61 - 1/62.
+        # One change of places between neighbors moves a reciprocal rank by 1/61 - 1/62.
         assert_the_best(found["mean, whiten:12, hybrid"], real, 1000, within=3e-4)
         assert found["keyword"] == real_run(tmp_path / "index", collection, whitened, mode="keyword")
     assert runs["convex"]["mean, hybrid"] != runs["rrf"]["mean, hybrid"]
@@ -239,7 +239,7 @@ def test_styles_differ_as_they_should(encoder, tmp_path):
 
 
 def test_an_empty_document_is_never_found(collection, encoder):
-    found = evaluate_retrieval(collection, encoder, transforms=["centre"], chunking=SHORT)
+    found = evaluate_retrieval(collection, encoder, transforms=["center"], chunking=SHORT)
     ids = {document.doc_id for document in collection.documents()}
     for run in (run for label, run in found.runs.items() if label != "keyword"):
         assert all(set(hits) == ids - {"d1"} for hits in run.values())
@@ -273,10 +273,10 @@ def test_hits_with_the_query_s_own_id_are_dropped_and_others_move_up(encoder, tm
 
 def test_each_mode_has_its_rows_in_one_order(collection, encoder):
     def labels(*modes: str) -> list[str]:
-        rows = evaluate_retrieval(collection, encoder, modes=modes, transforms=["centre"], chunking=SHORT).rows
+        rows = evaluate_retrieval(collection, encoder, modes=modes, transforms=["center"], chunking=SHORT).rows
         return [row.label for row in rows]
 
-    dense = [label for pooler in POOLERS for label in (pooler, f"{pooler}, centre")]
+    dense = [label for pooler in POOLERS for label in (pooler, f"{pooler}, center")]
     hybrid = [f"{label}, hybrid" for label in dense]
     assert labels("hybrid", "keyword", "dense") == [*dense, "keyword", *hybrid]
     assert labels("keyword", "keyword") == ["keyword"]
@@ -294,7 +294,7 @@ def test_poolers_that_come_along_have_runs_but_no_rows(collection, model):
 
 
 def test_times_are_taken_for_every_row(collection, encoder):
-    found = evaluate_retrieval(collection, encoder, transforms=["centre"], chunking=SHORT)
+    found = evaluate_retrieval(collection, encoder, transforms=["center"], chunking=SHORT)
     assert set(found.search_seconds) == {row.label for row in found.rows}
     assert all(0 < seconds < 60 for seconds in (*found.search_seconds.values(), *found.encoding_seconds))
 
@@ -329,7 +329,7 @@ def test_a_text_is_encoded_once_however_many_rows_use_it(encoder, tmp_path):
     asked = beir(tmp_path / "beir", corpus, {"q1": "heron", "q2": "heron"}, {"q1": {"heron": 1}, "q2": {"wing": 1}})
     counting = Counting(encoder._batcher)
     progress: list[int] = []
-    evaluate_retrieval(asked, replace(encoder, _batcher=counting), transforms=["centre"], progress=progress.append)
+    evaluate_retrieval(asked, replace(encoder, _batcher=counting), transforms=["center"], progress=progress.append)
     assert counting.seen == dict.fromkeys([*(one["text"] for one in SMALL if one["text"]), "heron"], 1)
     assert sum(progress) == 4 + 2, "the copies count as done"
 

@@ -17,7 +17,7 @@ HEADER = "query-id\tcorpus-id\tscore\n"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three queries, the second without judgements; of one that is judged there is no text."""
+    """Three queries, the second without judgments; of one that is judged there is no text."""
     folder = tmp_path / "birds"
     (folder / "qrels").mkdir(parents=True)
     (folder / "corpus.jsonl").write_text(
@@ -39,7 +39,7 @@ def qrels_of(folder: Path, text: str | bytes) -> dict[str, dict[str, int]]:
     return read_qrels(path)
 
 
-def test_a_folder_by_hand_has_its_documents_its_judged_queries_and_their_judgements(folder: Path):
+def test_a_folder_by_hand_has_its_documents_its_judged_queries_and_their_judgments(folder: Path):
     found = load_retrieval(folder)
     assert found.name == "birds"
     assert found.queries == (Query("q1", "who waits?"), Query("3", "bread"))  # in the order of the file
@@ -65,7 +65,7 @@ def test_the_name_is_that_of_the_folder_from_within_it_too(folder: Path, monkeyp
     assert load_retrieval(Path()).name == "birds"
 
 
-def test_another_split_has_judgements_of_its_own(folder: Path):
+def test_another_split_has_judgments_of_its_own(folder: Path):
     (folder / "qrels" / "dev.tsv").write_text(f"{HEADER}q2\td1\t1\n")
     found = load_retrieval(folder, "dev")
     assert (found.queries, found.qrels, found.unjudged) == ((Query("q2", "what is this?"),), {"q2": {"d1": 1}}, 2)
@@ -97,9 +97,9 @@ def test_a_folder_in_the_place_of_a_file_and_a_folder_that_is_not_there_are_miss
 
 
 @pytest.mark.parametrize("text", [HEADER, f"{HEADER}q9\td1\t1\n"])
-def test_judgements_of_no_query_that_is_there_are_an_error(folder: Path, text: str):
+def test_judgments_of_no_query_that_is_there_are_an_error(folder: Path, text: str):
     (folder / "qrels" / "test.tsv").write_text(text)
-    with pytest.raises(SourceError, match=r"no query of .*queries\.jsonl has judgements in .*test\.tsv"):
+    with pytest.raises(SourceError, match=r"no query of .*queries\.jsonl has judgments in .*test\.tsv"):
         load_retrieval(folder)
 
 
@@ -170,7 +170,7 @@ BY_HAND = {
 
 
 @pytest.mark.parametrize("name", BY_HAND)
-def test_judgements_are_read_as_they_stand(tmp_path: Path, name: str):
+def test_judgments_are_read_as_they_stand(tmp_path: Path, name: str):
     text, expected = BY_HAND[name]
     assert qrels_of(tmp_path, text) == expected
 
@@ -199,19 +199,19 @@ def test_judgements_are_read_as_they_stand(tmp_path: Path, name: str):
         (f"{HEADER}q\t{'d' * 200_000}\t1\n", 2, "field larger than field limit"),
     ],
 )
-def test_a_bad_line_of_judgements_is_named(tmp_path: Path, text: str, line: int, said: str):
+def test_a_bad_line_of_judgments_is_named(tmp_path: Path, text: str, line: int, said: str):
     with pytest.raises(RecordError, match=rf"some\.tsv:{line}: .*{said}") as caught:
         qrels_of(tmp_path, text)
     assert len(str(caught.value)) < len(str(tmp_path)) + 200
 
 
 @pytest.mark.parametrize("text", [f"{HEADER}q\td\t1\n".encode("utf-16"), HEADER.encode() + b"q\xe9\td\t1\n"])
-def test_judgements_that_are_not_utf_8_are_an_error(tmp_path: Path, text: bytes):
+def test_judgments_that_are_not_utf_8_are_an_error(tmp_path: Path, text: bytes):
     with pytest.raises(SourceError, match=r"some\.tsv cannot be read: .*utf-8"):
         qrels_of(tmp_path, text)
 
 
-def test_the_sample_has_40_queries_and_94_judgements():
+def test_the_sample_has_40_queries_and_94_judgments():
     found = load_retrieval(Path(__file__).parents[2] / "corpora" / "sample")
     assert (len(found.queries), sum(map(len, found.qrels.values()))) == (40, 94)
     assert (found.name, found.unjudged, found.unknown_queries) == ("sample", 0, ())
@@ -220,7 +220,7 @@ def test_the_sample_has_40_queries_and_94_judgements():
     assert all(isinstance(document, Document) for document in documents.values())
 
 
-def test_cranfield_has_225_queries_and_1837_judgements(data: Path):
+def test_cranfield_has_225_queries_and_1837_judgments(data: Path):
     found = load_retrieval(data / "cranfield")
     assert (len(found.queries), sum(map(len, found.qrels.values()))) == (225, 1_837)
     assert sum(1 for _ in found.documents()) == 1_400

@@ -18,7 +18,7 @@ from semsearch.evaluation.significance import (
     compare_means,
     difference_p,
     holm,
-    randomisation_p,
+    randomization_p,
     rank_agreement,
     resample_counts,
 )
@@ -39,7 +39,7 @@ def test_each_comes_up_as_often_as_draws_with_replacement_have_it():
     counts = resample_counts(20, seed=1)
     often = np.bincount(counts.astype(int).ravel(), minlength=6)[:6] / counts.size
     np.testing.assert_allclose(often, stats.binom.pmf(range(6), 20, 1 / 20), atol=0.01)
-    np.testing.assert_allclose(counts.mean(1), 1, atol=0.15)  # none is favoured; the standard error is 0.03
+    np.testing.assert_allclose(counts.mean(1), 1, atol=0.15)  # none is favored; the standard error is 0.03
 
 
 def spearman(scores: np.ndarray, gold: np.ndarray) -> float:
@@ -158,27 +158,27 @@ DIFFERENCES = {
 
 
 @pytest.mark.parametrize("name", DIFFERENCES)
-def test_the_randomisation_test_has_the_p_of_all_signs(name: str):
+def test_the_randomization_test_has_the_p_of_all_signs(name: str):
     differences = np.array(DIFFERENCES[name])
     theirs = stats.permutation_test((differences,), np.sum, permutation_type="samples", n_resamples=np.inf)
-    (p,) = randomisation_p(differences[:, None], seed=0)
+    (p,) = randomization_p(differences[:, None], seed=0)
     # Five standard errors of a share of 10,000 random signs, which must not cut through ties
     assert p == pytest.approx(enumerated(differences), abs=5 * 0.5 / np.sqrt(PERMUTATIONS))
     assert p == pytest.approx(theirs.pvalue, abs=5 * 0.5 / np.sqrt(PERMUTATIONS))
 
 
 def test_no_difference_at_all_has_p_1_and_no_p_is_0():
-    assert randomisation_p(np.array([[0.4]]), seed=0).tolist() == [1]  # both signs are as far from 0
+    assert randomization_p(np.array([[0.4]]), seed=0).tolist() == [1]  # both signs are as far from 0
     columns = np.array([np.zeros(40), np.ones(40), np.full(40, -0.3)]).T
     # Of 2^40 signs two are as far; Hoeffding (1963): 2 exp(-40 / 2)
-    assert randomisation_p(columns, seed=0).tolist() == pytest.approx([1, *[2 * np.exp(-20)] * 2])
+    assert randomization_p(columns, seed=0).tolist() == pytest.approx([1, *[2 * np.exp(-20)] * 2])
 
 
 def test_a_p_that_counting_cannot_show_is_never_below_the_exact_one():
     for n in (12, 15, 18):
         differences = np.full(n, 0.5)
         differences[0] = -0.1  # few signs are as far, but more than one pair of them
-        (p,) = randomisation_p(differences[:, None], seed=0)
+        (p,) = randomization_p(differences[:, None], seed=0)
         assert enumerated(differences) * 0.3 <= p  # counts of less than ten permutations scatter by that
         squares, total = (differences**2).sum(), differences.sum()
         assert p <= max(2 * np.exp(-(total**2) / (2 * squares)), 10 / PERMUTATIONS)
@@ -186,8 +186,8 @@ def test_a_p_that_counting_cannot_show_is_never_below_the_exact_one():
 
 def test_tests_that_are_made_together_have_the_p_that_each_has_alone():
     columns = np.random.default_rng(0).normal(0.2, 1, (30, 4))
-    alone = [float(randomisation_p(columns[:, [column]], seed=9)[0]) for column in range(4)]
-    assert randomisation_p(columns, seed=9).tolist() == pytest.approx(alone, abs=1e-9)
+    alone = [float(randomization_p(columns[:, [column]], seed=9)[0]) for column in range(4)]
+    assert randomization_p(columns, seed=9).tolist() == pytest.approx(alone, abs=1e-9)
     theirs = stats.permutation_test(
         (columns,), np.mean, permutation_type="samples", n_resamples=9_999, axis=0, rng=np.random.default_rng(1)
     )
@@ -487,7 +487,7 @@ def test_a_table_depends_on_its_seed_and_on_nothing_else():
 
 def test_what_was_tested_stands_in_words():
     rows, gold = {"a": {"x": np.arange(5.0)}}, {"x": np.arange(5.0)}
-    assert "randomisation test over queries (10,000 permutations), Holm-corrected" in compare_means(rows).test
+    assert "randomization test over queries (10,000 permutations), Holm-corrected" in compare_means(rows).test
     assert "paired bootstrap over pairs (1,000 resamples), Holm-corrected" in compare_correlations(rows, gold).test
 
 

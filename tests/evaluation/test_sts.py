@@ -156,9 +156,9 @@ def test_a_task_that_a_transform_cannot_be_fitted_on_has_no_correlation_and_the_
     empty = StsTask("empty", (Subset("empty", (), (), np.empty(0), 3),))
     itself = small_task("itself", ("a", "a", 3))
     encoder = MultiPooler.load(str(checkpoint()), ["mean"])
-    results = evaluate_sts([*TASKS, empty, itself], encoder, ["centre", "whiten:2"]).results()["mean, centre"]
+    results = evaluate_sts([*TASKS, empty, itself], encoder, ["center", "whiten:2"]).results()["mean, center"]
     assert [results[task].all.spearman for task in ("empty", "itself")] == [None, None]
-    assert results["one"] == evaluate_sts(TASKS, encoder, ["centre"]).results()["mean, centre"]["one"]
+    assert results["one"] == evaluate_sts(TASKS, encoder, ["center"]).results()["mean, center"]["one"]
 
 
 @pytest.mark.parametrize("transform", ["whiten", "whiten:3", "whiten:2"])

@@ -146,7 +146,7 @@ def test_a_pooler_that_is_not_registered_is_kept_for_whoever_asks_for_it_again(m
         assert seen == expected
         np.testing.assert_allclose(
             vectors["layer:1+cls"],
-            Encoder.load(model, "layer:1+cls", normalise=False).encode_documents(TEXTS),
+            Encoder.load(model, "layer:1+cls", normalize=False).encode_documents(TEXTS),
             atol=1e-5,
         )
     with VectorCache(folder) as cache:
@@ -200,7 +200,7 @@ def test_a_passage_that_begins_as_a_prefix_is_no_query(
         "1_Pooling/config.json": {"pooling_mode": "mean", "include_prompt": pools_prefix},
     }
     another = str(checkpoint(files=files))
-    alone = Encoder.load(another, "mean", normalise=False)
+    alone = Encoder.load(another, "mean", normalize=False)
     with VectorCache(folder) as cache:
         encoder = MultiPooler.load(another, ["mean"], device="cpu", cache=cache)
         query = encoder.encode_queries(["a heron"])["mean"]
@@ -354,7 +354,7 @@ def test_equal_texts_are_encoded_once_and_have_equal_vectors(model: str, folder:
             encoder, seen = counted(model, ["mean"], cache)
             vectors = encoder.encode_documents(texts)
         assert seen == expected
-        assert_same(vectors, {"mean": Encoder.load(model, "mean", normalise=False).encode_documents(texts)})
+        assert_same(vectors, {"mean": Encoder.load(model, "mean", normalize=False).encode_documents(texts)})
         assert vectors["mean"][0].tobytes() == vectors["mean"][2].tobytes() == vectors["mean"][3].tobytes()
 
 
@@ -540,7 +540,7 @@ def test_a_file_that_is_deleted_in_mid_run_is_done_without(model: str, folder: P
             (folder / "vectors.sqlite").unlink()
             vectors = encoder.encode_documents([*MORE, *TEXTS])
     assert [one.category for one in caught] in ([], [CacheWarning])
-    assert_same(vectors, {"mean": Encoder.load(model, "mean", normalise=False).encode_documents([*MORE, *TEXTS])})
+    assert_same(vectors, {"mean": Encoder.load(model, "mean", normalize=False).encode_documents([*MORE, *TEXTS])})
     with VectorCache(folder) as cache:  # the next run begins anew
         encoder, seen = counted(model, ["mean"], cache)
         encoder.encode_documents(TEXTS)

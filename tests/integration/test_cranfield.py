@@ -39,8 +39,8 @@ def semsearch(*arguments: object) -> str:
 
 def ndcg(cranfield: Path, run: Any) -> float:
     """Mean nDCG@10 of a run, as an iterable of ScoredDoc or `{query_id: {doc_id: score}}`."""
-    judgements = (cranfield / "qrels" / "test.tsv").read_text(encoding="utf-8").splitlines()[1:]
-    rows = (line.split("\t") for line in judgements)
+    judgments = (cranfield / "qrels" / "test.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    rows = (line.split("\t") for line in judgments)
     qrels = [ir_measures.Qrel(query, document, int(gain)) for query, document, gain in rows]
     return ir_measures.calc_aggregate([nDCG @ 10], qrels, run)[nDCG @ 10]
 

@@ -359,7 +359,7 @@ def fields(write: Write, **values: list[str]) -> dict[str, list[dict[str, Any]]]
     return dict(zip(offered, views, strict=True))
 
 
-def test_points_are_coloured_by_category_with_the_rest_as_other(write: Write):
+def test_points_are_colored_by_category_with_the_rest_as_other(write: Write):
     authors = [name for n in range(20) for name in [f"author {n}"] * (20 - n)] + [""]
     offered = fields(write, topic=["a", "b", "a"] * 70 + ["b"], author=authors)
     assert [(trace["name"], len(trace["x"])) for trace in offered["topic"]] == [("a", 140), ("b", 71)]
@@ -369,7 +369,7 @@ def test_points_are_coloured_by_category_with_the_rest_as_other(write: Write):
     names = [trace["name"] for trace in offered["author"]]
     assert names == [*(f"author {n}" for n in range(11)), "(other)", "(none)"]
     styles = {(trace["marker"]["color"], trace["marker"]["symbol"]) for trace in offered["author"][:11]}
-    assert len(styles) == 11  # told apart also without colours
+    assert len(styles) == 11  # told apart also without colors
     assert sum(len(trace["x"]) for trace in offered["author"]) == len(authors)
 
 
@@ -380,7 +380,7 @@ def test_ids_and_what_is_always_the_same_are_not_offered(write: Write):
     assert [trace["name"] for trace in next(iter(offered.values()))] == ["a", "b"]
 
 
-def test_numbers_are_a_scale_of_colours(write: Write):
+def test_numbers_are_a_scale_of_colors(write: Write):
     years = [str(1990 + n % 20) for n in range(60)]
     scale, none = fields(write, year=["", *years[1:]], topic=["a", "b", "c"] * 20)["year"]
     assert scale["marker"]["color"][:2] == [1991, 1992]
@@ -395,7 +395,7 @@ def test_what_is_no_number_makes_categories(write: Write, odd):
     assert [trace["name"] for trace in next(iter(offered.values()))] == ["b", "a"]
 
 
-def test_without_a_field_points_have_one_colour(write: Write):
+def test_without_a_field_points_have_one_color(write: Write):
     ((trace,),) = fields(write, id=[f"doc-{n}" for n in range(30)]).values()
     assert len(trace["x"]) == 30
 
@@ -531,14 +531,14 @@ def test_the_page_is_built_for_screen_readers(write: Write):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_colours_stand_out_from_the_paper(write: Write, theme):
+def test_colors_stand_out_from_the_paper(write: Write, theme):
     """WCAG: 4.5 for text, 3 for lines and points."""
     style = text(write(Report("t", {})).css_first("style"))
     light, dark = re.findall(r":root \{(.*?)\}", style)
-    colours = dict(re.findall(r"(--[a-z0-9-]+): (#[0-9a-f]+);", light if theme == "light" else dark))
+    colors = dict(re.findall(r"(--[a-z0-9-]+): (#[0-9a-f]+);", light if theme == "light" else dark))
 
     def contrast(name: str, paper: str = "--paper") -> float:
-        bright, dim = sorted((luminance(colours[name]), luminance(colours[paper])), reverse=True)
+        bright, dim = sorted((luminance(colors[name]), luminance(colors[paper])), reverse=True)
         return (bright + 0.05) / (dim + 0.05)
 
     assert min(contrast("--ink"), contrast("--muted"), contrast("--accent"), contrast("--best")) >= 4.5
@@ -547,8 +547,8 @@ def test_colours_stand_out_from_the_paper(write: Write, theme):
     assert min(contrast(f"--c{number}") for number in range(8)) >= 3
 
 
-def luminance(colour: str) -> float:
-    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+def luminance(color: str) -> float:
+    digits = color[1:] if len(color) == 7 else "".join(2 * digit for digit in color[1:])
     parts = [int(digits[start : start + 2], 16) / 255 for start in (0, 2, 4)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
@@ -704,7 +704,7 @@ def test_a_pointer_on_a_point_shows_its_text_as_it_is(look):
 )
 def test_the_commands_write_a_page_that_shows_what_they_print(look, tmp_path: Path, words, drawn):
     model, path = tiny_checkpoint(tmp_path / "model"), tmp_path / "page.html"
-    options = ("--model", model, "--poolers", "mean,cls", "--transforms", "centre", "--report", path)
+    options = ("--model", model, "--poolers", "mean,cls", "--transforms", "center", "--report", path)
     done = call("eval", *words, *options)
     assert done.code == 0
     page = look(path)

@@ -303,11 +303,11 @@ def test_an_older_index_is_brought_up_to_date_when_it_is_opened(tmp_path, monkey
         writer.commit([entry("a", [[1, 0, 0, 0]], "kept")])
     monkeypatch.setattr(database, "SCHEMA_VERSION", 2)
     monkeypatch.setattr(MIGRATIONS, "_migrations", [*MIGRATIONS._migrations])
-    MIGRATIONS(name="002 a colour")(lambda db: db.execute("ALTER TABLE documents ADD COLUMN colour TEXT DEFAULT 'red'"))
+    MIGRATIONS(name="002 a color")(lambda db: db.execute("ALTER TABLE documents ADD COLUMN color TEXT DEFAULT 'red'"))
     with open_writer(folder) if write else Index(folder):
         pass
     with closing(sqlite3.connect(folder / "passages.sqlite")) as connection:
-        assert connection.execute("SELECT doc_id, text, colour FROM documents").fetchall() == [("a", "kept", "red")]
+        assert connection.execute("SELECT doc_id, text, color FROM documents").fetchall() == [("a", "kept", "red")]
         assert connection.execute("PRAGMA user_version").fetchone() == (2,)
 
 

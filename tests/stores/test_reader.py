@@ -232,7 +232,7 @@ def test_whitening_is_stored_fitted_and_applied_as_numpy_does(tmp_path, monkeypa
 
 
 def test_before_its_transform_is_fitted_an_index_says_so_and_afterwards_a_reader_goes_on(tmp_path):
-    with open_writer(tmp_path / "index", transform="centre") as writer, Index(tmp_path / "index") as reader:
+    with open_writer(tmp_path / "index", transform="center") as writer, Index(tmp_path / "index") as reader:
         writer.commit([entry("a", [[1, 0, 0, 0], [0, 1, 0, 0]])])
         with pytest.raises(StoreError, match="not fitted yet"):
             reader.search_vectors(np.eye(4, dtype=np.float32), 3, None)

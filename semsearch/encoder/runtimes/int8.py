@@ -1,7 +1,7 @@
-"""8-bit graphs: quantised after training, calibrated on texts of the corpus that they will encode.
+"""8-bit graphs: quantized after training, calibrated on texts of the corpus that they will encode.
 
 Weights and activations of the matrix products become 8-bit integers, with ranges taken from a sample of texts
-(post-training quantisation, Jacob et al. 2018; ranges of activations are evened out against those of weights as in
+(post-training quantization, Jacob et al. 2018; ranges of activations are evened out against those of weights as in
 SmoothQuant, Xiao et al. 2023). What is lost by that depends on the model and the texts, so it is measured on the spot.
 """
 
@@ -38,14 +38,14 @@ NNCF's own 0.95 fits what it is calibrated on and little else; why this one, sta
 """
 
 TIMED = 64
-"""Texts that tell how much faster a quantised model is."""
+"""Texts that tell how much faster a quantized model is."""
 
 TOP = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What quantisation cost on a sample of texts.
+    """What quantization cost on a sample of texts.
 
     Attributes:
         mean_cosine: Of each text's vector with its float32 vector.
@@ -56,8 +56,8 @@ class Loss:
     overlap: float
 
 
-def quantise(graph: Graph | Any, batches: Iterable[Batch]) -> Graph:
-    """Quantise a graph.
+def quantize(graph: Graph | Any, batches: Iterable[Batch]) -> Graph:
+    """Quantize a graph.
 
     Args:
         graph: On disk, or an openvino.Model.
@@ -92,24 +92,24 @@ def quantise(graph: Graph | Any, batches: Iterable[Batch]) -> Graph:
     return Graph.write(model, Path(folder) / "graph")
 
 
-def measure_speed(quantised: Encode, exact: Encode, texts: Sequence[str]) -> float:
+def measure_speed(quantized: Encode, exact: Encode, texts: Sequence[str]) -> float:
     """How many times as fast the first encodes texts as the second: the best of three in turn, after a first one."""
-    seconds: dict[Encode, list[float]] = {quantised: [], exact: []}
+    seconds: dict[Encode, list[float]] = {quantized: [], exact: []}
     for _ in range(4):
         for encode, spent in seconds.items():
             started = time.perf_counter()
             encode(texts[:TIMED])
             spent.append(time.perf_counter() - started)
-    return min(seconds[exact][1:]) / min(seconds[quantised][1:])
+    return min(seconds[exact][1:]) / min(seconds[quantized][1:])
 
 
-def measure_loss(quantised: Vectors, exact: Vectors) -> Loss:
+def measure_loss(quantized: Vectors, exact: Vectors) -> Loss:
     """Compare unit vectors `[n, dim]` of the same texts."""
     n = len(exact)
-    neighbours = []
-    for vectors in (quantised, exact):
+    neighbors = []
+    for vectors in (quantized, exact):
         cosines = vectors @ vectors.T
         np.fill_diagonal(cosines, -np.inf)
-        neighbours.append(np.argsort(-cosines, axis=1)[:, : min(TOP, n - 1)])
-    shared = [np.isin(ours, theirs).mean() for ours, theirs in zip(*neighbours, strict=True)] if n > 1 else [1.0]
-    return Loss(float((quantised * exact).sum(1).mean()), float(np.mean(shared)))
+        neighbors.append(np.argsort(-cosines, axis=1)[:, : min(TOP, n - 1)])
+    shared = [np.isin(ours, theirs).mean() for ours, theirs in zip(*neighbors, strict=True)] if n > 1 else [1.0]
+    return Loss(float((quantized * exact).sum(1).mean()), float(np.mean(shared)))

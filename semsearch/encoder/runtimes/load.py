@@ -29,7 +29,7 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 INT8 = "int8"
 """What a user asks for; 8-bit models are calibrated on a corpus."""
 
-QUANTISED = f"{INT8}:"
+QUANTIZED = f"{INT8}:"
 """What the precision of such a model begins with; the sha256 of the model follows."""
 
 DRIVERS = ("libcuda.so.1", "nvcuda.dll", "libamdhip64.so")
@@ -123,7 +123,7 @@ def load_runtime(
         runtime = os.environ.get(RUNTIME_VARIABLE) or "auto"
     if runtime not in ("auto", *RUNTIMES):
         raise UsageError(f"unknown runtime {runtime!r}; known: auto, {', '.join(RUNTIMES)}")
-    if precision not in PRECISIONS and not precision.startswith(QUANTISED):
+    if precision not in PRECISIONS and not precision.startswith(QUANTIZED):
         raise UsageError(
             f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}, and int8 where a corpus is indexed"
         )

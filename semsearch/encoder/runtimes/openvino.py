@@ -21,7 +21,7 @@ import numpy as np
 from semsearch.arrays import Vectors
 from semsearch.encoder.cache import cache_folder
 from semsearch.encoder.checkpoint import Checkpoint, Head
-from semsearch.encoder.runtimes.load import QUANTISED
+from semsearch.encoder.runtimes.load import QUANTIZED
 from semsearch.encoder.runtimes.openvino_graph import BIN, XML, Compiled, Graph, core, graph_of, openvino
 from semsearch.encoder.tokenization import Batch
 from semsearch.errors import ModelError, UnsupportedError
@@ -48,7 +48,7 @@ class OpenVinoRuntime:
 
         Args:
             graph: On disk, or an openvino.Model.
-            precision: `auto`, `float32`, `bfloat16`; or what a quantised graph is called, see `quantised`.
+            precision: `auto`, `float32`, `bfloat16`; or what a quantized graph is called, see `quantized`.
 
         Raises:
             UnsupportedError: The precision is not OpenVINO's.
@@ -61,13 +61,13 @@ class OpenVinoRuntime:
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, heads: Sequence[Head], precision: str, kept: Path | None) -> Self:
-        """Load the graph from the cache, or convert it; a quantised one from the index's folder `kept`.
+        """Load the graph from the cache, or convert it; a quantized one from the index's folder `kept`.
 
         Raises:
             UnsupportedError: It does not convert, is not there, or the precision is not OpenVINO's.
             ModelError: The checkpoint cannot be loaded.
         """
-        if not precision.startswith(QUANTISED):
+        if not precision.startswith(QUANTIZED):
             choose_precision(precision)  # before seconds are spent on a conversion
             runtime = cls(graph_of(checkpoint, heads), precision)
             if isinstance(runtime.graph, Graph) and not runtime.graph.is_intact():
@@ -76,7 +76,7 @@ class OpenVinoRuntime:
             return runtime
         folder = kept_folder(kept or Path(), precision)
         graph = Graph.open(folder)
-        if graph is None or not graph.is_intact() or quantised(graph) != precision:
+        if graph is None or not graph.is_intact() or quantized(graph) != precision:
             raise UnsupportedError(
                 f"the 8-bit model that belongs to the index is not in {str(folder)!r}, or damaged; bring it back, or "
                 "build the index again"
@@ -84,7 +84,7 @@ class OpenVinoRuntime:
         return cls(graph, precision)
 
     def keep(self, folder: Path) -> None:
-        """Copy a quantised graph into an index's folder, unless it is there."""
+        """Copy a quantized graph into an index's folder, unless it is there."""
         if Graph.open(kept_folder(folder, self.precision)) is None:
             self.graph.copy(kept_folder(folder, self.precision))
 
@@ -135,14 +135,14 @@ class OpenVinoRuntime:
         return compiled
 
 
-def quantised(graph: Graph) -> str:
-    """The precision of a quantised graph, which tells it from others: `int8:` and its sha256."""
-    return f"{QUANTISED}{graph.sha256}"
+def quantized(graph: Graph) -> str:
+    """The precision of a quantized graph, which tells it from others: `int8:` and its sha256."""
+    return f"{QUANTIZED}{graph.sha256}"
 
 
 def kept_folder(index: Path, precision: str) -> Path:
-    """Where an index keeps the quantised graph that belongs to it."""
-    return index / f"encoder-{precision.removeprefix(QUANTISED)[:12]}"
+    """Where an index keeps the quantized graph that belongs to it."""
+    return index / f"encoder-{precision.removeprefix(QUANTIZED)[:12]}"
 
 
 def choose_precision(precision: str) -> tuple[str, str]:
@@ -151,8 +151,8 @@ def choose_precision(precision: str) -> tuple[str, str]:
     Where the CPU has no bfloat16, vectors of that class are computed in float32: they are within its rounding.
     """
     native = "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if precision.startswith(QUANTISED):
-        return precision, HINTS["bfloat16" if native else "float32"]  # of what is not quantised
+    if precision.startswith(QUANTIZED):
+        return precision, HINTS["bfloat16" if native else "float32"]  # of what is not quantized
     if precision == "auto":
         precision = "bfloat16" if native else "float32"
     if precision not in HINTS:

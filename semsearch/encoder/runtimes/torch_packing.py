@@ -41,7 +41,7 @@ class Packer:
     def where_it_works(cls, model: PooledModel, first_position: int, device: str) -> Self | None:
         """A packer, with the backbone's attention exchanged, where device and backbone can have one; else None.
 
-        A backbone that reads positions or its neighbours in a way of its own is found out by a probe, and left as it
+        A backbone that reads positions or its neighbors in a way of its own is found out by a probe, and left as it
         was.
         """
         if not device.startswith("cuda") or next(model.backbone.parameters()).dtype == torch.float32:

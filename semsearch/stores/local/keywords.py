@@ -2,7 +2,7 @@
 
 FTS5 finds words between spaces and stems English ones. Chinese, Japanese, Korean, Thai, Lao, Burmese and Khmer are
 written without such spaces (or with particles glued on), so each of their characters, with the vowels and other marks
-that belong to it, is indexed as a word of its own, and a query asks for every pair of neighbours, as Lucene's
+that belong to it, is indexed as a word of its own, and a query asks for every pair of neighbors, as Lucene's
 CJKAnalyzer does.
 """
 
