@@ -276,19 +276,19 @@ def _whitened(n: int) -> str:
 
 def notes_of(found: RetrievalResult, encoder: MultiPooler) -> list[str]:
     """What was left out, and what it took."""
-    collection, (passages, queries) = found.collection, found.encoding_seconds
+    task, (passages, queries) = found.task, found.encoding_seconds
     notes = []
-    if n := len(collection.unknown_queries):
-        some = ", ".join(collection.unknown_queries[:3])
+    if n := len(task.unknown_queries):
+        some = ", ".join(task.unknown_queries[:3])
         notes.append(f"warning: queries of the qrels without a text, left out: {n:,} ({some}{', …' * (n > 3)})")
     if found.unknown_documents:
         notes.append(
             f"warning: {found.unknown_documents:,} documents of the qrels are not in the corpus; where they are "
             "relevant they count as not found"
         )
-    if collection.unjudged:
-        notes.append(f"queries without judgments, not asked: {collection.unjudged:,}")
-    if dropped := len(collection.queries) - len(found.queries):
+    if task.unjudged:
+        notes.append(f"queries without judgments, not asked: {task.unjudged:,}")
+    if dropped := len(task.queries) - len(found.queries):
         notes.append(f"queries without a relevant document, not counted: {dropped:,}")
     if found.corpus.truncated:
         notes.append(f"{found.corpus.truncated:,} of {len(found.corpus.texts):,} passages were truncated")
@@ -301,7 +301,7 @@ def notes_of(found: RetrievalResult, encoder: MultiPooler) -> list[str]:
         return notes
     spared = f" ({encoder.spared:,} texts came from the cache)" if encoder.spared else ""
     notes.append(
-        f"encoded {len(found.corpus.texts):,} passages in {passages:.1f} s and {len(collection.queries):,} queries in "
+        f"encoded {len(found.corpus.texts):,} passages in {passages:.1f} s and {len(task.queries):,} queries in "
         f"{queries:.1f} s, all poolers together{spared}"
     )
     return notes
@@ -339,7 +339,7 @@ def judgments_of(path: str, options: ReadOptions, skip_bad: bool, notes: list[st
 
 
 def judged_of(
-    collection: RetrievalTask,
+    task: RetrievalTask,
     encoder: MultiPooler,
     transforms: Sequence[str],
     progress: Progress | None,
@@ -351,7 +351,7 @@ def judged_of(
 
     with _tolerant(notes):
         return evaluate_retrieval(
-            collection, encoder, transforms=transforms, modes=["dense"], measures=[MEASURE], progress=progress
+            task, encoder, transforms=transforms, modes=["dense"], measures=[MEASURE], progress=progress
         )
 
 

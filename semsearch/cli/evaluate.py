@@ -141,14 +141,14 @@ def retrieval(
     output = out.Output.of(markdown, csv, latex, as_json, intervals, geometry, report, duel, seed)
     wanted = out.names(measures)
     check_measures(wanted)
-    collection = load_retrieval(data, split)
+    task = load_retrieval(data, split)
     if run_dir is not None:
         make_folder(run_dir)
     with out.loaded(output, cache_mb, model, poolers, simcse_names, max_tokens, precision, device, runtime) as encoder:
         out.named(output.duel, candidates_in_modes(candidates_of(encoder, out.names(transforms)), out.names(modes)))
         with terminal.counting("encoding", "texts") as tick:
             found = evaluate_retrieval(
-                collection,
+                task,
                 encoder,
                 transforms=out.names(transforms),
                 modes=out.names(modes),
@@ -164,7 +164,7 @@ def retrieval(
             name: f"{1000 * spent / len(found.queries):.1f}" for name, spent in found.search_seconds.items()
         }
         page = Report(
-            f"Poolers of {encoder.spec.model} on {collection.name}",
+            f"Poolers of {encoder.spec.model} on {task.name}",
             out.facts(encoder, data=str(data), split=split, style=style.value, seed=seed),
             out.notes_of(found, encoder),
             [Table(f"Retrieval ({style.value})", comparison, beside={"ms/query": milliseconds})],
@@ -247,7 +247,7 @@ def corpus(
             tables.append(Table(f"true {MEASURE}", true))
             pairs = [(comparison.rows[row.label][place].value, true.rows[row.label][0].value) for row in found.rows]
             agreement = rank_agreement([one or 0.0 for one, _ in pairs], [two or 0.0 for _, two in pairs])
-            notes.append(out.agreement_of(agreement, judged.collection.name))
+            notes.append(out.agreement_of(agreement, judged.task.name))
         page = Report(
             f"Poolers of {encoder.spec.model} on {Path(path).resolve().name}",
             out.facts(encoder, data=path, documents=f"{made.documents:,}", sampled=f"{made.sampled:,}", seed=seed),

@@ -93,8 +93,8 @@ def evidence_of_retrieval(found: RetrievalResult, seed: int) -> Evidence:
         passages.setdefault(corpus.documents[owner].doc_id, []).append(place)
     relevant = [
         (number, passages[doc_id])
-        for number, query in enumerate(found.collection.queries)
-        for doc_id, gain in found.collection.qrels[query.query_id].items()
+        for number, query in enumerate(found.task.queries)
+        for doc_id, gain in found.task.qrels[query.query_id].items()
         if gain > 0 and doc_id in passages
     ]
     similar = [(number, places[0]) for number, places in relevant]
@@ -106,7 +106,7 @@ def evidence_of_retrieval(found: RetrievalResult, seed: int) -> Evidence:
         corpus.vectors,
         found.query_vectors,
         _some(np.array(similar, np.int64).reshape(-1, 2), seed),
-        _drawn(len(found.collection.queries), len(corpus.texts), related, seed),
+        _drawn(len(found.task.queries), len(corpus.texts), related, seed),
         {name: fields[name] for name in sorted(fields)},
     )
 
@@ -213,7 +213,7 @@ def recall_curves(rows: Sequence[Candidate], found: RetrievalResult) -> dict[str
     names = [f"R@{depth}" for depth in RECALL_DEPTHS]
     curves = {}
     for row in rows:
-        values = measure_run(found.collection.qrels, found.runs[row.label], names, found.style)
+        values = measure_run(found.task.qrels, found.runs[row.label], names, found.style)
         curves[row.label] = [float(values[name].mean()) for name in names]
     return curves
 
@@ -258,7 +258,7 @@ def duels_of_sts(found: StsResult, pair: tuple[Candidate, Candidate]) -> Duels:
 def duels_of_retrieval(found: RetrievalResult, pair: tuple[Candidate, Candidate], measure: str) -> Duels:
     """Queries by the measure, with what each row put first."""
     documents = {document.doc_id: document for document in found.corpus.documents}
-    texts = {query.query_id: query.text for query in found.collection.queries}
+    texts = {query.query_id: query.text for query in found.task.queries}
     values = [found.per_query[row.label][measure] for row in pair]
 
     def show(doc_id: str | None) -> str:
@@ -268,7 +268,7 @@ def duels_of_retrieval(found: RetrievalResult, pair: tuple[Candidate, Candidate]
     runs = [found.runs[row.label] for row in pair]
     all_duels = []
     for number, query in enumerate(found.queries):
-        qrels = found.collection.qrels[query]
+        qrels = found.task.qrels[query]
         tops = [next(iter(run.get(query, {})), None) for run in runs]
         relevant = [doc_id for doc_id, gain in qrels.items() if gain > 0 and doc_id in documents]
         wanted = max(relevant, key=qrels.__getitem__, default=None)

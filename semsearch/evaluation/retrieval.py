@@ -65,7 +65,7 @@ class RetrievalResult:
     """What each row found.
 
     Attributes:
-        collection: What was asked.
+        task: What was asked.
         rows: What was compared.
         style: Whose conventions the measures follow.
         queries: Ids of the queries that count, in the order of the numbers below.
@@ -79,7 +79,7 @@ class RetrievalResult:
         query_vectors: By pooler, float32 `[queries, dim]` as pooled.
     """
 
-    collection: RetrievalTask
+    task: RetrievalTask
     rows: Sequence[Candidate]
     style: str
     queries: list[str]
@@ -98,7 +98,7 @@ class RetrievalResult:
 
 
 def evaluate_retrieval(
-    collection: RetrievalTask,
+    task: RetrievalTask,
     encoder: MultiPooler,
     *,
     transforms: Sequence[str] = (),
@@ -111,10 +111,10 @@ def evaluate_retrieval(
     drop_same_id: bool = False,
     progress: Progress | None = None,
 ) -> RetrievalResult:
-    """Search a collection with each pooler, by itself and with each transform.
+    """Search a task with each pooler, by itself and with each transform.
 
     Args:
-        collection: As `load_retrieval` gives it.
+        task: As `load_retrieval` gives it.
         encoder: With the poolers to compare.
         transforms: As for `candidates_of`; fitted on the corpus, as an index does.
         modes: Some of `dense`, `keyword` and `hybrid`.
@@ -133,18 +133,16 @@ def evaluate_retrieval(
     """
     check_measures(measures)
     _check(modes, style, fusion, depth)
-    asked_about = judged_queries(collection.qrels, style)
+    asked_about = judged_queries(task.qrels, style)
     if not asked_about:
-        raise SourceError(
-            f"no query of {collection.name} has a relevant document, and style {style!r} counts no others"
-        )
+        raise SourceError(f"no query of {task.name} has a relevant document, and style {style!r} counts no others")
     rows = candidates_in_modes(candidates_of(encoder, transforms), modes)
     poolers = encoder.names if any(row.pooler for row in rows) else ()
     with TemporaryDirectory(prefix="semsearch-") as folder:
         started = time.perf_counter()
-        corpus = encode_for_all(Path(folder), collection, encoder, poolers, chunking or Chunking(), progress)
+        corpus = encode_for_all(Path(folder), task, encoder, poolers, chunking or Chunking(), progress)
         passages_done = time.perf_counter()
-        asked_texts = [query.text for query in collection.queries]
+        asked_texts = [query.text for query in task.queries]
         query_vectors = encoder.encode_queries(asked_texts, progress) if poolers else {}
         encoding_seconds = passages_done - started, time.perf_counter() - passages_done
         runs, per_query, seconds = _Runs(corpus.documents), {}, {}
@@ -158,17 +156,15 @@ def evaluate_retrieval(
                     asked = finish(query_vectors[row.pooler])
                 index.spared_seconds = 0.0
                 started = time.perf_counter()
-                found = searcher.run(
-                    collection.queries, depth + drop_same_id, mode=row.mode, fusion=fusion, vectors=asked
-                )
+                found = searcher.run(task.queries, depth + drop_same_id, mode=row.mode, fusion=fusion, vectors=asked)
                 seconds[row.label] = time.perf_counter() - started + index.spared_seconds
                 found = _without_own(found, depth) if drop_same_id else found
-                per_query[row.label] = measure_run(collection.qrels, found, measures, style)
+                per_query[row.label] = measure_run(task.qrels, found, measures, style)
                 runs.keep(row.label, found)
     known = {document.doc_id for document in corpus.documents}
-    judged = {doc_id for query in collection.qrels.values() for doc_id in query}
+    judged = {doc_id for query in task.qrels.values() for doc_id in query}
     return RetrievalResult(
-        collection,
+        task,
         rows,
         style,
         asked_about,
@@ -177,7 +173,7 @@ def evaluate_retrieval(
         seconds,
         encoding_seconds,
         len(judged - known),
-        _own_hits(collection, corpus, runs),
+        _own_hits(task, corpus, runs),
         corpus,
         query_vectors,
     )
@@ -185,7 +181,7 @@ def evaluate_retrieval(
 
 def encode_for_all(
     folder: Path,
-    collection: RetrievalTask,
+    task: RetrievalTask,
     encoder: MultiPooler,
     poolers: Sequence[str],
     chunking: Chunking,
@@ -195,7 +191,7 @@ def encode_for_all(
 
     The rows of the vectors are in the order of the index's passage ids. Without poolers nothing is encoded.
     """
-    documents = collection.documents()
+    documents = task.documents()
     chunker = Chunker(encoder.tokenizer, encoder.spec.max_tokens, encoder.spec.passage_prefix, chunking)
     kept: list[Document] = []
     owner: list[int] = []
@@ -217,7 +213,7 @@ def encode_for_all(
                     owner += [len(kept)] * len(passages)
                     kept.append(document)
                     truncated += sum(passage.n_lost > 0 for passage in passages)
-            if bad and not collection.skip_bad:
+            if bad and not task.skip_bad:
                 raise bad[0]
             some = [passage.encoded_text for entry in entries for passage in entry.passages]
             texts += some
@@ -321,9 +317,9 @@ def _without_own(run: Run, depth: int) -> Run:
     }
 
 
-def _own_hits(collection: RetrievalTask, corpus: EncodedCorpus, runs: Mapping[str, Run]) -> int:
+def _own_hits(task: RetrievalTask, corpus: EncodedCorpus, runs: Mapping[str, Run]) -> int:
     """Queries that found the document that they are themselves."""
     text = {document.doc_id: document.text.strip() for document in corpus.documents}
-    same = [query.query_id for query in collection.queries if text.get(query.query_id) == query.text.strip()]
+    same = [query.query_id for query in task.queries if text.get(query.query_id) == query.text.strip()]
     found = {query for run in (runs.values() if same else ()) for query in same if query in run.get(query, {})}
     return len(found)

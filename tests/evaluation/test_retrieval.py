@@ -64,7 +64,7 @@ def beir(
 
 
 @pytest.fixture
-def collection(tmp_path: Path) -> RetrievalTask:
+def task(tmp_path: Path) -> RetrievalTask:
     """40 documents of 0 to 90 words, some with a title, and six queries."""
     rng = np.random.default_rng(1)
 
@@ -89,15 +89,15 @@ def unit(rows: Vectors) -> Vectors:
 
 
 def brute_force(
-    collection: RetrievalTask, encoder: Encoder, chunking: Chunking, finish: Callable[[Vectors, Vectors], Vectors]
+    task: RetrievalTask, encoder: Encoder, chunking: Chunking, finish: Callable[[Vectors, Vectors], Vectors]
 ) -> Run:
     """Every document's best cosine. `finish(rows, corpus)` makes unit rows of rows."""
-    passages = passages_of(list(collection.documents()), encoder, chunking)
+    passages = passages_of(list(task.documents()), encoder, chunking)
     corpus = encoder.encode_documents([text for _, text in passages]).astype(np.float64)
-    queries = encoder.encode_queries([query.text for query in collection.queries]).astype(np.float64)
+    queries = encoder.encode_queries([query.text for query in task.queries]).astype(np.float64)
     cosines = finish(queries, corpus) @ finish(corpus, corpus).T
-    best: Run = {query.query_id: {} for query in collection.queries}
-    for query, row in zip(collection.queries, cosines.tolist(), strict=True):
+    best: Run = {query.query_id: {} for query in task.queries}
+    for query, row in zip(task.queries, cosines.tolist(), strict=True):
         for (doc_id, _), cosine in zip(passages, row, strict=True):
             best[query.query_id][doc_id] = max(cosine, best[query.query_id].get(doc_id, -1.0))
     return best
@@ -112,54 +112,54 @@ def assert_the_best(run: Run, expected: Run, k: int, within: float = 1e-5) -> No
         assert run[query] == pytest.approx({doc: scores[doc] for doc in run[query]}, abs=within)
 
 
-def real_run(folder: Path, collection: RetrievalTask, encoder: Encoder, k: int = 1000, **how: str) -> Run:
+def real_run(folder: Path, task: RetrievalTask, encoder: Encoder, k: int = 1000, **how: str) -> Run:
     """What a user gets who indexes the corpus and searches it."""
-    index_corpus(folder, read_corpus([str(collection.corpus)]), encoder, chunking=SHORT)
+    index_corpus(folder, read_corpus([str(task.corpus)]), encoder, chunking=SHORT)
     with Searcher.open(folder, encoder) as searcher:
-        return searcher.run(collection.queries, k, **how)
+        return searcher.run(task.queries, k, **how)
 
 
 @pytest.mark.parametrize("depth", [1, 7, 1000])
-def test_dense_rows_equal_brute_force_over_the_best_passage_of_each_document(collection, encoder, model, depth):
-    found = evaluate_retrieval(collection, encoder, modes=["dense"], chunking=SHORT, depth=depth)
+def test_dense_rows_equal_brute_force_over_the_best_passage_of_each_document(task, encoder, model, depth):
+    found = evaluate_retrieval(task, encoder, modes=["dense"], chunking=SHORT, depth=depth)
     assert len(found.corpus.texts) > 2 * len(found.corpus.documents), "documents must be cut, or this shows little"
     assert [row.label for row in found.rows] == POOLERS
     for pooler in POOLERS:
         alone = Encoder.load(model, pooler, device="cpu")
-        expected = brute_force(collection, alone, SHORT, lambda rows, _: unit(rows))
+        expected = brute_force(task, alone, SHORT, lambda rows, _: unit(rows))
         assert_the_best(found.runs[pooler], expected, depth)
 
 
-def test_a_centered_row_equals_brute_force(collection, encoder, model):
-    found = evaluate_retrieval(collection, encoder, modes=["dense"], transforms=["center"], chunking=SHORT)
+def test_a_centered_row_equals_brute_force(task, encoder, model):
+    found = evaluate_retrieval(task, encoder, modes=["dense"], transforms=["center"], chunking=SHORT)
     pooled = Encoder.load(model, "mean", normalize=False, device="cpu")
-    expected = brute_force(collection, pooled, SHORT, lambda rows, corpus: unit(rows - corpus.mean(0)))
+    expected = brute_force(task, pooled, SHORT, lambda rows, corpus: unit(rows - corpus.mean(0)))
     assert_the_best(found.runs["mean, center"], expected, 1000)
 
 
 @pytest.mark.parametrize("transform", ["", "whiten:12", "all-but-the-top:2", "truncate:8"])
 @pytest.mark.parametrize("pooler", ["mean", "cls"])
 def test_a_dense_row_equals_a_real_index_with_its_pooler_and_transform(
-    collection, encoder, model, tmp_path, pooler, transform
+    task, encoder, model, tmp_path, pooler, transform
 ):
     row = f"{pooler}, {transform}" if transform else pooler
     wanted = [transform] if transform else []
-    found = evaluate_retrieval(collection, encoder, modes=["dense"], transforms=wanted, chunking=SHORT)
-    real = real_run(tmp_path / "index", collection, Encoder.load(model, pooler, transform=transform, device="cpu"))
+    found = evaluate_retrieval(task, encoder, modes=["dense"], transforms=wanted, chunking=SHORT)
+    real = real_run(tmp_path / "index", task, Encoder.load(model, pooler, transform=transform, device="cpu"))
     assert_the_best(found.runs[row], real, 1000, within=1e-4)  # whitening enlarges the rounding of small axes
 
 
-def test_keyword_and_hybrid_rows_equal_a_real_index(collection, encoder, model, tmp_path):
+def test_keyword_and_hybrid_rows_equal_a_real_index(task, encoder, model, tmp_path):
     whitened = Encoder.load(model, "mean", transform="whiten:12", device="cpu")
     runs = {
-        fusion: evaluate_retrieval(collection, encoder, transforms=["whiten:12"], chunking=SHORT, fusion=fusion).runs
+        fusion: evaluate_retrieval(task, encoder, transforms=["whiten:12"], chunking=SHORT, fusion=fusion).runs
         for fusion in ("convex", "rrf")
     }
     for fusion, found in runs.items():
-        real = real_run(tmp_path / "index", collection, whitened, mode="hybrid", fusion=fusion)
+        real = real_run(tmp_path / "index", task, whitened, mode="hybrid", fusion=fusion)
         # One change of places between neighbors moves a reciprocal rank by 1/61 - 1/62.
         assert_the_best(found["mean, whiten:12, hybrid"], real, 1000, within=3e-4)
-        assert found["keyword"] == real_run(tmp_path / "index", collection, whitened, mode="keyword")
+        assert found["keyword"] == real_run(tmp_path / "index", task, whitened, mode="keyword")
     assert runs["convex"]["mean, hybrid"] != runs["rrf"]["mean, hybrid"]
 
 
@@ -181,19 +181,19 @@ def test_a_document_with_more_passages_than_a_search_asks_for_does_not_hide_the_
     assert_the_best(found.runs["mean"], brute_force(asked, alone, SHORT, lambda rows, _: unit(rows)), 2)
 
 
-def test_long_documents_are_cut_as_the_chunking_says(collection, encoder, model):
+def test_long_documents_are_cut_as_the_chunking_says(task, encoder, model):
     alone = Encoder.load(model, "mean", device="cpu")
     for chunking in (Chunking(on_long="truncate"), Chunking(title=False), SHORT):
-        corpus = evaluate_retrieval(collection, encoder, modes=["keyword"], chunking=chunking).corpus
-        expected = passages_of(list(collection.documents()), alone, chunking)
+        corpus = evaluate_retrieval(task, encoder, modes=["keyword"], chunking=chunking).corpus
+        expected = passages_of(list(task.documents()), alone, chunking)
         assert [
             (corpus.documents[owner].doc_id, text) for owner, text in zip(corpus.owner, corpus.texts, strict=True)
         ] == expected
-    truncated = evaluate_retrieval(collection, encoder, modes=["keyword"], chunking=Chunking(on_long="truncate")).corpus
+    truncated = evaluate_retrieval(task, encoder, modes=["keyword"], chunking=Chunking(on_long="truncate")).corpus
     longest = [len(alone.tokenizer.encode(text).ids) for text in truncated.texts]
     assert truncated.truncated == sum(n > 64 for n in longest) > 0
     with pytest.raises(RecordError, match=r"corpus\.jsonl:\d+: document 'd\d+' has \d+ tokens, more than 64"):
-        evaluate_retrieval(collection, encoder, chunking=Chunking(on_long="error"))
+        evaluate_retrieval(task, encoder, chunking=Chunking(on_long="error"))
 
 
 SMALL = [
@@ -238,9 +238,9 @@ def test_styles_differ_as_they_should(encoder, tmp_path):
     assert other.per_query["keyword"]["nDCG@1"].tolist() == [1]
 
 
-def test_an_empty_document_is_never_found(collection, encoder):
-    found = evaluate_retrieval(collection, encoder, transforms=["center"], chunking=SHORT)
-    ids = {document.doc_id for document in collection.documents()}
+def test_an_empty_document_is_never_found(task, encoder):
+    found = evaluate_retrieval(task, encoder, transforms=["center"], chunking=SHORT)
+    ids = {document.doc_id for document in task.documents()}
     for run in (run for label, run in found.runs.items() if label != "keyword"):
         assert all(set(hits) == ids - {"d1"} for hits in run.values())
     assert not any("d1" in hits for hits in found.runs["keyword"].values())
@@ -271,9 +271,9 @@ def test_hits_with_the_query_s_own_id_are_dropped_and_others_move_up(encoder, tm
     assert all(set(hits) <= {"heron", "bread", "wing"} - {query} for query, hits in found.runs["mean, hybrid"].items())
 
 
-def test_each_mode_has_its_rows_in_one_order(collection, encoder):
+def test_each_mode_has_its_rows_in_one_order(task, encoder):
     def labels(*modes: str) -> list[str]:
-        rows = evaluate_retrieval(collection, encoder, modes=modes, transforms=["center"], chunking=SHORT).rows
+        rows = evaluate_retrieval(task, encoder, modes=modes, transforms=["center"], chunking=SHORT).rows
         return [row.label for row in rows]
 
     dense = [label for pooler in POOLERS for label in (pooler, f"{pooler}, center")]
@@ -283,24 +283,24 @@ def test_each_mode_has_its_rows_in_one_order(collection, encoder):
     assert labels("hybrid") == hybrid
 
 
-def test_poolers_that_come_along_have_runs_but_no_rows(collection, model):
+def test_poolers_that_come_along_have_runs_but_no_rows(task, model):
     encoder = MultiPooler.load(model, ["mean"], also=["layer:*+mean"], device="cpu")
-    found = evaluate_retrieval(collection, encoder, modes=["dense"], chunking=SHORT)
+    found = evaluate_retrieval(task, encoder, modes=["dense"], chunking=SHORT)
     assert [row.label for row in found.rows] == ["mean"]
     along = [f"layer:{layer}+mean" for layer in range(5)]
     assert set(found.runs) == set(found.per_query) == set(found.search_seconds) == {"mean", *along}
     alone = Encoder.load(model, "layer:1+mean", device="cpu")
-    assert_the_best(found.runs["layer:1+mean"], brute_force(collection, alone, SHORT, lambda rows, _: unit(rows)), 1000)
+    assert_the_best(found.runs["layer:1+mean"], brute_force(task, alone, SHORT, lambda rows, _: unit(rows)), 1000)
 
 
-def test_times_are_taken_for_every_row(collection, encoder):
-    found = evaluate_retrieval(collection, encoder, transforms=["center"], chunking=SHORT)
+def test_times_are_taken_for_every_row(task, encoder):
+    found = evaluate_retrieval(task, encoder, transforms=["center"], chunking=SHORT)
     assert set(found.search_seconds) == {row.label for row in found.rows}
     assert all(0 < seconds < 60 for seconds in (*found.search_seconds.values(), *found.encoding_seconds))
 
 
 @pytest.mark.parametrize("modes", [["hybrid"], ["keyword", "hybrid"]])
-def test_every_row_that_searches_by_words_is_charged_for_it(collection, encoder, monkeypatch, modes):
+def test_every_row_that_searches_by_words_is_charged_for_it(task, encoder, monkeypatch, modes):
     real = Index.search_keywords
 
     def slow(*wishes: Any) -> Any:
@@ -308,9 +308,9 @@ def test_every_row_that_searches_by_words_is_charged_for_it(collection, encoder,
         return real(*wishes)
 
     monkeypatch.setattr(Index, "search_keywords", slow)
-    found = evaluate_retrieval(collection, encoder, modes=modes, chunking=SHORT)
+    found = evaluate_retrieval(task, encoder, modes=modes, chunking=SHORT)
     assert len(found.rows) >= 3
-    assert all(seconds >= 0.01 * len(collection.queries) for seconds in found.search_seconds.values())
+    assert all(seconds >= 0.01 * len(task.queries) for seconds in found.search_seconds.values())
 
 
 class Counting:
@@ -334,11 +334,11 @@ def test_a_text_is_encoded_once_however_many_rows_use_it(encoder, tmp_path):
     assert sum(progress) == 4 + 2, "the copies count as done"
 
 
-def test_search_by_words_alone_encodes_nothing(collection, encoder):
+def test_search_by_words_alone_encodes_nothing(task, encoder):
     counting = Counting(encoder._batcher)
-    found = evaluate_retrieval(collection, replace(encoder, _batcher=counting), modes=["keyword"], chunking=SHORT)
+    found = evaluate_retrieval(task, replace(encoder, _batcher=counting), modes=["keyword"], chunking=SHORT)
     assert not counting.seen
-    assert found.runs["keyword"] == evaluate_retrieval(collection, encoder, chunking=SHORT).runs["keyword"]
+    assert found.runs["keyword"] == evaluate_retrieval(task, encoder, chunking=SHORT).runs["keyword"]
 
 
 def test_the_vectors_of_a_corpus_are_never_held_twice(encoder, tmp_path, monkeypatch):
