@@ -15,8 +15,9 @@ from typing import TypeAlias
 import ir_measures
 from ir_measures import R, nDCG
 from machine import data_folder, describe
+from measure import run_of
 
-from semsearch import Chunking, Encoder, Query, Searcher, index_corpus, read_corpus, search
+from semsearch import Chunking, Encoder, Index, Query, search
 from semsearch.corpus.readers import read_queries
 
 WEIGHTS = (0.5, 0.6, 0.7, 0.8)
@@ -65,19 +66,19 @@ def mixed(dense_scale: Scale, keyword_scale: Scale) -> Callable[[search.Ranking,
     return fuse
 
 
-def runs(searcher: Searcher, queries: list[Query]) -> Iterator[tuple[str, search.Run]]:
+def runs(searcher: Index, queries: list[Query]) -> Iterator[tuple[str, search.Run]]:
     """A run for each mode and each setting of the fusions."""
     for mode in ("dense", "keyword"):
-        yield mode, searcher.run(queries, mode=mode)
+        yield mode, run_of(searcher, queries, mode=mode)
     for depth in DEPTHS:
         search.FUSED_DEPTH = depth
-        yield f"hybrid, rrf, depth {depth:,}", searcher.run(queries, mode="hybrid", fusion="rrf")
+        yield f"hybrid, rrf, depth {depth:,}", run_of(searcher, queries, mode="hybrid", fusion="rrf")
         for weight in WEIGHTS:
             search.DENSE_WEIGHT = weight
-            yield f"hybrid, convex {weight}, depth {depth:,}", searcher.run(queries, mode="hybrid", fusion="convex")
+            yield f"hybrid, convex {weight}, depth {depth:,}", run_of(searcher, queries, mode="hybrid", fusion="convex")
     for name, scales in LEFT.items():
         search.FUSIONS[name] = mixed(*scales)
-        yield f"hybrid, {name}, {WEIGHT}, depth {depth:,}", searcher.run(queries, mode="hybrid", fusion=name)
+        yield f"hybrid, {name}, {WEIGHT}, depth {depth:,}", run_of(searcher, queries, mode="hybrid", fusion=name)
 
 
 def scores(folder: Path, encoder: Encoder) -> dict[str, str]:
@@ -87,8 +88,8 @@ def scores(folder: Path, encoder: Encoder) -> dict[str, str]:
     qrels = [ir_measures.Qrel(row["query-id"], row["corpus-id"], int(row["score"])) for row in rows]
     queries = list(read_queries(str(folder / "queries.jsonl")))
     with tempfile.TemporaryDirectory() as temporary:
-        index_corpus(temporary, read_corpus([str(folder)]), encoder, chunking=Chunking(on_long="truncate"))
-        with Searcher.open(temporary, encoder) as searcher:
+        with Index.open(temporary, create=True, encoder=encoder, chunking=Chunking(on_long="truncate")) as searcher:
+            searcher.add(folder)
             found = {
                 name: ir_measures.calc_aggregate([nDCG @ 10, R @ 100], qrels, run)
                 for name, run in runs(searcher, queries)

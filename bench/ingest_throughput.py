@@ -15,7 +15,7 @@ from pathlib import Path
 from machine import describe, long_texts, short_texts
 from measure import ratios, rounds, spread, take_turns
 
-from semsearch import Chunking, Encoder, index_corpus, read_corpus
+from semsearch import Chunking, Encoder, Index
 
 
 def corpora(folder: Path) -> dict[str, Path]:
@@ -42,7 +42,8 @@ def main() -> None:
 
             def index(path: Path = path) -> None:
                 folder = Path(tempfile.mkdtemp(dir=temporary))
-                index_corpus(folder, read_corpus([str(path)]), encoder, chunking=chunking)
+                with Index.open(folder, create=True, encoder=encoder, chunking=chunking) as index:
+                    index.add(path)
 
             def encode(texts: list[str] = texts) -> None:
                 encoder.encode_documents(texts)

@@ -8,8 +8,12 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import psutil
+
+from semsearch import Index, Query
+from semsearch.types import Run
 
 
 def rounds(doc: str | None, default: int) -> int:
@@ -67,3 +71,9 @@ def peak_of(command: Sequence[str]) -> tuple[float, float]:
     if child.wait() != 0:
         raise SystemExit(f"{' '.join(command)} failed")
     return peak / 1e6, time.perf_counter() - started
+
+
+def run_of(index: Index, queries: Sequence[Query], k: int = 100, **wishes: Any) -> Run:
+    """The hits of many queries as `{query_id: {doc_id: score}}`."""
+    found = index.search_many([query.text for query in queries], k, **wishes)
+    return {query.query_id: {hit.doc_id: hit.score for hit in hits} for query, hits in zip(queries, found, strict=True)}

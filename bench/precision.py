@@ -17,8 +17,9 @@ import ir_measures
 import numpy as np
 from ir_measures import R, nDCG
 from machine import data_folder, describe, long_texts, short_texts
+from measure import run_of
 
-from semsearch import Chunking, Encoder, Searcher, index_corpus, load_sts, read_corpus
+from semsearch import Chunking, Encoder, Index, load_sts
 from semsearch.corpus.readers import read_queries
 from semsearch.encoder.runtimes.int8 import SAMPLE
 from semsearch.evaluation.correlation import correlate
@@ -39,9 +40,9 @@ def cranfield(encoder: Encoder) -> str:
         rows = list(csv.DictReader(file, delimiter="\t"))
     qrels = [ir_measures.Qrel(row["query-id"], row["corpus-id"], int(row["score"])) for row in rows]
     with tempfile.TemporaryDirectory() as temporary:
-        index_corpus(temporary, read_corpus([str(folder)]), encoder, chunking=Chunking(on_long="truncate"))
-        with Searcher.open(temporary, encoder) as searcher:
-            run = searcher.run(list(read_queries(str(folder / "queries.jsonl"))))
+        with Index.open(temporary, create=True, encoder=encoder, chunking=Chunking(on_long="truncate")) as searcher:
+            searcher.add(folder)
+            run = run_of(searcher, list(read_queries(str(folder / "queries.jsonl"))))
     found = ir_measures.calc_aggregate([nDCG @ 10, R @ 100], qrels, run)
     return f"{found[nDCG @ 10]:.4f} / {found[R @ 100]:.4f}"
 

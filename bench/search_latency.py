@@ -22,9 +22,10 @@ from machine import data_folder, describe, short_texts
 from measure import rounds, take_turns
 from sentence_transformers import SentenceTransformer
 
-from semsearch import Encoder, Searcher, index_corpus
+from semsearch import Encoder, Index
 from semsearch.arrays import Vectors
 from semsearch.encoder.encoder import Progress
+from semsearch.stores.local.store import LocalStore
 from semsearch.transforms import unit_rows
 
 PASSAGES, K = 20_000, 10
@@ -54,12 +55,14 @@ def main() -> None:
     texts = islice(cycle(short_texts()), PASSAGES)
     with tempfile.TemporaryDirectory() as temporary:
         corpus = ({"_id": str(number), "text": text} for number, text in enumerate(texts))
-        index_corpus(Path(temporary) / "index", corpus, Drawn(encoder))
-        with Searcher.open(Path(temporary) / "index", encoder) as searcher:
+        folder = Path(temporary) / "index"
+        with Index.open(folder, create=True, encoder=Drawn(encoder)) as index:
+            index.add(corpus)
+        with Index.open(folder, encoder=encoder) as searcher, LocalStore(folder) as store:
             ask: dict[str, Callable[[int], object]] = {
-                "semsearch, Searcher.search": lambda row: searcher.search(queries[row], K),
+                "semsearch, Index.search": lambda row: searcher.search(queries[row], K),
                 "of it, encoding": lambda row: encoder.encode_queries([queries[row]]),
-                "of it, FAISS": lambda row: searcher.index.search_vectors(vectors[[row]], 2 * K + 10, None),
+                "of it, FAISS": lambda row: store.search_vectors(vectors[[row]], 2 * K + 10, None),
                 "sentence-transformers and FAISS": lambda row: flat.search(model.encode([queries[row]]), K),
                 "FAISS alone": lambda row: flat.search(vectors[[row]], K),
             }

@@ -1,9 +1,10 @@
 """Semantic search with the pooler made explicit: measured, stored with the index, never silently wrong.
 
-    from semsearch import Encoder, Searcher, index_corpus
+    from semsearch import Index
 
-    index_corpus("indexes/notes", [{"_id": "1", "text": "The heron waits."}], Encoder.load())
-    print(Searcher.open("indexes/notes").search("a patient bird", k=1))
+    with Index.open("indexes/notes", create=True) as index:
+        index.add([{"_id": "1", "text": "The heron waits."}])
+        print(index.search("a patient bird", k=1))
 
 This is the one public door: every name below is imported from its module when it is first used, so that
 `import semsearch` costs nothing.
@@ -50,9 +51,8 @@ if TYPE_CHECKING:
     from semsearch.evaluation.sts import evaluate_sts
     from semsearch.evaluation.sts_data import load_sts
     from semsearch.evaluation.vector_cache import VectorCache
-    from semsearch.ingest import IngestResult, delete_documents, index_corpus
-    from semsearch.search import Searcher
-    from semsearch.stores.local.reader import Index
+    from semsearch.index import Index
+    from semsearch.ingest import IngestResult
     from semsearch.types import Document, EncoderSpec, Hit, Passage, Query
 
 _HOMES = {
@@ -86,10 +86,9 @@ _HOMES = {
     "evaluation.retrieval": ("evaluate_retrieval",),
     "evaluation.sts": ("evaluate_sts",),
     "evaluation.sts_data": ("load_sts",),
-    "stores.local.reader": ("Index",),
-    "ingest": ("IngestResult", "delete_documents", "index_corpus"),
+    "index": ("Index",),
+    "ingest": ("IngestResult",),
     "types": ("Document", "EncoderSpec", "Hit", "Passage", "Query"),
-    "search": ("Searcher",),
     "corpus.chunking": ("Chunking",),
     "corpus.readers": ("read_corpus",),
     "corpus.sources": ("ReadOptions",),
@@ -124,7 +123,6 @@ __all__ = [
     "ReadOptions",
     "RecordError",
     "SchemaError",
-    "Searcher",
     "SemsearchError",
     "SourceError",
     "StoreError",
@@ -134,11 +132,9 @@ __all__ = [
     "UsageError",
     "VectorCache",
     "WordHashEncoder",
-    "delete_documents",
     "evaluate_corpus",
     "evaluate_retrieval",
     "evaluate_sts",
-    "index_corpus",
     "load_retrieval",
     "load_sts",
     "make_pseudo_tasks",

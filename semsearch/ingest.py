@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from pathlib import Path
 from random import Random
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from semsearch.corpus.chunking import Chunker, Chunking
-from semsearch.corpus.readers import ReadOptions, Record, as_records
-from semsearch.encoder.encoder import Encoder, Progress, TextEncoder
+from semsearch.corpus.readers import Record
+from semsearch.encoder.encoder import Progress, TextEncoder
 from semsearch.errors import RecordError, SourceError, UsageError
-from semsearch.stores.local.catalog import IndexFolder
-from semsearch.stores.local.writer import Entry, IndexWriter, Plan
-from semsearch.types import Document, Passage
+from semsearch.stores.base import Entry, Plan, Store, StoreWriter
+from semsearch.types import Document, Passage, Quantization
+
+log = logging.getLogger(__name__)
 
 BATCH_DOCUMENTS = 4_096
 BATCH_CHARS = 300_000
@@ -42,6 +43,7 @@ class IngestResult:
         empty: Documents without text or title: stored, but nothing finds them; `empty_ids` holds the first.
         bad: Records that were skipped; `errors` holds the first of them.
         in_flight: Documents encoded since the last commit, by their share of passages.
+        quantization: What 8-bit integers cost, where an encoder was calibrated for this.
         not_deleted: Documents that `delete_missing` left alone, because bad records were skipped.
     """
 
@@ -60,6 +62,7 @@ class IngestResult:
     empty: int = 0
     empty_ids: list[str] = field(default_factory=list)
     errors: list[RecordError] = field(default_factory=list)
+    quantization: Quantization | None = None
 
     def count_bad(self, error: RecordError) -> None:
         """Count a record that is skipped; the first of them are kept."""
@@ -72,13 +75,12 @@ Watch: TypeAlias = Callable[[IngestResult], None]
 """Called with the report so far, after each batch of the encoder and each commit."""
 
 
-def index_corpus(
-    folder: str | Path,
-    corpus: Iterable[Record | Mapping[str, Any]],
+def ingest(
+    store: Store,
+    records: Iterator[Record],
     encoder: TextEncoder,
     *,
-    chunking: Chunking | None = None,
-    options: ReadOptions | None = None,
+    chunking: Chunking,
     origin: str = "",
     skip_bad: bool = False,
     delete_missing: bool = False,
@@ -91,12 +93,10 @@ def index_corpus(
     same call goes on from there.
 
     Args:
-        folder: The index.
-        corpus: Documents as `read_corpus` gives them, or dicts with `_id`, `text` and perhaps `title`; other keys
-            become metadata.
+        store: Where the index is kept.
+        records: Documents, and errors in the place of bad ones.
         encoder: Must be the one that the index was built with.
-        chunking: How to cut documents; None for the index's own, or the default where it is new.
-        options: Names of the fields, for dicts.
+        chunking: How to cut documents.
         origin: Where the corpus came from; a new index keeps it.
         skip_bad: Count bad records and go on, instead of stopping at the first.
         delete_missing: Take out documents that the corpus no longer has; left undone where records were skipped.
@@ -106,22 +106,19 @@ def index_corpus(
     Raises:
         RecordError: A bad record, after everything before it was committed.
         SourceError: The corpus is empty.
-        MismatchError, LockedError, NoIndexError, DiskFullError: See `IndexWriter`.
+        MismatchError, LockedError, NoIndexError, DiskFullError: See `Store.write`.
     """
-    folder = Path(folder)
     if not encoder.spec.normalize and not encoder.spec.transform:
         raise UsageError(
             "an index needs unit vectors, for its scores are cosines; load the encoder with normalize=True"
         )
     if refit and not encoder.spec.transform:
         raise UsageError("there is no transform to be fitted again; this encoder was loaded without one")
-    chunking = chunking or stored_chunking(folder) or Chunking()
     chunker = Chunker(encoder.tokenizer, encoder.spec.max_tokens, encoder.spec.passage_prefix, chunking)
     report = IngestResult()
-    records = _begun(as_records(corpus, options or ReadOptions()), skip_bad, report)
-    with IndexWriter(folder, encoder.spec, chunking.to_json(), origin) as writer, ThreadPoolExecutor(1) as beside:
-        if isinstance(encoder, Encoder):
-            encoder.keep(folder)
+    records = _begun(records, skip_bad, report)
+    with store.write(encoder.spec, chunking.to_json(), origin) as writer, ThreadPoolExecutor(1) as beside:
+        writer.keep(encoder.artifacts)
         run = _Run(writer, encoder, chunker, skip_bad, watch, report, beside)
         try:
             for record in records:
@@ -156,7 +153,27 @@ def sample_texts(
     return Random(0).sample(texts, min(n, len(texts))), chain(head, records)
 
 
-def delete_documents(folder: str | Path, doc_ids: list[str]) -> list[str]:
+def calibrate(
+    exact: TextEncoder, records: Iterator[Record], chunking: Chunking
+) -> tuple[TextEncoder, Iterator[Record], Quantization | None]:
+    """An encoder in 8-bit integers, calibrated on some passages of a corpus, and what that costs.
+
+    Returns:
+        The encoder (the given one where the corpus has no text), the records from the first one on, and the cost.
+    """
+    from semsearch.encoder.runtimes.int8 import SAMPLE, measure_loss, measure_speed
+
+    texts, records = sample_texts(records, exact, chunking, SAMPLE)
+    if not texts:
+        return exact, records, None
+    log.info("calibrating 8-bit integers on %d passages of the corpus", len(texts))
+    encoder = exact.quantize(texts)
+    loss = measure_loss(encoder.encode_documents(texts), exact.encode_documents(texts))
+    speed = measure_speed(encoder.encode_documents, exact.encode_documents, texts)
+    return encoder, records, Quantization(len(texts), loss.mean_cosine, loss.overlap, speed)
+
+
+def delete_documents(store: Store, doc_ids: Sequence[str]) -> list[str]:
     """Take documents out of an index.
 
     Returns:
@@ -165,20 +182,12 @@ def delete_documents(folder: str | Path, doc_ids: list[str]) -> list[str]:
     Raises:
         NoIndexError, LockedError: The index cannot be written.
     """
-    if isinstance(doc_ids, str):
-        raise UsageError(f"the ids are the text {doc_ids!r:.60}; expected a list of ids")
-    with IndexWriter.reopen(folder) as writer:
+    if isinstance(doc_ids, str) or not all(isinstance(doc_id, str) for doc_id in doc_ids):
+        raise UsageError(f"`doc_ids` is {doc_ids!r:.60}; expected a list of ids as text")
+    with store.write(store.spec, store.chunking, store.origin) as writer:
         there = writer.delete(doc_ids)
         writer.seal(final=True)
     return there
-
-
-def stored_chunking(folder: Path) -> Chunking | None:
-    """The chunking of an index; None where there is none yet."""
-    if not IndexFolder.exists(folder):
-        return None
-    with IndexFolder(folder) as index:
-        return Chunking(**index.chunking)
 
 
 def _begun(records: Iterator[Record], skip_bad: bool, report: IngestResult) -> Iterator[Record]:
@@ -201,7 +210,7 @@ class _Stopped(Exception):
 class _Run:
     """One pass over a corpus: collects a batch, which is encoded and committed while the next is collected."""
 
-    writer: IndexWriter
+    writer: StoreWriter
     encoder: TextEncoder
     chunker: Chunker
     skip_bad: bool

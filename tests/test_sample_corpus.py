@@ -9,11 +9,11 @@ from typing import Any
 import ir_measures
 import numpy as np
 import pytest
+from fakes import index_corpus, run_of
 from ir_measures import nDCG
 from scipy.stats import spearmanr
 
-from semsearch import Encoder, Query, Searcher, read_corpus
-from semsearch.ingest import index_corpus
+from semsearch import Encoder, Index, Query, read_corpus
 
 CORPORA = Path(__file__).parents[1] / "corpora"
 SAMPLE = CORPORA / "sample"
@@ -123,7 +123,7 @@ def searcher(minilm: Encoder, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("sample") / "index"
     report = index_corpus(folder, read_corpus([str(SAMPLE)]), minilm)
     assert (report.documents, report.tokens_lost) == (len(DOCUMENTS), 0)
-    with Searcher.open(folder, minilm) as searcher:
+    with Index.open(folder, encoder=minilm) as searcher:
         yield searcher
 
 
@@ -133,15 +133,15 @@ def ndcg(run: dict[str, dict[str, float]]) -> float:
 
 
 @pytest.mark.slow
-def test_the_default_model_finds_what_was_judged_relevant_where_words_alone_do_not(searcher: Searcher):
+def test_the_default_model_finds_what_was_judged_relevant_where_words_alone_do_not(searcher: Index):
     queries = [Query(name, text) for name, text in QUERIES.items()]
-    dense, keyword = (ndcg(searcher.run(queries, mode=mode)) for mode in ("dense", "keyword"))
+    dense, keyword = (ndcg(run_of(searcher, queries, mode=mode)) for mode in ("dense", "keyword"))
     assert dense >= 0.75
     assert keyword < dense - 0.1
 
 
 @pytest.mark.slow
-def test_a_near_duplicate_is_close_to_its_original(searcher: Searcher):
+def test_a_near_duplicate_is_close_to_its_original(searcher: Index):
     assert len(near_duplicates()) >= 5
     copies, originals = zip(*near_duplicates(), strict=True)
     found = searcher.search_many([DOCUMENTS[original]["text"] for original in originals], 4)
@@ -150,7 +150,7 @@ def test_a_near_duplicate_is_close_to_its_original(searcher: Searcher):
 
 
 @pytest.mark.slow
-def test_the_chinese_documents_are_found_by_chinese_words(searcher: Searcher):
+def test_the_chinese_documents_are_found_by_chinese_words(searcher: Index):
     hits = searcher.search("怎么让米饭更好吃", 3, mode="keyword")
     assert "米饭" in hits[0].title + hits[0].text
     assert {hit.metadata["lang"] for hit in hits} <= {"zh", "ja"}

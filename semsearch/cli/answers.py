@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from semsearch.cli import terminal
 
 if TYPE_CHECKING:
-    from semsearch.search import Searcher
+    from semsearch.index import Index
     from semsearch.types import Hit, Query
 
 QUERIES_AT_ONCE = 512
@@ -19,13 +19,13 @@ QUERIES_AT_ONCE = 512
 Answer: TypeAlias = "tuple[Query, list[Hit]]"
 
 
-def answer_file(searcher: Searcher, file: str, k: int, **wishes: Any) -> Iterator[Answer]:
+def answer_file(index: Index, file: str, k: int, **wishes: Any) -> Iterator[Answer]:
     """The queries of a file with their hits, some hundred at a time; `wishes` are those of `search_many`."""
     from semsearch.corpus.readers import read_queries
 
     every = read_queries(file)
     while batch := list(islice(every, QUERIES_AT_ONCE)):
-        yield from zip(batch, searcher.search_many([query.text for query in batch], k, **wishes), strict=True)
+        yield from zip(batch, index.search_many([query.text for query in batch], k, **wishes), strict=True)
 
 
 def as_object(query: str, index: Path, mode: str, found: list[Hit]) -> dict[str, Any]:

@@ -21,8 +21,6 @@ from semsearch.errors import NoIndexError, SemsearchError, SourceError, UsageErr
 
 if TYPE_CHECKING:
     from semsearch.corpus.chunking import Chunking
-    from semsearch.corpus.readers import Record
-    from semsearch.encoder.encoder import TextEncoder
 
 HOME = Path("indexes")
 """Where indexes live unless --index says otherwise."""
@@ -80,49 +78,41 @@ def index(
     as_json: opt.AsJson = False,
 ) -> None:
     """Index a corpus, or bring its index up to date: only what is new or changed is encoded."""
-    from semsearch.corpus.readers import count_records, read_corpus
+    from semsearch.corpus.readers import count_records
     from semsearch.corpus.sources import ReadOptions
-    from semsearch.ingest import index_corpus
+    from semsearch.index import Index
 
     started = time.perf_counter()
     options = ReadOptions(id_field, text_field, title_field, format, per_line)
-    records = read_corpus(paths, options)  # a path that is none ends here, before a model or an index is made
     folder = index or _default_folder(paths[0])
-    chunking = _chunking(folder, on_long=on_long and on_long.value, tokens=chunk_tokens, overlap=overlap, title=title)
-    encoder, records, loss = _calibrated(
+    with Index.open(
         folder,
-        records,
-        chunking,
-        device=device,
-        runtime=runtime,
+        create=True,
         model=model,
         pooler=pooler,
-        simcse_names=simcse_names or None,
+        simcse_names=simcse_names,
         max_tokens=max_tokens,
         dim=dim,
         transform=transform,
         query_prefix=query_prefix,
         passage_prefix=passage_prefix,
         precision=precision,
-    )
-    total = count_records(paths, options) if sys.stderr.isatty() else None
-    with terminal.progress(total) as watch:
-        report = index_corpus(
-            folder,
-            records,
-            encoder,
-            chunking=chunking,
-            skip_bad=skip_bad,
-            delete_missing=delete_missing,
-            refit=refit,
-            origin=_origin(paths[0]),
-            watch=watch,
-        )
+        device=device,
+        runtime=runtime,
+        chunking=_chunking(
+            folder, on_long=on_long and on_long.value, tokens=chunk_tokens, overlap=overlap, title=title
+        ),
+    ) as opened:
+        total = count_records(paths, options) if sys.stderr.isatty() else None
+        with terminal.progress(total) as watch:
+            result = opened.add(
+                paths, options=options, skip_bad=skip_bad, delete_missing=delete_missing, refit=refit, watch=watch
+            )
     seconds = time.perf_counter() - started
     if as_json:
-        terminal.print_json({**terminal.report_json(report, str(folder), seconds), **loss})
+        terminal.print_json(terminal.result_json(result, str(folder), seconds))
     else:
-        terminal.summary(report, str(folder), seconds)
+        terminal.summary(result, str(folder), seconds)
 
 
 @app.command()
@@ -143,8 +133,8 @@ def query(
 ) -> None:
     """Search an index with the encoder that it was built with."""
     from semsearch.cli import answers, session
+    from semsearch.index import Index
     from semsearch.reports import trec
-    from semsearch.search import Searcher
 
     if (text is not None) + (queries is not None) + interactive != 1:
         raise UsageError(
@@ -154,9 +144,9 @@ def query(
         raise UsageError("--run goes with --queries FILE")
     folder = _find_index(index, newest=True)
     wishes: dict[str, Any] = {"mode": mode.value, "where": where, "fusion": fusion.value}
-    with Searcher.open(folder, model=model, device=device, runtime=runtime) as searcher:
+    with Index.open(folder, model=model, device=device, runtime=runtime) as opened:
         if queries is not None:
-            every = answers.answer_file(searcher, queries, k, **wishes)
+            every = answers.answer_file(opened, queries, k, **wishes)
             if run:
                 scores = ((query.query_id, {hit.doc_id: hit.score for hit in hits}) for query, hits in every)
                 answered = trec.write_run(run, scores)
@@ -169,9 +159,9 @@ def query(
             else:
                 answers.print_lines(every, folder, mode.value)
             return
-        for question in [text] if text is not None else session.questions(searcher, mode.value):
+        for question in [text] if text is not None else session.questions(opened, mode.value):
             try:
-                found = searcher.search(question, k, **wishes)
+                found = opened.search(question, k, **wishes)
             except SemsearchError as error:
                 if not interactive:
                     raise
@@ -201,9 +191,9 @@ def list_(
 @app.command()
 def status(index: opt.WhichIndex = None, as_json: opt.AsJson = False) -> None:
     """Show what an index holds and which encoder it belongs to."""
-    from semsearch.stores.local.catalog import IndexFolder
+    from semsearch.index import Index
 
-    with IndexFolder(_find_index(index, newest=True)) as opened:
+    with Index.open(_find_index(index, newest=True)) as opened:
         fields = opened.status()
     if as_json:
         terminal.print_json(fields)
@@ -218,10 +208,11 @@ def delete(
     as_json: opt.AsJson = False,
 ) -> None:
     """Delete documents from an index."""
-    from semsearch.ingest import delete_documents
+    from semsearch.index import Index
 
     folder = _find_index(index)
-    there = delete_documents(folder, ids)
+    with Index.open(folder) as opened:
+        there = opened.delete(ids)
     missing = [doc_id for doc_id in ids if doc_id not in there]
     if as_json:
         terminal.print_json({"index": str(folder), "deleted": there, "missing": missing})
@@ -254,20 +245,17 @@ def poolers(as_json: opt.AsJson = False) -> None:
 def demo(as_json: opt.AsJson = False) -> None:
     """Index the sample corpus and answer three queries."""
     from semsearch.cli.answers import as_object
-    from semsearch.corpus.readers import read_corpus
-    from semsearch.ingest import index_corpus
-    from semsearch.search import Searcher
+    from semsearch.index import Index
 
     corpus, started = str(_sample_corpus()), time.perf_counter()
     folder = _default_folder(corpus)
-    encoder = _encoder(folder)
-    with terminal.progress(None) as watch:
-        report = index_corpus(folder, read_corpus([corpus]), encoder, origin=_origin(corpus), watch=watch)
-    if not as_json:
-        terminal.summary(report, str(folder), time.perf_counter() - started)
-    with Searcher.open(folder, encoder) as searcher:
+    with Index.open(folder, create=True) as opened:
+        with terminal.progress(None) as watch:
+            result = opened.add(corpus, watch=watch)
+        if not as_json:
+            terminal.summary(result, str(folder), time.perf_counter() - started)
         for text, mode, where in DEMO:
-            found = searcher.search(text, 3, mode=mode, where=where)
+            found = opened.search(text, 3, mode=mode, where=where)
             if as_json:
                 terminal.print_json(as_object(text, folder, mode, found))
             else:
@@ -330,62 +318,14 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     terminal.say(f"warning: {' '.join(str(message).split())}")
 
 
-def _encoder(folder: Path, *, simcse_names: bool | None = None, **wanted: Any) -> TextEncoder:
-    """The encoder for an index: what was asked for, over what the index already has."""
-    from semsearch.encoder.load import load_encoder
-    from semsearch.stores.local.catalog import IndexFolder
-
-    asked = {name: value for name, value in wanted.items() if value is not None}
-    if simcse_names:
-        asked["simcse_names"] = True
-    if not IndexFolder.exists(folder):
-        return load_encoder(**asked)
-    with IndexFolder(folder) as index:
-        return load_encoder(base=index.spec, kept=folder, **asked)
-
-
-def _calibrated(
-    folder: Path, records: Iterator[Record], chunking: Chunking, *, precision: str | None, **wanted: Any
-) -> tuple[TextEncoder, Iterator[Record], dict[str, float]]:
-    """As `_encoder`; a new index in 8 bits gets a model calibrated on the corpus, and what that cost is said."""
-    from semsearch.encoder.encoder import Encoder
-    from semsearch.encoder.runtimes.int8 import SAMPLE, measure_loss, measure_speed
-    from semsearch.encoder.runtimes.load import INT8, QUANTIZED
-    from semsearch.ingest import sample_texts
-    from semsearch.stores.local.catalog import IndexFolder
-
-    if precision != INT8:
-        return _encoder(folder, precision=precision, **wanted), records, {}
-    if IndexFolder.exists(folder):
-        with IndexFolder(folder) as index:
-            there = index.spec.precision
-        kept = there if there.startswith(QUANTIZED) else INT8
-        return _encoder(folder, precision=kept, **wanted), records, {}
-    exact = _encoder(folder, precision="float32", **wanted)
-    if not isinstance(exact, Encoder):
-        raise UsageError(f"model {exact.spec.model!r} has no 8-bit form; leave --precision out")
-    texts, records = sample_texts(records, exact, chunking, SAMPLE)
-    if not texts:
-        return exact, records, {}  # an empty corpus is refused in a moment
-    terminal.say(f"calibrating 8-bit integers on {len(texts)} passages of the corpus")
-    encoder = exact.quantize(texts)
-    loss = measure_loss(encoder.encode_documents(texts), exact.encode_documents(texts))
-    speed = measure_speed(encoder.encode_documents, exact.encode_documents, texts)
-    terminal.say(
-        f"against float32: mean cosine {loss.mean_cosine:.4f}, {loss.overlap:.1%} of the ten nearest are the same, "
-        f"{speed:.1f} times as fast here"
-    )
-    return encoder, records, {"mean_cosine": loss.mean_cosine, "overlap": loss.overlap, "speed": speed}
-
-
 def _chunking(folder: Path, **wanted: Any) -> Chunking:
-    """As `_encoder`, for the cutting of documents."""
+    """How documents are cut: what was asked for, over what the index already has."""
     from semsearch.corpus.chunking import Chunking
-    from semsearch.ingest import stored_chunking
+    from semsearch.index import Index
 
     asked = {name: value for name, value in wanted.items() if value is not None}
-    stored = stored_chunking(folder)
-    chunking = Chunking(**{**(stored.to_json() if stored else {}), **asked})
+    with Index.open(folder, create=True) as opened:
+        chunking = Chunking(**{**opened.chunking.to_json(), **asked})
     if "overlap" in asked and chunking.on_long != "chunk":
         raise UsageError(f"--overlap goes with --on-long chunk, not {chunking.on_long}")
     return chunking
@@ -398,12 +338,12 @@ def _origin(path: str) -> str:
 
 def _default_folder(path: str) -> Path:
     """`data/notes.v2.jsonl.gz` to `indexes/notes.v2`; a folder by its name; refused where it is another corpus's."""
-    from semsearch.stores.local.catalog import IndexFolder
+    from semsearch.index import Index
 
     whole = Path("stdin" if path == "-" else path).resolve()
     folder = HOME / (whole.name if whole.is_dir() else Path(whole.name.removesuffix(".gz")).stem)
-    if IndexFolder.exists(folder):
-        with IndexFolder(folder) as index:
+    if Index.exists(folder):
+        with Index.open(folder) as index:
             if index.origin not in ("", _origin(path)):
                 raise UsageError(
                     f"{str(folder)!r} was made from {index.origin!r}; name another folder for {path!r} with --index, "
@@ -413,9 +353,9 @@ def _default_folder(path: str) -> Path:
 
 
 def _indexes(folder: Path) -> list[Path]:
-    from semsearch.stores.local.catalog import IndexFolder
+    from semsearch.index import Index
 
-    return sorted(path for path in folder.iterdir() if IndexFolder.exists(path)) if folder.is_dir() else []
+    return sorted(path for path in folder.iterdir() if Index.exists(path)) if folder.is_dir() else []
 
 
 def _find_index(given: Path | None, *, newest: bool = False) -> Path:
@@ -439,11 +379,11 @@ def _find_index(given: Path | None, *, newest: bool = False) -> Path:
 
 
 def _brief(path: Path) -> dict[str, Any]:
-    from semsearch.stores.local.catalog import IndexFolder
+    from semsearch.index import Index
 
     brief = {"index": str(path), "documents": 0, "passages": 0, "model": "", "pooler": "", "MB": "", "updated": ""}
     try:
-        with IndexFolder(path) as index:
+        with Index.open(path) as index:
             fields = index.status()
     except SemsearchError as error:
         return {**brief, "model": f"unusable: {error}"}

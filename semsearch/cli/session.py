@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 from platformdirs import user_state_path
 
 if TYPE_CHECKING:
-    from semsearch.search import Searcher
+    from semsearch.index import Index
 
 PROMPT = "> "
 
 HISTORY = "history"
 
 
-def questions(searcher: Searcher, mode: str) -> Iterator[str]:
+def questions(index: Index, mode: str) -> Iterator[str]:
     """What is asked, a line each: at a prompt on a terminal, until Ctrl-D; from standard input where that is piped.
 
     The encoder is loaded before the first is asked for.
     """
     if mode != "keyword":
-        _ = searcher.encoder
+        _ = index.encoder
     if not sys.stdin.isatty():
         yield from filter(None, map(str.strip, sys.stdin))
         return

@@ -104,32 +104,38 @@ CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029), " "
 """Control characters and Unicode's line and paragraph separators."""
 
 
-def summary(report: IngestResult, folder: str, seconds: float) -> None:
+def summary(result: IngestResult, folder: str, seconds: float) -> None:
     """What an ingest did, on standard output; what went wrong on standard error."""
-    done = [f"{report.encoded:,} encoded" + (f" ({_count(report.passages, 'passage')})" if report.passages else "")]
-    done += [
-        f"{n:,} {what}" for n, what in ((report.described, "with new metadata"), (report.unchanged, "unchanged")) if n
-    ]
-    done += [f"{report.deleted:,} deleted"] if report.deleted else []
-    print(f"{_count(report.documents, 'document')} in {seconds:.1f} s: {', '.join(done)}")
-    if report.truncated:
-        share = 100 * report.tokens_lost / report.tokens
-        print(
-            f"{report.truncated:,} of {_count(report.passages, 'passage')} cut off: {report.tokens_lost:,} of "
-            f"{report.tokens:,} tokens lost ({share:.1f}%); --on-long chunk keeps them all"
+    if loss := result.quantization:
+        say(f"8-bit integers were calibrated on {loss.n_texts} passages of the corpus")
+        say(
+            f"against float32: mean cosine {loss.mean_cosine:.4f}, {loss.overlap:.1%} of the ten nearest are the same, "
+            f"{loss.speed:.1f} times as fast here"
         )
-    elif report.passages:
-        print(f"no passage was truncated ({report.tokens:,} tokens)")
+    done = [f"{result.encoded:,} encoded" + (f" ({_count(result.passages, 'passage')})" if result.passages else "")]
+    done += [
+        f"{n:,} {what}" for n, what in ((result.described, "with new metadata"), (result.unchanged, "unchanged")) if n
+    ]
+    done += [f"{result.deleted:,} deleted"] if result.deleted else []
+    print(f"{_count(result.documents, 'document')} in {seconds:.1f} s: {', '.join(done)}")
+    if result.truncated:
+        share = 100 * result.tokens_lost / result.tokens
+        print(
+            f"{result.truncated:,} of {_count(result.passages, 'passage')} cut off: {result.tokens_lost:,} of "
+            f"{result.tokens:,} tokens lost ({share:.1f}%); --on-long chunk keeps them all"
+        )
+    elif result.passages:
+        print(f"no passage was truncated ({result.tokens:,} tokens)")
     print(f"index: {folder}")
-    if report.empty:
-        documents = _count(report.empty, "empty document")
-        say(f"warning: {documents} (no text, no title) cannot be found: {_some(report)}")
-    if report.bad:
-        for error in report.errors:
+    if result.empty:
+        documents = _count(result.empty, "empty document")
+        say(f"warning: {documents} (no text, no title) cannot be found: {_some(result)}")
+    if result.bad:
+        for error in result.errors:
             say(f"skipped: {error}")
-        say(f"warning: skipped {_count(report.bad, 'bad record')}")
-    if report.not_deleted:
-        documents = _count(report.not_deleted, "document")
+        say(f"warning: skipped {_count(result.bad, 'bad record')}")
+    if result.not_deleted:
+        documents = _count(result.not_deleted, "document")
         say(f"warning: left {documents} undeleted, because bad records were skipped")
 
 
@@ -137,15 +143,19 @@ def _count(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def _some(report: IngestResult) -> str:
-    more = report.empty - len(report.empty_ids)
-    return ", ".join(report.empty_ids) + (f" and {more:,} more" if more else "")
+def _some(result: IngestResult) -> str:
+    more = result.empty - len(result.empty_ids)
+    return ", ".join(result.empty_ids) + (f" and {more:,} more" if more else "")
 
 
-def report_json(report: IngestResult, folder: str, seconds: float) -> dict[str, Any]:
+def result_json(result: IngestResult, folder: str, seconds: float) -> dict[str, Any]:
     """The same as an object."""
-    fields = {name: value for name, value in asdict(report).items() if name not in ("errors", "in_flight")}
-    return {"index": folder, "seconds": round(seconds, 3), **fields, "errors": [str(error) for error in report.errors]}
+    left_out = ("errors", "in_flight", "quantization")
+    fields = {name: value for name, value in asdict(result).items() if name not in left_out}
+    loss = asdict(result.quantization) if result.quantization else {}
+    loss.pop("n_texts", None)
+    errors = [str(error) for error in result.errors]
+    return {"index": folder, "seconds": round(seconds, 3), **fields, "errors": errors, **loss}
 
 
 @contextmanager
@@ -156,7 +166,7 @@ def progress(total: int | None) -> Iterator[Watch | None]:
         total: Records to come; None where that cannot be known.
     """
     with bar("indexing", "docs", total) as move:
-        yield None if move is None else lambda report: move(report.documents + report.in_flight)
+        yield None if move is None else lambda result: move(result.documents + result.in_flight)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,6 +42,15 @@ class TextEncoder(Protocol):
     @property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer, without truncation or padding."""
+        ...
+
+    @property
+    def artifacts(self) -> Mapping[str, Path]:
+        """Folders that an index must keep, by name: what cannot be had from the checkpoint."""
+        ...
+
+    def quantize(self, texts: Sequence[str]) -> TextEncoder:
+        """The same encoder in 8-bit integers, calibrated on texts."""
         ...
 
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
@@ -159,10 +168,12 @@ class Encoder:
         runtime = OpenVinoRuntime(graph, quantized(graph))
         return replace(self, spec=replace(self.spec, precision=runtime.precision), _runtime=runtime)
 
-    def keep(self, folder: Path) -> None:
-        """Copy into an index's folder what cannot be had from the checkpoint: an 8-bit model."""
-        if self.spec.precision.startswith(QUANTIZED):
-            self._runtime.keep(folder)  # type: ignore[attr-defined]  # openvino's alone has such
+    @property
+    def artifacts(self) -> Mapping[str, Path]:
+        """See `TextEncoder.artifacts`: an 8-bit model."""
+        if not self.spec.precision.startswith(QUANTIZED):
+            return {}
+        return self._runtime.artifacts()  # type: ignore[attr-defined, no-any-return]  # openvino's alone has such
 
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """Encode queries, with the query prefix in front: float32 `[n, dim]` in the order given, also for n = 0."""

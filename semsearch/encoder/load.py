@@ -6,39 +6,30 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from semsearch.encoder.checkpoint import canonical_name
 from semsearch.encoder.encoder import Encoder, PoolingWarning, TextEncoder
 from semsearch.encoder.pooling import parse_pooler
 from semsearch.encoder.word_hash import WordHashEncoder
 from semsearch.errors import UsageError
-from semsearch.types import EncoderSpec
+from semsearch.types import EncoderSettings, EncoderSpec
 
 HASH = "hash:"
 
 
 def load_encoder(
-    *,
-    device: str = "auto",
-    runtime: str = "auto",
-    base: EncoderSpec | None = None,
-    kept: Path | None = None,
-    **asked: Any,
+    settings: EncoderSettings, base: EncoderSpec | None = None, artifacts: Path | None = None
 ) -> TextEncoder:
     """Load an encoder: what is asked for, and for the rest what `base` has or the checkpoint declares.
 
     Args:
-        device: As for `Encoder.load`.
-        runtime: Likewise.
-        kept: Folder of that index, which may keep an 8-bit model.
-        base: Of an existing index; has no say where another model is asked for. The caller compares fingerprints.
-        **asked: As for `Encoder.load`; `hash:DIM` as the model takes `max_tokens` alone.
+        settings: What is asked for; `hash:DIM` as the model takes `max_tokens` alone.
+        base: Of an existing index. The caller compares fingerprints.
+        artifacts: Folder in which that index keeps what belongs to its encoder, such as an 8-bit model.
     """
-    wanted = asked.pop("model", None)
-    model = canonical_name(wanted) if wanted else base.model if base else None
-    base = base if base and base.model == model else None
-    where: dict[str, Any] = {"device": device, "runtime": runtime, "kept": kept}
+    asked = settings.asked()
+    model = asked.pop("model", None) or (base.model if base else None)
     if model and model.startswith(HASH):
         return _load_hash(model, base, **asked)
+    where: dict[str, Any] = {"device": settings.device, "runtime": settings.runtime, "kept": artifacts}
     if base is None:
         return Encoder.load(model, **where, **asked)
     with warnings.catch_warnings():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,6 +56,15 @@ class WordHashEncoder:
             max_tokens=self.max_tokens,
             dim=self.dim,
         )
+
+    @property
+    def artifacts(self) -> Mapping[str, Path]:
+        """None: everything is in the spec."""
+        return {}
+
+    def quantize(self, texts: Sequence[str]) -> WordHashEncoder:
+        """There is no such form; raises UsageError."""
+        raise UsageError(f"model {self.spec.model!r} has no 8-bit form; leave `precision` out")
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

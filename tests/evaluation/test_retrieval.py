@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import tiny_checkpoint
+from fakes import index_corpus, run_of, tiny_checkpoint
 
-from semsearch import Encoder, RecordError, SourceError, UsageError, read_corpus
+from semsearch import Encoder, Index, RecordError, SourceError, UsageError, read_corpus
 from semsearch.arrays import Vectors
 from semsearch.corpus.chunking import Chunker, Chunking
 from semsearch.errors import SemsearchError
@@ -24,9 +24,7 @@ from semsearch.evaluation import retrieval
 from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.retrieval import RetrievalResult, encode_for_all, evaluate_retrieval
 from semsearch.evaluation.retrieval_data import RetrievalTask, load_retrieval
-from semsearch.ingest import index_corpus
-from semsearch.search import Searcher
-from semsearch.stores.local.reader import Index
+from semsearch.stores.local.store import LocalStore
 from semsearch.types import Document, Run
 
 WORDS = "heron egret reed river loaf bread oven flour wing lift drag shock wave boundary layer panel flutter".split()
@@ -115,8 +113,8 @@ def assert_the_best(run: Run, expected: Run, k: int, within: float = 1e-5) -> No
 def real_run(folder: Path, task: RetrievalTask, encoder: Encoder, k: int = 1000, **how: str) -> Run:
     """What a user gets who indexes the corpus and searches it."""
     index_corpus(folder, read_corpus([str(task.corpus)]), encoder, chunking=SHORT)
-    with Searcher.open(folder, encoder) as searcher:
-        return searcher.run(task.queries, k, **how)
+    with Index.open(folder, encoder=encoder) as searcher:
+        return run_of(searcher, task.queries, k, **how)
 
 
 @pytest.mark.parametrize("depth", [1, 7, 1000])
@@ -301,13 +299,13 @@ def test_times_are_taken_for_every_row(task, encoder):
 
 @pytest.mark.parametrize("modes", [["hybrid"], ["keyword", "hybrid"]])
 def test_every_row_that_searches_by_words_is_charged_for_it(task, encoder, monkeypatch, modes):
-    real = Index.search_keywords
+    real = LocalStore.search_keywords
 
     def slow(*wishes: Any) -> Any:
         time.sleep(0.01)
         return real(*wishes)
 
-    monkeypatch.setattr(Index, "search_keywords", slow)
+    monkeypatch.setattr(LocalStore, "search_keywords", slow)
     found = evaluate_retrieval(task, encoder, modes=modes, chunking=SHORT)
     assert len(found.rows) >= 3
     assert all(seconds >= 0.01 * len(task.queries) for seconds in found.search_seconds.values())

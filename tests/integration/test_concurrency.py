@@ -12,13 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import entry, open_writer
+from fakes import entry, open_reader, open_writer, reopen_writer
 
-from semsearch import Index
 from semsearch.errors import LockedError
 from semsearch.filters.text import parse
 from semsearch.stores.local import writer as writer_module
-from semsearch.stores.local.writer import IndexWriter
+from semsearch.stores.local.store import LocalStore
 
 TESTS = Path(__file__).parents[1]
 VERSIONS, DOCUMENTS = 60, 20
@@ -42,8 +41,9 @@ with open_writer(Path(sys.argv[1])) as writer:
 
 HOLDER = """
 import sys
-from semsearch.stores.local.writer import IndexWriter
-with IndexWriter.reopen(sys.argv[1]):
+from semsearch.stores.local.store import LocalStore
+store = LocalStore(sys.argv[1])
+with store.write(store.spec, store.chunking):
     print("writing", flush=True)
     sys.stdin.read()
 """
@@ -55,7 +55,7 @@ def start(script: str, folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def look(index: Index) -> int:
+def look(index: LocalStore) -> int:
     """Read everything in one snapshot; returns the one version that all of it must be of."""
     with index.snapshot():
         scores, passages = index.search_vectors(QUERY, 10_000, None)
@@ -84,10 +84,10 @@ def test_readers_see_each_commit_whole_while_a_writer_works(tmp_path):
     with open_writer(folder) as writer:
         vectors, text = [[1 / 64, 0, 0, 1]] * 2, "version1 " * 9
         writer.commit(entry(f"d{n}", vectors, text, v=1) for n in range(DOCUMENTS + 1))
-    process, shared = start(WRITER, folder), Index(folder)
+    process, shared = start(WRITER, folder), open_reader(folder)
     errors: list[BaseException] = []
 
-    def read(name: str, index: Index) -> None:
+    def read(name: str, index: LocalStore) -> None:
         try:
             while process.poll() is None and not errors:
                 seen[name].append(look(index))
@@ -95,7 +95,7 @@ def test_readers_see_each_commit_whole_while_a_writer_works(tmp_path):
         except BaseException as error:
             errors.append(error)
 
-    with Index(folder) as alone, shared:
+    with open_reader(folder) as alone, shared:
         readers = [("shared 1", shared), ("shared 2", shared), ("alone", alone)]
         threads = [threading.Thread(target=read, args=reader) for reader in readers]
         for thread in threads:
@@ -113,7 +113,7 @@ def test_readers_see_each_commit_whole_while_a_writer_works(tmp_path):
 
 
 def test_a_snapshot_stays_as_it_is_while_others_write(tmp_path):
-    with open_writer(tmp_path) as writer, Index(tmp_path) as reader:
+    with open_writer(tmp_path) as writer, open_reader(tmp_path) as reader:
         writer.commit([entry("a", QUERY)])
         with reader.snapshot():
             assert reader.counts()["documents"] == 1
@@ -130,13 +130,13 @@ def test_a_snapshot_stays_as_it_is_while_others_write(tmp_path):
 def test_a_reader_whose_segments_are_replaced_under_it_still_answers_of_its_own_moment(tmp_path, monkeypatch):
     monkeypatch.setattr(writer_module, "TAIL_ROWS", 0)
     rows = np.eye(4, dtype=np.float32)
-    with open_writer(tmp_path) as writer, Index(tmp_path) as reader:
+    with open_writer(tmp_path) as writer, open_reader(tmp_path) as reader:
         writer.commit(entry(f"d{n}", rows[[n]]) for n in range(4))
         writer.seal(final=True)
         with reader.snapshot():
             assert reader.counts()["passages"] == 4  # the snapshot begins; no file has been read yet
             writer.delete(["d0", "d1"])
-            monkeypatch.setattr(writer_module.IndexWriter, "_sweep", lambda self: None)  # it would wait for the reader
+            monkeypatch.setattr(writer_module.Writer, "_sweep", lambda self: None)  # it would wait for the reader
             writer.seal(final=True)
             assert [path.name for path in tmp_path.glob("vectors.*")] == ["vectors.000002.faiss"]
             assert reader.search_vectors(QUERY, 4, None)[1].tolist() == [[1, 2, 3, 4]]
@@ -153,13 +153,13 @@ def test_a_second_writer_is_refused_by_name_until_the_first_is_gone_in_whatever_
             with pytest.raises(LockedError) as caught:
                 open_writer(tmp_path / "index")
             assert expected in str(caught.value)
-        with Index(tmp_path / "index") as reader:
+        with open_reader(tmp_path / "index") as reader:
             assert reader.counts()["documents"] == 0
         if end == "killed":
             process.kill()
         process.communicate()
         assert (tmp_path / "index" / "writer.holder").exists() == (end == "killed")
-        with IndexWriter.reopen(tmp_path / "index") as writer:
+        with reopen_writer(tmp_path / "index") as writer:
             writer.commit([entry("a", QUERY)])
             writer.delete(["a"])
 
@@ -185,5 +185,5 @@ def test_threads_that_share_an_index_each_get_their_own_answers(tmp_path, monkey
             and index.counts()["documents"] == 450
         )
 
-    with Index(tmp_path) as index, ThreadPoolExecutor(8) as pool:
+    with open_reader(tmp_path) as index, ThreadPoolExecutor(8) as pool:
         assert list(pool.map(answer, range(450))) == list(itertools.repeat(True, 450))

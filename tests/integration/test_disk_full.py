@@ -10,11 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from fakes import index_content
+from fakes import index_content, index_corpus, open_reader
 
-from semsearch import Index, Searcher, WordHashEncoder
+from semsearch import Index, WordHashEncoder
 from semsearch.errors import DiskFullError
-from semsearch.ingest import index_corpus
 from semsearch.stores.local import catalog as index_folder
 from semsearch.stores.local import segments as vectors
 
@@ -49,7 +48,7 @@ def first_documents(folder: Path) -> int:
     ids = [row[0] for row in index_content(folder)["documents"]]
     assert sorted(ids) == sorted(document["_id"] for document in CORPUS[: len(ids)])
     assert len(ids) % BATCH == 0 or len(ids) == len(CORPUS)
-    with Searcher.open(folder) as searcher:
+    with Index.open(folder) as searcher:
         assert len(searcher.search("tea", 5_000, mode="keyword")) == len(ids)
         assert len(searcher.search("tea", 5_000)) == len(ids)
     return len(ids)
@@ -141,5 +140,5 @@ def test_the_command_meets_a_disk_that_is_really_full(tmp_path, corpus, calm):
     assert "passages.sqlite" in Path(f"{disk}.files").read_text().split()
     assert Path(f"{disk}.second").read_text().splitlines()[-1] == "exit 0"
     assert index_content(Path(f"{disk}.kept")) == calm
-    with Index(Path(f"{disk}.kept")) as index:
+    with open_reader(Path(f"{disk}.kept")) as index:
         assert index.counts()["documents"] == len(CORPUS)

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from fakes import index_content
 
-from semsearch import Index, Searcher, WordHashEncoder
+from semsearch import Index, WordHashEncoder
 
 pytestmark = pytest.mark.slow
 
@@ -84,7 +84,7 @@ def opens_and_answers(folder: Path) -> None:
     assert rows(folder, "PRAGMA integrity_check") == [("ok",)]
     assert rows(folder, "PRAGMA foreign_key_check") == []
     assert rows(folder, "SELECT id FROM passages EXCEPT SELECT passage FROM vectors") == []
-    with Searcher.open(folder) as searcher:
+    with Index.open(folder) as searcher:
         counts = searcher.index.counts()
         for query in QUERIES:
             assert (
@@ -96,7 +96,7 @@ def opens_and_answers(folder: Path) -> None:
 
 def best(folder: Path) -> dict[str, list]:
     """Scores of the documents that searches find, all of them, so that the order among equals is of no matter."""
-    with Searcher.open(folder) as searcher:
+    with Index.open(folder) as searcher:
         return {
             f"{mode} {query}": sorted(
                 (hit.doc_id, round(hit.score, 4)) for hit in searcher.search(query, 5_000, mode=mode)

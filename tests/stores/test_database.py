@@ -13,17 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import entry, index_spec, open_writer
+from fakes import entry, index_spec, open_reader, open_writer, reopen_writer, write_to
 
-from semsearch import Index
 from semsearch.corpus.chunking import Chunking
 from semsearch.errors import DiskFullError, LockedError, MismatchError, NoIndexError, SchemaError, StoreError
+from semsearch.stores.base import refuse_other_encoder
 from semsearch.stores.local import database
 from semsearch.stores.local.database import APPLICATION_ID, SCHEMA_VERSION, connect, transaction, translated_errors
 from semsearch.stores.local.schema import MIGRATIONS, migrate
-from semsearch.stores.local.writer import IndexWriter
+from semsearch.stores.local.store import LocalStore
 
-OPENERS = {"reader": Index, "writer": open_writer, "reopened": IndexWriter.reopen}
+OPENERS = {"reader": open_reader, "writer": open_writer, "reopened": reopen_writer}
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_where_nothing_is_a_reader_says_how_to_make_an_index(tmp_path, where, op
     with pytest.raises(NoIndexError, match=r"no index in .* make one with: semsearch index CORPUS"):
         OPENERS[opener](tmp_path / where)
     assert sorted(os.listdir(tmp_path)) == ["empty", "file.txt"]
-    assert not Index.exists(tmp_path / where)
+    assert not LocalStore(tmp_path / where).exists()
 
 
 @pytest.mark.parametrize("where", ["file.txt", "file.txt/below"])
@@ -129,13 +129,13 @@ def test_a_page_of_noise_is_one_clear_error(folder):
             file.seek(4096 * page)
             file.write(noise)
     with pytest.raises(StoreError, match="damaged"):
-        Index(folder)
+        open_reader(folder)
 
 
 def test_a_lost_setting_is_one_clear_error(folder):
     execute(folder, "DELETE FROM settings WHERE key = 'encoder'")
     with pytest.raises(StoreError, match="lacks the setting 'encoder'"):
-        Index(folder)
+        open_reader(folder)
 
 
 @pytest.mark.parametrize(
@@ -153,15 +153,15 @@ def test_another_encoder_is_refused_with_what_differs(folder, wishes, message):
     with pytest.raises(MismatchError, match=f"belongs to another encoder: it has {message}"):
         open_writer(folder, **wishes)
     assert content(folder) == before
-    with Index(folder) as index, pytest.raises(MismatchError, match=message):
-        index.refuse_other(index_spec(**wishes))
+    with open_reader(folder) as index, pytest.raises(MismatchError, match=message):
+        refuse_other_encoder(str(folder), index.spec, index_spec(**wishes))
     open_writer(folder, model="the same under another name").__exit__()
 
 
 def test_other_chunking_is_refused_with_what_differs(folder):
     other = Chunking(tokens=64, title=False).to_json()
     with pytest.raises(MismatchError, match="other passages: it has tokens None, not 64; title True, not False"):
-        IndexWriter(folder, index_spec(), other, "test")
+        write_to(folder, index_spec(), other, "test")
     open_writer(folder).__exit__()  # the refused one holds no lock
 
 
@@ -177,7 +177,7 @@ def test_a_half_made_database_is_no_obstacle(tmp_path, leftover):
     with open_writer(tmp_path) as writer:
         writer.commit([entry("a", [[1, 0, 0, 0]])])
     assert sorted(os.listdir(tmp_path)) == ["passages.sqlite", "writer.lock"]
-    with Index(tmp_path) as index:
+    with open_reader(tmp_path) as index:
         assert index.counts()["documents"] == 1
 
 
@@ -186,7 +186,7 @@ def test_a_folder_may_have_any_name(tmp_path, name):
     with open_writer(tmp_path / name) as writer:
         writer.commit([entry("a", [[1, 0, 0, 0]])])
     assert os.listdir(tmp_path) == [name]
-    with Index(tmp_path / name) as index:
+    with open_reader(tmp_path / name) as index:
         assert index.counts()["documents"] == 1
 
 
@@ -235,17 +235,17 @@ def test_errors_of_the_disk_become_ours(number, kind):
 
 READ = """
 import sys, numpy
-from semsearch import Index
+from semsearch.stores.local.store import LocalStore
 from semsearch.errors import StoreError
-from semsearch.stores.local.writer import IndexWriter
-with Index(sys.argv[1]) as index:
+with LocalStore(sys.argv[1]) as index:
     for _ in sys.stdin:
         found = index.search_vectors(numpy.eye(4, dtype="f4"), 300, None)[1][0]
         print(index.counts()["documents"], sum(found != -1), flush=True)
-try:
-    IndexWriter.reopen(sys.argv[1])
-except StoreError as error:
-    print(type(error).__name__, error)
+    try:
+        with index.write(index.spec, index.chunking):
+            pass
+    except StoreError as error:
+        print(type(error).__name__, error)
 """
 
 
@@ -304,7 +304,7 @@ def test_an_older_index_is_brought_up_to_date_when_it_is_opened(tmp_path, monkey
     monkeypatch.setattr(database, "SCHEMA_VERSION", 2)
     monkeypatch.setattr(MIGRATIONS, "_migrations", [*MIGRATIONS._migrations])
     MIGRATIONS(name="002 a color")(lambda db: db.execute("ALTER TABLE documents ADD COLUMN color TEXT DEFAULT 'red'"))
-    with open_writer(folder) if write else Index(folder):
+    with open_writer(folder) if write else open_reader(folder):
         pass
     with closing(sqlite3.connect(folder / "passages.sqlite")) as connection:
         assert connection.execute("SELECT doc_id, text, color FROM documents").fetchall() == [("a", "kept", "red")]
@@ -315,5 +315,7 @@ def test_an_older_index_waits_for_its_writer(tmp_path, monkeypatch):
     folder = tmp_path / "index"
     with open_writer(folder):
         monkeypatch.setattr(database, "SCHEMA_VERSION", 2)
-        with pytest.raises(LockedError, match="is older and has to be brought up to date; wait for its writer"):
-            Index(folder)
+        with pytest.raises(
+            LockedError, match=r"is older and has to be brought up to date: .* is being written by process"
+        ):
+            open_reader(folder)

@@ -8,11 +8,11 @@ import sqlite3
 from collections import Counter
 
 import pytest
-from fakes import entry, open_writer
+from fakes import entry, open_reader, open_writer
 
-from semsearch import Index
 from semsearch.filters.text import parse
 from semsearch.stores.local.keywords import MAX_QUERY_WORDS, body, match_expression
+from semsearch.stores.local.store import LocalStore
 
 TOKENIZER = "tokenize='porter unicode61 remove_diacritics 2'"
 HOSTILE = ["AND", "OR", "NOT", "NEAR", "NEAR(cat dog)", "cat*", "*", '"', '"cat', "'", "cat'--", "body:cat", "{body}:x"]
@@ -21,7 +21,7 @@ HOSTILE += ["[cat]", "\x01", "😀", "𖹀", "\u0301", "½ ①", "ﬁ", "\u200b"
 HOSTILE += ["a\u0000b", "{", "NEAR/3", "cat NOT dog", ",", ".", "¿?"]
 
 
-def found(index: Index, query: str, k: int = 100) -> list[str]:
+def found(index: LocalStore, query: str, k: int = 100) -> list[str]:
     """Ids of the documents found, best first."""
     scores, passages = index.search_keywords(query, k, None)
     assert scores.tolist() == sorted(scores.tolist(), reverse=True)
@@ -47,10 +47,10 @@ def vocabulary(connection: sqlite3.Connection) -> list[tuple[str, int, str, int]
 def make(tmp_path):
     """Makes an index of texts by id."""
 
-    def make(texts: dict[str, str], title: str = "") -> Index:
+    def make(texts: dict[str, str], title: str = "") -> LocalStore:
         with open_writer(tmp_path / "index") as writer:
             writer.commit(entry(doc_id, [[1, 0, 0, 0]], text, title) for doc_id, text in texts.items())
-        return Index(tmp_path / "index")
+        return open_reader(tmp_path / "index")
 
     return make
 
@@ -148,7 +148,7 @@ def test_updates_and_deletions_leave_nothing_in_the_keyword_index(tmp_path):
         writer.delete([*rng.sample(sorted(texts), 30), "emoji", "accents"])
         writer.commit([entry("new", [[1, 0, 0, 0]], "w1 w2 w3 😀")])
 
-    with Index(tmp_path / "index") as index:
+    with open_reader(tmp_path / "index") as index:
         connection = sqlite3.connect(tmp_path / "index" / "passages.sqlite")
         connection.execute("INSERT INTO keywords (keywords) VALUES ('integrity-check')")  # raises where it is damaged
         rows = connection.execute(

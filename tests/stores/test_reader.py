@@ -6,20 +6,22 @@ import shutil
 import sqlite3
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import entry, open_writer
+from fakes import entry, open_reader, open_writer, reopen_writer
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from semsearch import Index
 from semsearch.errors import FilterError, StoreError
 from semsearch.filters.text import parse
 from semsearch.stores.local import writer as writer_module
-from semsearch.stores.local.writer import IndexWriter
+from semsearch.stores.local.catalog import Catalog
+from semsearch.stores.local.database import Database
+from semsearch.stores.local.vectors import VectorTable
 
 DIM = 3
 EIGHTHS = st.integers(-4, 4).map(lambda number: number / 8)  # inner products are exact, so order is too, and ties occur
@@ -49,7 +51,7 @@ class IndexMachine(RuleBasedStateMachine):
     @initialize()
     def make(self) -> None:
         self.writer = open_writer(self.folder, DIM)
-        self.reader = Index(self.folder)
+        self.reader = open_reader(self.folder)
 
     @rule(documents=DOCUMENTS, described=st.dictionaries(NAMES, st.integers(0, 3), max_size=3))
     def commit(self, documents, described) -> None:
@@ -88,7 +90,7 @@ class IndexMachine(RuleBasedStateMachine):
     def reopen(self) -> None:
         self.writer.__exit__()
         self.reader.close()
-        self.writer, self.reader = IndexWriter.reopen(self.folder), Index(self.folder)
+        self.writer, self.reader = reopen_writer(self.folder), open_reader(self.folder)
 
     @rule(data=st.data())
     def lose_segments(self, data) -> None:
@@ -98,7 +100,7 @@ class IndexMachine(RuleBasedStateMachine):
             elif data.draw(st.booleans()):
                 path.write_bytes(path.read_bytes()[:-7] + b"garbage")
         self.reader.close()
-        self.reader = Index(self.folder)
+        self.reader = open_reader(self.folder)
 
     @rule(query=QUERY, k=st.sampled_from([1, 2, 5, 100]), year=st.none() | st.integers(0, 4))
     def search(self, query, k, year) -> None:
@@ -169,7 +171,7 @@ def test_cosines_equal_numpys_with_and_without_segment_files(tmp_path, monkeypat
     queries = np.random.default_rng(9).normal(size=(n_queries, 32)).astype(np.float32)
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
     years = np.arange(777) % 7
-    with Index(tmp_path / "index") as index:
+    with open_reader(tmp_path / "index") as index:
         for where, kept in ((None, years >= 0), (parse("year in (2, 5)"), np.isin(years, (2, 5)))):
             exact = queries.astype(float) @ rows[kept].astype(float).T
             scores, passages = index.search_vectors(queries, 20, where)
@@ -181,7 +183,7 @@ def test_cosines_equal_numpys_with_and_without_segment_files(tmp_path, monkeypat
 def test_a_reader_forgets_rows_that_were_sealed_and_deleted_between_two_of_its_searches(tmp_path, monkeypatch):
     monkeypatch.setattr(writer_module, "TAIL_ROWS", 0)
     query = np.array([[1, 0, 0, 0]], np.float32)
-    with open_writer(tmp_path) as writer, Index(tmp_path) as reader:
+    with open_writer(tmp_path) as writer, open_reader(tmp_path) as reader:
         writer.commit([entry("a", query), entry("b", query)])
         assert reader.search_vectors(query, 9, None)[1].tolist() == [[1, 2]]  # read from SQLite, beside no segment
         writer.seal(final=True)
@@ -194,7 +196,7 @@ def test_a_reader_forgets_rows_that_were_sealed_and_deleted_between_two_of_its_s
 def test_a_filter_that_keeps_nothing_finds_nothing_and_one_on_an_unknown_field_says_so(tmp_path, monkeypatch):
     random_index(tmp_path / "index", 250, 4, monkeypatch)
     query = np.eye(4, dtype=np.float32)
-    with Index(tmp_path / "index") as index:
+    with open_reader(tmp_path / "index") as index:
         assert set(index.search_vectors(query, 5, parse("year > 99"))[1].ravel().tolist()) <= {-1}
         assert index.search_keywords("words", 5, parse("year > 99"))[1].tolist() == []
         with pytest.raises(FilterError, match="did you mean 'year'"):
@@ -207,7 +209,7 @@ def test_a_filter_that_keeps_nothing_finds_nothing_and_one_on_an_unknown_field_s
 
 def test_an_empty_index_is_searched_without_complaint(tmp_path):
     open_writer(tmp_path / "index").__exit__()
-    with Index(tmp_path / "index") as index:
+    with open_reader(tmp_path / "index") as index:
         assert index.search_vectors(np.eye(4, dtype=np.float32), 5, None)[1].shape == (4, 0)
         assert index.search_keywords("anything", 5, None)[1].tolist() == []
         assert set(index.counts().values()) == {0}
@@ -221,8 +223,9 @@ def test_whitening_is_stored_fitted_and_applied_as_numpy_does(tmp_path, monkeypa
     white = (raw - raw.mean(0)) @ axes[:, ::-1][:, :3] / np.sqrt(variance[::-1][:3])
     white /= np.linalg.norm(white, axis=1, keepdims=True)
     query = rows[[5, 200]] * 3
-    with Index(tmp_path / "index") as index:
-        assert np.array_equal(index.stored(1, None)[1], rows)
+    with closing(Database(tmp_path / "index")) as database:
+        assert np.array_equal(VectorTable(database, Catalog(database)).stored(1, None)[1], rows)
+    with open_reader(tmp_path / "index") as index:
         scores, passages = index.search_vectors(query, 350, None)
         direct = (query.astype(float) - raw.mean(0)) @ axes[:, ::-1][:, :3] / np.sqrt(variance[::-1][:3])
         expected = direct / np.linalg.norm(direct, axis=1, keepdims=True) @ white.T
@@ -232,7 +235,7 @@ def test_whitening_is_stored_fitted_and_applied_as_numpy_does(tmp_path, monkeypa
 
 
 def test_before_its_transform_is_fitted_an_index_says_so_and_afterwards_a_reader_goes_on(tmp_path):
-    with open_writer(tmp_path / "index", transform="center") as writer, Index(tmp_path / "index") as reader:
+    with open_writer(tmp_path / "index", transform="center") as writer, open_reader(tmp_path / "index") as reader:
         writer.commit([entry("a", [[1, 0, 0, 0], [0, 1, 0, 0]])])
         with pytest.raises(StoreError, match="not fitted yet"):
             reader.search_vectors(np.eye(4, dtype=np.float32), 3, None)
@@ -255,7 +258,7 @@ def test_passages_are_shown_as_the_documents_own_slices(tmp_path):
     made = entry("emoji 😀", np.tile([1, 0, 0, 0], (9, 1)), TEXT * 3, title="𝔗itle", tags=["ä", {"b": None}], x=1.5)
     with open_writer(tmp_path / "index") as writer:
         writer.commit([entry("before", [[0, 1, 0, 0]]), made])
-    with Index(tmp_path / "index") as index:
+    with open_reader(tmp_path / "index") as index:
         shown = index.show(range(2, 11))
         for number, passage in zip(range(2, 11), made.passages, strict=True):
             assert shown[number].text == (TEXT * 3)[passage.start : passage.end]
@@ -276,7 +279,7 @@ def test_counts_and_status_are_those_of_sqlite(tmp_path, monkeypatch):
         for sql in ("SELECT count(*) FROM documents", "SELECT count(*), sum(n_tokens) FROM passages")
     )
     connection.close()
-    with Index(tmp_path / "index") as index:
+    with open_reader(tmp_path / "index") as index:
         status = index.status()
     expected = {"documents": 328, "passages": 328, "tokens": 328 * 3, "truncated": 0, "tokens_lost": 0}
     assert (documents, passages, tokens) == (328, 328, 984)
@@ -289,7 +292,7 @@ def test_counts_and_status_are_those_of_sqlite(tmp_path, monkeypatch):
 def test_closing_waits_for_what_another_thread_does(tmp_path):
     with open_writer(tmp_path / "index"):
         pass
-    index = Index(tmp_path / "index")
+    index = open_reader(tmp_path / "index")
     with ThreadPoolExecutor(1) as beside:
         with index.snapshot():
             closing = beside.submit(index.close)

@@ -12,14 +12,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import CountingEncoder, entry, open_writer
+from fakes import (
+    CountingEncoder,
+    delete_documents,
+    entry,
+    index_corpus,
+    open_reader,
+    open_writer,
+    reopen_writer,
+    write_to,
+)
 
-from semsearch import Index
 from semsearch.corpus.chunking import Chunking
 from semsearch.errors import LockedError, NoIndexError
-from semsearch.ingest import delete_documents, index_corpus
 from semsearch.stores.local import writer as writer_module
-from semsearch.stores.local.writer import IndexWriter
 from semsearch.types import Document
 
 ONE = [[1.0, 0.0, 0.0, 0.0]]
@@ -78,7 +84,7 @@ def test_a_run_remembers_what_it_has_seen(folder):
         error = writer.see(Document("b", "x", source="corpus.jsonl:7"))
         assert str(error) == "corpus.jsonl:7: duplicate id 'b'; corpus.jsonl:1 has it too"
         assert writer.unseen() == ["a", "c"]
-    with IndexWriter.reopen(folder) as writer:
+    with reopen_writer(folder) as writer:
         assert writer.unseen() == ["a", "b", "c"]
 
 
@@ -170,7 +176,7 @@ def test_adding_ten_rows_writes_no_full_segment_again(folder):
 def test_only_a_segment_that_lost_over_a_fifth_is_made_again(folder):
     fill(folder, 0, 300)
     before = segments(folder)
-    with IndexWriter.reopen(folder) as writer:
+    with reopen_writer(folder) as writer:
         writer.delete([f"d{number}" for number in range(100, 120)])
         writer.seal(final=True)
         assert segments(folder) == before
@@ -193,7 +199,7 @@ def test_a_segment_of_which_nothing_is_left_goes_away(folder):
     delete_documents(folder, [f"d{number}" for number in range(100, 200)])
     assert segments(folder) == dict([first])
     fill(folder, 500, 540)
-    with Index(folder) as index:
+    with open_reader(folder) as index:
         ids = index.search_vectors(np.array(ONE, np.float32), 999, None)[1][0]
         assert sorted(ids.tolist()) == [*range(1, 101), *range(201, 241)]
     assert second[0] not in segments(folder)
@@ -202,7 +208,7 @@ def test_a_segment_of_which_nothing_is_left_goes_away(folder):
 def test_vectors_that_replace_others_are_the_ones_found(folder):
     fill(folder, 0, 60)
     fill(folder, 20, 40, vector=[[0.0, 1.0, 0.0, 0.0]])
-    with Index(folder) as index:
+    with open_reader(folder) as index:
         scores, ids = index.search_vectors(np.eye(4, dtype=np.float32)[:2], 60, None)
         assert scores.sum(axis=1).tolist() == [40, 20]
         names = {found.doc_id for found in index.show(ids[1][:20].tolist()).values()}
@@ -225,9 +231,9 @@ def test_a_second_writer_is_told_who_the_first_is(folder):
             open_writer(folder)
         (folder / "writer.holder").write_text("")  # the moment before the first has written its name
         with pytest.raises(LockedError, match="is being written by another process;"):
-            IndexWriter.reopen(folder)
+            reopen_writer(folder)
     assert not (folder / "writer.holder").exists()
-    with IndexWriter.reopen(folder) as writer:
+    with reopen_writer(folder) as writer:
         assert writer.counts()["documents"] == 1
 
 
@@ -267,7 +273,7 @@ def test_the_checkpoint_may_move_and_the_index_remembers_where_to(folder):
         spec = writer.spec
         writer.commit([entry("a", ONE)])
     moved = dataclasses.replace(spec, model="/elsewhere")
-    with IndexWriter(folder, moved, Chunking().to_json(), ""):
+    with write_to(folder, moved, Chunking().to_json(), ""):
         pass
-    with Index(folder) as index:
+    with open_reader(folder) as index:
         assert index.spec == moved

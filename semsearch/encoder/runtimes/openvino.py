@@ -83,10 +83,9 @@ class OpenVinoRuntime:
             )
         return cls(graph, precision)
 
-    def keep(self, folder: Path) -> None:
-        """Copy a quantized graph into an index's folder, unless it is there."""
-        if Graph.open(kept_folder(folder, self.precision)) is None:
-            self.graph.copy(kept_folder(folder, self.precision))
+    def artifacts(self) -> dict[str, Path]:
+        """The quantized graph's folder under the name by which an index keeps it."""
+        return {kept_folder(Path(), self.precision).name: self.graph.folder}
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[Vectors]]]:
         """Encode batches.

@@ -1,15 +1,19 @@
-"""Opening an index's SQLite file: what it must look like, and sqlite3's errors as ours."""
+"""An index's SQLite file: opening it, sharing it among threads, and sqlite3's errors as ours."""
 
 from __future__ import annotations
 
 import errno
 import os
 import sqlite3
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from semsearch.errors import DiskFullError, LockedError, NoIndexError, SchemaError, StoreError
+
+Parameter: TypeAlias = str | int | float | bytes | None
 
 DATABASE = "passages.sqlite"
 
@@ -19,8 +23,6 @@ APPLICATION_ID = 0x53656D73
 SCHEMA_VERSION = 1
 
 BUSY_SECONDS = 30
-
-LOCK = "writer.lock"
 
 
 def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
@@ -57,19 +59,17 @@ def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
 
 def _upgrade(path: Path) -> None:
     """Apply the migrations that an older index lacks, while nobody writes."""
-    from filelock import FileLock, Timeout
+    from semsearch.stores.local.lock import hold_lock
 
     try:
-        with translated_errors(), FileLock(path.parent / LOCK, timeout=0):
+        with translated_errors(), hold_lock(path.parent):
             connection = sqlite3.connect(path, isolation_level=None)
             try:
                 _migrate(connection)
             finally:
                 connection.close()
-    except Timeout:
-        raise LockedError(
-            f"{str(path.parent)!r} is older and has to be brought up to date; wait for its writer"
-        ) from None
+    except LockedError as error:
+        raise LockedError(f"{str(path.parent)!r} is older and has to be brought up to date: {error}") from None
 
 
 def is_frozen(path: Path) -> bool:
@@ -131,6 +131,85 @@ def transaction(connection: sqlite3.Connection, *, write: bool = True) -> Iterat
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+class Database:
+    """One connection that threads share in turns; a forked process gets one of its own.
+
+    A file that cannot change as far as SQLite knows is opened again when it did.
+    """
+
+    def __init__(self, folder: Path, *, write: bool = False) -> None:
+        """Open the database of an index folder; see `connect`."""
+        self.folder = folder
+        self._write = write
+        self._abandoned: list[object] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._turn = threading.RLock()
+        self._connect()
+
+    def _connect(self) -> None:
+        path = self.folder / DATABASE
+        self._frozen = self._stamp() if not self._write and path.is_file() and is_frozen(path) else None
+        self._connection = connect(path, write=self._write)
+
+    def _stamp(self) -> tuple[int, int, bool]:
+        """What a writer elsewhere cannot leave as it is: time and size of the database, and whether it has a log."""
+        path = self.folder / DATABASE
+        entry = path.stat()
+        return entry.st_mtime_ns, entry.st_size, path.with_name(f"{path.name}-wal").exists()
+
+    def close(self) -> None:
+        """Close the connection, after what is being done with it; the object is then of no more use."""
+        if self._process == os.getpid():
+            with self._turn:
+                self._connection.close()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """The connection for this thread alone, and errors as ours."""
+        if self._process != os.getpid():  # SQLite's connections and this lock are the parent's; it alone may close them
+            if self._write:
+                raise StoreError("the index was opened for writing before this process was forked; open it again here")
+            self._abandoned += [self._connection, self._turn]
+            self._begin()
+        with self._turn, translated_errors():
+            yield
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Everything read inside is of one committed state, whatever a writer does meanwhile."""
+        with self.turn():
+            if self._connection.in_transaction:
+                yield
+                return
+            if self._frozen is not None and self._frozen != self._stamp():
+                self._connection.close()
+                self._connect()
+            with transaction(self._connection, write=False):
+                yield
+
+    @contextmanager
+    def change(self) -> Iterator[None]:
+        """One transaction that writes: committed at the end, rolled back on any error."""
+        with self.turn(), transaction(self._connection):
+            yield
+
+    def execute(self, sql: str, parameters: Sequence[Parameter] = ()) -> sqlite3.Cursor:
+        """Run a statement; inside `turn`, `snapshot` or `change`."""
+        return self._connection.execute(sql, parameters)
+
+    def execute_many(self, sql: str, rows: Iterable[Sequence[Parameter]]) -> None:
+        """Run a statement for each row; inside `change`."""
+        self._connection.executemany(sql, rows)
+
+    def one(self, sql: str, *parameters: Parameter) -> int:
+        """The single number that a query gives."""
+        row: tuple[Any, ...] = self._connection.execute(sql, parameters).fetchone()
+        return int(row[0])
 
 
 @contextmanager

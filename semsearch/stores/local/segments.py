@@ -16,11 +16,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from semsearch.arrays import Vectors
-
-Ids: TypeAlias = NDArray[np.int64]
+from semsearch.arrays import Ids, Vectors
 
 FaissIndex: TypeAlias = Any
 """A faiss.IndexIDMap2; faiss ships no types."""

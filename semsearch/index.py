@@ -1,0 +1,438 @@
+"""The front door: an index that is added to, searched, and knows the one encoder that it belongs to.
+
+    with Index.open("indexes/birds", create=True) as index:
+        index.add([{"_id": "1", "text": "The heron waits in the reeds.", "year": 2021}])
+        for hit in index.search("a patient bird", k=3, where="year >= 2020"):
+            print(hit)
+
+Everything that people and programs do with an index goes through here: the command line, and servers and integrations
+to come.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from threading import RLock, Thread
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeGuard, cast
+
+from semsearch.errors import ModelError, NoIndexError, UsageError
+from semsearch.paths import as_path
+from semsearch.stores.base import OTHER_ENCODER, Store, refuse_other_encoder
+from semsearch.stores.local.store import LocalStore
+from semsearch.types import Document, EncoderSettings, EncoderSpec, Hit, Quantization
+
+if TYPE_CHECKING:
+    from semsearch.corpus.chunking import Chunking
+    from semsearch.corpus.readers import Record
+    from semsearch.corpus.sources import ReadOptions
+    from semsearch.encoder.encoder import TextEncoder
+    from semsearch.filters.text import Filter
+    from semsearch.ingest import IngestResult, Watch
+
+log = logging.getLogger(__name__)
+
+Where: TypeAlias = "str | Mapping[str, object] | Filter | None"
+"""A filter as an expression, as a mapping, or read already."""
+
+Corpus: TypeAlias = (
+    "str | Path | Mapping[str, Any] | Document | Iterable[Record | Mapping[str, Any]] | Sequence[str | Path]"
+)
+"""Files and folders, documents as mappings with `_id` and `text`, or any mixture of them."""
+
+AUTO, INT8 = "auto", "int8"
+
+COMPARABLE: tuple[str, ...] = ("max_tokens", "dim", "query_prefix", "passage_prefix")
+"""Settings that an index has in the words in which they are asked for."""
+
+CHANGED_CHECKPOINT = (
+    "What is now at {!r} is not what the index was built with: bring that back, or build the index again"
+)
+
+
+class Index:
+    """An index: what it holds, the one encoder that it belongs to, and everything that is done with them.
+
+    Threads may share one: searches take turns at the store, the encoder is loaded once, and additions wait for one
+    another. A search sees what was committed before it began.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        create: bool = False,
+        encoder: TextEncoder | None = None,
+        settings: EncoderSettings | None = None,
+        chunking: Chunking | None = None,
+    ) -> None:
+        """Take a store; most callers want `open`.
+
+        Args:
+            store: Where the index is kept.
+            create: Whether the first documents may make an index where there is none.
+            encoder: Loaded already; None for the one of the index.
+            settings: What is asked of the encoder, over what the index has or its checkpoint declares.
+            chunking: How documents are cut; None for the index's own, or the default where it is new.
+
+        Raises:
+            NoIndexError: There is no index, and `create` does not allow one to be made.
+            MismatchError: The index belongs to another encoder than what is asked for.
+        """
+        self._store, self._settings, self._chunking = store, settings or EncoderSettings(), chunking
+        self._encoder = self._given = encoder
+        self._abandoned: list[object] = []
+        self._begin()
+        if store.exists():
+            self._refuse_contradictions()
+        elif not create:
+            raise NoIndexError(
+                f"no index in {store.location!r}; make one with: semsearch index CORPUS, or with create=True"
+            )
+
+    @classmethod
+    def open(
+        cls,
+        location: str | Path | Store,
+        *,
+        create: bool = False,
+        model: str | Path | None = None,
+        pooler: str | None = None,
+        simcse_names: bool = False,
+        max_tokens: int | None = None,
+        dim: int | None = None,
+        transform: str | None = None,
+        query_prefix: str | None = None,
+        passage_prefix: str | None = None,
+        precision: str | None = None,
+        device: str = "auto",
+        runtime: str = "auto",
+        chunking: Chunking | None = None,
+        encoder: TextEncoder | None = None,
+    ) -> Self:
+        """Open an index, or, with `create`, a place where the first documents will make one.
+
+        What is left out is what the index has; for a new index, what the checkpoint declares.
+
+        Args:
+            location: A folder, or a store.
+            create: Whether the first documents may make an index where there is none.
+            model: A local directory or a Hugging Face name; for an existing index, where its checkpoint is now.
+            pooler: As for `Encoder.load`.
+            simcse_names: Read `pooler` as SimCSE does.
+            max_tokens: As for `Encoder.load`.
+            dim: As for `Encoder.load`.
+            transform: As for `Encoder.load`.
+            query_prefix: As for `Encoder.load`.
+            passage_prefix: As for `Encoder.load`.
+            precision: As for `Encoder.load`; for a new index also `int8`, calibrated on the first corpus.
+            device: As for `Encoder.load`.
+            runtime: As for `Encoder.load`.
+            chunking: How documents are cut.
+            encoder: Loaded already, in place of all that.
+
+        Raises:
+            NoIndexError: There is no index, and `create` does not allow one to be made; or something else is there.
+            SchemaError: The index was written by a newer semsearch.
+            MismatchError: The index belongs to another encoder than what is asked for.
+        """
+        settings = EncoderSettings(
+            model=None if model is None else str(as_path(model, "model")) if isinstance(model, Path) else model,
+            pooler=pooler,
+            simcse_names=simcse_names,
+            max_tokens=max_tokens,
+            dim=dim,
+            transform=transform,
+            query_prefix=query_prefix,
+            passage_prefix=passage_prefix,
+            precision=precision,
+            device=device,
+            runtime=runtime,
+        )
+        if encoder is not None and settings != EncoderSettings():
+            raise UsageError(f"an encoder was given, and {', '.join(settings.asked())} too; give one or the other")
+        store = _store(location)
+        try:
+            return cls(store, create=create, encoder=encoder, settings=settings, chunking=chunking)
+        except BaseException:
+            if store is not location:
+                store.close()
+            raise
+
+    @staticmethod
+    def exists(location: str | Path | Store) -> bool:
+        """Whether there is an index."""
+        return _store(location).exists()
+
+    def add(
+        self,
+        corpus: Corpus,
+        *,
+        options: ReadOptions | None = None,
+        skip_bad: bool = False,
+        delete_missing: bool = False,
+        refit: bool = False,
+        watch: Watch | None = None,
+    ) -> IngestResult:
+        """Add documents, in place of those with their ids; text that is unchanged is not encoded again.
+
+        Batches are committed as they go, so after any end the same call resumes from the last one.
+
+        Args:
+            corpus: Paths of files and folders, documents, or mappings with `_id`, `text`, perhaps `title`, and fields
+                of their own.
+            options: How files are read, and the names of fields.
+            skip_bad: Count bad records instead of stopping at the first.
+            delete_missing: Delete documents that the corpus does not have; left undone where records were skipped.
+            refit: Fit the encoder's transform again.
+            watch: Told the progress, from the thread that encodes.
+
+        Raises:
+            RecordError: A bad record, after everything before it was committed.
+            SourceError: A file that cannot be read, or a corpus without documents.
+            MismatchError, LockedError, NoIndexError, DiskFullError: See `Store.write`.
+        """
+        from semsearch.corpus.sources import ReadOptions
+        from semsearch.ingest import ingest
+
+        records = _records(corpus, options or ReadOptions())
+        self._here()
+        with self._adding:
+            started = time.perf_counter()
+            encoder, records, quantization = self._encoder_for(records)
+            result = ingest(
+                self._store,
+                records,
+                encoder,
+                chunking=self.chunking,
+                origin=_origin(corpus),
+                skip_bad=skip_bad,
+                delete_missing=delete_missing,
+                refit=refit,
+                watch=watch,
+            )
+            result.quantization = quantization
+            self._encoder = encoder
+        log.info("%s: %s in %.1f s", self.location, result, time.perf_counter() - started)
+        return result
+
+    def delete(self, doc_ids: Sequence[str]) -> list[str]:
+        """Delete documents.
+
+        Returns:
+            The ids that were there.
+
+        Raises:
+            NoIndexError, LockedError: The index cannot be written.
+        """
+        from semsearch.ingest import delete_documents
+
+        self._here()
+        with self._adding:
+            there = delete_documents(self._store, doc_ids)
+        log.info("%s: %d documents deleted", self.location, len(there))
+        return there
+
+    def search(
+        self, query: str, k: int = 10, *, mode: str = "dense", where: Where = None, fusion: str = "convex"
+    ) -> list[Hit]:
+        """The k best documents for a question, best first.
+
+        Args:
+            query: In plain words.
+            k: How many documents, at least 1.
+            mode: `dense` (cosine), `keyword` (BM25) or `hybrid` (both).
+            where: A filter such as `"year >= 2020 and lang = 'en'"` or `{"year": {">=": 2020}, "lang": "en"}`.
+            fusion: How `hybrid` mixes: `convex` (scaled scores) or `rrf` (ranks).
+
+        Raises:
+            UsageError: An empty query, k below 1, an unknown mode.
+            FilterError: A filter that does not parse or names an unknown field.
+            MismatchError: The checkpoint is not the one that the index was built with.
+        """
+        return self.search_many([query], k, mode=mode, where=where, fusion=fusion)[0]
+
+    def search_many(
+        self, queries: Sequence[str], k: int = 10, *, mode: str = "dense", where: Where = None, fusion: str = "convex"
+    ) -> list[list[Hit]]:
+        """As `search`, for many questions at once: the hits of each, in the order given."""
+        from semsearch.filters.read import read_filter
+        from semsearch.search import check_search, find
+
+        check_search(queries, k, mode, fusion)
+        condition = read_filter(where)
+        if not self._store.exists():
+            return [[] for _ in queries]
+        vectors = None if mode == "keyword" else self.encoder.encode_queries(queries)
+        return find(self._store, queries, vectors, k, mode=mode, where=condition, fusion=fusion)
+
+    @property
+    def location(self) -> str:
+        """Where the index is, as messages name it."""
+        return self._store.location
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """The encoder that all vectors come from."""
+        return self._store.spec
+
+    @property
+    def chunking(self) -> Chunking:
+        """How documents are cut."""
+        from semsearch.corpus.chunking import Chunking
+
+        stored = Chunking(**self._store.chunking) if self._store.exists() else Chunking()
+        return self._chunking or stored
+
+    @property
+    def origin(self) -> str:
+        """Where the first corpus came from; empty for documents from memory."""
+        return self._store.origin
+
+    @property
+    def encoder(self) -> TextEncoder:
+        """The encoder, loaded when it is first needed, once for all threads, and compared with the fingerprint.
+
+        Raises:
+            ModelError: The checkpoint cannot be loaded.
+            MismatchError: It is not the one that the index was built with.
+        """
+        self._here()
+        with self._loading:
+            if self._encoder is None:
+                self._encoder = self._load()
+            elif self._encoder is self._given and self._store.exists():
+                refuse_other_encoder(self.location, self._store.spec, self._encoder.spec)
+            return self._encoder
+
+    def status(self) -> dict[str, Any]:
+        """What the index holds and which encoder it belongs to, as JSON values.
+
+        Raises:
+            NoIndexError: Nothing was added yet.
+        """
+        return self._store.status()
+
+    def close(self) -> None:
+        """Close the index; it is then of no more use."""
+        self._store.close()
+
+    def __len__(self) -> int:
+        return self._store.counts()["documents"] if self._store.exists() else 0
+
+    def __bool__(self) -> bool:
+        return True  # an index without documents is one
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if not self._store.exists():
+            return f"Index({self.location!r}, nothing added yet)"
+        spec = self._store.spec
+        return f"Index({self.location!r}, {len(self):,} documents, model={spec.model!r}, pooler={spec.pooler!r})"
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._loading, self._adding = RLock(), RLock()
+
+    def _here(self) -> None:
+        """After a fork, leave the parent's encoder and locks alone: their threads are not here."""
+        if self._process != os.getpid():
+            self._abandoned += [self._encoder, self._loading, self._adding]
+            self._encoder = self._given
+            self._begin()
+
+    def _load(self) -> TextEncoder:
+        """The encoder that is asked for, over what the index has."""
+        from semsearch.encoder.load import load_encoder
+
+        started = time.perf_counter()
+        if not self._store.exists():
+            return load_encoder(self._settings)
+        Thread(target=_import_faiss).start()  # while the checkpoint is read
+        stored, settings = self._store.spec, self._settings
+        if settings.precision == INT8 and stored.precision.startswith(f"{INT8}:"):
+            settings = replace(settings, precision=None)
+        try:
+            encoder = load_encoder(settings, stored, self._store.artifacts)
+        except (UsageError, ModelError):
+            if settings.model is None:
+                raise
+            encoder = load_encoder(settings)  # of another checkpoint, which the index's settings need not fit
+        asked = settings.asked().keys() - {"model"}
+        advice = OTHER_ENCODER if asked else CHANGED_CHECKPOINT.format(encoder.spec.model)
+        refuse_other_encoder(self.location, stored, encoder.spec, advice)
+        log.info("%s: encoder loaded in %.2f s", self.location, time.perf_counter() - started)
+        return encoder
+
+    def _encoder_for(self, records: Iterator[Record]) -> tuple[TextEncoder, Iterator[Record], Quantization | None]:
+        """The encoder for an addition; a new index in 8 bits gets one that is calibrated on its first corpus."""
+        if self._settings.precision != INT8 or self._store.exists():
+            return self.encoder, records, None
+        from semsearch.encoder.load import load_encoder
+        from semsearch.ingest import calibrate
+
+        exact = load_encoder(replace(self._settings, precision="float32"))
+        return calibrate(exact, records, self.chunking)
+
+    def _refuse_contradictions(self) -> None:
+        """Compare what is asked for with what the index has, as far as that needs no checkpoint."""
+        spec, asked = self._store.spec, self._settings.asked()
+        if self._given is not None:
+            refuse_other_encoder(self.location, spec, self._given.spec)
+        fields: dict[str, Any] = {name: value for name, value in asked.items() if name in COMPARABLE}
+        if "pooler" in asked and asked["pooler"] != AUTO:
+            from semsearch.encoder.pooling import parse_pooler
+
+            fields["pooler"] = parse_pooler(asked["pooler"], simcse_names=self._settings.simcse_names).name
+        if self._settings.model is None:
+            refuse_other_encoder(self.location, spec, replace(spec, **fields))
+
+
+def _store(location: str | Path | Store) -> Store:
+    """A store as it is, or that of a folder."""
+    return location if _is_store(location) else LocalStore(as_path(location, "location"))
+
+
+def _is_store(location: object) -> TypeGuard[Store]:
+    return callable(getattr(type(location), "search_vectors", None))
+
+
+def _import_faiss() -> None:
+    from semsearch.stores.local.segments import import_faiss
+
+    import_faiss()
+
+
+def _records(corpus: Corpus, options: ReadOptions) -> Iterator[Record]:
+    """The records of what `Index.add` is given; paths are looked at before anything is loaded."""
+    from semsearch.corpus.readers import as_records, read_corpus
+
+    if isinstance(corpus, str | os.PathLike):
+        return read_corpus([str(corpus)], options)
+    if isinstance(corpus, Mapping | Document):
+        return as_records([corpus], options)
+    if isinstance(corpus, bytes) or not isinstance(corpus, Iterable):
+        raise UsageError(f"`corpus` is {corpus!r:.60}; expected documents, or paths of files and folders")
+    if isinstance(corpus, Sequence):
+        paths = [str(one) for one in corpus if isinstance(one, str | os.PathLike)]
+        if paths and len(paths) == len(corpus):
+            return read_corpus(paths, options)
+    return as_records(cast("Iterable[Record | Mapping[str, Any]]", corpus), options)
+
+
+def _origin(corpus: Corpus) -> str:
+    """Where a corpus lies, as a new index remembers it; nothing for documents from memory."""
+    first = corpus[0] if isinstance(corpus, Sequence) and corpus and not isinstance(corpus, str) else corpus
+    if not isinstance(first, str | os.PathLike):
+        return ""
+    return "<stdin>" if str(first) == "-" else str(Path(first).resolve())

@@ -1,0 +1,236 @@
+"""What search and ingest ask of a place where an index is kept; `local` is one, and others can stand beside it.
+
+A store holds documents, their passages, a vector for each passage, the words of each passage, and the spec of the one
+encoder that all vectors come from. It is handed vectors and knows nothing of the models behind them. Passages and
+documents go by numbers of the store's own; a number is never used again for something else.
+
+`tests/stores/contract.py` is the suite that every store must pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from semsearch.errors import MismatchError, RecordError
+from semsearch.filters.text import Filter
+from semsearch.types import Document, EncoderSpec, Metadata, Passage
+
+if TYPE_CHECKING:
+    from semsearch.arrays import Ids, Vectors
+
+OTHER_ENCODER = (
+    "Leave the encoder's options out to continue with the index, or build another one in another folder (`index`)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPassage:
+    """A passage as a search shows it.
+
+    Attributes:
+        start, end: Character offsets into the document's text, half open.
+    """
+
+    doc_id: str
+    title: str
+    text: str
+    start: int
+    end: int
+    metadata: Metadata
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A document with its passages and their vectors `[passages, dim]`, ready to be committed."""
+
+    document: Document
+    passages: Sequence[Passage]
+    vectors: Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a batch of documents asks for: encoding, a change of metadata, or nothing."""
+
+    encode: list[Document]
+    describe: list[Document]
+    unchanged: int
+
+
+class Searchable(Protocol):
+    """What a search asks. Threads may share one."""
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Everything asked inside sees one committed state, whatever a writer does meanwhile."""
+        ...
+
+    def search_vectors(self, queries: Vectors, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
+        """The k passages with the highest cosine to each query; the filter comes first, so it never costs recall.
+
+        Args:
+            queries: float32 `[n, dim]` as the encoder gives them.
+            k: Passages a query.
+            where: Only passages of documents that meet this.
+
+        Returns:
+            Scores and passage numbers `[n, at most k]`, best first, equal scores by number; where a query has fewer,
+            -inf and -1.
+
+        Raises:
+            FilterError: The filter reads a field that no document has.
+        """
+        ...
+
+    def search_keywords(self, query: str, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
+        """The k passages with the highest BM25 for a query: scores and passage numbers `[at most k]`, best first.
+
+        Raises:
+            FilterError: The filter reads a field that no document has.
+        """
+        ...
+
+    def documents_of(self, passages: Sequence[int]) -> dict[int, int]:
+        """The document of each of these passages; those that are gone are left out."""
+        ...
+
+    def doc_ids(self, documents: Iterable[int]) -> dict[int, str]:
+        """The id of each of these documents; those that are gone are left out."""
+        ...
+
+    def show(self, passages: Sequence[int]) -> dict[int, StoredPassage]:
+        """Text and metadata of each of these passages; those that are gone are left out."""
+        ...
+
+
+class Store(Searchable, Protocol):
+    """A place for one index, which may not have been made yet: then everything but `write` raises NoIndexError."""
+
+    @property
+    def location(self) -> str:
+        """Where it is, as messages name it."""
+        ...
+
+    @property
+    def artifacts(self) -> Path | None:
+        """The folder with what `StoreWriter.keep` was given; None where there is none."""
+        ...
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """The encoder that all vectors come from."""
+        ...
+
+    @property
+    def chunking(self) -> Mapping[str, Any]:
+        """How documents are cut, as JSON."""
+        ...
+
+    @property
+    def origin(self) -> str:
+        """Where the first corpus came from."""
+        ...
+
+    def exists(self) -> bool:
+        """Whether an index has been made here."""
+        ...
+
+    def fields(self) -> list[str]:
+        """Names of the metadata fields that documents have, sorted."""
+        ...
+
+    def counts(self) -> dict[str, int]:
+        """How many there are: documents, passages, tokens, passages truncated, tokens_lost by that."""
+        ...
+
+    def status(self) -> dict[str, Any]:
+        """What `semsearch status` shows, as JSON: the counts, encoder, chunking, and what else the store knows."""
+        ...
+
+    def write(
+        self, spec: EncoderSpec, chunking: Mapping[str, Any], origin: str = ""
+    ) -> AbstractContextManager[StoreWriter]:
+        """Hold the one writer; the index is made where there is none.
+
+        Raises:
+            LockedError: Somebody else is writing; names them.
+            MismatchError: The index was built with another encoder or other chunking.
+            NoIndexError: The place holds something else.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections, after what is being done with them."""
+        ...
+
+
+class StoreWriter(Protocol):
+    """The one writer of an index: each batch is committed as a whole, and only a commit is seen or survives."""
+
+    def keep(self, artifacts: Mapping[str, Path]) -> None:
+        """Take copies of folders that belong to the encoder and cannot be had from its checkpoint, by name."""
+        ...
+
+    def see(self, document: Document) -> RecordError | None:
+        """Remember that this run has met a document; gives the error where it has met the id before."""
+        ...
+
+    def plan(self, documents: Sequence[Document]) -> Plan:
+        """Sort a batch by what has to be done: content and metadata are compared with the index."""
+        ...
+
+    def commit(self, entries: Iterable[Entry], describe: Sequence[Document] = ()) -> None:
+        """Write a batch: new documents, changed ones in place of the old, changed metadata.
+
+        Each document stands in the batch once.
+        """
+        ...
+
+    def delete(self, doc_ids: Sequence[str]) -> list[str]:
+        """Delete documents as one commit; returns the ids that were there."""
+        ...
+
+    def unseen(self) -> list[str]:
+        """Ids of documents in the index that this run has not met."""
+        ...
+
+    def fit(self, *, again: bool = False) -> bool:
+        """Fit the encoder's transform on all vectors, where it has one and it is not fitted yet (or `again`).
+
+        Returns:
+            Whether it was fitted now.
+        """
+        ...
+
+    def seal(self, *, final: bool) -> None:
+        """Bring what is committed into the form that is searched fastest; `final` at the end of a run."""
+        ...
+
+
+def refuse_other_encoder(location: str, stored: EncoderSpec, spec: EncoderSpec, advice: str = OTHER_ENCODER) -> None:
+    """Check that an encoder is the one that an index was built with.
+
+    Raises:
+        MismatchError: With what differs, and the advice.
+    """
+    if spec.fingerprint != stored.fingerprint:
+        raise MismatchError(
+            f"{location!r} belongs to another encoder: it has {'; '.join(stored.differences(spec))}. {advice}"
+        )
+
+
+def refuse_other_chunking(location: str, stored: Mapping[str, Any], chunking: Mapping[str, Any]) -> None:
+    """Check that documents are cut as those of an index were.
+
+    Raises:
+        MismatchError: With what differs.
+    """
+    different = [f"{name} {value}, not {chunking[name]}" for name, value in stored.items() if chunking[name] != value]
+    if different:
+        raise MismatchError(
+            f"{location!r} was built with other passages: it has {'; '.join(different)}. "
+            "Leave these options out to continue with the index, or build another one in another folder (`index`)"
+        )

@@ -1,0 +1,154 @@
+"""An index in a folder of this machine.
+
+<folder>/passages.sqlite          the truth
+<folder>/vectors.<n>.faiss        segments; can be deleted, they are made again
+<folder>/encoder-<sha256>/        an 8-bit model that belongs to the encoder
+<folder>/writer.lock, .holder     who is writing
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from semsearch.errors import StoreError
+from semsearch.filters.text import Filter
+from semsearch.stores.base import StoredPassage
+from semsearch.stores.local.catalog import Catalog
+from semsearch.stores.local.database import DATABASE, Database
+from semsearch.types import EncoderSpec
+
+if TYPE_CHECKING:
+    from semsearch.arrays import Ids, Vectors
+    from semsearch.stores.local.reader import Reader
+    from semsearch.stores.local.writer import Writer
+
+
+class LocalStore:
+    """The store of one folder, opened when it is first asked something; see `Store`.
+
+    What it says of itself needs no numpy; a reader with FAISS is made when a search comes.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._opening = threading.Lock()
+        self._database: Database | None = None
+        self._reader: Reader | None = None
+        self._closed = False
+
+    @property
+    def location(self) -> str:
+        """The folder."""
+        return str(self.folder)
+
+    @property
+    def artifacts(self) -> Path | None:
+        """The folder itself."""
+        return self.folder
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """See `Store.spec`."""
+        return self._open().spec
+
+    @property
+    def chunking(self) -> Mapping[str, Any]:
+        """See `Store.chunking`."""
+        return self._open().chunking
+
+    @property
+    def origin(self) -> str:
+        """See `Store.origin`."""
+        return self._open().origin
+
+    def exists(self) -> bool:
+        """Whether there is an index in the folder."""
+        return (self.folder / DATABASE).is_file()
+
+    def fields(self) -> list[str]:
+        """See `Store.fields`."""
+        return self._open().fields()
+
+    def counts(self) -> dict[str, int]:
+        """See `Store.counts`."""
+        return self._open().counts()
+
+    def status(self) -> dict[str, Any]:
+        """See `Store.status`; also segments, and size on disk in bytes."""
+        return self._open().status()
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """See `Searchable.snapshot`."""
+        self._open()
+        assert self._database
+        return self._database.snapshot()
+
+    def search_vectors(self, queries: Vectors, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
+        """See `Searchable.search_vectors`."""
+        return self._read().search_vectors(queries, k, where)
+
+    def search_keywords(self, query: str, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
+        """See `Searchable.search_keywords`."""
+        return self._read().search_keywords(query, k, where)
+
+    def documents_of(self, passages: Sequence[int]) -> dict[int, int]:
+        """See `Searchable.documents_of`."""
+        return self._read().documents_of(passages)
+
+    def doc_ids(self, documents: Iterable[int]) -> dict[int, str]:
+        """See `Searchable.doc_ids`."""
+        return self._read().doc_ids(documents)
+
+    def show(self, passages: Sequence[int]) -> dict[int, StoredPassage]:
+        """See `Searchable.show`."""
+        return self._read().show(passages)
+
+    def write(self, spec: EncoderSpec, chunking: Mapping[str, Any], origin: str = "") -> AbstractContextManager[Writer]:
+        """See `Store.write`."""
+        from semsearch.stores.local.writer import Writer
+
+        return Writer.open(self.folder, spec, chunking, origin)
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        with self._opening:
+            database = self._database
+        if database:
+            database.close()  # waits for its turn, in which others may ask for more
+        with self._opening:
+            self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+    def _open(self) -> Catalog:
+        """The catalog, with the database open."""
+        with self._opening:
+            if self._closed:
+                raise StoreError(f"the index {self.location!r} is closed; open it again")
+            if self._database is None:
+                database = Database(self.folder)
+                try:
+                    self._catalog = Catalog(database)
+                except BaseException:
+                    database.close()
+                    raise
+                self._database = database
+            return self._catalog
+
+    def _read(self) -> Reader:
+        from semsearch.stores.local.reader import Reader
+
+        catalog = self._open()
+        with self._opening:
+            assert self._database
+            self._reader = self._reader or Reader(self._database, catalog)
+            return self._reader
