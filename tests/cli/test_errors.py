@@ -56,7 +56,7 @@ def test_a_request_that_cannot_be_met_leaves_no_index_behind(words, code, parts)
         (("",), 2, ("the query is empty",)),
         ((" \t",), 2, ("the query is empty",)),
         (("water", "-k", "0"), 2, ("must be at least 1, got 0", "1 or more")),
-        (("water", "-k", "-3"), 2, ("k is -3",)),
+        (("water", "-k", "-3"), 2, ("must be at least 1, got -3",)),
         (("water", "--where", ""), 2, ("the filter is empty", "year >= 2020")),
         (("water", "--where", "year >"), 2, ("column 7", "got the end")),
         (("water", "--where", "year = 1 or or lang = 'en'"), 2, ("column 13", "»or«")),
