@@ -1,13 +1,13 @@
 """Retrieval: how well does each pooler find what people judged relevant?
 
 What is measured is what would be shipped: the same chunking, the same search, the same fusion as those of an index.
-The corpus is cut and encoded once; one index of its words serves all rows, which lend it their vectors in turn.
+The corpus is cut and encoded once; one index of its words serves all candidates, which lend it their vectors in turn.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -49,7 +49,7 @@ class EncodedCorpus:
         documents: In order.
         owner: Each passage's document, as its place among them, `[passages]`.
         texts: What the encoder saw of each passage.
-        vectors: By pooler, float32 `[passages, dim]` as pooled; none where no row needs them.
+        vectors: By pooler, float32 `[passages, dim]` as pooled; none where no candidate needs them.
         truncated: Passages that the encoder did not see the whole of.
     """
 
@@ -62,16 +62,16 @@ class EncodedCorpus:
 
 @dataclass(frozen=True, slots=True)
 class RetrievalResult:
-    """What each row found.
+    """What each candidate found.
 
     Attributes:
         task: What was asked.
-        rows: What was compared.
+        candidates: What was compared.
         style: Whose conventions the measures follow.
         queries: Ids of the queries that count, in the order of the numbers below.
-        runs: By row, `{query_id: {doc_id: score}}`.
-        per_query: By row and measure, `[queries]`.
-        search_seconds: By row, for all queries together, encoding left out.
+        runs: By candidate (its label), `{query_id: {doc_id: score}}`.
+        per_query: By candidate and measure, `[queries]`.
+        search_seconds: By candidate, for all queries together, encoding left out.
         encoding_seconds: Of passages and of queries, for all poolers together.
         unknown_documents: Judged relevant or not, but not in the corpus: never found.
         own_hits: Queries whose own document, by id and text, was among the hits.
@@ -80,7 +80,7 @@ class RetrievalResult:
     """
 
     task: RetrievalTask
-    rows: Sequence[Candidate]
+    candidates: Sequence[Candidate]
     style: str
     queries: list[str]
     runs: Mapping[str, Run]
@@ -92,9 +92,9 @@ class RetrievalResult:
     corpus: EncodedCorpus
     query_vectors: Mapping[str, Vectors]
 
-    def compare(self, rows: Iterable[Candidate] | None = None, seed: int = SEED) -> Comparison:
-        """The mean of each measure, of some rows, with intervals and tests."""
-        return compare_means({row.label: self.per_query[row.label] for row in rows or self.rows}, seed)
+    def compare(self, seed: int = SEED) -> Comparison:
+        """The mean of each measure, with intervals and tests."""
+        return compare_means({one.label: self.per_query[one.label] for one in self.candidates}, seed)
 
 
 def evaluate_retrieval(
@@ -136,8 +136,8 @@ def evaluate_retrieval(
     asked_about = judged_queries(task.qrels, style)
     if not asked_about:
         raise SourceError(f"no query of {task.name} has a relevant document, and style {style!r} counts no others")
-    rows = candidates_in_modes(candidates_of(encoder, transforms), modes)
-    poolers = encoder.names if any(row.pooler for row in rows) else ()
+    candidates = candidates_in_modes(candidates_of(encoder, transforms), modes)
+    poolers = encoder.names if any(one.pooler for one in candidates) else ()
     with TemporaryDirectory(prefix="semsearch-") as folder:
         started = time.perf_counter()
         corpus = encode_for_all(Path(folder), task, encoder, poolers, chunking or Chunking(), progress)
@@ -148,24 +148,26 @@ def evaluate_retrieval(
         runs, per_query, seconds = _Runs(corpus.documents), {}, {}
         with _BorrowingIndex(folder) as index:
             searcher = Searcher(index)
-            for row in (*rows, *map(Candidate, encoder.also if poolers else ())):
+            for candidate in (*candidates, *map(Candidate, encoder.also if poolers else ())):
                 asked = None
-                if row.pooler:
-                    finish = fit(row.transform, corpus.vectors[row.pooler])
-                    index.borrow(finish(corpus.vectors[row.pooler]))
-                    asked = finish(query_vectors[row.pooler])
+                if candidate.pooler:
+                    finish = fit(candidate.transform, corpus.vectors[candidate.pooler])
+                    index.borrow(finish(corpus.vectors[candidate.pooler]))
+                    asked = finish(query_vectors[candidate.pooler])
                 index.spared_seconds = 0.0
                 started = time.perf_counter()
-                found = searcher.run(task.queries, depth + drop_same_id, mode=row.mode, fusion=fusion, vectors=asked)
-                seconds[row.label] = time.perf_counter() - started + index.spared_seconds
+                found = searcher.run(
+                    task.queries, depth + drop_same_id, mode=candidate.mode, fusion=fusion, vectors=asked
+                )
+                seconds[candidate.label] = time.perf_counter() - started + index.spared_seconds
                 found = _without_own(found, depth) if drop_same_id else found
-                per_query[row.label] = measure_run(task.qrels, found, measures, style)
-                runs.keep(row.label, found)
+                per_query[candidate.label] = measure_run(task.qrels, found, measures, style)
+                runs.keep(candidate.label, found)
     known = {document.doc_id for document in corpus.documents}
     judged = {doc_id for query in task.qrels.values() for doc_id in query}
     return RetrievalResult(
         task,
-        rows,
+        candidates,
         style,
         asked_about,
         runs,
@@ -227,7 +229,7 @@ def encode_for_all(
 
 
 class _Runs(Mapping[str, Run]):
-    """The runs of all rows at 12 bytes a hit, a tenth of what dictionaries take; one is a dictionary while in use."""
+    """The runs of all candidates at 12 bytes a hit, a tenth of a dictionary; one is a dictionary while in use."""
 
     def __init__(self, documents: Sequence[Document]) -> None:
         self._names = [document.doc_id for document in documents]
@@ -235,7 +237,7 @@ class _Runs(Mapping[str, Run]):
         self._hits: dict[str, dict[str, tuple[NDArray[np.int32], NDArray[np.float64]]]] = {}
 
     def keep(self, label: str, run: Run) -> None:
-        """Add the run of a row."""
+        """Add the run of a candidate."""
         self._hits[label] = {
             query: (np.array([self._number[doc] for doc in scores], np.int32), np.array([*scores.values()], np.float64))
             for query, scores in run.items()
@@ -255,7 +257,7 @@ class _Runs(Mapping[str, Run]):
 
 
 class _BorrowingIndex(Index):
-    """An index of words that searches vectors which one row after another lends it.
+    """An index of words that searches vectors which one candidate after another lends it.
 
     Attributes:
         spared_seconds: What keyword searches took whose hits were remembered, added up as they are asked for again.
@@ -273,7 +275,7 @@ class _BorrowingIndex(Index):
         return faiss_segments.search(self._rows, queries, k, allowed=None, excluded=np.empty(0, np.int64))
 
     def search_keywords(self, query: str, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
-        """As `Index.search_keywords`; every hybrid row asks the same, and each is charged for the search."""
+        """As `Index.search_keywords`; every hybrid candidate asks the same, and each is charged for the search."""
         if hit := self._remembered.get((query, k)):
             self.spared_seconds += hit[1]
             return hit[0]
@@ -300,12 +302,12 @@ def _check(modes: Sequence[str], style: str, fusion: str, depth: int) -> None:
             raise UsageError(f"unknown {name} {given!r}; expected one of {', '.join(known)}")
 
 
-def candidates_in_modes(rows: Sequence[Candidate], modes: Sequence[str]) -> list[Candidate]:
-    """The rows of each mode: dense ones first, the one of keywords, then the hybrid ones."""
+def candidates_in_modes(candidates: Sequence[Candidate], modes: Sequence[str]) -> list[Candidate]:
+    """The candidates of each mode: dense ones first, the one of keywords, then the hybrid ones."""
     return [
-        *(rows if "dense" in modes else ()),
+        *(candidates if "dense" in modes else ()),
         *([Candidate(mode="keyword")] if "keyword" in modes else ()),
-        *(replace(row, mode="hybrid") for row in rows if "hybrid" in modes),
+        *(replace(one, mode="hybrid") for one in candidates if "hybrid" in modes),
     ]
 
 
