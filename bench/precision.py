@@ -18,9 +18,10 @@ import numpy as np
 from ir_measures import R, nDCG
 from machine import data_folder, describe, long_texts, short_texts
 
-from semsearch import Chunking, Encoder, Searcher, index_corpus, load_sts, read_corpus
+from semsearch import Chunking, Encoder, Searcher, index_corpus, read_corpus
 from semsearch.corpus.readers import read_queries
 from semsearch.encoder.runtimes.int8 import SAMPLE
+from semsearch.evaluation import load_sts
 from semsearch.evaluation.correlation import correlate
 
 

@@ -6,7 +6,7 @@
     print(Searcher.open("indexes/notes").search("a patient bird", k=1))
 
 This is the one public door: every name below is imported from its module when it is first used, so that
-`import semsearch` costs nothing.
+`import semsearch` costs nothing. What a comparison is made of is had from `semsearch.evaluation`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from semsearch.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from semsearch.comparison import PoolerComparison, compare_poolers
     from semsearch.corpus.chunking import Chunking
     from semsearch.corpus.readers import read_corpus
     from semsearch.corpus.sources import ReadOptions
@@ -40,29 +41,18 @@ if TYPE_CHECKING:
         UnsupportedError,
         UsageError,
     )
-    from semsearch.evaluation.geometry import Geometry, measure_geometry
-    from semsearch.evaluation.label_free import evaluate_corpus
-    from semsearch.evaluation.multi_pooler import MultiPooler
-    from semsearch.evaluation.pseudo_queries import make_pseudo_tasks
-    from semsearch.evaluation.retrieval import evaluate_retrieval
-    from semsearch.evaluation.retrieval_data import load_retrieval
-    from semsearch.evaluation.significance import Cell, Comparison
-    from semsearch.evaluation.sts import evaluate_sts
-    from semsearch.evaluation.sts_data import load_sts
-    from semsearch.evaluation.vector_cache import VectorCache
     from semsearch.ingest import IngestResult, delete_documents, index_corpus
     from semsearch.search import Searcher
     from semsearch.stores.local.reader import Index
     from semsearch.types import Document, EncoderSpec, Hit, Passage, Query
 
 _HOMES = {
+    "comparison": ("PoolerComparison", "compare_poolers"),
     "encoder.cache": ("CacheWarning",),
     "encoder.encoder": ("Encoder", "PoolingWarning", "TextEncoder"),
     "encoder.word_hash": ("WordHashEncoder",),
-    "evaluation.multi_pooler": ("MultiPooler",),
     "encoder.pooling": ("POOLERS", "Pooler", "TokenStates", "parse_pooler"),
     "encoder.runtimes.load": ("FallbackWarning",),
-    "evaluation.vector_cache": ("VectorCache",),
     "errors": (
         "DiskFullError",
         "FilterError",
@@ -78,14 +68,6 @@ _HOMES = {
         "UnsupportedError",
         "UsageError",
     ),
-    "evaluation.retrieval_data": ("load_retrieval",),
-    "evaluation.significance": ("Cell", "Comparison"),
-    "evaluation.label_free": ("evaluate_corpus",),
-    "evaluation.geometry": ("Geometry", "measure_geometry"),
-    "evaluation.pseudo_queries": ("make_pseudo_tasks",),
-    "evaluation.retrieval": ("evaluate_retrieval",),
-    "evaluation.sts": ("evaluate_sts",),
-    "evaluation.sts_data": ("load_sts",),
     "stores.local.reader": ("Index",),
     "ingest": ("IngestResult", "delete_documents", "index_corpus"),
     "types": ("Document", "EncoderSpec", "Hit", "Passage", "Query"),
@@ -99,26 +81,23 @@ _MODULES = {name: f"semsearch.{module}" for module, names in _HOMES.items() for 
 __all__ = [
     "POOLERS",
     "CacheWarning",
-    "Cell",
     "Chunking",
-    "Comparison",
     "DiskFullError",
     "Document",
     "Encoder",
     "EncoderSpec",
     "FallbackWarning",
     "FilterError",
-    "Geometry",
     "Hit",
     "Index",
     "IngestResult",
     "LockedError",
     "MismatchError",
     "ModelError",
-    "MultiPooler",
     "NoIndexError",
     "Passage",
     "Pooler",
+    "PoolerComparison",
     "PoolingWarning",
     "Query",
     "ReadOptions",
@@ -132,17 +111,10 @@ __all__ = [
     "TokenStates",
     "UnsupportedError",
     "UsageError",
-    "VectorCache",
     "WordHashEncoder",
+    "compare_poolers",
     "delete_documents",
-    "evaluate_corpus",
-    "evaluate_retrieval",
-    "evaluate_sts",
     "index_corpus",
-    "load_retrieval",
-    "load_sts",
-    "make_pseudo_tasks",
-    "measure_geometry",
     "parse_pooler",
     "read_corpus",
 ]

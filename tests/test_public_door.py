@@ -37,9 +37,8 @@ def assigned(name: str) -> ast.expr:
 
 def imported_for_types() -> dict[str, str]:
     """Name to module, of the imports that only a type checker sees."""
-    nodes = [
-        node for node in ast.walk(DOOR) if isinstance(node, ast.ImportFrom) and node.module.startswith("semsearch.")
-    ]
+    (block,) = [node for node in DOOR.body if isinstance(node, ast.If)]
+    nodes = [node for node in block.body if isinstance(node, ast.ImportFrom)]
     return {alias.name: node.module for node in nodes for alias in node.names}
 
 

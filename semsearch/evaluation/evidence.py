@@ -190,12 +190,12 @@ def layer_names() -> list[str]:
 
 def layers(
     measure: str, n_layers: int, values: Mapping[str, float | None], scale: float = 1.0, decimals: int = 3
-) -> Layers:
-    """A map of layers from values by row, printed times a scale."""
-    table = [
-        [values.get(Candidate(f"layer:{layer}+{pooler}").label) for layer in range(n_layers + 1)]
-        for pooler in LAYER_POOLERS
-    ]
+) -> Layers | None:
+    """A map of layers from values by candidate, printed times a scale; None where there is no candidate of a layer."""
+    labels = [[Candidate(f"layer:{layer}+{pooler}").label for layer in range(n_layers + 1)] for pooler in LAYER_POOLERS]
+    if not any(label in values for row in labels for label in row):
+        return None
+    table = [[values.get(label) for label in row] for row in labels]
     return Layers(measure, LAYER_POOLERS, scale * np.array(table, np.float64), decimals)
 
 

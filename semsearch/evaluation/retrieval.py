@@ -295,7 +295,7 @@ def _check(modes: Sequence[str], style: str, fusion: str, depth: int) -> None:
     if not modes:
         raise UsageError(f"no mode is named; expected some of {', '.join(MODES)}")
     if depth < 1:
-        raise UsageError(f"the depth is {depth}; expected 1 or more documents")
+        raise UsageError(f"`depth` is {depth}; expected 1 or more documents")
     modes_known = (("mode", mode, MODES) for mode in modes)
     for name, given, known in (*modes_known, ("style", style, STYLES), ("fusion", fusion, FUSIONS)):
         if given not in known:

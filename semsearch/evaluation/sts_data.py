@@ -111,6 +111,18 @@ def load_sts(path: str | Path, names: Sequence[str] = (), split: str = "test") -
     return [_load(folder, name, split) for name in has if not names or name in names]
 
 
+def holds_pairs(path: Path) -> bool:
+    """Whether a path is a file of scored pairs, by its ending and the names in its first line."""
+    if path.suffix not in READERS or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            first = file.readline(MAX_HEADER_BYTES)
+        return {*COLUMNS} <= {*NAMES[path.suffix](first.decode("utf-8-sig").rstrip("\r\n"))}
+    except (OSError, ValueError, RecursionError, csv.Error):  # a corpus of another kind, or no text at all
+        return False
+
+
 def _load(folder: Path, name: str, split: str) -> StsTask:
     benchmark, sick = SPLITS[split]
     if name == "STS-B":
@@ -210,6 +222,21 @@ READERS: dict[str, Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]] = 
     ".csv": _records_of_csv,
     ".tsv": _records_of_tsv,
 }
+
+
+def _names_of_json(line: str) -> Iterable[str]:
+    record = json.loads(line)
+    return record if isinstance(record, dict) else ()
+
+
+NAMES: dict[str, Callable[[str], Iterable[str]]] = {
+    ".jsonl": _names_of_json,
+    ".csv": lambda line: next(csv.reader([line]), []),
+    ".tsv": lambda line: line.split("\t"),
+}
+"""By ending, the names of columns or fields that the first line of a file has."""
+
+MAX_HEADER_BYTES = 2**20
 
 
 def _row(path: Path, number: int, cells: Sequence[Any]) -> Pair:

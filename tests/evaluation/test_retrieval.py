@@ -393,7 +393,7 @@ def test_an_empty_corpus_is_an_error(encoder, tmp_path, corpus):
         ({"modes": []}, UsageError, "no mode is named"),
         ({"style": "beir"}, UsageError, "unknown style 'beir'"),
         ({"fusion": "sum"}, UsageError, "unknown fusion 'sum'"),
-        ({"depth": 0}, UsageError, "depth is 0"),
+        ({"depth": 0}, UsageError, "`depth` is 0"),
         ({"measures": ["nDCG@ten"]}, UsageError, "unknown measure"),
         ({"measures": []}, UsageError, "no measure"),
         ({"transforms": ["whiten:99"]}, UsageError, "K must be a whole number from 1 to 32"),
