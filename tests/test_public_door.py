@@ -112,7 +112,9 @@ def test_importing_the_door_imports_nothing_heavy(statement):
     assert not modules & HEAVY
 
 
-@pytest.mark.parametrize("name", ["Index", "WordHashEncoder", "POOLERS", "ReadOptions", "Searcher", "ingest"])
+@pytest.mark.parametrize(
+    "name", ["Index", "WordHashEncoder", "POOLERS", "ReadOptions", "Searcher", "ingest", "compare_poolers"]
+)
 def test_names_that_need_no_model_import_neither_torch_nor_transformers(name):
     assert not modules_after(f"from semsearch import {name}") & {"torch", "transformers", "typer", "rich"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,10 +48,16 @@ FILES = {
 }
 
 
+@pytest.mark.parametrize("path", [b"pairs.tsv", None, 5, ["pairs.tsv"]])
+def test_what_is_no_path_is_one_line(path: Any):
+    with pytest.raises(UsageError, match=r"`path` is .*; expected a path as text or pathlib\.Path"):
+        load_sts(path)
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_of_pairs_is_a_task(tmp_path: Path, name: str):
     (tmp_path / name).write_text(FILES[name])
-    (task,) = load_sts(tmp_path / name)
+    (task,) = load_sts(str(tmp_path / name))
     (subset,) = task.subsets
     assert (task.name, subset.first, subset.second, subset.similarity.tolist()) == (
         "a",
