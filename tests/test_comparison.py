@@ -151,6 +151,23 @@ def test_documents_are_read_as_one_says(compare: Compare):
     assert odd.study.next.partition("--id-field key --text-field body --title-field name --format jsonl")[1]
 
 
+def test_what_is_asked_of_retrieval_reaches_it(compare: Compare):
+    def highest(fusion: str) -> float:
+        runs = compare("judged", modes=["hybrid"], fusion=fusion).study.runs
+        return max(score for run in runs.values() for hits in run.values() for score in hits.values())
+
+    assert highest("rrf") <= 2 / 61, "of two rankings, each with 1 / (60 + rank)"
+    assert highest("convex") > 2 / 61
+    beir("two", split="dev")
+    result = compare("two", split="dev", style="st", modes=["dense"], measures=["P@1", "R@2"])
+    assert result.study.tables[0].name == "Retrieval (st)"
+    assert result.table.columns == ("P@1", "R@2")
+    assert result.study.column == "P@1"
+    assert "queries without a relevant document, not counted: 1" in result.notes
+    with pytest.raises(SourceError, match="splits there: dev"):
+        compare("two")
+
+
 # --- a notebook
 
 
