@@ -19,9 +19,10 @@ from ir_measures import R, nDCG
 from machine import data_folder, describe, long_texts, short_texts
 from measure import run_of
 
-from semsearch import Chunking, Encoder, Index, load_sts
+from semsearch import Chunking, Encoder, Index
 from semsearch.corpus.readers import read_queries
 from semsearch.encoder.runtimes.int8 import SAMPLE
+from semsearch.evaluation import load_sts
 from semsearch.evaluation.correlation import correlate
 
 

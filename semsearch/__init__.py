@@ -7,7 +7,7 @@
         print(index.search("a patient bird", k=1))
 
 This is the one public door: every name below is imported from its module when it is first used, so that
-`import semsearch` costs nothing.
+`import semsearch` costs nothing. What a comparison is made of is had from `semsearch.evaluation`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from semsearch.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from semsearch.comparison import PoolerComparison, compare_poolers
     from semsearch.corpus.chunking import Chunking
     from semsearch.corpus.readers import read_corpus
     from semsearch.corpus.sources import ReadOptions
@@ -41,28 +42,17 @@ if TYPE_CHECKING:
         UnsupportedError,
         UsageError,
     )
-    from semsearch.evaluation.geometry import Geometry, measure_geometry
-    from semsearch.evaluation.label_free import evaluate_corpus
-    from semsearch.evaluation.multi_pooler import MultiPooler
-    from semsearch.evaluation.pseudo_queries import make_pseudo_tasks
-    from semsearch.evaluation.retrieval import evaluate_retrieval
-    from semsearch.evaluation.retrieval_data import load_retrieval
-    from semsearch.evaluation.significance import Cell, Comparison
-    from semsearch.evaluation.sts import evaluate_sts
-    from semsearch.evaluation.sts_data import load_sts
-    from semsearch.evaluation.vector_cache import VectorCache
     from semsearch.index import Index
     from semsearch.ingest import IngestResult
     from semsearch.types import Document, EncoderSpec, Hit, Passage, Query
 
 _HOMES = {
+    "comparison": ("PoolerComparison", "compare_poolers"),
     "encoder.cache": ("CacheWarning",),
     "encoder.encoder": ("Encoder", "PoolingWarning", "TextEncoder"),
     "encoder.word_hash": ("WordHashEncoder",),
-    "evaluation.multi_pooler": ("MultiPooler",),
     "encoder.pooling": ("POOLERS", "Pooler", "TokenStates", "parse_pooler"),
     "encoder.runtimes.load": ("FallbackWarning",),
-    "evaluation.vector_cache": ("VectorCache",),
     "errors": (
         "DiskFullError",
         "FilterError",
@@ -78,14 +68,6 @@ _HOMES = {
         "UnsupportedError",
         "UsageError",
     ),
-    "evaluation.retrieval_data": ("load_retrieval",),
-    "evaluation.significance": ("Cell", "Comparison"),
-    "evaluation.label_free": ("evaluate_corpus",),
-    "evaluation.geometry": ("Geometry", "measure_geometry"),
-    "evaluation.pseudo_queries": ("make_pseudo_tasks",),
-    "evaluation.retrieval": ("evaluate_retrieval",),
-    "evaluation.sts": ("evaluate_sts",),
-    "evaluation.sts_data": ("load_sts",),
     "index": ("Index",),
     "ingest": ("IngestResult",),
     "types": ("Document", "EncoderSpec", "Hit", "Passage", "Query"),
@@ -98,26 +80,23 @@ _MODULES = {name: f"semsearch.{module}" for module, names in _HOMES.items() for 
 __all__ = [
     "POOLERS",
     "CacheWarning",
-    "Cell",
     "Chunking",
-    "Comparison",
     "DiskFullError",
     "Document",
     "Encoder",
     "EncoderSpec",
     "FallbackWarning",
     "FilterError",
-    "Geometry",
     "Hit",
     "Index",
     "IngestResult",
     "LockedError",
     "MismatchError",
     "ModelError",
-    "MultiPooler",
     "NoIndexError",
     "Passage",
     "Pooler",
+    "PoolerComparison",
     "PoolingWarning",
     "Query",
     "ReadOptions",
@@ -130,15 +109,8 @@ __all__ = [
     "TokenStates",
     "UnsupportedError",
     "UsageError",
-    "VectorCache",
     "WordHashEncoder",
-    "evaluate_corpus",
-    "evaluate_retrieval",
-    "evaluate_sts",
-    "load_retrieval",
-    "load_sts",
-    "make_pseudo_tasks",
-    "measure_geometry",
+    "compare_poolers",
     "parse_pooler",
     "read_corpus",
 ]

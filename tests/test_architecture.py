@@ -15,10 +15,16 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
 
 RANKS = {
-    **{"errors": 0, "arrays": 0, "files": 0, "paths": 1, "types": 1, "transforms": 2, "filters": 2},
+    **{"errors": 0, "version": 0, "arrays": 0, "files": 0, "paths": 1, "types": 1, "transforms": 2, "filters": 2},
     **{"corpus": 3, "encoder": 3, "stores": 3},
     **{"ingest": 4, "search": 4, "evaluation": 5, "reports": 6, "datasets": 6},
-    **{"index": 7, "semsearch": 8, "cli": 9, "__main__": 10},  # the facade, the door, and what stands before it
+    **{
+        "index": 7,
+        "comparison": 7,
+        "semsearch": 8,
+        "cli": 9,
+        "__main__": 10,
+    },  # the facade, the door, and what stands before it
 }
 """Room to height; a room imports itself and lower ones, never another of its own height."""
 
@@ -88,9 +94,15 @@ def test_only_the_command_line_knows_how_things_look(file):
         assert not {module.split(".")[0] for module in imported(TREES[file])} & {"typer", "rich", "click"}
 
 
+PUBLIC_DOORS = {"evaluation/__init__.py"}
+"""Of rooms that have names of their own for users, imported when they are first used."""
+
+
 def test_rooms_have_doors_of_a_docstring_only():
-    for name in ("corpus", "encoder", "stores", "filters", "cli"):
-        (docstring,) = TREES[f"{name}/__init__.py"].body
+    doors = {file for file in FILES if file.endswith("/__init__.py")} - PUBLIC_DOORS
+    assert len(doors) > 5
+    for door in doors:
+        (docstring,) = TREES[door].body
         assert isinstance(docstring, ast.Expr)
 
 

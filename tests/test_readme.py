@@ -105,7 +105,15 @@ def test_its_index_in_python_finds_the_bird(tmp_path):
 @pytest.mark.slow
 def test_its_comparison_in_python_prints_what_the_command_prints(tmp_path):
     (tmp_path / "corpora").symlink_to(ROOT / "corpora")
-    words = ("eval", "sts", "--data", str(ROOT / "corpora/sample/pairs.tsv"), "--poolers", "mean,cls")
-    shown = call(*words).rows[1][1]
-    assert shown.rstrip("*~") == f"{100 * float(printed(BLOCKS[1], tmp_path)):.2f}"
+    done = call("eval", "retrieval", "--data", str(ROOT / "corpora/sample"), "--poolers", "mean,cls")
+    heading, *lines = printed(BLOCKS[1], tmp_path).splitlines()
+    rows = [re.split(r"  +", line) for line in lines[: lines.index("")]]
+    assert heading == "Retrieval (trec)"
+    assert [row[:-1] for row in rows] == [row[:-1] for row in done.rows]  # without times
+    assert done.err.splitlines()[0] in lines, "what the marks mean"
+    *_, best, value = lines
+    numbers = {row[0]: float(row[1].rstrip("*~")) for row in done.rows[1:] if row[0] != "keyword"}
+    assert best == max(numbers, key=lambda label: numbers[label]).partition(",")[0]
+    assert round(float(value), 4) == numbers["mean"]
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert len(BLOCKS) == 2

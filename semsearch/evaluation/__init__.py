@@ -1,1 +1,75 @@
-"""Measuring how well a pooler, a layer and a transform search, and what lies behind it."""
+"""Measuring how well a pooler, a layer and a transform search, and what lies behind it.
+
+`semsearch.compare_poolers` asks for all of that in one call. Who wants the parts finds them here: every name below is
+imported from its module when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from semsearch.evaluation.candidates import Candidate
+    from semsearch.evaluation.geometry import Geometry, measure_geometry
+    from semsearch.evaluation.label_free import evaluate_corpus
+    from semsearch.evaluation.multi_pooler import MultiPooler
+    from semsearch.evaluation.pseudo_queries import make_pseudo_tasks
+    from semsearch.evaluation.report import Report
+    from semsearch.evaluation.retrieval import evaluate_retrieval
+    from semsearch.evaluation.retrieval_data import load_retrieval
+    from semsearch.evaluation.significance import Cell, Comparison
+    from semsearch.evaluation.sts import evaluate_sts
+    from semsearch.evaluation.sts_data import load_sts
+    from semsearch.evaluation.studies import study_corpus, study_retrieval, study_sts
+    from semsearch.evaluation.study import Study
+    from semsearch.evaluation.vector_cache import VectorCache
+
+_HOMES = {
+    "candidates": ("Candidate",),
+    "geometry": ("Geometry", "measure_geometry"),
+    "label_free": ("evaluate_corpus",),
+    "multi_pooler": ("MultiPooler",),
+    "pseudo_queries": ("make_pseudo_tasks",),
+    "report": ("Report",),
+    "retrieval": ("evaluate_retrieval",),
+    "retrieval_data": ("load_retrieval",),
+    "significance": ("Cell", "Comparison"),
+    "studies": ("study_corpus", "study_retrieval", "study_sts"),
+    "study": ("Study",),
+    "sts": ("evaluate_sts",),
+    "sts_data": ("load_sts",),
+    "vector_cache": ("VectorCache",),
+}
+_MODULES = {name: f"semsearch.evaluation.{module}" for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Candidate",
+    "Cell",
+    "Comparison",
+    "Geometry",
+    "MultiPooler",
+    "Report",
+    "Study",
+    "VectorCache",
+    "evaluate_corpus",
+    "evaluate_retrieval",
+    "evaluate_sts",
+    "load_retrieval",
+    "load_sts",
+    "make_pseudo_tasks",
+    "measure_geometry",
+    "study_corpus",
+    "study_retrieval",
+    "study_sts",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'semsearch.evaluation' has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__]

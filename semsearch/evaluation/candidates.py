@@ -1,4 +1,4 @@
-"""What the rows of a comparison are: a pooler, perhaps with a transform, and in retrieval a way of searching."""
+"""What a comparison compares: a pooler, perhaps with a transform, and in retrieval a way of searching."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NONE = "none"
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One row.
+    """A pooler, a transform and a way of searching: one row of a table.
 
     Attributes:
         pooler: As it was asked for; empty in keyword search.
@@ -65,7 +65,7 @@ def fit(transform: str, vectors: Vectors) -> Callable[[Vectors], Vectors]:
     """What makes unit rows of vectors as they were pooled, `[n, dim]` to `[n, dim_out]`.
 
     Args:
-        transform: Of a row.
+        transform: Of a candidate.
         vectors: What it is fitted on, float32 `[n, dim]`.
     """
     if transform.startswith(TRUNCATE):

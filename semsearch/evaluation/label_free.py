@@ -1,12 +1,12 @@
 """A corpus without labels: which pooler finds the passage that a pseudo-query was taken from?
 
 A proxy: pseudo-queries share words with their sources, real ones need not. Keyword search would gain most by that, so
-only dense rows are compared.
+only dense candidates are compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,25 +33,25 @@ AT_ONCE = 512
 
 @dataclass(frozen=True, slots=True)
 class LabelFreeResult:
-    """How well each row found the sources.
+    """How well each candidate found the sources.
 
     Attributes:
         tasks: What was asked.
-        rows: What was compared.
-        per_query: By row and task, `[queries]`; ALL is all tasks one after another.
-        best_passage: By row and task, the passage that each query put first, `[queries]`.
+        candidates: What was compared.
+        per_query: By candidate (its label) and task, `[queries]`; ALL is all tasks one after another.
+        best_passage: By candidate and task, the passage that each query put first, `[queries]`.
         vectors: By task and pooler, queries and passages as pooled, float32 `[n, dim]`.
     """
 
     tasks: Sequence[PseudoTask]
-    rows: Sequence[Candidate]
+    candidates: Sequence[Candidate]
     per_query: Mapping[str, Mapping[str, Numbers]]
     best_passage: Mapping[str, Mapping[str, Sequence[int]]]
     vectors: Mapping[str, Mapping[str, tuple[Vectors, Vectors]]]
 
-    def compare(self, rows: Iterable[Candidate] | None = None, seed: int = SEED) -> Comparison:
-        """The mean of the measure for each task and for all, of some rows, with intervals and tests."""
-        return compare_means({row.label: self.per_query[row.label] for row in rows or self.rows}, seed)
+    def compare(self, seed: int = SEED) -> Comparison:
+        """The mean of the measure for each task and for all, with intervals and tests."""
+        return compare_means({one.label: self.per_query[one.label] for one in self.candidates}, seed)
 
 
 def evaluate_corpus(
@@ -75,8 +75,8 @@ def evaluate_corpus(
         UsageError: An unknown measure or transform.
     """
     check_measures([measure])
-    rows = candidates_of(encoder, transforms)
-    every = [*rows, *map(Candidate, encoder.also)]
+    candidates = candidates_of(encoder, transforms)
+    every = [*candidates, *map(Candidate, encoder.also)]
     queries = encoder.encode_queries([query for task in tasks for query in task.queries], progress)
     passages = encoder.encode_documents([passage for task in tasks for passage in task.passages], progress)
     vectors: dict[str, dict[str, tuple[Vectors, Vectors]]] = {task.name: {} for task in tasks}
@@ -85,36 +85,36 @@ def evaluate_corpus(
         passage_parts = _split(passages[pooler], [len(task.passages) for task in tasks])
         for task, *parts in zip(tasks, query_parts, passage_parts, strict=True):
             vectors[task.name][pooler] = parts[0], parts[1]
-    values: dict[str, dict[str, Numbers]] = {row.label: {} for row in every}
-    best: dict[str, dict[str, Sequence[int]]] = {row.label: {} for row in every}
-    for row in every:
+    values: dict[str, dict[str, Numbers]] = {one.label: {} for one in every}
+    best: dict[str, dict[str, Sequence[int]]] = {one.label: {} for one in every}
+    for candidate in every:
         for task in tasks:
-            asked, searched = vectors[task.name][row.pooler]
-            finish = fit(row.transform, searched)
-            values[row.label][task.name], best[row.label][task.name] = _searched(
+            asked, searched = vectors[task.name][candidate.pooler]
+            finish = fit(candidate.transform, searched)
+            values[candidate.label][task.name], best[candidate.label][task.name] = _searched(
                 task, finish(asked), finish(searched), measure
             )
-        values[row.label][ALL] = np.concatenate(list(values[row.label].values()))
-    return LabelFreeResult(tasks, rows, values, best, vectors)
+        values[candidate.label][ALL] = np.concatenate(list(values[candidate.label].values()))
+    return LabelFreeResult(tasks, candidates, values, best, vectors)
 
 
-def recommend(comparison: Comparison, rows: Sequence[Candidate], declared: str | None) -> tuple[Candidate, str]:
-    """The row to index with, and why, in words.
+def recommend(comparison: Comparison, candidates: Sequence[Candidate], declared: str | None) -> tuple[Candidate, str]:
+    """The candidate to index with, and why, in words.
 
-    The best one; but where the checkpoint's own pooler, or else a row without a transform, cannot be told from it,
+    The best one; but where the checkpoint's own pooler, or else one without a transform, cannot be told from it,
     that one: it costs nothing to explain.
 
     Args:
-        comparison: With a column ALL, of these rows.
-        rows: What was compared.
+        comparison: With a column ALL, of these candidates.
+        candidates: What was compared.
         declared: The pooler that the checkpoint declares, None where it declares none.
     """
     column = comparison.columns.index(ALL)
-    cells = {row: comparison.rows[row.label][column] for row in rows}
-    best = next(row for row, cell in cells.items() if cell.best)
-    candidates = [row for row, cell in cells.items() if cell.best or cell.tied]
-    own = next((row for row in candidates if row == Candidate(declared or "")), None)
-    plain = max((row for row in candidates if not row.transform), key=lambda row: cells[row].value or 0.0, default=None)
+    cells = {one: comparison.rows[one.label][column] for one in candidates}
+    best = next(one for one, cell in cells.items() if cell.best)
+    good = [one for one, cell in cells.items() if cell.best or cell.tied]
+    own = next((one for one in good if one == Candidate(declared or "")), None)
+    plain = max((one for one in good if not one.transform), key=lambda one: cells[one].value or 0.0, default=None)
     chosen = own or plain or best
     if chosen == best:
         return chosen, "the best here"

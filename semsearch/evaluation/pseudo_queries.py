@@ -115,25 +115,25 @@ def make_pseudo_tasks(
         SourceError: No task has two queries.
     """
     if sample < LEAST_QUERIES:
-        raise UsageError(f"sample is {sample}; expected {LEAST_QUERIES} or more documents")
+        raise UsageError(f"`sample` is {sample}; expected {LEAST_QUERIES} or more documents")
     if max_chars < LEAST_QUERY + LEAST_PASSAGE:
-        raise UsageError(f"max_chars is {max_chars}; expected {LEAST_QUERY + LEAST_PASSAGE} or more characters")
+        raise UsageError(f"`max_chars` is {max_chars}; expected {LEAST_QUERY + LEAST_PASSAGE} or more characters")
     met, sampled = _sample(documents, sample, seed, max_chars)
     made = [_task(name, [pairs[name] for pairs in sampled if name in pairs]) for name in MAKERS]
-    report = PseudoQuerySummary(met, len(sampled), {task.name: counts for task, counts in made})
+    summary = PseudoQuerySummary(met, len(sampled), {task.name: counts for task, counts in made})
     tasks = [task for task, _ in made if len(task.queries) >= LEAST_QUERIES]
     if not tasks:
-        raise SourceError(_too_few(report))
-    return tasks, report
+        raise SourceError(_too_few(summary))
+    return tasks, summary
 
 
-def _too_few(report: PseudoQuerySummary) -> str:
+def _too_few(summary: PseudoQuerySummary) -> str:
     found = ", ".join(
         f"{name} {counts.queries} (and {counts.passages - counts.queries} that are not unique)"
-        for name, counts in report.tasks.items()
+        for name, counts in summary.tasks.items()
     )
     return (
-        f"too few pseudo-queries from {report.documents} documents, {report.sampled} of them used: {found}; expected "
+        f"too few pseudo-queries from {summary.documents} documents, {summary.sampled} of them used: {found}; expected "
         f"{LEAST_QUERIES} of a kind, from different documents with a title or several sentences, and a text of "
         f"{LEAST_PASSAGE} characters or more besides"
     )

@@ -1,9 +1,10 @@
-"""What a report shows, as values: a surface draws it. See `gather.py` for how it comes about."""
+"""What a report shows, as values: `study.py` makes them, and `reports/` prints and draws them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,16 +114,18 @@ class Projection:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that a report shows; what is None or empty is left out.
+    """Everything that is to be shown of a comparison, in whatever form; what is None or empty is left out.
 
     Attributes:
         title: What was compared on what.
         facts: Name and value: model, data, seeds, tests, versions, the command.
-        notes: Warnings and explanations, a sentence each.
+        notes: Warnings and explanations, a sentence each; first the reasons in `refused`.
         tables: Comparisons.
         geometry: By row.
         histograms: By row.
         recall: By row, recall at each of `recall_depths`.
+        refused: Poolers that the checkpoint cannot have, with the reason.
+        detail: What JSON has besides, by key.
     """
 
     title: str
@@ -136,3 +139,5 @@ class Report:
     recall: Mapping[str, Sequence[float]] | None = None
     duels: Duels | None = None
     projection: Projection | None = None
+    refused: Mapping[str, str] = field(default_factory=dict)
+    detail: Mapping[str, Any] = field(default_factory=dict)

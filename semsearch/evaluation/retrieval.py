@@ -1,13 +1,13 @@
 """Retrieval: how well does each pooler find what people judged relevant?
 
 What is measured is what would be shipped: the same chunking, the same search, the same fusion as those of an index.
-The corpus is cut and encoded once; one index of its words serves all rows, which lend it their vectors in turn.
+The corpus is cut and encoded once; one index of its words serves all candidates, which lend it their vectors in turn.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -47,7 +47,7 @@ class EncodedCorpus:
         documents: In order.
         owner: Each passage's document, as its place among them, `[passages]`.
         texts: What the encoder saw of each passage.
-        vectors: By pooler, float32 `[passages, dim]` as pooled; none where no row needs them.
+        vectors: By pooler, float32 `[passages, dim]` as pooled; none where no candidate needs them.
         truncated: Passages that the encoder did not see the whole of.
     """
 
@@ -60,16 +60,16 @@ class EncodedCorpus:
 
 @dataclass(frozen=True, slots=True)
 class RetrievalResult:
-    """What each row found.
+    """What each candidate found.
 
     Attributes:
         task: What was asked.
-        rows: What was compared.
+        candidates: What was compared.
         style: Whose conventions the measures follow.
         queries: Ids of the queries that count, in the order of the numbers below.
-        runs: By row, `{query_id: {doc_id: score}}`.
-        per_query: By row and measure, `[queries]`.
-        search_seconds: By row, for all queries together, encoding left out.
+        runs: By candidate (its label), `{query_id: {doc_id: score}}`.
+        per_query: By candidate and measure, `[queries]`.
+        search_seconds: By candidate, for all queries together, encoding left out.
         encoding_seconds: Of passages and of queries, for all poolers together.
         unknown_documents: Judged relevant or not, but not in the corpus: never found.
         own_hits: Queries whose own document, by id and text, was among the hits.
@@ -78,7 +78,7 @@ class RetrievalResult:
     """
 
     task: RetrievalTask
-    rows: Sequence[Candidate]
+    candidates: Sequence[Candidate]
     style: str
     queries: list[str]
     runs: Mapping[str, Run]
@@ -90,9 +90,9 @@ class RetrievalResult:
     corpus: EncodedCorpus
     query_vectors: Mapping[str, Vectors]
 
-    def compare(self, rows: Iterable[Candidate] | None = None, seed: int = SEED) -> Comparison:
-        """The mean of each measure, of some rows, with intervals and tests."""
-        return compare_means({row.label: self.per_query[row.label] for row in rows or self.rows}, seed)
+    def compare(self, seed: int = SEED) -> Comparison:
+        """The mean of each measure, with intervals and tests."""
+        return compare_means({one.label: self.per_query[one.label] for one in self.candidates}, seed)
 
 
 def evaluate_retrieval(
@@ -134,8 +134,8 @@ def evaluate_retrieval(
     asked_about = judged_queries(task.qrels, style)
     if not asked_about:
         raise SourceError(f"no query of {task.name} has a relevant document, and style {style!r} counts no others")
-    rows = candidates_in_modes(candidates_of(encoder, transforms), modes)
-    poolers = encoder.names if any(row.pooler for row in rows) else ()
+    candidates = candidates_in_modes(candidates_of(encoder, transforms), modes)
+    poolers = encoder.names if any(one.pooler for one in candidates) else ()
     with TemporaryDirectory(prefix="semsearch-") as folder:
         started = time.perf_counter()
         corpus = encode_for_all(Path(folder), task, encoder, poolers, chunking or Chunking(), progress)
@@ -146,24 +146,24 @@ def evaluate_retrieval(
         runs, per_query, seconds = _Runs(corpus.documents), {}, {}
         with LocalStore(folder) as words:
             index = _LentVectors(words)
-            for row in (*rows, *map(Candidate, encoder.also if poolers else ())):
+            for candidate in (*candidates, *map(Candidate, encoder.also if poolers else ())):
                 asked = None
-                if row.pooler:
-                    finish = fit(row.transform, corpus.vectors[row.pooler])
-                    index.lend(finish(corpus.vectors[row.pooler]))
-                    asked = finish(query_vectors[row.pooler])
+                if candidate.pooler:
+                    finish = fit(candidate.transform, corpus.vectors[candidate.pooler])
+                    index.lend(finish(corpus.vectors[candidate.pooler]))
+                    asked = finish(query_vectors[candidate.pooler])
                 index.spared_seconds = 0.0
                 started = time.perf_counter()
-                found = find_run(index, task.queries, asked, depth + drop_same_id, mode=row.mode, fusion=fusion)
-                seconds[row.label] = time.perf_counter() - started + index.spared_seconds
+                found = find_run(index, task.queries, asked, depth + drop_same_id, mode=candidate.mode, fusion=fusion)
+                seconds[candidate.label] = time.perf_counter() - started + index.spared_seconds
                 found = _without_own(found, depth) if drop_same_id else found
-                per_query[row.label] = measure_run(task.qrels, found, measures, style)
-                runs.keep(row.label, found)
+                per_query[candidate.label] = measure_run(task.qrels, found, measures, style)
+                runs.keep(candidate.label, found)
     known = {document.doc_id for document in corpus.documents}
     judged = {doc_id for query in task.qrels.values() for doc_id in query}
     return RetrievalResult(
         task,
-        rows,
+        candidates,
         style,
         asked_about,
         runs,
@@ -225,7 +225,7 @@ def encode_for_all(
 
 
 class _Runs(Mapping[str, Run]):
-    """The runs of all rows at 12 bytes a hit, a tenth of what dictionaries take; one is a dictionary while in use."""
+    """The runs of all candidates at 12 bytes a hit, a tenth of a dictionary; one is a dictionary while in use."""
 
     def __init__(self, documents: Sequence[Document]) -> None:
         self._names = [document.doc_id for document in documents]
@@ -233,7 +233,7 @@ class _Runs(Mapping[str, Run]):
         self._hits: dict[str, dict[str, tuple[NDArray[np.int32], NDArray[np.float64]]]] = {}
 
     def keep(self, label: str, run: Run) -> None:
-        """Add the run of a row."""
+        """Add the run of a candidate."""
         self._hits[label] = {
             query: (np.array([self._number[doc] for doc in scores], np.int32), np.array([*scores.values()], np.float64))
             for query, scores in run.items()
@@ -276,7 +276,7 @@ class _LentVectors:
         return faiss_segments.search([self._vectors], queries, k, allowed=None, excluded=np.empty(0, np.int64))
 
     def search_keywords(self, query: str, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
-        """See `Searchable.search_keywords`; every hybrid row asks the same, and each is charged for the search."""
+        """See `Searchable.search_keywords`; every hybrid candidate asks the same and is charged for it."""
         if hit := self._remembered.get((query, k)):
             self.spared_seconds += hit[1]
             return hit[0]
@@ -291,19 +291,19 @@ def _check(modes: Sequence[str], style: str, fusion: str, depth: int) -> None:
     if not modes:
         raise UsageError(f"no mode is named; expected some of {', '.join(MODES)}")
     if depth < 1:
-        raise UsageError(f"the depth is {depth}; expected 1 or more documents")
+        raise UsageError(f"`depth` is {depth}; expected 1 or more documents")
     modes_known = (("mode", mode, MODES) for mode in modes)
     for name, given, known in (*modes_known, ("style", style, STYLES), ("fusion", fusion, FUSIONS)):
         if given not in known:
             raise UsageError(f"unknown {name} {given!r}; expected one of {', '.join(known)}")
 
 
-def candidates_in_modes(rows: Sequence[Candidate], modes: Sequence[str]) -> list[Candidate]:
-    """The rows of each mode: dense ones first, the one of keywords, then the hybrid ones."""
+def candidates_in_modes(candidates: Sequence[Candidate], modes: Sequence[str]) -> list[Candidate]:
+    """The candidates of each mode: dense ones first, the one of keywords, then the hybrid ones."""
     return [
-        *(rows if "dense" in modes else ()),
+        *(candidates if "dense" in modes else ()),
         *([Candidate(mode="keyword")] if "keyword" in modes else ()),
-        *(replace(row, mode="hybrid") for row in rows if "hybrid" in modes),
+        *(replace(one, mode="hybrid") for one in candidates if "hybrid" in modes),
     ]
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from semsearch.corpus.readers import ReadOptions, read_corpus, read_queries
 from semsearch.errors import RecordError, SourceError
+from semsearch.paths import as_path
 from semsearch.types import Document, Qrels, Query
 
 COLUMNS = ("query-id", "corpus-id", "score")
@@ -58,7 +59,7 @@ class RetrievalTask:
 
 
 def load_retrieval(
-    folder: Path, split: str = "test", options: ReadOptions = DEFAULTS, *, skip_bad: bool = False
+    folder: str | Path, split: str = "test", options: ReadOptions = DEFAULTS, *, skip_bad: bool = False
 ) -> RetrievalTask:
     """Read a folder in BEIR's layout.
 
@@ -69,9 +70,11 @@ def load_retrieval(
         skip_bad: Whether bad records of the corpus are passed over.
 
     Raises:
+        UsageError: No path.
         SourceError: A file is missing, or no query has judgments.
         RecordError: A line is not what it should be.
     """
+    folder = as_path(folder, "folder")
     files = {name: folder / name for name in ("corpus.jsonl", "queries.jsonl", f"qrels/{split}.tsv")}
     for name, path in files.items():
         if not path.is_file():
@@ -92,8 +95,9 @@ def load_retrieval(
     return RetrievalTask(name, files["corpus.jsonl"], judged, qrels, n_unjudged, unknown, options, skip_bad)
 
 
-def read_qrels(path: Path) -> Qrels:
+def read_qrels(path: str | Path) -> Qrels:
     """Judgments from a tab-separated file with a header; the last one counts where a pair is judged twice."""
+    path = as_path(path)
     qrels: Qrels = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

@@ -21,7 +21,7 @@ from semsearch.evaluation.sts_data import StsTask
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """One row on one task.
+    """One candidate on one task.
 
     Attributes:
         subsets: The correlation of each.
@@ -39,39 +39,39 @@ DECIMALS = 7
 """Of cosines."""
 
 Results = dict[str, dict[str, TaskResult]]
-"""By row and task."""
+"""By candidate (its label) and task."""
 
 
 @dataclass(frozen=True, slots=True)
 class StsResult:
-    """What rows say of the pairs of each task.
+    """What candidates say of the pairs of each task.
 
     Attributes:
         tasks: With what people said.
-        rows: What was compared.
-        cosines: By row and task, float64 `[pairs]`, the subsets one after another.
+        candidates: What was compared.
+        cosines: By candidate and task, float64 `[pairs]`, the subsets one after another.
         sentences: Each once.
         vectors: By pooler, float32 `[sentences, dim]` as pooled.
         sides: By task, the first and the second sentences of its pairs, as places among `sentences`.
     """
 
     tasks: Sequence[StsTask]
-    rows: Sequence[Candidate]
+    candidates: Sequence[Candidate]
     cosines: Mapping[str, Mapping[str, Scores]]
     sentences: Sequence[str]
     vectors: Mapping[str, Vectors]
     sides: Mapping[str, tuple[list[int], list[int]]]
 
     def results(self) -> Results:
-        """The correlations of each row on each task, by subset and in the three ways to aggregate them."""
+        """The correlations of each candidate on each task, by subset and in the three ways to aggregate them."""
         return {
             name: {task.name: _result(task, row[task.name]) for task in self.tasks}
             for name, row in self.cosines.items()
         }
 
-    def compare(self, rows: Iterable[Candidate] | None = None, seed: int = SEED) -> Comparison:
-        """Spearman over all pairs of each task, and its mean over tasks, of some rows, with intervals and tests."""
-        cosines = {row.label: self.cosines[row.label] for row in rows or self.rows}
+    def compare(self, seed: int = SEED) -> Comparison:
+        """Spearman over all pairs of each task, and its mean over tasks, with intervals and tests."""
+        cosines = {one.label: self.cosines[one.label] for one in self.candidates}
         return compare_correlations(cosines, {task.name: task.similarity for task in self.tasks}, seed)
 
 
@@ -88,18 +88,18 @@ def evaluate_sts(
         transforms: As for `candidates_of`.
         progress: Told the number of sentences just encoded.
     """
-    rows = candidates_of(encoder, transforms)
-    every = [*rows, *map(Candidate, encoder.also)]
+    candidates = candidates_of(encoder, transforms)
+    every = [*candidates, *map(Candidate, encoder.also)]
     sentences = unique_sentences(tasks)
     number = {sentence: place for place, sentence in enumerate(sentences)}
     vectors = encoder.encode_documents(sentences, progress)
     sides = {task.name: (_places(number, task.sides[0]), _places(number, task.sides[1])) for task in tasks}
-    cosines: dict[str, dict[str, Scores]] = {row.label: {} for row in every}
-    for row in every:
-        pooled = vectors[row.pooler]
+    cosines: dict[str, dict[str, Scores]] = {one.label: {} for one in every}
+    for candidate in every:
+        pooled = vectors[candidate.pooler]
         for task, (first, second) in sides.items():
-            cosines[row.label][task] = _transformed(row.transform, pooled, first, second)
-    return StsResult(tasks, rows, cosines, sentences, vectors, sides)
+            cosines[candidate.label][task] = _transformed(candidate.transform, pooled, first, second)
+    return StsResult(tasks, candidates, cosines, sentences, vectors, sides)
 
 
 def _transformed(transform: str, pooled: Vectors, first: Sequence[int], second: Sequence[int]) -> Scores:

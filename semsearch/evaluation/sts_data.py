@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.errors import RecordError, SourceError, UsageError
+from semsearch.paths import as_path
 
 YEARS = {
     "STS12": ("MSRpar", "MSRvid", "SMTeuroparl", "surprise.OnWN", "surprise.SMTnews"),
@@ -35,10 +36,10 @@ WHOLE_YEAR = "all"
 
 TASKS = (*YEARS, "STS-B", "SICK-R")
 
-MODES = {"test": ("test", "test_annotated"), "dev": ("dev", "trial")}
-"""What STS-B and SICK-R call their parts; the years have a test set alone."""
+SPLITS = {"test": ("test", "test_annotated"), "dev": ("dev", "trial")}
+"""What STS-B and SICK-R call their splits; the years have a test set alone."""
 
-Candidate: TypeAlias = tuple[str, str, float | None]
+Pair: TypeAlias = tuple[str, str, float | None]
 """Two sentences and their similarity, None where it was not given."""
 
 
@@ -83,34 +84,47 @@ class StsTask:
         return sum(subset.dropped for subset in self.subsets)
 
 
-def load_sts(folder: Path, names: Sequence[str] = (), mode: str = "test") -> list[StsTask]:
+def load_sts(path: str | Path, names: Sequence[str] = (), split: str = "test") -> list[StsTask]:
     """The tasks of a folder in SentEval's layout, or of files of one's own.
 
     Args:
-        folder: That holds STS/ and SICK/; or a tsv, csv or jsonl file with `sentence1`, `sentence2`, `score`.
-        names: Some of TASKS; empty for all that the mode has.
-        mode: `test`, or `dev` for STS-B and SICK-R alone.
+        path: A folder that holds STS/ and SICK/; or a tsv, csv or jsonl file with `sentence1`, `sentence2`, `score`.
+        names: Some of TASKS; empty for all that the split has.
+        split: `test`, or `dev` for STS-B and SICK-R alone.
 
     Raises:
-        UsageError: An unknown task or mode, or one that the mode does not have.
+        UsageError: An unknown task or split, or a task that the split does not have; or no path.
         SourceError: A file is missing, or has not as many scores as sentences.
         RecordError: A line is not what it should be.
     """
-    if mode not in MODES:
-        raise UsageError(f"unknown mode {mode!r}; expected one of {', '.join(MODES)}")
+    folder = as_path(path)
+    if split not in SPLITS:
+        raise UsageError(f"unknown split {split!r}; expected one of {', '.join(SPLITS)}")
     if folder.is_file():
         return [StsTask(folder.name.split(".")[0], (_subset(folder.name, _rows_of_file(folder)),))]
-    has = TASKS if mode == "test" else ("STS-B", "SICK-R")
+    has = TASKS if split == "test" else ("STS-B", "SICK-R")
     for name in names:
         if name not in TASKS:
             raise UsageError(f"unknown task {name!r}; known: {', '.join(TASKS)}")
         if name not in has:
-            raise UsageError(f"task {name!r} has no {mode} part; tasks with one: {', '.join(has)}")
-    return [_load(folder, name, mode) for name in has if not names or name in names]
+            raise UsageError(f"task {name!r} has no {split} split; tasks with one: {', '.join(has)}")
+    return [_load(folder, name, split) for name in has if not names or name in names]
 
 
-def _load(folder: Path, name: str, mode: str) -> StsTask:
-    benchmark, sick = MODES[mode]
+def holds_pairs(path: Path) -> bool:
+    """Whether a path is a file of scored pairs, by its ending and the names in its first line."""
+    if path.suffix not in READERS or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            first = file.readline(MAX_HEADER_BYTES)
+        return {*COLUMNS} <= {*NAMES[path.suffix](first.decode("utf-8-sig").rstrip("\r\n"))}
+    except (OSError, ValueError, RecursionError, csv.Error):  # a corpus of another kind, or no text at all
+        return False
+
+
+def _load(folder: Path, name: str, split: str) -> StsTask:
+    benchmark, sick = SPLITS[split]
     if name == "STS-B":
         rows = _rows_of_benchmark(folder / "STS" / "STSBenchmark" / f"sts-{benchmark}.csv")
         return StsTask(name, (_subset(name, rows),))
@@ -121,7 +135,7 @@ def _load(folder: Path, name: str, mode: str) -> StsTask:
     return StsTask(name, tuple(_subset(subset, _rows_of_year(year, subset)) for subset in subsets))
 
 
-def _subset(name: str, rows: Iterable[Candidate]) -> Subset:
+def _subset(name: str, rows: Iterable[Pair]) -> Subset:
     everything = list(rows)
     scored = [(one, two, score) for one, two, score in everything if score is not None]
     return Subset(
@@ -133,7 +147,7 @@ def _subset(name: str, rows: Iterable[Candidate]) -> Subset:
     )
 
 
-def _rows_of_year(year: Path, subset: str) -> Iterator[Candidate]:
+def _rows_of_year(year: Path, subset: str) -> Iterator[Pair]:
     sentences, scores = _lines(year / f"STS.input.{subset}.txt"), _lines(year / f"STS.gs.{subset}.txt")
     if len(sentences) != len(scores):
         raise SourceError(
@@ -143,13 +157,13 @@ def _rows_of_year(year: Path, subset: str) -> Iterator[Candidate]:
         yield _row(year / f"STS.input.{subset}.txt", number, [*pair.split("\t")[:2], score])
 
 
-def _rows_of_benchmark(path: Path) -> Iterator[Candidate]:
+def _rows_of_benchmark(path: Path) -> Iterator[Pair]:
     for number, line in enumerate(_lines(path), 1):
         cells = line.split("\t")  # genre, file, year, id, score, two sentences, perhaps their sources
         yield _row(path, number, [*cells[5:7], *cells[4:5]])
 
 
-def _rows_of_sick(path: Path) -> Iterator[Candidate]:
+def _rows_of_sick(path: Path) -> Iterator[Pair]:
     lines = _lines(path)
     header = lines[0].split("\t") if lines else []
     for number, line in enumerate(lines[1:], 2):
@@ -162,7 +176,7 @@ SICK_COLUMNS = ("sentence_A", "sentence_B", "relatedness_score")
 COLUMNS = ("sentence1", "sentence2", "score")
 
 
-def _rows_of_file(path: Path) -> Iterator[Candidate]:
+def _rows_of_file(path: Path) -> Iterator[Pair]:
     records = READERS.get(path.suffix)
     if records is None:
         raise SourceError(f"{str(path)!r} has an unknown ending; expected one of {', '.join(READERS)}")
@@ -210,7 +224,22 @@ READERS: dict[str, Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]] = 
 }
 
 
-def _row(path: Path, number: int, cells: Sequence[Any]) -> Candidate:
+def _names_of_json(line: str) -> Iterable[str]:
+    record = json.loads(line)
+    return record if isinstance(record, dict) else ()
+
+
+NAMES: dict[str, Callable[[str], Iterable[str]]] = {
+    ".jsonl": _names_of_json,
+    ".csv": lambda line: next(csv.reader([line]), []),
+    ".tsv": lambda line: line.split("\t"),
+}
+"""By ending, the names of columns or fields that the first line of a file has."""
+
+MAX_HEADER_BYTES = 2**20
+
+
+def _row(path: Path, number: int, cells: Sequence[Any]) -> Pair:
     if len(cells) != 3 or not all(isinstance(sentence, str) and sentence.strip() for sentence in cells[:2]):
         raise RecordError(str(path), number, "expected two sentences and a score")
     try:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from semsearch.arrays import Vectors
 from semsearch.encoder.cache import cache_folder, warn_of_cache
+from semsearch.paths import as_path
 
 FILE = "vectors.sqlite"
 
@@ -56,14 +57,17 @@ class VectorCache:
         spared: Texts that did not have to be encoded so far; who asks counts them.
     """
 
-    def __init__(self, folder: Path | None = None, max_mb: int = MAX_MB) -> None:
+    def __init__(self, folder: str | Path | None = None, max_mb: int = MAX_MB) -> None:
         """Open the cache, or make it.
 
         Args:
             folder: None for the environment's, or the user's cache folder.
             max_mb: Bound in MiB on what is kept; the file outgrows it for a moment by the vectors of one batch.
+
+        Raises:
+            UsageError: No path.
         """
-        self.path = (folder or cache_folder()) / FILE
+        self.path = (cache_folder() if folder is None else as_path(folder, "folder")) / FILE
         self.spared = 0
         self._met: set[str] = set()
         self._full = False

@@ -1,10 +1,11 @@
-"""Comparisons as tables: plain, Markdown, CSV, LaTeX, JSON."""
+"""Comparisons as tables: plain, Markdown, CSV, LaTeX, HTML, JSON."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from html import escape
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
     from semsearch.evaluation.significance import Cell, Comparison
 
 BEST, TIED = "*", "~"
+
+MARKS = {
+    "text": ("{}" + BEST, "{}" + TIED),
+    "markdown": ("**{}**", "{} " + TIED),
+    "latex": (r"\textbf{{{}}}", r"{}$^\sim$"),
+    "html": ("<b>{}</b>", "{} " + TIED),
+}
+"""By form, how the best number of a column and those that equal it are marked."""
 
 DASH = "–"
 
@@ -56,7 +65,7 @@ def grids(report: Report, form: str = "text", *, intervals: bool = False) -> lis
 
     Args:
         report: What to show.
-        form: `text`, `markdown` or `latex`: how the best of a column and its equals are marked.
+        form: A key of MARKS.
         intervals: Whether intervals stand beside the numbers.
     """
     found = [Grid(table.name, *_grid(table, form, intervals)) for table in report.tables]
@@ -78,6 +87,11 @@ def as_markdown(report: Report, *, intervals: bool = False) -> str:
 def as_latex(report: Report, *, intervals: bool = False) -> str:
     """The tables in LaTeX, with booktabs' rules."""
     return "\n\n".join(map(_latex, grids(report, "latex", intervals=intervals)))
+
+
+def as_html(report: Report) -> str:
+    """The tables in HTML without styles or scripts, as a notebook shows them; every name is escaped."""
+    return "\n".join(map(_html, grids(report, "html")))
 
 
 def as_csv(report: Report) -> str:
@@ -112,6 +126,15 @@ def _latex(grid: Grid) -> str:
     )
 
 
+def _html(grid: Grid) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in grid.columns)
+    rows = (
+        f"<tr><th>{escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" for name, *cells in grid.rows
+    )
+    body = "\n".join(rows)
+    return f"<table>\n<caption>{escape(grid.name)}</caption>\n<tr>{head}</tr>\n{body}\n</table>"
+
+
 def legend(comparison: Comparison) -> str:
     """What the marks mean."""
     return f"{BEST} best of its column, {TIED} not distinguishable from it (p >= 0.05): {comparison.test}"
@@ -126,7 +149,7 @@ def geometry_rows(geometry: Mapping[str, Geometry]) -> list[list[str]]:
 
 
 def as_object(report: Report) -> dict[str, Any]:
-    """The tables and the geometry of a report as JSON has them: numbers that were compared, not scaled."""
+    """A report as JSON has it: its facts, tables with the numbers that were compared, not scaled, detail and notes."""
     tables = [
         {
             "name": table.name,
@@ -139,7 +162,8 @@ def as_object(report: Report) -> dict[str, Any]:
         for table in report.tables
     ]
     geometry = {"geometry": {name: asdict(one) for name, one in report.geometry.items()}} if report.geometry else {}
-    return {**report.facts, "tables": tables, **geometry}
+    said = {"notes": list(report.notes), "refused": dict(report.refused)}
+    return {**report.facts, "tables": tables, **geometry, **report.detail, **said}
 
 
 def _grid(table: Table, form: str, intervals: bool) -> tuple[list[str], list[list[str]]]:
@@ -158,13 +182,8 @@ def _cell(cell: Cell, table: Table, form: str, intervals: bool) -> str:
     def number(value: float) -> str:
         return f"{table.scale * value:.{table.decimals}f}"
 
-    text = number(cell.value)
-    if form == "text":
-        text += BEST if cell.best else TIED if cell.tied else ""
-    elif form == "markdown":
-        text = f"**{text}**" if cell.best else f"{text} {TIED}" if cell.tied else text
-    else:
-        text = rf"\textbf{{{text}}}" if cell.best else rf"{text}$^\sim$" if cell.tied else text
+    best, tied = MARKS[form]
+    text = (best if cell.best else tied if cell.tied else "{}").format(number(cell.value))
     if intervals and cell.low is not None and cell.high is not None:
         text += f" [{number(cell.low)}, {number(cell.high)}]"
     return text

@@ -19,10 +19,13 @@ import numpy as np
 import pytest
 from command import Outcome, call, jsonl, run
 from fakes import tiny_checkpoint
+from layouts import DOCUMENTS, QRELS, QUERIES, SCORED, beir, two_tasks, write_pairs
 from markdown_it import MarkdownIt
 from scipy import stats
 
 from semsearch import Encoder, SourceError, read_corpus
+from semsearch.evaluation import studies
+from semsearch.evaluation.candidates import Candidate
 from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.pseudo_queries import make_pseudo_tasks
 from semsearch.reports import html as html_report
@@ -30,67 +33,6 @@ from semsearch.reports import html as html_report
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 PAIRS = "sentence1\tsentence2\tscore\na heron\ta bird\t4\na heron\tan egret\t5\na heron\ta loaf\t0\na\tb\t\n"
-
-SCORED = [
-    ("a heron waits in the reeds", "a bird stands in the water", 4.0),
-    ("a heron", "an egret", 5.0),
-    ("a heron", "a loaf of bread", 0.5),
-    ("the oven is hot", "the kitchen is warm", 3.2),
-    ("bread", "the wing of a plane", 0.0),
-    ("lift and drag", "drag and lift", 4.8),
-    ("shock waves", "a boundary layer", 2.0),
-    ("flour, water and salt", "bread", 3.0),
-]
-
-TOPICS = "heron bread kettle glacier violin harbour orchard lantern".split()
-
-DOCUMENTS: list[dict[str, Any]] = [
-    {
-        "_id": f"d{number}",
-        "title": f"About the {topic}",
-        "text": f"Every {topic} of number {number} has stood here for a hundred years or more. "
-        f"People from the town come by to look at it on {number + 2} days of the week. "
-        f"Nobody remembers who brought the old thing along in the winter of 19{number}0. "
-        f"It was last seen beside {TOPICS[number - 1]} and {TOPICS[number - 3]} on a photograph.",
-    }
-    for number, topic in enumerate(TOPICS)
-]
-
-QUERIES = [{"_id": f"q{number}", "text": f"who brought a {topic} here"} for number, topic in enumerate(TOPICS[:6])]
-
-QRELS = [("q0", "d0", 2), ("q0", "d1", 1), ("q1", "d1", 1), ("q2", "d2", 1), ("q3", "d4", 1), ("q4", "d3", 0)]
-"""q5 is not judged, and nothing is relevant to q4."""
-
-
-def beir(
-    name: str,
-    documents: Sequence[dict[str, Any]] = DOCUMENTS,
-    qrels: Sequence[tuple[str, str, int]] = QRELS,
-    split: str = "test",
-) -> Path:
-    """A folder in BEIR's layout."""
-    folder = Path(name)
-    (folder / "qrels").mkdir(parents=True)
-    (folder / "corpus.jsonl").write_bytes(jsonl([*documents]))
-    (folder / "queries.jsonl").write_bytes(jsonl(QUERIES))
-    lines = ["query-id\tcorpus-id\tscore", *(f"{query}\t{doc}\t{gain}" for query, doc, gain in qrels)]
-    (folder / f"qrels/{split}.tsv").write_text("\n".join(lines))
-    return folder
-
-
-def write_pairs(path: str, pairs: Sequence[tuple[str, str, float]] = SCORED) -> None:
-    lines = ["sentence1\tsentence2\tscore", *("\t".join(map(str, pair)) for pair in pairs)]
-    Path(path).write_text("\n".join(lines) + "\n")
-
-
-def two_tasks() -> None:
-    """SentEval's layout with two tasks; all pairs of the second have one score."""
-    lines = [f"genre\tfile\tyear\t{n}\t{score}\t{one}\t{two}" for n, (one, two, score) in enumerate(SCORED)]
-    Path("STS/STSBenchmark").mkdir(parents=True)
-    Path("STS/STSBenchmark/sts-dev.csv").write_text("\n".join(lines) + "\n")
-    Path("SICK").mkdir()
-    head = "pair_ID\tsentence_A\tsentence_B\trelatedness_score"
-    Path("SICK/SICK_trial.txt").write_text(f"{head}\n1\ta\tb\t3\n2\tc\td\t3\n")
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +115,7 @@ def test_sts_prints_spearman_times_100_of_each_row():
 
 def test_json_has_both_correlations_of_every_subset_and_aggregation():
     done = call("eval", "sts", "--model", "model", "--data", "scored.tsv", "--poolers", "mean", "--json").ok().json
-    assert (done["mode"], list(done["poolers"]), done["refused"]) == ("test", ["mean"], {})
+    assert (done["split"], list(done["poolers"]), done["refused"]) == ("test", ["mean"], {})
     task = done["poolers"]["mean"]["tasks"]["scored"]
     assert set(task) == {"subsets", "all", "mean", "wmean"}
     ours, gold = cosines("mean", SCORED), [score for _, _, score in SCORED]
@@ -406,7 +348,7 @@ def test_whitening_as_many_texts_as_axes_is_a_dash_with_the_reason():
 
 def test_what_transforms_are_fitted_on_is_said_where_table_and_geometry_differ():
     two_tasks()
-    words = ("eval", "sts", "--model", "model", "--data", ".", "--mode", "dev", "--poolers", "mean")
+    words = ("eval", "sts", "--model", "model", "--data", ".", "--split", "dev", "--poolers", "mean")
     said = "transforms are fitted on each task's own sentences for the table"
     assert said in call(*words, "--transforms", "center", "--geometry").err
     assert said not in call(*words, "--transforms", "center").err
@@ -414,9 +356,33 @@ def test_what_transforms_are_fitted_on_is_said_where_table_and_geometry_differ()
     assert said not in call(*words, "--geometry").err
 
 
+def test_the_older_name_of_split_is_still_known_but_not_shown():
+    two_tasks()
+    words = ("eval", "sts", "--model", "model", "--data", ".", "--poolers", "mean", "--csv")
+    assert call(*words, "--mode", "dev").out == call(*words, "--split", "dev").out != ""
+    assert not re.search(r"--mode\s", run("eval", "sts", "--help").out)
+
+
+def test_a_duel_with_keyword_search_is_drawn_as_the_pooler_sees_the_texts():
+    words = ("--report", "page.html", "--duel", "keyword", "--duel", "cls", "--modes", "dense,keyword")
+    assert evaluate("retrieval", *words, poolers="mean,cls").code == 0
+    page = Path("page.html").read_text(encoding="utf-8")
+    (seen,) = re.findall(r"The vectors of <b><bdi>(.*?)</bdi>", page)
+    assert seen == "cls"
+
+
+def test_options_are_named_where_the_library_names_parameters():
+    beir("own", [{"_id": query["_id"], "text": query["text"]} for query in QUERIES], [("q0", "q0", 1), ("q1", "q1", 1)])
+    words = ("eval", "retrieval", "--data", "own", "--model", "model", "--poolers", "mean", "--modes", "dense")
+    said = "BEIR leaves such hits out: --drop-same-id"
+    assert said in call(*words).err
+    assert any(note.endswith(said) for note in strict_json(call(*words, "--json"))["notes"])
+    assert said not in call(*words, "--drop-same-id").err
+
+
 def test_one_constant_task_among_others_leaves_the_others_their_numbers():
     two_tasks()
-    words = ("eval", "sts", "--model", "model", "--data", ".", "--mode", "dev", "--poolers", "mean")
+    words = ("eval", "sts", "--model", "model", "--data", ".", "--split", "dev", "--poolers", "mean")
     (head_row, row) = call(*words).rows
     assert head_row == ["pooler", "STS-B", "SICK-R", "average"]
     rho = stats.spearmanr(cosines("mean", SCORED), [score for _, _, score in SCORED]).statistic
@@ -513,6 +479,7 @@ def test_a_corpus_ends_with_the_command_that_indexes_it_and_that_works(
     assert {hit["doc_id"] for hit in hits} == {document["_id"] for document in DOCUMENTS}
 
 
+@pytest.mark.filterwarnings("always:bad records skipped")
 def test_the_index_command_reads_the_corpus_as_the_comparison_did():
     records = [{"key": d["_id"], "name": d["title"], "body": d["text"]} for d in DOCUMENTS]
     Path("odd notes.txt").write_bytes(jsonl(records) + b"{oops\n")
@@ -530,10 +497,7 @@ def test_the_index_command_reads_the_corpus_as_the_comparison_did():
 
 
 def test_a_transform_that_wins_is_part_of_the_command(monkeypatch: pytest.MonkeyPatch):
-    from semsearch.evaluation import label_free as corpus
-    from semsearch.evaluation.candidates import Candidate
-
-    monkeypatch.setattr(corpus, "recommend", lambda *_: (Candidate("mean", "whiten:4"), "because"))
+    monkeypatch.setattr(studies, "recommend", lambda *_: (Candidate("mean", "whiten:4"), "because"))
     done = evaluate("corpus", "--transforms", "whiten:4")
     call(*shlex.split(done.out.splitlines()[-1])[1:]).ok()
     encoder = call("status", "--json").ok().json["encoder"]
@@ -588,6 +552,7 @@ def test_a_corpus_with_judgments_says_how_far_they_agree():
     assert alone["notes"][-1].endswith("none to be had, for there are too few different rows")
 
 
+@pytest.mark.filterwarnings("always:bad records skipped")
 def test_judgments_are_an_extra_that_is_read_as_the_corpus_is():
     def shown(folder: str, *words: object) -> Any:
         done = call("eval", "corpus", folder, "--model", "model", "--poolers", "mean,cls,layer:1+max", "--json", *words)
@@ -667,9 +632,9 @@ USAGE: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "two forms": (("--csv", "--json"), ("--csv and --json were given; choose one",)),
     "three forms": (("--markdown", "--latex", "--json"), ("--markdown and --latex and --json",)),
     "a duel without a report": (("--duel", "mean", "--duel", "cls"), ("--duel", "--report FILE")),
-    "seed": (("--seed", "-1"), ("--seed is -1; expected 0 or more",)),
+    "seed": (("--seed", "-1"), ("seed", " is -1; expected 0 or more")),
     "seed that is none": (("--seed", "x"), ("--seed", "int")),
-    "cache": (("--cache-mb", "-1"), ("--cache-mb is -1; expected 0",)),
+    "cache": (("--cache-mb", "-1"), ("cache", " is -1; expected 0 or more MiB, 0 for no cache")),
     "no pooler": (("--poolers", ""), ("no pooler is named",)),
     "commas": (("--poolers", " , "), ("no pooler is named",)),
     "pooler": (("--poolers", "mean,average"), ("unknown pooler 'average'", "mean, max")),
@@ -715,9 +680,10 @@ def test_errors_of_the_model_are_one_line_for_each_command(command: str):
         (("--data", "nowhere"), 1, ("no nowhere", "expected SentEval's layout")),
         (("--data", "judged", "--tasks", "SICK-R"), 1, ("no judged/SICK/SICK_test_annotated.txt", "STS/ and SICK/")),
         (("--data", ".", "--tasks", "STS99"), 2, ("unknown task 'STS99'", "STS12, STS13")),
-        (("--data", ".", "--tasks", "STS12", "--mode", "dev"), 2, ("'STS12' has no dev part", "STS-B, SICK-R")),
-        (("--data", ".", "--mode", "train"), 2, ("unknown mode 'train'", "test, dev")),
-        (("--data", "pairs.tsv", "--tasks", "STS12"), 2, ("--tasks", "'pairs.tsv' is a file of pairs")),
+        (("--data", ".", "--tasks", "STS12", "--split", "dev"), 2, ("'STS12' has no dev split", "STS-B, SICK-R")),
+        (("--data", ".", "--split", "train"), 2, ("unknown split 'train'", "test, dev")),
+        (("--data", ".", "--split", "dev", "--mode", "test"), 2, ("--split dev", "--mode test", "choose one")),
+        (("--data", "pairs.tsv", "--tasks", "STS12"), 2, ("tasks", "'pairs.tsv' is a file of pairs")),
         (("--data", "notes.jsonl"), 1, ("notes.jsonl:1", "no sentence1, sentence2, score")),
         (("--data", "model/model.safetensors"), 1, ("unknown ending", ".jsonl, .csv, .tsv")),
     ],
@@ -819,12 +785,12 @@ def test_a_report_that_cannot_be_written_costs_no_numbers(command: str, monkeypa
 def test_a_duel_of_unknown_rows_is_refused_before_anything_is_encoded(command: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(MultiPooler, "_encode", lambda *_: pytest.fail("encoded"))
     words = ("--report", "page.html", "--duel", "mean", "--duel", "max", "--transforms", "center")
-    evaluate(command, *words).fails(2, "--duel 'max' is no row; expected one of: mean; mean, center; cls")
+    evaluate(command, *words).fails(2, "unknown row 'max' for ", "expected one of: mean; mean, center; cls")
 
 
 def test_auto_names_what_the_checkpoint_declares():
     for model, said in (("model", "declares none; name some, or all"), ("declaring", "says is cls; name some, or all")):
-        evaluate("sts", model=model, poolers="mean,auto").fails(2, "--poolers auto is the pooler", said)
+        evaluate("sts", model=model, poolers="mean,auto").fails(2, "auto is the pooler that a checkpoint", said)
 
 
 def test_a_collection_of_one_document_can_be_searched():
@@ -850,7 +816,7 @@ def test_a_collection_of_one_document_can_be_searched():
             ("too few pseudo-queries from 5 documents",),
         ),
         ([*DOCUMENTS, {"text": 7}], (), 1, ("corpus.jsonl:9",)),
-        (DOCUMENTS, ("--sample", 1), 2, ("sample is 1; expected 2 or more",)),
+        (DOCUMENTS, ("--sample", 1), 2, ("sample", " is 1; expected 2 or more documents")),
         (DOCUMENTS, ("--format", "xlsx"), 2, ('unknown format "xlsx"', "jsonl")),
         (DOCUMENTS, ("--text-field", "body"), 1, ("corpus.jsonl:1", '"body"')),
     ],

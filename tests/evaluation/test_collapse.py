@@ -141,8 +141,8 @@ def measured(task: StsTask, tmp_path_factory: pytest.TempPathFactory) -> Callabl
         poolers = [*POOLERS, *(LAYERS if name == "whole" else ())]
         found = evaluate_sts([task], MultiPooler.load(str(folder), poolers, device="cpu"), ["center"])
         scores = {row: 100 * tasks["STS-B"].all.spearman for row, tasks in found.results().items()}
-        shapes = geometries(found.rows, evidence_of_sts(found, 0), 0)
-        plain = [row.label for row in found.rows if not row.transform]
+        shapes = geometries(found.candidates, evidence_of_sts(found, 0), 0)
+        plain = [row.label for row in found.candidates if not row.transform]
         return Measured(
             {pooler: scores[pooler] for pooler in plain},
             {pooler: scores[f"{pooler}, center"] for pooler in plain},

@@ -14,6 +14,14 @@ from scipy.stats import spearmanr
 from semsearch import Encoder
 from semsearch.evaluation import evidence as gather
 from semsearch.evaluation.candidates import Candidate
+from semsearch.evaluation.duels import (
+    SHOWN,
+    SNIPPET_CHARS,
+    duels_of_corpus,
+    duels_of_retrieval,
+    duels_of_sts,
+    opponents,
+)
 from semsearch.evaluation.evidence import Evidence
 from semsearch.evaluation.geometry import HISTOGRAM_EDGES
 from semsearch.evaluation.label_free import LabelFreeResult
@@ -362,15 +370,15 @@ def test_recall_curves_equal_ir_measures():
 def test_opponents_are_the_best_dense_row_and_cls_or_the_worst(values, expected):
     other = Cell(0.0, best=True)
     comparison = Comparison(("x", "y"), {row.label: (other, Cell(value)) for row, value in values.items()}, "")
-    assert gather.opponents([*values], comparison, "y") == expected
+    assert opponents([*values], comparison, "y") == expected
 
 
 def check_sums(duels: Duels, total: int) -> None:
     assert duels.n_wins + duels.n_losses + duels.n_ties == total
     wins = [duel.values[0] - duel.values[1] for duel in duels.wins]
     losses = [duel.values[1] - duel.values[0] for duel in duels.losses]
-    assert len(wins) == min(duels.n_wins, gather.SHOWN)
-    assert len(losses) == min(duels.n_losses, gather.SHOWN)
+    assert len(wins) == min(duels.n_wins, SHOWN)
+    assert len(losses) == min(duels.n_losses, SHOWN)
     for margins in (wins, losses):
         assert margins == sorted(margins, reverse=True)
         assert all(margin > 0 for margin in margins)
@@ -379,7 +387,7 @@ def check_sums(duels: Duels, total: int) -> None:
 def test_duels_of_pseudo_queries_by_hand():
     tasks = [pseudo("title", 3), pseudo("first", 2)]
     values = {"mean": {"title": [1, 0.5, 0.3], "first": [0, 1]}, "cls": {"title": [0.5, 0.5, 0], "first": [1, 0.1]}}
-    duels = gather.duels_of_corpus(found_sources(values, tasks), (MEAN, CLS), "nDCG@10")
+    duels = duels_of_corpus(found_sources(values, tasks), (MEAN, CLS), "nDCG@10")
     check_sums(duels, 5)
     assert (duels.rows, duels.measure) == (("mean", "cls"), "nDCG@10, all tasks")
     assert (duels.n_wins, duels.n_losses, duels.n_ties) == (3, 1, 1)
@@ -396,12 +404,12 @@ def test_only_the_largest_of_many_wins_and_losses_are_shown():
     rng = np.random.default_rng(0)
     ours, theirs = rng.permutation(41) / 41, rng.permutation(41) / 41
     found = found_sources({"mean": {"title": ours.tolist()}, "cls": {"title": theirs.tolist()}}, [task])
-    duels = gather.duels_of_corpus(found, (MEAN, CLS), "RR")
+    duels = duels_of_corpus(found, (MEAN, CLS), "RR")
     check_sums(duels, 41)
     margins = sorted((ours - theirs).tolist())
     assert [duel.values[0] - duel.values[1] for duel in duels.wins] == pytest.approx(margins[::-1][:8])
     assert [duel.values[0] - duel.values[1] for duel in duels.losses] == pytest.approx(margins[:8])
-    turned = gather.duels_of_corpus(found, (CLS, MEAN), "RR")
+    turned = duels_of_corpus(found, (CLS, MEAN), "RR")
     assert (turned.n_wins, turned.n_losses, turned.n_ties) == (duels.n_losses, duels.n_wins, duels.n_ties)
 
 
@@ -411,7 +419,7 @@ def test_duels_of_retrieval_by_hand():
         MEAN: {"birds": {"loaf": 0.9, "heron": 0.8}, "bread": {"oven": 0.9}, "none": {"heron": 0.2}},
         CLS: {"birds": {"egret": 0.7}, "bread": {}},
     }
-    duels = gather.duels_of_retrieval(retrieval(runs, JUDGED, LAKE, PASSAGES), (MEAN, CLS), "RR@10")
+    duels = duels_of_retrieval(retrieval(runs, JUDGED, LAKE, PASSAGES), (MEAN, CLS), "RR@10")
     check_sums(duels, 3)
     assert (duels.n_wins, duels.n_losses, duels.n_ties) == (1, 1, 1)
     (won,), (lost,) = duels.wins, duels.losses
@@ -427,7 +435,7 @@ def test_nothing_is_wanted_where_nothing_is_relevant():
     qrels: Qrels = {"none": {"heron": 0, "egret": 0}}
     runs: dict[Candidate, Run] = {MEAN: {"none": {"heron": 1.0}}, CLS: {"none": {"loaf": 1.0}}}
     found = retrieval(runs, qrels, LAKE, PASSAGES, "Judged@1")
-    (duel,) = gather.duels_of_retrieval(found, (MEAN, CLS), "Judged@1").wins
+    (duel,) = duels_of_retrieval(found, (MEAN, CLS), "Judged@1").wins
     assert (duel.values, duel.wanted) == ((1, 0), "nothing")
 
 
@@ -436,14 +444,14 @@ def test_duels_of_sentences_by_hand():
     task = sts_task("t", {("a", "b"): 0, ("c", "d"): 1, ("e", "f"): 3, ("g", "h"): 5})
     flat = StsTask("none", (Subset("none", (), (), np.array([])),))
     said = {"mean": {"t": [0.1, 0.2, 0.3, 0.4], "none": []}, "cls": {"t": [0.4, 0.3, 0.2, 0.1], "none": []}}
-    duels = gather.duels_of_sts(similarities([task, flat], said), (MEAN, CLS))
+    duels = duels_of_sts(similarities([task, flat], said), (MEAN, CLS))
     check_sums(duels, 4)
     assert (duels.n_wins, duels.n_losses, duels.n_ties) == (4, 0, 0)
     assert [duel.values for duel in duels.wins] == [(1, 0.25), (1, 0.25), (1, 0.75), (1, 0.75)]
     assert duels.wins[1].text == "g — h"
     assert duels.wins[1].shown == ("cosine 0.400, above 88% of t", "cosine 0.100, above 12% of t")
     assert duels.wins[1].wanted == "people: 5, above 88% of t"
-    same = gather.duels_of_sts(similarities([task, flat], {**said, "cls": said["mean"]}), (MEAN, CLS))
+    same = duels_of_sts(similarities([task, flat], {**said, "cls": said["mean"]}), (MEAN, CLS))
     assert (same.n_wins, same.n_losses, same.n_ties, same.wins, same.losses) == (0, 0, 4, [], [])
 
 
@@ -451,7 +459,7 @@ def test_pairs_that_tie_share_their_rank():
     """Gold shares: 1/4 twice and 3/4 twice. Equal cosines have 1/2 each."""
     task = sts_task("t", {("a", "b"): 1, ("c", "d"): 1, ("e", "f"): 2, ("g", "h"): 2})
     said = {"mean": {"t": [0.5, 0.5, 0.5, 0.5]}, "cls": {"t": [0.1, 0.1, 0.2, 0.2]}}
-    duels = gather.duels_of_sts(similarities([task], said), (MEAN, CLS))
+    duels = duels_of_sts(similarities([task], said), (MEAN, CLS))
     check_sums(duels, 4)
     assert [duel.values for duel in duels.losses] == [(0.75, 1)] * 4
 
@@ -459,9 +467,9 @@ def test_pairs_that_tie_share_their_rank():
 def test_long_texts_are_cut_to_one_line():
     task = PseudoTask("t", ("a\n query " + "x" * 999, "b"), ("one\t\ttwo", "three"), (0, 1))
     found = found_sources({"mean": {"t": [1, 0]}, "cls": {"t": [0, 0]}}, [task])
-    (duel,) = gather.duels_of_corpus(found, (MEAN, CLS), "RR").wins
+    (duel,) = duels_of_corpus(found, (MEAN, CLS), "RR").wins
     assert duel.text.startswith("a query xxx")
-    assert len(duel.text) == gather.SNIPPET_CHARS
+    assert len(duel.text) == SNIPPET_CHARS
     assert duel.text.endswith("x…")
     assert duel.wanted == "one two"
 

@@ -88,7 +88,7 @@ def test_each_pooler_has_its_own_numbers_and_every_text_is_encoded_in_one_go():
     turned = {text: (-x, y) for text, (x, y) in QUERIES.items()}  # east and west change places
     told = Told({"mean": PASSAGES | QUERIES, "cls": PASSAGES | turned, "max": PASSAGES | QUERIES}, also=("max",))
     found = evaluate([COMPASS, EASY], told, measure="RR")
-    assert [row.label for row in found.rows] == ["mean", "cls"]
+    assert [row.label for row in found.candidates] == ["mean", "cls"]
     assert found.per_query["cls"]["compass"].tolist() == pytest.approx([1 / 3, 1 / 2, 1 / 2])
     assert found.best_passage["cls"]["compass"] == [2, 2, 1]
     assert found.per_query["max"]["compass"].tolist() == found.per_query["mean"]["compass"].tolist()
@@ -103,7 +103,7 @@ def test_centering_by_hand():
     """
     told = Told({"mean": {"q": (10, 2.01, 2), "r": (10, 0, 1), "a": (10, 1, 0), "b": (10, 0, 3), "c": (10, -1, -3)}})
     found = evaluate([PseudoTask("t", ("q", "r"), ("a", "b", "c"), (0, 1))], told, measure="RR", transforms=["center"])
-    assert [row.label for row in found.rows] == ["mean", "mean, center"]
+    assert [row.label for row in found.candidates] == ["mean", "mean, center"]
     assert found.per_query["mean"]["t"].tolist() == [1 / 2, 1 / 2]
     assert found.per_query["mean, center"]["t"].tolist() == [1, 1]
 

@@ -121,7 +121,7 @@ def real_run(folder: Path, task: RetrievalTask, encoder: Encoder, k: int = 1000,
 def test_dense_rows_equal_brute_force_over_the_best_passage_of_each_document(task, encoder, model, depth):
     found = evaluate_retrieval(task, encoder, modes=["dense"], chunking=SHORT, depth=depth)
     assert len(found.corpus.texts) > 2 * len(found.corpus.documents), "documents must be cut, or this shows little"
-    assert [row.label for row in found.rows] == POOLERS
+    assert [row.label for row in found.candidates] == POOLERS
     for pooler in POOLERS:
         alone = Encoder.load(model, pooler, device="cpu")
         expected = brute_force(task, alone, SHORT, lambda rows, _: unit(rows))
@@ -271,7 +271,7 @@ def test_hits_with_the_query_s_own_id_are_dropped_and_others_move_up(encoder, tm
 
 def test_each_mode_has_its_rows_in_one_order(task, encoder):
     def labels(*modes: str) -> list[str]:
-        rows = evaluate_retrieval(task, encoder, modes=modes, transforms=["center"], chunking=SHORT).rows
+        rows = evaluate_retrieval(task, encoder, modes=modes, transforms=["center"], chunking=SHORT).candidates
         return [row.label for row in rows]
 
     dense = [label for pooler in POOLERS for label in (pooler, f"{pooler}, center")]
@@ -284,7 +284,7 @@ def test_each_mode_has_its_rows_in_one_order(task, encoder):
 def test_poolers_that_come_along_have_runs_but_no_rows(task, model):
     encoder = MultiPooler.load(model, ["mean"], also=["layer:*+mean"], device="cpu")
     found = evaluate_retrieval(task, encoder, modes=["dense"], chunking=SHORT)
-    assert [row.label for row in found.rows] == ["mean"]
+    assert [row.label for row in found.candidates] == ["mean"]
     along = [f"layer:{layer}+mean" for layer in range(5)]
     assert set(found.runs) == set(found.per_query) == set(found.search_seconds) == {"mean", *along}
     alone = Encoder.load(model, "layer:1+mean", device="cpu")
@@ -293,7 +293,7 @@ def test_poolers_that_come_along_have_runs_but_no_rows(task, model):
 
 def test_times_are_taken_for_every_row(task, encoder):
     found = evaluate_retrieval(task, encoder, transforms=["center"], chunking=SHORT)
-    assert set(found.search_seconds) == {row.label for row in found.rows}
+    assert set(found.search_seconds) == {row.label for row in found.candidates}
     assert all(0 < seconds < 60 for seconds in (*found.search_seconds.values(), *found.encoding_seconds))
 
 
@@ -307,7 +307,7 @@ def test_every_row_that_searches_by_words_is_charged_for_it(task, encoder, monke
 
     monkeypatch.setattr(LocalStore, "search_keywords", slow)
     found = evaluate_retrieval(task, encoder, modes=modes, chunking=SHORT)
-    assert len(found.rows) >= 3
+    assert len(found.candidates) >= 3
     assert all(seconds >= 0.01 * len(task.queries) for seconds in found.search_seconds.values())
 
 
@@ -391,7 +391,7 @@ def test_an_empty_corpus_is_an_error(encoder, tmp_path, corpus):
         ({"modes": []}, UsageError, "no mode is named"),
         ({"style": "beir"}, UsageError, "unknown style 'beir'"),
         ({"fusion": "sum"}, UsageError, "unknown fusion 'sum'"),
-        ({"depth": 0}, UsageError, "depth is 0"),
+        ({"depth": 0}, UsageError, "`depth` is 0"),
         ({"measures": ["nDCG@ten"]}, UsageError, "unknown measure"),
         ({"measures": []}, UsageError, "no measure"),
         ({"transforms": ["whiten:99"]}, UsageError, "K must be a whole number from 1 to 32"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from semsearch import RecordError, SourceError
+from semsearch import RecordError, SourceError, UsageError
 from semsearch.corpus.readers import ReadOptions
 from semsearch.evaluation.retrieval_data import load_retrieval, read_qrels
 from semsearch.types import Document, Query
@@ -49,6 +49,14 @@ def test_a_folder_by_hand_has_its_documents_its_judged_queries_and_their_judgmen
     assert (first.doc_id, first.title, first.text, first.metadata) == ("d1", "Heron", "A bird that waits.", {})
     assert (second.doc_id, second.title, second.text) == ("d2", "", "A loaf.")
     assert list(found.documents()) == [first, second]  # it can be read again
+
+
+def test_a_path_may_be_text_and_nothing_but_a_path(folder: Path):
+    assert load_retrieval(str(folder)) == load_retrieval(folder)
+    assert read_qrels(str(folder / "qrels/test.tsv")) == read_qrels(folder / "qrels/test.tsv")
+    for path in (b"birds", None, 5):
+        with pytest.raises(UsageError, match=r"`folder` is .*; expected a path as text or pathlib\.Path"):
+            load_retrieval(path)
 
 
 def test_the_corpus_is_read_as_it_is_wished(folder: Path):

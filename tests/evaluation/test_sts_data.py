@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def test_the_real_test_sets_have_the_published_numbers_of_pairs(data: Path):
 
 
 def test_the_development_sets_are_those_of_two_tasks(data: Path):
-    sizes = {task.name: len(task.subsets[0].first) for task in load_sts(data / "sts", mode="dev")}
+    sizes = {task.name: len(task.subsets[0].first) for task in load_sts(data / "sts", split="dev")}
     assert sizes == {"STS-B": 1500, "SICK-R": 500}
 
 
@@ -47,10 +48,16 @@ FILES = {
 }
 
 
+@pytest.mark.parametrize("path", [b"pairs.tsv", None, 5, ["pairs.tsv"]])
+def test_what_is_no_path_is_one_line(path: Any):
+    with pytest.raises(UsageError, match=r"`path` is .*; expected a path as text or pathlib\.Path"):
+        load_sts(path)
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_of_pairs_is_a_task(tmp_path: Path, name: str):
     (tmp_path / name).write_text(FILES[name])
-    (task,) = load_sts(tmp_path / name)
+    (task,) = load_sts(str(tmp_path / name))
     (subset,) = task.subsets
     assert (task.name, subset.first, subset.second, subset.similarity.tolist()) == (
         "a",
@@ -87,16 +94,16 @@ def test_without_quotes_a_line_ends_at_a_line_feed_alone(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("names", "mode", "said"),
+    ("names", "split", "said"),
     [
         (["STS17"], "test", f"unknown task 'STS17'; known: {', '.join(TASKS)}"),
-        (["STS12"], "dev", "task 'STS12' has no dev part; tasks with one: STS-B, SICK-R"),
-        ([], "train", "unknown mode 'train'; expected one of test, dev"),
+        (["STS12"], "dev", "task 'STS12' has no dev split; tasks with one: STS-B, SICK-R"),
+        ([], "train", "unknown split 'train'; expected one of test, dev"),
     ],
 )
-def test_what_is_asked_for_must_be_there(tmp_path: Path, names: list[str], mode: str, said: str):
+def test_what_is_asked_for_must_be_there(tmp_path: Path, names: list[str], split: str, said: str):
     with pytest.raises(UsageError, match=said):
-        load_sts(tmp_path, names, mode)
+        load_sts(tmp_path, names, split)
 
 
 def test_missing_files_are_named_with_the_place_that_was_looked_at(tmp_path: Path):

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from fakes import tiny_checkpoint
 
-from semsearch import POOLERS, Encoder
+from semsearch import POOLERS, Encoder, UsageError
 from semsearch.arrays import Vectors
 from semsearch.encoder.cache import CacheWarning
 from semsearch.evaluation import vector_cache
@@ -100,6 +100,14 @@ def test_vectors_come_back_bit_for_bit(folder: Path):
             out = np.zeros_like(rows)
             assert cache.find(name, keys, out).all()
             assert out.tobytes() == expected.tobytes()
+
+
+def test_a_folder_may_be_text_and_nothing_but_a_path(folder: Path):
+    with VectorCache(str(folder)) as cache:
+        assert cache.path.parent == folder
+    for path in (b"folder", 5):
+        with pytest.raises(UsageError, match=r"`folder` is .*; expected a path as text or pathlib\.Path"):
+            VectorCache(path)
 
 
 def test_what_is_not_there_is_not_found_and_its_row_stays_as_it_is(folder: Path):

@@ -1,0 +1,134 @@
+"""What the `semsearch eval` commands print and write of a comparison."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from semsearch.cli import terminal
+from semsearch.errors import SourceError, UsageError
+from semsearch.reports import tables
+
+if TYPE_CHECKING:
+    from semsearch.comparison import PoolerComparison
+    from semsearch.evaluation.report import Report
+
+FORMS = {"markdown": tables.as_markdown, "latex": tables.as_latex}
+
+PARAMETER = re.compile(r"`(drop_same_id|poolers)`")
+"""What notes name that is an option here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a comparison is to print and write.
+
+    Attributes:
+        form: `text`, `markdown`, `csv`, `latex` or `json`.
+        intervals: Whether tables have intervals.
+        geometry: Whether there is a table of geometry.
+        report: Where the HTML report goes.
+        duel: Labels of two rows that it compares query by query, or none.
+    """
+
+    form: str
+    intervals: bool
+    geometry: bool
+    report: Path | None
+    duel: Sequence[str]
+
+    @classmethod
+    def of(
+        cls,
+        markdown: bool,
+        csv: bool,
+        latex: bool,
+        as_json: bool,
+        intervals: bool,
+        geometry: bool,
+        report: Path | None,
+        duel: list[str] | None,
+    ) -> Self:
+        """From the options of a command.
+
+        Raises:
+            UsageError: They do not go together, or what a report needs is not installed.
+            SourceError: The report has no place to go.
+        """
+        asked = {"markdown": markdown, "csv": csv, "latex": latex, "json": as_json}
+        forms = [name for name, wish in asked.items() if wish]
+        if len(forms) > 1:
+            raise UsageError(f"--{' and --'.join(forms)} were given; choose one")
+        if duel and (report is None or len(duel) != 2):
+            raise UsageError("--duel names a row of the report; give it twice, and --report FILE")
+        if report is not None:
+            _check_report(report)
+        return cls(forms[0] if forms else "text", intervals, geometry, report, duel or ())
+
+
+def _check_report(path: Path) -> None:
+    """Refuse a report that cannot be made or written, before hours are spent on what it shows."""
+    from semsearch.reports.html import check_installed
+
+    if path.is_dir():
+        raise SourceError(f"cannot write {str(path)!r}: it is a folder")
+    if not path.parent.is_dir():
+        raise SourceError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
+    check_installed()
+
+
+def show(output: Output, comparison: PoolerComparison) -> None:
+    """Print a comparison as asked, with its notes on standard error, and then write the HTML report.
+
+    In that order, so that no number is lost where the report cannot be written.
+    """
+    report = _told(comparison.report(geometry=output.geometry, drawings=output.report is not None))
+    _print(output, report if output.geometry else replace(report, geometry=None))
+    if output.form == "text" and comparison.study.next:
+        print(f"\n{comparison.best.label}: {comparison.study.why}\n{comparison.study.next}")
+    if output.report:
+        from semsearch.reports.html import write_report
+
+        write_report(report, output.report)
+        if output.form != "json":
+            terminal.say(f"report: {output.report}")
+
+
+def names(joined: str) -> list[str]:
+    """Names joined by commas."""
+    return [name.strip() for name in joined.split(",") if name.strip()]
+
+
+def _told(report: Report) -> Report:
+    """A report as a command tells it: with the command among the facts, and options where notes name parameters."""
+    facts = {**report.facts, "command": shlex.join(["semsearch", *sys.argv[1:]])}
+    refused = {name: _with_options(reason) for name, reason in report.refused.items()}
+    return replace(report, facts=facts, notes=[*map(_with_options, report.notes)], refused=refused)
+
+
+def _with_options(note: str) -> str:
+    return PARAMETER.sub(lambda found: f"--{found[1].replace('_', '-')}", note)
+
+
+def _print(output: Output, report: Report) -> None:
+    if output.form == "json":
+        written = {"report": str(output.report)} if output.report else {}
+        terminal.print_json(tables.as_object(report) | written)
+        return
+    if output.form == "text":
+        for number, grid in enumerate(tables.grids(report, intervals=output.intervals)):
+            if number:
+                terminal.heading(grid.name)
+            terminal.table(grid.columns, grid.rows)
+    elif output.form == "csv":
+        print(tables.as_csv(report))
+    else:
+        print(FORMS[output.form](report, intervals=output.intervals))
+    terminal.say(tables.legend(report.tables[0].comparison))
+    for number, note in enumerate(report.notes):
+        terminal.say(f"warning: {note}" if number < len(report.refused) else note)

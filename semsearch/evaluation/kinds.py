@@ -1,0 +1,244 @@
+"""The kinds of data that poolers are compared on: how each is recognized, loaded and compared on.
+
+sts: pairs of sentences that people scored. retrieval: documents, queries and judgments. corpus: documents alone.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+
+from semsearch.corpus.readers import Record, read_corpus
+from semsearch.corpus.sources import ReadOptions
+from semsearch.errors import RecordError, SourceError, UsageError
+from semsearch.evaluation.measures import MEASURES, check_measures
+from semsearch.evaluation.pseudo_queries import make_pseudo_tasks
+from semsearch.evaluation.request import AUTO, Request
+from semsearch.evaluation.retrieval_data import RetrievalTask, load_retrieval
+from semsearch.evaluation.sts_data import holds_pairs, load_sts
+from semsearch.evaluation.studies import study_corpus, study_retrieval, study_sts, tolerant
+from semsearch.evaluation.study import Study
+from semsearch.search import MODES
+from semsearch.types import Document
+
+SAMPLE = 500
+"""Documents that pseudo-queries are made from, unless another number is asked for."""
+
+SHOWN = 5
+"""Names of a folder that a message lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of data.
+
+    Attributes:
+        expected: What it looks like, in words.
+        options: What can be asked for with this kind, of what not every kind has.
+        recognizes: Whether the data of a request are of this kind; looks at names and first lines alone.
+        study: Loads the data and the poolers and compares.
+    """
+
+    expected: str
+    options: frozenset[str]
+    recognizes: Callable[[Request], bool]
+    study: Callable[[Request], Study]
+
+
+def study(request: Request) -> Study:
+    """Compare poolers as a request asks for it.
+
+    Raises:
+        UsageError: An unknown kind, or something is asked for that the data's kind does not have.
+        SourceError: The data are of no kind, or cannot be read.
+        RecordError: A bad record.
+        ModelError: The checkpoint cannot be loaded, or has none of the poolers.
+    """
+    kind = kind_of(request)
+    for name in sorted(OPTIONAL - KINDS[kind].options):
+        if getattr(request, name) is not None:
+            fitting = " or ".join(repr(other) for other in KINDS if name in KINDS[other].options)
+            raise UsageError(
+                f"`{name}` goes with data of kind {fitting}, and {request.source!r} is compared on as {kind!r}: "
+                f"{KINDS[kind].expected}"
+            )
+    return KINDS[kind].study(request)
+
+
+def kind_of(request: Request) -> str:
+    """The name of the kind that a request asks for, or of the first that recognizes its data.
+
+    Raises:
+        UsageError: An unknown kind.
+        SourceError: No kind recognizes the data.
+    """
+    if request.kind != AUTO:
+        if request.kind not in KINDS:
+            raise UsageError(f"unknown kind {request.kind!r}; expected one of {', '.join((AUTO, *KINDS))}")
+        return request.kind
+    for name, kind in KINDS.items():
+        if kind.recognizes(request):
+            return name
+    known = "; ".join(f"{kind.expected} ({name})" for name, kind in KINDS.items())
+    raise SourceError(f"{_found(request)}; expected one of: {known}")
+
+
+def _found(request: Request) -> str:
+    """What stands where the data should be, in words."""
+    path = request.path
+    if path.is_dir():
+        names = sorted(inner.name for inner in islice(path.iterdir(), 1_000))
+        holds = f"holds {', '.join(names[:SHOWN])}{', …' * (len(names) > SHOWN)}" if names else "is empty"
+        return f"the folder {request.source!r} {holds}"
+    return f"{request.source!r} {'is a file of none of these' if path.exists() else 'does not exist'}"
+
+
+# --- pairs of sentences
+
+
+def _is_sts(request: Request) -> bool:
+    folder = request.path
+    layouts = ("STS/STSBenchmark/sts-*.csv", "STS/STS1?-en-test", "SICK/SICK_*.txt")
+    return holds_pairs(folder) or any(True for layout in layouts for _ in folder.glob(layout))
+
+
+def _study_sts(request: Request) -> Study:
+    if request.tasks and request.path.is_file():
+        raise UsageError(
+            f"`tasks` chooses from a folder in SentEval's layout, and {request.source!r} is a file of pairs"
+        )
+    split = request.split or "test"
+    tasks = load_sts(request.path, request.tasks or (), split)
+    if not any(len(task.similarity) for task in tasks):
+        raise SourceError(f"no pair of {request.source!r} has a score")
+    with request.encoder() as encoder:
+        return study_sts(
+            tasks,
+            encoder,
+            data=request.source,
+            split=split,
+            transforms=request.transforms,
+            seed=request.seed,
+            duel=request.duel,
+            progress=request.progress,
+        )
+
+
+# --- judged queries
+
+
+def _is_retrieval(request: Request) -> bool:
+    folder = request.path
+    return (folder / "qrels").is_dir() and all((folder / f"{name}.jsonl").is_file() for name in ("corpus", "queries"))
+
+
+def _study_retrieval(request: Request) -> Study:
+    measures = MEASURES if request.measures is None else request.measures
+    check_measures(measures)
+    split = request.split or "test"
+    task = load_retrieval(request.path, split, request.reading or ReadOptions(), skip_bad=bool(request.skip_bad))
+    with request.encoder() as encoder:
+        return study_retrieval(
+            task,
+            encoder,
+            data=request.source,
+            split=split,
+            transforms=request.transforms,
+            modes=MODES if request.modes is None else request.modes,
+            measures=measures,
+            style=request.style or "trec",
+            fusion=request.fusion or "convex",
+            chunking=request.chunking,
+            drop_same_id=bool(request.drop_same_id),
+            seed=request.seed,
+            duel=request.duel,
+            progress=request.progress,
+        )
+
+
+# --- a corpus alone
+
+
+def _is_corpus(request: Request) -> bool:
+    try:
+        read_corpus([request.source], request.reading or ReadOptions())
+    except SourceError:
+        return False
+    return True
+
+
+def _study_corpus(request: Request) -> Study:
+    reading, skip_bad = request.reading or ReadOptions(), bool(request.skip_bad)
+    documents = _good(read_corpus([request.source], reading), skip_bad)
+    sample = SAMPLE if request.sample is None else request.sample
+    tasks, made = make_pseudo_tasks(documents, sample=sample, seed=request.seed)
+    notes: list[str] = []
+    judgments = None if request.check is False else _judgments(request, reading, skip_bad, notes)
+    changed = {name: value for name, value in asdict(reading).items() if value != getattr(ReadOptions(), name)}
+    asked = {"model": request.model, "max_tokens": request.max_tokens, "precision": request.precision}
+    with request.encoder() as encoder:
+        return study_corpus(
+            tasks,
+            made,
+            encoder,
+            data=request.source,
+            judgments=judgments,
+            transforms=request.transforms,
+            seed=request.seed,
+            duel=request.duel,
+            notes=notes,
+            index_options={**asked, "skip_bad": skip_bad, **changed},
+            progress=request.progress,
+        )
+
+
+def _good(records: Iterable[Record], skip_bad: bool) -> Iterator[Document]:
+    """The documents among records; the first bad record is raised, or all are counted in a warning."""
+    bad = 0
+    for record in records:
+        if not isinstance(record, RecordError):
+            yield record
+        elif skip_bad:
+            bad += 1
+        else:
+            raise record
+    if bad:
+        warnings.warn(f"bad records skipped: {bad:,}", stacklevel=2)
+
+
+def _judgments(request: Request, reading: ReadOptions, skip_bad: bool, notes: list[str]) -> RetrievalTask | None:
+    """The true judgments of a folder that has some; a note where they cannot be used."""
+    splits = sorted(file.stem for file in request.path.glob("qrels/*.tsv"))
+    if not splits or not (request.path / "queries.jsonl").is_file():
+        return None
+    with tolerant(notes):
+        split = "test" if "test" in splits else splits[0]
+        return load_retrieval(request.path, split, reading, skip_bad=skip_bad)
+
+
+KINDS = {
+    "retrieval": Kind(
+        "a folder in BEIR's layout, with corpus.jsonl, queries.jsonl and qrels/",
+        frozenset(("split", "measures", "style", "modes", "fusion", "chunking", "drop_same_id", "reading", "skip_bad")),
+        _is_retrieval,
+        _study_retrieval,
+    ),
+    "sts": Kind(
+        "a folder with STS/ and SICK/, as SentEval has them, or a tsv, csv or jsonl file of scored pairs of sentences",
+        frozenset(("tasks", "split")),
+        _is_sts,
+        _study_sts,
+    ),
+    "corpus": Kind(
+        "a corpus as `semsearch index` takes it: a file or a folder of documents",
+        frozenset(("sample", "check", "reading", "skip_bad")),
+        _is_corpus,
+        _study_corpus,
+    ),
+}
+"""By name, in the order in which they are tried."""
+
+OPTIONAL = frozenset().union(*(kind.options for kind in KINDS.values()))
+"""What not every kind has; None in a request that does not ask for it."""

@@ -1,0 +1,5 @@
+"""The version of semsearch, which reports state beside their numbers."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
