@@ -122,7 +122,7 @@ def _missing(fields: Mapping[str, Any], options: ReadOptions) -> str | None:
     for role, name in wanted:
         if name not in fields:
             here = textwrap.shorten(", ".join(fields), 200, placeholder=" …") or "none"
-            return f'no "{name}" (fields here: {here}); name the {role} field with --{role}-field'
+            return f'no "{name}" (fields here: {here}); name the {role} field with `{role}_field`'
     return None
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from semsearch.errors import RecordError, SourceError
+from semsearch.paths import as_path
 
 STDIN = "-"
 
@@ -78,12 +79,31 @@ class Source:
         return gzip.open(self.path) if self.path.lower().endswith(".gz") else open(self.path, "rb")
 
 
-def find_sources(given: str, options: ReadOptions) -> Iterator[Source | RecordError]:
-    """What a path stands for; raises at once where that is nothing."""
+def as_written(path: object, name: str = "path") -> str:
+    """A path as text, in its user's own spelling: a Path would drop a leading `./`.
+
+    Raises:
+        UsageError: It is neither text nor a path; `name` is the parameter that it was given for.
+    """
+    return path if isinstance(path, str) else str(as_path(path, name))
+
+
+def find_sources(path: str | os.PathLike[str], options: ReadOptions) -> Iterator[Source | RecordError]:
+    """The files that a path stands for, which is looked at when this is called.
+
+    Args:
+        path: A file, a folder, or STDIN.
+        options: How they are to be read.
+
+    Raises:
+        UsageError: The path is neither text nor a path.
+        SourceError: It does not exist, has an unknown ending, or is a folder with nothing to read.
+    """
+    given = as_written(path)
     if given == STDIN:
         return iter((Source("<stdin>", "<stdin>", STDIN, options.format or "jsonl"),))
     if not os.path.exists(given):
-        raise SourceError(f'"{given}" does not exist; expected a file, a folder, or "-" for standard input')
+        raise SourceError(f'"{shown(given)}" does not exist; expected a file, a folder, or "-" for standard input')
     corpus = os.path.join(given, "corpus.jsonl")
     if os.path.isfile(corpus) and options.format in (None, "jsonl"):
         given = corpus
@@ -91,13 +111,13 @@ def find_sources(given: str, options: ReadOptions) -> Iterator[Source | RecordEr
         source = _source(given, os.path.basename(given), options)
         if source is None:
             raise SourceError(
-                f'"{given}" has an unknown ending; expected {_endings()}, or name its format with --format'
+                f'"{shown(given)}" has an unknown ending; expected {_endings()}, or name its format with `format`'
             )
         return iter((source,))
     found = _in_folder(given, options)
     first = next(found, None)
     if first is None:
-        raise SourceError(f'"{given}" holds no file that can be read; expected {_endings()}')
+        raise SourceError(f'"{shown(given)}" holds no file that can be read; expected {_endings()}')
     return chain((first,), found)
 
 
@@ -105,9 +125,18 @@ def _source(path: str, relative: str, options: ReadOptions) -> Source | None:
     """The file as a source, None where its ending is unknown."""
     ending = Path(path.lower().removesuffix(".gz")).suffix
     file_format = options.format or ENDINGS.get(ending)
-    # A name that is not UTF-8 has to be printable in a message all the same.
-    name = path.encode("utf-8", "backslashreplace").decode()
-    return Source(name, Path(relative).as_posix(), path, file_format) if file_format else None
+    return Source(_printable(path), Path(relative).as_posix(), path, file_format) if file_format else None
+
+
+def _printable(path: str) -> str:
+    """A path for a message, also where it is not UTF-8."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
+def shown(path: str) -> str:
+    """What was given as a path, on one line; it may be a whole text."""
+    line = " ".join(_printable(path).split())
+    return line if len(line) <= 300 else f"{line[:299]}…"
 
 
 def _endings() -> str:
