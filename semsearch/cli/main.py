@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.main import get_command
 
 import semsearch
-from semsearch.cli import datasets, evaluate, terminal
+from semsearch.cli import datasets, evaluate, parameters, terminal
 from semsearch.cli import options as opt
 from semsearch.errors import NoIndexError, SemsearchError, SourceError, UsageError
 
@@ -309,7 +310,9 @@ def main() -> None:
 def _run() -> int:
     """The exit code of the command, with all of its output written."""
     try:
-        code = app(prog_name="semsearch", standalone_mode=False)
+        command = get_command(app)
+        parameters.speak_for(command)
+        code = command(prog_name="semsearch", standalone_mode=False)
     finally:
         sys.stdout.flush()
     if code == INTERRUPTED:
@@ -446,7 +449,7 @@ def _brief(path: Path) -> dict[str, Any]:
         with IndexFolder(path) as index:
             fields = index.status()
     except SemsearchError as error:
-        return {**brief, "model": f"unusable: {error}"}
+        return {**brief, "model": f"unusable: {parameters.as_options(str(error))}"}
     flat = {**fields, **fields["encoder"], "MB": f"{fields['bytes'] / 1e6:.1f}"}
     return {name: flat[name] for name in brief}
 

@@ -59,15 +59,23 @@ class Chunking:
 
     def __post_init__(self) -> None:
         if self.on_long not in ON_LONG:
-            raise UsageError(f"--on-long is {self.on_long!r}; expected one of {', '.join(ON_LONG)}")
+            raise UsageError(f"`on_long` is {self.on_long!r}; expected one of {', '.join(ON_LONG)}")
+        if self.tokens is not None and not _is_whole(self.tokens):
+            raise UsageError(f"`tokens` is {self.tokens!r:.60}; expected a number of tokens, or None for the default")
         if self.tokens is not None and self.on_long != "chunk":
-            raise UsageError(f"--chunk-tokens goes with --on-long chunk, not {self.on_long}; see --max-tokens")
-        if self.overlap < 0:
-            raise UsageError(f"--overlap is {self.overlap}; expected 0 or more tokens")
+            raise UsageError(f"`tokens` goes with `on_long` chunk, not {self.on_long}; see `max_tokens`")
+        if not _is_whole(self.overlap) or self.overlap < 0:
+            raise UsageError(f"`overlap` is {self.overlap!r:.60}; expected 0 or more tokens")
+        if not isinstance(self.title, bool):
+            raise UsageError(f"`title` is {self.title!r:.60}; expected True or False")
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object; `Chunking(**fields)` takes it back."""
         return asdict(self)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 class Chunker:
@@ -89,7 +97,7 @@ class Chunker:
         self._limit = min(max_tokens, MAX_CHUNK_TOKENS) if chunking.tokens is None else chunking.tokens
         least = self._count([prefix])[0] + LEAST_ROOM
         if not least <= self._limit <= max_tokens:
-            raise UsageError(f"--chunk-tokens is {self._limit}; expected {least} to {max_tokens} for this encoder")
+            raise UsageError(f"`tokens` is {self._limit}; expected {least} to {max_tokens} for this encoder")
         self._splitter = lru_cache(maxsize=SPLITTERS)(self._new_splitter)
 
     def passages(self, documents: Sequence[Document]) -> list[tuple[Passage, ...] | RecordError]:
@@ -111,7 +119,7 @@ class Chunker:
         if n_tokens > limit and chunks and document.text.strip():
             return tuple(self._cut(document))
         if n_tokens > limit and self._chunking.on_long == "error":
-            reason = f"document {document.doc_id!r} has {n_tokens} tokens, more than {limit}, and --on-long is error"
+            reason = f"document {document.doc_id!r} has {n_tokens} tokens, more than {limit}, and `on_long` is error"
             return RecordError(document.source, None, reason)
         return (Passage(0, 0, len(document.text), whole, n_tokens, max(0, n_tokens - self._max_tokens)),)
 

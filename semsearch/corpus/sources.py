@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from semsearch.errors import RecordError, SourceError
+from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.paths import as_path
 
 STDIN = "-"
@@ -53,6 +53,9 @@ class ReadOptions:
     per_line: bool = False
 
     def __post_init__(self) -> None:
+        for name, value in (("id", self.id_field or ""), ("text", self.text_field), ("title", self.title_field)):
+            if not isinstance(value, str):
+                raise UsageError(f"`{name}_field` is {value!r:.60}; expected the name of a field")
         object.__setattr__(self, "format", ENDINGS.get(f".{self.format}", self.format))
 
 

@@ -29,6 +29,7 @@ from semsearch.datasets.hub import Listing, download, git_id, list_files
 from semsearch.datasets.registry import DataSet, Part, find_set
 from semsearch.encoder.checkpoint import hash_file
 from semsearch.errors import SourceError
+from semsearch.paths import as_path
 
 LOCK = "semsearch.lock.json"
 WORK = ".fetch"
@@ -78,7 +79,7 @@ def default_folder() -> Path:
     return Path(named).expanduser() if named else platformdirs.user_cache_path("semsearch") / "data"
 
 
-def fetch(name: str, to: Path, *, refresh: bool = False) -> Fetched:
+def fetch(name: str, to: str | Path, *, refresh: bool = False) -> Fetched:
     """Make a set complete; without a word to the hub where it is.
 
     What a lock names is fetched again as it was and has to have the same checksums. Nothing that is in place changes
@@ -90,11 +91,12 @@ def fetch(name: str, to: Path, *, refresh: bool = False) -> Fetched:
         refresh: Take what the hub has now, whatever commits the lock or the table name.
 
     Raises:
-        UsageError: The name is unknown.
+        UsageError: The name is unknown, or `to` is not a path.
         SourceError: The hub cannot be reached or does not have what is expected, a checksum is wrong, the folder
             cannot be written or holds other files.
     """
-    dataset, folder = find_set(name), to / name
+    dataset, to = find_set(name), as_path(to, "to")
+    folder = to / name
     try:
         lock = read_lock(folder)
         if lock and not refresh and _is_intact(folder, lock):
@@ -102,23 +104,27 @@ def fetch(name: str, to: Path, *, refresh: bool = False) -> Fetched:
         if lock is None and folder.exists() and any(folder.iterdir()):
             raise SourceError(
                 f"{str(folder)!r} holds files but no {LOCK}, so semsearch does not replace them; "
-                "move them away, or name another folder with --to"
+                "move them away, or choose another folder with `to`"
             )
         with _workplace(to, name) as work:
             made = _make(dataset, lock or NOTHING, work, refresh)
             _install(work / "made", folder, made, lock)
     except OSError as error:
         reason = error.strerror or error
-        raise SourceError(f"{str(to)!r} cannot be used ({reason}); mend that, or name another with --to") from None
+        raise SourceError(
+            f"{str(to)!r} cannot be used ({reason}); fix that, or choose another folder with `to`"
+        ) from None
     return Fetched(dataset, folder, made, new=True)
 
 
-def read_lock(folder: Path) -> Lock | None:
+def read_lock(folder: str | Path) -> Lock | None:
     """The lock of a set's folder, None where there is none.
 
     Raises:
         SourceError: It is not what this module writes.
+        UsageError: What was given is not a path.
     """
+    folder = as_path(folder, "folder")
     try:
         lock = Lock(**json.loads((folder / LOCK).read_text(encoding="utf-8")))
         pairs = [pair for column in asdict(lock).values() for pair in column.items()]
@@ -200,7 +206,7 @@ def _choose(part: Part, listing: Listing) -> str | None:
         there = textwrap.shorten(", ".join(sorted(listing.files)), 200, placeholder=" …") or "nothing"
         raise SourceError(
             f"{part.repo} at {listing.commit:.12} has none of {', '.join(names)}, but {there}; expected these formats "
-            "(parquet is not read): fetch without --refresh, or look for a newer semsearch"
+            "(Parquet is not supported): fetch without `refresh`, or look for a newer semsearch"
         )
     return found
 
@@ -216,8 +222,8 @@ def _verify(source: Path, listing: Listing, file: str, locked: str | None) -> st
             source.unlink(missing_ok=True)
             raise SourceError(
                 f"{listing.repo}/{file} at {listing.commit:.12} has the checksum {actual:.12}…, expected "
-                f"{expected:.12}… by {by}; run the same command again, and if that does not help, --refresh takes "
-                "what the hub has now"
+                f"{expected:.12}… by {by}; fetch it again, and if that does not help, use `refresh` to "
+                "take what the hub has now"
             )
     return sha
 
@@ -229,5 +235,5 @@ def _convert(part: Part, source: Path, name: str, made: Path) -> None:
         part.write(source, target)
     except (ValueError, EOFError, zlib.error, gzip.BadGzipFile, csv.Error) as error:
         raise SourceError(
-            f"{name} is not what semsearch can read ({error}); fetch without --refresh, or look for a newer semsearch"
+            f"{name} is not what semsearch can read ({error}); fetch without `refresh`, or look for a newer semsearch"
         ) from None

@@ -43,13 +43,13 @@ def _reaching(repo: str) -> Iterator[None]:
         said = error.__cause__ or error  # the cause names the status, where the error gives advice
         words = str(said).partition(" for url")[0]  # which may be a signed one
         reason = textwrap.shorten(f"{type(said).__name__}: {words}", 240, placeholder=" …")
-        hint = HINTS.get(type(error).__name__, "check the network and run the same command again; what came is kept")
+        hint = HINTS.get(type(error).__name__, "check the network and try again; what was downloaded is kept")
         raise SourceError(f"{repo} cannot be fetched from {constants.ENDPOINT} ({reason}); {hint}") from None
 
 
 HINTS = {
     "RepositoryNotFoundError": "it is gone or closed: look for a newer semsearch",
-    "RevisionNotFoundError": "the commit is gone: --refresh takes what the hub has now",
+    "RevisionNotFoundError": "the commit is gone: use `refresh` to take what the hub has now",
 }
 """What to do about the hub's own errors, by class."""
 

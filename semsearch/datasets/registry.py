@@ -65,8 +65,8 @@ def find_set(name: str) -> DataSet:
     Raises:
         UsageError: There is none.
     """
-    if name not in SETS:
-        raise UsageError(f"unknown data set {name!r}; known: {', '.join(SETS)}")
+    if not isinstance(name, str) or name not in SETS:
+        raise UsageError(f"unknown data set {name!r:.60}; known: {', '.join(SETS)}")
     return SETS[name]
 
 

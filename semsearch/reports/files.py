@@ -1,4 +1,4 @@
-"""Files that appear when they are complete."""
+"""Files that appear once they are complete."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import IO
 
 from semsearch.errors import SourceError
+from semsearch.paths import as_path
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder to write into, unless it is there.
+def make_folder(folder: str | Path) -> None:
+    """Make a folder to write into, unless it exists.
 
     Raises:
         SourceError: It cannot be made.
+        UsageError: What was given is not a path.
     """
+    folder = as_path(folder, "folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -24,12 +27,14 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[IO[str]]:
-    """A text file that appears when it is complete; a pipe or a device is written to as it goes.
+def writing(path: str | Path) -> Iterator[IO[str]]:
+    """Open a text file that appears once it is complete; a pipe or a device is written to directly.
 
     Raises:
         SourceError: It cannot be written.
+        UsageError: What was given is not a path.
     """
+    path = as_path(path)
     target = Path(os.path.realpath(path))  # a link stays one
     temporary = target.parent / f".{target.name}.{os.getpid()}.tmp"
     try:

@@ -30,11 +30,11 @@ from semsearch.reports.plots import (
 )
 
 
-def write_report(report: Report, path: Path) -> None:
-    """Write a report as one HTML file, which appears when it is complete; the same report gives the same bytes.
+def write_report(report: Report, path: str | Path) -> None:
+    """Write a report as one HTML file, which appears once it is complete; the same report gives the same bytes.
 
     Raises:
-        UsageError: Plotly or Jinja2 is not installed.
+        UsageError: Plotly or Jinja2 is not installed, or what was given is not a path.
         SourceError: The file cannot be written.
     """
     page = _page(report)
