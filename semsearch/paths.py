@@ -9,17 +9,13 @@ from semsearch.errors import UsageError
 
 
 def as_path(path: object, name: str = "path") -> Path:
-    """A path that was given as text or as an object that stands for one.
-
-    Args:
-        path: What the user gave.
-        name: The parameter that it was given for, for the message.
+    """A path given as text or as a path object.
 
     Raises:
-        UsageError: It is something else, such as bytes, a number or None.
+        UsageError: It is something else, such as bytes.
     """
-    if isinstance(path, str | os.PathLike):
-        text = os.fspath(path)
-        if isinstance(text, str):
-            return Path(text)
-    raise UsageError(f"`{name}` is {path!r:.60}; expected a path as text or pathlib.Path")
+    if isinstance(path, os.PathLike):
+        path = os.fspath(path)
+    if not isinstance(path, str):
+        raise UsageError(f"`{name}` is {path!r:.60}; expected a path as text or pathlib.Path")
+    return Path(path)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 RENAMED = {"tokens": "chunk_tokens", "folder": "index"}
-"""Parameters of the library to those of commands, where the two differ."""
+"""Parameters of the library to parameters of commands, where these have other names."""
 
 _PARAMETER = re.compile(r"`([a-z][a-z_]*)`")
 

@@ -1,7 +1,7 @@
-"""Rows of CSV as the strict reader of Python's csv module takes them, without that module's limit on a cell.
+"""A reader of CSV that agrees with the strict mode of Python's csv module, but takes its size limit as an argument.
 
-csv's limit holds for the whole process, so raising it for a while disturbs every other thread, and leaving it raised
-disturbs the program that semsearch is a part of. Here the limit is an argument.
+The csv module has one limit on the size of a cell for the whole process: raising it temporarily breaks other threads,
+and leaving it raised changes the settings of the host program.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ ENDS = "\r\n"
 
 
 def read_rows(lines: Iterator[str], delimiter: str, longest: int) -> Iterator[list[str] | str]:
-    """Rows of cells; a quoted cell may span lines, and two quotes in it stand for one.
+    """Parse rows of cells; a quoted cell may span lines, and two quotes in it stand for one.
 
     Args:
-        lines: With their ends, which belong to the cell where it is quoted.
-        delimiter: One character.
-        longest: Characters of a cell, at most.
+        lines: Lines with their line ends, which are part of a quoted cell.
+        delimiter: The character between cells.
+        longest: Maximum number of characters in a cell.
 
     Yields:
-        The cells of a row, none for an empty line; or the reason why there are none, after which the next line begins
-        a row.
+        The cells of a row (none for an empty line), or the reason why it is malformed; the next row then begins on the
+        next line.
     """
     for line in lines:
         try:
@@ -31,7 +31,7 @@ def read_rows(lines: Iterator[str], delimiter: str, longest: int) -> Iterator[li
 
 
 def _row(line: str, lines: Iterator[str], delimiter: str, longest: int) -> list[str]:
-    """The row that begins with this line; raises ValueError with the reason where it is not one."""
+    """Parse the row that begins on this line; raises ValueError with the reason if it is malformed."""
     if '"' not in line:
         bare = _bare(line.rstrip(ENDS))
         return [_within(cell, longest) for cell in bare.split(delimiter)] if bare else []
@@ -54,7 +54,7 @@ def _row(line: str, lines: Iterator[str], delimiter: str, longest: int) -> list[
 
 
 def _quoted(line: str, start: int, lines: Iterator[str], longest: int) -> tuple[str, str, int]:
-    """The cell behind an opening quote, the line that it ends in, and where its closing quote ends."""
+    """Return the cell after an opening quote, the line on which it ends, and the offset after its closing quote."""
     pieces: list[str] = []
     length = 0
     while True:
@@ -77,9 +77,9 @@ def _quoted(line: str, start: int, lines: Iterator[str], longest: int) -> tuple[
 
 
 def _bare(text: str) -> str:
-    """Text outside quotes, in which a line end can only be one that its file does not use."""
+    """Return text outside quotes, in which a line end is one that its file does not use."""
     if "\r" in text or "\n" in text:
-        raise ValueError("a line end in a cell without quotes; quote the cell, or end lines with \\n")
+        raise ValueError("a line end in an unquoted cell; quote the cell, or end lines with \\n")
     return text
 
 

@@ -1,4 +1,4 @@
-"""From the bytes of a file to documents: one reader for each format, in a table.
+"""Reading the documents of a file: a table with one reader for each format.
 
 A reader yields a RecordError in place of a record that it cannot use, and continues. Files of records are read line by
 line, so they need not fit into memory; files that are one document are bounded by MAX_FILE_BYTES.
@@ -41,7 +41,7 @@ class _Line:
 
 
 def _lines(source: Source) -> Iterator[_Line]:
-    """Lines with their ends; where one cannot be used, its text is a stand-in."""
+    """Yield lines with their ends; a line that cannot be used has a problem, and its text is a stand-in."""
     number = 0
     try:
         with source.open() as stream:
@@ -77,7 +77,7 @@ def _read_jsonl(source: Source, options: ReadOptions) -> Iterator[Record]:
 
 
 def _read_csv(source: Source, options: ReadOptions, delimiter: str) -> Iterator[Record]:
-    """CSV or TSV with a header; `from_cells` says what becomes of a row."""
+    """Read CSV or TSV with a header; `from_cells` makes the documents."""
     rows = _rows(source, delimiter)
     header: list[str] | None = None
     for line, row in rows:
@@ -96,11 +96,11 @@ def _read_csv(source: Source, options: ReadOptions, delimiter: str) -> Iterator[
         else:
             yield guarded(source, line, partial(from_cells, header, row, options))
     if header is None:
-        yield RecordError(source.name, 1, "no header; expected the names of the columns in the first line")
+        yield RecordError(source.name, 1, "no header; expected column names on the first line")
 
 
 def _rows(source: Source, delimiter: str) -> Iterator[tuple[int, list[str] | RecordError]]:
-    """Each row with the line that it begins on; a quoted cell may span lines."""
+    """Yield each row with the number of the line that it begins on; a quoted cell may span lines."""
     problems: list[RecordError] = []
     line_number, begins = 0, 1
 
@@ -138,7 +138,7 @@ def _read_text(source: Source, options: ReadOptions) -> Iterator[Record]:
 
 
 def _read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes], Plain]) -> Iterator[Record]:
-    """A file that is one document: its path is its id."""
+    """Read a file that is one document; its path is its id."""
 
     def document() -> Document:
         with source.open() as stream:
@@ -165,7 +165,7 @@ FORMATS = tuple(READERS)
 
 
 def guarded(source: Source, line: int | None, make: Callable[[], Document]) -> Record:
-    """The document with its place, or why there is none; ValueError is how the steps below say so."""
+    """Return the document with its place, or an error at that place; the functions below raise ValueError."""
     place = source.name if line is None else f"{source.name}:{line}"
     try:
         document = make()
@@ -185,7 +185,7 @@ def guarded(source: Source, line: int | None, make: Callable[[], Document]) -> R
 
 def _unreadable(error: Exception) -> str:
     if isinstance(error, gzip.BadGzipFile | EOFError | zlib.error):
-        return f"corrupt gzip data ({error}); what follows is lost, fetch the file again"
+        return f"corrupt gzip data ({error}); the rest is lost, fetch the file again"
     return f"cannot be read: {getattr(error, 'strerror', None) or error}"
 
 

@@ -1,7 +1,7 @@
-"""Files, folders, standard input and Python objects to documents, one at a time.
+"""Reading documents, one at a time, from files, folders, standard input and Python objects.
 
-A record that cannot be used is yielded as a RecordError in its place; only what makes a whole source unreadable is
-raised. Whether ids repeat is for the caller to see.
+A record that cannot be used is yielded as a RecordError in its place; an error is raised only if a whole source is
+unreadable. Duplicate ids are the caller's concern.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _EXAMPLE = '{"_id": "1", "text": "…"}'
 _DEFAULTS = ReadOptions()
 
 Paths: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
-"""One file, folder or `-` (standard input), or several."""
+"""One or several paths: of files, of folders, or `-` for standard input."""
 
 Corpus: TypeAlias = (
     str
@@ -52,21 +52,21 @@ Corpus: TypeAlias = (
     | Document
     | Iterable[Record | Mapping[str, Any] | str | os.PathLike[str]]
 )
-"""What Python hands over to be indexed: a path, a document, or any number of both, with bad records among them."""
+"""Anything that Python can index: a path, a document, or an iterable of these, with RecordErrors among them."""
 
 
 def read_corpus(paths: Paths, options: ReadOptions = _DEFAULTS) -> Iterator[Record]:
-    """The documents of files, folders (recursively, sorted by name) and `-`, standard input, one by one.
+    """Read the documents of files, folders (recursively, sorted by name) and standard input (`-`), one by one.
 
-    All paths are checked when this is called, before anything is read. A folder that holds corpus.jsonl is read as
-    BEIR lays it out: that file alone.
+    All paths are checked when this is called, before anything is read. If a folder holds corpus.jsonl, as in BEIR's
+    layout, only that file is read.
 
     Args:
         paths: One path or several.
-        options: How to read them.
+        options: Options for reading.
 
     Raises:
-        UsageError: The format is unknown, or what was given is not a path.
+        UsageError: The format is unknown, or something given is not a path.
         SourceError: A path does not exist, has an unknown ending, or is a folder with nothing to read.
     """
     _check_format(options)
@@ -80,7 +80,7 @@ def _check_format(options: ReadOptions) -> None:
 
 
 def _each(paths: Paths) -> list[str]:
-    """Paths in their user's spelling; raises UsageError where there is anything else."""
+    """Return the paths as the user spelled them; raises UsageError for anything else."""
     if isinstance(paths, str | os.PathLike):
         return [as_written(paths, "paths")]
     if isinstance(paths, bytes | bytearray | Mapping) or not isinstance(paths, Iterable):
@@ -89,7 +89,7 @@ def _each(paths: Paths) -> list[str]:
 
 
 def _read(path: str, sources: Iterable[Source | RecordError], options: ReadOptions) -> Iterator[Record]:
-    """The records of the sources that a path stands for; an operator is told how many files were read as what."""
+    """Read the sources that a path stands for, and log how many files were read in each format."""
     files: Counter[str] = Counter()
     for source in sources:
         if isinstance(source, RecordError):
@@ -101,20 +101,19 @@ def _read(path: str, sources: Iterable[Source | RecordError], options: ReadOptio
 
 
 def as_records(corpus: Corpus, options: ReadOptions = _DEFAULTS) -> Iterator[Record]:
-    """The documents of Python objects, checked as lines of a file are.
+    """Read documents from Python objects, with the same checks as for a line of a file.
 
     Args:
-        corpus: A path, which is read as by `read_corpus`; a document, as a Document or a dict with the fields of a
-            JSONL record; or an iterable of these and of RecordErrors, which are passed on.
-        options: The names of fields, and how to read files.
+        corpus: A path, which is read by `read_corpus`; a document, as a Document or a dict with the fields of a JSONL
+            record; or an iterable of these and of RecordErrors, which are passed through.
+        options: Options for reading; the names of fields also apply to dicts.
 
     Returns:
-        Records in the order given: an element of an iterable that is nothing of the kind is a RecordError in its
-        place.
+        Records in the given order; an unsuitable element of an iterable becomes a RecordError in its place.
 
     Raises:
-        UsageError: The corpus as a whole is nothing of the kind, such as bytes, a number or None.
-        SourceError: As for `read_corpus`; where a path comes out of an iterator, when its turn comes.
+        UsageError: The corpus itself is unsuitable, such as bytes, a number or None.
+        SourceError: As for `read_corpus`; for a path from an iterator, only once it is reached.
     """
     if isinstance(corpus, str | os.PathLike):
         return _read_given(corpus, "corpus", options)
@@ -122,7 +121,7 @@ def as_records(corpus: Corpus, options: ReadOptions = _DEFAULTS) -> Iterator[Rec
         return _stream([corpus], options)
     if isinstance(corpus, bytes | bytearray) or not isinstance(corpus, Iterable):
         raise UsageError(f"`corpus` is {corpus!r:.60}; expected a path, a document, or an iterable of these")
-    if isinstance(corpus, list | tuple):  # a path that is none is better met before hours of encoding than after
+    if isinstance(corpus, list | tuple):  # a wrong path must not come to light after hours of encoding
         for number, element in enumerate(corpus):
             if isinstance(element, str | os.PathLike):
                 _read_given(element, f"corpus[{number}]", options)
@@ -140,7 +139,7 @@ def _stream(corpus: Iterable[object], options: ReadOptions) -> Iterator[Record]:
 
 
 def _read_given(path: str | os.PathLike[str], name: str, options: ReadOptions) -> Iterator[Record]:
-    """A path where a document might stand: who gives a text in place of one is told what a document is."""
+    """Read a path that was given where a document may stand: if it is a text, the error shows what a document is."""
     given = as_written(path, name)
     if given != STDIN and not os.path.exists(given):
         raise SourceError(f'"{shown(given)}" does not exist; expected a path, or a document such as {_EXAMPLE}')
@@ -156,12 +155,12 @@ def _from_python(record: object, options: ReadOptions) -> Document:
 
 
 def read_queries(path: str | os.PathLike[str]) -> Iterator[Query]:
-    """The queries of a JSONL file with `_id` and `text`, one by one.
+    """Read the queries of a JSONL file with `_id` and `text`, one by one.
 
     Raises:
-        RecordError: The first line that is not a query, or repeats an id.
+        RecordError: A line is not a query, or repeats an id.
         SourceError: The file does not exist, or holds no query.
-        UsageError: What was given is not a path.
+        UsageError: The path is not a path.
     """
     given = as_written(path)
     return _queries(given, read_corpus(given, ReadOptions(format="jsonl")))
@@ -183,7 +182,7 @@ def _queries(path: str, records: Iterator[Record]) -> Iterator[Query]:
 
 
 def count_records(paths: Paths, options: ReadOptions = _DEFAULTS) -> int | None:
-    """About how many records `read_corpus` will yield, for a progress bar; None if only reading would tell.
+    """Estimate how many records `read_corpus` will yield, for a progress bar; None if only reading would tell.
 
     Raises:
         UsageError, SourceError: As for `read_corpus`.

@@ -1,4 +1,4 @@
-"""Runs as TREC writes them: query id, Q0, document id, rank, score, tag."""
+"""Writing runs in TREC format: query id, Q0, document id, rank, score, tag."""
 
 from __future__ import annotations
 

@@ -127,9 +127,9 @@ BAD_JSON = {
     "text number": ('{"_id": "a", "text": 5}', '"text" is 5; expected a string'),
     "text null": ('{"_id": "a", "text": null}', '"text" is null'),
     "title list": ('{"_id": "a", "text": "x", "title": [1]}', '"title" is [1]; expected a string'),
-    "NaN": ('{"_id": "a", "text": "x", "n": NaN}', "NaN is no JSON number"),
-    "Infinity": ('{"_id": "a", "text": "x", "n": -Infinity}', "-Infinity is no JSON number"),
-    "overflow": ('{"_id": "a", "text": "x", "n": 1e999}', "1e999 is no JSON number"),
+    "NaN": ('{"_id": "a", "text": "x", "n": NaN}', "NaN is not a JSON number"),
+    "Infinity": ('{"_id": "a", "text": "x", "n": -Infinity}', "-Infinity is not a JSON number"),
+    "overflow": ('{"_id": "a", "text": "x", "n": 1e999}', "1e999 is not a JSON number"),
     "surrogate in text": ('{"_id": "a", "text": "\\ud800"}', "a lone surrogate (\\ud800)"),
     "surrogate in metadata": ('{"_id": "a", "text": "x", "m": ["\\uDFFF"]}', "a lone surrogate (\\udfff)"),
     "nesting": ('{"_id": "a", "text": "x", "m": ' + "[" * 100_000, "nested too deeply"),
@@ -567,7 +567,9 @@ def test_corrupt_gzip(tmp_path, name, data):
 def test_folder_walk(tmp_path):
     for name in ("b.txt", "a/z.md", "a/y.txt.gz", "c.xyz", ".hidden.txt", ".git/x.txt", "a/.h/x.txt", "noending"):
         write(tmp_path / "docs" / name, gzip.compress(b"x") if name.endswith(".gz") else "x")
-    with pytest.warns(UserWarning, match=r"were ignored: 1 \.xyz, 1 without an ending"):
+    with pytest.warns(
+        UserWarning, match=r"^ignored files in .*/docs\" that are not documents: 1 \.xyz, 1 without an ending"
+    ):
         documents = read(str(tmp_path / "docs"))
     assert [d.doc_id for d in documents] == ["a/y.txt.gz", "a/z.md", "b.txt"]
     assert [d.metadata["path"] for d in documents] == ["a/y.txt.gz", "a/z.md", "b.txt"]
@@ -775,7 +777,7 @@ def test_a_path_of_bytes_that_an_object_stands_for_is_none(tmp_path):
     write(tmp_path / "a.txt", "x")
     with os.scandir(os.fsencode(tmp_path)) as entries:
         entry = next(entries)
-    with pytest.raises(UsageError, match=r"`paths` is <DirEntry b'a\.txt'>"):
+    with pytest.raises(UsageError, match=r"`paths` is b'.*; expected a path"):
         read_corpus(entry)
 
 

@@ -280,7 +280,7 @@ def test_sts_comes_in_sentevals_layout(hub: Hub, machine: Machine):
     folder = machine.data / "sts"
     tasks = "STS12,STS13,STS14,STS15,STS16,STS-B"
     assert done.out.splitlines()[1:] == [
-        "note: MTEB does not say which subset a pair of a year belongs to, so each year is one subset, `all`",
+        "note: MTEB does not say which subset a year's pairs belong to, so each year is one subset, `all`",
         f"next: semsearch eval sts --data {folder} --tasks {tasks}",
     ]
     made = machine.files("sts")
@@ -413,7 +413,7 @@ def test_without_a_network_a_complete_copy_is_enough(hub: Hub, machine: Machine,
     before, asked = machine.files("scifact"), len(hub.seen)
     hub.close()  # nobody listens any more
     done = machine("get", "scifact").ok()
-    assert done.out.startswith(f"scifact: complete already, 3 files in {machine.data / 'scifact'}")
+    assert done.out.startswith(f"scifact: already complete, 3 files in {machine.data / 'scifact'}")
     assert len(hub.seen) == asked
     machine("get", "scifact", "--refresh").fails(1, "mteb/scifact cannot be fetched", hub.address, "check the network")
     assert machine.files("scifact") == before
