@@ -1,4 +1,4 @@
-"""Files that appear once they are complete."""
+"""Files that appear when they are complete."""
 
 from __future__ import annotations
 
@@ -9,17 +9,14 @@ from pathlib import Path
 from typing import IO
 
 from semsearch.errors import SourceError
-from semsearch.paths import as_path
 
 
-def make_folder(folder: str | Path) -> None:
-    """Make a folder to write into, unless it exists.
+def make_folder(folder: Path) -> None:
+    """Make a folder to write into, unless it is there.
 
     Raises:
         SourceError: It cannot be made.
-        UsageError: What was given is not a path.
     """
-    folder = as_path(folder, "folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -27,14 +24,12 @@ def make_folder(folder: str | Path) -> None:
 
 
 @contextmanager
-def writing(path: str | Path) -> Iterator[IO[str]]:
-    """Open a text file that appears once it is complete; a pipe or a device is written to directly.
+def writing(path: Path) -> Iterator[IO[str]]:
+    """A text file that appears when it is complete; a pipe or a device is written to as it goes.
 
     Raises:
         SourceError: It cannot be written.
-        UsageError: What was given is not a path.
     """
-    path = as_path(path)
     target = Path(os.path.realpath(path))  # a link stays one
     temporary = target.parent / f".{target.name}.{os.getpid()}.tmp"
     try:

@@ -16,6 +16,7 @@ from pathlib import Path
 from semsearch.errors import UsageError
 from semsearch.evaluation.report import Report, Table
 from semsearch.evaluation.significance import LEVEL, Cell
+from semsearch.paths import as_path
 from semsearch.reports.files import writing
 from semsearch.reports.plots import (
     DASH,
@@ -37,6 +38,7 @@ def write_report(report: Report, path: str | Path) -> None:
         UsageError: Plotly or Jinja2 is not installed, or what was given is not a path.
         SourceError: The file cannot be written.
     """
+    path = as_path(path)
     page = _page(report)
     with writing(path) as file:
         file.write(page)

@@ -1,4 +1,4 @@
-"""Formatting comparisons as tables in plain text, Markdown, CSV, LaTeX and JSON."""
+"""Comparisons as tables: plain, Markdown, CSV, LaTeX, JSON."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class Grid:
 
 
 def grids(report: Report, form: str = "text", *, intervals: bool = False) -> list[Grid]:
-    """Format the tables of a report, followed by its geometry.
+    """The tables of a report, then its geometry.
 
     Args:
-        report: The report.
-        form: `text`, `markdown` or `latex`: decides how the best of a column and its ties are marked.
-        intervals: Whether to print intervals beside the numbers.
+        report: What to show.
+        form: `text`, `markdown` or `latex`: how the best of a column and its equals are marked.
+        intervals: Whether intervals stand beside the numbers.
     """
     found = [Grid(table.name, *_grid(table, form, intervals)) for table in report.tables]
     if report.geometry:
@@ -126,7 +126,7 @@ def geometry_rows(geometry: Mapping[str, Geometry]) -> list[list[str]]:
 
 
 def as_object(report: Report) -> dict[str, Any]:
-    """Return the tables and the geometry of a report as a JSON object, with unscaled numbers."""
+    """The tables and the geometry of a report as JSON has them: numbers that were compared, not scaled."""
     tables = [
         {
             "name": table.name,

@@ -27,7 +27,7 @@ def write_run(path: str | Path, answers: Iterable[tuple[str, Mapping[str, float]
         SourceError: The file cannot be written.
     """
     answered = 0
-    with writing(path) as file:
+    with writing(as_path(path)) as file:
         for query_id, scores in answers:
             answered += 1
             ranked = enumerate(scores.items(), 1)
