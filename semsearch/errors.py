@@ -1,27 +1,28 @@
-"""Every error that semsearch raises on purpose; a surface prints each as one line.
+"""Every error that semsearch raises on purpose; the command line prints each as one line.
 
     SemsearchError                 anything below; the command line exits 1
     ├── UsageError                 the request itself makes no sense; the command line exits 2
-    │   └── FilterError            a --where expression that does not parse or names an unknown field
+    │   └── FilterError            a filter that does not parse, or names an unknown field
     ├── RecordError                one record of a corpus is unusable; carries file and line
     ├── SourceError                a whole file, folder or stream cannot be read as a corpus
-    ├── ModelError                 a checkpoint cannot be loaded, or not with what was asked of it
-    │   └── UnsupportedError       a runtime that cannot run it, or is not installed
-    └── StoreError                 an index directory cannot be used
-        ├── NoIndexError           nothing there, or something that is not an index
-        ├── SchemaError            written by a newer semsearch
-        ├── MismatchError          built with another encoder or other chunking settings
-        ├── LockedError            another process is writing
-        └── DiskFullError          the disk is full; what was committed stays
+    ├── ModelError                 a checkpoint cannot be loaded, or lacks what was requested
+    │   └── UnsupportedError       a runtime cannot run it, or is not installed
+    └── StoreError                 an index folder cannot be used
+        ├── NoIndexError           it does not exist, or is not an index
+        ├── SchemaError            it was written by a newer semsearch
+        ├── MismatchError          it was built with another encoder or other chunking settings
+        ├── LockedError            another process is writing to it
+        └── DiskFullError          the disk is full; committed batches are kept
 
-Messages say what was given, what was expected, and what to do.
+Messages say what was given, what was expected, and what to do. They name parameters in backticks, such as `id_field`;
+only the command line translates these into its options.
 """
 
 from __future__ import annotations
 
 
 class SemsearchError(Exception):
-    """Root of the tree drawn above."""
+    """Root of the tree drawn above; catches everything that semsearch raises on purpose."""
 
 
 class UsageError(SemsearchError):
@@ -29,20 +30,20 @@ class UsageError(SemsearchError):
 
 
 class FilterError(UsageError):
-    """A filter expression that does not parse, or names a field that no document has."""
+    """A filter does not parse, or names a field that no document has."""
 
 
 class RecordError(SemsearchError):
     """One record of a corpus is unusable.
 
     Attributes:
-        source: The file, as the user named it.
-        line: 1-based line (or record) number, None where the file is one record.
-        reason: What is wrong with it.
+        source: The file as the user named it.
+        line: 1-based number of the line or record; None if the file is a single record.
+        reason: The problem, and what to do about it.
     """
 
     def __init__(self, source: str, line: int | None, reason: str) -> None:
-        super().__init__(source, line, reason)  # as they are, so that the error can be copied and pickled
+        super().__init__(source, line, reason)  # so that the error can be copied and pickled
         self.source, self.line, self.reason = source, line, reason
 
     def __str__(self) -> str:
@@ -50,7 +51,7 @@ class RecordError(SemsearchError):
 
     @property
     def place(self) -> str:
-        """`file:line`, or the file alone."""
+        """The place as `file:line`, or the file alone."""
         return self.source if self.line is None else f"{self.source}:{self.line}"
 
 
@@ -59,19 +60,19 @@ class SourceError(SemsearchError):
 
 
 class ModelError(SemsearchError):
-    """A checkpoint cannot be loaded, or lacks what was asked of it."""
+    """A checkpoint cannot be loaded, or lacks what was requested."""
 
 
 class UnsupportedError(ModelError):
-    """A runtime cannot run a checkpoint, or not in this precision, or is not installed."""
+    """A runtime cannot run a checkpoint, does not support the precision, or is not installed."""
 
 
 class StoreError(SemsearchError):
-    """An index directory cannot be used."""
+    """An index folder cannot be used."""
 
 
 class NoIndexError(StoreError):
-    """The directory does not exist or holds no index."""
+    """The folder does not exist, or holds no index."""
 
 
 class SchemaError(StoreError):
@@ -79,7 +80,7 @@ class SchemaError(StoreError):
 
 
 class MismatchError(StoreError):
-    """The index belongs to another encoder, or was built with other chunking settings."""
+    """The index was built with another encoder or other chunking settings."""
 
 
 class LockedError(StoreError):
@@ -87,4 +88,4 @@ class LockedError(StoreError):
 
 
 class DiskFullError(StoreError):
-    """The disk is full; what was committed stays."""
+    """The disk is full; committed batches are kept."""

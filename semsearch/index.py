@@ -14,22 +14,22 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import RLock, Thread
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeGuard
 
 from semsearch.errors import ModelError, NoIndexError, UsageError
 from semsearch.paths import as_path
 from semsearch.stores.base import OTHER_ENCODER, Store, refuse_other_encoder
 from semsearch.stores.local.store import LocalStore
-from semsearch.types import Document, EncoderSettings, EncoderSpec, Hit, Quantization
+from semsearch.types import EncoderSettings, EncoderSpec, Hit, Quantization
 
 if TYPE_CHECKING:
     from semsearch.corpus.chunking import Chunking
-    from semsearch.corpus.readers import Record
+    from semsearch.corpus.readers import Corpus, Record
     from semsearch.corpus.sources import ReadOptions
     from semsearch.encoder.encoder import TextEncoder
     from semsearch.filters.text import Filter
@@ -39,11 +39,6 @@ log = logging.getLogger(__name__)
 
 Where: TypeAlias = "str | Mapping[str, object] | Filter | None"
 """A filter as an expression, as a mapping, or read already."""
-
-Corpus: TypeAlias = (
-    "str | Path | Mapping[str, Any] | Document | Iterable[Record | Mapping[str, Any]] | Sequence[str | Path]"
-)
-"""Files and folders, documents as mappings with `_id` and `text`, or any mixture of them."""
 
 AUTO, INT8 = "auto", "int8"
 
@@ -197,10 +192,11 @@ class Index:
             SourceError: A file that cannot be read, or a corpus without documents.
             MismatchError, LockedError, NoIndexError, DiskFullError: See `Store.write`.
         """
+        from semsearch.corpus.readers import as_records
         from semsearch.corpus.sources import ReadOptions
         from semsearch.ingest import ingest
 
-        records = _records(corpus, options or ReadOptions())
+        records = as_records(corpus, options or ReadOptions())
         self._here()
         with self._adding:
             started = time.perf_counter()
@@ -411,23 +407,6 @@ def _import_faiss() -> None:
     from semsearch.stores.local.segments import import_faiss
 
     import_faiss()
-
-
-def _records(corpus: Corpus, options: ReadOptions) -> Iterator[Record]:
-    """The records of what `Index.add` is given; paths are looked at before anything is loaded."""
-    from semsearch.corpus.readers import as_records, read_corpus
-
-    if isinstance(corpus, str | os.PathLike):
-        return read_corpus([str(corpus)], options)
-    if isinstance(corpus, Mapping | Document):
-        return as_records([corpus], options)
-    if isinstance(corpus, bytes) or not isinstance(corpus, Iterable):
-        raise UsageError(f"`corpus` is {corpus!r:.60}; expected documents, or paths of files and folders")
-    if isinstance(corpus, Sequence):
-        paths = [str(one) for one in corpus if isinstance(one, str | os.PathLike)]
-        if paths and len(paths) == len(corpus):
-            return read_corpus(paths, options)
-    return as_records(cast("Iterable[Record | Mapping[str, Any]]", corpus), options)
 
 
 def _origin(corpus: Corpus) -> str:

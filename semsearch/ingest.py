@@ -110,10 +110,12 @@ def ingest(
     """
     if not encoder.spec.normalize and not encoder.spec.transform:
         raise UsageError(
-            "an index needs unit vectors, for its scores are cosines; load the encoder with normalize=True"
+            "an index needs unit vectors because its scores are cosines; load the encoder with normalize=True"
         )
     if refit and not encoder.spec.transform:
-        raise UsageError("there is no transform to be fitted again; this encoder was loaded without one")
+        raise UsageError(
+            "`refit` needs a transform, and this encoder was loaded without one; choose one with `transform`"
+        )
     chunker = Chunker(encoder.tokenizer, encoder.spec.max_tokens, encoder.spec.passage_prefix, chunking)
     report = IngestResult()
     records = _begun(records, skip_bad, report)

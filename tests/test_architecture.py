@@ -18,13 +18,7 @@ RANKS = {
     **{"errors": 0, "version": 0, "arrays": 0, "files": 0, "paths": 1, "types": 1, "transforms": 2, "filters": 2},
     **{"corpus": 3, "encoder": 3, "stores": 3},
     **{"ingest": 4, "search": 4, "evaluation": 5, "reports": 6, "datasets": 6},
-    **{
-        "index": 7,
-        "comparison": 7,
-        "semsearch": 8,
-        "cli": 9,
-        "__main__": 10,
-    },  # the facade, the door, and what stands before it
+    **{"index": 7, "comparison": 7, "semsearch": 8, "cli": 9, "__main__": 10},  # the facades, then the door
 }
 """Room to height; a room imports itself and lower ones, never another of its own height."""
 

@@ -1,4 +1,4 @@
-"""The `semsearch data` commands: public evaluation sets, fetched once and checked."""
+"""The `semsearch data` commands: fetching and verifying public evaluation sets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Fetch public evaluation sets: STS, SICK-R and retrieval.", rich_markup_mode=None)
 
 Folder = Annotated[
-    Path | None, typer.Option("--to", help="Folder of all sets [default: SEMSEARCH_DATA_CACHE, else the user's cache]")
+    Path | None,
+    typer.Option("--to", help="Folder for data sets [default: $SEMSEARCH_DATA_CACHE, else the user's cache]"),
 ]
 
 
@@ -31,12 +32,12 @@ def root() -> None:
 
 @app.command()
 def get(
-    names: Annotated[list[str], typer.Argument(help="See `semsearch data list`.")],
+    names: Annotated[list[str], typer.Argument(help="Names from `semsearch data list`.")],
     to: Folder = None,
-    refresh: Annotated[bool, typer.Option("--refresh", help="Take what the hub has now, and pin that.")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Fetch the hub's current version and pin it.")] = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Fetch evaluation sets from the Hugging Face hub, as `semsearch eval` reads them."""
+    """Fetch evaluation sets from the Hugging Face hub, in the layouts that `semsearch eval` reads."""
     from semsearch.datasets.fetch import default_folder, fetch
     from semsearch.datasets.registry import find_set
 
@@ -53,7 +54,7 @@ def get(
 
 @app.command("list")
 def list_(to: Folder = None, as_json: opt.AsJson = False) -> None:
-    """List the evaluation sets that can be fetched, and which are there."""
+    """List the evaluation sets that can be fetched, and which of them are already here."""
     from semsearch.datasets.fetch import default_folder
     from semsearch.datasets.registry import SETS
 
@@ -80,7 +81,7 @@ def _row(dataset: DataSet, folder: Path) -> dict[str, Any]:
 
 
 def _silence_hub() -> None:
-    """Its client logs each retry; what matters comes back as an error."""
+    """Silence the hub's client, which logs each retry; failures are raised as errors."""
     from huggingface_hub.utils import logging as hub_logging
 
     hub_logging.set_verbosity(logging.ERROR)
@@ -91,7 +92,7 @@ def _print(fetched: Fetched) -> None:
     if fetched.new:
         print(f"{fetched.dataset.name}: {files}, from {_joined(fetched.lock.revisions)}")
     else:
-        print(f"{fetched.dataset.name}: complete already, {files}, checksums as they should be")
+        print(f"{fetched.dataset.name}: already complete, {files}, checksums verified")
     if fetched.dataset.note:
         print(f"note: {fetched.dataset.note}")
     print(f"next: {shlex.join(fetched.command)}")

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.main import get_command
 
 import semsearch
-from semsearch.cli import datasets, evaluate, terminal
+from semsearch.cli import datasets, evaluate, parameters, terminal
 from semsearch.cli import options as opt
 from semsearch.errors import NoIndexError, SemsearchError, SourceError, UsageError
 
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
     from semsearch.corpus.chunking import Chunking
 
 HOME = Path("indexes")
-"""Where indexes live unless --index says otherwise."""
+"""Folder of indexes, unless --index names another place."""
 
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Semantic search that says which pooler it used: index a corpus, query it, compare.",
+    help="Semantic search with the pooler made explicit: index a corpus, query it, compare poolers.",
 )
 
 
@@ -41,7 +42,7 @@ app.add_typer(datasets.app, name="data")
 def root(
     context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
 ) -> None:
-    """Semantic search that says which pooler it used: index a corpus, query it, compare."""
+    """Semantic search with the pooler made explicit: index a corpus, query it, compare poolers."""
     if version:
         print(f"semsearch {semsearch.__version__}")
     elif context.invoked_subcommand is None:
@@ -77,7 +78,7 @@ def index(
     refit: opt.Refit = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Index a corpus, or bring its index up to date: only what is new or changed is encoded."""
+    """Index a corpus, or update its index: only new and changed documents are encoded."""
     from semsearch.corpus.readers import count_records
     from semsearch.corpus.sources import ReadOptions
     from semsearch.index import Index
@@ -155,7 +156,7 @@ def query(
                         {"index": str(folder), "mode": mode.value, "queries": answered, "run": str(run)}
                     )
                 else:
-                    terminal.say(f"{answered:,} queries answered in {run}")
+                    terminal.say(f"wrote the answers to {answered:,} queries to {run}")
             else:
                 answers.print_lines(every, folder, mode.value)
             return
@@ -176,7 +177,7 @@ def query(
 
 @app.command("list")
 def list_(
-    folder: Annotated[Path, typer.Option("--folder", help="Where to look.")] = HOME, as_json: opt.AsJson = False
+    folder: Annotated[Path, typer.Option("--folder", help="Folder of indexes.")] = HOME, as_json: opt.AsJson = False
 ) -> None:
     """List the indexes in a folder."""
     rows = [_brief(path) for path in _indexes(folder)]
@@ -190,7 +191,7 @@ def list_(
 
 @app.command()
 def status(index: opt.WhichIndex = None, as_json: opt.AsJson = False) -> None:
-    """Show what an index holds and which encoder it belongs to."""
+    """Show what an index holds and which encoder it was built with."""
     from semsearch.index import Index
 
     with Index.open(_find_index(index, newest=True)) as opened:
@@ -224,7 +225,7 @@ def delete(
 
 @app.command()
 def poolers(as_json: opt.AsJson = False) -> None:
-    """List the poolers: what each computes, on which layers, and what others call it."""
+    """List the poolers: what each computes, which layers it reads, and what other tools call it."""
     from semsearch.encoder.pooling import POOLERS
 
     columns = ("name", "formula", "layers", "known as")
@@ -268,13 +269,13 @@ DEMO = (
     ("stop paying for subscriptions I forgot about", "hybrid", "year >= 2015 and lang = 'en'"),
     ("怎样备份照片", "keyword", "lang = 'zh'"),
 )
-"""Query, mode, filter: one that shares few words with its answer, one with a filter, one in Chinese."""
+"""Query, mode and filter: a query that shares few words with its answer, one with a filter, and one in Chinese."""
 
 
 def main() -> None:
     """Run the command line; every error is one line on standard error."""
     warnings.showwarning = _show_warning
-    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what it cannot read comes back as an error of ours
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # its problems are reported as errors of ours
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     if isinstance(sys.stdout, TextIOWrapper):  # a character that the output's encoding lacks is no reason to stop
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -283,7 +284,7 @@ def main() -> None:
     except SemsearchError as error:
         _exit(str(error), 2 if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt:
-        _exit("stopped; what was committed is kept, and the same command goes on from there", 1)
+        _exit("stopped; committed batches are kept, and the same command resumes from there", 1)
     except typer.TyperException as error:
         _exit(error.format_message(), 2)
     except OSError as error:
@@ -295,9 +296,11 @@ def main() -> None:
 
 
 def _run() -> int:
-    """The exit code of the command, with all of its output written."""
+    """Run the command and write all of its output; returns the exit code."""
     try:
-        code = app(prog_name="semsearch", standalone_mode=False)
+        command = get_command(app)
+        parameters.speak_for(command)
+        code = command(prog_name="semsearch", standalone_mode=False)
     finally:
         sys.stdout.flush()
     if code == INTERRUPTED:
@@ -306,7 +309,7 @@ def _run() -> int:
 
 
 INTERRUPTED = 130
-"""What typer makes of Ctrl-C."""
+"""Exit code that typer returns for Ctrl-C."""
 
 
 def _exit(message: str, code: int) -> None:
@@ -332,7 +335,7 @@ def _chunking(folder: Path, **wanted: Any) -> Chunking:
 
 
 def _origin(path: str) -> str:
-    """Where a corpus lies, as an index remembers it."""
+    """Return the location of a corpus as an index stores it."""
     return "<stdin>" if path == "-" else str(Path(path).resolve())
 
 
@@ -346,8 +349,8 @@ def _default_folder(path: str) -> Path:
         with Index.open(folder) as index:
             if index.origin not in ("", _origin(path)):
                 raise UsageError(
-                    f"{str(folder)!r} was made from {index.origin!r}; name another folder for {path!r} with --index, "
-                    f"or say --index {folder} to add to that one"
+                    f"{str(folder)!r} was built from {index.origin!r}; choose another folder for {path!r} with "
+                    f"--index, or pass --index {folder} to add to that index"
                 )
     return folder
 
@@ -359,7 +362,7 @@ def _indexes(folder: Path) -> list[Path]:
 
 
 def _find_index(given: Path | None, *, newest: bool = False) -> Path:
-    """The index that was named, or the only one there is; or, `newest`, the one that was written last."""
+    """Return the given index, or else the only one there is, or with `newest` the most recently updated one."""
     from semsearch.stores.local.database import DATABASE
 
     if given:
@@ -367,14 +370,14 @@ def _find_index(given: Path | None, *, newest: bool = False) -> Path:
     found = _indexes(HOME)
     if not found:
         raise NoIndexError(
-            f"no index in {str(HOME)!r}; make one with: semsearch index CORPUS, or name one with --index"
+            f"no index in {str(HOME)!r}; make one with: semsearch index CORPUS, or choose one with --index"
         )
     if len(found) == 1:
         return found[0]
     if not newest:
-        raise UsageError(f"there are several indexes; name one with --index: {', '.join(map(str, found))}")
+        raise UsageError(f"there are several indexes; choose one with --index: {', '.join(map(str, found))}")
     last = max(found, key=lambda path: (path / DATABASE).stat().st_mtime_ns)
-    terminal.say(f"of {len(found)} indexes taking {last}, the last that was written; --index names another")
+    terminal.say(f"using {last}, the most recently updated of {len(found)} indexes; choose another with --index")
     return last
 
 
@@ -386,13 +389,13 @@ def _brief(path: Path) -> dict[str, Any]:
         with Index.open(path) as index:
             fields = index.status()
     except SemsearchError as error:
-        return {**brief, "model": f"unusable: {error}"}
+        return {**brief, "model": f"unusable: {parameters.as_options(str(error))}"}
     flat = {**fields, **fields["encoder"], "MB": f"{fields['bytes'] / 1e6:.1f}"}
     return {name: flat[name] for name in brief}
 
 
 def _lines(name: str, value: Any) -> Iterator[tuple[str, object]]:
-    """A status field as table rows; objects are laid out below their name."""
+    """Yield a status field as table rows; the fields of an object are prefixed with its name."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _lines(f"{name}.{key}", inner)

@@ -1,4 +1,4 @@
-"""Options of the command line that several commands share, or that would hide what a command does."""
+"""Options of the command line: those that several commands share, and those that would clutter a command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 
 class Mode(StrEnum):
-    """How to search."""
+    """Ways of searching."""
 
     dense = "dense"
     keyword = "keyword"
@@ -18,21 +18,21 @@ class Mode(StrEnum):
 
 
 class Fusion(StrEnum):
-    """How hybrid search mixes its two sides."""
+    """Ways of combining the dense and keyword scores of a hybrid search."""
 
     convex = "convex"
     rrf = "rrf"
 
 
 class Style(StrEnum):
-    """Whose conventions measures follow."""
+    """Conventions by which measures are computed."""
 
     trec = "trec"
     st = "st"
 
 
 class OnLong(StrEnum):
-    """What becomes of a document that is longer than the encoder's maximum."""
+    """Ways of handling a document that is longer than the encoder's maximum."""
 
     chunk = "chunk"
     truncate = "truncate"
@@ -40,70 +40,93 @@ class OnLong(StrEnum):
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps; cuda:0,cuda:1 or cuda:* for several.")]
-RuntimeName = Annotated[str, typer.Option("--runtime", help="auto, openvino (compiled, CPU), torch.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps; cuda:0,cuda:1 or cuda:* for several GPUs.")]
+RuntimeName = Annotated[str, typer.Option("--runtime", help="auto, openvino (compiled, CPU only) or torch.")]
 WhichIndex = Annotated[
-    Path | None, typer.Option("--index", "-i", help="Index folder [default: the last written in indexes/]")
+    Path | None, typer.Option("--index", "-i", help="Index folder [default: the most recently updated in indexes/]")
 ]
 OnlyIndex = Annotated[Path | None, typer.Option("--index", "-i", help="Index folder [default: the only one there is]")]
 NewIndex = Annotated[Path | None, typer.Option("--index", "-i", help="Index folder [default: indexes/<corpus name>]")]
 
-Paths = Annotated[list[str], typer.Argument(help="Files or folders (jsonl, csv, tsv, txt, md, html, pdf; .gz), or -.")]
-IdField = Annotated[str | None, typer.Option(help="Field with the id [default: _id, else id]")]
-TextField = Annotated[str, typer.Option(help="Field with the text.")]
-TitleField = Annotated[str, typer.Option(help="Field with the title.")]
-Format = Annotated[str | None, typer.Option(help="Read every file as jsonl, csv, tsv, text, markdown, html or pdf.")]
-PerLine = Annotated[bool, typer.Option("--per-line", help="Plain text: a document a line.")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Count bad records instead of stopping.")]
-DeleteMissing = Annotated[bool, typer.Option("--delete-missing", help="Delete what the corpus no longer has.")]
+Paths = Annotated[
+    list[str],
+    typer.Argument(help="Files or folders (jsonl, csv, tsv, txt, md, html, pdf; each also .gz), or - for stdin."),
+]
+IdField = Annotated[str | None, typer.Option(help="Field that holds the id [default: _id, else id]")]
+TextField = Annotated[str, typer.Option(help="Field that holds the text.")]
+TitleField = Annotated[str, typer.Option(help="Field that holds the title.")]
+Format = Annotated[
+    str | None, typer.Option(help="Read every file in this format: jsonl, csv, tsv, text, markdown, html or pdf.")
+]
+PerLine = Annotated[bool, typer.Option("--per-line", help="Treat each line of a text file as a document.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip and count bad records instead of stopping.")]
+DeleteMissing = Annotated[
+    bool, typer.Option("--delete-missing", help="Delete documents that are no longer in the corpus.")
+]
 
-Model = Annotated[str | None, typer.Option("--model", "-m", help="Hugging Face name or local directory.")]
-MovedModel = Annotated[str | None, typer.Option("--model", "-m", help="Where the index's checkpoint is now, if moved.")]
-PoolerName = Annotated[str | None, typer.Option("--pooler", "-p", help="See `semsearch poolers`; auto = as declared.")]
-SimcseNames = Annotated[bool, typer.Option("--simcse-names", help="Read names of poolers as SimCSE does.")]
-MaxTokens = Annotated[int | None, typer.Option(help="Cut what the encoder sees to this length.")]
-Dim = Annotated[int | None, typer.Option(help="Keep the first DIM components of a vector.")]
-TransformName = Annotated[str | None, typer.Option(help="center, whiten[:K], all-but-the-top[:K], truncate:DIM.")]
+Model = Annotated[str | None, typer.Option("--model", "-m", help="Hugging Face model name or local directory.")]
+MovedModel = Annotated[
+    str | None, typer.Option("--model", "-m", help="New location of the index's checkpoint, if it has moved.")
+]
+PoolerName = Annotated[
+    str | None, typer.Option("--pooler", "-p", help="A name from `semsearch poolers`, or auto: as the model declares.")
+]
+SimcseNames = Annotated[bool, typer.Option("--simcse-names", help="Interpret pooler names as SimCSE does.")]
+MaxTokens = Annotated[int | None, typer.Option(help="Truncate the encoder's input to this many tokens.")]
+Dim = Annotated[int | None, typer.Option(help="Keep the first DIM components of each vector.")]
+TransformName = Annotated[
+    str | None, typer.Option(help="Transform of the vectors: center, whiten[:K], all-but-the-top[:K] or truncate:DIM.")
+]
 Refit = Annotated[bool, typer.Option("--refit", help="Fit the transform again.")]
-QueryPrefix = Annotated[str | None, typer.Option(help="Put in front of queries.")]
-PassagePrefix = Annotated[str | None, typer.Option(help="Put in front of passages.")]
-Precision = Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16; int8 for an index.")]
+QueryPrefix = Annotated[str | None, typer.Option(help="Text to put in front of each query.")]
+PassagePrefix = Annotated[str | None, typer.Option(help="Text to put in front of each passage.")]
+Precision = Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16; int8 for an index.")]
 
-Poolers = Annotated[str, typer.Option(help="Names joined by commas, layer:*+NAME for every layer, or all.")]
+Poolers = Annotated[str, typer.Option(help="Comma-separated names, layer:*+NAME for a pooler on every layer, or all.")]
 Transforms = Annotated[
-    str, typer.Option(help="Rows with these too: center, whiten:K, all-but-the-top, truncate:K, all.")
+    str,
+    typer.Option(
+        help="Comma-separated transforms to compare as well: center, whiten:K, all-but-the-top, truncate:K, or all."
+    ),
 ]
-CacheMb = Annotated[int, typer.Option(help="Bound on the vectors kept on disk for the next comparison; 0 keeps none.")]
-Seed = Annotated[int, typer.Option(help="Of resamples, permutations and samples.")]
-WithGeometry = Annotated[bool, typer.Option("--geometry", help="The shape of each row's cloud of vectors as well.")]
-Intervals = Annotated[bool, typer.Option("--intervals", help="Print 95% intervals.")]
-ReportFile = Annotated[Path | None, typer.Option("--report", help="Write everything into one HTML file.")]
-Duel = Annotated[list[str] | None, typer.Option("--duel", help="Two rows whose wins and losses the report shows.")]
+CacheMb = Annotated[int, typer.Option(help="Size limit of the on-disk cache of vectors, in MiB; 0 turns it off.")]
+Seed = Annotated[int, typer.Option(help="Random seed.")]
+WithGeometry = Annotated[bool, typer.Option("--geometry", help="Also describe the geometry of each row's vectors.")]
+Intervals = Annotated[bool, typer.Option("--intervals", help="Print 95% confidence intervals.")]
+ReportFile = Annotated[Path | None, typer.Option("--report", help="Write a report as one HTML file.")]
+Duel = Annotated[
+    list[str] | None, typer.Option("--duel", help="A row to compare with another in the report; give it twice.")
+]
 AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print tables as Markdown.")]
-AsCsv = Annotated[bool, typer.Option("--csv", help="Print a line a number, with its interval and p.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV, one number per line with its interval and p-value.")]
 AsLatex = Annotated[bool, typer.Option("--latex", help="Print tables as LaTeX (booktabs).")]
-Sample = Annotated[int, typer.Option(help="Documents to make pseudo-queries from.")]
-Split = Annotated[str, typer.Option(help="Which qrels/SPLIT.tsv.")]
-Measures = Annotated[str, typer.Option(help="As ir-measures writes them, joined by commas.")]
-ScoringStyle = Annotated[Style, typer.Option(help="trec: trec_eval's conventions; st: sentence-transformers'.")]
-SearchModes = Annotated[str, typer.Option(help="Some of dense, keyword, hybrid, joined by commas.")]
+Sample = Annotated[int, typer.Option(help="Number of documents to make pseudo-queries from.")]
+Split = Annotated[str, typer.Option(help="Split of the judgments: reads qrels/SPLIT.tsv.")]
+Measures = Annotated[str, typer.Option(help="Comma-separated measures, named as in ir-measures.")]
+ScoringStyle = Annotated[
+    Style, typer.Option(help="Conventions of the measures: trec (trec_eval) or st (sentence-transformers).")
+]
+SearchModes = Annotated[str, typer.Option(help="Comma-separated modes: dense, keyword, hybrid.")]
 DropSameId = Annotated[
-    bool, typer.Option("--drop-same-id", help="Leave out hits with the query's id (ArguAna, Quora).")
+    bool, typer.Option("--drop-same-id", help="Ignore hits that have the query's own id (ArguAna, Quora).")
 ]
-RunFolder = Annotated[Path | None, typer.Option(help="Write a TREC run for each row here.")]
+RunFolder = Annotated[Path | None, typer.Option(help="Folder to write a TREC run for each row to.")]
 
-LongDocuments = Annotated[OnLong | None, typer.Option(help="What becomes of long documents.")]
-ChunkTokens = Annotated[int | None, typer.Option(help="Longest passage, title included.")]
-Overlap = Annotated[int | None, typer.Option(help="Tokens that neighboring passages share.")]
-WithTitle = Annotated[bool | None, typer.Option("--title/--no-title", help="Encode the title with each passage.")]
+LongDocuments = Annotated[OnLong | None, typer.Option(help="How to handle documents longer than the model's limit.")]
+ChunkTokens = Annotated[int | None, typer.Option(help="Maximum length of a passage in tokens, title included.")]
+Overlap = Annotated[int | None, typer.Option(help="Number of tokens that neighboring passages may share.")]
+WithTitle = Annotated[
+    bool | None, typer.Option("--title/--no-title", help="Whether to encode the title with each passage.")
+]
 
-QueryText = Annotated[str | None, typer.Argument(help="What to look for.")]
-K = Annotated[int, typer.Option("-k", help="Number of documents.")]
-SearchMode = Annotated[Mode, typer.Option(help="dense: meaning; keyword: words; hybrid: both.")]
-FilterText = Annotated[str | None, typer.Option(help="Filter, such as: year >= 2020 and lang = 'en'")]
-FusionName = Annotated[Fusion, typer.Option(help="How hybrid mixes.")]
-QueryFile = Annotated[str | None, typer.Option(help="JSONL of _id and text: answer many at once.")]
+QueryText = Annotated[str | None, typer.Argument(help="What to search for.")]
+K = Annotated[int, typer.Option("-k", help="Number of documents to return.")]
+SearchMode = Annotated[Mode, typer.Option(help="Search by meaning (dense), by words (keyword), or both (hybrid).")]
+FilterText = Annotated[str | None, typer.Option(help="Filter expression, e.g.: year >= 2020 and lang = 'en'")]
+FusionName = Annotated[Fusion, typer.Option(help="How a hybrid search combines scores.")]
+QueryFile = Annotated[str | None, typer.Option(help="JSON lines with _id and text: answer many queries at once.")]
 Interactive = Annotated[
-    bool, typer.Option("--interactive", help="Ask one after the other; Ctrl-D ends, piped lines are answered.")
+    bool,
+    typer.Option("--interactive", help="Answer one query after another, from a prompt (Ctrl-D ends it) or a pipe."),
 ]
-RunFile = Annotated[Path | None, typer.Option(help="With --queries: write a TREC run file.")]
+RunFile = Annotated[Path | None, typer.Option(help="With --queries: write a TREC run to this file.")]

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from semsearch.cli.parameters import as_options
+
 if TYPE_CHECKING:
     from semsearch.encoder.encoder import Progress
     from semsearch.ingest import IngestResult, Watch
@@ -28,8 +30,8 @@ def print_json(value: Any) -> None:
 
 
 def say(message: str) -> None:
-    """A line on standard error."""
-    print(_one_line(message), file=sys.stderr)
+    """Print a line on standard error, with options for the parameters that it names."""
+    print(_one_line(as_options(message)), file=sys.stderr)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -154,7 +156,7 @@ def result_json(result: IngestResult, folder: str, seconds: float) -> dict[str, 
     fields = {name: value for name, value in asdict(result).items() if name not in left_out}
     loss = asdict(result.quantization) if result.quantization else {}
     loss.pop("n_texts", None)
-    errors = [str(error) for error in result.errors]
+    errors = [as_options(str(error)) for error in result.errors]
     return {"index": folder, "seconds": round(seconds, 3), **fields, "errors": errors, **loss}
 
 

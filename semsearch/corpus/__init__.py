@@ -1,1 +1,1 @@
-"""From files to documents, from documents to passages."""
+"""Reading files as documents, and cutting documents into passages."""

@@ -1,8 +1,8 @@
-"""From documents to passages, measured in the model's own tokens.
+"""Cutting documents into passages, measured in the model's own tokens.
 
 `semantic-text-splitter` finds the cuts: paragraphs first, then sentences, then words, so that each passage holds as
-much as fits. This module adds the title in front, the token counts, and what happens to a text that is too long.
-It knows nothing of models: the tokenizer and the limits are handed in.
+much as fits. This module prepends the title, counts tokens, and handles texts that are too long. It knows nothing of
+models: the tokenizer and the limits are passed in.
 """
 
 from __future__ import annotations
@@ -22,34 +22,38 @@ if TYPE_CHECKING:
 ON_LONG = ("chunk", "truncate", "error")
 
 MAX_CHUNK_TOKENS = 512
-"""Default passage length of models that could take more: one vector holds only so much."""
+"""Default passage length for models that accept more: one vector can hold only so much."""
 
 LEAST_ROOM = 8
-"""Tokens of a passage that prefix and special tokens must leave to title and text."""
+"""Minimum number of tokens that prefix and special tokens must leave for title and text."""
 
 BLOCK_CHARS = 20_000
-"""The splitter's time grows with the square of a paragraph's length, so longer texts go to it in blocks."""
+"""The splitter takes time quadratic in the length of a paragraph, so longer texts are passed to it in blocks."""
 
 COUNTED_AT_ONCE = 512
-"""Texts whose encodings are in memory at a time, at some hundred bytes a token."""
+"""Number of texts whose encodings are in memory at a time, at a few hundred bytes per token."""
 
 SPLITTERS = 16
 CAPACITY_STEP = 16
-"""Splitters that are kept, and the step in which their capacities differ: each holds a copy of the vocabulary."""
+"""Number of cached splitters, and the step between their capacities: each holds a copy of the vocabulary."""
 
 BLOCK_CHARS_PER_TOKEN = 40
-"""A block is made longer than that where passages are, so that it still holds several of them."""
+"""Blocks grow with the length of passages, so that each holds several of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunking:
-    """How documents become passages; stored with the index.
+    """Settings for cutting documents into passages; stored with the index.
 
     Attributes:
-        on_long: `chunk` cuts a long document into passages, `truncate` keeps its beginning, `error` refuses it.
-        tokens: Longest passage with title, prefix and special tokens; None for the model's maximum, at most 512.
-        overlap: Tokens that neighboring passages may share.
-        title: Whether the title stands in front of each passage when it is encoded.
+        on_long: `chunk` cuts a long document into passages, `truncate` keeps its beginning, `error` rejects it.
+        tokens: Maximum length of a passage, including title, prefix and special tokens; None for the model's maximum,
+            but at most 512.
+        overlap: Number of tokens that neighboring passages may share.
+        title: Whether each passage is encoded with the title in front.
+
+    Raises:
+        UsageError: A setting has the wrong type or value, or two of them contradict each other.
     """
 
     on_long: str = "chunk"
@@ -59,45 +63,53 @@ class Chunking:
 
     def __post_init__(self) -> None:
         if self.on_long not in ON_LONG:
-            raise UsageError(f"--on-long is {self.on_long!r}; expected one of {', '.join(ON_LONG)}")
+            raise UsageError(f"`on_long` is {self.on_long!r}; expected one of {', '.join(ON_LONG)}")
+        if self.tokens is not None and not _is_whole(self.tokens):
+            raise UsageError(f"`tokens` is {self.tokens!r:.60}; expected a number of tokens, or None for the default")
         if self.tokens is not None and self.on_long != "chunk":
-            raise UsageError(f"--chunk-tokens goes with --on-long chunk, not {self.on_long}; see --max-tokens")
-        if self.overlap < 0:
-            raise UsageError(f"--overlap is {self.overlap}; expected 0 or more tokens")
+            raise UsageError(f"`tokens` goes with `on_long` chunk, not {self.on_long}; see `max_tokens`")
+        if not _is_whole(self.overlap) or self.overlap < 0:
+            raise UsageError(f"`overlap` is {self.overlap!r:.60}; expected 0 or more tokens")
+        if not isinstance(self.title, bool):
+            raise UsageError(f"`title` is {self.title!r:.60}; expected True or False")
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object; `Chunking(**fields)` takes it back."""
+        """Return a JSON object; `Chunking(**fields)` restores it."""
         return asdict(self)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 class Chunker:
     """Cuts documents into passages for one tokenizer."""
 
     def __init__(self, tokenizer: Tokenizer, max_tokens: int, prefix: str, chunking: Chunking) -> None:
-        """Bind the limits.
+        """Prepare to cut documents for one encoder.
 
         Args:
-            tokenizer: Without truncation or padding.
-            max_tokens: What the encoder sees of a text, special tokens included.
-            prefix: What the encoder puts in front of a passage; it takes up tokens.
-            chunking: The user's wishes.
+            tokenizer: The encoder's tokenizer, without truncation or padding.
+            max_tokens: Maximum number of tokens that the encoder reads, special tokens included.
+            prefix: Text that the encoder puts in front of each passage; it takes up tokens.
+            chunking: The settings.
 
         Raises:
-            UsageError: A passage length that does not fit the encoder.
+            UsageError: The passage length does not fit the encoder.
         """
         self._tokenizer, self._max_tokens, self._prefix, self._chunking = tokenizer, max_tokens, prefix, chunking
         self._limit = min(max_tokens, MAX_CHUNK_TOKENS) if chunking.tokens is None else chunking.tokens
         least = self._count([prefix])[0] + LEAST_ROOM
         if not least <= self._limit <= max_tokens:
-            raise UsageError(f"--chunk-tokens is {self._limit}; expected {least} to {max_tokens} for this encoder")
+            raise UsageError(f"`tokens` is {self._limit}; expected {least} to {max_tokens} for this encoder")
         self._splitter = lru_cache(maxsize=SPLITTERS)(self._new_splitter)
 
     def passages(self, documents: Sequence[Document]) -> list[tuple[Passage, ...] | RecordError]:
         """Cut each document.
 
         Returns:
-            For each document its passages in order: none where there is nothing to encode. Under `error`, a
-            document that is too long gives the error in their place.
+            The passages of each document, in order; none if there is nothing to encode. With `on_long` error, a
+            document that is too long yields an error instead.
         """
         whole = [self._encoded(document.title, document.text) for document in documents]
         counts = self._count([self._prefix + text for text in whole])
@@ -111,12 +123,12 @@ class Chunker:
         if n_tokens > limit and chunks and document.text.strip():
             return tuple(self._cut(document))
         if n_tokens > limit and self._chunking.on_long == "error":
-            reason = f"document {document.doc_id!r} has {n_tokens} tokens, more than {limit}, and --on-long is error"
+            reason = f"document {document.doc_id!r} has {n_tokens} tokens, more than {limit}, and `on_long` is error"
             return RecordError(document.source, None, reason)
         return (Passage(0, 0, len(document.text), whole, n_tokens, max(0, n_tokens - self._max_tokens)),)
 
     def _cut(self, document: Document) -> Iterator[Passage]:
-        """Several passages, each with the title in front; a title takes at most half of the room."""
+        """Cut into several passages, each with the title in front, which takes up at most half of it."""
         room = self._limit - self._count([self._prefix])[0]
         title = self._shorten(document.title, room // 2) if self._chunking.title else ""
         capacity = self._limit - self._count([self._prefix + title])[0]
@@ -131,11 +143,11 @@ class Chunker:
             yield Passage(ordinal, start, end, text, n, max(0, n - self._max_tokens))
 
     def _encoded(self, title: str, text: str) -> str:
-        """What the encoder sees: `title + ' ' + text`, as BEIR does."""
+        """Return the text as it is encoded: `title + ' ' + text`, as in BEIR."""
         return f"{title} {text}".strip() if self._chunking.title else text.strip()
 
     def _count(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text, special tokens included; a few texts at a time, for an encoding is large."""
+        """Count the tokens of each text, special tokens included; a few texts at a time, since encodings are large."""
         counts: list[int] = []
         for start in range(0, len(texts), COUNTED_AT_ONCE):
             some = texts[start : start + COUNTED_AT_ONCE]
@@ -144,12 +156,12 @@ class Chunker:
         return counts
 
     def _count_long(self, text: str) -> int:
-        """The same for a long text, block by block."""
+        """Count the tokens of a long text, block by block."""
         (specials,) = self._count([""])
         return specials + sum(self._count([text[start:end]])[0] - specials for start, end in _blocks(text, BLOCK_CHARS))
 
     def _shorten(self, title: str, n_tokens: int) -> str:
-        """The beginning of a title that has at most so many tokens."""
+        """Cut a title to at most `n_tokens` tokens."""
         encoding = self._tokenizer.encode(title, add_special_tokens=False)
         return title if len(encoding.ids) <= n_tokens else title[: encoding.offsets[n_tokens - 1][1]]
 
@@ -160,14 +172,14 @@ class Chunker:
 
 
 def split(text: str, splitter: TextSplitter, block_chars: int) -> Iterator[tuple[int, int]]:
-    """Cut a text of any length into spans: character offsets `(start, end)`, half open, without outer white space."""
+    """Cut a text of any length into spans: half-open character offsets `(start, end)`, without outer white space."""
     for block_start, block_end in _blocks(text, block_chars):
         for offset, chunk in splitter.chunk_indices(text[block_start:block_end]):
             yield block_start + offset, block_start + offset + len(chunk)
 
 
 def _blocks(text: str, longest: int) -> Iterator[tuple[int, int]]:
-    """Stretches of at most `longest` characters, ending behind a paragraph, line, sentence or word if possible."""
+    """Cut into blocks of at most `longest` characters, after a paragraph, line, sentence or word if possible."""
     start = 0
     while len(text) - start > longest:
         earliest, latest = start + longest // 2, start + longest

@@ -1,6 +1,6 @@
-"""From a record's fields to a document: which fields it needs, of what type, and what can be stored.
+"""Making documents from the fields of records: required fields, their types, and what can be stored.
 
-Raises ValueError with the reason; whoever knows the file and the line adds them.
+Functions raise ValueError with the reason; their callers know the file and the line.
 """
 
 from __future__ import annotations
@@ -16,24 +16,26 @@ from semsearch.corpus.sources import ReadOptions
 from semsearch.types import Document
 
 MAX_NESTING = 100
-"""Levels of lists and objects in metadata; far below where writing them out again would exhaust Python's stack."""
+"""Maximum depth of lists and objects in metadata; far below the depth at which serializing exhausts Python's stack."""
 
 
 def refuse_unstorable(document: Document) -> None:
-    """Raises ValueError for what SQLite, JSON or UTF-8 could not give back."""
+    """Raise ValueError for a document that SQLite, JSON or UTF-8 cannot represent."""
     for name, value in (("id", document.doc_id), ("text", document.text), ("title", document.title)):
         if not isinstance(value, str):
             raise ValueError(f"the {name} is {value!r:.60}; expected a string")
         if "\0" in value:
             raise ValueError(f"a NUL character in the {name}; remove it")
     if not document.doc_id.strip():
-        raise ValueError("the id is empty; expected one")
+        raise ValueError("the id is empty; every document needs one")
     if _nesting(document.metadata) > MAX_NESTING:
-        raise ValueError(f"metadata nested deeper than {MAX_NESTING} levels; flatten it")
+        raise ValueError(f"metadata is nested deeper than {MAX_NESTING} levels; flatten it")
     try:
         metadata = document.metadata_json
     except (TypeError, ValueError) as error:
-        raise ValueError(f"metadata that is not JSON ({error}); use strings, finite numbers, lists, objects") from None
+        raise ValueError(
+            f"metadata that is not JSON ({error}); use strings, finite numbers, lists and objects"
+        ) from None
     try:
         for value in (document.doc_id, document.text, document.title, metadata):
             value.encode()
@@ -43,25 +45,25 @@ def refuse_unstorable(document: Document) -> None:
 
 
 def _nesting(value: object) -> int:
-    """How many levels of lists and objects."""
+    """Return the number of levels of lists and objects."""
     inner = list(value.values()) if isinstance(value, Mapping) else value
     return 1 + max(map(_nesting, inner), default=0) if isinstance(inner, list) else 0
 
 
 def from_json(text: str, options: ReadOptions) -> Document:
-    """A document of a line of JSONL."""
+    """Parse a line of JSONL as a document."""
     try:
         fields = json.loads(text, parse_constant=_refuse_number, parse_float=_finite)
     except json.JSONDecodeError as error:
         what = error.msg.removesuffix(" at")
-        raise ValueError(f"not valid JSON: {what} at column {error.colno}; expected an object a line") from None
+        raise ValueError(f"not valid JSON: {what} at column {error.colno}; expected one object per line") from None
     if not isinstance(fields, dict):
-        raise ValueError(f"{_shown(fields)} is not a JSON object; expected an object a line")
+        raise ValueError(f"{_shown(fields)} is not a JSON object; expected one object per line")
     return from_fields(fields, options)
 
 
 def _refuse_number(name: str) -> float:
-    raise ValueError(f"not valid JSON: {textwrap.shorten(name, 40)} is no JSON number; use null or leave the field out")
+    raise ValueError(f"not valid JSON: {textwrap.shorten(name, 40)} is not a JSON number; use null or omit the field")
 
 
 def _finite(number: str) -> float:
@@ -70,7 +72,7 @@ def _finite(number: str) -> float:
 
 
 def header_problem(header: Sequence[str], options: ReadOptions) -> str | None:
-    """Why rows under this header cannot be read, or None."""
+    """Return the reason why rows under this header cannot be read, or None."""
     named = [name for name in header if name]
     twice = sorted({name for name in named if named.count(name) > 1})
     if twice:
@@ -79,10 +81,9 @@ def header_problem(header: Sequence[str], options: ReadOptions) -> str | None:
 
 
 def from_cells(header: Sequence[str], row: Sequence[str], options: ReadOptions) -> Document:
-    """A document of a row of CSV.
+    """Make a document from a row of CSV.
 
-    In the metadata a number as JSON writes it becomes one (007 stays text); empty cells and columns without a name
-    are left out.
+    Metadata written like a JSON number becomes a number (007 stays text); empty cells and unnamed columns are omitted.
     """
     cells = {name: cell for name, cell in zip(header, row, strict=True) if name}
     own = (_id_field(cells, options), options.text_field, options.title_field)
@@ -92,7 +93,7 @@ def from_cells(header: Sequence[str], row: Sequence[str], options: ReadOptions) 
 
 
 def from_fields(fields: Mapping[str, Any], options: ReadOptions) -> Document:
-    """A document of a record's fields; those that it does not use itself become metadata."""
+    """Make a document from a record's fields; those without a role become metadata."""
     missing = _missing(fields, options)
     if missing:
         raise ValueError(missing)
@@ -101,7 +102,7 @@ def from_fields(fields: Mapping[str, Any], options: ReadOptions) -> Document:
     if isinstance(doc_id, bool) or not isinstance(doc_id, str | int):
         raise ValueError(f'"{id_field}" is {_shown(doc_id)}; expected a string or an integer')
     if not str(doc_id).strip():
-        raise ValueError(f'"{id_field}" is empty; expected an id')
+        raise ValueError(f'"{id_field}" is empty; every document needs an id')
     if not isinstance(text, str):
         raise ValueError(f'"{options.text_field}" is {_shown(text)}; expected a string')
     if not isinstance(title, str | None):
@@ -117,12 +118,12 @@ def _id_field(fields: Mapping[str, Any], options: ReadOptions) -> str:
 
 
 def _missing(fields: Mapping[str, Any], options: ReadOptions) -> str | None:
-    """Which field a record lacks, in words, or None."""
+    """Return a message that names the field a record lacks, or None."""
     wanted = (("id", _id_field(fields, options)), ("text", options.text_field))
     for role, name in wanted:
         if name not in fields:
             here = textwrap.shorten(", ".join(fields), 200, placeholder=" …") or "none"
-            return f'no "{name}" (fields here: {here}); name the {role} field with --{role}-field'
+            return f'no "{name}" (fields here: {here}); name the {role} field with `{role}_field`'
     return None
 
 

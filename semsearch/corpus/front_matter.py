@@ -1,6 +1,6 @@
-"""What stands in front of a Markdown file: YAML between `---`, or TOML between `+++`.
+"""Front matter of Markdown files: YAML between `---`, or TOML between `+++`.
 
-YAML's scalars are read as JSON's, so that `no`, `007`, `12:30` and dates stay the text that they are.
+YAML scalars are read as in JSON, so `no`, `007`, `12:30` and dates remain text.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _TOML = re.compile(r"\A\+\+\+[ \t]*\n(.*?)^\+\+\+[ \t]*(?:\n|\Z)", re.DOTALL | r
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
-    """Safe, with JSON's scalars, and without aliases, a few of which could stand for gigabytes."""
+    """A safe loader with the scalars of JSON and without aliases, a few of which could expand to gigabytes."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  yaml's own way to say it
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not read")
+            raise yaml.YAMLError("aliases are not supported")
         return super().compose_node(parent, index)
 
 
@@ -37,10 +37,10 @@ for _tag, _pattern, _first in (
 
 
 def split_front_matter(source: str) -> tuple[dict[str, Any], str]:
-    """Fields and the text behind them; no fields where there is no front matter.
+    """Return the fields of the front matter, if any, and the text after it.
 
     Raises:
-        ValueError: It is not valid.
+        ValueError: The front matter is malformed.
     """
     for kind, pattern, load in (("YAML", _YAML, _load_yaml), ("TOML", _TOML, tomllib.loads)):
         if match := pattern.match(source):
@@ -48,7 +48,7 @@ def split_front_matter(source: str) -> tuple[dict[str, Any], str]:
                 fields = load(match[1])
             except (yaml.YAMLError, tomllib.TOMLDecodeError) as error:
                 reason = " ".join(str(error).split())
-                raise ValueError(f"front matter that is not valid {kind} ({reason}); mend it") from None
+                raise ValueError(f"the front matter is not valid {kind} ({reason}); fix it") from None
             if isinstance(fields, dict | None):
                 return {str(name): _plain(value) for name, value in (fields or {}).items()}, source[match.end() :]
     return {}, source
@@ -59,7 +59,7 @@ def _load_yaml(text: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """TOML's dates and times as text."""
+    """Convert TOML's dates and times to text."""
     if isinstance(value, dict):
         return {name: _plain(inner) for name, inner in value.items()}
     if isinstance(value, list):

@@ -1,7 +1,7 @@
-"""Markdown, HTML and PDF to plain text whose paragraphs stand apart by blank lines.
+"""Converting Markdown, HTML and PDF to plain text with blank lines between paragraphs.
 
-The converters take a whole file and raise ValueError with the reason where it cannot be used. They know nothing of
-paths, ids or documents.
+The converters take a whole file and raise ValueError with the reason if it cannot be used. They know nothing of paths,
+ids or documents.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _BLOCKS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """What is left of a file when its markup is gone."""
+    """Text, title and metadata of a file without its markup."""
 
     text: str
     title: str = ""
@@ -52,7 +52,7 @@ class Plain:
 
 
 def decode(data: bytes, encoding: str = "utf-8") -> str:
-    r"""Decodes strictly, refuses NUL, drops a byte order mark and makes every line end in `\n`."""
+    r"""Decode strictly, reject NUL, drop a byte order mark, and end every line in `\n`."""
     text = data.decode(encoding).removeprefix("\ufeff")
     if "\0" in text:
         raise ValueError("a NUL character in the text; expected text, not binary data")
@@ -60,7 +60,7 @@ def decode(data: bytes, encoding: str = "utf-8") -> str:
 
 
 def literal(text: str) -> str | int | float:
-    """A number where the text is one as JSON writes it, else the text."""
+    """Return a number if the text is written like one in JSON, else the text."""
     match = _NUMBER.fullmatch(text)
     if match is None:
         return text
@@ -68,12 +68,12 @@ def literal(text: str) -> str | int | float:
 
 
 def from_text(data: bytes) -> Plain:
-    """UTF-8 text as it stands."""
+    """Convert UTF-8 text."""
     return Plain(decode(data))
 
 
 def from_markdown(data: bytes) -> Plain:
-    """CommonMark with tables; front matter becomes metadata, its title comes before the first `# ` heading."""
+    """Convert CommonMark with tables; front matter becomes metadata, and its title precedes the first `# ` heading."""
     from markdown_it import MarkdownIt
 
     metadata, body = split_front_matter(decode(data))
@@ -85,7 +85,7 @@ def from_markdown(data: bytes) -> Plain:
 
 
 def from_html(data: bytes) -> Plain:
-    """The text a reader of the page sees; the character set is that of its byte order mark or meta element."""
+    """Convert a page to the text that its reader sees, decoded by its byte order mark or meta element."""
     encoding = _html_encoding(data)
     try:
         html = decode(data, encoding)
@@ -95,7 +95,7 @@ def from_html(data: bytes) -> Plain:
 
 
 def from_pdf(data: bytes) -> Plain:
-    """The text layer, page by page, with ligatures taken apart (NFKC)."""
+    """Extract the text layer, page by page, with ligatures decomposed (NFKC)."""
     try:
         from pypdf import PdfReader
     except ImportError:
@@ -117,7 +117,7 @@ def from_pdf(data: bytes) -> Plain:
 
 
 def _laid_out(pieces: Iterable[str | int]) -> str:
-    """Joins inline text (str) and separates blocks by line ends (int, how many at least); the widest gap counts."""
+    """Join inline text (str) and separate blocks by line ends (int, the minimum number); the widest gap counts."""
     out: list[str] = []
     block: list[str] = []
     gap = 0
@@ -137,7 +137,7 @@ def _laid_out(pieces: Iterable[str | int]) -> str:
 
 
 def _markdown_pieces(tokens: Sequence[Token]) -> Iterator[str | int]:
-    """Tight list items and table rows take a line each, everything else a paragraph."""
+    """Yield tight list items and table rows as a line each, everything else as a paragraph."""
     for token in tokens:
         if token.type == "inline":
             yield from _inline_pieces(token.children or [])
@@ -153,7 +153,7 @@ def _markdown_pieces(tokens: Sequence[Token]) -> Iterator[str | int]:
 
 
 def _inline_pieces(tokens: Sequence[Token]) -> Iterator[str | int]:
-    """Links keep their text, images their alternative text; tags of inline HTML go."""
+    """Yield the text of links and the alternative text of images; tags of inline HTML are dropped."""
     for token in tokens:
         if token.type in ("text", "code_inline"):
             yield token.content
@@ -166,7 +166,7 @@ def _inline_pieces(tokens: Sequence[Token]) -> Iterator[str | int]:
 
 
 def _first_heading(tokens: Sequence[Token]) -> str:
-    """The text of the first heading of level 1, or nothing."""
+    """Return the text of the first heading of level 1, or an empty string."""
     for opening, inline in pairwise(tokens):
         if opening.type == "heading_open" and opening.tag == "h1":
             return _laid_out(_inline_pieces(inline.children or [])).replace("\n", " ")
@@ -174,7 +174,7 @@ def _first_heading(tokens: Sequence[Token]) -> str:
 
 
 def _html_encoding(data: bytes) -> str:
-    """The encoding by byte order mark, else by a meta element in the first 1024 bytes, else UTF-8."""
+    """Find the encoding: by byte order mark, else by a meta element in the first 1024 bytes, else UTF-8."""
     for bom, encoding in _BOMS.items():
         if data.startswith(bom):
             return encoding
@@ -193,7 +193,7 @@ def _html_plain(html: str) -> Plain:
 
 
 def _html_pieces(root: LexborNode) -> Iterator[str | int]:
-    """Walks with a stack of its own, since a page may nest deeper than Python recurses."""
+    """Walk the tree with an explicit stack, since a page may nest deeper than Python recurses."""
     stack: list[tuple[LexborNode | int, bool]] = [(root, False)]
     while stack:
         node, preformatted = stack.pop()

@@ -1,31 +1,30 @@
-"""Files, folders and standard input to documents, one at a time.
+"""Reading documents, one at a time, from files, folders, standard input and Python objects.
 
-A reader yields a RecordError in place of a record that it cannot use and goes on; only what makes a whole source
-unreadable is raised. Whether ids repeat is for the caller to see. Files of records are read line by line and never
-lie in memory; files that are one document are bounded by MAX_FILE_BYTES.
+A record that cannot be used is yielded as a RecordError in its place; an error is raised only if a whole source is
+unreadable. Duplicate ids are the caller's concern.
 """
 
 from __future__ import annotations
 
-import codecs
-import csv
-import gzip
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from itertools import chain, count
+from itertools import chain
 from typing import Any, TypeAlias
 
-from semsearch.corpus.fields import from_cells, from_fields, from_json, header_problem, refuse_unstorable
-from semsearch.corpus.markup import Plain, from_html, from_markdown, from_pdf, from_text
-from semsearch.corpus.sources import STDIN, ReadOptions, Source, find_sources
+from semsearch.corpus.fields import from_fields
+from semsearch.corpus.formats import FORMATS, READERS, Record, guarded
+from semsearch.corpus.sources import STDIN, ReadOptions, Source, as_written, find_sources, shown
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.types import Document, Query
 
 __all__ = [
     "FORMATS",
     "READERS",
+    "Corpus",
+    "Paths",
     "ReadOptions",
     "Record",
     "Source",
@@ -35,73 +34,145 @@ __all__ = [
     "read_queries",
 ]
 
-Record: TypeAlias = Document | RecordError
-"""Errors travel as values, so that one bad record never ends the stream; the caller raises or counts."""
+LOG = logging.getLogger(__name__)
 
-MAX_LINE_BYTES = 64 * 2**20
-MAX_FILE_BYTES = 64 * 2**20
+_PYTHON = Source("<record>", "<record>", "", "jsonl")
 
-_CORRUPT = (EOFError, zlib.error)  # what gzip raises besides OSError
+_EXAMPLE = '{"_id": "1", "text": "…"}'
+
 _DEFAULTS = ReadOptions()
 
-Reader: TypeAlias = Callable[[Source, ReadOptions], Iterator[Record]]
+Paths: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+"""One or several paths: of files, of folders, or `-` for standard input."""
+
+Corpus: TypeAlias = (
+    str
+    | os.PathLike[str]
+    | Mapping[str, Any]
+    | Document
+    | Iterable[Record | Mapping[str, Any] | str | os.PathLike[str]]
+)
+"""Anything that Python can index: a path, a document, or an iterable of these, with RecordErrors among them."""
 
 
-def read_corpus(paths: Sequence[str], options: ReadOptions = _DEFAULTS) -> Iterator[Record]:
-    """The documents of files, folders (recursively, in the order of names) and `-`, standard input, one by one.
+def read_corpus(paths: Paths, options: ReadOptions = _DEFAULTS) -> Iterator[Record]:
+    """Read the documents of files, folders (recursively, sorted by name) and standard input (`-`), one by one.
 
-    All paths are looked at when this is called, before anything is read. A folder that holds corpus.jsonl is read as
-    BEIR lays it out: that file alone.
+    All paths are checked when this is called, before anything is read. If a folder holds corpus.jsonl, as in BEIR's
+    layout, only that file is read.
+
+    Args:
+        paths: One path or several.
+        options: Options for reading.
 
     Raises:
-        UsageError: The format is unknown.
+        UsageError: The format is unknown, or something given is not a path.
         SourceError: A path does not exist, has an unknown ending, or is a folder with nothing to read.
     """
+    _check_format(options)
+    found = [(path, find_sources(path, options)) for path in _each(paths)]
+    return chain.from_iterable(_read(path, sources, options) for path, sources in found)
+
+
+def _check_format(options: ReadOptions) -> None:
     if options.format not in (None, *FORMATS):
         raise UsageError(f'unknown format "{options.format}"; expected one of {", ".join(FORMATS)}')
-    return _read(chain.from_iterable([find_sources(path, options) for path in paths]), options)
 
 
-def _read(sources: Iterable[Source | RecordError], options: ReadOptions) -> Iterator[Record]:
+def _each(paths: Paths) -> list[str]:
+    """Return the paths as the user spelled them; raises UsageError for anything else."""
+    if isinstance(paths, str | os.PathLike):
+        return [as_written(paths, "paths")]
+    if isinstance(paths, bytes | bytearray | Mapping) or not isinstance(paths, Iterable):
+        raise UsageError(f"`paths` is {paths!r:.60}; expected a path as text or pathlib.Path, or a list of them")
+    return [as_written(path, f"paths[{number}]") for number, path in enumerate(paths)]
+
+
+def _read(path: str, sources: Iterable[Source | RecordError], options: ReadOptions) -> Iterator[Record]:
+    """Read the sources that a path stands for, and log how many files were read in each format."""
+    files: Counter[str] = Counter()
     for source in sources:
         if isinstance(source, RecordError):
             yield source
         else:
+            files[source.format] += 1
             yield from READERS[source.format](source, options)
+    LOG.info("%s: read %s", path, ", ".join(f"{n} as {kind}" for kind, n in files.most_common()) or "nothing")
 
 
-def as_records(corpus: Iterable[Record | Mapping[str, Any]], options: ReadOptions = _DEFAULTS) -> Iterator[Record]:
-    """Yields the documents of Python objects: dicts with the fields of a JSONL record, or records as they are."""
-    if isinstance(corpus, str):
-        raise UsageError(f"the corpus is the text {corpus!r:.60}; expected documents, as read_corpus([path]) gives")
-    for number, record in enumerate(corpus, 1):
-        if isinstance(record, RecordError) or (isinstance(record, Document) and record.source):
-            yield record
+def as_records(corpus: Corpus, options: ReadOptions = _DEFAULTS) -> Iterator[Record]:
+    """Read documents from Python objects, with the same checks as for a line of a file.
+
+    Args:
+        corpus: A path, which is read by `read_corpus`; a document, as a Document or a dict with the fields of a JSONL
+            record; or an iterable of these and of RecordErrors, which are passed through.
+        options: Options for reading; the names of fields also apply to dicts.
+
+    Returns:
+        Records in the given order; an unsuitable element of an iterable becomes a RecordError in its place.
+
+    Raises:
+        UsageError: The corpus itself is unsuitable, such as bytes, a number or None.
+        SourceError: As for `read_corpus`; for a path from an iterator, only once it is reached.
+    """
+    if isinstance(corpus, str | os.PathLike):
+        return _read_given(corpus, "corpus", options)
+    if isinstance(corpus, Mapping | Document):
+        return _stream([corpus], options)
+    if isinstance(corpus, bytes | bytearray) or not isinstance(corpus, Iterable):
+        raise UsageError(f"`corpus` is {corpus!r:.60}; expected a path, a document, or an iterable of these")
+    if isinstance(corpus, list | tuple):  # a wrong path must not come to light after hours of encoding
+        for number, element in enumerate(corpus):
+            if isinstance(element, str | os.PathLike):
+                _read_given(element, f"corpus[{number}]", options)
+    return _stream(corpus, options)
+
+
+def _stream(corpus: Iterable[object], options: ReadOptions) -> Iterator[Record]:
+    for number, element in enumerate(corpus, 1):
+        if isinstance(element, RecordError) or (isinstance(element, Document) and element.source):
+            yield element
+        elif isinstance(element, str | os.PathLike):
+            yield from _read_given(element, f"corpus[{number - 1}]", options)
         else:
-            yield _guarded(_PYTHON, number, partial(_from_python, record, options))
+            yield guarded(_PYTHON, number, partial(_from_python, element, options))
+
+
+def _read_given(path: str | os.PathLike[str], name: str, options: ReadOptions) -> Iterator[Record]:
+    """Read a path that was given where a document may stand: if it is a text, the error shows what a document is."""
+    given = as_written(path, name)
+    if given != STDIN and not os.path.exists(given):
+        raise SourceError(f'"{shown(given)}" does not exist; expected a path, or a document such as {_EXAMPLE}')
+    return read_corpus(given, options)
 
 
 def _from_python(record: object, options: ReadOptions) -> Document:
     if isinstance(record, Document):
         return record
     if not isinstance(record, Mapping):
-        raise ValueError(f"{record!r:.60} is no document; expected a dict or a Document")
+        raise ValueError(f"{record!r:.60} is not a document; expected a dict, a Document or a path")
     return from_fields(record, options)
 
 
-def read_queries(path: str) -> Iterator[Query]:
-    """Yields the queries of a JSONL file with `_id` and `text`.
+def read_queries(path: str | os.PathLike[str]) -> Iterator[Query]:
+    """Read the queries of a JSONL file with `_id` and `text`, one by one.
 
     Raises:
-        RecordError: The first line that is not a query, or repeats an id.
-        SourceError: No such file, or no query in it.
+        RecordError: A line is not a query, or repeats an id.
+        SourceError: The file does not exist, or holds no query.
+        UsageError: The path is not a path.
     """
+    given = as_written(path)
+    return _queries(given, read_corpus(given, ReadOptions(format="jsonl")))
+
+
+def _queries(path: str, records: Iterator[Record]) -> Iterator[Query]:
     seen: set[str] = set()
-    for record in read_corpus([path], ReadOptions(format="jsonl")):
+    for record in records:
         if isinstance(record, RecordError):
             raise record
         if not record.text.strip():
-            raise RecordError(record.source, None, "the query is empty; ask something")
+            raise RecordError(record.source, None, "the query is empty; expected some text")
         if record.doc_id in seen:
             raise RecordError(record.source, None, f"a second query with the id {record.doc_id!r}; each needs its own")
         seen.add(record.doc_id)
@@ -110,10 +181,14 @@ def read_queries(path: str) -> Iterator[Query]:
         raise SourceError(f'"{path}" holds no query; expected JSON lines with "_id" and "text"')
 
 
-def count_records(paths: Sequence[str], options: ReadOptions = _DEFAULTS) -> int | None:
-    """About how many records `read_corpus` will yield, for a progress bar; None where only reading would tell."""
+def count_records(paths: Paths, options: ReadOptions = _DEFAULTS) -> int | None:
+    """Estimate how many records `read_corpus` will yield, for a progress bar; None if only reading would tell.
+
+    Raises:
+        UsageError, SourceError: As for `read_corpus`.
+    """
     total = 0
-    for source in chain.from_iterable([find_sources(path, options) for path in paths]):
+    for source in chain.from_iterable([find_sources(path, options) for path in _each(paths)]):
         if isinstance(source, RecordError):
             continue
         by_line = source.format in ("jsonl", "csv", "tsv") or options.per_line
@@ -126,173 +201,3 @@ def count_records(paths: Sequence[str], options: ReadOptions = _DEFAULTS) -> int
 def _count_lines(source: Source) -> int:
     with source.open() as stream:
         return sum(block.count(b"\n") for block in iter(partial(stream.read, 2**20), b""))
-
-
-_PYTHON = Source("<record>", "<record>", "", "jsonl")
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    number: int
-    text: str
-    problem: RecordError | None = None
-
-
-def _lines(source: Source) -> Iterator[_Line]:
-    """Lines with their ends; where one cannot be used, its text is a stand-in."""
-    number = 0
-    try:
-        with source.open() as stream:
-            for number in count(1):
-                raw = stream.readline(MAX_LINE_BYTES + 1)
-                if not raw:
-                    return
-                if len(raw) > MAX_LINE_BYTES and not raw.endswith(b"\n"):
-                    while raw and not raw.endswith(b"\n"):
-                        raw = stream.readline(2**16)
-                    reason = f"the line is longer than {MAX_LINE_BYTES} bytes; split the document"
-                    yield _Line(number, "", RecordError(source.name, number, reason))
-                else:
-                    yield _decoded(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw, source, number)
-    except (OSError, *_CORRUPT) as error:
-        yield _Line(number, "", RecordError(source.name, number or None, _unreadable(error)))
-
-
-def _decoded(raw: bytes, source: Source, number: int) -> _Line:
-    try:
-        return _Line(number, raw.decode())
-    except UnicodeDecodeError as error:
-        # The stand-in keeps its quotes and separators, so that CSV does not lose its place.
-        return _Line(number, raw.decode(errors="replace"), RecordError(source.name, number, _undecodable(error)))
-
-
-def _read_jsonl(source: Source, options: ReadOptions) -> Iterator[Record]:
-    for line in _lines(source):
-        if line.problem:
-            yield line.problem
-        elif line.text.strip():
-            yield _guarded(source, line.number, partial(from_json, line.text.rstrip(), options))
-
-
-def _read_csv(source: Source, options: ReadOptions, delimiter: str) -> Iterator[Record]:
-    """CSV or TSV with a header; `from_cells` says what becomes of a row."""
-    rows = _rows(source, delimiter)
-    header: list[str] | None = None
-    for line, row in rows:
-        if isinstance(row, RecordError):
-            yield row
-            if header is None:
-                return
-        elif header is None:
-            header = [name.strip() for name in row]
-            problem = header_problem(header, options)
-            if problem:
-                yield RecordError(source.name, line, problem)
-                return
-        elif len(row) != len(header):
-            yield RecordError(source.name, line, f"{len(row)} columns; the header has {len(header)}")
-        else:
-            yield _guarded(source, line, partial(from_cells, header, row, options))
-    if header is None:
-        yield RecordError(source.name, 1, "no header; expected the names of the columns in the first line")
-
-
-def _rows(source: Source, delimiter: str) -> Iterator[tuple[int, list[str] | RecordError]]:
-    """Each row with the line that it begins on; a quoted cell may span lines."""
-    problems: list[RecordError] = []
-
-    def fed() -> Iterator[str]:
-        for line in _lines(source):
-            if line.problem:
-                problems.append(line.problem)
-            yield line.text
-
-    rows = csv.reader(fed(), delimiter=delimiter, strict=True)
-    while True:
-        start = rows.line_num + 1
-        row: list[str] | RecordError
-        limit = csv.field_size_limit(MAX_LINE_BYTES)
-        try:
-            row = next(rows)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            reason = f"not valid CSV: {error} (the record ends on line {rows.line_num})"
-            row = RecordError(source.name, start, reason)
-        finally:
-            csv.field_size_limit(limit)
-        if problems:
-            yield from ((problem.line or start, problem) for problem in problems)
-            problems.clear()
-        elif isinstance(row, RecordError) or len(row) > 1 or "".join(row).strip():
-            yield start, row
-
-
-def _read_text(source: Source, options: ReadOptions) -> Iterator[Record]:
-    if not options.per_line:
-        yield from _read_whole(source, options, from_text)
-        return
-    for line in _lines(source):
-        text = line.text.rstrip("\r\n")
-        if line.problem:
-            yield line.problem
-        elif text.strip():
-            document = partial(Document, f"{source.relative}:{line.number}", text, metadata={"path": source.relative})
-            yield _guarded(source, line.number, document)
-
-
-def _read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes], Plain]) -> Iterator[Record]:
-    """A file that is one document: its path is its id."""
-
-    def document() -> Document:
-        with source.open() as stream:
-            data = stream.read(MAX_FILE_BYTES + 1)
-        if len(data) > MAX_FILE_BYTES:
-            raise ValueError(f"the file is longer than {MAX_FILE_BYTES} bytes; split it")
-        plain = convert(data)
-        return Document(source.relative, plain.text, plain.title, {"path": source.relative, **plain.metadata})
-
-    yield _guarded(source, None, document)
-
-
-READERS: dict[str, Reader] = {
-    "jsonl": _read_jsonl,
-    "csv": partial(_read_csv, delimiter=","),
-    "tsv": partial(_read_csv, delimiter="\t"),
-    "text": _read_text,
-    "markdown": partial(_read_whole, convert=from_markdown),
-    "html": partial(_read_whole, convert=from_html),
-    "pdf": partial(_read_whole, convert=from_pdf),
-}
-
-FORMATS = tuple(READERS)
-
-
-def _guarded(source: Source, line: int | None, make: Callable[[], Document]) -> Record:
-    """The document with its place, or why there is none; ValueError is how the steps below say so."""
-    place = source.name if line is None else f"{source.name}:{line}"
-    try:
-        document = make()
-        refuse_unstorable(document)
-    except UnicodeDecodeError as error:
-        if line is None:
-            line = 1 + error.object.count(b"\n", 0, error.start)
-        return RecordError(source.name, line, _undecodable(error))
-    except RecursionError:
-        return RecordError(source.name, line, "nested too deeply; flatten it")
-    except ValueError as error:
-        return RecordError(source.name, line, str(error))
-    except (OSError, *_CORRUPT) as error:
-        return RecordError(source.name, line, _unreadable(error))
-    return Document(document.doc_id, document.text, document.title, document.metadata, place)
-
-
-def _unreadable(error: Exception) -> str:
-    if isinstance(error, gzip.BadGzipFile | EOFError | zlib.error):
-        return f"corrupt gzip data ({error}); what follows is lost, fetch the file again"
-    return f"cannot be read: {getattr(error, 'strerror', None) or error}"
-
-
-def _undecodable(error: UnicodeDecodeError) -> str:
-    byte = error.start - error.object.rfind(b"\n", 0, error.start)
-    return f"not valid {error.encoding} at byte {byte} of the line ({error.reason}); convert the file to UTF-8"

@@ -1,4 +1,4 @@
-"""Which files a path stands for, and how they are to be read. Knows names and endings, nothing of what is inside."""
+"""Finding the files that a path stands for, and their formats, by name and ending alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from semsearch.errors import RecordError, SourceError
+from semsearch.errors import RecordError, SourceError, UsageError
+from semsearch.paths import as_path
 
 STDIN = "-"
 
@@ -36,13 +37,18 @@ ENDINGS = {
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """How to read a corpus.
+    """Options for reading a corpus.
 
     Attributes:
-        id_field: None takes `_id`, else `id`.
-        format: One of FORMATS, or an ending such as `txt` for it, for every file; None goes by each file name's ending
+        id_field: Field that holds the id; None for `_id`, or else `id`.
+        text_field: Field that holds the text.
+        title_field: Field that holds the title; records may lack it.
+        format: One of FORMATS, or an ending such as `txt`, for every file; None to choose by the ending of each file
             (standard input: jsonl).
-        per_line: Plain text holds a document a line, not a document a file.
+        per_line: Treat each line of a text file as a document, rather than each file.
+
+    Raises:
+        UsageError: The name of a field is not text.
     """
 
     id_field: str | None = None
@@ -52,6 +58,9 @@ class ReadOptions:
     per_line: bool = False
 
     def __post_init__(self) -> None:
+        for name, value in (("id", self.id_field or ""), ("text", self.text_field), ("title", self.title_field)):
+            if not isinstance(value, str):
+                raise UsageError(f"`{name}_field` is {value!r:.60}; expected the name of a field")
         object.__setattr__(self, "format", ENDINGS.get(f".{self.format}", self.format))
 
 
@@ -60,9 +69,9 @@ class Source:
     """A file or standard input, not yet open.
 
     Attributes:
-        name: As the user named it, for messages.
-        relative: Path below the folder that was given, with `/`; the file's name where a file was given.
-        path: Where it is, or STDIN.
+        name: The file as the user named it, for messages.
+        relative: Path relative to the given folder, with `/`; the file name if a file was given.
+        path: The path to open, or STDIN.
         format: A key of READERS.
     """
 
@@ -72,18 +81,37 @@ class Source:
     format: str
 
     def open(self) -> AbstractContextManager[BinaryIO | BufferedIOBase]:
-        """The bytes, decompressed on the way where the name ends in .gz; standard input stays open on leaving."""
+        """Open the bytes, decompressed if the name ends in .gz; standard input stays open afterwards."""
         if self.path == STDIN:
             return nullcontext(sys.stdin.buffer)
         return gzip.open(self.path) if self.path.lower().endswith(".gz") else open(self.path, "rb")
 
 
-def find_sources(given: str, options: ReadOptions) -> Iterator[Source | RecordError]:
-    """What a path stands for; raises at once where that is nothing."""
+def as_written(path: object, name: str = "path") -> str:
+    """Return a path as text, as the user spelled it: a Path would drop a leading `./`.
+
+    Raises:
+        UsageError: It is neither text nor a path; `name` is the parameter that it was given for.
+    """
+    return path if isinstance(path, str) else str(as_path(path, name))
+
+
+def find_sources(path: str | os.PathLike[str], options: ReadOptions) -> Iterator[Source | RecordError]:
+    """Find the files that a path stands for; the path itself is checked when this is called.
+
+    Args:
+        path: A file, a folder, or STDIN.
+        options: Options for reading.
+
+    Raises:
+        UsageError: The path is neither text nor a path.
+        SourceError: It does not exist, has an unknown ending, or is a folder with nothing to read.
+    """
+    given = as_written(path)
     if given == STDIN:
         return iter((Source("<stdin>", "<stdin>", STDIN, options.format or "jsonl"),))
     if not os.path.exists(given):
-        raise SourceError(f'"{given}" does not exist; expected a file, a folder, or "-" for standard input')
+        raise SourceError(f'"{shown(given)}" does not exist; expected a file, a folder, or "-" for standard input')
     corpus = os.path.join(given, "corpus.jsonl")
     if os.path.isfile(corpus) and options.format in (None, "jsonl"):
         given = corpus
@@ -91,23 +119,32 @@ def find_sources(given: str, options: ReadOptions) -> Iterator[Source | RecordEr
         source = _source(given, os.path.basename(given), options)
         if source is None:
             raise SourceError(
-                f'"{given}" has an unknown ending; expected {_endings()}, or name its format with --format'
+                f'"{shown(given)}" has an unknown ending; expected {_endings()}, or give its format with `format`'
             )
         return iter((source,))
     found = _in_folder(given, options)
     first = next(found, None)
     if first is None:
-        raise SourceError(f'"{given}" holds no file that can be read; expected {_endings()}')
+        raise SourceError(f'"{shown(given)}" holds no file that can be read; expected {_endings()}')
     return chain((first,), found)
 
 
 def _source(path: str, relative: str, options: ReadOptions) -> Source | None:
-    """The file as a source, None where its ending is unknown."""
+    """Return the file as a source, or None if its ending is unknown."""
     ending = Path(path.lower().removesuffix(".gz")).suffix
     file_format = options.format or ENDINGS.get(ending)
-    # A name that is not UTF-8 has to be printable in a message all the same.
-    name = path.encode("utf-8", "backslashreplace").decode()
-    return Source(name, Path(relative).as_posix(), path, file_format) if file_format else None
+    return Source(_printable(path), Path(relative).as_posix(), path, file_format) if file_format else None
+
+
+def _printable(path: str) -> str:
+    """Make a path printable that may not be UTF-8."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
+def shown(path: str) -> str:
+    """Shorten for a message what was given as a path, which may be a whole text."""
+    line = " ".join(_printable(path).split())
+    return line if len(line) <= 300 else f"{line[:299]}…"
 
 
 def _endings() -> str:
@@ -115,9 +152,9 @@ def _endings() -> str:
 
 
 def _in_folder(folder: str, options: ReadOptions) -> Iterator[Source | RecordError]:
-    """The files below; each real folder is entered once, so that a loop of links ends.
+    """Walk a folder; each real folder is entered once, so that a loop of links ends.
 
-    Warns at the end of files whose endings are unknown; hidden ones are passed over without a word.
+    A warning at the end counts files with unknown endings; hidden files are skipped silently.
     """
     entered: set[str] = set()
     ignored: Counter[str] = Counter()
@@ -136,7 +173,7 @@ def _in_folder(folder: str, options: ReadOptions) -> Iterator[Source | RecordErr
                 yield RecordError(path, None, f"cannot be read: {error.strerror}")
             else:
                 stack.extend(os.path.join(path, name) for name in names)
-        # A broken link is passed on to be reported; a pipe or a device would block.
+        # A broken link is yielded, to be reported; a pipe or a device would block.
         elif os.path.isfile(path) or not os.path.exists(path):
             source = _source(path, os.path.relpath(path, folder), options)
             if source is not None:
@@ -146,4 +183,4 @@ def _in_folder(folder: str, options: ReadOptions) -> Iterator[Source | RecordErr
                 ignored[Path(path).suffix or "without an ending"] += 1
     if found and ignored:
         listed = ", ".join(f"{n} {ending}" for ending, n in ignored.most_common(8))
-        warnings.warn(f'files in "{folder}" that cannot be read as documents were ignored: {listed}', stacklevel=2)
+        warnings.warn(f'ignored files in "{folder}" that are not documents: {listed}', stacklevel=2)

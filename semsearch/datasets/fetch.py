@@ -1,11 +1,11 @@
-"""Public evaluation sets, fetched from the Hugging Face hub into the layouts that `semsearch eval` reads.
+"""Fetching public evaluation sets from the Hugging Face hub into the layouts that `semsearch eval` reads.
 
 <folder>/<set>/                      SentEval's or BEIR's layout
 <folder>/<set>/semsearch.lock.json   the commit of each repository and the sha256 of every file; written last
 <folder>/.fetch/<set>/               downloads and unfinished files, gone once the set is complete
 
-A set is named by commits, so the same command gives the same files tomorrow. No code of a repository is run, and
-this module does not know how anything is measured.
+Sets are pinned to commits, so the same command fetches the same files tomorrow. No code from a repository is run, and
+this module knows nothing of evaluation.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from semsearch.datasets.hub import Listing, download, git_id, list_files
 from semsearch.datasets.registry import DataSet, Part, find_set
 from semsearch.encoder.checkpoint import hash_file
 from semsearch.errors import SourceError
+from semsearch.paths import as_path
 
 LOCK = "semsearch.lock.json"
 WORK = ".fetch"
@@ -37,12 +38,12 @@ MAIN = "main"
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """What a complete set was made of.
+    """Contents of a complete set.
 
     Attributes:
         revisions: Commit by repository.
         sources: sha256 by `repository/file`, as downloaded.
-        files: sha256 by path below the set's folder, as made from those.
+        files: sha256 by path relative to the set's folder, as converted.
     """
 
     revisions: Mapping[str, str]
@@ -58,7 +59,7 @@ class Fetched:
     """A complete set on disk.
 
     Attributes:
-        new: Whether anything was downloaded for it just now.
+        new: Whether this call downloaded anything.
     """
 
     dataset: DataSet
@@ -68,57 +69,62 @@ class Fetched:
 
     @property
     def command(self) -> list[str]:
-        """The words of the command that evaluates on it."""
+        """Words of the command that evaluates on this set."""
         return ["semsearch", *(word.format(folder=self.folder) for word in self.dataset.command)]
 
 
 def default_folder() -> Path:
-    """Where sets are kept: SEMSEARCH_DATA_CACHE, else a folder of the user's cache."""
+    """Return the folder for data sets: $SEMSEARCH_DATA_CACHE, or else a folder in the user's cache."""
     named = os.environ.get("SEMSEARCH_DATA_CACHE")
     return Path(named).expanduser() if named else platformdirs.user_cache_path("semsearch") / "data"
 
 
-def fetch(name: str, to: Path, *, refresh: bool = False) -> Fetched:
-    """Make a set complete; without a word to the hub where it is.
+def fetch(name: str, to: str | Path, *, refresh: bool = False) -> Fetched:
+    """Fetch a data set, unless it is already complete, which needs no network.
 
-    What a lock names is fetched again as it was and has to have the same checksums. Nothing that is in place changes
-    before everything is there and checked.
+    Files listed in a lock are fetched at the same commit and must have the same checksums. No existing file changes
+    before everything is downloaded and verified.
 
     Args:
         name: One of SETS.
-        to: Folder of all sets.
-        refresh: Take what the hub has now, whatever commits the lock or the table name.
+        to: Folder for data sets.
+        refresh: Fetch the hub's current version, whatever commits are pinned.
 
     Raises:
-        UsageError: The name is unknown.
-        SourceError: The hub cannot be reached or does not have what is expected, a checksum is wrong, the folder
-            cannot be written or holds other files.
+        UsageError: The name is unknown, or `to` is not a path.
+        SourceError: The hub cannot be reached or lacks a file, a checksum differs, or the folder cannot be written or
+            holds other files.
     """
-    dataset, folder = find_set(name), to / name
+    dataset, to = find_set(name), as_path(to, "to")
+    folder = to / name
     try:
         lock = read_lock(folder)
         if lock and not refresh and _is_intact(folder, lock):
             return Fetched(dataset, folder, lock, new=False)
         if lock is None and folder.exists() and any(folder.iterdir()):
             raise SourceError(
-                f"{str(folder)!r} holds files but no {LOCK}, so semsearch does not replace them; "
-                "move them away, or name another folder with --to"
+                f"{str(folder)!r} holds files but no {LOCK}, so semsearch will not replace them; "
+                "move them away, or choose another folder with `to`"
             )
         with _workplace(to, name) as work:
             made = _make(dataset, lock or NOTHING, work, refresh)
             _install(work / "made", folder, made, lock)
     except OSError as error:
         reason = error.strerror or error
-        raise SourceError(f"{str(to)!r} cannot be used ({reason}); mend that, or name another with --to") from None
+        raise SourceError(
+            f"{str(to)!r} cannot be used ({reason}); fix that, or choose another folder with `to`"
+        ) from None
     return Fetched(dataset, folder, made, new=True)
 
 
-def read_lock(folder: Path) -> Lock | None:
-    """The lock of a set's folder, None where there is none.
+def read_lock(folder: str | Path) -> Lock | None:
+    """Read the lock in a set's folder, or None if there is none.
 
     Raises:
-        SourceError: It is not what this module writes.
+        SourceError: The file is damaged.
+        UsageError: What was given is not a path.
     """
+    folder = as_path(folder, "folder")
     try:
         lock = Lock(**json.loads((folder / LOCK).read_text(encoding="utf-8")))
         pairs = [pair for column in asdict(lock).values() for pair in column.items()]
@@ -144,7 +150,7 @@ def _is_intact(folder: Path, lock: Lock) -> bool:
 
 @contextmanager
 def _workplace(to: Path, name: str) -> Iterator[Path]:
-    """A folder for this set and this process alone; what an error leaves in it spares the next run a download."""
+    """Provide a work folder for this process alone; after an error its downloads are kept for the next run."""
     work = to / WORK / name
     work.mkdir(parents=True, exist_ok=True)
     try:
@@ -152,11 +158,11 @@ def _workplace(to: Path, name: str) -> Iterator[Path]:
             yield work
             shutil.rmtree(work)
     except Timeout:
-        raise SourceError(f"another process is fetching {name!r} to {str(to)!r}; wait until it is done") from None
+        raise SourceError(f"another process is fetching {name!r} to {str(to)!r}; wait until it has finished") from None
 
 
 def _make(dataset: DataSet, pinned: Lock, work: Path, refresh: bool) -> Lock:
-    """Downloads every part and makes the set's files in `made`."""
+    """Download every part and convert it into the folder `made`."""
     made = work / "made"
     shutil.rmtree(made, ignore_errors=True)
     listings: dict[str, Listing] = {}
@@ -177,7 +183,7 @@ def _make(dataset: DataSet, pinned: Lock, work: Path, refresh: bool) -> Lock:
 
 
 def _install(made: Path, folder: Path, lock: Lock, old: Lock | None) -> None:
-    """Moves the files in place: a new folder as a whole, into an old one each file, the lock last."""
+    """Move the files into place: a new folder as a whole, otherwise file by file, the lock last."""
     (made / LOCK).write_text(f"{json.dumps(asdict(lock), indent=2)}\n", encoding="utf-8")
     if old is None:
         if folder.exists():
@@ -193,20 +199,20 @@ def _install(made: Path, folder: Path, lock: Lock, old: Lock | None) -> None:
 
 
 def _choose(part: Part, listing: Listing) -> str | None:
-    """The name of the part's file in the repository; None where it is not there and need not be."""
+    """Find the part's file in the repository; None if it is optional and missing."""
     names = [part.stem + ending for ending in part.endings]
     found = next((name for name in names if name in listing.files), None)
     if found is None and part.required:
         there = textwrap.shorten(", ".join(sorted(listing.files)), 200, placeholder=" …") or "nothing"
         raise SourceError(
             f"{part.repo} at {listing.commit:.12} has none of {', '.join(names)}, but {there}; expected these formats "
-            "(parquet is not read): fetch without --refresh, or look for a newer semsearch"
+            "(Parquet is not supported): fetch without `refresh`, or look for a newer semsearch"
         )
     return found
 
 
 def _verify(source: Path, listing: Listing, file: str, locked: str | None) -> str:
-    """The sha256 of a download that is what the hub and the lock say; any other is thrown away."""
+    """Return the sha256 of a download that matches the hub and the lock; any other is deleted."""
     sha = hash_file(source)
     published = listing.files[file]
     for expected, by in ((published, "the hub's own listing"), (locked, LOCK)):
@@ -216,8 +222,8 @@ def _verify(source: Path, listing: Listing, file: str, locked: str | None) -> st
             source.unlink(missing_ok=True)
             raise SourceError(
                 f"{listing.repo}/{file} at {listing.commit:.12} has the checksum {actual:.12}…, expected "
-                f"{expected:.12}… by {by}; run the same command again, and if that does not help, --refresh takes "
-                "what the hub has now"
+                f"{expected:.12}… by {by}; fetch it again, and if that does not help, use `refresh` to "
+                "take what the hub has now"
             )
     return sha
 
@@ -229,5 +235,5 @@ def _convert(part: Part, source: Path, name: str, made: Path) -> None:
         part.write(source, target)
     except (ValueError, EOFError, zlib.error, gzip.BadGzipFile, csv.Error) as error:
         raise SourceError(
-            f"{name} is not what semsearch can read ({error}); fetch without --refresh, or look for a newer semsearch"
+            f"{name} is not what semsearch can read ({error}); fetch without `refresh`, or look for a newer semsearch"
         ) from None

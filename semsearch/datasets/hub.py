@@ -1,4 +1,4 @@
-"""Dataset repositories of the Hugging Face hub: what they hold at a commit, and their files."""
+"""Dataset repositories on the Hugging Face hub: listing and downloading their files at a commit."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ DISK_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUO
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A repository at a commit.
+    """Files of a repository at a commit.
 
     Attributes:
-        files: What the hub says of each: the sha256 of a large file, git's id of any other, None where it is silent.
+        files: Checksum by name as published by the hub: the sha256 of a large file, git's id of any other, or None.
     """
 
     repo: str
@@ -32,7 +32,7 @@ class Listing:
 
 @contextmanager
 def _reaching(repo: str) -> Iterator[None]:
-    """Makes one line of whatever the hub's client raises, which differs by its version; the disk's errors pass."""
+    """Turn the errors of the hub's client, which vary by version, into one line; errors of the disk pass through."""
     from huggingface_hub import constants
 
     try:
@@ -43,19 +43,19 @@ def _reaching(repo: str) -> Iterator[None]:
         said = error.__cause__ or error  # the cause names the status, where the error gives advice
         words = str(said).partition(" for url")[0]  # which may be a signed one
         reason = textwrap.shorten(f"{type(said).__name__}: {words}", 240, placeholder=" …")
-        hint = HINTS.get(type(error).__name__, "check the network and run the same command again; what came is kept")
+        hint = HINTS.get(type(error).__name__, "check the network and try again; what was downloaded is kept")
         raise SourceError(f"{repo} cannot be fetched from {constants.ENDPOINT} ({reason}); {hint}") from None
 
 
 HINTS = {
-    "RepositoryNotFoundError": "it is gone or closed: look for a newer semsearch",
-    "RevisionNotFoundError": "the commit is gone: --refresh takes what the hub has now",
+    "RepositoryNotFoundError": "it was removed or made private: look for a newer semsearch",
+    "RevisionNotFoundError": "the commit is gone: use `refresh` to take what the hub has now",
 }
-"""What to do about the hub's own errors, by class."""
+"""Advice on the hub's own errors, by class."""
 
 
 def list_files(repo: str, revision: str) -> Listing:
-    """What a repository holds at a commit, branch or tag."""
+    """List the files of a repository at a commit, branch or tag."""
     from huggingface_hub import HfApi
 
     with _reaching(repo):
@@ -65,7 +65,7 @@ def list_files(repo: str, revision: str) -> Listing:
 
 
 def download(listing: Listing, file: str, cache: Path) -> Path:
-    """A file of a repository, as it was at that commit; what an interruption left is gone on with."""
+    """Download a file of a repository at a commit, resuming an interrupted download."""
     from huggingface_hub import hf_hub_download
 
     with _reaching(listing.repo):
@@ -75,7 +75,7 @@ def download(listing: Listing, file: str, cache: Path) -> Path:
 
 
 def git_id(path: Path) -> str:
-    """What git calls a file's content: the SHA-1 of its length and bytes."""
+    """Compute git's id of a file's content: the SHA-1 of its length and bytes."""
     digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
     with path.open("rb") as file:
         while block := file.read(2**20):

@@ -1,7 +1,6 @@
-"""From downloaded files to the layouts that `semsearch eval` reads: SentEval's and BEIR's.
+"""Converting downloaded files to the layouts that `semsearch eval` reads: SentEval's and BEIR's.
 
-A writer takes a downloaded file and makes what the layout has in its place; it raises ValueError where the file holds
-something else.
+A writer converts one downloaded file; it raises ValueError if the file is malformed.
 """
 
 from __future__ import annotations
@@ -25,26 +24,26 @@ def _open(source: Path) -> IO[bytes]:
 
 
 def copy(source: Path, target: Path) -> None:
-    """The bytes as they were published."""
+    """Copy the bytes as they were published."""
     with _open(source) as stream, target.open("wb") as file:
         shutil.copyfileobj(stream, file)
 
 
 def write_qrels(source: Path, target: Path) -> None:
-    """BEIR's qrels, whole gains."""
+    """Write qrels as BEIR has them, with integer gains."""
     rows = ((query, doc, _gain(number, cell)) for number, (query, doc, cell) in _rows(source, QRELS))
     _write_table(target, [QRELS, *rows])
 
 
 def _gain(number: int, cell: str) -> str:
-    """MTEB writes some gains as 1.0, where BEIR has 1."""
+    """Convert a gain that MTEB may write as 1.0 to BEIR's 1."""
     if not re.fullmatch(r"-?\d+(\.0+)?", cell):
         raise ValueError(f"line {number}: the score is {cell!r:.40}, expected a whole number")
     return cell.partition(".")[0]
 
 
 def write_year(source: Path, target: Path) -> None:
-    """A folder with one subset, `all`: MTEB has a year's pairs without the names of their subsets."""
+    """Write a folder with one subset, `all`: MTEB publishes a year's pairs without the names of their subsets."""
     target.mkdir()
     rows = [cells for _, cells in _rows(source, COLUMNS)]
     _write_table(target / "STS.input.all.txt", [cells[:2] for cells in rows])
@@ -52,12 +51,12 @@ def write_year(source: Path, target: Path) -> None:
 
 
 def write_benchmark(source: Path, target: Path) -> None:
-    """STS-B as SentEval has it; genre, file, year and id are left empty: nothing reads them."""
+    """Write STS-B as SentEval has it, with empty genre, file, year and id, which nothing reads."""
     _write_table(target, (["", "", "", "", score, one, two] for _, (one, two, score) in _rows(source, COLUMNS)))
 
 
 def write_pairs(source: Path, target: Path) -> None:
-    """A file of pairs with a header."""
+    """Write a file of pairs with a header."""
     _write_table(target, [COLUMNS, *(cells for _, cells in _rows(source, COLUMNS))])
 
 
@@ -67,7 +66,7 @@ def _write_table(target: Path, rows: Iterable[Iterable[str]]) -> None:
 
 
 def _rows(source: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
-    """These columns of each record as cells, with the record's line; what would end a cell becomes a space."""
+    """Yield these columns of each record with its line number; tabs and line ends in a cell become spaces."""
     for number, record in _records(source):
         if not isinstance(record, Mapping) or (missing := [name for name in columns if name not in record]):
             what = f"no {', '.join(missing)}" if isinstance(record, Mapping) else "not a JSON object"
@@ -77,7 +76,7 @@ def _rows(source: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, list[st
 
 
 def _records(source: Path) -> Iterator[tuple[int, Any]]:
-    """The records of a jsonl or tsv file, each with its line."""
+    """Yield the records of a jsonl or tsv file with their line numbers."""
     with _open(source) as stream, TextIOWrapper(stream, encoding="utf-8", newline="\n") as lines:
         if ".tsv" in source.suffixes:
             reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)

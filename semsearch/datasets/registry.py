@@ -1,4 +1,4 @@
-"""The sets that can be fetched: where they are published, and what becomes of their files."""
+"""The registry of public evaluation sets: where they are published, and how their files are converted."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from semsearch.datasets.layouts import copy, write_benchmark, write_pairs, write
 from semsearch.errors import UsageError
 
 Writer: TypeAlias = Callable[[Path, Path], None]
-"""From a downloaded file to what the layout has in its place."""
+"""Converts a downloaded file (first path) into a file or folder of the layout (second path)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A file of a repository, and what becomes of it.
+    """A file of a repository and its conversion.
 
     Attributes:
-        repo: A dataset repository of the hub.
-        revision: Its commit, for as long as no lock names one; MAIN takes the newest.
-        stem: The file's path in the repository without its ending.
-        endings: Those that can be read; the first that is there is taken.
-        target: What `write` makes, below the set's folder.
-        required: Whether the set is none without it.
+        repo: A dataset repository on the hub.
+        revision: The commit to fetch unless a lock names another; MAIN for the newest.
+        stem: Path of the file in the repository, without its ending.
+        endings: Supported endings, in order of preference.
+        target: Path that `write` creates, relative to the set's folder.
+        write: Converts the file.
+        required: Whether the set is incomplete without it.
     """
 
     repo: str
@@ -38,13 +39,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """A set that can be fetched.
+    """A data set that can be fetched.
 
     Attributes:
-        about: What it is, in a line.
-        parts: What it is made of.
-        command: Words behind `semsearch` that evaluate on it; `{folder}` stands for where it lies.
-        note: What one has to know about the numbers; empty where there is nothing.
+        name: The name of its folder.
+        about: Description in one line.
+        parts: The files that it consists of.
+        command: Arguments of `semsearch` that evaluate on it; `{folder}` stands for its folder.
+        note: Caveat about the numbers; empty if there is none.
     """
 
     name: str
@@ -55,18 +57,18 @@ class DataSet:
 
     @property
     def revisions(self) -> dict[str, str]:
-        """The commit of each repository that a first download takes."""
+        """The pinned commit of each repository."""
         return {part.repo: part.revision for part in self.parts}
 
 
 def find_set(name: str) -> DataSet:
-    """The set of this name.
+    """Look up a data set by name.
 
     Raises:
-        UsageError: There is none.
+        UsageError: The name is unknown.
     """
-    if name not in SETS:
-        raise UsageError(f"unknown data set {name!r}; known: {', '.join(SETS)}")
+    if not isinstance(name, str) or name not in SETS:
+        raise UsageError(f"unknown data set {name!r:.60}; known: {', '.join(SETS)}")
     return SETS[name]
 
 
@@ -99,7 +101,7 @@ def _sts(years: Mapping[str, str], benchmark: str) -> DataSet:
         "semantic textual similarity: STS12 to STS16 and STS-B, 13,923 scored pairs in their test sets",
         tuple(parts),
         ("eval", "sts", "--data", "{folder}", "--tasks", tasks),
-        "MTEB does not say which subset a pair of a year belongs to, so each year is one subset, `all`",
+        "MTEB does not say which subset a year's pairs belong to, so each year is one subset, `all`",
     )
 
 
@@ -109,7 +111,7 @@ def _sick(revision: str) -> DataSet:
         "semantic relatedness: SICK-R, 9,927 scored pairs",
         (Part("mteb/sickr-sts", revision, "test", JSONL, "sick.tsv", write_pairs),),
         ("eval", "sts", "--data", "{folder}/sick.tsv"),
-        "MTEB counts all pairs of SICK, SentEval and most papers only its 4,927 test pairs: the numbers differ",
+        "MTEB uses all pairs of SICK, SentEval and most papers only the 4,927 test pairs, so their numbers differ",
     )
 
 
@@ -140,4 +142,4 @@ SETS = {
         *(_retrieval(name, revision, about) for name, revision, about in RETRIEVAL),
     )
 }
-"""All sets, each at the commits that MTEB's own task definitions name, so that its published numbers compare."""
+"""All data sets, at the commits that MTEB's task definitions name, so that its published numbers are comparable."""

@@ -1,1 +1,1 @@
-"""How comparisons are shown: tables, charts, pages, TREC runs."""
+"""Presenting comparisons as tables, charts, HTML pages and TREC runs."""

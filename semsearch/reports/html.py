@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs no network: tables as HTML, drawings by plotly, every text escaped.
+"""Writing a report as one HTML page that needs no network, with tables in HTML and charts by plotly.
 
 Plotly and Jinja2 are optional. Names and texts come from corpora, so they are hostile: autoescaping, JSON without angle
 brackets, and a content security policy that runs two scripts, known by their hashes, and nothing else.
@@ -16,6 +16,7 @@ from pathlib import Path
 from semsearch.errors import UsageError
 from semsearch.evaluation.report import Report, Table
 from semsearch.evaluation.significance import LEVEL, Cell
+from semsearch.paths import as_path
 from semsearch.reports.files import writing
 from semsearch.reports.plots import (
     DASH,
@@ -30,20 +31,21 @@ from semsearch.reports.plots import (
 )
 
 
-def write_report(report: Report, path: Path) -> None:
-    """Write a report as one HTML file, which appears when it is complete; the same report gives the same bytes.
+def write_report(report: Report, path: str | Path) -> None:
+    """Write a report as one HTML file, which appears once it is complete; the same report gives the same bytes.
 
     Raises:
-        UsageError: Plotly or Jinja2 is not installed.
+        UsageError: Plotly or Jinja2 is not installed, or what was given is not a path.
         SourceError: The file cannot be written.
     """
+    path = as_path(path)
     page = _page(report)
     with writing(path) as file:
         file.write(page)
 
 
 def check_installed() -> None:
-    """Raise UsageError where plotly or Jinja2 is missing, before hours are spent on what a report shows."""
+    """Raise UsageError if plotly or Jinja2 is missing, before hours are spent on computing the contents of a report."""
     try:
         import jinja2  # noqa: F401
         import plotly.offline  # noqa: F401
@@ -83,21 +85,21 @@ def _page(report: Report) -> str:
 
 
 def _sha256(script: str) -> str:
-    """As a content security policy wants it."""
+    """Hash a script for a content security policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A cell as it is printed.
+    """A formatted cell.
 
     Attributes:
         value: The number, or a dash.
-        interval: Such as `0.31–0.39`, empty where there is none.
-        title: What a pointer that rests on it is told.
-        order: What it is sorted by, empty to come last.
+        interval: Interval such as `0.31–0.39`; empty if there is none.
+        title: Tooltip.
+        order: Sort key; empty to sort last.
         mark: `best`, `tied` or empty.
-        bar: The interval's place in its column's range, as CSS.
+        bar: Position of the interval in the range of its column, as CSS.
     """
 
     value: str
@@ -109,7 +111,7 @@ class Shown:
 
 
 def _rows(table: Table) -> dict[str, list[Shown]]:
-    """The cells of each row."""
+    """Format the cells of each row."""
     comparison = table.comparison
     columns = [[row[number] for row in comparison.rows.values()] for number in range(len(comparison.columns))]
     ranges = [_range(column) for column in columns]
@@ -155,7 +157,7 @@ def _title(cell: Cell) -> str:
 
 
 def _verdict(table: Table) -> str:
-    """What the average, or else the first column says, in words."""
+    """Summarize the average column, or else the first one, in words."""
     columns, rows = table.comparison.columns, table.comparison.rows
     column = columns.index("average") if "average" in columns else 0
     cells = {name: row[column] for name, row in rows.items() if columns}

@@ -1,7 +1,7 @@
-"""The drawings of a report, as plotly has them, and texts and numbers as pages and drawings print them.
+"""Charts of a report for plotly, and the formatting of texts and numbers on its pages and charts.
 
-Colors are the style sheet's: a drawing names them as `--c0`, and the page's script looks them up for light, dark and
-paper.
+Colors belong to the style sheet: a chart names them as `--c0`, and the page's script looks them up for light mode, dark
+mode and print.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from semsearch.evaluation.report import Histogram, Layers, Projection
 Trace: TypeAlias = dict[str, Any]
 
 DASH = "–"
-"""For a number that does not exist."""
+"""Stands for a number that does not exist."""
 
 COLORS = 8
-"""Of lines and points: `--c0` to `--c7`; dashes and symbols tell more apart, also where colors do not."""
+"""Number of colors for lines and points, `--c0` to `--c7`; dashes and symbols distinguish more, also without color."""
 
 DASHES = ("solid", "dash", "dot", "dashdot")
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star", "triangle-down", "pentagon", "hourglass")
@@ -35,7 +35,7 @@ OTHERS = ("--muted", "circle-open")
 """Color and symbol of points without a category."""
 
 CATEGORIES = 12
-"""Of a metadata field, the rest is "other"; also how many histograms stand side by side."""
+"""Maximum number of values shown of a metadata field, the rest being "other"; also of histograms side by side."""
 
 DEPTHS = tuple(mantissa * 10**power for power in range(7) for mantissa in (1, 2, 5))
 """Ticks of the logarithmic axis."""
@@ -46,14 +46,14 @@ UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\uff
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """What plotly draws.
+    """A chart for plotly.
 
     Attributes:
-        label: For who does not see it.
-        views: Traces, by the name under which they are chosen; several only where there is a choice.
-        layout: As plotly has it.
-        height: In pixels.
-        width: The least, in pixels; below it the drawing scrolls.
+        label: Alternative text.
+        views: Traces by the name of the view; several if the reader can choose.
+        layout: Plotly's layout.
+        height: Height in pixels.
+        width: Minimum width in pixels; the chart scrolls below it.
     """
 
     label: str
@@ -64,7 +64,7 @@ class Drawing:
 
 
 def sparks(geometry: Mapping[str, Geometry]) -> dict[str, Any]:
-    """Histograms of random pairs as SVG paths, 1 high, a unit wide for each bin, from the first one that is in use."""
+    """Draw histograms of random pairs as SVG paths of height 1 and one unit per bin, from the first bin in use."""
     if not geometry:
         return {}
     first = _first_bin([each.histogram for each in geometry.values()])
@@ -78,12 +78,12 @@ def sparks(geometry: Mapping[str, Geometry]) -> dict[str, Any]:
 
 
 def _first_bin(histograms: Iterable[Sequence[int] | NDArray[np.int64]]) -> int:
-    """The lowest bin of cosines with a pair in it, at most that of -0.2."""
+    """Return the lowest bin of cosines with a pair in it, at most the bin of -0.2."""
     return min([20, *(int(np.flatnonzero(counts)[0]) for counts in histograms if np.any(counts))])
 
 
 def draw_histograms(histograms: Mapping[str, Histogram]) -> dict[str, Drawing]:
-    """One for each row side by side; of too many rows one can be chosen."""
+    """Draw a histogram for each row, side by side; if there are too many, the reader chooses one."""
     first = _first_bin(counts for each in histograms.values() for counts in (each.similar, each.dissimilar))
     layout = {
         "margin": {"l": 8, "r": 8, "t": 4, "b": 24},
@@ -117,7 +117,7 @@ def _two_histograms(histogram: Histogram) -> list[Trace]:
 
 
 def _outline(counts: NDArray[np.int64]) -> dict[str, Any]:
-    """Shares by the middle of their bin, with an empty bin on either side of those in use."""
+    """Draw shares at the middle of their bins, with an empty bin on either side of those in use."""
     used = np.flatnonzero(counts)
     bins = np.arange(used[0] - 1, used[-1] + 2) if len(used) else used
     width = 2 / len(counts)
@@ -125,7 +125,7 @@ def _outline(counts: NDArray[np.int64]) -> dict[str, Any]:
 
 
 def draw_layers(layers: Layers) -> Drawing:
-    """A heat map with its numbers, the highest one framed."""
+    """Draw a heat map with its numbers, the highest framed."""
     names = [plotted(name) for name in layers.poolers]
     rows, columns = layers.values.shape
     form = f"z.{layers.decimals}f"
@@ -160,7 +160,7 @@ def draw_layers(layers: Layers) -> Drawing:
 
 
 def draw_recall(depths: Sequence[int], recall: Mapping[str, Sequence[float]]) -> Drawing | None:
-    """A line for each row over a logarithmic axis; None where there is nothing to draw."""
+    """Draw a line for each row over a logarithmic axis; None if there is nothing to draw."""
     if not (depths and recall):
         return None
     shown = [depth for depth in DEPTHS if min(depths) <= depth <= max(depths)]
@@ -190,7 +190,7 @@ def draw_recall(depths: Sequence[int], recall: Mapping[str, Sequence[float]]) ->
 
 
 def draw_projection(projection: Projection) -> Drawing:
-    """Points, to be colored by one field or another."""
+    """Draw a map of points, with a view for each field to color them by."""
     offered = {field: _colored(projection, values) for field, values in projection.fields.items()}
     views = {field: traces for field, traces in offered.items() if traces}
     bare = {"showticklabels": False, "showgrid": False}
@@ -220,7 +220,7 @@ def _points(projection: Projection, which: Sequence[int], name: str, color: Any,
 
 
 def _colored(projection: Projection, values: Sequence[str]) -> list[Trace]:
-    """Points by the values of a field; none where it tells nothing or is about as good as an id."""
+    """Draw points by the values of a field; none if it is constant or nearly unique."""
     counts = Counter(value for value in values if value)
     distinct, having = len(counts), counts.total()
     if distinct > CATEGORIES and distinct < having and (numbers := _numbers(values)):
@@ -236,7 +236,7 @@ def _colored(projection: Projection, values: Sequence[str]) -> list[Trace]:
 
 
 def _numbers(values: Sequence[str]) -> dict[int, float]:
-    """By position, where all values that there are are numbers."""
+    """Return the values by position if all of them are numbers."""
     try:
         numbers = {one: float(value) for one, value in enumerate(values) if value}
     except ValueError:
@@ -253,30 +253,30 @@ def _by_number(projection: Projection, numbers: Mapping[int, float]) -> list[Tra
 
 
 def printable(text: str) -> str:
-    """With a replacement mark for what no page can hold."""
+    """Replace characters that a page cannot hold."""
     return UNPRINTABLE.sub("\ufffd", text)
 
 
 def cut(text: str, length: int) -> str:
-    """The beginning of a text."""
+    """Shorten a text to its beginning."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def plotted(text: str, length: int = 40) -> str:
-    """For plotly, which takes a few HTML tags for markup."""
+    """Escape a text for plotly, which interprets a few HTML tags."""
     return escape(printable(cut(text, length)), quote=False)
 
 
 def wrapped(text: str) -> str:
-    """The beginning of a text in lines, for a label."""
+    """Shorten a text and break it into lines, for a label."""
     return "<br>".join(plotted(line, 60) for line in textwrap.wrap(cut(text, 300), 60))
 
 
 def number(value: float | None, form: str) -> str:
-    """A number as a format prints it, a dash for none."""
+    """Format a number; a dash stands for none."""
     return DASH if value is None or not isfinite(value) else format(value, form)
 
 
 def known(values: Iterable[float]) -> list[float | None]:
-    """For JSON, which has no nan; six digits are more than a drawing shows."""
+    """Round values for JSON, which has no nan; six digits are more than a chart shows."""
     return [float(f"{value:.6g}") if isfinite(value) else None for value in map(float, values)]

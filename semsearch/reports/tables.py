@@ -38,7 +38,7 @@ GEOMETRY = {
     "dead": ("dead", "{:d}"),
     "dim": ("dim", "{:d}"),
 }
-"""Heading to a field of Geometry and how it is printed."""
+"""Column heading to a field of Geometry and its format."""
 
 LATEX = str.maketrans(
     {mark: f"\\{mark}" for mark in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\^{}", "\\": r"\textbackslash{}"}
@@ -47,12 +47,12 @@ LATEX = str.maketrans(
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A table of cells as they are printed.
+    """A table of formatted cells.
 
     Attributes:
         name: Heading.
-        columns: The first one names the rows.
-        rows: A cell for each column.
+        columns: Column headings; the first column names the rows.
+        rows: Rows with one cell per column.
     """
 
     name: str
@@ -75,17 +75,17 @@ def grids(report: Report, form: str = "text", *, intervals: bool = False) -> lis
 
 
 def as_text(report: Report, *, intervals: bool = False) -> str:
-    """The tables with aligned columns."""
+    """Format the tables as text with aligned columns."""
     return "\n\n".join(f"{grid.name}\n{_aligned(grid)}" for grid in grids(report, "text", intervals=intervals))
 
 
 def as_markdown(report: Report, *, intervals: bool = False) -> str:
-    """The tables in Markdown, apart by an empty line: without one they would be taken for one table."""
+    """Format the tables as Markdown, separated by blank lines, without which they would merge."""
     return "\n\n".join(map(_markdown, grids(report, "markdown", intervals=intervals)))
 
 
 def as_latex(report: Report, *, intervals: bool = False) -> str:
-    """The tables in LaTeX, with booktabs' rules."""
+    """Format the tables as LaTeX, with the rules of booktabs."""
     return "\n\n".join(map(_latex, grids(report, "latex", intervals=intervals)))
 
 
@@ -95,14 +95,14 @@ def as_html(report: Report) -> str:
 
 
 def as_csv(report: Report) -> str:
-    """A line a number, with its interval and p, so that it can be read by anything and put into any shape."""
+    """Format the numbers as CSV in long form: one per line, with its interval and p-value."""
     out = StringIO()
     _write_csv(report, csv.writer(out, lineterminator="\n"))
     return out.getvalue().removesuffix("\n")
 
 
 def _aligned(grid: Grid) -> str:
-    """Cells apart by two spaces: the names of rows to the left, numbers by their marks."""
+    """Join cells by two spaces, padded to the width of their columns."""
     lines = [grid.columns, *grid.rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
@@ -136,12 +136,12 @@ def _html(grid: Grid) -> str:
 
 
 def legend(comparison: Comparison) -> str:
-    """What the marks mean."""
+    """Explain the marks."""
     return f"{BEST} best of its column, {TIED} not distinguishable from it (p >= 0.05): {comparison.test}"
 
 
 def geometry_rows(geometry: Mapping[str, Geometry]) -> list[list[str]]:
-    """A row of cells for each geometry, in the order of GEOMETRY."""
+    """Format a row of cells for each geometry, in the order of GEOMETRY."""
     return [
         [name, *(_number(getattr(one, field), form) for field, form in GEOMETRY.values())]
         for name, one in geometry.items()

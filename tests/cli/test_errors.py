@@ -104,7 +104,7 @@ def test_several_indexes_are_listed_for_the_user_to_choose_from():
     call("delete", "a").fails(2, "several indexes", "--index", *map(str, folders))
     for command in (("query", "water"), ("status",)):
         note = call(*command, "--json").err
-        assert note == f"of 2 indexes taking {folders[1]}, the last that was written; --index names another\n"
+        assert note == f"using {folders[1]}, the most recently updated of 2 indexes; choose another with --index\n"
 
 
 def test_another_corpus_of_the_same_name_does_not_land_in_the_same_index():
@@ -114,7 +114,7 @@ def test_another_corpus_of_the_same_name_does_not_land_in_the_same_index():
     call("index", "one/corpus.jsonl", *HASH).ok()
     origin = str(Path("one/corpus.jsonl").resolve())
     words = ("index", "two/corpus.jsonl", *HASH, "--delete-missing")
-    call(*words).fails(2, "'indexes/corpus' was made from", origin, "name another folder", "--index indexes/corpus")
+    call(*words).fails(2, "'indexes/corpus' was built from", origin, "choose another folder", "--index indexes/corpus")
     assert "4 unchanged" in call("index", "one/corpus.jsonl").ok().out
     assert "4 unchanged" in call(*words, "--index", "indexes/corpus").ok().out
 
@@ -122,7 +122,7 @@ def test_another_corpus_of_the_same_name_does_not_land_in_the_same_index():
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        (("--refit",), ("no transform to be fitted again",)),
+        (("--refit",), ("--refit needs a transform",)),
         (("--chunk-tokens", "0"), ("--chunk-tokens is 0",)),
         (("--on-long", "truncate", "--chunk-tokens", "64"), ("--chunk-tokens goes with --on-long chunk",)),
         (("--on-long", "truncate", "--overlap", "4"), ("--overlap goes with --on-long chunk",)),

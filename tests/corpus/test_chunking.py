@@ -215,11 +215,17 @@ def test_passages_are_at_most_512_tokens_unless_asked_for():
 @pytest.mark.parametrize(
     ("wishes", "message"),
     [
-        ({"on_long": "cut"}, "--on-long is 'cut'; expected one of chunk, truncate, error"),
-        ({"overlap": -1}, "--overlap is -1; expected 0 or more"),
-        ({"tokens": 300}, "--chunk-tokens is 300; expected 10 to 256"),
-        ({"tokens": 9}, "--chunk-tokens is 9; expected 10 to 256"),
-        ({"tokens": 11, "prefix": "passage: "}, "--chunk-tokens is 11; expected 12 to 256"),
+        ({"on_long": "cut"}, "`on_long` is 'cut'; expected one of chunk, truncate, error"),
+        ({"overlap": -1}, "`overlap` is -1; expected 0 or more"),
+        ({"overlap": 1.5}, "`overlap` is 1.5; expected 0 or more"),
+        ({"overlap": None}, "`overlap` is None; expected 0 or more"),
+        ({"tokens": "64"}, "`tokens` is '64'; expected a number of tokens, or None for the default"),
+        ({"tokens": True}, "`tokens` is True; expected a number of tokens"),
+        ({"tokens": 64, "on_long": "error"}, "`tokens` goes with `on_long` chunk, not error; see `max_tokens`"),
+        ({"title": "Birds"}, "`title` is 'Birds'; expected True or False"),
+        ({"tokens": 300}, "`tokens` is 300; expected 10 to 256"),
+        ({"tokens": 9}, "`tokens` is 9; expected 10 to 256"),
+        ({"tokens": 11, "prefix": "passage: "}, "`tokens` is 11; expected 12 to 256"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(wishes: dict, message: str):

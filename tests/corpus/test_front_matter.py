@@ -46,9 +46,9 @@ def test_toml_by_hand():
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("---\ntitle: [unclosed\n---\n", "not valid YAML .*mend it"),
+        ("---\ntitle: [unclosed\n---\n", "not valid YAML .*fix it"),
         ("---\ntitle: one: two\n---\n", "not valid YAML .*mapping values"),
-        ("---\na: &x [1]\nb: [*x, *x]\n---\n", "aliases are not read"),
+        ("---\na: &x [1]\nb: [*x, *x]\n---\n", "aliases are not supported"),
         ("---\na: !!python/object/apply:os.system [ls]\n---\n", "could not determine a constructor"),
         ("+++\ntitle = \n+++\n", "not valid TOML"),
     ],

@@ -1,21 +1,32 @@
 import gzip
 import io
 import json
+import logging
 import os
 import re
 import sys
 import tracemalloc
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from semsearch.corpus import fields, readers
+from semsearch.corpus import fields, formats
 from semsearch.corpus.markup import from_html, from_markdown, literal
-from semsearch.corpus.readers import FORMATS, READERS, ReadOptions, as_records, read_corpus
+from semsearch.corpus.readers import (
+    FORMATS,
+    READERS,
+    ReadOptions,
+    as_records,
+    count_records,
+    read_corpus,
+    read_queries,
+)
+from semsearch.corpus.sources import Source, find_sources
 from semsearch.errors import RecordError, SourceError, UsageError
-from semsearch.types import Document
+from semsearch.types import Document, Query
 
 
 def write(path: Path, content: str | bytes) -> str:
@@ -106,19 +117,19 @@ BAD_JSON = {
     "malformed": ('{"_id": "a" "text": "x"}', "Expecting ',' delimiter at column 13"),
     "cut off": ('{"_id": "a", "text": "x', "Unterminated string starting at column 22"),
     "a list": ('["a"]', '["a"] is not a JSON object'),
-    "no id": ('{"a": 1, "b": 2}', 'no "_id" (fields here: a, b); name the id field with --id-field'),
+    "no id": ('{"a": 1, "b": 2}', 'no "_id" (fields here: a, b); name the id field with `id_field`'),
     "no field at all": ("{}", "fields here: none"),
     "id true": ('{"_id": true, "text": "x"}', '"_id" is true; expected a string or an integer'),
     "id float": ('{"_id": 1.5, "text": "x"}', '"_id" is 1.5'),
     "id null": ('{"_id": null, "text": "x"}', '"_id" is null'),
     "id empty": ('{"_id": "", "text": "x"}', '"_id" is empty'),
-    "no text": ('{"_id": "a", "body": "x"}', "fields here: _id, body); name the text field with --text-field"),
+    "no text": ('{"_id": "a", "body": "x"}', "fields here: _id, body); name the text field with `text_field`"),
     "text number": ('{"_id": "a", "text": 5}', '"text" is 5; expected a string'),
     "text null": ('{"_id": "a", "text": null}', '"text" is null'),
     "title list": ('{"_id": "a", "text": "x", "title": [1]}', '"title" is [1]; expected a string'),
-    "NaN": ('{"_id": "a", "text": "x", "n": NaN}', "NaN is no JSON number"),
-    "Infinity": ('{"_id": "a", "text": "x", "n": -Infinity}', "-Infinity is no JSON number"),
-    "overflow": ('{"_id": "a", "text": "x", "n": 1e999}', "1e999 is no JSON number"),
+    "NaN": ('{"_id": "a", "text": "x", "n": NaN}', "NaN is not a JSON number"),
+    "Infinity": ('{"_id": "a", "text": "x", "n": -Infinity}', "-Infinity is not a JSON number"),
+    "overflow": ('{"_id": "a", "text": "x", "n": 1e999}', "1e999 is not a JSON number"),
     "surrogate in text": ('{"_id": "a", "text": "\\ud800"}', "a lone surrogate (\\ud800)"),
     "surrogate in metadata": ('{"_id": "a", "text": "x", "m": ["\\uDFFF"]}', "a lone surrogate (\\udfff)"),
     "nesting": ('{"_id": "a", "text": "x", "m": ' + "[" * 100_000, "nested too deeply"),
@@ -152,7 +163,7 @@ def test_a_surrogate_pair_and_99_levels_are_fine(tmp_path):
 
 
 def test_a_line_beyond_the_bound_is_skipped_and_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(readers, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(formats, "MAX_LINE_BYTES", 100)
     fits = '{"_id":"a","text":""}'.ljust(100)
     path = write(tmp_path / "c.jsonl", f"{fits}\n{' ' * 300_000}{{}}\n{fits}")
     first, error, last = read_corpus([path])
@@ -161,7 +172,7 @@ def test_a_line_beyond_the_bound_is_skipped_and_named(tmp_path, monkeypatch):
 
 
 def test_a_line_of_5_mb_is_fine(tmp_path):
-    assert readers.MAX_LINE_BYTES == 67_108_864
+    assert formats.MAX_LINE_BYTES == 67_108_864
     path = write(tmp_path / "c.jsonl", json.dumps({"_id": "a", "text": "x" * 5_000_000}))
     assert len(read(path)[0].text) == 5_000_000
 
@@ -213,8 +224,8 @@ def test_tsv_by_hand(tmp_path):
 @pytest.mark.parametrize(
     ("header", "reason"),
     [
-        ("a,b", 'no "_id" (fields here: a, b); name the id field with --id-field'),
-        ("id,b", 'no "text" (fields here: id, b); name the text field with --text-field'),
+        ("a,b", 'no "_id" (fields here: a, b); name the id field with `id_field`'),
+        ("id,b", 'no "text" (fields here: id, b); name the text field with `text_field`'),
         ("id,text,x,x", "names a column twice: x"),
         (b"id,te\xffxt", "not valid utf-8 at byte 6"),
     ],
@@ -313,8 +324,8 @@ def test_bad_lines_of_text(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.txt", "a.md", "a.html", "a.pdf", "a.txt.gz"])
 def test_a_file_beyond_the_bound(tmp_path, name, monkeypatch):
-    assert readers.MAX_FILE_BYTES == 67_108_864
-    monkeypatch.setattr(readers, "MAX_FILE_BYTES", 3)
+    assert formats.MAX_FILE_BYTES == 67_108_864
+    monkeypatch.setattr(formats, "MAX_FILE_BYTES", 3)
     content = b"long"
     error = only_error(write(tmp_path / name, gzip.compress(content) if name.endswith(".gz") else content))
     assert error.reason == "the file is longer than 3 bytes; split it"
@@ -556,7 +567,9 @@ def test_corrupt_gzip(tmp_path, name, data):
 def test_folder_walk(tmp_path):
     for name in ("b.txt", "a/z.md", "a/y.txt.gz", "c.xyz", ".hidden.txt", ".git/x.txt", "a/.h/x.txt", "noending"):
         write(tmp_path / "docs" / name, gzip.compress(b"x") if name.endswith(".gz") else "x")
-    with pytest.warns(UserWarning, match=r"were ignored: 1 \.xyz, 1 without an ending"):
+    with pytest.warns(
+        UserWarning, match=r"^ignored files in .*/docs\" that are not documents: 1 \.xyz, 1 without an ending"
+    ):
         documents = read(str(tmp_path / "docs"))
     assert [d.doc_id for d in documents] == ["a/y.txt.gz", "a/z.md", "b.txt"]
     assert [d.metadata["path"] for d in documents] == ["a/y.txt.gz", "a/z.md", "b.txt"]
@@ -586,7 +599,7 @@ def test_a_format_overrules_the_ending_in_folders_too(tmp_path):
     [
         ("nowhere", {}, SourceError, "does not exist; expected a file, a folder"),
         ("empty", {}, SourceError, "holds no file that can be read; expected .jsonl"),
-        ("a.docx", {}, SourceError, "unknown ending; expected .jsonl.* --format"),
+        ("a.docx", {}, SourceError, "unknown ending; expected .jsonl.* `format`"),
         ("fine.txt", {"format": "docx"}, UsageError, 'unknown format "docx"; expected one of jsonl, csv'),
     ],
 )
@@ -650,7 +663,7 @@ def test_a_file_name_that_is_not_utf8(tmp_path):
         (Document("1", "x", metadata={"a": float("nan")}), "metadata that is not JSON"),
         ({"_id": "1", "text": "x", "when": date(2026, 1, 1)}, "metadata that is not JSON .*date"),
         ({"_id": "1", "text": "x", "n": np.int64(3)}, "metadata that is not JSON .*int64"),
-        (None, "None is no document; expected a dict or a Document"),
+        (None, "None is not a document; expected a dict, a Document or a path"),
     ],
 )
 def test_python_objects_are_checked_as_lines_are(record, reason):
@@ -659,6 +672,135 @@ def test_python_objects_are_checked_as_lines_are(record, reason):
     assert re.search(reason, error.reason)
 
 
-def test_a_path_is_no_corpus():
-    with pytest.raises(UsageError, match=r"expected documents, as read_corpus\(\[path\]\) gives"):
-        next(as_records("notes.jsonl"))
+def test_python_objects_are_read_in_their_order(tmp_path):
+    path = write(tmp_path / "notes.jsonl", '{"_id": "b", "text": "x"}\n{"_id": "c"}\n')
+    bad, document = RecordError("elsewhere", 3, "broken"), Document("d", "x")
+    given = [{"_id": "a", "text": "x", "n": 1}, path, bad, document, Path(path), 5, b"x", {"id": "e", "text": "y"}]
+    for corpus in (given, tuple(given), iter(given)):
+        shown = [
+            record.doc_id if isinstance(record, Document) else (record.place, record.reason)
+            for record in as_records(corpus)
+        ]
+        missing = (f"{path}:2", 'no "text" (fields here: _id); name the text field with `text_field`')
+        assert shown == [
+            *("a", "b", missing, ("elsewhere:3", "broken"), "d", "b", missing),
+            ("<record>:6", "5 is not a document; expected a dict, a Document or a path"),
+            ("<record>:7", "b'x' is not a document; expected a dict, a Document or a path"),
+            "e",
+        ]
+
+
+def test_one_document_or_one_path_is_a_corpus(tmp_path):
+    document = Document("a", "x", "t", {"n": 1})
+    path = write(tmp_path / "c.jsonl", '{"_id": "a", "text": "x", "title": "t", "n": 1}')
+    fields = {"key": "a", "text": "x", "title": "t", "n": 1}
+    for corpus in (document, fields, path, Path(path), tmp_path):
+        options = ReadOptions(id_field="key") if corpus is fields else ReadOptions()
+        (record,) = as_records(corpus, options)
+        assert replace(record, source="") == document
+
+
+def test_standard_input_is_a_corpus(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"_id":"a","text":"x"}\n')))
+    assert [record.doc_id for record in as_records(["-", {"_id": "b", "text": "x"}])] == ["a", "b"]
+
+
+@pytest.mark.parametrize("corpus", [b"notes.jsonl", bytearray(b"x"), 5, 1.5, None, True, object()])
+def test_what_is_no_corpus_is_refused_when_it_is_given(corpus):
+    with pytest.raises(UsageError, match=r"^`corpus` is .*; expected a path, a document, or an iterable of these$"):
+        as_records(corpus)
+
+
+@pytest.mark.parametrize(("corpus", "shown"), [("The heron\nwaits.", "The heron waits."), ("x" * 500, "x" * 299 + "…")])
+def test_a_text_in_place_of_a_document_is_told_what_a_document_is(corpus, shown):
+    message = re.escape(f'"{shown}" does not exist; expected a path, or a document such as {{"_id": "1", "text": "…"}}')
+    good = {"_id": "a", "text": "x"}
+    for given in (corpus, Path(corpus), [good, corpus], (good, Path(corpus))):
+        with pytest.raises(SourceError, match=f"^{message}$"):
+            as_records(given)
+    records = as_records(iter([good, corpus]))
+    assert next(records).doc_id == "a"
+    with pytest.raises(SourceError, match=f"^{message}$"):
+        next(records)
+
+
+# --- paths
+
+
+def as_text(path: Path) -> str:
+    return str(path)
+
+
+def as_itself(path: Path) -> Path:
+    return path
+
+
+def as_entry(path: Path) -> os.DirEntry:
+    """What a folder lists: an object that is no Path and stands for one."""
+    with os.scandir(path.parent) as entries:
+        return next(entries)
+
+
+@pytest.mark.parametrize("spell", [as_text, as_itself, as_entry])
+def test_a_path_is_text_or_any_object_that_stands_for_one(tmp_path, spell):
+    path = tmp_path / "docs" / "c.jsonl"
+    write(path, '{"_id":"a","text":"x"}\n{"_id":"b","text":"y"}\n')
+    documents = [Document("a", "x", source=f"{path}:1"), Document("b", "y", source=f"{path}:2")]
+    for paths in (spell(path), [spell(path)], (spell(path),), iter([spell(path)])):
+        assert list(read_corpus(paths)) == documents
+    assert list(read_corpus([spell(path), spell(path)])) == documents * 2
+    assert count_records(spell(path)) == count_records([spell(path)]) == 2
+    assert list(read_queries(spell(path))) == [Query("a", "x"), Query("b", "y")]
+    (source,) = find_sources(spell(path), ReadOptions())
+    assert source == Source(str(path), "c.jsonl", str(path), "jsonl")
+
+
+NO_PATHS = [b"c.jsonl", bytearray(b"c"), 5, 1.5, None, True, {"c.jsonl": 1}]
+
+
+@pytest.mark.parametrize("path", NO_PATHS)
+def test_what_is_no_path_is_one_line_that_names_the_parameter(path):
+    expected = "; expected a path as text or pathlib.Path"
+    shown = re.escape(f"{path!r:.60}")
+    for read in (read_corpus, count_records):
+        with pytest.raises(UsageError, match=f"^`paths` is {shown}{expected}, or a list of them$"):
+            read(path)
+        with pytest.raises(UsageError, match=rf"^`paths\[1\]` is {shown}{expected}$"):
+            read(["-", path])
+    for read_one in (read_queries, lambda path: find_sources(path, ReadOptions())):
+        for given in (path, [path], ["c.jsonl"]):
+            with pytest.raises(UsageError, match=rf"^`path` is {re.escape(f'{given!r:.60}')}{expected}$"):
+                read_one(given)
+
+
+def test_a_path_of_bytes_that_an_object_stands_for_is_none(tmp_path):
+    write(tmp_path / "a.txt", "x")
+    with os.scandir(os.fsencode(tmp_path)) as entries:
+        entry = next(entries)
+    with pytest.raises(UsageError, match=r"`paths` is b'.*; expected a path"):
+        read_corpus(entry)
+
+
+# --- what an operator is told
+
+
+def test_the_log_says_what_each_path_was_read_as(tmp_path, caplog):
+    for name in ("a.txt", "b.txt", "sub/c.md"):
+        write(tmp_path / "docs" / name, "x")
+    alone = write(tmp_path / "d.csv", "id,text\n1,x\n")
+    caplog.set_level(logging.INFO, "semsearch.corpus")
+    docs = str(tmp_path / "docs")
+    assert len(read(docs, alone)) == 4
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", f"{docs}: read 2 as text, 1 as markdown"),
+        ("INFO", f"{alone}: read 1 as csv"),
+    ]
+
+
+def test_what_a_warning_says_is_not_logged_too(tmp_path, caplog):
+    for name in ("a.txt", "b.xyz"):
+        write(tmp_path / name, "x")
+    caplog.set_level(logging.DEBUG)
+    with pytest.warns(UserWarning, match="1 .xyz"):
+        read(str(tmp_path))
+    assert [record.levelname for record in caplog.records] == ["INFO"]

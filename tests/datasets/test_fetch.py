@@ -22,7 +22,7 @@ from command import Outcome, jsonl
 from filelock import FileLock
 
 from semsearch.corpus.readers import read_corpus
-from semsearch.datasets.fetch import default_folder, read_lock
+from semsearch.datasets.fetch import default_folder, fetch, read_lock
 from semsearch.datasets.registry import SETS, find_set
 from semsearch.errors import SourceError, UsageError
 from semsearch.evaluation.retrieval_data import load_retrieval
@@ -280,7 +280,7 @@ def test_sts_comes_in_sentevals_layout(hub: Hub, machine: Machine):
     folder = machine.data / "sts"
     tasks = "STS12,STS13,STS14,STS15,STS16,STS-B"
     assert done.out.splitlines()[1:] == [
-        "note: MTEB does not say which subset a pair of a year belongs to, so each year is one subset, `all`",
+        "note: MTEB does not say which subset a year's pairs belong to, so each year is one subset, `all`",
         f"next: semsearch eval sts --data {folder} --tasks {tasks}",
     ]
     made = machine.files("sts")
@@ -348,7 +348,9 @@ def test_a_broken_connection_is_taken_up_where_it_broke_now_or_by_the_same_comma
     hub.publish("mteb/scifact", PLAIN)
     hub.cuts.update(["corpus.jsonl", "queries.jsonl"])
     hub.down.add("queries.jsonl")
-    machine("get", "scifact").fails(1, "mteb/scifact cannot be fetched", hub.address, "403", "run the same command")
+    machine("get", "scifact").fails(
+        1, "mteb/scifact cannot be fetched", hub.address, "403", "check the network and try again"
+    )
     assert not (machine.data / "scifact").exists()
     assert hub.downloads("corpus.jsonl") == 2
     hub.down.clear()
@@ -379,7 +381,7 @@ def test_a_file_that_is_not_what_the_hub_lists_is_refused(hub: Hub, machine: Mac
         hub.tampered[name] = PLAIN[name].replace(b"d1", b"d3")
         got, expected = checksum(hub.tampered[name])[:12], checksum(PLAIN[name])[:12]
         done = machine("get", "scifact")
-        done.fails(1, f"mteb/scifact/{name} at {PINNED[:12]}", got, f"expected {expected}", "the same command again")
+        done.fails(1, f"mteb/scifact/{name} at {PINNED[:12]}", got, f"expected {expected}", "fetch it again")
         assert not (machine.data / "scifact").exists()
         hub.tampered.clear()
     machine("get", "scifact").ok()
@@ -411,7 +413,7 @@ def test_without_a_network_a_complete_copy_is_enough(hub: Hub, machine: Machine,
     before, asked = machine.files("scifact"), len(hub.seen)
     hub.close()  # nobody listens any more
     done = machine("get", "scifact").ok()
-    assert done.out.startswith(f"scifact: complete already, 3 files in {machine.data / 'scifact'}")
+    assert done.out.startswith(f"scifact: already complete, 3 files in {machine.data / 'scifact'}")
     assert len(hub.seen) == asked
     machine("get", "scifact", "--refresh").fails(1, "mteb/scifact cannot be fetched", hub.address, "check the network")
     assert machine.files("scifact") == before
@@ -480,7 +482,7 @@ def test_folders_that_cannot_be_used_are_one_line(hub: Hub, machine: Machine, tm
 @pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="needs a folder that is read-only even to root")
 def test_a_read_only_folder_is_one_line(hub: Hub, machine: Machine):
     machine("get", "scifact", "--to", "/sys/semsearch").fails(
-        1, "'/sys/semsearch' cannot be used", "name another", "--to"
+        1, "'/sys/semsearch' cannot be used", "choose another folder with --to"
     )
     assert hub.seen == []
 
@@ -521,3 +523,33 @@ def test_every_revision_of_the_table_is_a_commit_and_every_set_has_a_command():
         assert all(re.fullmatch("[0-9a-f]{40}", revision) for revision in one.revisions.values())
         assert one.command[0] == "eval"
         assert re.fullmatch("[a-z0-9-]+", name)
+
+
+@pytest.mark.parametrize("spell", [str, Path])
+def test_from_python_the_folder_is_text_or_a_path(hub: Hub, machine: Machine, spell):
+    hub.publish("mteb/scifact", PLAIN)
+    machine("get", "scifact").ok()
+    fetched = fetch("scifact", spell(machine.data))
+    assert (fetched.new, fetched.folder) == (False, machine.data / "scifact")
+    assert read_lock(spell(machine.data / "scifact")) == fetched.lock
+
+
+@pytest.mark.parametrize("to", [b"data", 5, None])
+def test_from_python_another_folder_is_refused_in_one_line(to):
+    with pytest.raises(UsageError, match=f"^`to` is {to!r}; expected a path as text or pathlib.Path$"):
+        fetch("scifact", to)
+    with pytest.raises(UsageError, match=f"^`folder` is {to!r}; expected a path"):
+        read_lock(to)
+
+
+@pytest.mark.parametrize("name", [None, 5, ["scifact"]])
+def test_a_name_that_is_none_is_an_unknown_set(name, tmp_path):
+    with pytest.raises(UsageError, match=f"^unknown data set {re.escape(repr(name))}; known: sts, sick"):
+        fetch(name, tmp_path)
+
+
+def test_from_python_an_error_names_parameters(tmp_path):
+    (tmp_path / "scifact").mkdir()
+    (tmp_path / "scifact" / "mine.txt").touch()
+    with pytest.raises(SourceError, match=r"holds files but no .*, or choose another folder with `to`$"):
+        fetch("scifact", tmp_path)

@@ -238,13 +238,13 @@ def _of_sqlite(error: sqlite3.DatabaseError) -> StoreError | None:
         case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR:
             return DiskFullError(f"cannot write the index: {error}; {RESUME}")
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return LockedError(f"the index is held by another process ({error}); try again when that is done")
+            return LockedError(f"the index is held by another process ({error}); try again when it has finished")
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return StoreError(f"the index is damaged: {error}; delete its folder and build it again")
     if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
         return StoreError("the index is closed; open it again")
     if isinstance(error, sqlite3.OperationalError):
-        return StoreError(f"the index's database refuses: {error}")
+        return StoreError(f"SQLite error: {error}")
     return None
 
 

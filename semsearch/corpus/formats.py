@@ -1,0 +1,194 @@
+"""Reading the documents of a file: a table with one reader for each format.
+
+A reader yields a RecordError in place of a record that it cannot use, and continues. Files of records are read line by
+line, so they need not fit into memory; files that are one document are bounded by MAX_FILE_BYTES.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from typing import TypeAlias
+
+from semsearch.corpus.csv_rows import read_rows
+from semsearch.corpus.fields import from_cells, from_json, header_problem, refuse_unstorable
+from semsearch.corpus.markup import Plain, from_html, from_markdown, from_pdf, from_text
+from semsearch.corpus.sources import ReadOptions, Source
+from semsearch.errors import RecordError
+from semsearch.types import Document
+
+Record: TypeAlias = Document | RecordError
+"""Errors travel as values, so that one bad record never ends the stream; the caller raises or counts."""
+
+MAX_LINE_BYTES = 64 * 2**20
+MAX_FILE_BYTES = 64 * 2**20
+
+_CORRUPT = (EOFError, zlib.error)  # what gzip raises besides OSError
+
+Reader: TypeAlias = Callable[[Source, ReadOptions], Iterator[Record]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    number: int
+    text: str
+    problem: RecordError | None = None
+
+
+def _lines(source: Source) -> Iterator[_Line]:
+    """Yield lines with their ends; a line that cannot be used has a problem, and its text is a stand-in."""
+    number = 0
+    try:
+        with source.open() as stream:
+            for number in count(1):
+                raw = stream.readline(MAX_LINE_BYTES + 1)
+                if not raw:
+                    return
+                if len(raw) > MAX_LINE_BYTES and not raw.endswith(b"\n"):
+                    while raw and not raw.endswith(b"\n"):
+                        raw = stream.readline(2**16)
+                    reason = f"the line is longer than {MAX_LINE_BYTES} bytes; split the document"
+                    yield _Line(number, "", RecordError(source.name, number, reason))
+                else:
+                    yield _decoded(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw, source, number)
+    except (OSError, *_CORRUPT) as error:
+        yield _Line(number, "", RecordError(source.name, number or None, _unreadable(error)))
+
+
+def _decoded(raw: bytes, source: Source, number: int) -> _Line:
+    try:
+        return _Line(number, raw.decode())
+    except UnicodeDecodeError as error:
+        # The stand-in keeps its quotes and separators, so that CSV does not lose its place.
+        return _Line(number, raw.decode(errors="replace"), RecordError(source.name, number, _undecodable(error)))
+
+
+def _read_jsonl(source: Source, options: ReadOptions) -> Iterator[Record]:
+    for line in _lines(source):
+        if line.problem:
+            yield line.problem
+        elif line.text.strip():
+            yield guarded(source, line.number, partial(from_json, line.text.rstrip(), options))
+
+
+def _read_csv(source: Source, options: ReadOptions, delimiter: str) -> Iterator[Record]:
+    """Read CSV or TSV with a header; `from_cells` makes the documents."""
+    rows = _rows(source, delimiter)
+    header: list[str] | None = None
+    for line, row in rows:
+        if isinstance(row, RecordError):
+            yield row
+            if header is None:
+                return
+        elif header is None:
+            header = [name.strip() for name in row]
+            problem = header_problem(header, options)
+            if problem:
+                yield RecordError(source.name, line, problem)
+                return
+        elif len(row) != len(header):
+            yield RecordError(source.name, line, f"{len(row)} columns; the header has {len(header)}")
+        else:
+            yield guarded(source, line, partial(from_cells, header, row, options))
+    if header is None:
+        yield RecordError(source.name, 1, "no header; expected column names on the first line")
+
+
+def _rows(source: Source, delimiter: str) -> Iterator[tuple[int, list[str] | RecordError]]:
+    """Yield each row with the number of the line that it begins on; a quoted cell may span lines."""
+    problems: list[RecordError] = []
+    line_number, begins = 0, 1
+
+    def fed() -> Iterator[str]:
+        nonlocal line_number
+        for line in _lines(source):
+            line_number = line.number
+            if line.problem:
+                problems.append(line.problem)
+            yield line.text
+
+    for row in read_rows(fed(), delimiter, MAX_LINE_BYTES):
+        start, begins = begins, line_number + 1
+        if problems:
+            yield from ((problem.line or start, problem) for problem in problems)
+            problems.clear()
+        elif isinstance(row, str):
+            reason = f"not valid CSV: {row} (the record ends on line {line_number})"
+            yield start, RecordError(source.name, start, reason)
+        elif len(row) > 1 or "".join(row).strip():
+            yield start, row
+
+
+def _read_text(source: Source, options: ReadOptions) -> Iterator[Record]:
+    if not options.per_line:
+        yield from _read_whole(source, options, from_text)
+        return
+    for line in _lines(source):
+        text = line.text.rstrip("\r\n")
+        if line.problem:
+            yield line.problem
+        elif text.strip():
+            document = partial(Document, f"{source.relative}:{line.number}", text, metadata={"path": source.relative})
+            yield guarded(source, line.number, document)
+
+
+def _read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes], Plain]) -> Iterator[Record]:
+    """Read a file that is one document; its path is its id."""
+
+    def document() -> Document:
+        with source.open() as stream:
+            data = stream.read(MAX_FILE_BYTES + 1)
+        if len(data) > MAX_FILE_BYTES:
+            raise ValueError(f"the file is longer than {MAX_FILE_BYTES} bytes; split it")
+        plain = convert(data)
+        return Document(source.relative, plain.text, plain.title, {"path": source.relative, **plain.metadata})
+
+    yield guarded(source, None, document)
+
+
+READERS: dict[str, Reader] = {
+    "jsonl": _read_jsonl,
+    "csv": partial(_read_csv, delimiter=","),
+    "tsv": partial(_read_csv, delimiter="\t"),
+    "text": _read_text,
+    "markdown": partial(_read_whole, convert=from_markdown),
+    "html": partial(_read_whole, convert=from_html),
+    "pdf": partial(_read_whole, convert=from_pdf),
+}
+
+FORMATS = tuple(READERS)
+
+
+def guarded(source: Source, line: int | None, make: Callable[[], Document]) -> Record:
+    """Return the document with its place, or an error at that place; the functions below raise ValueError."""
+    place = source.name if line is None else f"{source.name}:{line}"
+    try:
+        document = make()
+        refuse_unstorable(document)
+    except UnicodeDecodeError as error:
+        if line is None:
+            line = 1 + error.object.count(b"\n", 0, error.start)
+        return RecordError(source.name, line, _undecodable(error))
+    except RecursionError:
+        return RecordError(source.name, line, "nested too deeply; flatten it")
+    except ValueError as error:
+        return RecordError(source.name, line, str(error))
+    except (OSError, *_CORRUPT) as error:
+        return RecordError(source.name, line, _unreadable(error))
+    return Document(document.doc_id, document.text, document.title, document.metadata, place)
+
+
+def _unreadable(error: Exception) -> str:
+    if isinstance(error, gzip.BadGzipFile | EOFError | zlib.error):
+        return f"corrupt gzip data ({error}); the rest is lost, fetch the file again"
+    return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+
+
+def _undecodable(error: UnicodeDecodeError) -> str:
+    byte = error.start - error.object.rfind(b"\n", 0, error.start)
+    return f"not valid {error.encoding} at byte {byte} of the line ({error.reason}); convert the file to UTF-8"
