@@ -18,7 +18,8 @@ from semsearch.encoder.checkpoint import canonical_name
 from semsearch.encoder.encoder import TextEncoder
 from semsearch.encoder.load import load_encoder
 from semsearch.errors import UsageError
-from semsearch.filters.text import Filter, from_keywords, parse
+from semsearch.filters.read import Where, read_filter
+from semsearch.filters.syntax import Filter
 from semsearch.stores.local.reader import Index
 from semsearch.stores.local.segments import Ids, import_faiss
 from semsearch.types import Hit, Query, Run
@@ -116,9 +117,8 @@ class Searcher:
         k: int = 10,
         *,
         mode: str = "dense",
-        where: str | None = None,
+        where: Where | None = None,
         fusion: str = "convex",
-        **fields: object,
     ) -> list[Hit]:
         """The k best documents for a question, best first.
 
@@ -126,15 +126,15 @@ class Searcher:
             query: In plain words.
             k: How many documents, at least 1.
             mode: `dense` (cosine), `keyword` (BM25) or `hybrid` (both).
-            where: A filter such as `year >= 2020 and lang = 'en'`.
+            where: A filter: an expression such as `year >= 2020 and lang = 'en'`, or a mapping such as
+                `{"year": {">=": 2020}, "lang": "en"}`.
             fusion: How `hybrid` mixes: `convex` (scaled scores) or `rrf` (ranks).
-            **fields: The same filter as keywords: `year__gte=2020, lang="en"`.
 
         Raises:
             UsageError: An empty query, k below 1, an unknown mode.
             FilterError: A filter that does not parse or names an unknown field.
         """
-        return self.search_many([query], k, mode=mode, where=where, fusion=fusion, **fields)[0]
+        return self.search_many([query], k, mode=mode, where=where, fusion=fusion)[0]
 
     def search_many(
         self,
@@ -142,13 +142,12 @@ class Searcher:
         k: int = 10,
         *,
         mode: str = "dense",
-        where: str | None = None,
+        where: Where | None = None,
         fusion: str = "convex",
-        **fields: object,
     ) -> list[list[Hit]]:
         """As `search`, for many questions at once: the hits of each, in the order given."""
         _check(queries, k, mode, fusion)
-        condition = _condition(where, fields)
+        condition = read_filter(where)
         vectors = self.encoder.encode_queries(queries) if mode != "keyword" else None
         with self.index.snapshot():
             rankings = self._rankings(queries, vectors, k, mode, fusion, condition)
@@ -290,15 +289,6 @@ def _share(score: float, zero: float, best: float) -> float:
 def _full(ids: Ids, n: int) -> bool:
     """Whether a search for n passages found as many, so that there may be more."""
     return len(ids) == n and bool(np.all(ids != -1))
-
-
-def _condition(where: str | None, fields: dict[str, object]) -> Filter | None:
-    """Both spellings of a filter as one; with both, both must hold."""
-    conditions = [parse(where)] if where is not None else []
-    conditions += [from_keywords(**fields)] if fields else []
-    if len(conditions) == 2:
-        return conditions[0] & conditions[1]
-    return conditions[0] if conditions else None
 
 
 def _check(queries: Sequence[str], k: int, mode: str, fusion: str) -> None:

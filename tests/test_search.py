@@ -200,16 +200,20 @@ def test_a_filter_that_keeps_few_of_the_worst_still_gives_k(tmp_path: Path, mode
         hits = searcher.search("kax lux", 5, mode=mode, where="lang = 'zh'")
         assert len(hits) == 5
         assert {hit.doc_id[0] for hit in hits} == {"r"}
-        assert len(searcher.search("kax lux", 10, mode=mode, lang="zh")) == 7
+        assert len(searcher.search("kax lux", 10, mode=mode, where={"lang": "zh"})) == 7
         assert searcher.search("kax lux", 5, mode=mode, where="lang = 'fr'") == []
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_where_and_keyword_fields_must_both_hold(searcher: Searcher, mode: str):
-    hits = searcher.search("bax", 1000, mode=mode, where="year >= 2010 or year = 2001", lang="en", year__lt=2015)
+def test_an_expression_and_a_mapping_keep_the_same_documents(searcher: Searcher, mode: str):
     wanted = {d["_id"] for d in CORPUS if d["lang"] == "en" and (2010 <= d["year"] < 2015 or d["year"] == 2001)}
     having = {d["_id"] for d in CORPUS if "bax" in d["text"].split()}
-    assert {hit.doc_id for hit in hits} == (wanted & having if mode == "keyword" else wanted)
+    for where in (
+        "(year >= 2010 and year < 2015 or year = 2001) and lang = 'en'",
+        {"or": [{"year": {">=": 2010, "<": 2015}}, {"year": 2001}], "lang": "en"},
+    ):
+        hits = searcher.search("bax", 1000, mode=mode, where=where)
+        assert {hit.doc_id for hit in hits} == (wanted & having if mode == "keyword" else wanted)
 
 
 @pytest.mark.parametrize(
@@ -223,8 +227,11 @@ def test_where_and_keyword_fields_must_both_hold(searcher: Searcher, mode: str):
         ({"fusion": "sum"}, UsageError, "unknown fusion 'sum'; expected one of convex, rrf"),
         ({"where": "color = 'red'"}, FilterError, "color"),
         ({"where": "color = 'red'", "mode": "keyword"}, FilterError, "color"),
-        ({"color": "red"}, FilterError, "color"),
+        ({"where": {"color": "red"}}, FilterError, "color"),
+        ({"where": {"year": {"gte": 2020}}}, FilterError, "unknown operator 'gte', did you mean '>='"),
         ({"where": "year >="}, FilterError, "year >="),
+        ({"where": 5}, FilterError, "`where` is 5; expected an expression"),
+        ({"color": "red"}, TypeError, "unexpected keyword argument 'color'"),
     ],
 )
 def test_a_request_that_makes_no_sense_is_an_error(searcher: Searcher, wishes: dict, error: type, message: str):

@@ -14,7 +14,8 @@ import numpy as np
 
 from semsearch.arrays import Vectors
 from semsearch.errors import StoreError
-from semsearch.filters.text import Filter, check_fields
+from semsearch.filters.sqlite import Condition, compile_filter
+from semsearch.filters.syntax import Filter, check_fields
 from semsearch.stores.local import segments as faiss_segments
 from semsearch.stores.local.catalog import IndexFolder, Segment, last_covered
 from semsearch.stores.local.keywords import match_expression
@@ -94,8 +95,9 @@ class Index(IndexFolder):
                 sql = "SELECT -bm25(keywords), rowid FROM keywords WHERE keywords MATCH ?"
                 parameters: list[str | int | float] = [expression]
                 if where is not None:
-                    sql += f" AND rowid IN ({_passages_of(where)})"
-                    parameters += where.parameters
+                    condition = compile_filter(where)
+                    sql += f" AND rowid IN ({_passages_of(condition)})"
+                    parameters += condition.parameters
                 rows = self._connection.execute(f"{sql} ORDER BY rank, rowid LIMIT ?", [*parameters, k]).fetchall()
             return np.array([row[0] for row in rows], np.float32), np.array([row[1] for row in rows], np.int64)
 
@@ -129,7 +131,8 @@ class Index(IndexFolder):
     def _allowed(self, where: Filter) -> Ids:
         """Passages of the documents that meet a filter, ascending."""
         self._check_fields(where)
-        rows = self._connection.execute(f"{_passages_of(where)} ORDER BY passages.id", where.parameters)
+        condition = compile_filter(where)
+        rows = self._connection.execute(f"{_passages_of(condition)} ORDER BY passages.id", condition.parameters)
         return np.fromiter((row[0] for row in rows), np.int64)
 
     def _check_fields(self, where: Filter) -> None:
@@ -187,6 +190,6 @@ class Index(IndexFolder):
         return transform
 
 
-def _passages_of(where: Filter) -> str:
-    """SQL for the passages of the documents that meet a filter."""
+def _passages_of(where: Condition) -> str:
+    """SQL for the passages of the documents that meet a condition."""
     return f"SELECT passages.id FROM passages JOIN documents ON documents.id = passages.document WHERE {where.sql}"
