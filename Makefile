@@ -25,10 +25,10 @@ demo: install ## index the sample corpus and answer three queries
 	$(BIN)/semsearch demo
 
 test: install-dev ## every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-fast: install-dev ## the tests that run in under two minutes together
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n auto -m 'not slow'
 
 lint: install-dev ## linters and the type checker
 	$(BIN)/ruff check .

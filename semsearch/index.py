@@ -14,12 +14,12 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import RLock, Thread
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 from semsearch.errors import ModelError, NoIndexError, UsageError
 from semsearch.paths import as_path
@@ -32,13 +32,10 @@ if TYPE_CHECKING:
     from semsearch.corpus.readers import Corpus, Record
     from semsearch.corpus.sources import ReadOptions
     from semsearch.encoder.encoder import TextEncoder
-    from semsearch.filters.text import Filter
+    from semsearch.filters.read import Where
     from semsearch.ingest import IngestResult, Watch
 
 log = logging.getLogger(__name__)
-
-Where: TypeAlias = "str | Mapping[str, object] | Filter | None"
-"""A filter as an expression, as a mapping, or read already."""
 
 AUTO, INT8 = "auto", "int8"
 
@@ -235,7 +232,7 @@ class Index:
         return there
 
     def search(
-        self, query: str, k: int = 10, *, mode: str = "dense", where: Where = None, fusion: str = "convex"
+        self, query: str, k: int = 10, *, mode: str = "dense", where: Where | None = None, fusion: str = "convex"
     ) -> list[Hit]:
         """The k best documents for a question, best first.
 
@@ -254,7 +251,13 @@ class Index:
         return self.search_many([query], k, mode=mode, where=where, fusion=fusion)[0]
 
     def search_many(
-        self, queries: Sequence[str], k: int = 10, *, mode: str = "dense", where: Where = None, fusion: str = "convex"
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        *,
+        mode: str = "dense",
+        where: Where | None = None,
+        fusion: str = "convex",
     ) -> list[list[Hit]]:
         """As `search`, for many questions at once: the hits of each, in the order given."""
         from semsearch.filters.read import read_filter

@@ -11,7 +11,7 @@ import numpy as np
 
 from semsearch.arrays import Ids, Vectors
 from semsearch.errors import UsageError
-from semsearch.filters.text import Filter
+from semsearch.filters.syntax import Filter
 from semsearch.stores.base import Searchable
 from semsearch.types import Hit, Query, Run
 

@@ -78,6 +78,25 @@ def test_the_rule_itself_sees_what_it_forbids(room, line, allowed):
     assert (upward(room, ast.parse(line)) == []) == allowed
 
 
+@pytest.mark.parametrize("file", [file for file in FILES if home_of(file) in ("corpus", "encoder")])
+def test_corpus_and_encoder_know_nothing_of_filters(file):
+    assert [module for module in imported(TREES[file]) if module.startswith("semsearch.filters")] == []
+
+
+FRONT_ENDS, BACK_ENDS = {"text", "mapping", "read"}, {"sqlite"}
+"""Files of filters/; beneath both are the tree and its notation."""
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if home_of(file) == "filters"])
+def test_front_ends_and_back_ends_of_filters_meet_in_the_tree_alone(file):
+    name = file.removeprefix("filters/").removesuffix(".py")
+    sides = FRONT_ENDS | BACK_ENDS
+    others = {name, "syntax", "notation"} | (FRONT_ENDS if name == "read" else set())
+    assert name in sides | {"__init__", "syntax", "notation"}
+    known = {module.split(".")[2] for module in imported(TREES[file]) if module.startswith("semsearch.filters.")}
+    assert known <= (others if name in sides else {"notation"} - {name})
+
+
 def test_every_room_of_the_house_has_a_height():
     assert {home_of(file) for file in FILES} == set(RANKS)
 

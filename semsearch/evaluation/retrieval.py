@@ -25,7 +25,7 @@ from semsearch.evaluation.measures import MEASURES, STYLES, PerQuery, check_meas
 from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.retrieval_data import RetrievalTask
 from semsearch.evaluation.significance import SEED, Comparison, compare_means
-from semsearch.filters.text import Filter
+from semsearch.filters.syntax import Filter
 from semsearch.search import FUSIONS, MODES, find_run
 from semsearch.stores.base import Entry
 from semsearch.stores.local import segments as faiss_segments

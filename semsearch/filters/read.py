@@ -1,21 +1,33 @@
-"""Filters as users give them."""
+"""The door to the front ends of Python: whatever a caller gives as `where` to a filter, or None."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 from semsearch.errors import FilterError
-from semsearch.filters.text import Filter, parse
+from semsearch.filters.mapping import EXAMPLE, from_mapping
+from semsearch.filters.syntax import And, Comparison, Filter, Not, Or
+from semsearch.filters.text import parse
+
+Where: TypeAlias = str | Mapping[str, object] | Filter
+"""An expression, a mapping, or a syntax tree."""
 
 
-def read_filter(where: str | Mapping[str, object] | Filter | None) -> Filter | None:
-    """A filter from an expression; None stays None.
+def read_filter(where: Where | None) -> Filter | None:
+    """Read a filter in any of the ways it can be written in Python; None stays None.
 
     Raises:
-        FilterError: It does not parse, or is no filter.
+        FilterError: It is none of those, or makes no possible filter.
     """
-    if where is None or isinstance(where, Filter):
-        return where
-    if not isinstance(where, str):
-        raise FilterError(f"`where` is {where!r:.60}; expected an expression such as year >= 2020")
-    return parse(where)
+    match where:
+        case None | Comparison() | And() | Or() | Not():
+            return where
+        case str():
+            return parse(where)
+        case Mapping():
+            return from_mapping(where)
+    raise FilterError(
+        f"`where` is {where!r:.60}; expected an expression such as \"year >= 2020 and lang = 'en'\", "
+        f"a mapping such as {EXAMPLE}, or None"
+    )

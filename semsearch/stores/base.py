@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from semsearch.errors import MismatchError, RecordError
-from semsearch.filters.text import Filter
+from semsearch.filters.syntax import Filter
 from semsearch.types import Document, EncoderSpec, Metadata, Passage
 
 if TYPE_CHECKING:

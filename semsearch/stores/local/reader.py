@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from semsearch.arrays import Ids, Vectors
-from semsearch.filters.text import Filter, check_fields
+from semsearch.filters.sqlite import Condition, compile_filter
+from semsearch.filters.syntax import Filter, check_fields
 from semsearch.stores.base import StoredPassage
 from semsearch.stores.local import segments as faiss_segments
 from semsearch.stores.local.catalog import Catalog, Segment, last_covered
@@ -56,8 +57,9 @@ class Reader:
                 sql = "SELECT -bm25(keywords), rowid FROM keywords WHERE keywords MATCH ?"
                 parameters: list[Parameter] = [expression]
                 if where is not None:
-                    sql += f" AND rowid IN ({_passages_of(where)})"
-                    parameters += where.parameters
+                    condition = compile_filter(where)
+                    sql += f" AND rowid IN ({_passages_of(condition)})"
+                    parameters += condition.parameters
                 rows = self._database.execute(f"{sql} ORDER BY rank, rowid LIMIT ?", [*parameters, k]).fetchall()
             return np.array([row[0] for row in rows], np.float32), np.array([row[1] for row in rows], np.int64)
 
@@ -91,7 +93,8 @@ class Reader:
     def _allowed(self, where: Filter) -> Ids:
         """Passages of the documents that meet a filter, ascending."""
         check_fields(where, self._catalog.fields())
-        rows = self._database.execute(f"{_passages_of(where)} ORDER BY passages.id", where.parameters)
+        condition = compile_filter(where)
+        rows = self._database.execute(f"{_passages_of(condition)} ORDER BY passages.id", condition.parameters)
         return np.fromiter((row[0] for row in rows), np.int64)
 
     def _refresh(self) -> None:
@@ -126,6 +129,6 @@ class Reader:
         return faiss_segments.build(*self._vectors.searched(segment.first, segment.last))
 
 
-def _passages_of(where: Filter) -> str:
-    """SQL for the passages of the documents that meet a filter."""
-    return f"SELECT passages.id FROM passages JOIN documents ON documents.id = passages.document WHERE {where.sql}"
+def _passages_of(condition: Condition) -> str:
+    """SQL for the passages of the documents that meet a condition."""
+    return f"SELECT passages.id FROM passages JOIN documents ON documents.id = passages.document WHERE {condition.sql}"

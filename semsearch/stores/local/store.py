@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from semsearch.errors import StoreError
-from semsearch.filters.text import Filter
+from semsearch.filters.syntax import Filter
 from semsearch.stores.base import StoredPassage
 from semsearch.stores.local.catalog import Catalog
 from semsearch.stores.local.database import DATABASE, Database

@@ -1,0 +1,306 @@
+"""The syntax tree of filters, and what a filter means.
+
+    And((Comparison(("year",), ">=", (2020,)), Not(Comparison(("author", "name"), "is null"))))
+
+Every front end builds this tree and every back end compiles it, so that they need not know one another. This module
+knows neither notation nor database. Whatever the back end, a filter means this:
+
+*   It is true or false for each document, never unknown; `And`, `Or` and `Not` are those of two-valued logic.
+*   The path `("doc_id",)` is the document's id and `("title",)` its title. Every other path begins in the metadata, a
+    JSON object, and each further name steps into an object. Names are compared exactly. A field is missing where an
+    object lacks the name, or where there is no object to step into: nothing steps into a list. A missing field and one
+    that is null are the same.
+*   Types are JSON's. Two values are equal if they are both text, both numbers or both booleans, and the same: 1 equals
+    1.0, but neither true nor '1'. Numbers are compared exactly, as 64-bit integers and doubles; an integer in the
+    metadata that is neither counts as the nearest double. A list or an object equals no value.
+*   `=`: the field equals the value. `in`: it equals one of the values.
+*   `!=`: the field is not null and does not equal the value; also a list or an object does not. `not in`: the field is
+    not null and equals none of the values.
+*   `<`, `<=`, `>`, `>=`: the field is of the value's type, text or number, and in that order to it. Text is ordered by
+    code points.
+*   `contains`: the field is a list that has an element equal to the value; or both are text, and the value is a part
+    of the field, ignoring case letter by letter: a character of the value stands for itself and for its lower, upper
+    and title case where these are one character. Empty text is a part of every text.
+*   `is null`: the field is missing or null. `is not null`: it is neither.
+
+`Comparison` refuses what no document could hold or a database could not be asked, with the same FilterError whichever
+front end built it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, TypeAlias
+
+from semsearch.errors import FilterError
+from semsearch.filters.notation import write_path, write_value
+
+BUILT_IN = ("doc_id", "title")
+"""Paths of one name that are not in the metadata."""
+
+MAX_DEPTH = 40
+"""Levels of and, or, not above a comparison: back ends recurse, and databases have stacks of their own."""
+
+MAX_STEPS = 16
+"""Names in a path."""
+
+MAX_NEEDLE = 1_000
+"""Characters after `contains`."""
+
+LISTED = 20
+"""Fields that a message names."""
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # databases end text at NUL, UTF-8 has no surrogates
+
+Value: TypeAlias = str | int | float | bool
+"""Text, a finite number of 64 bits, or a JSON boolean, which is not a number."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """A field compared with values.
+
+    Equal comparisons mean the same: true is not 1, as it is in Python.
+
+    Attributes:
+        path: The field: one name, or several that step into nested objects.
+        operator: One of OPERATORS.
+        values: As many as the operator takes: one, at least one for `in` and `not in`, none for `is null`.
+
+    Raises:
+        FilterError: The path or a value is not possible; one line that names the field.
+    """
+
+    path: tuple[str, ...]
+    operator: str
+    values: tuple[Value, ...] = ()
+
+    depth: ClassVar[int] = 0
+
+    def __post_init__(self) -> None:
+        _check_path(self.path)
+        try:
+            _check_values(self.operator, self.values)
+        except FilterError as error:
+            raise FilterError(f"{write_path(self.path)!r:.60}: {error}") from None
+
+    def __str__(self) -> str:
+        """The comparison in the filter language."""
+        values = ", ".join(map(write_value, self.values))
+        listed = f"({values})" if self.operator in ("in", "not in") else values
+        return " ".join([write_path(self.path), self.operator, *([listed] if self.values else [])])
+
+    def __eq__(self, other: object) -> bool:
+        return self._key == other._key if isinstance(other, Comparison) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[object, ...]:
+        return self.path, self.operator, *((isinstance(value, bool), value) for value in self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of at least two filters.
+
+    Attributes:
+        operands: The filters.
+        depth: Levels of and, or, not above the deepest comparison, this one included.
+    """
+
+    operands: tuple[Filter, ...]
+    depth: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "depth", _depth_above(self, self.operands, at_least=2))
+
+    def __str__(self) -> str:
+        """The filter in the filter language."""
+        return " and ".join(map(_as_operand, self.operands))
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """At least one of at least two filters; attributes as for `And`."""
+
+    operands: tuple[Filter, ...]
+    depth: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "depth", _depth_above(self, self.operands, at_least=2))
+
+    def __str__(self) -> str:
+        """The filter in the filter language."""
+        return " or ".join(map(_as_operand, self.operands))
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The documents for which a filter is false; attributes as for `And`."""
+
+    operand: Filter
+    depth: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "depth", _depth_above(self, (self.operand,), at_least=1))
+
+    def __str__(self) -> str:
+        """The filter in the filter language."""
+        return f"not {_as_operand(self.operand)}"
+
+
+Filter: TypeAlias = Comparison | And | Or | Not
+"""A condition on documents; printed, it is an expression of the filter language that reads back as the same tree."""
+
+
+def join(kind: type[And] | type[Or], operands: Sequence[Filter]) -> Filter:
+    """Join filters by `And` or `Or`; one alone stands for itself."""
+    return operands[0] if len(operands) == 1 else kind(tuple(operands))
+
+
+def comparisons_of(filter: Filter) -> Iterator[Comparison]:
+    """Yield every comparison of a filter, from left to right."""
+    match filter:
+        case Comparison():
+            yield filter
+        case Not(operand):
+            yield from comparisons_of(operand)
+        case And(operands) | Or(operands):
+            for operand in operands:
+                yield from comparisons_of(operand)
+
+
+def fields_of(filter: Filter) -> frozenset[str]:
+    """Return the top-level metadata fields that a filter reads, which `doc_id` and `title` are not."""
+    paths = {comparison.path for comparison in comparisons_of(filter)}
+    return frozenset(path[0] for path in paths if not is_built_in(path))
+
+
+def is_built_in(path: tuple[str, ...]) -> bool:
+    """Whether a path is the document's id or title, not a field of the metadata."""
+    return len(path) == 1 and path[0] in BUILT_IN
+
+
+def check_fields(filter: Filter, known: Collection[str]) -> None:
+    """Refuse a filter that reads a metadata field that no document has.
+
+    Raises:
+        FilterError: Names the field, the known ones, and the closest of them.
+    """
+    for name in sorted(fields_of(filter).difference(known)):
+        closest = difflib.get_close_matches(name, sorted({*known, *BUILT_IN}), n=1)
+        hint = f", did you mean {closest[0]!r}?" if closest else ""
+        names = sorted(known)
+        more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+        listed = (", ".join(map(repr, names[:LISTED])) or "none") + more
+        raise FilterError(f"no document has a field {name!r}{hint} (known: {listed}; built in: {', '.join(BUILT_IN)})")
+
+
+def check_depth(depth: int) -> int:
+    """Return a depth that is allowed; for front ends that recurse before there is a tree.
+
+    Raises:
+        FilterError: There are more than MAX_DEPTH levels.
+    """
+    if depth > MAX_DEPTH:
+        raise FilterError(f"the filter is nested too deeply (at most {MAX_DEPTH} levels are allowed): flatten it")
+    return depth
+
+
+def check_value(value: object) -> Value:
+    """Return a value that JSON and a database hold exactly; for front ends that want to say where it stands.
+
+    Raises:
+        FilterError: It is neither text, a finite number of 64 bits nor a boolean; the message names no field.
+    """
+    if not isinstance(value, str | int | float):
+        raise FilterError(f"expected text, a number or a boolean, got {type(value).__name__}")
+    if isinstance(value, str) and _UNSTORABLE.search(value):
+        raise FilterError("text with a NUL character or a lone surrogate matches nothing")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise FilterError("the integer does not fit into 64 bits")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise FilterError("the number is not finite")
+    return value
+
+
+def _check_path(path: object) -> None:
+    if not isinstance(path, tuple) or not path:
+        raise FilterError(f"the path of a comparison is {path!r:.60}; expected a tuple of names such as ('year',)")
+    if len(path) > MAX_STEPS:
+        raise FilterError(f"the path of a comparison has {len(path)} names, at most {MAX_STEPS} are allowed")
+    for name in path:
+        if not isinstance(name, str) or not name:
+            raise FilterError(f"a field name is {name!r:.60}; expected text of at least one character")
+        if _UNSTORABLE.search(name):
+            raise FilterError(f"the field name {name!r:.60} has a NUL character or a lone surrogate: no field has it")
+
+
+def _check_values(operator: str, values: object) -> None:
+    if operator not in _VALUE_CHECKS:
+        raise FilterError(f"unknown operator {operator!r:.60}; expected one of {', '.join(OPERATORS)}")
+    if not isinstance(values, tuple):
+        raise FilterError(f"the values are {values!r:.60}; expected a tuple such as (2020,)")
+    for value in values:
+        check_value(value)
+    _VALUE_CHECKS[operator](operator, values)
+
+
+def _none(operator: str, values: tuple[Value, ...]) -> None:
+    if values:
+        raise FilterError(f"{operator} takes no value, got {len(values)}")
+
+
+def _one(operator: str, values: tuple[Value, ...]) -> None:
+    if len(values) != 1:
+        raise FilterError(f"{operator} takes one value, got {len(values)}")
+
+
+def _at_least_one(operator: str, values: tuple[Value, ...]) -> None:
+    if not values:
+        raise FilterError(f"{operator} takes at least one value, got none")
+
+
+def _orderable(operator: str, values: tuple[Value, ...]) -> None:
+    _one(operator, values)
+    if isinstance(values[0], bool):
+        raise FilterError(f"{operator} compares text or numbers, got {values[0]!r}")
+
+
+def _needle(operator: str, values: tuple[Value, ...]) -> None:
+    _one(operator, values)
+    if isinstance(values[0], str) and len(values[0]) > MAX_NEEDLE:
+        raise FilterError(f"{operator} takes at most {MAX_NEEDLE:,} characters, got {len(values[0]):,}")
+
+
+_VALUE_CHECKS: dict[str, Callable[[str, tuple[Value, ...]], None]] = {
+    **dict.fromkeys(("=", "!="), _one),
+    **dict.fromkeys(("<", "<=", ">", ">="), _orderable),
+    **dict.fromkeys(("in", "not in"), _at_least_one),
+    "contains": _needle,
+    **dict.fromkeys(("is null", "is not null"), _none),
+}
+
+OPERATORS = tuple(_VALUE_CHECKS)
+"""Every operator, each in its one spelling."""
+
+
+def _depth_above(node: Filter, operands: object, at_least: int) -> int:
+    """Return the depth of a node over these operands, after a check that they are filters and enough of them."""
+    kind = type(node).__name__
+    if not isinstance(operands, tuple) or len(operands) < at_least:
+        raise FilterError(f"{kind} holds {operands!r:.60}; expected a tuple of at least {at_least} filters")
+    for operand in operands:
+        if not isinstance(operand, Filter):
+            raise FilterError(f"{kind} holds {operand!r:.60}; expected a Comparison, And, Or or Not")
+    return check_depth(1 + max(operand.depth for operand in operands))
+
+
+def _as_operand(filter: Filter) -> str:
+    return f"({filter})" if isinstance(filter, And | Or) else str(filter)

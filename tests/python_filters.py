@@ -1,0 +1,102 @@
+"""A back end of filters in plain Python, written from the meaning that `semsearch/filters/syntax.py` states.
+
+It judges one document at a time: the second opinion on every database's back end, and the filter of a store in memory.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from semsearch.filters.syntax import And, Comparison, Filter, Not, Or, Value
+
+Values = tuple[Value, ...]
+
+
+def matches(filter: Filter, doc_id: str, title: str | None, metadata: Mapping[str, Any]) -> bool:
+    """Whether a filter is true for a document."""
+    match filter:
+        case And(operands):
+            return all(matches(operand, doc_id, title, metadata) for operand in operands)
+        case Or(operands):
+            return any(matches(operand, doc_id, title, metadata) for operand in operands)
+        case Not(operand):
+            return not matches(operand, doc_id, title, metadata)
+        case Comparison(("doc_id",), symbol, values):
+            return HOLDS[symbol](doc_id, values)
+        case Comparison(("title",), symbol, values):
+            return HOLDS[symbol](title, values)
+        case Comparison(path, symbol, values):
+            return HOLDS[symbol](field_of(metadata, path), values)
+
+
+def field_of(metadata: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    """The JSON value at the end of a path; None where it is null or missing."""
+    found: Any = metadata
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
+
+
+TYPES = {"boolean": bool, "number": (int, float), "text": str, "list": (list, tuple), "object": Mapping}
+"""JSON's types; the first that fits, for in Python true is a number."""
+
+
+def kind(value: Any) -> str:
+    """JSON's name of a value's type."""
+    return next((name for name, types in TYPES.items() if isinstance(value, types)), "null")
+
+
+def number(value: Any) -> Any:
+    """The value, an integer of more than 64 bits as the nearest double."""
+    if kind(value) != "number" or -(2**63) <= value < 2**63:
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+
+
+def equal(field: Any, value: Value) -> bool:
+    return kind(field) == kind(value) and number(field) == value
+
+
+def among(field: Any, values: Values) -> bool:
+    return any(equal(field, value) for value in values)
+
+
+def not_among(field: Any, values: Values) -> bool:
+    return field is not None and not among(field, values)
+
+
+def ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Values], bool]:
+    return lambda field, values: kind(field) == kind(values[0]) and compare(number(field), values[0])
+
+
+def contains(field: Any, values: Values) -> bool:
+    if kind(field) == "list":
+        return any(equal(element, values[0]) for element in field)
+    return kind(field) == kind(values[0]) == "text" and part_of(str(values[0]), field)
+
+
+def part_of(needle: str, text: str) -> bool:
+    """Whether some stretch of the text is the needle, each character in any case that is one character."""
+    forms = [{form for form in (char, char.lower(), char.upper(), char.title()) if len(form) == 1} for char in needle]
+    starts = range(len(text) - len(needle) + 1)
+    return any(all(text[start + n] in each for n, each in enumerate(forms)) for start in starts)
+
+
+HOLDS: dict[str, Callable[[Any, Values], bool]] = {
+    "=": among,
+    "in": among,
+    "!=": not_among,
+    "not in": not_among,
+    "<": ordered(operator.lt),
+    "<=": ordered(operator.le),
+    ">": ordered(operator.gt),
+    ">=": ordered(operator.ge),
+    "contains": contains,
+    "is null": lambda field, _: field is None,
+    "is not null": lambda field, _: field is not None,
+}
