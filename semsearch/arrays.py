@@ -9,3 +9,6 @@ from numpy.typing import NDArray
 
 Vectors: TypeAlias = NDArray[np.float32]
 """float32 `[n, dim]`."""
+
+Vector: TypeAlias = NDArray[np.float32]
+"""float32 `[dim]`."""

@@ -14,8 +14,9 @@ import numpy as np
 
 from semsearch.corpus.chunking import Chunker, Chunking
 from semsearch.corpus.readers import ReadOptions, Record, as_records
-from semsearch.encoder.encoder import Encoder, Progress, TextEncoder
+from semsearch.encoder.encoder import Progress, TextEncoder
 from semsearch.errors import RecordError, SourceError, UsageError
+from semsearch.files import copy_folder
 from semsearch.stores.local.catalog import IndexFolder
 from semsearch.stores.local.writer import Entry, IndexWriter, Plan
 from semsearch.types import Document, Passage
@@ -120,8 +121,8 @@ def index_corpus(
     report = IngestResult()
     records = _begun(as_records(corpus, options or ReadOptions()), skip_bad, report)
     with IndexWriter(folder, encoder.spec, chunking.to_json(), origin) as writer, ThreadPoolExecutor(1) as beside:
-        if isinstance(encoder, Encoder):
-            encoder.keep(folder)
+        for name, artifact in encoder.artifacts.items():
+            copy_folder(artifact, folder / name)
         run = _Run(writer, encoder, chunker, skip_bad, watch, report, beside)
         try:
             for record in records:

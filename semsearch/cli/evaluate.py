@@ -135,7 +135,7 @@ def retrieval(
     from semsearch.evaluation.report import Report, Table
     from semsearch.evaluation.retrieval import candidates_in_modes, evaluate_retrieval
     from semsearch.evaluation.retrieval_data import load_retrieval
-    from semsearch.reports.files import make_folder
+    from semsearch.files import make_folder
     from semsearch.reports.trec import write_runs
 
     output = out.Output.of(markdown, csv, latex, as_json, intervals, geometry, report, duel, seed)

@@ -17,6 +17,7 @@ import typer
 import semsearch
 from semsearch.cli import datasets, evaluate, terminal
 from semsearch.cli import options as opt
+from semsearch.encoder.cache import CacheWarning
 from semsearch.errors import NoIndexError, SemsearchError, SourceError, UsageError
 
 if TYPE_CHECKING:
@@ -286,6 +287,9 @@ DEMO = (
 def main() -> None:
     """Run the command line; every error is one line on standard error."""
     warnings.showwarning = _show_warning
+    warnings.simplefilter("always", CacheWarning)
+    log = logging.getLogger("semsearch")
+    log.handlers = [_Lines(logging.WARNING)]
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what it cannot read comes back as an error of ours
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     if isinstance(sys.stdout, TextIOWrapper):  # a character that the output's encoding lacks is no reason to stop
@@ -326,6 +330,14 @@ def _exit(message: str, code: int) -> None:
     sys.exit(code)
 
 
+class _Lines(logging.Handler):
+    """Prints what the library logs as lines on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        _show_warning(record.getMessage())
+
+
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     terminal.say(f"warning: {' '.join(str(message).split())}")
 
@@ -341,16 +353,15 @@ def _encoder(folder: Path, *, simcse_names: bool | None = None, **wanted: Any) -
     if not IndexFolder.exists(folder):
         return load_encoder(**asked)
     with IndexFolder(folder) as index:
-        return load_encoder(base=index.spec, kept=folder, **asked)
+        return load_encoder(base=index.spec, artifacts=folder, **asked)
 
 
 def _calibrated(
     folder: Path, records: Iterator[Record], chunking: Chunking, *, precision: str | None, **wanted: Any
 ) -> tuple[TextEncoder, Iterator[Record], dict[str, float]]:
-    """As `_encoder`; a new index in 8 bits gets a model calibrated on the corpus, and what that cost is said."""
-    from semsearch.encoder.encoder import Encoder
+    """As `_encoder`; a new index in 8 bits gets a model calibrated on the corpus, and the loss is printed."""
+    from semsearch.encoder.runtimes.base import INT8, QUANTIZED
     from semsearch.encoder.runtimes.int8 import SAMPLE, measure_loss, measure_speed
-    from semsearch.encoder.runtimes.load import INT8, QUANTIZED
     from semsearch.ingest import sample_texts
     from semsearch.stores.local.catalog import IndexFolder
 
@@ -362,8 +373,6 @@ def _calibrated(
         kept = there if there.startswith(QUANTIZED) else INT8
         return _encoder(folder, precision=kept, **wanted), records, {}
     exact = _encoder(folder, precision="float32", **wanted)
-    if not isinstance(exact, Encoder):
-        raise UsageError(f"model {exact.spec.model!r} has no 8-bit form; leave --precision out")
     texts, records = sample_texts(records, exact, chunking, SAMPLE)
     if not texts:
         return exact, records, {}  # an empty corpus is refused in a moment

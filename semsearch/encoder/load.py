@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 from semsearch.encoder.checkpoint import canonical_name
-from semsearch.encoder.encoder import Encoder, PoolingWarning, TextEncoder
+from semsearch.encoder.encoder import Encoder, TextEncoder
 from semsearch.encoder.pooling import parse_pooler
 from semsearch.encoder.word_hash import WordHashEncoder
 from semsearch.errors import UsageError
@@ -21,29 +20,32 @@ def load_encoder(
     device: str = "auto",
     runtime: str = "auto",
     base: EncoderSpec | None = None,
-    kept: Path | None = None,
+    artifacts: Path | None = None,
     **asked: Any,
 ) -> TextEncoder:
     """Load an encoder: what is asked for, and for the rest what `base` has or the checkpoint declares.
 
     Args:
         device: As for `Encoder.load`.
-        runtime: Likewise.
-        kept: Folder of that index, which may keep an 8-bit model.
-        base: Of an existing index; has no say where another model is asked for. The caller compares fingerprints.
+        runtime: As for `Encoder.load`.
+        base: The spec of an existing index, which counts unless another model is asked for. The caller compares
+            fingerprints.
+        artifacts: Folder of that index, which may keep an 8-bit model.
         **asked: As for `Encoder.load`; `hash:DIM` as the model takes `max_tokens` alone.
+
+    Raises:
+        UsageError: A setting that does not fit; see `Encoder.load`.
+        ModelError: The checkpoint cannot be loaded.
     """
-    wanted = asked.pop("model", None)
+    wanted: str | Path | None = asked.pop("model", None)
     model = canonical_name(wanted) if wanted else base.model if base else None
     base = base if base and base.model == model else None
-    where: dict[str, Any] = {"device": device, "runtime": runtime, "kept": kept}
+    where: dict[str, Any] = {"device": device, "runtime": runtime, "artifacts": artifacts}
     if model and model.startswith(HASH):
         return _load_hash(model, base, **asked)
     if base is None:
         return Encoder.load(model, **where, **asked)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PoolingWarning)  # it was shown when the index was made
-        return Encoder.load(model, **where, **_settings(base, **asked))
+    return Encoder.load(model, warn_of_pooler=False, **where, **_settings(base, **asked))
 
 
 def _load_hash(model: str, base: EncoderSpec | None, max_tokens: int | None = None, **other: Any) -> WordHashEncoder:
@@ -53,7 +55,7 @@ def _load_hash(model: str, base: EncoderSpec | None, max_tokens: int | None = No
 
 
 def _settings(base: EncoderSpec, *, simcse_names: bool = False, **asked: Any) -> dict[str, Any]:
-    """What `Encoder.load` is to be given: the stored settings with those that are asked for in their places."""
+    """Return what `Encoder.load` is to be given: the stored settings, with those that are asked for in their places."""
     stored: dict[str, Any] = {
         "pooler": base.pooler,
         "max_tokens": base.max_tokens,

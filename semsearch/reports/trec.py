@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from semsearch.errors import UsageError
-from semsearch.reports.files import writing
+from semsearch.files import writing
 from semsearch.types import Run
 
 
