@@ -22,7 +22,7 @@ from measure import ratios, rounds, spread, take_turns
 from semsearch import Encoder
 from semsearch.arrays import Vectors
 from semsearch.encoder.runtimes.int8 import SAMPLE
-from semsearch.encoder.runtimes.openvino_graph import core, openvino
+from semsearch.encoder.runtimes.openvino_library import core, openvino
 
 HIDDEN, INNER, LAYERS = 384, 1_536, 6
 """all-MiniLM-L6-v2."""

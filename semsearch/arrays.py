@@ -10,5 +10,8 @@ from numpy.typing import NDArray
 Vectors: TypeAlias = NDArray[np.float32]
 """float32 `[n, dim]`."""
 
+Vector: TypeAlias = NDArray[np.float32]
+"""float32 `[dim]`."""
+
 Ids: TypeAlias = NDArray[np.int64]
 """int64 `[n]`: numbers of passages; -1 for none."""

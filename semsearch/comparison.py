@@ -21,9 +21,9 @@ from semsearch.evaluation.report import Report
 from semsearch.evaluation.request import Request
 from semsearch.evaluation.significance import Comparison
 from semsearch.evaluation.study import Study
+from semsearch.files import writing
 from semsearch.paths import as_path
 from semsearch.reports import tables
-from semsearch.reports.files import writing
 
 
 def compare_poolers(

@@ -1,18 +1,143 @@
-"""Files and folders that appear when they are complete."""
+"""Files and folders that appear when they are complete, and what their content hashes to."""
 
 from __future__ import annotations
 
+import filecmp
+import hashlib
 import os
 import shutil
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from threading import Thread
+from typing import IO
+
+from semsearch.errors import SourceError
+
+_HASHES: dict[tuple[int, Path, int, int], Future[str]] = {}
+"""By process, file, size and time of change. After a fork, no process waits for what another began to hash."""
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder to write into, unless it is there.
+
+    Raises:
+        SourceError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SourceError(f"cannot write {str(folder)!r}: {error.strerror}") from None
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[IO[str]]:
+    """Open a text file that appears when it is complete; a pipe or a device is written to as it goes.
+
+    Raises:
+        SourceError: It cannot be written.
+    """
+    target = Path(os.path.realpath(path))  # a link stays one
+    temporary = target.parent / f".{target.name}.{os.getpid()}.tmp"
+    try:
+        direct = target.exists() and not target.is_file()
+        with (target if direct else temporary).open("w" if direct else "x", encoding="utf-8") as file:
+            yield file
+        if not direct:
+            temporary.replace(target)
+    except OSError as error:
+        raise SourceError(f"cannot write {str(path)!r}: {error.strerror}") from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def copy_folder(source: Path, target: Path) -> None:
-    """Copy a folder of files to a new place, where it is whole or not at all, also after a loss of power."""
+    """Copy a folder of files; the copy is there whole or not at all, also after a loss of power.
+
+    Nothing is written where the copy is there already; a target with other content is replaced.
+
+    Args:
+        source: Holds files only.
+        target: The copy, whose parent exists.
+
+    Raises:
+        OSError: The source cannot be read, or the copy cannot be written.
+    """
+    if _is_same(source, target):
+        return
     half_made = target.with_name(f"{target.name}.new")
     shutil.rmtree(half_made, ignore_errors=True)
-    shutil.copytree(source, half_made)
-    for path in half_made.iterdir():
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
-    half_made.rename(target)
+    try:
+        shutil.copytree(source, half_made)
+        for path in (*half_made.iterdir(), half_made):
+            _sync(path)
+        if target.exists():
+            shutil.rmtree(target)
+        half_made.rename(target)
+    finally:
+        shutil.rmtree(half_made, ignore_errors=True)
+    _sync(target.parent)
+
+
+def _is_same(source: Path, target: Path) -> bool:
+    """Say whether the target is the source, or holds the same files with the same content."""
+    if not target.is_dir():
+        return False
+    names = sorted(os.listdir(source))
+    return target.samefile(source) or (
+        sorted(os.listdir(target)) == names and filecmp.cmpfiles(source, target, names, shallow=False)[0] == names
+    )
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of files, is on the disk."""
+    windows = os.name == "nt"
+    if windows and path.is_dir():  # it syncs no folders
+        return
+    descriptor = os.open(path, os.O_RDWR if windows else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def hash_file(path: Path) -> str:
+    """Return a file's sha256 in hex; a file is read once per process while its size and time of change stay the same.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    entry = path.stat()
+    version = (os.getpid(), path.resolve(), entry.st_size, entry.st_mtime_ns)
+    ours: Future[str] = Future()
+    known = _HASHES.setdefault(version, ours)
+    if known is not ours:
+        return known.result()
+    try:
+        ours.set_result(_digest(path))
+    except BaseException as error:
+        del _HASHES[version]  # the next one tries again
+        ours.set_exception(error)
+        raise
+    return ours.result()
+
+
+def hash_ahead(paths: Iterable[Path]) -> None:
+    """Start to hash files on another thread; `hash_file` waits for one that is being hashed."""
+    Thread(target=_hash_each, args=([*paths],), name="semsearch-hash").start()
+
+
+def _hash_each(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with suppress(OSError):  # whoever needs the hash meets the same error
+            hash_file(path)
+
+
+def _digest(path: Path) -> str:
+    if not path.stat().st_size:  # there is nothing to map
+        return hashlib.sha256().hexdigest()
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        return hashlib.sha256(data).hexdigest()  # in one call, during which other threads run

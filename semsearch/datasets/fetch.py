@@ -27,8 +27,8 @@ from filelock import FileLock, Timeout
 
 from semsearch.datasets.hub import Listing, download, git_id, list_files
 from semsearch.datasets.registry import DataSet, Part, find_set
-from semsearch.encoder.checkpoint import hash_file
 from semsearch.errors import SourceError
+from semsearch.files import hash_file
 from semsearch.paths import as_path
 
 LOCK = "semsearch.lock.json"

@@ -6,8 +6,6 @@ import os
 import warnings
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 FOLDER_VARIABLE = "SEMSEARCH_CACHE"
 """Environment variable with the folder, in place of the user's own cache folder."""
 
@@ -17,13 +15,15 @@ class CacheWarning(UserWarning):
 
 
 def warn_of_cache(message: str) -> None:
-    """A warning each time, and never an error: the work is done without the cache."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", CacheWarning)
-        warnings.warn(message, CacheWarning, stacklevel=6)
+    """Warn, and never raise an error: the work is done without the cache."""
+    warnings.warn(message, CacheWarning, stacklevel=6)
 
 
 def cache_folder() -> Path:
-    """The environment's, or the user's own; it need not exist."""
+    """Return the environment's folder, or the user's own; it need not exist."""
     given = os.environ.get(FOLDER_VARIABLE)
-    return Path(given).expanduser() if given else user_cache_path("semsearch")
+    if given:
+        return Path(given).expanduser()
+    from platformdirs import user_cache_path  # not needed for the warning's sake
+
+    return user_cache_path("semsearch")

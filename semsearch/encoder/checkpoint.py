@@ -10,17 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
 from importlib.util import find_spec
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from semsearch.encoder.pooling import Pooler
-from semsearch.errors import ModelError
+from semsearch.errors import ModelError, UsageError
+from semsearch.files import hash_ahead, hash_file
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -114,6 +111,8 @@ class Checkpoint:
         first_position: Of a text in that table: 0, or 2 where the table starts behind the padding index.
         lowercase: Whether text is lowercased before the tokenizer sees it.
         query_prefix, passage_prefix: Declared prefixes.
+        artifacts: Folder of the index that keeps what belongs to its encoder and cannot be had from the checkpoint,
+            such as an 8-bit graph; None where there is no such index.
     """
 
     name: str
@@ -130,6 +129,7 @@ class Checkpoint:
     query_prefix: str
     passage_prefix: str
     weight_files: tuple[Path, ...] = field(repr=False)
+    artifacts: Path | None = None
 
     def dense_behind(self, pooler: str) -> tuple[Dense, ...]:
         """The declared linear layers, which belong to the declared pooler; to any where none is declared."""
@@ -174,40 +174,6 @@ class Checkpoint:
         return hashlib.sha256("".join([*map(hash_file, files), declared]).encode()).hexdigest()
 
 
-def hash_file(path: Path) -> str:
-    """sha256 of a file in hex; read once in a process while its size and time stay the same."""
-    return hash_beside(path).result()
-
-
-def hash_ahead(name: str | None) -> None:
-    """Start hashing the weights of a checkpoint on this disk, on another core, while libraries are imported."""
-    folder = Path(name) if name and name != DEFAULT_MODEL else _embedded_folder()
-    for file in folder.glob("model*.safetensors") if folder else ():
-        with suppress(OSError):
-            hash_beside(file)
-
-
-def hash_beside(path: Path) -> Future[str]:
-    """The sha256 of a file to come."""
-    entry = path.stat()
-    return _hash_version(path.resolve(), entry.st_size, entry.st_mtime_ns)
-
-
-@cache
-def _hash_version(path: Path, _size: int, _mtime_ns: int) -> Future[str]:
-    return _HASHER.submit(_digest, path)
-
-
-def _digest(path: Path) -> str:
-    if not path.stat().st_size:  # nothing to map
-        return hashlib.sha256().hexdigest()
-    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-        return hashlib.sha256(data).hexdigest()  # in one call, during which other threads run
-
-
-_HASHER = ThreadPoolExecutor(1)
-
-
 def _shapes(file: Path, name: str) -> dict[str, list[int]]:
     """The tensors of a safetensors file, by name, without reading them."""
     from safetensors import SafetensorError, safe_open
@@ -219,23 +185,48 @@ def _shapes(file: Path, name: str) -> dict[str, list[int]]:
         raise ModelError(f"model {name!r} cannot be loaded: {str(error).strip().splitlines()[0]}") from None
 
 
-def canonical_name(name: str) -> str:
-    """A local directory as an absolute path; any other name as it is."""
+def hash_weights_ahead(model: str | Path | None) -> None:
+    """Start to hash the weights of a checkpoint on this disk, on another core, while libraries are imported."""
+    name = _name(model)
+    folder = _embedded_folder() if name == DEFAULT_MODEL else Path(name)
+    if folder and (files := sorted(folder.glob("model*.safetensors"))):
+        hash_ahead(files)
+
+
+def _name(model: str | Path | None) -> str:
+    """The model as a string; raises UsageError where it is neither a string nor a path."""
+    if not isinstance(model, str | Path | None):
+        raise UsageError(
+            f"`model` is of type {type(model).__name__}; expected a local directory or a Hugging Face name, such as "
+            f"{DEFAULT_MODEL!r}"
+        )
+    return str(model or DEFAULT_MODEL)
+
+
+def canonical_name(model: str | Path) -> str:
+    """Return a local directory as an absolute path, and any other name as it is.
+
+    Raises:
+        UsageError: The model is neither a string nor a path.
+    """
+    name = _name(model)
     return str(Path(name).resolve()) if Path(name).is_dir() else name
 
 
-def open_checkpoint(name: str | None) -> Checkpoint:
+def open_checkpoint(model: str | Path | None, artifacts: Path | None = None) -> Checkpoint:
     """Find a checkpoint and read what it declares.
 
     Args:
-        name: A local directory or a Hugging Face name; None for the default, all-MiniLM-L6-v2, taken from the
+        model: A local directory or a Hugging Face name; None for the default, all-MiniLM-L6-v2, taken from the
             `[model]` extra where that is installed.
+        artifacts: Folder of the index that keeps what belongs to its encoder; see `Checkpoint`.
 
     Raises:
-        ModelError: Not found, not a checkpoint, only pickled weights, or an architecture or a module that is not
-            supported.
+        ModelError: The model is not found or no checkpoint, has only pickled weights, or has an architecture or a
+            module that is not supported.
+        UsageError: The model is neither a string nor a path.
     """
-    name = name or DEFAULT_MODEL
+    name = _name(model)
     root = _locate(name)
     modules = _modules(root, name)
     folders = dict(modules)
@@ -266,6 +257,7 @@ def open_checkpoint(name: str | None) -> Checkpoint:
         query_prefix=prompts[0],
         passage_prefix=prompts[1],
         weight_files=_weight_files(backbone, name),
+        artifacts=artifacts,
     )
 
 
@@ -365,7 +357,7 @@ def _size(config: dict[str, Any], keys: tuple[str, ...], name: str) -> int:
 def _declared_pooler(config: dict[str, Any]) -> str | None:
     """The pooler of a 1_Pooling/config.json: `pooling_mode` (one name or several) or the older booleans.
 
-    A mode that semsearch does not know keeps its name, so that only `--pooler auto` stumbles over it.
+    A mode that semsearch does not know keeps its name, so that only the pooler `auto` stumbles over it.
     """
     modes = config.get("pooling_mode") or [mode for key, mode in LEGACY_KEYS.items() if config.get(key)]
     if isinstance(modes, str):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +13,14 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
-from semsearch.arrays import Vectors
-from semsearch.encoder.checkpoint import Checkpoint, hash_ahead, open_checkpoint
+from semsearch.arrays import Vector, Vectors
+from semsearch.encoder.checkpoint import Checkpoint, hash_weights_ahead, open_checkpoint
 from semsearch.encoder.pooling import Pooler, parse_pooler
-from semsearch.encoder.runtimes.load import QUANTIZED, Runtime, import_ahead, load_runtime
+from semsearch.encoder.runtimes.base import Runtime
+from semsearch.encoder.runtimes.load import import_ahead, load_runtime
+from semsearch.encoder.texts import check_text, check_texts
 from semsearch.encoder.tokenization import Batcher, check_max_tokens, check_prefix, load_tokenizer
-from semsearch.errors import UnsupportedError, UsageError
+from semsearch.errors import UsageError
 from semsearch.transforms import canonical_transform, parse_transform, unit_rows
 from semsearch.types import EncoderSpec
 
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
 
 Progress: TypeAlias = Callable[[int], None]
 """Called with the number of texts just done."""
+
+_log = logging.getLogger(__name__)
 
 
 class PoolingWarning(UserWarning):
@@ -46,11 +52,15 @@ class TextEncoder(Protocol):
 
     @property
     def artifacts(self) -> Mapping[str, Path]:
-        """Folders that an index must keep, by name: what cannot be had from the checkpoint."""
+        """Folders of files that an index must keep a copy of, by their names in its folder."""
         ...
 
     def quantize(self, texts: Sequence[str]) -> TextEncoder:
-        """The same encoder in 8-bit integers, calibrated on texts."""
+        """Return the same encoder in 8-bit integers, calibrated on texts.
+
+        Raises:
+            UnsupportedError, UsageError: It has no such form.
+        """
         ...
 
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
@@ -78,7 +88,7 @@ class Encoder:
     @classmethod
     def load(
         cls,
-        model: str | None = None,
+        model: str | Path | None = None,
         pooler: str = "auto",
         *,
         simcse_names: bool = False,
@@ -91,7 +101,8 @@ class Encoder:
         precision: str = "auto",
         device: str = "auto",
         runtime: str = "auto",
-        kept: Path | None = None,
+        artifacts: Path | None = None,
+        warn_of_pooler: bool = True,
     ) -> Encoder:
         """Load a checkpoint.
 
@@ -105,34 +116,38 @@ class Encoder:
                 vectors then come out as they were pooled, for the transform to work on. Or `truncate:dim`.
             normalize: Rescale vectors to unit length.
             query_prefix: Put in front of queries; None for what the checkpoint declares.
-            passage_prefix: Put in front of passages, likewise.
+            passage_prefix: Put in front of passages; None for what the checkpoint declares.
             precision: `auto`, `float32`, `bfloat16` or `float16`.
             device: `auto`, `cpu`, `cuda`, `mps`; `cuda:0,cuda:1` or `cuda:*` for several.
             runtime: `auto`, `openvino` (compiled, CPU) or `torch`; see `load_runtime`.
-            kept: Folder of an index with an 8-bit model, which keeps it.
+            artifacts: Folder of the index that the encoder belongs to, which may keep an 8-bit model.
+            warn_of_pooler: Whether to warn of a pooler that the checkpoint does not declare.
 
         Raises:
             ModelError: The checkpoint cannot be found or lacks what the pooler needs.
-            UsageError: An unknown pooler, transform or device, or a size that does not fit.
+            UsageError: An unknown pooler, transform or device, or a size that does not fit; or the process was forked
+                from one that had loaded an encoder.
         """
-        hash_ahead(model)
+        started = time.perf_counter()
+        hash_weights_ahead(model)
         import_ahead(runtime, device)
-        checkpoint = open_checkpoint(model)
-        chosen, dense = checkpoint.head(_choose_pooler(checkpoint, pooler, simcse_names))
+        checkpoint = open_checkpoint(model, artifacts)
+        wanted, doubt = _choose_pooler(checkpoint, pooler, simcse_names)
+        if doubt and warn_of_pooler:
+            warnings.warn(doubt, PoolingWarning, stacklevel=2)
+        chosen, dense = checkpoint.head(wanted)
         full = dense[-1].out_features if dense else checkpoint.hidden_size * chosen.width
         dim, transform = _check_dim(full, dim, transform)
         max_tokens = check_max_tokens(checkpoint, max_tokens)
         with ThreadPoolExecutor(1) as beside:
             loading = beside.submit(load_tokenizer, checkpoint)
-            runs = load_runtime(
-                checkpoint, [(chosen, dense)], runtime=runtime, device=device, precision=precision, kept=kept
-            )
+            runs = load_runtime(checkpoint, [(chosen, dense)], runtime=runtime, device=device, precision=precision)
             tokenizer, tokenizer_hash = loading.result()
         query_prefix = checkpoint.query_prefix if query_prefix is None else query_prefix
         passage_prefix = checkpoint.passage_prefix if passage_prefix is None else passage_prefix
         for prefix in (query_prefix, passage_prefix):
             check_prefix(tokenizer, prefix, max_tokens)
-        return cls(
+        encoder = cls(
             spec=EncoderSpec(
                 model=checkpoint.name,
                 weights=checkpoint.weights_hash(dense),
@@ -151,39 +166,60 @@ class Encoder:
             _runtime=runs,
             _batcher=Batcher(tokenizer, max_tokens, checkpoint.pools_prefix, runs.batch_tokens),
         )
+        _log.info(
+            "loaded %s on %s in %.2f s, pooler %s, precision %s, runtime %s",
+            *(checkpoint.name, runs.device, time.perf_counter() - started, chosen.name, runs.precision, runs.name),
+        )
+        return encoder
 
-    def quantize(self, texts: Sequence[str]) -> Encoder:
-        """The same encoder in 8-bit integers, calibrated on texts; some hundred of the corpus to be indexed.
-
-        Raises:
-            UnsupportedError: This one does not run on openvino, or NNCF is not installed.
-        """
-        from semsearch.encoder.runtimes.int8 import quantize
-        from semsearch.encoder.runtimes.openvino import OpenVinoRuntime, quantized
-
-        if not isinstance(self._runtime, OpenVinoRuntime):
-            raise UnsupportedError("precision 'int8' needs the runtime openvino, and this model runs on torch")
-        alone = replace(self._batcher, batch_tokens=1)
-        graph = quantize(self._runtime.graph, alone(texts, self.spec.passage_prefix))
-        runtime = OpenVinoRuntime(graph, quantized(graph))
-        return replace(self, spec=replace(self.spec, precision=runtime.precision), _runtime=runtime)
+    def __repr__(self) -> str:
+        spec = self.spec
+        shown = {"pooler": spec.pooler, "dim": spec.dim, "transform": spec.transform}
+        shown |= {"precision": spec.precision[:17], "runtime": self._runtime.name}  # of an 8-bit model, 12 digits
+        return f"Encoder({spec.model!r}, {', '.join(f'{name}={value!r}' for name, value in shown.items() if value)})"
 
     @property
     def artifacts(self) -> Mapping[str, Path]:
-        """See `TextEncoder.artifacts`: an 8-bit model."""
-        if not self.spec.precision.startswith(QUANTIZED):
-            return {}
-        return self._runtime.artifacts()  # type: ignore[attr-defined, no-any-return]  # openvino's alone has such
+        """Folders of files that an index must keep a copy of, by their names in its folder: an 8-bit model."""
+        return self._runtime.artifacts
+
+    def quantize(self, texts: Sequence[str]) -> Encoder:
+        """Return the same encoder in 8-bit integers, calibrated on texts; some hundred of the corpus to be indexed.
+
+        Raises:
+            UnsupportedError: This one does not run on openvino, or NNCF is not installed.
+            UsageError: The texts are one string, or one of them is no string.
+        """
+        alone = replace(self._batcher, batch_tokens=1)
+        runtime = self._runtime.quantize(alone(check_texts(texts), self.spec.passage_prefix))
+        return replace(self, spec=replace(self.spec, precision=runtime.precision), _runtime=runtime)
+
+    def encode_query(self, text: str) -> Vector:
+        """Encode a query, with the query prefix in front: float32 `[dim]`; see `encode_queries`."""
+        vector: Vector = self.encode_queries([check_text(text)])[0]
+        return vector
 
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
-        """Encode queries, with the query prefix in front: float32 `[n, dim]` in the order given, also for n = 0."""
+        """Encode queries, with the query prefix in front: float32 `[n, dim]` in the order given, also for n = 0.
+
+        Raises:
+            ModelError: The runtime cannot compute them, such as for lack of memory.
+            UsageError: The texts are one string, or one of them is no string; or the process was forked from the one
+                that loaded the encoder.
+        """
         return self._encode(texts, self.spec.query_prefix, progress)
 
+    def encode_document(self, text: str) -> Vector:
+        """Encode a passage, with the passage prefix in front: float32 `[dim]`; see `encode_queries`."""
+        vector: Vector = self.encode_documents([check_text(text)])[0]
+        return vector
+
     def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
-        """Encode passages, with the passage prefix in front: float32 `[n, dim]` in the order given, also for n = 0."""
+        """Encode passages, with the passage prefix in front: float32 `[n, dim]`; see `encode_queries`."""
         return self._encode(texts, self.spec.passage_prefix, progress)
 
     def _encode(self, texts: Sequence[str], prefix: str, progress: Progress | None) -> Vectors:
+        texts = check_texts(texts)
         vectors = np.empty((len(texts), self.spec.dim), dtype=np.float32)
         for batch, (pooled,) in self._runtime(self._batcher(texts, prefix)):
             vectors[batch.rows] = pooled[:, : self.spec.dim]
@@ -192,24 +228,20 @@ class Encoder:
         return unit_rows(vectors) if self.spec.normalize else vectors
 
 
-def _choose_pooler(checkpoint: Checkpoint, name: str, simcse_names: bool) -> Pooler:
-    """The pooler that was asked for, or the declared one."""
-    declared = checkpoint.pooler
+def _choose_pooler(checkpoint: Checkpoint, name: str, simcse_names: bool) -> tuple[Pooler, str]:
+    """Return the pooler that was asked for, or the declared one, and what is to be warned of, or nothing."""
+    declared, doubt = checkpoint.pooler, ""
     if name == "auto" and simcse_names:
-        raise UsageError("--simcse-names says how to read --pooler; name one")
+        raise UsageError("`simcse_names` says how to read `pooler`; name one")
     if name != "auto":
         chosen = parse_pooler(name, simcse_names=simcse_names)
         if declared not in (None, chosen.name):
             left = "; its Dense layers are left out" if checkpoint.dense else ""
-            _warn(f"{checkpoint.name} was trained with pooler {declared!r}, and {chosen.name!r} was asked for{left}")
-        return chosen
+            doubt = f"{checkpoint.name} was trained with pooler {declared!r}, and {chosen.name!r} was asked for{left}"
+        return chosen, doubt
     if declared is None:
-        _warn(f"{checkpoint.name} declares no pooler; taking 'mean'. Compare poolers, and name one with --pooler")
-    return parse_pooler(declared or "mean")
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, PoolingWarning, stacklevel=4)
+        doubt = f"{checkpoint.name} declares no pooler; taking 'mean'. Compare poolers, and name one with `pooler`"
+    return parse_pooler(declared or "mean"), doubt
 
 
 def _check_dim(full: int, dim: int | None, transform: str) -> tuple[int, str]:

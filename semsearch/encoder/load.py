@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
-from semsearch.encoder.encoder import Encoder, PoolingWarning, TextEncoder
+from semsearch.encoder.encoder import Encoder, TextEncoder
 from semsearch.encoder.pooling import parse_pooler
 from semsearch.encoder.word_hash import WordHashEncoder
 from semsearch.errors import UsageError
@@ -24,17 +23,19 @@ def load_encoder(
         settings: What is asked for; `hash:DIM` as the model takes `max_tokens` alone.
         base: Of an existing index. The caller compares fingerprints.
         artifacts: Folder in which that index keeps what belongs to its encoder, such as an 8-bit model.
+
+    Raises:
+        UsageError: A setting that does not fit; see `Encoder.load`.
+        ModelError: The checkpoint cannot be loaded.
     """
     asked = settings.asked()
     model = asked.pop("model", None) or (base.model if base else None)
     if model and model.startswith(HASH):
         return _load_hash(model, base, **asked)
-    where: dict[str, Any] = {"device": settings.device, "runtime": settings.runtime, "kept": artifacts}
+    where: dict[str, Any] = {"device": settings.device, "runtime": settings.runtime, "artifacts": artifacts}
     if base is None:
         return Encoder.load(model, **where, **asked)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PoolingWarning)  # it was shown when the index was made
-        return Encoder.load(model, **where, **_settings(base, **asked))
+    return Encoder.load(model, warn_of_pooler=False, **where, **_settings(base, **asked))
 
 
 def _load_hash(model: str, base: EncoderSpec | None, max_tokens: int | None = None, **other: Any) -> WordHashEncoder:
@@ -44,7 +45,7 @@ def _load_hash(model: str, base: EncoderSpec | None, max_tokens: int | None = No
 
 
 def _settings(base: EncoderSpec, *, simcse_names: bool = False, **asked: Any) -> dict[str, Any]:
-    """What `Encoder.load` is to be given: the stored settings with those that are asked for in their places."""
+    """Return what `Encoder.load` is to be given: the stored settings, with those that are asked for in their places."""
     stored: dict[str, Any] = {
         "pooler": base.pooler,
         "max_tokens": base.max_tokens,

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.encoder.checkpoint import Checkpoint, hash_file
+from semsearch.encoder.checkpoint import Checkpoint
 from semsearch.errors import ModelError, UsageError
+from semsearch.files import hash_file
+from semsearch.forks import runs_here
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -89,8 +91,14 @@ class Batcher:
         return [
             ids if len(ids) <= self.max_tokens else ids[:keep] + ids[len(ids) - closing :]
             for start in range(0, len(texts), ENCODINGS_AT_ONCE)
-            for ids in (e.ids for e in self.tokenizer.encode_batch_fast(texts[start : start + ENCODINGS_AT_ONCE]))
+            for ids in self._ids(texts[start : start + ENCODINGS_AT_ONCE])
         ]
+
+    def _ids(self, texts: list[str]) -> list[TokenIds]:
+        """Ids with special tokens, uncut; in a forked child one text at a time, for that needs no other thread."""
+        if runs_here("tokenizers"):
+            return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts)]
+        return [self.tokenizer.encode(text).ids for text in texts]
 
     def _prefix_length(self, prefix: str) -> int:
         """Tokens of the prefix, with the opening special tokens."""
@@ -142,6 +150,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> tuple[Tokenizer, str]:
     """The fast tokenizer without truncation or padding, and the sha256 of its definition."""
     from tokenizers import Tokenizer, normalizers
 
+    runs_here("tokenizers")  # from now on
     file = checkpoint.backbone / "tokenizer.json"
     try:
         tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else _convert_tokenizer(checkpoint.backbone)

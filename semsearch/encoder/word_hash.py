@@ -1,4 +1,4 @@
-"""An encoder without a model: it hashes words. For tests and measurements: `--model hash:64`."""
+"""An encoder without a model: it hashes words. For tests and measurements, as the model `hash:64`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 import numpy as np
 
-from semsearch.arrays import Vectors
+from semsearch.arrays import Vector, Vectors
 from semsearch.encoder.encoder import Progress
+from semsearch.encoder.texts import check_text, check_texts
 from semsearch.errors import UsageError
 from semsearch.transforms import unit_rows
 from semsearch.types import EncoderSpec
@@ -33,6 +35,7 @@ class WordHashEncoder:
 
     dim: int = 64
     max_tokens: int = 256
+    artifacts: ClassVar[Mapping[str, Path]] = MappingProxyType({})
 
     @classmethod
     def parse(cls, model: str, max_tokens: int | None = None) -> WordHashEncoder:
@@ -57,15 +60,6 @@ class WordHashEncoder:
             dim=self.dim,
         )
 
-    @property
-    def artifacts(self) -> Mapping[str, Path]:
-        """None: everything is in the spec."""
-        return {}
-
-    def quantize(self, texts: Sequence[str]) -> WordHashEncoder:
-        """There is no such form; raises UsageError."""
-        raise UsageError(f"model {self.spec.model!r} has no 8-bit form; leave `precision` out")
-
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """Every word or punctuation mark is a token."""
@@ -75,12 +69,31 @@ class WordHashEncoder:
         tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
         return tokenizer
 
+    def quantize(self, texts: Sequence[str]) -> NoReturn:
+        """Raise UsageError: there is nothing to quantize."""
+        raise UsageError(f"model {self.spec.model!r} has no 8-bit form; leave `precision` out")
+
+    def encode_query(self, text: str) -> Vector:
+        """Encode a query: float32 `[dim]`, of unit length (a text without words gets zeros)."""
+        vector: Vector = self.encode_queries([check_text(text)])[0]
+        return vector
+
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """Encode queries: float32 `[n, dim]`, unit rows (a text without words gets zeros)."""
         return self.encode_documents(texts, progress)
 
+    def encode_document(self, text: str) -> Vector:
+        """Encode a passage: float32 `[dim]`, of unit length (a text without words gets zeros)."""
+        vector: Vector = self.encode_documents([check_text(text)])[0]
+        return vector
+
     def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
-        """Encode passages: float32 `[n, dim]`, unit rows (a text without words gets zeros)."""
+        """Encode passages: float32 `[n, dim]`, unit rows (a text without words gets zeros).
+
+        Raises:
+            UsageError: The texts are one string, or one of them is no string.
+        """
+        texts = check_texts(texts)
         vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
         for row, text in enumerate(texts):
             for word in WORD.findall(text.lower())[: self.max_tokens]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -13,7 +14,9 @@ from semsearch.arrays import Vectors
 from semsearch.encoder.checkpoint import Dense, Head, open_checkpoint
 from semsearch.encoder.encoder import Progress
 from semsearch.encoder.pooling import POOLERS, SIMCSE_NAMES, Pooler, parse_pooler
-from semsearch.encoder.runtimes.load import Runtime, load_runtime
+from semsearch.encoder.runtimes.base import Runtime
+from semsearch.encoder.runtimes.load import load_runtime
+from semsearch.encoder.texts import check_texts
 from semsearch.encoder.tokenization import TOKENIZED_AT_ONCE, Batcher, check_max_tokens, check_prefix, load_tokenizer
 from semsearch.errors import ModelError
 from semsearch.evaluation.vector_cache import VectorCache, key_of
@@ -52,7 +55,7 @@ class MultiPooler:
     @classmethod
     def load(
         cls,
-        model: str | None = None,
+        model: str | Path | None = None,
         poolers: Sequence[str] = (ALL,),
         *,
         simcse_names: bool = False,
@@ -165,10 +168,15 @@ class MultiPooler:
         """Encode texts with every pooler: float32 `[n, dim]` as they were pooled, not rescaled, by the pooler's name.
 
         Equal texts are encoded once.
+
+        Raises:
+            ModelError: The runtime cannot compute them, such as for lack of memory.
+            UsageError: The texts are one string, or one of them is no string.
         """
         return self._encode(texts, self.spec.passage_prefix, progress)
 
     def _encode(self, texts: Sequence[str], prefix: str, progress: Progress | None) -> dict[str, Vectors]:
+        texts = check_texts(texts)
         vectors = {name: np.empty((len(texts), spec.dim), np.float32) for name, spec in self.specs.items()}
         for start in range(0, len(texts), TOKENIZED_AT_ONCE):
             window = slice(start, start + TOKENIZED_AT_ONCE)

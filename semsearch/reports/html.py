@@ -16,8 +16,8 @@ from pathlib import Path
 from semsearch.errors import UsageError
 from semsearch.evaluation.report import Report, Table
 from semsearch.evaluation.significance import LEVEL, Cell
+from semsearch.files import writing
 from semsearch.paths import as_path
-from semsearch.reports.files import writing
 from semsearch.reports.plots import (
     DASH,
     cut,

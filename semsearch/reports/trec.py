@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from semsearch.errors import UsageError
+from semsearch.files import writing
 from semsearch.paths import as_path
-from semsearch.reports.files import writing
 from semsearch.types import Run
 
 

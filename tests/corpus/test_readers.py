@@ -553,7 +553,9 @@ def test_gzip_cut_off_keeps_what_came_before_and_names_the_line(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.csv.gz", "a.txt.gz", "a.pdf.gz"])
 @pytest.mark.parametrize(
-    "data", [b"not gzip", gzip.compress(b"id,text\n1,x\n")[:-4], b"\x1f\x8b\x08" + b"\0" * 7 + b"\xff" * 30]
+    "data",
+    [b"not gzip", gzip.compress(b"id,text\n1,x\n")[:-4], b"\x1f\x8b\x08" + b"\0" * 7 + b"\xff" * 30],
+    ids=["no gzip", "cut off", "noise"],
 )
 def test_corrupt_gzip(tmp_path, name, data):
     last = list(read_corpus([write(tmp_path / name, data)]))[-1]

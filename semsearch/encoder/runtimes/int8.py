@@ -8,21 +8,25 @@ SmoothQuant, Xiao et al. 2023). What is lost by that depends on the model and th
 from __future__ import annotations
 
 import atexit
-import contextlib
 import io
 import logging
+import os
 import shutil
+import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TextIO, TypeAlias
 
 import numpy as np
 
 from semsearch.arrays import Vectors
-from semsearch.encoder.runtimes.openvino_graph import XML, Graph, core
+from semsearch.encoder.runtimes.openvino_graph import Graph, StoredGraph
+from semsearch.encoder.runtimes.openvino_library import TELEMETRY, hidden
 from semsearch.encoder.tokenization import Batch
 from semsearch.errors import UnsupportedError
 
@@ -56,12 +60,12 @@ class Loss:
     overlap: float
 
 
-def quantize(graph: Graph | Any, batches: Iterable[Batch]) -> Graph:
+def quantize(graph: Graph, batches: Iterable[Batch]) -> StoredGraph:
     """Quantize a graph.
 
     Args:
-        graph: On disk, or an openvino.Model.
-        batches: Token ids to calibrate on, a text each, so that no padding takes part.
+        graph: In float32.
+        batches: Token ids to calibrate on, one text per batch, so that no padding takes part.
 
     Returns:
         A new graph in a temporary folder; an index keeps a copy of its own.
@@ -69,31 +73,70 @@ def quantize(graph: Graph | Any, batches: Iterable[Batch]) -> Graph:
     Raises:
         UnsupportedError: NNCF is not installed.
     """
-    try:
-        import nncf
-        from nncf.quantization.advanced_parameters import AdvancedSmoothQuantParameters
-    except ImportError:
-        raise UnsupportedError("precision 'int8' needs NNCF; pip install 'semsearch[int8]'") from None
-    model = core().read_model(graph.folder / XML) if isinstance(graph, Graph) else graph
-    items = [(*batch.padded(), np.asarray(batch.skip)) for batch in batches]
-    nncf.set_log_level(logging.ERROR)
-    with contextlib.redirect_stdout(io.StringIO()):  # its progress bars
+    with _quiet_nncf() as nncf:
+        advanced = nncf.quantization.advanced_parameters
+        items = [(*batch.padded(), np.asarray(batch.skip)) for batch in batches]
         model = nncf.quantize(
-            model,
+            graph.read(),
             nncf.Dataset(items),
             model_type=nncf.ModelType.TRANSFORMER,
             subset_size=len(items),
-            advanced_parameters=nncf.AdvancedQuantizationParameters(
-                smooth_quant_alphas=AdvancedSmoothQuantParameters(matmul=SMOOTHING)
+            advanced_parameters=advanced.AdvancedQuantizationParameters(
+                smooth_quant_alphas=advanced.AdvancedSmoothQuantParameters(matmul=SMOOTHING)
             ),
         )
-    folder = tempfile.mkdtemp(prefix="semsearch-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Graph.write(model, Path(folder) / "graph")
+    folder = Path(tempfile.mkdtemp(prefix="semsearch-"))
+    atexit.register(_remove, folder, os.getpid())
+    return StoredGraph.write(model, folder / "graph")
+
+
+def _remove(folder: Path, process: int) -> None:
+    """Remove a folder at the end of the process that made it, and not at that of a forked child."""
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _quiet_nncf() -> Iterator[Any]:
+    """Give NNCF without its telemetry, log and progress bars, and leave its settings as they were.
+
+    Raises:
+        UnsupportedError: It is not installed.
+    """
+    logger_class = logging.getLoggerClass()
+    try:
+        with hidden(TELEMETRY):
+            import nncf
+            import nncf.quantization.advanced_parameters
+    except ImportError:
+        raise UnsupportedError("precision 'int8' needs NNCF; pip install 'semsearch[int8]'") from None
+    finally:
+        logging.setLoggerClass(logger_class)  # NNCF puts its own in place for everybody
+    logger = logging.getLogger("nncf")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with redirect_stdout(_MutedThread(sys.stdout)):
+            yield nncf
+    finally:
+        logger.setLevel(level)
+
+
+class _MutedThread(io.TextIOBase):
+    """A stream that passes on what other threads write, and drops what the thread that made it writes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._muted = stream, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        return len(text) if threading.get_ident() == self._muted else self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 def measure_speed(quantized: Encode, exact: Encode, texts: Sequence[str]) -> float:
-    """How many times as fast the first encodes texts as the second: the best of three in turn, after a first one."""
+    """Return how many times as fast the first encodes: the best of three rounds in turn, after a first one."""
     seconds: dict[Encode, list[float]] = {quantized: [], exact: []}
     for _ in range(4):
         for encode, spent in seconds.items():

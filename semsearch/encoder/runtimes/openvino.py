@@ -6,12 +6,9 @@ next texts are tokenized meanwhile. A single batch, such as a query, gets all co
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Self
@@ -19,12 +16,13 @@ from typing import Any, Self
 import numpy as np
 
 from semsearch.arrays import Vectors
-from semsearch.encoder.cache import cache_folder
 from semsearch.encoder.checkpoint import Checkpoint, Head
-from semsearch.encoder.runtimes.load import QUANTIZED
-from semsearch.encoder.runtimes.openvino_graph import BIN, XML, Compiled, Graph, core, graph_of, openvino
+from semsearch.encoder.runtimes.base import QUANTIZED, Runtime
+from semsearch.encoder.runtimes.openvino_graph import Compiled, Graph, StoredGraph, graph_of
+from semsearch.encoder.runtimes.openvino_library import core
 from semsearch.encoder.tokenization import Batch
 from semsearch.errors import ModelError, UnsupportedError
+from semsearch.forks import refuse_fork
 
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
 """Our names of precisions to OpenVINO's."""
@@ -39,60 +37,74 @@ PER_STREAM = 2
 class OpenVinoRuntime:
     """A backbone and one head or more as one compiled graph."""
 
+    name = "openvino"
     device = "cpu"
     batch_tokens = 1_024
     """Measured in bench/batch_tokens.py."""
 
-    def __init__(self, graph: Graph | Any, precision: str) -> None:
+    def __init__(self, graph: Graph, precision: str, artifacts: Mapping[str, Path] | None = None) -> None:
         """Compile a graph.
 
         Args:
-            graph: On disk, or an openvino.Model.
-            precision: `auto`, `float32`, `bfloat16`; or what a quantized graph is called, see `quantized`.
+            graph: The backbone with its heads.
+            precision: `auto`, `float32`, `bfloat16`; or that of a quantized graph, see `quantized`.
+            artifacts: What an index must keep of it; see `Runtime`.
 
         Raises:
             UnsupportedError: The precision is not OpenVINO's.
+            UsageError: The process was forked from one in which OpenVINO runs.
         """
-        self.graph = graph
+        self.artifacts: Mapping[str, Path] = artifacts or {}
         self.precision, hint = choose_precision(precision)
-        self._hint = hint
-        self._compiled = {ONE: compile_graph(graph, hint, ONE)}
+        self._graph, self._hint = graph, hint
+        self._compiled = {ONE: graph.compile(hint, ONE)}
         self._used = False
 
     @classmethod
-    def load(cls, checkpoint: Checkpoint, heads: Sequence[Head], precision: str, kept: Path | None) -> Self:
-        """Load the graph from the cache, or convert it; a quantized one from the index's folder `kept`.
+    def load(cls, checkpoint: Checkpoint, heads: Sequence[Head], precision: str) -> Self:
+        """Load the graph from the cache, or convert it; a quantized one from the index that keeps it.
 
         Raises:
             UnsupportedError: It does not convert, is not there, or the precision is not OpenVINO's.
             ModelError: The checkpoint cannot be loaded.
+            UsageError: The process was forked from one in which OpenVINO runs.
         """
-        if not precision.startswith(QUANTIZED):
-            choose_precision(precision)  # before seconds are spent on a conversion
-            runtime = cls(graph_of(checkpoint, heads), precision)
-            if isinstance(runtime.graph, Graph) and not runtime.graph.is_intact():
-                shutil.rmtree(runtime.graph.folder, ignore_errors=True)
-                runtime = cls(graph_of(checkpoint, heads), precision)
-            return runtime
-        folder = kept_folder(kept or Path(), precision)
-        graph = Graph.open(folder)
+        if precision.startswith(QUANTIZED):
+            return cls._open_quantized(checkpoint.artifacts or Path(), precision)
+        choose_precision(precision)  # before seconds are spent on a conversion
+        runtime = cls(graph_of(checkpoint, heads), precision)
+        return runtime if runtime._graph.is_intact() else cls(graph_of(checkpoint, heads, anew=True), precision)
+
+    @classmethod
+    def _open_quantized(cls, index: Path, precision: str) -> Self:
+        folder = index / artifact_name(precision)
+        graph = StoredGraph.open(folder)
         if graph is None or not graph.is_intact() or quantized(graph) != precision:
             raise UnsupportedError(
                 f"the 8-bit model that belongs to the index is not in {str(folder)!r}, or damaged; bring it back, or "
                 "build the index again"
             )
-        return cls(graph, precision)
+        return cls(graph, precision, {folder.name: folder})
 
-    def artifacts(self) -> dict[str, Path]:
-        """The quantized graph's folder under the name by which an index keeps it."""
-        return {kept_folder(Path(), self.precision).name: self.graph.folder}
+    def quantize(self, batches: Iterable[Batch]) -> Runtime:
+        """Return a runtime of the same model in 8-bit integers; see `Runtime`."""
+        from semsearch.encoder.runtimes.int8 import quantize
+
+        graph = quantize(self._graph, batches)
+        precision = quantized(graph)
+        return OpenVinoRuntime(graph, precision, {artifact_name(precision): graph.folder})
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[Vectors]]]:
         """Encode batches.
 
         Yields:
             Each batch in the order given, with float32 `[n, dim]` for each head, not rescaled.
+
+        Raises:
+            ModelError: The graph's files were deleted before it was compiled for so many texts.
+            UsageError: The process was forked from the one that loaded the graph.
         """
+        refuse_fork("openvino")
         batches = iter(batches)
         head = list(islice(batches, 2))
         if not head:
@@ -124,7 +136,7 @@ class OpenVinoRuntime:
             if not self._used:  # as when a corpus is indexed: nobody asks for one, and it takes 130 MB
                 self._compiled = {}
             try:
-                compiled = compile_graph(self.graph, self._hint, aim)
+                compiled = self._graph.compile(self._hint, aim)
             except RuntimeError as error:
                 if not self._compiled:
                     raise ModelError(f"the converted model was deleted while it was in use ({error})") from None
@@ -134,14 +146,14 @@ class OpenVinoRuntime:
         return compiled
 
 
-def quantized(graph: Graph) -> str:
-    """The precision of a quantized graph, which tells it from others: `int8:` and its sha256."""
+def quantized(graph: StoredGraph) -> str:
+    """Return the precision of a quantized graph, which tells it from others: `int8:` and its sha256."""
     return f"{QUANTIZED}{graph.sha256}"
 
 
-def kept_folder(index: Path, precision: str) -> Path:
-    """Where an index keeps the quantized graph that belongs to it."""
-    return index / f"encoder-{precision.removeprefix(QUANTIZED)[:12]}"
+def artifact_name(precision: str) -> str:
+    """Return the name, in an index's folder, of the quantized graph that belongs to the index."""
+    return f"encoder-{precision.removeprefix(QUANTIZED)[:12]}"
 
 
 def choose_precision(precision: str) -> tuple[str, str]:
@@ -160,44 +172,3 @@ def choose_precision(precision: str) -> tuple[str, str]:
         warnings.warn("this CPU has no bfloat16, so float32 is computed, which is finer and slower", stacklevel=6)
         return precision, HINTS["float32"]
     return precision, HINTS[precision]
-
-
-def compile_graph(graph: Graph | Any, precision: str, aim: str) -> Compiled:
-    """Compile a graph for this CPU, or load what was compiled before.
-
-    Args:
-        graph: On disk, or an openvino.Model.
-        precision: By OpenVINO's name.
-        aim: `ONE` or `MANY`.
-    """
-    settings = {"PERFORMANCE_HINT": aim, "INFERENCE_PRECISION_HINT": precision}
-    if not isinstance(graph, Graph):
-        return core().compile_model(graph, "CPU", settings)
-    settings["CACHE_MODE"] = "OPTIMIZE_SIZE"  # without the weights, which graph.bin has
-    cpu = [core().get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
-    key = hashlib.sha256(repr([graph.sha256, openvino().__version__, cpu, settings]).encode()).hexdigest()[:32]
-    path = cache_folder() / "graphs" / "compiled" / f"{key}.blob"
-    if blob := _read(path):
-        with suppress(RuntimeError):  # of another OpenVINO
-            return core().import_model(blob, "CPU", {**settings, "WEIGHTS_PATH": str(graph.folder / BIN)})
-    compiled = core().compile_model(graph.folder / XML, "CPU", settings)
-    with suppress(OSError, RuntimeError):  # without it, the next start compiles again
-        _write(path, compiled.export_model())
-    return compiled
-
-
-def _read(path: Path) -> bytes | None:
-    """A blob that is what its checksum says."""
-    with suppress(OSError):
-        data = path.read_bytes()
-        if hashlib.sha256(data[32:]).digest() == data[:32]:
-            return data[32:]
-    return None
-
-
-def _write(path: Path, blob: Any) -> None:
-    data = bytes(blob.getbuffer() if hasattr(blob, "getbuffer") else blob)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{id(data)}.tmp")
-    temporary.write_bytes(hashlib.sha256(data).digest() + data)
-    temporary.replace(path)

@@ -1,4 +1,4 @@
-"""Backbone and poolers converted from torch into one OpenVINO graph, and kept on disk for the next process.
+"""Converted graphs, and what is kept of them on disk for the next process.
 
     <cache>/graphs/<key>/graph.xml, graph.bin, sums.json      a graph and its checksums
     <cache>/graphs/<key>.lock                                 who is converting
@@ -12,27 +12,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
-import sys
-import warnings
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeAlias
 
-import numpy as np
 from filelock import FileLock, Timeout
 
 from semsearch.encoder.cache import cache_folder, warn_of_cache
-from semsearch.encoder.checkpoint import Checkpoint, Head, hash_beside, hash_file
-from semsearch.errors import UnsupportedError
-
-if TYPE_CHECKING:
-    from semsearch.encoder.runtimes.torch_model import PooledModel
+from semsearch.encoder.checkpoint import Checkpoint, Head
+from semsearch.encoder.runtimes.openvino_library import core, openvino
+from semsearch.files import hash_ahead, hash_file
 
 FORMAT = 1
 """Raise it when the same checkpoint and heads would give another graph."""
@@ -45,17 +40,57 @@ MAX_MB = 4_096
 WAIT_SECONDS = 600
 """For another process that converts the same graph; a large backbone takes minutes."""
 
-CONVERTER = "openvino.tools.ovc"
-
-TOLERANCE = 1e-3
-"""Largest distance of a graph's vectors from torch's, in units of their largest component."""
-
-Compiled = Any
+Compiled: TypeAlias = Any
 """openvino.CompiledModel; openvino is imported when a graph is."""
+
+_log = logging.getLogger(__name__)
+
+
+class Graph(Protocol):
+    """A converted backbone with its heads."""
+
+    def read(self) -> Any:
+        """Return it as an openvino.Model."""
+        ...
+
+    def compile(self, precision: str, aim: str) -> Compiled:
+        """Compile it for this CPU.
+
+        Args:
+            precision: OpenVINO's name of what is computed, such as `bf16`.
+            aim: OpenVINO's name of what it is compiled for, such as `LATENCY`.
+
+        Raises:
+            RuntimeError: Its files are gone.
+        """
+        ...
+
+    def is_intact(self) -> bool:
+        """Say whether the weights are what their checksum says."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
+class LooseGraph:
+    """A graph in memory alone, where the cache cannot be written."""
+
+    model: Any
+
+    def read(self) -> Any:
+        """Return the openvino.Model."""
+        return self.model
+
+    def compile(self, precision: str, aim: str) -> Compiled:
+        """Compile it for this CPU; see `Graph`."""
+        return core().compile_model(self.model, "CPU", _settings(precision, aim))
+
+    def is_intact(self) -> bool:
+        """Return True: there is no file that could be damaged."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class StoredGraph:
     """A graph on disk.
 
     Attributes:
@@ -69,35 +104,21 @@ class Graph:
     bin_sha256: str
 
     @classmethod
-    def open(cls, folder: Path) -> Graph | None:
-        """A graph whose weights have the right size, and else is what its checksums say; None for anything else.
+    def open(cls, folder: Path) -> StoredGraph | None:
+        """Open a graph whose weights have the right size, and else is what its checksums say; None for anything else.
 
         The weights are being hashed from now on, and may be used meanwhile: ask `is_intact` in the end.
         """
         with suppress(OSError, ValueError, TypeError, KeyError):
             stated = json.loads((folder / SUMS).read_text(encoding="utf-8"))
             if stated["bytes"] == (folder / BIN).stat().st_size and stated[XML] == hash_file(folder / XML):
-                hash_beside(folder / BIN)
+                hash_ahead([folder / BIN])
                 whole = hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
                 return cls(folder, whole, stated[BIN])
         return None
 
-    def is_intact(self) -> bool:
-        """Whether the weights are what their checksum says."""
-        return hash_file(self.folder / BIN) == self.bin_sha256
-
-    def copy(self, folder: Path) -> None:
-        """Copy it into a new folder, which is there whole or not at all, also after a loss of power."""
-        half_made = folder.with_name(f"{folder.name}.new")
-        shutil.rmtree(half_made, ignore_errors=True)
-        shutil.copytree(self.folder, half_made)
-        for name in (XML, BIN, SUMS):
-            with (half_made / name).open("rb+") as file:
-                os.fsync(file.fileno())
-        half_made.rename(folder)
-
     @classmethod
-    def write(cls, model: Any, folder: Path) -> Graph:
+    def write(cls, model: Any, folder: Path) -> StoredGraph:
         """Write an openvino.Model into a new folder."""
         folder.mkdir(parents=True)
         openvino().save_model(model, folder / XML, compress_to_fp16=False)
@@ -106,39 +127,69 @@ class Graph:
         assert graph
         return graph
 
+    def read(self) -> Any:
+        """Return it as an openvino.Model."""
+        return core().read_model(self.folder / XML)
+
+    def is_intact(self) -> bool:
+        """Say whether the weights are what their checksum says."""
+        return hash_file(self.folder / BIN) == self.bin_sha256
+
+    def compile(self, precision: str, aim: str) -> Compiled:
+        """Compile it for this CPU, or load what was compiled before; see `Graph`."""
+        settings = {**_settings(precision, aim), "CACHE_MODE": "OPTIMIZE_SIZE"}  # without weights: graph.bin has them
+        cpu = [core().get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
+        key = hashlib.sha256(repr([self.sha256, openvino().__version__, cpu, settings]).encode()).hexdigest()[:32]
+        path = cache_folder() / "graphs" / "compiled" / f"{key}.blob"
+        if blob := _read(path):
+            try:
+                return core().import_model(blob, "CPU", {**settings, "WEIGHTS_PATH": str(self.folder / BIN)})
+            except RuntimeError:
+                _log.warning("the compiled model %s cannot be loaded, and is compiled again", path)
+        compiled = core().compile_model(self.folder / XML, "CPU", settings)
+        with suppress(OSError, RuntimeError):  # without it, the next start compiles again
+            _write(path, compiled.export_model())
+        return compiled
+
+
+def _settings(precision: str, aim: str) -> dict[str, str]:
+    return {"PERFORMANCE_HINT": aim, "INFERENCE_PRECISION_HINT": precision}
+
 
 def _sums(folder: Path) -> dict[str, str | int]:
     return {"bytes": (folder / BIN).stat().st_size, **{name: hash_file(folder / name) for name in (BIN, XML)}}
 
 
-@cache
-def openvino() -> Any:
-    """The library, without its telemetry: what a user encodes is nobody else's business."""
-    missing: dict[str, Any] = dict.fromkeys({"openvino_telemetry", CONVERTER} - sys.modules.keys())
-    sys.modules.update(missing)  # None: importing it fails, which openvino takes as not installed
-    library = import_module("openvino")
-    if CONVERTER in missing:
-        del sys.modules[CONVERTER]  # takes as long to import as all the rest, so only when something is converted
-    return library
+def _read(path: Path) -> bytes | None:
+    """Return a blob that is what its checksum says; None for anything else."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    if hashlib.sha256(data[32:]).digest() == data[:32]:
+        return data[32:]
+    _log.warning("the compiled model %s is damaged, and is compiled again", path)
+    return None
 
 
-def converter() -> Any:
-    """openvino.convert_model."""
-    openvino()
-    return import_module(CONVERTER).convert_model
+def _write(path: Path, blob: Any) -> None:
+    data = bytes(blob.getbuffer() if hasattr(blob, "getbuffer") else blob)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    temporary.write_bytes(hashlib.sha256(data).digest() + data)
+    temporary.replace(path)
 
 
-@cache
-def core() -> Any:
-    """Its one openvino.Core."""
-    return openvino().Core()
+def graph_of(checkpoint: Checkpoint, heads: Sequence[Head], *, anew: bool = False) -> Graph:
+    """Return the graph of a checkpoint's backbone with these heads: from the cache, or converted and kept there.
 
-
-def graph_of(checkpoint: Checkpoint, heads: Sequence[Head]) -> Graph | Any:
-    """The graph of a checkpoint's backbone with these heads: from the cache, or converted and kept there.
+    Args:
+        checkpoint: With the backbone.
+        heads: All over one forward pass.
+        anew: Convert it also where there is one in the cache, which was found damaged.
 
     Returns:
-        A graph on disk, perhaps not proved intact yet, or an openvino.Model where the cache cannot be written.
+        A graph that is perhaps not proved intact yet; one in memory where the cache cannot be written.
 
     Raises:
         UnsupportedError: It does not convert, or not to the same numbers.
@@ -146,74 +197,41 @@ def graph_of(checkpoint: Checkpoint, heads: Sequence[Head]) -> Graph | Any:
     """
     key = _key(checkpoint, heads)
     folder = cache_folder() / "graphs" / key
-    if kept := Graph.open(folder):
+    if not anew and (kept := StoredGraph.open(folder)):
         with suppress(OSError):
             (folder / SUMS).touch()
         return kept
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f"{key}.lock"), timeout=WAIT_SECONDS):
-            if kept := Graph.open(folder):  # another process was faster
+            if not anew and (kept := StoredGraph.open(folder)):  # another process was faster
                 return kept
-            half_made = folder.with_name(f"{key}.new")
-            for old in (half_made, folder):
-                shutil.rmtree(old, ignore_errors=True)
-            Graph.write(convert(checkpoint, heads), half_made)
-            half_made.rename(folder)
-            _prune(folder)
-            return Graph.open(folder)
+            if folder.exists():
+                _log.warning("the converted model %s is damaged, and is converted again", folder)
+            return _convert_into(folder, checkpoint, heads)
     except (OSError, Timeout) as error:
         warn_of_cache(
             f"the converted model cannot be kept in {str(folder.parent)!r} ({error}), so each start converts it again; "
             "name another folder with $SEMSEARCH_CACHE"
         )
-        return convert(checkpoint, heads)
+        return LooseGraph(_convert(checkpoint, heads))
 
 
-def convert(checkpoint: Checkpoint, heads: Sequence[Head]) -> Any:
-    """Trace a model with dynamic shapes into an openvino.Model, and compare the two on texts of other shapes."""
-    import torch
-
-    from semsearch.encoder.runtimes.torch_model import PooledModel
-
-    model = PooledModel(checkpoint, heads)
-    example = tuple(torch.from_numpy(np.asarray(array)) for array in _probe(model, [9, 6], skip=0))
-    try:
-        with torch.inference_mode(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the tracer, on what is constant for every shape
-            converted = converter()(model, example_input=example)
-        compiled = core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        distance = max(_distance(model, compiled, lengths, skip) for lengths, skip in (([3, 31, 17], 0), ([25], 2)))
-    except Exception as error:  # the tracer runs the model's own code, and raises whatever that does
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise UnsupportedError(f"model {checkpoint.name!r} does not convert to OpenVINO ({reason[0]:.200})") from None
-    if not distance <= TOLERANCE:
-        raise UnsupportedError(
-            f"model {checkpoint.name!r} converted to OpenVINO gives other vectors than torch (they differ by "
-            f"{distance:.1g} of the largest component)"
-        )
-    return converted
+def _convert_into(folder: Path, checkpoint: Checkpoint, heads: Sequence[Head]) -> StoredGraph:
+    """Convert a graph, and keep it in a folder of the cache; the caller holds its lock."""
+    half_made = folder.with_name(f"{folder.name}.new")
+    for old in (half_made, folder):
+        shutil.rmtree(old, ignore_errors=True)
+    made = StoredGraph.write(_convert(checkpoint, heads), half_made)
+    half_made.rename(folder)
+    _prune(folder)
+    return StoredGraph(folder, made.sha256, made.bin_sha256)
 
 
-def _probe(model: PooledModel, lengths: Sequence[int], skip: int) -> tuple[Any, Any, Any]:
-    """Token ids of made-up texts, their mask, and the prefix's length."""
-    config = model.backbone.config
-    longest = min(max(lengths), (getattr(config, "max_position_embeddings", None) or 512) - 2)
-    mask = (np.arange(longest) < np.asarray(lengths)[:, None]).astype(np.int64)
-    ids = np.random.default_rng(0).integers(4, config.vocab_size, mask.shape)
-    return np.where(mask, ids, getattr(config, "pad_token_id", 0) or 0), mask, np.asarray(skip)
+def _convert(checkpoint: Checkpoint, heads: Sequence[Head]) -> Any:
+    from semsearch.encoder.runtimes.openvino_convert import convert
 
-
-def _distance(model: PooledModel, compiled: Compiled, lengths: Sequence[int], skip: int) -> float:
-    import torch
-
-    arrays = _probe(model, lengths, skip)
-    with torch.inference_mode():
-        expected = [vectors.numpy() for vectors in model(*map(torch.from_numpy, arrays))]
-    actual = list(compiled(arrays).values())
-    return max(
-        float(np.abs(ours - theirs).max() / np.abs(theirs).max()) for ours, theirs in zip(actual, expected, strict=True)
-    )
+    return convert(checkpoint, heads)
 
 
 def _key(checkpoint: Checkpoint, heads: Sequence[Head]) -> str:

@@ -7,19 +7,23 @@ fit is halved.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import NoReturn
 
 import numpy as np
 import torch
 
 from semsearch.arrays import Vectors
 from semsearch.encoder.checkpoint import Checkpoint, Head
-from semsearch.encoder.runtimes.torch_model import PooledModel
+from semsearch.encoder.runtimes.torch_model import PooledModel, refuse_fork_of_torch
 from semsearch.encoder.runtimes.torch_packing import Packer
 from semsearch.encoder.tokenization import Batch
-from semsearch.errors import ModelError, UsageError
+from semsearch.errors import ModelError, UnsupportedError, UsageError
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -28,6 +32,10 @@ BATCH_TOKENS = {"cpu": 2_048, "accelerator": 65_536}
 
 IN_FLIGHT = 2
 """Batches that an accelerator is given before the first is waited for."""
+
+NO_INT8 = "precision 'int8' needs the runtime openvino, and this model runs on torch"
+
+_log = logging.getLogger(__name__)
 
 
 def choose_device(device: str) -> str:
@@ -44,7 +52,7 @@ def choose_device(device: str) -> str:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(
-            f"device {device!r} is not usable here ({str(error).splitlines()[0]}); try --device cpu"
+            f"device {device!r} is not usable here ({str(error).splitlines()[0]}); try `device` 'cpu'"
         ) from None
     return device
 
@@ -77,18 +85,26 @@ class _Pending:
 class TorchRuntime:
     """A backbone and one head or more over the same forward pass, on one device."""
 
+    name = "torch"
+    artifacts: Mapping[str, Path] = MappingProxyType({})
+
     def __init__(self, checkpoint: Checkpoint, heads: Sequence[Head], *, device: str, precision: str) -> None:
         """Load the weights.
 
         Raises:
-            ModelError: Weights that the checkpoint lacks would have to be invented, or are damaged.
-            UsageError: No such device or precision.
+            ModelError: Weights are missing, or damaged.
+            UsageError: No such device or precision; or the process was forked from one in which torch runs.
         """
         self.device = choose_device(device)
+        refuse_fork_of_torch(self.device)
         self.precision = choose_precision(precision, self.device)
         self.batch_tokens = BATCH_TOKENS["cpu" if self.device == "cpu" else "accelerator"]
         self._model = PooledModel(checkpoint, heads, PRECISIONS[self.precision]).to(self.device)
         self._packer = Packer.where_it_works(self._model, checkpoint.first_position, self.device)
+
+    def quantize(self, batches: Iterable[Batch]) -> NoReturn:
+        """Raise UnsupportedError; see `Runtime`."""
+        raise UnsupportedError(NO_INT8)
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[Vectors]]]:
         """Encode batches.
@@ -99,7 +115,9 @@ class TorchRuntime:
 
         Raises:
             ModelError: Not even a text alone fits into the device's memory.
+            UsageError: The process was forked from one in which torch runs.
         """
+        refuse_fork_of_torch(self.device)
         pending: deque[_Pending] = deque()
         for batch in batches:
             for part in self._launch(batch):
@@ -117,11 +135,12 @@ class TorchRuntime:
             if len(batch.ids) == 1:
                 raise ModelError(
                     f"device {self.device!r} has too little memory for one text of {len(batch.ids[0])} tokens; "
-                    "cut texts shorter (--max-tokens), or take --device cpu"
+                    "cut texts shorter with `max_tokens`, or take `device` 'cpu'"
                 ) from None
             if self.device.startswith("cuda"):
                 torch.cuda.empty_cache()
             half = len(batch.ids) // 2
+            _log.info("halving a batch of %d texts that %s has too little memory for", len(batch.ids), self.device)
             for rows in (slice(None, half), slice(half, None)):
                 yield from self._launch(replace(batch, rows=batch.rows[rows], ids=batch.ids[rows]))
 

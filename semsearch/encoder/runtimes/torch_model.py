@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib import import_module
+from threading import Lock
 from typing import Any
 
 import torch
@@ -13,6 +17,22 @@ from safetensors.torch import load_file
 from semsearch.encoder.checkpoint import OWN_HEAD, Checkpoint, Dense, Head
 from semsearch.encoder.pooling import Pooler, TokenStates
 from semsearch.errors import ModelError
+from semsearch.forks import refuse_fork
+
+
+@dataclass(slots=True)
+class _Quiet:
+    """How many threads want transformers to be quiet, and its settings before the first of them."""
+
+    lock: Lock = field(default_factory=Lock)
+    n_threads: int = 0
+    verbosity: int = 0
+    bars: bool = True
+    hub_bars: bool = True
+
+
+_QUIET: dict[int, _Quiet] = {}
+"""By process: a lock that a thread held during a fork is never released in the child."""
 
 
 class PooledModel(torch.nn.Module):
@@ -22,8 +42,10 @@ class PooledModel(torch.nn.Module):
         """Load the weights; pooling and what stands behind it is done in float32 whatever the backbone's type.
 
         Raises:
-            ModelError: Weights that the checkpoint lacks would have to be invented, or are damaged.
+            ModelError: Weights are missing, or damaged.
+            UsageError: The process was forked from one in which torch runs.
         """
+        refuse_fork_of_torch("cpu")
         super().__init__()
         self.backbone = load_backbone(checkpoint, dtype)
         self.dense = torch.nn.ModuleList(_load_dense(dense) for _, dense in heads)
@@ -46,7 +68,7 @@ class PooledModel(torch.nn.Module):
         return self.pool(output, mask, skip)
 
     def pool(self, output: Any, mask: torch.Tensor, skip: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """What each head makes of the backbone's output."""
+        """Return what each head makes of the backbone's output."""
         head = getattr(output, "pooler_output", None)
         states = TokenStates(
             last=output.last_hidden_state.float(),
@@ -59,29 +81,68 @@ class PooledModel(torch.nn.Module):
 
 
 def load_backbone(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
-    """The transformer, with its own head where that is among the weights of the file."""
+    """Load the transformer, with its own head where that is among the weights of the file."""
     transformers: Any = import_module("transformers")  # slow to import, and untyped in parts
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
     try:
-        model, report = transformers.AutoModel.from_pretrained(
-            checkpoint.backbone,
-            dtype=dtype,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
+        with quiet_transformers():
+            model, report = transformers.AutoModel.from_pretrained(
+                checkpoint.backbone,
+                dtype=dtype,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"model {checkpoint.name!r} cannot be loaded: {reason}") from None
     invented = sorted(key for key in report["missing_keys"] if not key.startswith(OWN_HEAD))
     if invented:
         raise ModelError(
-            f"model {checkpoint.name!r} lacks weights that would have to be invented: {', '.join(invented[:3])}"
+            f"model {checkpoint.name!r} is missing weights (they would be random): {', '.join(invented[:3])}"
             f"{f' and {len(invented) - 3} more' if len(invented) > 3 else ''}; the checkpoint is not complete"
         )
     return model
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Do without transformers' messages and progress bars for a while, and leave its settings as they were.
+
+    They are those of the whole process: the first of several threads that are here at once notes them, and the last
+    restores them.
+    """
+    settings: Any = import_module("transformers").logging
+    hub: Any = import_module("huggingface_hub.utils")
+    state = _QUIET.setdefault(os.getpid(), _Quiet())
+    with state.lock:
+        state.n_threads += 1
+        if state.n_threads == 1:
+            state.verbosity, state.bars = settings.get_verbosity(), settings.is_progress_bar_enabled()
+            state.hub_bars = not hub.are_progress_bars_disabled()
+            settings.set_verbosity_error()
+            settings.disable_progress_bar()
+    try:
+        yield
+    finally:
+        with state.lock:
+            state.n_threads -= 1
+            if not state.n_threads:
+                settings.set_verbosity(state.verbosity)
+                if state.bars:
+                    settings.enable_progress_bar()
+                if not state.hub_bars:
+                    hub.disable_progress_bars()
+
+
+def refuse_fork_of_torch(device: str) -> None:
+    """Note that torch's threads run in this process; on the CPU with one thread it has none.
+
+    Raises:
+        UsageError: They run in the process that this one was forked from.
+    """
+    if device != "cpu" or torch.get_num_threads() > 1:
+        refuse_fork("torch")
 
 
 def _load_dense(layers: Sequence[Dense]) -> torch.nn.Sequential:

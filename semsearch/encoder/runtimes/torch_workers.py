@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NoReturn
 
 import torch
 
 from semsearch.arrays import Vectors
 from semsearch.encoder.checkpoint import Checkpoint, Head
-from semsearch.encoder.runtimes.torch import BATCH_TOKENS, TorchRuntime, choose_device, choose_precision
+from semsearch.encoder.runtimes.torch import BATCH_TOKENS, NO_INT8, TorchRuntime, choose_device, choose_precision
 from semsearch.encoder.tokenization import Batch
-from semsearch.errors import ModelError, UsageError
+from semsearch.errors import ModelError, UnsupportedError, UsageError
+from semsearch.forks import refuse_fork
 
 AHEAD = 2
 """Batches that each process has or is about to get."""
@@ -22,6 +25,9 @@ AHEAD = 2
 
 class TorchWorkers:
     """The torch runtime on several devices; a script that uses it needs the `if __name__ == "__main__"` of spawning."""
+
+    name = "torch"
+    artifacts: Mapping[str, Path] = MappingProxyType({})
 
     def __init__(self, checkpoint: Checkpoint, heads: Sequence[Head], *, devices: str, precision: str) -> None:
         """Start the processes.
@@ -33,8 +39,9 @@ class TorchWorkers:
             precision: As for `TorchRuntime`.
 
         Raises:
-            UsageError: A device that is not there.
+            UsageError: A device that is not there; or the process was forked from one in which torch runs.
         """
+        refuse_fork("torch")  # whatever the devices: the pool has threads of its own
         names = _names(devices)
         self.device = ",".join(names)
         self.precision = choose_precision(precision, names[0])
@@ -48,12 +55,18 @@ class TorchWorkers:
         arguments = (free, checkpoint, poolers, self.precision, max(1, torch.get_num_threads() // len(names)))
         self._pool = ProcessPoolExecutor(len(names), context, _begin, arguments)
 
+    def quantize(self, batches: Iterable[Batch]) -> NoReturn:
+        """Raise UnsupportedError; see `Runtime`."""
+        raise UnsupportedError(NO_INT8)
+
     def __call__(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[Vectors]]]:
         """Encode batches, in the order in which they are done.
 
         Raises:
             ModelError: A process died, or could not load the model.
+            UsageError: The process was forked from the one that started the processes.
         """
+        refuse_fork("torch")
         waiting: set[Future[list[tuple[Batch, list[Vectors]]]]] = set()
         try:
             for batch in batches:
@@ -66,7 +79,7 @@ class TorchWorkers:
                 yield from future.result()
         except BrokenProcessPool:
             raise ModelError(
-                f"a process on one of the devices {self.device} ended; what it said stands above. Try one device alone"
+                f"a process on one of the devices {self.device} ended; see its output above, or try one device alone"
             ) from None
 
 

@@ -86,9 +86,8 @@ class Writer:
     def keep(self, artifacts: Mapping[str, Path]) -> None:
         """See `StoreWriter.keep`."""
         for name, folder in artifacts.items():
-            if not (self._folder / name).is_dir():
-                with translated_errors():
-                    copy_folder(folder, self._folder / name)
+            with translated_errors():
+                copy_folder(folder, self._folder / name)
 
     def see(self, document: Document) -> RecordError | None:
         """See `StoreWriter.see`."""

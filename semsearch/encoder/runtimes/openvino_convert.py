@@ -1,0 +1,100 @@
+"""Backbone and poolers traced from torch into one openvino.Model, and proved to give the same numbers."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from semsearch.encoder.checkpoint import Checkpoint, Head
+from semsearch.encoder.runtimes.openvino_library import converter, core
+from semsearch.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from semsearch.encoder.runtimes.torch_model import PooledModel
+
+TOLERANCE = 1e-3
+"""Largest distance of a graph's vectors from torch's, in units of their largest component."""
+
+TRACERS = re.compile(r"(torch|transformers|openvino)\b")
+"""Modules whose warnings during a conversion are about their own insides."""
+
+_log = logging.getLogger(__name__)
+
+
+def convert(checkpoint: Checkpoint, heads: Sequence[Head]) -> Any:
+    """Trace a model with dynamic shapes into an openvino.Model, and compare the two on texts of other shapes.
+
+    Raises:
+        UnsupportedError: It does not convert, or not to the same numbers.
+        ModelError: The checkpoint cannot be loaded.
+    """
+    import torch
+
+    from semsearch.encoder.runtimes.torch_model import PooledModel, quiet_transformers
+
+    started = time.perf_counter()
+    model = PooledModel(checkpoint, heads)
+    example = tuple(torch.from_numpy(np.asarray(array)) for array in _probe(model, [9, 6], skip=0))
+    try:
+        with torch.inference_mode(), quiet_transformers(), _without_warnings_of_the_tracer():
+            converted = converter()(model, example_input=example)
+        compiled = core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        distance = max(_distance(model, compiled, lengths, skip) for lengths, skip in (([3, 31, 17], 0), ([25], 2)))
+    except Exception as error:  # the tracer runs the model's own code, and raises whatever that does
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise UnsupportedError(f"model {checkpoint.name!r} does not convert to OpenVINO ({reason[0]:.200})") from None
+    if not distance <= TOLERANCE:
+        raise UnsupportedError(
+            f"model {checkpoint.name!r} converted to OpenVINO gives other vectors than torch (they differ by "
+            f"{distance:.1g} of the largest component)"
+        )
+    _log.info("converted %s to OpenVINO in %.1f s", checkpoint.name, time.perf_counter() - started)
+    return converted
+
+
+@contextmanager
+def _without_warnings_of_the_tracer() -> Iterator[None]:
+    """Ignore warnings of the libraries that trace, of values that are the same for every shape, and no others.
+
+    `warnings.catch_warnings` would silence every thread, and undo the filters that others set meanwhile.
+    """
+    from torch.jit._trace import TracerWarning  # torch.jit has it too, without exporting it
+
+    filters: list[Any] = warnings.filters  # type: ignore[assignment]  # a list, whatever it is declared as
+    ours = [("ignore", None, TracerWarning, None, 0), ("ignore", None, Warning, TRACERS, 0)]
+    filters[:0] = ours
+    try:
+        yield
+    finally:
+        for entry in ours:
+            with suppress(ValueError):
+                filters.remove(entry)
+
+
+def _probe(model: PooledModel, lengths: Sequence[int], skip: int) -> tuple[Any, Any, Any]:
+    """Token ids of made-up texts, their mask, and the prefix's length."""
+    config = model.backbone.config
+    longest = min(max(lengths), (getattr(config, "max_position_embeddings", None) or 512) - 2)
+    mask = (np.arange(longest) < np.asarray(lengths)[:, None]).astype(np.int64)
+    ids = np.random.default_rng(0).integers(4, config.vocab_size, mask.shape)
+    return np.where(mask, ids, getattr(config, "pad_token_id", 0) or 0), mask, np.asarray(skip)
+
+
+def _distance(model: PooledModel, compiled: Any, lengths: Sequence[int], skip: int) -> float:
+    """Largest distance between the vectors of both, in units of the largest component of torch's."""
+    import torch
+
+    arrays = _probe(model, lengths, skip)
+    with torch.inference_mode():
+        expected = [vectors.numpy() for vectors in model(*map(torch.from_numpy, arrays))]
+    actual = list(compiled(arrays).values())
+    return max(
+        float(np.abs(ours - theirs).max() / np.abs(theirs).max()) for ours, theirs in zip(actual, expected, strict=True)
+    )
