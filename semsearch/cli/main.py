@@ -287,7 +287,7 @@ DEMO = (
 def main() -> None:
     """Run the command line; every error is one line on standard error."""
     warnings.showwarning = _show_warning
-    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # its problems are reported as errors of ours
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what it cannot read comes back as an error of ours
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     if isinstance(sys.stdout, TextIOWrapper):  # a character that the output's encoding lacks is no reason to stop
         sys.stdout.reconfigure(errors="backslashreplace")
