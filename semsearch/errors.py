@@ -2,7 +2,7 @@
 
     SemsearchError                 anything below; the command line exits 1
     ├── UsageError                 the request itself makes no sense; the command line exits 2
-    │   └── FilterError            a filter that does not parse, or names an unknown field
+    │   └── FilterError            a filter that cannot be read or names an unknown field
     ├── RecordError                one record of a corpus is unusable; carries file and line
     ├── SourceError                a whole file, folder or stream cannot be read as a corpus
     ├── ModelError                 a checkpoint cannot be loaded, or lacks what was requested
@@ -30,7 +30,7 @@ class UsageError(SemsearchError):
 
 
 class FilterError(UsageError):
-    """A filter does not parse, or names a field that no document has."""
+    """A filter that cannot be read, or names a field that no document has."""
 
 
 class RecordError(SemsearchError):

@@ -1,4 +1,4 @@
-"""Where what can be made again is kept: the user's cache folder."""
+"""Location of the on-disk cache: the user's cache folder, or the one in SEMSEARCH_CACHE."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class MultiPooler:
                 refused[pooler.name] = str(error)
         reasons = {name: refused[parsed[name].name] for name in wanted if parsed[name].name in refused}
         if reasons.keys() >= {*wanted}:
-            raise ModelError(f"none of the poolers can be had: {'; '.join(reasons.values())}")
+            raise ModelError(f"no requested pooler is available for this checkpoint: {'; '.join(reasons.values())}")
         runs = load_runtime(checkpoint, [*heads.values()], runtime=runtime, device=device, precision=precision)
 
         def spec(pooler: Pooler, dense: tuple[Dense, ...]) -> EncoderSpec:

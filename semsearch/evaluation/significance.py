@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 Numbers = NDArray[np.float64]
 
 RESAMPLES = 1_000
-"""Of the bootstrap."""
+"""Number of bootstrap resamples."""
 
 PERMUTATIONS = 10_000
-"""Of the randomization test."""
+"""Number of permutations in a randomization test."""
 
 LEVEL = 0.05
-"""Of the tests; the intervals hold 95%."""
+"""Significance level of the tests; the intervals hold 95%."""
 
 SEED = 0
 
@@ -32,7 +32,7 @@ VISIBLE = 5e-5
 sum of the same tokens differ by rounding."""
 
 LEAST_PAIRS = 12
-"""Of a verdict on correlations; of fewer, a bootstrap has many resamples that say nothing."""
+"""Minimum pairs for a significance verdict on correlations; with fewer, too many bootstrap resamples are degenerate."""
 
 FEW = 10
 """Permutations: a count below this says little."""

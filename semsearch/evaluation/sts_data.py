@@ -151,7 +151,7 @@ def _rows_of_year(year: Path, subset: str) -> Iterator[Pair]:
     sentences, scores = _lines(year / f"STS.input.{subset}.txt"), _lines(year / f"STS.gs.{subset}.txt")
     if len(sentences) != len(scores):
         raise SourceError(
-            f"{year / f'STS.gs.{subset}.txt'} has {len(scores)} lines and its input {len(sentences)}; expected as many"
+            f"{year / f'STS.gs.{subset}.txt'} has {len(scores)} scores for {len(sentences)} sentence pairs"
         )
     for number, (pair, score) in enumerate(zip(sentences, scores, strict=True), 1):
         yield _row(year / f"STS.input.{subset}.txt", number, [*pair.split("\t")[:2], score])

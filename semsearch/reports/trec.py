@@ -49,7 +49,7 @@ def write_runs(folder: str | Path, runs: Iterable[tuple[str, Run]]) -> None:
 def _run_line(query_id: str, doc_id: str, rank: int, score: float) -> str:
     if any(len(name.split()) != 1 for name in (query_id, doc_id)):
         raise UsageError(
-            f"ids must not contain white space in a TREC run, got query {query_id!r} and document {doc_id!r}; "
-            "omit `run` to get JSON lines, or `run_dir` to get the table alone"
+            f"ids {(query_id, doc_id)} are empty or contain white space, which a TREC run cannot represent; omit `run` "
+            "to get JSON lines, or `run_dir` to get the table alone"
         )
     return f"{query_id} Q0 {doc_id} {rank} {score!r} semsearch\n"

@@ -665,7 +665,7 @@ def test_errors_of_the_model_are_one_line_for_each_command(command: str):
     for words, parts in (
         (("--model", "no/such/folder"), ("'no/such/folder': no such directory",)),
         (("--model", "judged"), ("'judged'", "no config.json")),
-        (("--poolers", "pooler-output"), ("none of the poolers can be had", "own head")),
+        (("--poolers", "pooler-output"), ("no requested pooler is available for this checkpoint", "own head")),
         (("--poolers", "layer:7+mean,layer:-9+cls"), ("layers 0 to 4", "layer:-9+cls")),
         (("--report", "judged", "--model", "no/model"), ("cannot write 'judged': it is a folder",)),
         (("--report", "nowhere/page.html"), ("cannot write 'nowhere/page.html'", "no folder 'nowhere'")),
@@ -705,7 +705,7 @@ def test_a_gold_file_that_is_shorter_than_its_input_is_an_error():
         (year / f"STS.input.{subset}.txt").write_text("a\tb\nc\td\n")
         (year / f"STS.gs.{subset}.txt").write_text("1\n2\n" if subset != "OnWN" else "1\n")
     words = ("eval", "sts", *MODEL, "--data", ".", "--tasks", "STS13")
-    call(*words).fails(1, "STS.gs.OnWN.txt has 1 lines and its input 2")
+    call(*words).fails(1, "STS.gs.OnWN.txt has 1 scores for 2 sentence pairs")
     (year / "STS.gs.OnWN.txt").write_text("1\n\n")  # no score is not no line
     done = call(*words)
     assert (done.code, done.err.splitlines()[1]) == (0, "STS13: pairs without a score, left out: 1")

@@ -162,7 +162,9 @@ def test_each_refused_pooler_has_its_reason_and_one_good_one_is_enough(checkpoin
 
 
 def test_where_all_are_refused_every_reason_is_said(checkpoint: Make):
-    with pytest.raises(ModelError, match=r"none of the poolers can be had: .*own head.*; .*reads layer 7"):
+    with pytest.raises(
+        ModelError, match=r"no requested pooler is available for this checkpoint: .*own head.*; .*reads layer 7"
+    ):
         MultiPooler.load(str(checkpoint(head=False)), ["pooler-output", "layer:7+mean"], also=["cls"], device="cpu")
 
 

@@ -130,7 +130,7 @@ def test_a_pooler_that_the_checkpoint_cannot_have_is_refused_and_the_others_go_o
     assert "has no weights for it" in encoder.refused["pooler-output"]
     assert "layers 0 to 4" in encoder.refused["layer:9+cls"]
     assert list(encoder.encode_documents(["a"])) == ["mean", "cls"]
-    with pytest.raises(ModelError, match="none of the poolers can be had"):
+    with pytest.raises(ModelError, match="no requested pooler is available for this checkpoint"):
         MultiPooler.load(str(checkpoint(head=False)), ["pooler-output"])
     with pytest.raises(UsageError, match="unknown pooler 'average'"):
         MultiPooler.load(poolers=["average"])

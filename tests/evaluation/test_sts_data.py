@@ -115,7 +115,7 @@ def test_fewer_scores_than_sentences_is_an_error(tmp_path: Path, data: Path):
     shutil.copytree(data / "sts" / "STS" / "STS13-en-test", tmp_path / "STS" / "STS13-en-test")
     gold = tmp_path / "STS" / "STS13-en-test" / "STS.gs.FNWN.txt"
     gold.write_text("".join(gold.read_text().splitlines(keepends=True)[:-2]))
-    with pytest.raises(SourceError, match=r"STS\.gs\.FNWN\.txt has 187 lines and its input 189"):
+    with pytest.raises(SourceError, match=r"STS\.gs\.FNWN\.txt has 187 scores for 189 sentence pairs"):
         load_sts(tmp_path, ["STS13"])
 
 
