@@ -184,7 +184,8 @@ def delete_documents(store: Store, doc_ids: Sequence[str]) -> list[str]:
     Raises:
         NoIndexError, LockedError: The index cannot be written.
     """
-    if isinstance(doc_ids, str) or not all(isinstance(doc_id, str) for doc_id in doc_ids):
+    listed = isinstance(doc_ids, Sequence) and not isinstance(doc_ids, str)
+    if not listed or not all(isinstance(doc_id, str) for doc_id in doc_ids):
         raise UsageError(f"`doc_ids` is {doc_ids!r:.60}; expected a list of ids as text")
     with store.write(store.spec, store.chunking, store.origin) as writer:
         there = writer.delete(doc_ids)

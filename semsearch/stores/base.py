@@ -4,7 +4,7 @@ A store holds documents, their passages, a vector for each passage, the words of
 encoder that all vectors come from. It is handed vectors and knows nothing of the models behind them. Passages and
 documents go by numbers of the store's own; a number is never used again for something else.
 
-`tests/stores/contract.py` is the suite that every store must pass.
+`tests/stores/test_contract.py` is the suite that every store must pass.
 """
 
 from __future__ import annotations

@@ -1,0 +1,221 @@
+"""A tiny store in memory, by brute force: it shows that the protocol is not the local store in disguise."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from python_filters import matches
+
+from semsearch.arrays import Ids, Vectors
+from semsearch.errors import LockedError, NoIndexError, RecordError
+from semsearch.filters.syntax import Filter, check_fields
+from semsearch.stores.base import Entry, Plan, StoredPassage, refuse_other_chunking, refuse_other_encoder
+from semsearch.transforms import fit_transform
+from semsearch.types import Document, EncoderSpec, Passage
+
+Row = tuple[int, Document, Passage, Vectors]
+"""A document's number, the document, and one of its passages with its vector `[dim]`."""
+
+
+class MemoryStore:
+    """One index in this process; see `Store`."""
+
+    artifacts: Path | None = None
+
+    def __init__(self, location: str = "memory") -> None:
+        self.location = location
+        self._about: tuple[EncoderSpec, Mapping[str, Any], str] | None = None
+        self.numbers: dict[str, int] = {}
+        self.rows: dict[int, Row] = {}
+        self.documents: dict[str, Document] = {}
+        self.transform: Any = None
+        self.taken = Lock()
+        self.n_documents = self.n_passages = 0
+
+    def _get(self, place: int) -> Any:
+        if self._about is None:
+            raise NoIndexError(f"no index in {self.location!r}")
+        return self._about[place]
+
+    @property
+    def spec(self) -> EncoderSpec:
+        return self._get(0)
+
+    @property
+    def chunking(self) -> Mapping[str, Any]:
+        return self._get(1)
+
+    @property
+    def origin(self) -> str:
+        return self._get(2)
+
+    def exists(self) -> bool:
+        return self._about is not None
+
+    def fields(self) -> list[str]:
+        return sorted({name for document in self.documents.values() for name in document.metadata})
+
+    def counts(self) -> dict[str, int]:
+        passages = [passage for _, _, passage, _ in self.rows.values()]
+        return {
+            "documents": len(self.documents),
+            "passages": len(passages),
+            "tokens": sum(passage.n_tokens for passage in passages),
+            "truncated": sum(passage.n_lost > 0 for passage in passages),
+            "tokens_lost": sum(passage.n_lost for passage in passages),
+        }
+
+    def status(self) -> dict[str, Any]:
+        return {**self.counts(), "encoder": self.spec.to_json(), "chunking": dict(self.chunking)}
+
+    def snapshot(self) -> Any:
+        return nullcontext()
+
+    def close(self) -> None:
+        pass
+
+    def _allowed(self, where: Filter | None) -> list[int]:
+        if where is not None:
+            check_fields(where, self.fields())
+        return [
+            number
+            for number, (_, document, _, _) in sorted(self.rows.items())
+            if where is None or matches(where, document.doc_id, document.title, dict(document.metadata))
+        ]
+
+    def search_vectors(self, queries: Vectors, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
+        numbers = self._allowed(where)
+        if not numbers:
+            return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
+        finish = self.transform or (lambda rows: rows)
+        cosines = finish(queries) @ finish(np.stack([self.rows[number][3] for number in numbers])).T
+        best = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(cosines, best, 1), np.array(numbers)[best]
+
+    def search_keywords(self, query: str, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
+        words = {
+            number: Counter(_words(f"{document.title} {document.text[passage.start : passage.end]}"))
+            for number, (_, document, passage, _) in self.rows.items()
+        }
+        mean = sum(map(Counter.total, words.values())) / max(1, len(words))
+        found = []
+        for number in self._allowed(where):
+            score = 0.0
+            for word in _words(query):
+                n = sum(word in one for one in words.values())
+                weight = max(1e-6, math.log((len(words) - n + 0.5) / (n + 0.5)))
+                count, length = words[number][word], words[number].total()
+                score += weight * count * 2.2 / (count + 1.2 * (0.25 + 0.75 * length / mean)) if count else 0
+            if score:
+                found.append((-score, number))
+        found = sorted(found)[:k]
+        return np.array([-score for score, _ in found], np.float32), np.array([one for _, one in found], np.int64)
+
+    def documents_of(self, passages: Sequence[int]) -> dict[int, int]:
+        return {number: self.rows[number][0] for number in passages if number in self.rows}
+
+    def doc_ids(self, documents: Iterable[int]) -> dict[int, str]:
+        names = {number: doc_id for doc_id, number in self.numbers.items()}
+        return {number: names[number] for number in documents if number in names}
+
+    def show(self, passages: Sequence[int]) -> dict[int, StoredPassage]:
+        return {
+            number: StoredPassage(d.doc_id, d.title, d.text[p.start : p.end], p.start, p.end, d.metadata)
+            for number in passages
+            if number in self.rows
+            for _, d, p, _ in (self.rows[number],)
+        }
+
+    @contextmanager
+    def write(self, spec: EncoderSpec, chunking: Mapping[str, Any], origin: str = "") -> Iterator[MemoryWriter]:
+        if not self.taken.acquire(blocking=False):
+            raise LockedError(f"{self.location!r} is being written by another thread")
+        try:
+            if self._about is None:
+                self._about = spec, dict(chunking), origin
+            refuse_other_encoder(self.location, self.spec, spec)
+            refuse_other_chunking(self.location, self.chunking, chunking)
+            yield MemoryWriter(self)
+        finally:
+            self.taken.release()
+
+
+class MemoryWriter:
+    """See `StoreWriter`."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.store, self.seen = store, dict[str, str]()
+
+    def keep(self, artifacts: Mapping[str, Path]) -> None:
+        assert not artifacts
+
+    def see(self, document: Document) -> RecordError | None:
+        if document.doc_id not in self.seen:
+            self.seen[document.doc_id] = document.source
+            return None
+        first = self.seen[document.doc_id]
+        return RecordError(document.source, None, f"duplicate id {document.doc_id!r}; {first} has it too")
+
+    def plan(self, documents: Sequence[Document]) -> Plan:
+        encode, describe = [], []
+        for document in documents:
+            stored = self.store.documents.get(document.doc_id)
+            if stored is None or stored.content_hash != document.content_hash:
+                encode.append(document)
+            elif stored.metadata_json != document.metadata_json:
+                describe.append(document)
+        return Plan(encode, describe, len(documents) - len(encode) - len(describe))
+
+    def commit(self, entries: Iterable[Entry], describe: Sequence[Document] = ()) -> None:
+        store = self.store
+        for entry in entries:
+            doc_id = entry.document.doc_id
+            self._drop_passages(doc_id)
+            if doc_id not in store.numbers:
+                store.n_documents += 1
+                store.numbers[doc_id] = store.n_documents
+            store.documents[doc_id] = entry.document
+            for passage, vector in zip(entry.passages, entry.vectors, strict=True):
+                store.n_passages += 1
+                store.rows[store.n_passages] = (store.numbers[doc_id], entry.document, passage, vector)
+        for document in describe:
+            store.documents[document.doc_id] = document
+            for number, (owner, old, passage, vector) in store.rows.items():
+                if old.doc_id == document.doc_id:
+                    store.rows[number] = (owner, document, passage, vector)
+
+    def _drop_passages(self, doc_id: str) -> None:
+        rows = self.store.rows
+        self.store.rows = {number: row for number, row in rows.items() if row[1].doc_id != doc_id}
+
+    def delete(self, doc_ids: Sequence[str]) -> list[str]:
+        there = [doc_id for doc_id in dict.fromkeys(doc_ids) if doc_id in self.store.documents]
+        for doc_id in there:
+            self._drop_passages(doc_id)
+            del self.store.documents[doc_id], self.store.numbers[doc_id]
+        return there
+
+    def unseen(self) -> list[str]:
+        return [doc_id for doc_id in self.store.documents if doc_id not in self.seen]
+
+    def fit(self, *, again: bool = False) -> bool:
+        if not self.store.spec.transform or (self.store.transform and not again):
+            return False
+        rows = np.stack([row[3] for row in self.store.rows.values()])
+        self.store.transform = fit_transform(self.store.spec.transform, [rows], self.store.spec.dim)
+        return True
+
+    def seal(self, *, final: bool) -> None:
+        pass
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())

@@ -1,0 +1,175 @@
+"""What every store must do, asked of the local one and of a tiny one in memory. A new store joins STORES."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import entry, index_spec
+from memory_store import MemoryStore
+
+from semsearch import FilterError, LockedError, MismatchError, NoIndexError
+from semsearch.corpus.chunking import Chunking
+from semsearch.filters.read import read_filter
+from semsearch.stores.base import Store
+from semsearch.stores.local.store import LocalStore
+from semsearch.types import Document
+
+STORES: dict[str, Callable[[Path], Store]] = {
+    "local": lambda folder: LocalStore(folder / "index"),
+    "memory": lambda folder: MemoryStore(),
+}
+
+CHUNKING = Chunking().to_json()
+UNIT = np.eye(4, dtype=np.float32)
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return STORES[request.param](tmp_path)
+
+
+def fill(store: Store, *entries: Any, **spec: Any) -> None:
+    with store.write(index_spec(**spec), CHUNKING, "here") as writer:
+        writer.commit(entries)
+        writer.fit()
+        writer.seal(final=True)
+
+
+def names(store: Store, passages: Any) -> list[str]:
+    shown = store.show([int(one) for one in passages if one != -1])
+    return [shown[int(one)].doc_id for one in passages if one != -1]
+
+
+def dense(store: Store, query: Any, k: int = 10, where: Any = None) -> list[str]:
+    return names(store, store.search_vectors(np.array([query], np.float32), k, read_filter(where))[1][0])
+
+
+def test_a_place_without_an_index_says_so(store: Store):
+    assert not store.exists()
+    with pytest.raises(NoIndexError, match="no index in"):
+        _ = store.spec
+
+
+def test_what_was_written_is_said_and_shown(store: Store):
+    fill(store, entry("a", UNIT[:2], "heron waits", "Bird", year=2021))
+    assert store.exists()
+    assert (store.spec, dict(store.chunking), store.origin) == (index_spec(), CHUNKING, "here")
+    assert store.fields() == ["year"]
+    assert (store.counts()["documents"], store.counts()["passages"]) == (1, 2)
+    assert {"documents", "passages", "encoder", "chunking"} <= store.status().keys()
+    (scores,), (passages,) = store.search_vectors(UNIT[:1], 5, None)
+    assert scores[:2] == pytest.approx([1, 0])
+    shown = store.show(passages[:2].tolist())
+    first = shown[int(passages[0])]
+    assert (first.doc_id, first.title, first.text, first.start, first.end) == ("a", "Bird", "heron", 0, 5)
+    assert dict(first.metadata) == {"year": 2021}
+    owners = store.documents_of(passages[:2].tolist())
+    assert len({*owners.values()}) == 1
+    assert store.doc_ids(owners.values()) == {next(iter(owners.values())): "a"}
+
+
+def test_vectors_are_found_by_cosine_and_equal_ones_by_age(store: Store):
+    fill(
+        store, entry("far", [[0.6, 0.8, 0, 0]]), entry("one", UNIT[:1]), entry("two", UNIT[:1]), entry("no", UNIT[2:3])
+    )
+    assert dense(store, UNIT[0], 3) == ["one", "two", "far"]
+    (scores,), _ = store.search_vectors(UNIT[:1], 2, None)
+    assert scores == pytest.approx([1, 1])
+    assert len(store.search_vectors(UNIT[:3], 2, None)[1]) == 3
+
+
+def test_filters_come_before_k_and_misspelt_fields_are_refused(store: Store):
+    fill(store, *(entry(f"d{n}", [[1, n / 100, 0, 0]], year=n) for n in range(30)))
+    assert dense(store, UNIT[0], 2, "year >= 20") == ["d20", "d21"]
+    assert dense(store, UNIT[0], 2, {"year": {">=": 28}, "doc_id": {"!=": "d28"}}) == ["d29"]
+    assert dense(store, UNIT[0], 2, "year > 99") == []
+    for search in (
+        lambda one: dense(store, UNIT[0], 2, one),
+        lambda one: store.search_keywords("x", 2, read_filter(one)),
+    ):
+        with pytest.raises(FilterError, match="yaer"):
+            search("yaer = 1")
+
+
+def test_words_are_found_by_how_rare_and_how_many_they_are(store: Store):
+    texts = {"a": "kax lux lux", "b": "lux rex rex rex", "c": "lux dox", "d": "lux fox", "e": "lux zux"}
+    fill(store, *(entry(name, UNIT[:1], text, year=len(text)) for name, text in texts.items()))
+    scores, passages = store.search_keywords("kax rex", 10, None)
+    assert sorted(names(store, passages)) == ["a", "b"]
+    assert scores.tolist() == sorted(scores.tolist(), reverse=True)
+    assert (scores > 0).all()
+    assert names(store, store.search_keywords("rex", 10, read_filter("year < 12"))[1]) == []
+    assert len(store.search_keywords("unheard", 10, None)[1]) == 0
+
+
+def test_a_changed_document_takes_the_place_of_the_old_under_new_numbers(store: Store):
+    fill(store, entry("a", UNIT[:2], "old kax"), entry("b", UNIT[2:3], "bex"))
+    before = set(store.search_vectors(UNIT[:1], 9, None)[1][0].tolist()) - {-1}
+    fill(store, entry("a", UNIT[3:], "new rex"))
+    after = set(store.search_vectors(UNIT[:1], 9, None)[1][0].tolist()) - {-1}
+    assert len(before & after) == 1
+    assert max(after) > max(before)
+    assert names(store, store.search_keywords("kax", 9, None)[1]) == []
+    assert names(store, store.search_keywords("rex", 9, None)[1]) == ["a"]
+    assert store.show(list(before - after)) == {}
+    assert store.documents_of(list(before - after)) == {}
+
+
+def test_deleted_documents_are_found_no_more(store: Store):
+    fill(store, entry("a", UNIT[:1], "kax"), entry("b", UNIT[1:2], "rex"))
+    with store.write(store.spec, store.chunking) as writer:
+        assert writer.delete(["b", "nobody", "b"]) == ["b"]
+    assert dense(store, UNIT[1]) == ["a"]
+    assert names(store, store.search_keywords("rex", 9, None)[1]) == []
+    assert store.counts()["documents"] == 1
+
+
+def test_a_writer_plans_by_content_and_metadata_and_remembers_what_it_saw(store: Store):
+    fill(store, entry("a", UNIT[:1], "kax", year=1), entry("b", UNIT[:1], "rex"), entry("c", UNIT[:1], "dox"))
+    same, described, new = Document("b", "rex"), Document("a", "kax", metadata={"year": 2}), Document("n", "new")
+    with store.write(store.spec, store.chunking) as writer:
+        plan = writer.plan([same, described, new, Document("c", "changed")])
+        assert [one.doc_id for one in plan.encode] == ["n", "c"]
+        assert ([one.doc_id for one in plan.describe], plan.unchanged) == (["a"], 1)
+        writer.commit([], [described])
+        assert writer.see(same) is None
+        assert "duplicate id 'b'" in str(writer.see(same))
+        assert sorted(writer.unseen()) == ["a", "c"]
+    assert dense(store, UNIT[0], 9, "year = 2") == ["a"]
+
+
+def test_a_transform_is_fitted_once_or_when_asked(store: Store):
+    rows = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32) + 3
+    fill(store, *(entry(f"d{n}", row[None]) for n, row in enumerate(rows)), transform="center", normalize=False)
+    centered = rows - rows.mean(0)
+    unit = centered / np.linalg.norm(centered, axis=1, keepdims=True)
+    (scores,), _ = store.search_vectors(rows[:1], 40, None)
+    assert np.sort(scores) == pytest.approx(np.sort(unit @ unit[0]), abs=1e-5)
+    with store.write(store.spec, store.chunking) as writer:
+        assert (writer.fit(), writer.fit(again=True)) == (False, True)
+
+
+@pytest.mark.parametrize("spec", [{"pooler": "cls"}, {"dim": 8}, {"weights": "v" * 64}])
+def test_another_encoder_is_refused(store: Store, spec: dict[str, Any]):
+    fill(store, entry("a", UNIT[:1]))
+    with pytest.raises(MismatchError, match="belongs to another encoder"), store.write(index_spec(**spec), CHUNKING):
+        pass
+    with pytest.raises(MismatchError, match="other passages"):
+        with store.write(index_spec(), Chunking(tokens=64).to_json()):
+            pass
+    fill(store, entry("b", UNIT[:1]))  # the refused ones hold no lock
+
+
+def test_there_is_one_writer_and_it_lets_go(store: Store):
+    fill(store, entry("a", UNIT[:1]))
+    with store.write(store.spec, store.chunking):
+        with pytest.raises(LockedError, match="is being written by"), store.write(store.spec, store.chunking):
+            pass
+    with pytest.raises(ZeroDivisionError), store.write(store.spec, store.chunking):
+        raise ZeroDivisionError
+    fill(store, entry("b", UNIT[:1]))
+    assert store.counts()["documents"] == 2

@@ -1,0 +1,247 @@
+"""The facade: the code of the README over real and fake stores, one encoder for many threads, forks, wrong types."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from memory_store import MemoryStore
+
+from semsearch import Document, Hit, Index, LockedError, MismatchError, NoIndexError, UsageError, WordHashEncoder
+from semsearch.encoder import load
+from semsearch.stores.local.store import LocalStore
+
+BIRDS: list[dict[str, Any]] = [
+    {"_id": "1", "text": "The heron waits in the reeds.", "year": 2021},
+    {"_id": "2", "text": "Bread needs an hour to rise.", "year": 2019},
+]
+
+
+@pytest.fixture(params=["folder", "store"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    return tmp_path / "birds" if request.param == "folder" else MemoryStore()
+
+
+def opened(place: Any, **wishes: Any) -> Index:
+    return Index.open(place, **{"create": True, "encoder": WordHashEncoder(512), **wishes})
+
+
+@pytest.mark.parametrize("where", ["year >= 2020", {"year": {">=": 2020}}, None])
+def test_documents_are_added_found_replaced_and_deleted(place: Any, where: Any):
+    with opened(place) as index:
+        assert (len(index), index.search("heron")) == (0, [])
+        result = index.add(BIRDS)
+        assert (result.encoded, len(index)) == (2, 2)
+        for mode in ("dense", "keyword", "hybrid"):
+            hit = index.search("a heron", k=3, mode=mode, where=where)[0]
+            assert isinstance(hit, Hit)
+            assert (hit.doc_id, hit.text) == ("1", BIRDS[0]["text"])
+        assert index.add({**BIRDS[0], "text": "A kingfisher dives."}).encoded == 1
+        assert index.search("heron", mode="keyword") == []
+        assert [hit.doc_id for hit in index.search("kingfisher", mode="keyword")] == ["1"]
+        assert index.add(Document("3", "An owl.")).encoded == 1
+        assert index.delete(["1", "nobody"]) == ["1"]
+        assert len(index) == 2
+
+
+def test_files_are_added_like_documents(place: Any, tmp_path: Path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("The heron waits.")
+    (tmp_path / "b.jsonl").write_text(json.dumps(BIRDS[1]))
+    with opened(place) as index:
+        assert index.add([tmp_path / "notes", str(tmp_path / "b.jsonl")]).documents == 2
+        assert index.search("heron", 1)[0].doc_id == "a.txt"
+        assert index.origin == str(tmp_path / "notes")
+
+
+def test_the_index_keeps_its_encoder_and_its_chunking(tmp_path: Path):
+    with Index.open(tmp_path / "i", create=True, model="hash:32", max_tokens=20) as index:
+        index.add(BIRDS)
+    with Index.open(tmp_path / "i") as index:
+        assert (index.spec.dim, index.spec.max_tokens, index.encoder.spec) == (32, 20, index.spec)
+    with pytest.raises(MismatchError, match="max_tokens 20, not 64"):
+        Index.open(tmp_path / "i", max_tokens=64)
+    with pytest.raises(MismatchError, match="dim 32, not 16"):
+        Index.open(tmp_path / "i", encoder=WordHashEncoder(16, 20))
+    with Index.open(tmp_path / "i", model="hash:16") as index, pytest.raises(MismatchError, match="dim 32, not 16"):
+        index.search("heron")
+
+
+def test_many_first_searches_load_the_encoder_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with Index.open(tmp_path / "i", create=True, model="hash:32") as index:
+        index.add(BIRDS)
+    loaded, real, gate = [], load.load_encoder, threading.Barrier(4)
+
+    def slow(*wishes: Any) -> Any:
+        loaded.append(1)
+        return real(*wishes)
+
+    monkeypatch.setattr(load, "load_encoder", slow)
+
+    def ask(_: int) -> str:
+        gate.wait(10)
+        return index.search("heron", 1)[0].doc_id
+
+    with Index.open(tmp_path / "i") as index, ThreadPoolExecutor(4) as pool:
+        assert [*pool.map(ask, range(4))] == ["1"] * 4
+    assert loaded == [1]
+
+
+def test_threads_add_and_search_at_once(tmp_path: Path):
+    with opened(tmp_path / "i") as index, ThreadPoolExecutor(4) as pool:
+        index.add(BIRDS)
+        adding = [pool.submit(index.add, {"_id": f"n{n}", "text": f"note number{n}"}) for n in range(20)]
+        found = [pool.submit(index.search, "heron", 1, mode=mode) for mode in ("dense", "keyword", "hybrid") * 8]
+        assert {one.result()[0].doc_id for one in found} == {"1"}
+        assert all(one.result().encoded == 1 for one in adding)
+        assert len(index) == 22
+        assert index.search("number7", 1)[0].doc_id == "n7"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_an_index_that_a_parent_used_is_used_by_a_forked_child(tmp_path: Path):
+    corpus = [{"_id": str(n), "text": f"word{n} heron"} for n in range(50)]
+    with opened(tmp_path / "i") as index:
+        index.add(corpus)
+        index.search_many(["heron", "word3"], 3)
+        child = os.fork()
+        if not child:
+            signal.alarm(30)
+            try:
+                right = [hits[0].doc_id for hits in index.search_many(["word7", "word9"], 1)] == ["7", "9"]
+                right = right and index.search("word8", 1, mode="keyword")[0].doc_id == "8"
+                index.add({"_id": "new", "text": "newcomer"})
+                os._exit(0 if right and len(index) == 51 else 1)
+            finally:
+                os._exit(2)
+        assert os.waitpid(child, 0)[1] == 0
+        assert index.search("newcomer", 1, mode="keyword")[0].doc_id == "new"
+
+
+def test_an_index_of_before_the_spelling_was_settled_opens(tmp_path: Path):
+    with opened(tmp_path / "i") as index:
+        index.add(BIRDS)
+    with closing(sqlite3.connect(tmp_path / "i" / "passages.sqlite")) as connection, connection:
+        (spec,) = connection.execute("SELECT value FROM settings WHERE key = 'encoder'").fetchone()
+        old = spec.replace('"normalize"', '"normalise"')
+        assert old != spec
+        connection.execute("UPDATE settings SET value = ? WHERE key = 'encoder'", (old,))
+    with opened(tmp_path / "i", create=False) as index:
+        assert index.search("heron", 1)[0].doc_id == "1"
+        assert index.add(BIRDS).unchanged == 2
+
+
+def test_a_folder_that_is_no_index_is_refused(tmp_path: Path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("mine")
+    for folder in (tmp_path / "nowhere", tmp_path / "notes"):
+        with pytest.raises(NoIndexError, match="no index in"):
+            Index.open(folder)
+    with opened(tmp_path / "notes") as index, pytest.raises(NoIndexError, match="holds other files"):
+        index.add(BIRDS)
+    assert os.listdir(tmp_path / "notes") == ["mine.txt"]
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda index: index.search("heron", k=1.5), "`k` is 1.5; expected a whole number"),
+        (lambda index: index.search("heron", k=True), "`k` is True"),
+        (lambda index: index.search("heron", k="3"), "`k` is '3'"),
+        (lambda index: index.search("heron", k=0), "`k` must be at least 1, got 0"),
+        (lambda index: index.search(5), "the query is 5; expected text"),
+        (lambda index: index.search(b"heron"), "the query is b'heron'; expected text"),
+        (lambda index: index.search(None), "the query is None; expected text"),
+        (lambda index: index.search_many("heron"), "expected a list of texts"),
+        (lambda index: index.search_many(7), "expected a list of texts"),
+        (lambda index: index.search("heron", where=5), "5"),
+        (lambda index: index.search("heron", where=b"year = 1"), "b'year = 1'"),
+        (lambda index: index.search("heron", where={"year": [2020]}), "in"),
+        (lambda index: index.search("heron", mode=3), "unknown mode 3"),
+        (lambda index: index.search("heron", fusion=None), "unknown fusion None"),
+        (lambda index: index.add(b"notes.jsonl"), "b'notes.jsonl'"),
+        (lambda index: index.add(5), "`corpus` is 5"),
+        (lambda index: index.add(None), "`corpus` is None"),
+        (lambda index: index.delete("1"), "`doc_ids` is '1'; expected a list of ids"),
+        (lambda index: index.delete([1]), r"`doc_ids` is \[1\]; expected a list of ids"),
+        (lambda index: index.delete(5), "`doc_ids` is 5; expected a list of ids"),
+        (lambda index: Index.open(b"birds"), "`location` is b'birds'; expected a path"),
+        (lambda index: Index.open(5), "`location` is 5; expected a path"),
+        (lambda index: Index.open("x", create=True, encoder=WordHashEncoder(8), dim=4), "give one or the other"),
+    ],
+)
+def test_wrong_types_are_one_clear_line(tmp_path: Path, call: Any, message: str):
+    with opened(tmp_path / "i") as index:
+        index.add(BIRDS)
+        with pytest.raises(UsageError, match=message) as error:
+            call(index)
+    assert "\n" not in str(error.value)
+
+
+def test_a_misspelt_argument_is_a_type_error(tmp_path: Path):
+    with opened(tmp_path / "i") as index:
+        with pytest.raises(TypeError, match="unexpected keyword argument 'wher'"):
+            index.search("heron", wher="year = 1")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'poler'"):
+        Index.open(tmp_path / "i", poler="mean")
+
+
+def test_reprs_are_one_readable_line(tmp_path: Path):
+    with opened(tmp_path / "i") as index:
+        assert repr(index) == f"Index({str(tmp_path / 'i')!r}, nothing added yet)"
+        index.add(BIRDS)
+        assert repr(index) == f"Index({str(tmp_path / 'i')!r}, 2 documents, model='hash:512', pooler='word-hash')"
+        assert len(repr(index.search("heron", 1)[0]).splitlines()) == 1
+
+
+def test_another_writer_is_named(tmp_path: Path):
+    with opened(tmp_path / "i") as index:
+        index.add(BIRDS)
+        store = LocalStore(tmp_path / "i")
+        with store.write(store.spec, store.chunking), pytest.raises(LockedError, match=f"process {os.getpid()}"):
+            index.add(BIRDS)
+        assert index.add(BIRDS).unchanged == 2
+
+
+CONSUMER = """
+from pathlib import Path
+from semsearch import Hit, Index
+
+with Index.open(Path("birds"), create=True) as index:
+    index.add([{"_id": "1", "text": "The heron waits.", "year": 2021}])
+    hits: list[Hit] = index.search("a bird", k=3, where={"year": {">=": 2020}})
+    texts: list[str] = [hit.text for hit in hits]
+    reveal_type(index.delete(["1"]))
+    index.search("a bird", k="3")
+"""
+
+
+@pytest.mark.slow
+def test_a_type_checker_sees_the_types_of_a_consumer(tmp_path: Path):
+    """py.typed is shipped: right calls pass, a wrong one is found."""
+    (tmp_path / "consumer.py").write_text(CONSUMER)
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), "consumer.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert 'Revealed type is "builtins.list[builtins.str]"' in done.stdout.replace(
+        "list[str]", "builtins.list[builtins.str]"
+    )
+    errors = [line for line in done.stdout.splitlines() if "error:" in line]
+    assert len(errors) == 1, done.stdout
+    assert 'Argument "k" to "search" of "Index" has incompatible type "str"; expected "int"' in errors[0]
