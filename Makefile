@@ -27,7 +27,7 @@ demo: install ## index the sample corpus and answer three queries
 test: install-dev ## every test
 	$(BIN)/python -m pytest -n auto
 
-test-fast: install-dev ## the tests that run in under two minutes together
+test-fast: install-dev ## the quicker tests
 	$(BIN)/python -m pytest -n auto -m 'not slow'
 
 lint: install-dev ## linters and the type checker

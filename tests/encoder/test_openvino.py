@@ -17,7 +17,7 @@ from sentence_transformers import SentenceTransformer
 from semsearch import POOLERS, Encoder, UnsupportedError
 from semsearch.encoder.encoder import PoolingWarning
 from semsearch.encoder.runtimes import openvino as openvino_runtime
-from semsearch.encoder.runtimes.openvino_graph import core
+from semsearch.encoder.runtimes.openvino_library import core
 from semsearch.evaluation import MultiPooler
 from semsearch.transforms import unit_rows
 
