@@ -352,6 +352,7 @@ class Index:
 
     def _load(self) -> TextEncoder:
         """The encoder that is asked for, over what the index has."""
+        from semsearch.encoder.checkpoint import canonical_name
         from semsearch.encoder.load import load_encoder
 
         started = time.perf_counter()
@@ -361,8 +362,9 @@ class Index:
         stored, settings = self._store.spec, self._settings
         if settings.precision == INT8 and stored.precision.startswith(f"{INT8}:"):
             settings = replace(settings, precision=None)
+        base = replace(stored, model=canonical_name(settings.model)) if settings.model else stored
         try:
-            encoder = load_encoder(settings, stored, self._store.artifacts)
+            encoder = load_encoder(settings, base, self._store.artifacts)
         except (UsageError, ModelError):
             if settings.model is None:
                 raise

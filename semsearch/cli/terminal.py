@@ -109,7 +109,7 @@ CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029), " "
 def summary(result: IngestResult, folder: str, seconds: float) -> None:
     """What an ingest did, on standard output; what went wrong on standard error."""
     if loss := result.quantization:
-        say(f"8-bit integers were calibrated on {loss.n_texts} passages of the corpus")
+        say(f"calibrating 8-bit integers on {loss.n_texts} passages of the corpus")
         say(
             f"against float32: mean cosine {loss.mean_cosine:.4f}, {loss.overlap:.1%} of the ten nearest are the same, "
             f"{loss.speed:.1f} times as fast here"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from semsearch.encoder.checkpoint import canonical_name
 from semsearch.encoder.encoder import Encoder, TextEncoder
 from semsearch.encoder.pooling import parse_pooler
 from semsearch.encoder.word_hash import WordHashEncoder
@@ -21,7 +22,7 @@ def load_encoder(
 
     Args:
         settings: What is asked for; `hash:DIM` as the model takes `max_tokens` alone.
-        base: Of an existing index. The caller compares fingerprints.
+        base: Of an existing index, unless another model is asked for. The caller compares fingerprints.
         artifacts: Folder in which that index keeps what belongs to its encoder, such as an 8-bit model.
 
     Raises:
@@ -29,7 +30,9 @@ def load_encoder(
         ModelError: The checkpoint cannot be loaded.
     """
     asked = settings.asked()
-    model = asked.pop("model", None) or (base.model if base else None)
+    wanted = asked.pop("model", None)
+    model = canonical_name(wanted) if wanted else base.model if base else None
+    base = base if base and base.model == model else None
     if model and model.startswith(HASH):
         return _load_hash(model, base, **asked)
     where: dict[str, Any] = {"device": settings.device, "runtime": settings.runtime, "artifacts": artifacts}

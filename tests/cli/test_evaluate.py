@@ -647,7 +647,7 @@ USAGE: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "center": (("--transforms", "center:2"), ("center takes no K",)),
     "max tokens": (("--max-tokens", 4), ("max tokens is 4; this model takes 8 to 64",)),
     "precision": (("--precision", "float8"), ("unknown precision 'float8'", "bfloat16")),
-    "device": (("--device", "gpux"), ("'gpux'", "--device cpu")),
+    "device": (("--device", "gpux"), ("'gpux'", "try --device 'cpu'")),
     "runtime": (("--runtime", "onnx"), ("unknown runtime 'onnx'", "openvino, torch")),
     "option": (("--transform", "center"), ("--transform",)),
 }

@@ -14,7 +14,7 @@ from fakes import index_content, index_corpus, open_reader
 
 from semsearch import Index, WordHashEncoder
 from semsearch.errors import DiskFullError
-from semsearch.stores.local import catalog as index_folder
+from semsearch.stores.local import database as index_folder
 from semsearch.stores.local import segments as vectors
 
 CORPUS = [{"_id": f"d{n}", "title": f"t{n}", "text": f"word{n} tea {n % 7} " * 20, "n": n} for n in range(1_500)]

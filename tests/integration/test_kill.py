@@ -85,12 +85,12 @@ def opens_and_answers(folder: Path) -> None:
     assert rows(folder, "PRAGMA foreign_key_check") == []
     assert rows(folder, "SELECT id FROM passages EXCEPT SELECT passage FROM vectors") == []
     with Index.open(folder) as searcher:
-        counts = searcher.index.counts()
+        counts = searcher.status()
         for query in QUERIES:
             assert (
                 bool(searcher.search(query)) == bool(searcher.search(query, mode="keyword")) == (counts["passages"] > 0)
             )
-        _, passages = searcher.index.search_vectors(WordHashEncoder(64).encode_queries(["alpha7"]), 1 << 20, None)
+        _, passages = searcher._store.search_vectors(WordHashEncoder(64).encode_queries(["alpha7"]), 1 << 20, None)
         assert sum(passages[0] != -1) == counts["passages"]
 
 
