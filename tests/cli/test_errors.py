@@ -221,7 +221,7 @@ def test_an_index_that_is_being_written_names_its_writer():
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
-        (("--model", "hash:32"), ("another encoder", "dim 4096, not 32", "in another folder")),
+        (("--model", "hash:32"), ("another encoder", "dim 4096, not 32", "hash:32", "build the index again")),
         (("--max-tokens", 128), ("another encoder", "max_tokens 256, not 128")),
         (("--chunk-tokens", 64), ("other passages", "tokens None, not 64", "in another folder")),
         (("--no-title", "--overlap", 1), ("other passages", "overlap 32, not 1", "title True, not False")),
