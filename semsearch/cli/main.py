@@ -111,6 +111,7 @@ def index(
                 paths, options=options, skip_bad=skip_bad, delete_missing=delete_missing, refit=refit, watch=watch
             )
     seconds = time.perf_counter() - started
+    terminal.quantization(result)
     if as_json:
         terminal.print_json(terminal.result_json(result, str(folder), seconds))
     else:

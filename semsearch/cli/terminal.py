@@ -106,14 +106,18 @@ CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029), " "
 """Control characters and Unicode's line and paragraph separators."""
 
 
-def summary(result: IngestResult, folder: str, seconds: float) -> None:
-    """What an ingest did, on standard output; what went wrong on standard error."""
+def quantization(result: IngestResult) -> None:
+    """Report on standard error what 8-bit integers cost, where an encoder was calibrated."""
     if loss := result.quantization:
         say(f"calibrating 8-bit integers on {loss.n_texts} passages of the corpus")
         say(
             f"against float32: mean cosine {loss.mean_cosine:.4f}, {loss.overlap:.1%} of the ten nearest are the same, "
             f"{loss.speed:.1f} times as fast here"
         )
+
+
+def summary(result: IngestResult, folder: str, seconds: float) -> None:
+    """What an ingest did, on standard output; what went wrong on standard error."""
     done = [f"{result.encoded:,} encoded" + (f" ({_count(result.passages, 'passage')})" if result.passages else "")]
     done += [
         f"{n:,} {what}" for n, what in ((result.described, "with new metadata"), (result.unchanged, "unchanged")) if n
