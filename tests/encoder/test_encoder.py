@@ -266,5 +266,5 @@ def test_two_settings_for_one_thing_are_refused(checkpoint: Make) -> None:
     folder = str(checkpoint())
     with pytest.raises(UsageError, match="dim is 16 and transform 'truncate:8'; give one of them"):
         Encoder.load(folder, "mean", dim=16, transform="truncate:8")
-    with pytest.raises(UsageError, match="--simcse-names says how to read --pooler; name one"):
+    with pytest.raises(UsageError, match="`simcse_names` says how to read `pooler`; name one"):
         Encoder.load(folder, simcse_names=True)

@@ -17,7 +17,7 @@ from sentence_transformers import SentenceTransformer
 from semsearch import POOLERS, Encoder, MultiPooler, UnsupportedError
 from semsearch.encoder.encoder import PoolingWarning
 from semsearch.encoder.runtimes import openvino as openvino_runtime
-from semsearch.encoder.runtimes.openvino_graph import core
+from semsearch.encoder.runtimes.openvino_library import core
 from semsearch.transforms import unit_rows
 
 LONG = "The grey heron stands motionless in the shallow water of the marsh and strikes at whatever passes by. " * 4

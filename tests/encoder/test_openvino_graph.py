@@ -16,6 +16,7 @@ import pytest
 
 from semsearch import POOLERS, CacheWarning, Encoder, FallbackWarning, ModelError, UnsupportedError
 from semsearch.encoder.checkpoint import open_checkpoint
+from semsearch.encoder.runtimes import openvino_convert
 from semsearch.encoder.runtimes import openvino_graph as graphs
 from semsearch.encoder.runtimes.torch_model import PooledModel
 
@@ -64,7 +65,7 @@ def test_a_graph_is_converted_once_for_each_pooler(model, folder, monkeypatch):
     assert len(kept(folder)) == 1
     Encoder.load(model, "cls", runtime="openvino")
     assert len(kept(folder)) == 2
-    monkeypatch.setattr(graphs, "convert", never)
+    monkeypatch.setattr(openvino_convert, "convert", never)
     np.testing.assert_array_equal(encode(model), first)
     encode(model, max_tokens=16, passage_prefix="x ")  # not the graph's business
 
@@ -93,7 +94,7 @@ def test_a_damaged_or_foreign_file_is_made_again(model, folder, monkeypatch, fil
     path.write_bytes(damaged)
     close(encode(model), by_torch(model))
     assert damaged not in [path.read_bytes() for path in folder.rglob(file)]
-    monkeypatch.setattr(graphs, "convert", never)
+    monkeypatch.setattr(openvino_convert, "convert", never)
     close(encode(model), by_torch(model))
 
 
@@ -160,7 +161,7 @@ def test_a_model_that_does_not_convert_runs_on_torch_and_says_why(model, folder,
     def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("no such operation: aten::zorg\nat somewhere")
 
-    monkeypatch.setattr(graphs, "converter", lambda: refuse)
+    monkeypatch.setattr(openvino_convert, "converter", lambda: refuse)
     with pytest.warns(FallbackWarning, match=r"does not convert to OpenVINO \(no such operation: aten::zorg\); torch"):
         encoder = Encoder.load(model, "mean")
     close(encoder.encode_documents(TEXTS), by_torch(model))
@@ -172,8 +173,8 @@ def test_a_model_that_does_not_convert_runs_on_torch_and_says_why(model, folder,
 
 def test_a_graph_that_disagrees_with_torch_is_not_used(model, checkpoint, folder, monkeypatch):
     other = open_checkpoint(str(checkpoint(seed=1)))
-    astray, convert_model = PooledModel(other, [other.head(POOLERS["mean"])]), graphs.converter()
-    monkeypatch.setattr(graphs, "converter", lambda: lambda _, **wishes: convert_model(astray, **wishes))
+    astray, convert_model = PooledModel(other, [other.head(POOLERS["mean"])]), openvino_convert.converter()
+    monkeypatch.setattr(openvino_convert, "converter", lambda: lambda _, **wishes: convert_model(astray, **wishes))
     with pytest.warns(FallbackWarning, match=r"gives other vectors than torch \(they differ by \d"):
         vectors = Encoder.load(model, "mean").encode_documents(TEXTS)
     close(vectors, by_torch(model))

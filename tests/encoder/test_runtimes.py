@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -86,8 +88,104 @@ def test_without_openvino_torch_does_its_work_and_one_line_says_so(model):
     assert "UnsupportedError: runtime 'openvino' is not installed" in refused.stderr
 
 
-def test_nothing_is_sent_to_the_makers_of_the_library():
-    code = "from semsearch.encoder.runtimes.openvino_graph import openvino; import sys; openvino(); "
-    code += "import openvino.tools.ovc; print(sys.modules['openvino_telemetry'])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.strip() == "None"
+def printed(code: str, *words: str) -> list[str]:
+    """Lines of a Python of its own."""
+    command = [sys.executable, "-c", code, *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout.splitlines()
+
+
+TELEMETRY = """
+import sys
+import types
+host = types.ModuleType("openvino_telemetry")
+if sys.argv[1] == "imported":
+    sys.modules["openvino_telemetry"] = host
+from semsearch.encoder.runtimes.openvino_library import converter, openvino
+openvino()
+print("openvino.tools.ovc" in sys.modules, sys.modules.get("openvino_telemetry", "none") in ("none", host))
+import openvino
+print(openvino.convert_model is converter(), hasattr(openvino, "zorg"))
+from openvino.tools.ovc import convert_impl, telemetry_utils
+print(convert_impl.tm.__name__, telemetry_utils.tm.__name__)
+print(sys.modules.get("openvino_telemetry", "none") in ("none", host))
+"""
+
+
+@pytest.mark.parametrize("before", ["not imported", "imported"])
+def test_nothing_is_sent_to_the_makers_of_the_library_and_the_modules_of_the_host_stay(before):
+    stub = "openvino.tools.ovc.telemetry_stub"
+    assert printed(TELEMETRY, before) == ["False True", "True False", f"{stub} {stub}", "True"]
+
+
+def test_a_runtime_says_what_an_index_keeps_and_whether_it_has_8_bits(model):
+    for runtime in ("openvino", "torch"):
+        encoder = Encoder.load(model, "mean", runtime=runtime)
+        assert (encoder._runtime.name, dict(encoder.artifacts)) == (runtime, {})
+    with pytest.raises(UnsupportedError, match="needs the runtime openvino, and this model runs on torch"):
+        encoder.quantize(["a heron"])
+
+
+SETTINGS = """
+import logging, sys, warnings
+import transformers
+from huggingface_hub import utils as hub
+from semsearch import Encoder
+
+def settings():
+    bars = transformers.logging.is_progress_bar_enabled(), hub.are_progress_bars_disabled()
+    return transformers.logging.get_verbosity(), *bars, logging.getLoggerClass(), [*warnings.filters]
+
+import torch.jit  # sets filters of its own
+model, verbosity, bars = sys.argv[1:]
+transformers.logging.set_verbosity(int(verbosity))
+transformers.logging.enable_progress_bar() if bars == "True" else transformers.logging.disable_progress_bar()
+Encoder.load(model, "cls", runtime="torch")  # what the libraries change when they are imported, is theirs
+before = settings()
+for runtime in ("torch", "openvino"):
+    encoder = Encoder.load(model, "mean", runtime=runtime, precision="float32")
+    encoder.encode_query("a heron")
+print(settings() == before, before[:2] == (int(verbosity), bars == "True"))
+"""
+
+
+@pytest.mark.parametrize(("verbosity", "bars"), [("10", "True"), ("30", "False")])
+def test_loading_and_converting_leave_the_settings_of_the_host_as_they_were(
+    model, tmp_path, monkeypatch, verbosity, bars
+):
+    monkeypatch.setenv("SEMSEARCH_CACHE", str(tmp_path / "cache"))  # so that there is something to convert
+    assert printed(SETTINGS, model, verbosity, bars) == ["True True"]
+
+
+def test_what_happened_is_logged_for_an_operator(model, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("SEMSEARCH_CACHE", str(tmp_path / "cache"))
+    with caplog.at_level(logging.INFO, logger="semsearch"):
+        Encoder.load(model, "mean", runtime="openvino", precision="float32")
+        Encoder.load(model, "mean", runtime="openvino", precision="float32")
+    converted, *loaded = [record.getMessage() for record in caplog.records]
+    assert re.fullmatch(rf"converted {model} to OpenVINO in \d+\.\d s", converted)
+    line = rf"loaded {model} on cpu in \d+\.\d\d s, pooler mean, precision float32, runtime openvino"
+    assert len(loaded) == 2
+    assert all(re.fullmatch(line, message) for message in loaded)
+    assert {record.levelname for record in caplog.records} == {"INFO"}
+    assert {record.name.partition(".")[0] for record in caplog.records} == {"semsearch"}
+
+
+@pytest.mark.parametrize(("file", "what"), [("graph.xml", "converted"), ("*.blob", "compiled")])
+def test_a_damaged_file_of_the_cache_is_logged_as_a_warning(model, tmp_path, monkeypatch, caplog, file, what):
+    monkeypatch.setenv("SEMSEARCH_CACHE", str(tmp_path / "cache"))
+    Encoder.load(model, "mean", runtime="openvino", precision="float32")
+    (path,) = (tmp_path / "cache").rglob(file)
+    path.write_bytes(b"damaged")
+    caplog.clear()
+    Encoder.load(model, "mean", runtime="openvino", precision="float32")
+    (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    damaged = path.parent if what == "converted" else path
+    assert record.getMessage() == f"the {what} model {damaged} is damaged, and is {what} again"
+
+
+def test_no_logger_of_the_library_has_a_handler_or_a_level():
+    code = "import logging; from semsearch import Encoder; Encoder.load(device='cpu').encode_query('a heron'); "
+    code += "names = [name for name in logging.root.manager.loggerDict if name.startswith('semsearch')]; "
+    code += "print(len(names) > 2, {(len(logging.getLogger(n).handlers), logging.getLogger(n).level) for n in names}, "
+    code += "logging.root.handlers)"
+    assert printed(code) == ["True {(0, 0)} []"]

@@ -1,0 +1,171 @@
+"""Files that appear when they are complete, copies of folders, and hashes, also across a fork."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from forking import told
+
+from semsearch import files
+from semsearch.files import copy_folder, hash_ahead, hash_file
+
+CONTENT = {"graph.bin": bytes(range(256)) * 100, "graph.xml": b"<net/>", "empty": b""}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    for name, data in CONTENT.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_copy_has_the_same_files_and_nothing_else_is_left(source, tmp_path):
+    copy_folder(source, tmp_path / "copy")
+    assert content(tmp_path / "copy") == content(source) == CONTENT
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "source"]
+
+
+def test_a_copy_that_is_there_is_not_written_again(source, tmp_path):
+    copy_folder(source, tmp_path / "copy")
+    before = (tmp_path / "copy" / "graph.bin").stat()
+    copy_folder(source, tmp_path / "copy")
+    copy_folder(source, source)
+    after = (tmp_path / "copy" / "graph.bin").stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+    assert content(source) == CONTENT
+
+
+@pytest.mark.parametrize("damage", ["flipped", "missing", "more"])
+def test_another_content_is_replaced(source, tmp_path, damage):
+    copy = tmp_path / "copy"
+    shutil.copytree(source, copy)
+    if damage == "flipped":
+        (copy / "graph.bin").write_bytes(CONTENT["graph.bin"][::-1])  # of the same size
+    elif damage == "missing":
+        (copy / "graph.bin").unlink()
+    else:
+        (copy / "left over").touch()
+    copy_folder(source, copy)
+    assert content(copy) == CONTENT
+
+
+@pytest.mark.parametrize("call", ["fsync", "copytree"])
+def test_a_copy_that_fails_leaves_nothing(source, tmp_path, monkeypatch, call):
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os if call == "fsync" else files.shutil, call, fail)
+    with pytest.raises(OSError, match="No space left"):
+        copy_folder(source, tmp_path / "copy")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_what_an_interrupted_copy_left_is_no_hindrance(source, tmp_path):
+    (tmp_path / "copy.new").mkdir()
+    (tmp_path / "copy.new" / "half").touch()
+    copy_folder(source, tmp_path / "copy")
+    assert content(tmp_path / "copy") == CONTENT
+    assert not (tmp_path / "copy.new").exists()
+
+
+def test_every_file_and_folder_of_a_copy_is_synced_before_it_appears(source, tmp_path, monkeypatch):
+    synced: list[tuple[str, bool]] = []
+    sync = files._sync
+    monkeypatch.setattr(
+        files, "_sync", lambda path: (synced.append((path.name, (tmp_path / "copy").exists())), sync(path))
+    )
+    copy_folder(source, tmp_path / "copy")
+    assert sorted(synced[:-1]) == [("copy.new", False), *((name, False) for name in sorted(CONTENT))]
+    assert synced[-1] == (tmp_path.name, True)
+
+
+@pytest.mark.parametrize("name", CONTENT)
+def test_a_hash_is_sha256(source, name):
+    expected = hashlib.sha256(CONTENT[name]).hexdigest()
+    hash_ahead([source / name, source / "missing"])
+    assert hash_file(source / name) == hash_file(source / name) == expected
+
+
+def test_a_file_that_changed_is_hashed_again_and_one_that_did_not_is_read_once(source, monkeypatch):
+    path = source / "graph.bin"
+    hash_file(path)
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "_digest", lambda _: "read again")
+        assert hash_file(path) == hashlib.sha256(CONTENT["graph.bin"]).hexdigest()
+    path.write_bytes(b"other")
+    assert hash_file(path) == hashlib.sha256(b"other").hexdigest()
+
+
+def test_a_failure_is_not_remembered(source, monkeypatch):
+    def fail(_: Path) -> str:
+        raise PermissionError("not now")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "_digest", fail)
+        with pytest.raises(PermissionError):
+            hash_file(source / "graph.bin")
+    assert hash_file(source / "graph.bin") == hashlib.sha256(CONTENT["graph.bin"]).hexdigest()
+
+
+def test_threads_that_ask_at_once_read_a_file_once(source, monkeypatch):
+    read: list[Path] = []
+    digest = files._digest
+    monkeypatch.setattr(files, "_digest", lambda path: (read.append(path), digest(path))[1])
+    (source / "graph.bin").write_bytes(bytes(2**22))
+    with ThreadPoolExecutor(8) as threads:
+        found = {*threads.map(hash_file, [source / "graph.bin"] * 32)}
+    assert found == {hashlib.sha256(bytes(2**22)).hexdigest()}
+    assert len(read) == 1
+
+
+FORK = """
+from pathlib import Path
+from semsearch.files import hash_ahead, hash_file
+one, two = map(Path, sys.argv[1:])
+hash_ahead([one])
+print(hash_file(one))
+in_child(lambda: hash_file(two))
+in_child(lambda: hash_file(one))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_file_is_hashed_in_a_child_whatever_its_parent_hashed(source):
+    names = ("graph.bin", "graph.xml")
+    hashes = [hashlib.sha256(CONTENT[name]).hexdigest() for name in names]
+    assert told(FORK, *(source / name for name in names)) == [hashes[0], hashes[1], hashes[0]]
+
+
+AMID = """
+import threading, time
+from pathlib import Path
+from semsearch import files
+started, digest = threading.Event(), files._digest
+
+def slow(path):
+    started.set()
+    time.sleep(1)
+    return digest(path)
+
+files._digest = slow
+one = Path(sys.argv[1])
+files.hash_ahead([one])
+started.wait()
+in_child(lambda: files.hash_file(one))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_amid_hashing_is_no_hindrance(source):
+    assert told(AMID, source / "graph.bin") == [hashlib.sha256(CONTENT["graph.bin"]).hexdigest()]
