@@ -204,13 +204,16 @@ class Small(PooledModel):
         return super().forward(ids, mask, skip)
 
 
-def test_a_batch_that_does_not_fit_is_halved_until_it_does(checkpoint, monkeypatch):
+def test_a_batch_that_does_not_fit_is_halved_until_it_does(checkpoint, monkeypatch, caplog):
+    caplog.set_level("INFO", "semsearch.encoder.runtimes.torch")
     folder, texts = str(checkpoint()), [f"{number} herons wait" * (1 + number % 3) for number in range(13)]
     expected = Encoder.load(folder, "mean").encode_documents(texts)
     monkeypatch.setattr(torch_runtime, "PooledModel", Small)
     done: list[int] = []
     np.testing.assert_allclose(Encoder.load(folder, "mean").encode_documents(texts, done.append), expected, atol=1e-5)
     assert sum(done) == 13
+    halved = [int(record.getMessage().split("a batch of ")[1].split()[0]) for record in caplog.records]
+    assert halved == [13, 6, 3, 3, 7, 3, 4]  # all those of more than two, the first half first
     monkeypatch.setattr(Small, "forward", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("no room at all")))
     with pytest.raises(
         ModelError, match=r"device 'cpu' has too little memory for one text of \d+ tokens; cut texts sho"

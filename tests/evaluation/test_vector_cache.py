@@ -339,7 +339,7 @@ def test_the_folder_is_the_environment_s_or_the_user_s(tmp_path: Path, monkeypat
     with VectorCache() as cache:
         assert cache.path == tmp_path / "home" / "mine" / "vectors.sqlite"
     monkeypatch.delenv("SEMSEARCH_CACHE")
-    monkeypatch.setattr("semsearch.encoder.cache.user_cache_path", lambda name: tmp_path / "home" / name)
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "home" / name)
     with VectorCache() as cache:
         assert cache.path == tmp_path / "home" / "semsearch" / "vectors.sqlite"
 
