@@ -12,12 +12,15 @@ from contextlib import contextmanager, suppress
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from threading import Thread
-from typing import IO
+from typing import IO, TypeAlias
 
 from semsearch.errors import SourceError
 
-_HASHES: dict[tuple[int, Path, int, int], Future[str]] = {}
-"""By process, file, size and time of change. After a fork, no process waits for what another began to hash."""
+_Version: TypeAlias = tuple[int, Path, int, int]
+"""A process, and a file with its size in bytes and its time of change in nanoseconds."""
+
+_HASHES: dict[_Version, Future[str]] = {}
+"""By process too: after a fork, nobody waits for what another process began to hash."""
 
 
 def make_folder(folder: Path) -> None:
@@ -110,34 +113,52 @@ def hash_file(path: Path) -> str:
     Raises:
         OSError: The file cannot be read.
     """
-    entry = path.stat()
-    version = (os.getpid(), path.resolve(), entry.st_size, entry.st_mtime_ns)
-    ours: Future[str] = Future()
+    version, ours = _version(path), Future[str]()
     known = _HASHES.setdefault(version, ours)
-    if known is not ours:
-        return known.result()
-    try:
-        ours.set_result(_digest(path))
-    except BaseException as error:
-        del _HASHES[version]  # the next one tries again
-        ours.set_exception(error)
-        raise
-    return ours.result()
+    if known is ours:
+        _hash([(version, ours)])
+    return known.result()
 
 
 def hash_ahead(paths: Iterable[Path]) -> None:
-    """Start to hash files on another thread; `hash_file` waits for one that is being hashed."""
-    Thread(target=_hash_each, args=([*paths],), name="semsearch-hash").start()
+    """Start to hash files on another thread; `hash_file` waits for one that is being hashed, and meets its errors."""
+    claimed: list[tuple[_Version, Future[str]]] = []
+    try:
+        for path in paths:
+            with suppress(OSError):
+                claimed.append((_version(path), Future()))
+        claimed = [(version, ours) for version, ours in claimed if _HASHES.setdefault(version, ours) is ours]
+        Thread(target=_hash, args=(claimed,), name="semsearch-hash").start()
+    except BaseException as error:  # Ctrl-C, or no thread to be had: nobody may wait for these
+        for version, ours in claimed:
+            _give_up(version, ours, error)
+        raise
 
 
-def _hash_each(paths: Iterable[Path]) -> None:
-    for path in paths:
-        with suppress(OSError):  # whoever needs the hash meets the same error
-            hash_file(path)
+def _version(path: Path) -> _Version:
+    entry = path.stat()
+    return os.getpid(), path.resolve(), entry.st_size, entry.st_mtime_ns
 
 
-def _digest(path: Path) -> str:
-    if not path.stat().st_size:  # there is nothing to map
+def _hash(claimed: Iterable[tuple[_Version, Future[str]]]) -> None:
+    """Hash files one after the other; each system call costs a turn of the interpreter, so there are few of them."""
+    for version, ours in claimed:
+        try:
+            ours.set_result(_digest(*version[1:3]))
+        except BaseException as error:
+            _give_up(version, ours, error)
+
+
+def _give_up(version: _Version, ours: Future[str], error: BaseException) -> None:
+    """Hand an error to those who wait; the next one tries again."""
+    if _HASHES.get(version) is ours:
+        del _HASHES[version]
+    if not ours.done():
+        ours.set_exception(error)
+
+
+def _digest(path: Path, size: int) -> str:
+    if not size:  # there is nothing to map
         return hashlib.sha256().hexdigest()
-    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+    with path.open("rb", buffering=0) as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
         return hashlib.sha256(data).hexdigest()  # in one call, during which other threads run

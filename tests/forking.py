@@ -1,4 +1,5 @@
-"""What a forked child does, in a Python of its own: `told` runs code that calls `in_child`, and waits so long."""
+"""What a forked child does, in a Python of its own: `told` runs code that calls `in_child`, which waits no longer
+than some seconds."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ def in_child(work, seconds=40):
             print(work(), flush=True)
         except Exception as error:
             print(f"{type(error).__name__}: {error}", flush=True)
-        os._exit(0)
+        sys.exit()  # with all that is to be done at exit
     _, status = os.waitpid(pid, 0)
     if os.WIFSIGNALED(status):
         print("hangs", flush=True)

@@ -101,14 +101,14 @@ def test_a_file_that_changed_is_hashed_again_and_one_that_did_not_is_read_once(s
     path = source / "graph.bin"
     hash_file(path)
     with monkeypatch.context() as patched:
-        patched.setattr(files, "_digest", lambda _: "read again")
+        patched.setattr(files, "_digest", lambda *_: "read again")
         assert hash_file(path) == hashlib.sha256(CONTENT["graph.bin"]).hexdigest()
     path.write_bytes(b"other")
     assert hash_file(path) == hashlib.sha256(b"other").hexdigest()
 
 
 def test_a_failure_is_not_remembered(source, monkeypatch):
-    def fail(_: Path) -> str:
+    def fail(*_: object) -> str:
         raise PermissionError("not now")
 
     with monkeypatch.context() as patched:
@@ -118,10 +118,22 @@ def test_a_failure_is_not_remembered(source, monkeypatch):
     assert hash_file(source / "graph.bin") == hashlib.sha256(CONTENT["graph.bin"]).hexdigest()
 
 
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), KeyboardInterrupt()])
+def test_nobody_waits_for_a_thread_that_could_not_be_started(source, monkeypatch, error):
+    def fail(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files.Thread, "start", fail)
+        with pytest.raises(type(error)):
+            hash_ahead([source / "graph.bin"])
+    assert hash_file(source / "graph.bin") == hashlib.sha256(CONTENT["graph.bin"]).hexdigest()
+
+
 def test_threads_that_ask_at_once_read_a_file_once(source, monkeypatch):
     read: list[Path] = []
     digest = files._digest
-    monkeypatch.setattr(files, "_digest", lambda path: (read.append(path), digest(path))[1])
+    monkeypatch.setattr(files, "_digest", lambda path, size: (read.append(path), digest(path, size))[1])
     (source / "graph.bin").write_bytes(bytes(2**22))
     with ThreadPoolExecutor(8) as threads:
         found = {*threads.map(hash_file, [source / "graph.bin"] * 32)}
@@ -153,10 +165,10 @@ from pathlib import Path
 from semsearch import files
 started, digest = threading.Event(), files._digest
 
-def slow(path):
+def slow(path, size):
     started.set()
     time.sleep(1)
-    return digest(path)
+    return digest(path, size)
 
 files._digest = slow
 one = Path(sys.argv[1])

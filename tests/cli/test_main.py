@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from command import DOCUMENTS, call, indexed, jsonl, run
 from fakes import tiny_checkpoint
 
 import semsearch
+from semsearch.encoder.cache import warn_of_cache
 
 COMMANDS = ("index", "query", "list", "status", "delete", "poolers", "demo")
 
@@ -260,3 +262,17 @@ def test_the_demo_indexes_the_sample_and_answers_three_queries():
     assert again.startswith(f"{len(documents)} documents in ")
     assert f": 0 encoded, {len(documents)} unchanged\n" in again
     assert [line[:16] for line in again.splitlines()].count("semsearch query ") == 3
+
+
+def test_what_a_cache_and_the_library_s_log_say_is_printed_each_time(monkeypatch):
+    def work() -> int:
+        for _ in range(2):
+            warn_of_cache("the disk is full")
+        logging.getLogger("semsearch.encoder").warning("a model is\n%s", "damaged")
+        logging.getLogger("semsearch.encoder").info("loaded")
+        return 0
+
+    monkeypatch.setattr("semsearch.cli.main._run", work)
+    for _ in range(2):  # a handler for each time would print it twice
+        said = call("poolers").err
+        assert said == "warning: the disk is full\nwarning: the disk is full\nwarning: a model is damaged\n"

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -24,6 +29,36 @@ pytest.importorskip("nncf")
 
 TEXTS = [f"{number} herons wait in the shallow water by the reeds {'and wait ' * (number % 5)}" for number in range(24)]
 DOCUMENTS = [{"_id": str(number), "text": text} for number, text in enumerate(TEXTS)]
+
+
+def test_calibration_leaves_what_other_threads_print_and_the_settings_of_nncf(small, capsys):
+    logger = logging.getLogger("nncf")
+    before, stop, lines = (logger.level, sys.stdout), Event(), []
+
+    def speak() -> None:
+        while not stop.is_set():
+            print("theirs")  # noqa: T201
+            lines.append("theirs")
+            time.sleep(0.001)
+
+    thread = Thread(target=speak)
+    thread.start()
+    Encoder.load(small.spec.model, "mean", runtime="openvino", precision="float32").quantize(TEXTS[:3])
+    stop.set()
+    thread.join()
+    assert capsys.readouterr().out.splitlines() == lines
+    assert (logger.level, sys.stdout) == before
+
+
+def test_the_import_of_nncf_sends_nothing_and_leaves_the_class_of_loggers(small):
+    code = "import logging, sys; from semsearch import Encoder; "
+    code += "encoder = Encoder.load(sys.argv[1], 'mean', runtime='openvino', precision='float32'); "
+    code += "encoder.quantize(['a heron', 'bread']); import nncf.telemetry.wrapper as wrapper; "
+    code += "print(logging.getLoggerClass() is logging.Logger, 'openvino_telemetry' in sys.modules, "
+    code += "isinstance(wrapper.telemetry, wrapper.NNCFTelemetry))"
+    command = [sys.executable, "-c", code, small.spec.model]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "True False False\n"
 
 
 @pytest.fixture(scope="module")

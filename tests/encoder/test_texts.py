@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import tiny_checkpoint
+from fakes import load_encoder, tiny_checkpoint
 
 from semsearch import Encoder, UsageError, WordHashEncoder
 from semsearch.encoder.checkpoint import canonical_name, open_checkpoint
-from semsearch.encoder.load import load_encoder
 from semsearch.evaluation import MultiPooler
 
 pytestmark = pytest.mark.usefixtures("one_thread", "reference")

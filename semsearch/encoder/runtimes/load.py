@@ -109,12 +109,15 @@ def load_runtime(
 
 
 def import_ahead(runtime: str, device: str) -> None:
-    """Import the library that a runtime will need, while files are hashed on another core."""
+    """Import what a runtime will need, while files are hashed on another core.
+
+    All of it: what is imported later waits for the tokenizer, which is loaded meanwhile and lets nothing else run.
+    """
     if runtime in ("auto", "openvino") and device in ("auto", "cpu") and RUNTIME_VARIABLE not in os.environ:
-        from semsearch.encoder.runtimes.openvino_library import core
+        from semsearch.encoder.runtimes.openvino import choose_precision
 
         with suppress(ImportError, UsageError):  # the runtime meets the same error, if it is the one to be made
-            core()
+            choose_precision("auto")  # which imports openvino, and makes its Core
 
 
 def _gpu_driver() -> bool:

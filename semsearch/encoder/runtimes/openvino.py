@@ -19,7 +19,7 @@ from semsearch.arrays import Vectors
 from semsearch.encoder.checkpoint import Checkpoint, Head
 from semsearch.encoder.runtimes.base import QUANTIZED, Runtime
 from semsearch.encoder.runtimes.openvino_graph import Compiled, Graph, StoredGraph, graph_of
-from semsearch.encoder.runtimes.openvino_library import core
+from semsearch.encoder.runtimes.openvino_library import core, let_fork
 from semsearch.encoder.tokenization import Batch
 from semsearch.errors import ModelError, UnsupportedError
 from semsearch.forks import refuse_fork
@@ -57,7 +57,7 @@ class OpenVinoRuntime:
         self.artifacts: Mapping[str, Path] = artifacts or {}
         self.precision, hint = choose_precision(precision)
         self._graph, self._hint = graph, hint
-        self._compiled = {ONE: graph.compile(hint, ONE)}
+        self._compiled = {ONE: let_fork(graph.compile(hint, ONE))}
         self._used = False
 
     @classmethod
@@ -136,7 +136,7 @@ class OpenVinoRuntime:
             if not self._used:  # as when a corpus is indexed: nobody asks for one, and it takes 130 MB
                 self._compiled = {}
             try:
-                compiled = self._graph.compile(self._hint, aim)
+                compiled = let_fork(self._graph.compile(self._hint, aim))
             except RuntimeError as error:
                 if not self._compiled:
                     raise ModelError(f"the converted model was deleted while it was in use ({error})") from None

@@ -1,7 +1,9 @@
-"""The openvino library: imported without its telemetry, and its one Core."""
+"""The openvino library: imported without its telemetry, its one Core, and what a fork must not take down."""
 
 from __future__ import annotations
 
+import ctypes
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +11,7 @@ from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any
+from weakref import WeakSet
 
 from semsearch.forks import refuse_fork
 
@@ -16,6 +19,10 @@ TELEMETRY = "openvino_telemetry"
 
 CONVERTER = "openvino.tools.ovc"
 """Takes as long to import as all the rest, so it is imported only when something is converted."""
+
+
+_COMPILED: WeakSet[Any] = WeakSet()
+"""Compiled models, each of which has threads."""
 
 
 @cache
@@ -60,7 +67,24 @@ def core() -> Any:
 
 @cache
 def _core(library: Any) -> Any:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_abandon)
     return library.Core()
+
+
+def let_fork(compiled: Any) -> Any:
+    """Return a compiled model that a forked child never takes down: that waits for threads which are not there.
+
+    Without it, a child of a process with a compiled model would never end.
+    """
+    _COMPILED.add(compiled)
+    return compiled
+
+
+def _abandon() -> None:
+    """In a forked child, keep the compiled models of its parent for good."""
+    for compiled in list(_COMPILED):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(compiled))
 
 
 @contextmanager
