@@ -14,37 +14,29 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
-from threading import RLock, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
-from semsearch.errors import ModelError, NoIndexError, UsageError
+from semsearch.errors import NoIndexError, UsageError
+from semsearch.forks import ForkLock
+from semsearch.index_encoder import IndexEncoder
 from semsearch.paths import as_path
-from semsearch.stores.base import OTHER_ENCODER, Store, refuse_other_encoder
+from semsearch.stores.base import Store
 from semsearch.stores.local.store import LocalStore
-from semsearch.types import EncoderSettings, EncoderSpec, Hit, Quantization
+from semsearch.types import EncoderSettings, EncoderSpec, Hit
 
 if TYPE_CHECKING:
     from semsearch.corpus.chunking import Chunking
-    from semsearch.corpus.readers import Corpus, Record
+    from semsearch.corpus.readers import Corpus
     from semsearch.corpus.sources import ReadOptions
     from semsearch.encoder.encoder import TextEncoder
     from semsearch.filters.read import Where
     from semsearch.ingest import IngestResult, Watch
 
 log = logging.getLogger(__name__)
-
-AUTO, INT8 = "auto", "int8"
-
-COMPARABLE: tuple[str, ...] = ("max_tokens", "dim", "query_prefix", "passage_prefix")
-"""Settings that an index has in the words in which they are asked for."""
-
-CHANGED_CHECKPOINT = (
-    "What is now at {!r} is not what the index was built with: bring that back, or build the index again"
-)
 
 
 class Index:
@@ -76,16 +68,12 @@ class Index:
             NoIndexError: There is no index, and `create` does not allow one to be made.
             MismatchError: The index belongs to another encoder than what is asked for.
         """
-        self._store, self._settings, self._chunking = store, settings or EncoderSettings(), chunking
-        self._encoder = self._given = encoder
-        self._abandoned: list[object] = []
-        self._begin()
-        if store.exists():
-            self._refuse_contradictions()
-        elif not create:
+        if not create and not store.exists():
             raise NoIndexError(
                 f"no index in {store.location!r}; make one with: semsearch index CORPUS, or with create=True"
             )
+        self._store, self._chunking, self._adding = store, chunking, ForkLock()
+        self._encoder = IndexEncoder(store, settings or EncoderSettings(), encoder)
 
     @classmethod
     def open(
@@ -134,7 +122,7 @@ class Index:
             MismatchError: The index belongs to another encoder than what is asked for.
         """
         settings = EncoderSettings(
-            model=None if model is None else str(as_path(model, "model")) if isinstance(model, Path) else model,
+            model=model,
             pooler=pooler,
             simcse_names=simcse_names,
             max_tokens=max_tokens,
@@ -147,7 +135,8 @@ class Index:
             runtime=runtime,
         )
         if encoder is not None and settings != EncoderSettings():
-            raise UsageError(f"an encoder was given, and {', '.join(settings.asked())} too; give one or the other")
+            named = ", ".join(f"`{one.name}`" for one in fields(settings) if getattr(settings, one.name) != one.default)
+            raise UsageError(f"`encoder` was given, and {named} too; give one or the other")
         store = _store(location)
         try:
             return cls(store, create=create, encoder=encoder, settings=settings, chunking=chunking)
@@ -194,23 +183,21 @@ class Index:
         from semsearch.ingest import ingest
 
         records = as_records(corpus, options or ReadOptions())
-        self._here()
         with self._adding:
             started = time.perf_counter()
-            encoder, records, quantization = self._encoder_for(records)
+            encoder, records, quantization = self._encoder.for_corpus(records, self.chunking)
             result = ingest(
                 self._store,
                 records,
                 encoder,
                 chunking=self.chunking,
-                origin=_origin(corpus),
+                origin=origin_of(corpus),
                 skip_bad=skip_bad,
                 delete_missing=delete_missing,
                 refit=refit,
                 watch=watch,
             )
             result.quantization = quantization
-            self._encoder = encoder
         log.info("%s: %s in %.1f s", self.location, result, time.perf_counter() - started)
         return result
 
@@ -225,7 +212,6 @@ class Index:
         """
         from semsearch.ingest import delete_documents
 
-        self._here()
         with self._adding:
             there = delete_documents(self._store, doc_ids)
         log.info("%s: %d documents deleted", self.location, len(there))
@@ -301,13 +287,7 @@ class Index:
             ModelError: The checkpoint cannot be loaded.
             MismatchError: It is not the one that the index was built with.
         """
-        self._here()
-        with self._loading:
-            if self._encoder is None:
-                self._encoder = self._load()
-            elif self._encoder is self._given and self._store.exists():
-                refuse_other_encoder(self.location, self._store.spec, self._encoder.spec)
-            return self._encoder
+        return self._encoder.get()
 
     def status(self) -> dict[str, Any]:
         """What the index holds and which encoder it belongs to, as JSON values.
@@ -339,65 +319,6 @@ class Index:
         spec = self._store.spec
         return f"Index({self.location!r}, {len(self):,} documents, model={spec.model!r}, pooler={spec.pooler!r})"
 
-    def _begin(self) -> None:
-        self._process = os.getpid()
-        self._loading, self._adding = RLock(), RLock()
-
-    def _here(self) -> None:
-        """After a fork, leave the parent's encoder and locks alone: their threads are not here."""
-        if self._process != os.getpid():
-            self._abandoned += [self._encoder, self._loading, self._adding]
-            self._encoder = self._given
-            self._begin()
-
-    def _load(self) -> TextEncoder:
-        """The encoder that is asked for, over what the index has."""
-        from semsearch.encoder.checkpoint import canonical_name
-        from semsearch.encoder.load import load_encoder
-
-        started = time.perf_counter()
-        if not self._store.exists():
-            return load_encoder(self._settings)
-        Thread(target=_import_faiss).start()  # while the checkpoint is read
-        stored, settings = self._store.spec, self._settings
-        if settings.precision == INT8 and stored.precision.startswith(f"{INT8}:"):
-            settings = replace(settings, precision=None)
-        base = replace(stored, model=canonical_name(settings.model)) if settings.model else stored
-        try:
-            encoder = load_encoder(settings, base, self._store.artifacts)
-        except (UsageError, ModelError):
-            if settings.model is None:
-                raise
-            encoder = load_encoder(settings)  # of another checkpoint, which the index's settings need not fit
-        asked = settings.asked().keys() - {"model"}
-        advice = OTHER_ENCODER if asked else CHANGED_CHECKPOINT.format(encoder.spec.model)
-        refuse_other_encoder(self.location, stored, encoder.spec, advice)
-        log.info("%s: encoder loaded in %.2f s", self.location, time.perf_counter() - started)
-        return encoder
-
-    def _encoder_for(self, records: Iterator[Record]) -> tuple[TextEncoder, Iterator[Record], Quantization | None]:
-        """The encoder for an addition; a new index in 8 bits gets one that is calibrated on its first corpus."""
-        if self._settings.precision != INT8 or self._store.exists():
-            return self.encoder, records, None
-        from semsearch.encoder.load import load_encoder
-        from semsearch.ingest import calibrate
-
-        exact = load_encoder(replace(self._settings, precision="float32"))
-        return calibrate(exact, records, self.chunking)
-
-    def _refuse_contradictions(self) -> None:
-        """Compare what is asked for with what the index has, as far as that needs no checkpoint."""
-        spec, asked = self._store.spec, self._settings.asked()
-        if self._given is not None:
-            refuse_other_encoder(self.location, spec, self._given.spec)
-        fields: dict[str, Any] = {name: value for name, value in asked.items() if name in COMPARABLE}
-        if "pooler" in asked and asked["pooler"] != AUTO:
-            from semsearch.encoder.pooling import parse_pooler
-
-            fields["pooler"] = parse_pooler(asked["pooler"], simcse_names=self._settings.simcse_names).name
-        if self._settings.model is None:
-            refuse_other_encoder(self.location, spec, replace(spec, **fields))
-
 
 def _store(location: str | Path | Store) -> Store:
     """A store as it is, or that of a folder."""
@@ -408,13 +329,7 @@ def _is_store(location: object) -> TypeGuard[Store]:
     return callable(getattr(type(location), "search_vectors", None))
 
 
-def _import_faiss() -> None:
-    from semsearch.stores.local.segments import import_faiss
-
-    import_faiss()
-
-
-def _origin(corpus: Corpus) -> str:
+def origin_of(corpus: Corpus) -> str:
     """Where a corpus lies, as a new index remembers it; nothing for documents from memory."""
     first = corpus[0] if isinstance(corpus, Sequence) and corpus and not isinstance(corpus, str) else corpus
     if not isinstance(first, str | os.PathLike):

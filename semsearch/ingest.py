@@ -172,7 +172,7 @@ def calibrate(
     encoder = exact.quantize(texts)
     loss = measure_loss(encoder.encode_documents(texts), exact.encode_documents(texts))
     speed = measure_speed(encoder.encode_documents, exact.encode_documents, texts)
-    return encoder, records, Quantization(len(texts), loss.mean_cosine, loss.overlap, speed)
+    return encoder, records, Quantization(loss.mean_cosine, loss.overlap, speed)
 
 
 def delete_documents(store: Store, doc_ids: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 Qrels: TypeAlias = dict[str, dict[str, int]]
@@ -169,7 +170,7 @@ class EncoderSettings:
     Attributes are the parameters of `Encoder.load`.
     """
 
-    model: str | None = None
+    model: str | Path | None = None
     pooler: str | None = None
     simcse_names: bool = False
     max_tokens: int | None = None
@@ -184,7 +185,11 @@ class EncoderSettings:
     def asked(self) -> dict[str, Any]:
         """What decides a vector and was asked for, by name."""
         given = asdict(self)
-        return {name: given[name] for name in given if given[name] not in (None, False) and name not in WHERE_IT_RUNS}
+        return {
+            name: value
+            for name, value in given.items()
+            if value is not None and value is not False and name not in WHERE_IT_RUNS
+        }
 
 
 WHERE_IT_RUNS = ("device", "runtime")
@@ -196,13 +201,11 @@ class Quantization:
     """What an 8-bit model costs and gains against float32, measured on the texts that it was calibrated on.
 
     Attributes:
-        n_texts: How many those are.
         mean_cosine: Of each text's vector with its float32 vector.
         overlap: Share of a text's ten nearest other texts that are among its ten nearest in float32.
         speed: How many times as fast it encodes them here.
     """
 
-    n_texts: int
     mean_cosine: float
     overlap: float
     speed: float

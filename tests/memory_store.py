@@ -79,6 +79,9 @@ class MemoryStore:
     def snapshot(self) -> Any:
         return nullcontext()
 
+    def prepare(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

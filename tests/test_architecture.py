@@ -27,7 +27,7 @@ RANKS = {
         "filters": 2,
     },
     **{"corpus": 3, "encoder": 3, "stores": 3},
-    **{"ingest": 4, "search": 4, "evaluation": 5, "reports": 6, "datasets": 6},
+    **{"ingest": 4, "search": 4, "index_encoder": 5, "evaluation": 5, "reports": 6, "datasets": 6},
     **{"index": 7, "comparison": 7, "semsearch": 8, "cli": 9, "__main__": 10},  # the facades, then the door
 }
 """Room to height; a room imports itself and lower ones, never another of its own height."""

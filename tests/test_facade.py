@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forking import told
 from memory_store import MemoryStore
 
 from semsearch import Document, Hit, Index, LockedError, MismatchError, NoIndexError, UsageError, WordHashEncoder
@@ -73,6 +73,8 @@ def test_the_index_keeps_its_encoder_and_its_chunking(tmp_path: Path):
         Index.open(tmp_path / "i", max_tokens=64)
     with pytest.raises(MismatchError, match="dim 32, not 16"):
         Index.open(tmp_path / "i", encoder=WordHashEncoder(16, 20))
+    with pytest.raises(MismatchError, match="max_tokens 20, not 0"):  # 0 is not nothing
+        Index.open(tmp_path / "i", max_tokens=0)
     with Index.open(tmp_path / "i", model="hash:16") as index, pytest.raises(MismatchError, match="dim 32, not 16"):
         index.search("heron")
 
@@ -108,25 +110,54 @@ def test_threads_add_and_search_at_once(tmp_path: Path):
         assert index.search("number7", 1)[0].doc_id == "n7"
 
 
+FORKING = """
+from semsearch import Index, WordHashEncoder
+
+folder = sys.argv[1]
+index = Index.open(folder, create=True, encoder=WordHashEncoder(512))
+index.add([{"_id": str(n), "text": f"word{n} heron " * 30} for n in range(2_000)])
+parent = [hits[0].doc_id for hits in index.search_many([f"word{n}" for n in range(64)], 1)]
+
+def child():
+    found = [hits[0].doc_id for hits in index.search_many([f"word{n}" for n in range(64)], 1)]
+    index.add([{"_id": f"new{n}", "text": f"newcomer{n} " * 400} for n in range(20)])
+    return found == parent, index.search("word8", 1, mode="keyword")[0].doc_id, len(index)
+
+in_child(child)
+print(index.search("newcomer7", 1, mode="keyword")[0].doc_id)
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_an_index_that_a_parent_used_is_used_by_a_forked_child(tmp_path: Path):
-    corpus = [{"_id": str(n), "text": f"word{n} heron"} for n in range(50)]
-    with opened(tmp_path / "i") as index:
-        index.add(corpus)
-        index.search_many(["heron", "word3"], 3)
-        child = os.fork()
-        if not child:
-            signal.alarm(30)
-            try:
-                right = [hits[0].doc_id for hits in index.search_many(["word7", "word9"], 1)] == ["7", "9"]
-                right = right and index.search("word8", 1, mode="keyword")[0].doc_id == "8"
-                index.add({"_id": "new", "text": "newcomer"})
-                os._exit(0 if right and len(index) == 51 else 1)
-            finally:
-                os._exit(2)
-        assert os.waitpid(child, 0)[1] == 0
-        assert index.search("newcomer", 1, mode="keyword")[0].doc_id == "new"
+    lines = told(FORKING, tmp_path / "i", OMP_NUM_THREADS="2", TOKENIZERS_PARALLELISM="true")
+    assert lines == ["(True, '8', 2020)", "new7"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_lock_that_another_thread_held_is_free_in_a_child():
+    code = """
+import threading
+from semsearch.forks import ForkLock
+lock, held, done = ForkLock(), threading.Event(), threading.Event()
+
+def hold():
+    with lock:
+        held.set()
+        done.wait(30)
+
+def take():
+    with lock, lock:
+        return "taken"
+
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+in_child(take, seconds=10)
+print(lock._lock.acquire(blocking=False))
+done.set()
+"""
+    assert told(code) == ["taken", "False"]
 
 
 def test_an_index_of_before_the_spelling_was_settled_opens(tmp_path: Path):
@@ -179,7 +210,11 @@ def test_a_folder_that_is_no_index_is_refused(tmp_path: Path):
         (lambda index: index.delete(5), "`doc_ids` is 5; expected a list of ids"),
         (lambda index: Index.open(b"birds"), "`location` is b'birds'; expected a path"),
         (lambda index: Index.open(5), "`location` is 5; expected a path"),
-        (lambda index: Index.open("x", create=True, encoder=WordHashEncoder(8), dim=4), "give one or the other"),
+        (
+            lambda index: Index.open("x", create=True, encoder=WordHashEncoder(8), dim=4),
+            "`dim` too; give one or the other",
+        ),
+        (lambda index: Index.open("x", create=True, encoder=WordHashEncoder(8), device="cpu"), "`device` too"),
     ],
 )
 def test_wrong_types_are_one_clear_line(tmp_path: Path, call: Any, message: str):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from semsearch.cli import terminal
+from semsearch.cli.parameters import as_options
 from semsearch.errors import SourceError, UsageError
 from semsearch.reports import tables
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from semsearch.evaluation.report import Report
 
 FORMS = {"markdown": tables.as_markdown, "latex": tables.as_latex}
-
-PARAMETER = re.compile(r"`(drop_same_id|poolers)`")
-"""What notes name that is an option here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +104,8 @@ def names(joined: str) -> list[str]:
 def _told(report: Report) -> Report:
     """A report as a command tells it: with the command among the facts, and options where notes name parameters."""
     facts = {**report.facts, "command": shlex.join(["semsearch", *sys.argv[1:]])}
-    refused = {name: _with_options(reason) for name, reason in report.refused.items()}
-    return replace(report, facts=facts, notes=[*map(_with_options, report.notes)], refused=refused)
-
-
-def _with_options(note: str) -> str:
-    return PARAMETER.sub(lambda found: f"--{found[1].replace('_', '-')}", note)
+    refused = {name: as_options(reason) for name, reason in report.refused.items()}
+    return replace(report, facts=facts, notes=[*map(as_options, report.notes)], refused=refused)
 
 
 def _print(output: Output, report: Report) -> None:

@@ -278,8 +278,8 @@ def main() -> None:
     """Run the command line; every error is one line on standard error."""
     warnings.showwarning = _show_warning
     warnings.simplefilter("always", CacheWarning)
-    log = logging.getLogger("semsearch")
-    log.handlers = [_Lines(logging.WARNING)]
+    logging.getLogger("semsearch").handlers = [_Lines()]
+    logging.getLogger("semsearch.ingest").setLevel(logging.INFO)  # what takes a while
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # its problems are reported as errors of ours
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     if isinstance(sys.stdout, TextIOWrapper):  # a character that the output's encoding lacks is no reason to stop
@@ -326,8 +326,9 @@ class _Lines(logging.Handler):
     """Prints what the library logs as lines on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a record."""
-        _show_warning(record.getMessage())
+        """Print a record, as a warning where it is one."""
+        show = _show_warning if record.levelno >= logging.WARNING else terminal.say
+        show(record.getMessage())
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
@@ -347,20 +348,15 @@ def _chunking(folder: Path, **wanted: Any) -> Chunking:
     return chunking
 
 
-def _origin(path: str) -> str:
-    """Return the location of a corpus as an index stores it."""
-    return "<stdin>" if path == "-" else str(Path(path).resolve())
-
-
 def _default_folder(path: str) -> Path:
     """`data/notes.v2.jsonl.gz` to `indexes/notes.v2`; a folder by its name; refused where it is another corpus's."""
-    from semsearch.index import Index
+    from semsearch.index import Index, origin_of
 
     whole = Path("stdin" if path == "-" else path).resolve()
     folder = HOME / (whole.name if whole.is_dir() else Path(whole.name.removesuffix(".gz")).stem)
     if Index.exists(folder):
         with Index.open(folder) as index:
-            if index.origin not in ("", _origin(path)):
+            if index.origin not in ("", origin_of(path)):
                 raise UsageError(
                     f"{str(folder)!r} was built from {index.origin!r}; choose another folder for {path!r} with "
                     f"--index, or pass --index {folder} to add to that index"

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-RENAMED = {"tokens": "chunk_tokens", "folder": "index"}
+RENAMED = {"tokens": "chunk_tokens", "folder": "index", "location": "index"}
 """Parameters of the library to parameters of commands, where these have other names."""
 
 _PARAMETER = re.compile(r"`([a-z][a-z_]*)`")

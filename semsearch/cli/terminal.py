@@ -109,7 +109,6 @@ CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029), " "
 def quantization(result: IngestResult) -> None:
     """Report on standard error what 8-bit integers cost, where an encoder was calibrated."""
     if loss := result.quantization:
-        say(f"calibrating 8-bit integers on {loss.n_texts} passages of the corpus")
         say(
             f"against float32: mean cosine {loss.mean_cosine:.4f}, {loss.overlap:.1%} of the ten nearest are the same, "
             f"{loss.speed:.1f} times as fast here"
@@ -159,7 +158,6 @@ def result_json(result: IngestResult, folder: str, seconds: float) -> dict[str, 
     left_out = ("errors", "in_flight", "quantization")
     fields = {name: value for name, value in asdict(result).items() if name not in left_out}
     loss = asdict(result.quantization) if result.quantization else {}
-    loss.pop("n_texts", None)
     errors = [as_options(str(error)) for error in result.errors]
     return {"index": folder, "seconds": round(seconds, 3), **fields, "errors": errors, **loss}
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from semsearch.errors import RecordError, UsageError
+from semsearch.forks import encode_batch
 from semsearch.types import Document, Passage
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ class Chunker:
         counts: list[int] = []
         for start in range(0, len(texts), COUNTED_AT_ONCE):
             some = texts[start : start + COUNTED_AT_ONCE]
-            short = iter(self._tokenizer.encode_batch_fast([text for text in some if len(text) <= BLOCK_CHARS]))
+            short = iter(encode_batch(self._tokenizer, [text for text in some if len(text) <= BLOCK_CHARS]))
             counts += [len(next(short).ids) if len(text) <= BLOCK_CHARS else self._count_long(text) for text in some]
         return counts
 

@@ -142,7 +142,9 @@ def _read_given(path: str | os.PathLike[str], name: str, options: ReadOptions) -
     """Read a path that was given where a document may stand: if it is a text, the error shows what a document is."""
     given = as_written(path, name)
     if given != STDIN and not os.path.exists(given):
-        raise SourceError(f'"{shown(given)}" does not exist; expected a path, or a document such as {_EXAMPLE}')
+        raise SourceError(
+            f'"{shown(given)}" does not exist; expected a file, a folder, or a document such as {_EXAMPLE}'
+        )
     return read_corpus(given, options)
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from semsearch.encoder.checkpoint import Checkpoint
 from semsearch.errors import ModelError, UsageError
 from semsearch.files import hash_file
-from semsearch.forks import runs_here
+from semsearch.forks import encode_batch, runs_here
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -91,14 +91,8 @@ class Batcher:
         return [
             ids if len(ids) <= self.max_tokens else ids[:keep] + ids[len(ids) - closing :]
             for start in range(0, len(texts), ENCODINGS_AT_ONCE)
-            for ids in self._ids(texts[start : start + ENCODINGS_AT_ONCE])
+            for ids in (e.ids for e in encode_batch(self.tokenizer, texts[start : start + ENCODINGS_AT_ONCE]))
         ]
-
-    def _ids(self, texts: list[str]) -> list[TokenIds]:
-        """Ids with special tokens, uncut; in a forked child one text at a time, for that needs no other thread."""
-        if runs_here("tokenizers"):
-            return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts)]
-        return [self.tokenizer.encode(text).ids for text in texts]
 
     def _prefix_length(self, prefix: str) -> int:
         """Tokens of the prefix, with the opening special tokens."""

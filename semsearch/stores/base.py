@@ -22,9 +22,7 @@ from semsearch.types import Document, EncoderSpec, Metadata, Passage
 if TYPE_CHECKING:
     from semsearch.arrays import Ids, Vectors
 
-OTHER_ENCODER = (
-    "Leave the encoder's options out to continue with the index, or build another one in another folder (`index`)"
-)
+OTHER_ENCODER = "Leave the encoder's options out to continue with the index, or build another one at another `location`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +148,10 @@ class Store(Searchable, Protocol):
         """What `semsearch status` shows, as JSON: the counts, encoder, chunking, and what else the store knows."""
         ...
 
+    def prepare(self) -> None:
+        """Start to load what a search will need, while the caller does something else."""
+        ...
+
     def write(
         self, spec: EncoderSpec, chunking: Mapping[str, Any], origin: str = ""
     ) -> AbstractContextManager[StoreWriter]:
@@ -232,5 +234,5 @@ def refuse_other_chunking(location: str, stored: Mapping[str, Any], chunking: Ma
     if different:
         raise MismatchError(
             f"{location!r} was built with other passages: it has {'; '.join(different)}. "
-            "Leave these options out to continue with the index, or build another one in another folder (`index`)"
+            "Leave these options out to continue with the index, or build another one at another `location`"
         )

@@ -31,7 +31,7 @@ def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("words", "code", "parts"),
     [
-        (("nowhere.jsonl",), 1, ('"nowhere.jsonl" does not exist', "expected a path")),
+        (("nowhere.jsonl",), 1, ('"nowhere.jsonl" does not exist', "expected a file")),
         (("good.jsonl", "nowhere"), 1, ('"nowhere" does not exist',)),
         (("odd.xyz",), 1, ("unknown ending", ".jsonl", "--format")),
         (("empty",), 1, ("holds no file that can be read",)),
@@ -221,9 +221,9 @@ def test_an_index_that_is_being_written_names_its_writer():
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
-        (("--model", "hash:32"), ("another encoder", "dim 4096, not 32", "hash:32", "build the index again")),
+        (("--model", "hash:32"), ("another encoder", "dim 4096, not 32", "--index")),
         (("--max-tokens", 128), ("another encoder", "max_tokens 256, not 128")),
-        (("--chunk-tokens", 64), ("other passages", "tokens None, not 64", "in another folder")),
+        (("--chunk-tokens", 64), ("other passages", "tokens None, not 64", "--index")),
         (("--no-title", "--overlap", 1), ("other passages", "overlap 32, not 1", "title True, not False")),
     ],
 )

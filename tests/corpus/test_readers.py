@@ -715,7 +715,9 @@ def test_what_is_no_corpus_is_refused_when_it_is_given(corpus):
 
 @pytest.mark.parametrize(("corpus", "shown"), [("The heron\nwaits.", "The heron waits."), ("x" * 500, "x" * 299 + "…")])
 def test_a_text_in_place_of_a_document_is_told_what_a_document_is(corpus, shown):
-    message = re.escape(f'"{shown}" does not exist; expected a path, or a document such as {{"_id": "1", "text": "…"}}')
+    message = re.escape(
+        f'"{shown}" does not exist; expected a file, a folder, or a document such as {{"_id": "1", "text": "…"}}'
+    )
     good = {"_id": "a", "text": "x"}
     for given in (corpus, Path(corpus), [good, corpus], (good, Path(corpus))):
         with pytest.raises(SourceError, match=f"^{message}$"):

@@ -190,6 +190,17 @@ def test_a_folder_may_have_any_name(tmp_path, name):
         assert index.counts()["documents"] == 1
 
 
+def test_the_last_to_leave_takes_the_log_along(folder):
+    with open_reader(folder) as reader, open_reader(folder) as other:
+        other.counts()
+        with reopen_writer(folder) as writer:
+            writer.commit([entry("last", [[1, 0, 0, 0]])])
+        reader.close()
+        assert "passages.sqlite-wal" in os.listdir(folder)  # somebody may be reading it
+        assert other.counts()["documents"] == 201
+    assert not [name for name in os.listdir(folder) if name.endswith(("-wal", "-shm"))]
+
+
 def test_the_file_says_what_it_is(folder):
     connection = sqlite3.connect(folder / "passages.sqlite")
     header = (folder / "passages.sqlite").read_bytes()[:100]

@@ -281,12 +281,13 @@ def test_counts_and_status_are_those_of_sqlite(tmp_path, monkeypatch):
     connection.close()
     with open_reader(tmp_path / "index") as index:
         status = index.status()
+        size = sum(path.stat().st_size for path in (tmp_path / "index").iterdir())
     expected = {"documents": 328, "passages": 328, "tokens": 328 * 3, "truncated": 0, "tokens_lost": 0}
     assert (documents, passages, tokens) == (328, 328, 984)
     assert {name: status[name] for name in expected} == expected
     assert (status["segments"], status["rows_in_segments"], status["rows_beside_segments"]) == (3, 300, 33)
     assert (status["deleted_rows"], status["fields"], status["origin"]) == (5, ["big", "year"], "test")
-    assert status["bytes"] == sum(path.stat().st_size for path in (tmp_path / "index").iterdir())
+    assert status["bytes"] == size
 
 
 def test_closing_waits_for_what_another_thread_does(tmp_path):

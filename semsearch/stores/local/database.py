@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from semsearch.errors import DiskFullError, LockedError, NoIndexError, SchemaError, StoreError
+from semsearch.forks import ForkLock
 
 Parameter: TypeAlias = str | int | float | bytes | None
 
@@ -133,6 +133,15 @@ def transaction(connection: sqlite3.Connection, *, write: bool = True) -> Iterat
             raise
 
 
+def _drop_log(path: Path) -> None:
+    """Delete the log that a writer had to leave to a reader; SQLite does it for the last who may write."""
+    if not os.access(path.parent, os.W_OK) or not path.with_name(f"{path.name}-wal").exists():
+        return
+    location = f"{path.absolute().as_uri()}?mode=rw"
+    with suppress(sqlite3.Error), closing(sqlite3.connect(location, uri=True, timeout=0)) as last:
+        last.execute("SELECT 1 FROM sqlite_master").fetchone()
+
+
 class Database:
     """One connection that threads share in turns; a forked process gets one of its own.
 
@@ -143,16 +152,13 @@ class Database:
         """Open the database of an index folder; see `connect`."""
         self.folder = folder
         self._write = write
-        self._abandoned: list[object] = []
-        self._begin()
-
-    def _begin(self) -> None:
-        self._process = os.getpid()
-        self._turn = threading.RLock()
+        self._turn = ForkLock()
+        self._abandoned: list[sqlite3.Connection] = []
         self._connect()
 
     def _connect(self) -> None:
         path = self.folder / DATABASE
+        self._process = os.getpid()
         self._frozen = self._stamp() if not self._write and path.is_file() and is_frozen(path) else None
         self._connection = connect(path, write=self._write)
 
@@ -167,16 +173,18 @@ class Database:
         if self._process == os.getpid():
             with self._turn:
                 self._connection.close()
+            if not self._write:
+                _drop_log(self.folder / DATABASE)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
         """The connection for this thread alone, and errors as ours."""
-        if self._process != os.getpid():  # SQLite's connections and this lock are the parent's; it alone may close them
-            if self._write:
-                raise StoreError("the index was opened for writing before this process was forked; open it again here")
-            self._abandoned += [self._connection, self._turn]
-            self._begin()
         with self._turn, translated_errors():
+            if self._process != os.getpid():  # SQLite's connections are the parent's, which alone may close them
+                if self._write:
+                    raise StoreError("the index was opened for writing before this process was forked; open it here")
+                self._abandoned.append(self._connection)
+                self._connect()
             yield
 
     @contextmanager

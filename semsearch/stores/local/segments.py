@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from semsearch.arrays import Ids, Vectors
+from semsearch.forks import runs_here
 
 FaissIndex: TypeAlias = Any
 """A faiss.IndexIDMap2; faiss ships no types."""
@@ -111,11 +112,11 @@ def search(
 def _threads_for(n_queries: int) -> Iterator[None]:
     """This thread's share of the cores: one for one query, for others find nothing to do and keep a core busy waiting.
 
-    Measured in bench/search_latency.py.
+    Measured in bench/search_latency.py. A forked child gets one always: the parent's threads did not come along.
     """
     faiss = import_faiss()
     before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(min(before, n_queries) or 1)
+    faiss.omp_set_num_threads((min(before, n_queries) or 1) if runs_here("faiss") else 1)
     try:
         yield
     finally:

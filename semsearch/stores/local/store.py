@@ -8,15 +8,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from semsearch.errors import StoreError
 from semsearch.filters.syntax import Filter
+from semsearch.forks import ForkLock
 from semsearch.stores.base import StoredPassage
 from semsearch.stores.local.catalog import Catalog
 from semsearch.stores.local.database import DATABASE, Database
@@ -36,7 +37,7 @@ class LocalStore:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._opening = threading.Lock()
+        self._opening = ForkLock()
         self._database: Database | None = None
         self._reader: Reader | None = None
         self._closed = False
@@ -107,6 +108,12 @@ class LocalStore:
     def show(self, passages: Sequence[int]) -> dict[int, StoredPassage]:
         """See `Searchable.show`."""
         return self._read().show(passages)
+
+    def prepare(self) -> None:
+        """See `Store.prepare`: FAISS takes a tenth of a second to import."""
+        from semsearch.stores.local.segments import import_faiss
+
+        Thread(target=import_faiss).start()
 
     def write(self, spec: EncoderSpec, chunking: Mapping[str, Any], origin: str = "") -> AbstractContextManager[Writer]:
         """See `Store.write`."""
