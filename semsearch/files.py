@@ -76,13 +76,13 @@ def copy_folder(source: Path, target: Path) -> None:
     try:
         shutil.copytree(source, half_made)
         for path in (*half_made.iterdir(), half_made):
-            _sync(path)
+            sync(path)
         if target.exists():
             shutil.rmtree(target)
         half_made.rename(target)
     finally:
         shutil.rmtree(half_made, ignore_errors=True)
-    _sync(target.parent)
+    sync(target.parent)
 
 
 def _is_same(source: Path, target: Path) -> bool:
@@ -95,7 +95,7 @@ def _is_same(source: Path, target: Path) -> bool:
     )
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Wait until a file, or a folder's list of files, is on the disk."""
     windows = os.name == "nt"
     if windows and path.is_dir():  # it syncs no folders

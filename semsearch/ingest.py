@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import chain, islice
 from random import Random
 from typing import TypeAlias
@@ -30,7 +30,7 @@ REPORTED = 20
 """Bad records and empty documents that a report names; all are counted."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class IngestResult:
     """What an ingest has done so far.
 
@@ -63,6 +63,11 @@ class IngestResult:
     empty_ids: list[str] = field(default_factory=list)
     errors: list[RecordError] = field(default_factory=list)
     quantization: Quantization | None = None
+
+    def __repr__(self) -> str:
+        """What is not zero or empty, on one line."""
+        told = {one.name: getattr(self, one.name) for one in fields(self)}
+        return f"IngestResult({', '.join(f'{name}={value!r}' for name, value in told.items() if value)})"
 
     def count_bad(self, error: RecordError) -> None:
         """Count a record that is skipped; the first of them are kept."""

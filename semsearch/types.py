@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -77,7 +78,7 @@ class Query:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Hit:
     """A document found, shown by its best passage.
 
@@ -96,6 +97,11 @@ class Hit:
     start: int
     end: int
     metadata: Metadata
+
+    def __repr__(self) -> str:
+        """One line, with the beginning of the text."""
+        text = textwrap.shorten(self.text, 80, placeholder="…")
+        return f"Hit({self.rank}, {self.doc_id!r}, score={self.score:.4f}, title={self.title!r:.60}, text={text!r})"
 
 
 BRITISH = {"normalise": "normalize", "centre": "center"}

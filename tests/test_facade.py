@@ -236,9 +236,12 @@ def test_a_misspelt_argument_is_a_type_error(tmp_path: Path):
 def test_reprs_are_one_readable_line(tmp_path: Path):
     with opened(tmp_path / "i") as index:
         assert repr(index) == f"Index({str(tmp_path / 'i')!r}, nothing added yet)"
-        index.add(BIRDS)
+        assert repr(index.add(BIRDS)) == "IngestResult(documents=2, encoded=2, passages=2, tokens=14)"
         assert repr(index) == f"Index({str(tmp_path / 'i')!r}, 2 documents, model='hash:512', pooler='word-hash')"
-        assert len(repr(index.search("heron", 1)[0]).splitlines()) == 1
+        index.add({"_id": "9", "title": "Long", "text": "owl \n" * 99})
+        owls = "owl " * 18 + "owl…"
+        hit = index.search("owl", 1, mode="keyword")[0]
+        assert repr(hit) == f"Hit(1, '9', score={hit.score:.4f}, title='Long', text={owls!r})"
 
 
 def test_another_writer_is_named(tmp_path: Path):

@@ -81,9 +81,9 @@ def test_what_an_interrupted_copy_left_is_no_hindrance(source, tmp_path):
 
 def test_every_file_and_folder_of_a_copy_is_synced_before_it_appears(source, tmp_path, monkeypatch):
     synced: list[tuple[str, bool]] = []
-    sync = files._sync
+    sync = files.sync
     monkeypatch.setattr(
-        files, "_sync", lambda path: (synced.append((path.name, (tmp_path / "copy").exists())), sync(path))
+        files, "sync", lambda path: (synced.append((path.name, (tmp_path / "copy").exists())), sync(path))
     )
     copy_folder(source, tmp_path / "copy")
     assert sorted(synced[:-1]) == [("copy.new", False), *((name, False) for name in sorted(CONTENT))]

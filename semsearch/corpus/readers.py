@@ -34,7 +34,7 @@ __all__ = [
     "read_queries",
 ]
 
-LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _PYTHON = Source("<record>", "<record>", "", "jsonl")
 
@@ -97,7 +97,7 @@ def _read(path: str, sources: Iterable[Source | RecordError], options: ReadOptio
         else:
             files[source.format] += 1
             yield from READERS[source.format](source, options)
-    LOG.info("%s: read %s", path, ", ".join(f"{n} as {kind}" for kind, n in files.most_common()) or "nothing")
+    log.info("%s: read %s", path, ", ".join(f"{n} as {kind}" for kind, n in files.most_common()) or "nothing")
 
 
 def as_records(corpus: Corpus, options: ReadOptions = _DEFAULTS) -> Iterator[Record]:

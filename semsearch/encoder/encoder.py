@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Progress: TypeAlias = Callable[[int], None]
 """Called with the number of texts just done."""
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class PoolingWarning(UserWarning):
@@ -166,7 +166,7 @@ class Encoder:
             _runtime=runs,
             _batcher=Batcher(tokenizer, max_tokens, checkpoint.pools_prefix, runs.batch_tokens),
         )
-        _log.info(
+        log.info(
             "loaded %s on %s in %.2f s, pooler %s, precision %s, runtime %s",
             *(checkpoint.name, runs.device, time.perf_counter() - started, chosen.name, runs.precision, runs.name),
         )

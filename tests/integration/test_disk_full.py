@@ -82,7 +82,8 @@ def test_a_disk_that_fills_while_a_segment_is_written_costs_no_document(tmp_path
 
     with monkeypatch.context() as patch:
         patch.setattr(vectors.os, "fsync", full)
-        patch.setattr("semsearch.stores.local.writer.faiss_segments.sync_folder", lambda _: None)
+        patch.setattr("semsearch.stores.local.segments.sync", lambda _: None)
+        patch.setattr("semsearch.stores.local.writer.sync", lambda _: None)
         with pytest.raises(DiskFullError, match="No space left on device; what was committed is kept"):
             index_corpus(tmp_path / "index", CORPUS, ENCODER)
     assert first_documents(tmp_path / "index") == len(CORPUS)

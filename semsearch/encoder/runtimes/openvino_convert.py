@@ -25,7 +25,7 @@ TOLERANCE = 1e-3
 TRACERS = re.compile(r"(torch|transformers|openvino)\b")
 """Modules whose warnings during a conversion are about their own insides."""
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def convert(checkpoint: Checkpoint, heads: Sequence[Head]) -> Any:
@@ -55,7 +55,7 @@ def convert(checkpoint: Checkpoint, heads: Sequence[Head]) -> Any:
             f"model {checkpoint.name!r} converted to OpenVINO gives other vectors than torch (they differ by "
             f"{distance:.1g} of the largest component)"
         )
-    _log.info("converted %s to OpenVINO in %.1f s", checkpoint.name, time.perf_counter() - started)
+    log.info("converted %s to OpenVINO in %.1f s", checkpoint.name, time.perf_counter() - started)
     return converted
 
 

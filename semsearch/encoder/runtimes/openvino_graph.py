@@ -43,7 +43,7 @@ WAIT_SECONDS = 600
 Compiled: TypeAlias = Any
 """openvino.CompiledModel; openvino is imported when a graph is."""
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Graph(Protocol):
@@ -145,7 +145,7 @@ class StoredGraph:
             try:
                 return core().import_model(blob, "CPU", {**settings, "WEIGHTS_PATH": str(self.folder / BIN)})
             except RuntimeError:
-                _log.warning("the compiled model %s cannot be loaded, and is compiled again", path)
+                log.warning("the compiled model %s cannot be loaded, and is compiled again", path)
         compiled = core().compile_model(self.folder / XML, "CPU", settings)
         with suppress(OSError, RuntimeError):  # without it, the next start compiles again
             _write(path, compiled.export_model())
@@ -168,7 +168,7 @@ def _read(path: Path) -> bytes | None:
         return None
     if hashlib.sha256(data[32:]).digest() == data[:32]:
         return data[32:]
-    _log.warning("the compiled model %s is damaged, and is compiled again", path)
+    log.warning("the compiled model %s is damaged, and is compiled again", path)
     return None
 
 
@@ -207,7 +207,7 @@ def graph_of(checkpoint: Checkpoint, heads: Sequence[Head], *, anew: bool = Fals
             if not anew and (kept := StoredGraph.open(folder)):  # another process was faster
                 return kept
             if folder.exists():
-                _log.warning("the converted model %s is damaged, and is converted again", folder)
+                log.warning("the converted model %s is damaged, and is converted again", folder)
             return _convert_into(folder, checkpoint, heads)
     except (OSError, Timeout) as error:
         warn_of_cache(

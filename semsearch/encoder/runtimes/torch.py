@@ -35,7 +35,7 @@ IN_FLIGHT = 2
 
 NO_INT8 = "precision 'int8' needs the runtime openvino, and this model runs on torch"
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def choose_device(device: str) -> str:
@@ -140,7 +140,7 @@ class TorchRuntime:
             if self.device.startswith("cuda"):
                 torch.cuda.empty_cache()
             half = len(batch.ids) // 2
-            _log.info("halving a batch of %d texts that %s has too little memory for", len(batch.ids), self.device)
+            log.info("halving a batch of %d texts that %s has too little memory for", len(batch.ids), self.device)
             for rows in (slice(None, half), slice(half, None)):
                 yield from self._launch(replace(batch, rows=batch.rows[rows], ids=batch.ids[rows]))
 

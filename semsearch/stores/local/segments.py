@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from semsearch.arrays import Ids, Vectors
+from semsearch.files import sync
 from semsearch.forks import runs_here
 
 FaissIndex: TypeAlias = Any
@@ -52,18 +53,8 @@ def write(index: FaissIndex, path: Path) -> str:
     except BaseException:
         temporary.unlink(missing_ok=True)  # on a full disk its bytes are the room that is wanted
         raise
-    sync_folder(path.parent)
+    sync(path.parent)
     return hashlib.sha256(data).hexdigest()
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename durable; Windows has no such call and needs none."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def read(path: Path, sha256: str) -> FaissIndex | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from semsearch.errors import NoIndexError, RecordError
-from semsearch.files import copy_folder
+from semsearch.files import copy_folder, sync
 from semsearch.stores.base import Entry, Plan, refuse_other_chunking, refuse_other_encoder
 from semsearch.stores.local import segments as faiss_segments
 from semsearch.stores.local.catalog import Catalog, Segment, last_covered
@@ -71,7 +71,7 @@ class Writer:
         cls, opened: ExitStack, folder: Path, spec: EncoderSpec, chunking: Mapping[str, Any], origin: str
     ) -> Self:
         """The writer; what must be undone behind it is left with `opened`."""
-        prepare_folder(folder)
+        _prepare_folder(folder)
         opened.enter_context(hold_lock(folder))
         if not (folder / DATABASE).is_file():
             _create(folder, spec, chunking, origin)
@@ -203,6 +203,7 @@ class Writer:
         digest = ""
         if len(ids):
             digest = faiss_segments.write(faiss_segments.build(ids, rows), self._folder / file)
+            log.info("%s: wrote %s with %d vectors", self._folder, file, len(ids))
         with self._database.change():
             for segment in replaces:
                 self._database.execute("DELETE FROM segments WHERE id = ?", (segment.id,))
@@ -292,7 +293,7 @@ class Writer:
         return {doc_id: (content, metadata) for doc_id, content, metadata in rows}
 
 
-def prepare_folder(folder: Path) -> None:
+def _prepare_folder(folder: Path) -> None:
     """Make the folder; refuse one that holds something else, before anything is written to it."""
     if (folder / DATABASE).is_file():
         connect(folder / DATABASE).close()
@@ -321,7 +322,7 @@ def _create(folder: Path, spec: EncoderSpec, chunking: Mapping[str, Any], origin
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.close()
         temporary.replace(folder / DATABASE)
-        faiss_segments.sync_folder(folder)
+        sync(folder)
 
 
 def _now() -> str:
