@@ -239,7 +239,7 @@ def test_reprs_are_one_readable_line(tmp_path: Path):
         assert repr(index.add(BIRDS)) == "IngestResult(documents=2, encoded=2, passages=2, tokens=14)"
         assert repr(index) == f"Index({str(tmp_path / 'i')!r}, 2 documents, model='hash:512', pooler='word-hash')"
         index.add({"_id": "9", "title": "Long", "text": "owl \n" * 99})
-        owls = "owl " * 18 + "owl…"
+        owls = "owl " * 19 + "owl…"
         hit = index.search("owl", 1, mode="keyword")[0]
         assert repr(hit) == f"Hit(1, '9', score={hit.score:.4f}, title='Long', text={owls!r})"
 
