@@ -246,11 +246,14 @@ class Index:
         fusion: str = "convex",
     ) -> list[list[Hit]]:
         """As `search`, for many questions at once: the hits of each, in the order given."""
-        from semsearch.filters.read import read_filter
         from semsearch.search import check_search, find
 
         check_search(queries, k, mode, fusion)
-        condition = read_filter(where)
+        condition = None
+        if where is not None:  # without one, what reads filters need not be imported
+            from semsearch.filters.read import read_filter
+
+            condition = read_filter(where)
         if not self._store.exists():
             return [[] for _ in queries]
         vectors = None if mode == "keyword" else self.encoder.encode_queries(queries)

@@ -12,13 +12,10 @@ from typing import TYPE_CHECKING, Self
 from semsearch.cli import terminal
 from semsearch.cli.parameters import as_options
 from semsearch.errors import SourceError, UsageError
-from semsearch.reports import tables
 
 if TYPE_CHECKING:
     from semsearch.comparison import PoolerComparison
     from semsearch.evaluation.report import Report
-
-FORMS = {"markdown": tables.as_markdown, "latex": tables.as_latex}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +106,8 @@ def _told(report: Report) -> Report:
 
 
 def _print(output: Output, report: Report) -> None:
+    from semsearch.reports import tables
+
     if output.form == "json":
         written = {"report": str(output.report)} if output.report else {}
         terminal.print_json(tables.as_object(report) | written)
@@ -121,7 +120,8 @@ def _print(output: Output, report: Report) -> None:
     elif output.form == "csv":
         print(tables.as_csv(report))
     else:
-        print(FORMS[output.form](report, intervals=output.intervals))
+        write = {"markdown": tables.as_markdown, "latex": tables.as_latex}[output.form]
+        print(write(report, intervals=output.intervals))
     terminal.say(tables.legend(report.tables[0].comparison))
     for number, note in enumerate(report.notes):
         terminal.say(f"warning: {note}" if number < len(report.refused) else note)

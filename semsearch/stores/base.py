@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from semsearch.errors import MismatchError, RecordError
-from semsearch.filters.syntax import Filter
 from semsearch.types import Document, EncoderSpec, Metadata, Passage
 
 if TYPE_CHECKING:
     from semsearch.arrays import Ids, Vectors
+    from semsearch.filters.syntax import Filter
 
 OTHER_ENCODER = "Leave the encoder's options out to continue with the index, or build another one at another `location`"
 

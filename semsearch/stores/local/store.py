@@ -16,7 +16,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from semsearch.errors import StoreError
-from semsearch.filters.syntax import Filter
 from semsearch.forks import ForkLock
 from semsearch.stores.base import StoredPassage
 from semsearch.stores.local.catalog import Catalog
@@ -25,6 +24,7 @@ from semsearch.types import EncoderSpec
 
 if TYPE_CHECKING:
     from semsearch.arrays import Ids, Vectors
+    from semsearch.filters.syntax import Filter
     from semsearch.stores.local.reader import Reader
     from semsearch.stores.local.writer import Writer
 
