@@ -35,8 +35,8 @@ class Drawn:
     """An encoder's stand-in that gives passages random vectors."""
 
     def __init__(self, encoder: Encoder) -> None:
-        self.spec, self.tokenizer = encoder.spec, encoder.tokenizer
-        self.encode_queries = encoder.encode_queries
+        self.spec, self.tokenizer, self.artifacts = encoder.spec, encoder.tokenizer, encoder.artifacts
+        self.encode_queries, self.quantize = encoder.encode_queries, encoder.quantize
         self._rng = np.random.default_rng(0)
 
     def encode_documents(self, texts: list[str], progress: Progress | None = None) -> Vectors:
