@@ -14,12 +14,15 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
+from semsearch.checks import FLAG, FUNCTION, Check, check_types
+from semsearch.corpus.chunking import Chunking
+from semsearch.corpus.sources import ReadOptions
 from semsearch.errors import NoIndexError, UsageError
 from semsearch.forks import ForkLock
 from semsearch.index_encoder import IndexEncoder
@@ -29,9 +32,7 @@ from semsearch.stores.local.store import LocalStore
 from semsearch.types import EncoderSettings, EncoderSpec, Hit
 
 if TYPE_CHECKING:
-    from semsearch.corpus.chunking import Chunking
     from semsearch.corpus.readers import Corpus
-    from semsearch.corpus.sources import ReadOptions
     from semsearch.encoder.encoder import TextEncoder
     from semsearch.filters.read import Where
     from semsearch.ingest import IngestResult, Watch
@@ -68,6 +69,7 @@ class Index:
             NoIndexError: There is no index, and `create` does not allow one to be made.
             MismatchError: The index belongs to another encoder than what is asked for.
         """
+        check_types({"create": create, "chunking": chunking, "encoder": encoder}, EXPECTED, ("chunking", "encoder"))
         if not create and not store.exists():
             raise NoIndexError(
                 f"no index in {store.location!r}; make one with: semsearch index CORPUS, or with create=True"
@@ -179,9 +181,10 @@ class Index:
             MismatchError, LockedError, NoIndexError, DiskFullError: See `Store.write`.
         """
         from semsearch.corpus.readers import as_records
-        from semsearch.corpus.sources import ReadOptions
         from semsearch.ingest import ingest
 
+        given: dict[str, object] = {"options": options, "watch": watch, "skip_bad": skip_bad, "refit": refit}
+        check_types({**given, "delete_missing": delete_missing}, EXPECTED, ("options", "watch"))
         records = as_records(corpus, options or ReadOptions())
         with self._adding:
             started = time.perf_counter()
@@ -272,8 +275,6 @@ class Index:
     @property
     def chunking(self) -> Chunking:
         """How documents are cut."""
-        from semsearch.corpus.chunking import Chunking
-
         stored = Chunking(**self._store.chunking) if self._store.exists() else Chunking()
         return self._chunking or stored
 
@@ -321,6 +322,16 @@ class Index:
             return f"Index({self.location!r}, nothing added yet)"
         spec = self._store.spec
         return f"Index({self.location!r}, {len(self):,} documents, model={spec.model!r}, pooler={spec.pooler!r})"
+
+
+EXPECTED: Mapping[str, Check] = {
+    **dict.fromkeys(("create", "skip_bad", "delete_missing", "refit"), FLAG),
+    "watch": FUNCTION,
+    "options": (lambda value: isinstance(value, ReadOptions), "a semsearch.ReadOptions"),
+    "chunking": (lambda value: isinstance(value, Chunking), "a semsearch.Chunking"),
+    "encoder": (lambda value: callable(getattr(value, "encode_documents", None)), "an encoder, such as Encoder.load()"),
+}
+"""What fits an argument."""
 
 
 def _store(location: str | Path | Store) -> Store:

@@ -49,7 +49,7 @@ class IndexEncoder:
         """The encoder.
 
         Args:
-            advice: What to do where it does not belong to the index; None for that of a changed checkpoint.
+            advice: What to do where it does not belong to the index; None for what the settings suggest.
 
         Raises:
             ModelError: The checkpoint cannot be loaded.
@@ -60,7 +60,9 @@ class IndexEncoder:
                 self._encoder = self._load()
             if not self._fits and self._store.exists():
                 spec = self._encoder.spec
-                advice = advice or CHANGED_CHECKPOINT.format(spec.model)
+                if advice is None:
+                    asked = self._settings.asked().keys() - {"model"}
+                    advice = OTHER_ENCODER if asked else CHANGED_CHECKPOINT.format(spec.model)
                 refuse_other_encoder(self._store.location, self._store.spec, spec, advice)
                 self._fits = True
             return self._encoder

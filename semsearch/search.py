@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from semsearch.arrays import Ids, Vectors
+from semsearch.checks import WHOLE, check_types
 from semsearch.errors import UsageError
 from semsearch.filters.syntax import Filter
 from semsearch.stores.base import Searchable
@@ -79,15 +80,14 @@ def find_run(
     }
 
 
-def check_search(queries: object, k: object, mode: str, fusion: str) -> None:
+def check_search(queries: object, k: int, mode: str, fusion: str) -> None:
     """Refuse what makes no sense before anything is loaded.
 
     Raises:
         UsageError: Queries that are not a list of texts with something in them, k that is not a whole number of 1 or
             more, an unknown mode or fusion.
     """
-    if isinstance(k, bool) or not isinstance(k, int):
-        raise UsageError(f"`k` is {k!r:.40}; expected a whole number of documents")
+    check_types({"k": k}, {"k": WHOLE})
     if k < 1:
         raise UsageError(f"`k` must be at least 1, got {k}")
     for name, given, known in (("mode", mode, MODES), ("fusion", fusion, tuple(FUSIONS))):

@@ -7,9 +7,11 @@ import json
 import re
 import textwrap
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeAlias
+
+from semsearch.checks import FLAG, TEXT, WHOLE, Check, check_types
 
 Qrels: TypeAlias = dict[str, dict[str, int]]
 """`{query_id: {doc_id: gain}}`."""
@@ -188,6 +190,11 @@ class EncoderSettings:
     device: str = "auto"
     runtime: str = "auto"
 
+    def __post_init__(self) -> None:
+        """Refuse wrong types; raises UsageError."""
+        optional = [one.name for one in fields(self) if one.default is None]
+        check_types({one.name: getattr(self, one.name) for one in fields(self)}, SETTINGS, optional)
+
     def asked(self) -> dict[str, Any]:
         """What decides a vector and was asked for, by name."""
         given = asdict(self)
@@ -197,6 +204,13 @@ class EncoderSettings:
             if value is not None and value is not False and name not in WHERE_IT_RUNS
         }
 
+
+SETTINGS: Mapping[str, Check] = {
+    **dict.fromkeys(("pooler", "transform", "query_prefix", "passage_prefix", "precision", "device", "runtime"), TEXT),
+    **dict.fromkeys(("max_tokens", "dim"), WHOLE),
+    "simcse_names": FLAG,
+}
+"""What fits a setting; where a model is, looks at its own type."""
 
 WHERE_IT_RUNS = ("device", "runtime")
 """Settings that say where a vector is computed, not which one."""

@@ -17,7 +17,17 @@ import pytest
 from forking import told
 from memory_store import MemoryStore
 
-from semsearch import Document, Hit, Index, LockedError, MismatchError, NoIndexError, UsageError, WordHashEncoder
+from semsearch import (
+    Document,
+    Encoder,
+    Hit,
+    Index,
+    LockedError,
+    MismatchError,
+    NoIndexError,
+    UsageError,
+    WordHashEncoder,
+)
 from semsearch.encoder import load
 from semsearch.stores.local.store import LocalStore
 
@@ -223,6 +233,45 @@ def test_wrong_types_are_one_clear_line(tmp_path: Path, call: Any, message: str)
         with pytest.raises(UsageError, match=message) as error:
             call(index)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        *(
+            ({name: 5}, f"`{name}` is 5; expected text")
+            for name in ("pooler", "transform", "precision", "device", "runtime")
+        ),
+        ({"query_prefix": 5}, "`query_prefix` is 5; expected text"),
+        ({"passage_prefix": b"x"}, "`passage_prefix` is b'x'; expected text"),
+        ({"max_tokens": 1.5}, "`max_tokens` is 1.5; expected a whole number"),
+        ({"max_tokens": True}, "`max_tokens` is True; expected a whole number"),
+        ({"dim": "3"}, "`dim` is '3'; expected a whole number"),
+        ({"simcse_names": "yes"}, "`simcse_names` is 'yes'; expected True or False"),
+    ],
+)
+def test_settings_of_a_wrong_type_are_refused_by_index_and_encoder(tmp_path: Path, wrong: Any, message: str):
+    with pytest.raises(UsageError, match=message):
+        Index.open(tmp_path / "i", create=True, **wrong)
+    with pytest.raises(UsageError, match=message):
+        Encoder.load(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda place: Index.open(place, create="yes"), "`create` is 'yes'; expected True or False"),
+        (lambda place: Index.open(place, create=True, chunking=5), "`chunking` is 5; expected a semsearch.Chunking"),
+        (lambda place: Index.open(place, create=True, encoder=5), "`encoder` is 5; expected an encoder"),
+        (lambda place: opened(place).add(BIRDS, options=5), "`options` is 5; expected a semsearch.ReadOptions"),
+        (lambda place: opened(place).add(BIRDS, watch=5), "`watch` is 5; expected a function"),
+        (lambda place: opened(place).add(BIRDS, skip_bad=3), "`skip_bad` is 3; expected True or False"),
+    ],
+)
+def test_other_arguments_of_a_wrong_type_are_refused(tmp_path: Path, call: Any, message: str):
+    with pytest.raises(UsageError, match=message):
+        call(tmp_path / "i")
+    assert not (tmp_path / "i").exists()
 
 
 def test_a_misspelt_argument_is_a_type_error(tmp_path: Path):

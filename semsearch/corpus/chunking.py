@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from semsearch.checks import is_whole
 from semsearch.errors import RecordError, UsageError
 from semsearch.forks import encode_batch
 from semsearch.types import Document, Passage
@@ -65,11 +66,11 @@ class Chunking:
     def __post_init__(self) -> None:
         if self.on_long not in ON_LONG:
             raise UsageError(f"`on_long` is {self.on_long!r}; expected one of {', '.join(ON_LONG)}")
-        if self.tokens is not None and not _is_whole(self.tokens):
+        if self.tokens is not None and not is_whole(self.tokens):
             raise UsageError(f"`tokens` is {self.tokens!r:.60}; expected a number of tokens, or None for the default")
         if self.tokens is not None and self.on_long != "chunk":
             raise UsageError(f"`tokens` goes with `on_long` chunk, not {self.on_long}; see `max_tokens`")
-        if not _is_whole(self.overlap) or self.overlap < 0:
+        if not is_whole(self.overlap) or self.overlap < 0:
             raise UsageError(f"`overlap` is {self.overlap!r:.60}; expected 0 or more tokens")
         if not isinstance(self.title, bool):
             raise UsageError(f"`title` is {self.title!r:.60}; expected True or False")
@@ -77,10 +78,6 @@ class Chunking:
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object; `Chunking(**fields)` restores it."""
         return asdict(self)
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 class Chunker:

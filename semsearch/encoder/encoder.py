@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import numpy as np
 
 from semsearch.arrays import Vector, Vectors
+from semsearch.checks import FLAG, check_types
 from semsearch.encoder.checkpoint import Checkpoint, hash_weights_ahead, open_checkpoint
 from semsearch.encoder.pooling import Pooler, parse_pooler
 from semsearch.encoder.runtimes.base import Runtime
@@ -22,7 +23,7 @@ from semsearch.encoder.texts import check_text, check_texts
 from semsearch.encoder.tokenization import Batcher, check_max_tokens, check_prefix, load_tokenizer
 from semsearch.errors import UsageError
 from semsearch.transforms import canonical_transform, parse_transform, unit_rows
-from semsearch.types import EncoderSpec
+from semsearch.types import SETTINGS, EncoderSpec
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -129,6 +130,15 @@ class Encoder:
                 from one that had loaded an encoder.
         """
         started = time.perf_counter()
+        check_types(
+            {
+                **{"pooler": pooler, "simcse_names": simcse_names, "transform": transform, "normalize": normalize},
+                **{"max_tokens": max_tokens, "dim": dim, "query_prefix": query_prefix},
+                **{"passage_prefix": passage_prefix, "precision": precision, "device": device, "runtime": runtime},
+            },
+            {**SETTINGS, "normalize": FLAG},
+            ("max_tokens", "dim", "query_prefix", "passage_prefix"),
+        )
         hash_weights_ahead(model)
         import_ahead(runtime, device)
         checkpoint = open_checkpoint(model, artifacts)

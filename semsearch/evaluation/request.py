@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
-from numbers import Integral
 from pathlib import Path
-from typing import TypeAlias
 
+from semsearch.checks import FLAG, NAMES, TEXT, WHOLE, Check, check_types
 from semsearch.corpus.chunking import Chunking
 from semsearch.corpus.sources import ReadOptions
 from semsearch.encoder.checkpoint import open_checkpoint
@@ -64,11 +63,8 @@ class Request:
 
     def __post_init__(self) -> None:
         as_path(self.data, "data")
-        for one in fields(self)[1:]:
-            value = getattr(self, one.name)
-            fits, expected = EXPECTED[one.name]
-            if not (value is None and one.default is None) and not fits(value):
-                raise UsageError(f"`{one.name}` is {value!r:.60}; expected {expected}")
+        optional = [one.name for one in fields(self) if one.default is None]
+        check_types({one.name: getattr(self, one.name) for one in fields(self)}, EXPECTED, optional)
         if not self.poolers:
             raise UsageError("no pooler is named; name some in `poolers`, or all")
         if len(self.duel) not in (0, 2):
@@ -114,29 +110,6 @@ class Request:
                 cache=stack.enter_context(VectorCache(max_mb=self.cache_mb)) if self.cache_mb else None,
             )
 
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_names(value: object) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(one, str) for one in value)
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def _is_flag(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-Check: TypeAlias = tuple[Callable[[object], bool], str]
-
-TEXT: Check = _is_text, "text"
-NAMES: Check = _is_names, "a list of names, such as ['mean', 'cls']"
-WHOLE: Check = _is_whole, "a whole number"
-FLAG: Check = _is_flag, "True or False"
 
 EXPECTED: Mapping[str, Check] = {
     **dict.fromkeys(("kind", "model", "precision", "device", "runtime", "split", "style", "fusion"), TEXT),

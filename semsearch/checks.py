@@ -1,0 +1,47 @@
+"""Wrong types as one clear line: what a caller gave, and what is expected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from numbers import Integral
+from typing import TypeAlias
+
+from semsearch.errors import UsageError
+
+Check: TypeAlias = tuple[Callable[[object], bool], str]
+"""What fits, and the same in words."""
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _is_names(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(one, str) for one in value)
+
+
+TEXT: Check = (lambda value: isinstance(value, str)), "text"
+NAMES: Check = _is_names, "a list of names, such as ['mean', 'cls']"
+WHOLE: Check = is_whole, "a whole number"
+FLAG: Check = (lambda value: isinstance(value, bool)), "True or False"
+FUNCTION: Check = callable, "a function"
+
+
+def check_types(given: Mapping[str, object], expected: Mapping[str, Check], optional: Collection[str] = ()) -> None:
+    """Refuse arguments of a wrong type.
+
+    Args:
+        given: By name.
+        expected: By name; what is not named here is not looked at.
+        optional: Names whose value may be None.
+
+    Raises:
+        UsageError: The first of them, with what is expected.
+    """
+    for name, value in given.items():
+        if name not in expected or (value is None and name in optional):
+            continue
+        fits, words = expected[name]
+        if not fits(value):
+            raise UsageError(f"`{name}` is {value!r:.60}; expected {words}")
