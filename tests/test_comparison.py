@@ -18,15 +18,8 @@ from layouts import DOCUMENTS, SCORED, beir, write_pairs
 from markdown_it import MarkdownIt
 from selectolax.lexbor import LexborHTMLParser
 
-from semsearch import (
-    CacheWarning,
-    PoolerComparison,
-    ReadOptions,
-    RecordError,
-    SourceError,
-    UsageError,
-    compare_poolers,
-)
+from semsearch import CacheWarning, PoolerComparison, ReadOptions, compare_poolers
+from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.evaluation.request import EXPECTED, Request
 
 pytestmark = pytest.mark.usefixtures("one_thread")

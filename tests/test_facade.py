@@ -17,18 +17,9 @@ import pytest
 from forking import told
 from memory_store import MemoryStore
 
-from semsearch import (
-    Document,
-    Encoder,
-    Hit,
-    Index,
-    LockedError,
-    MismatchError,
-    NoIndexError,
-    UsageError,
-    WordHashEncoder,
-)
+from semsearch import Document, Encoder, Hit, Index, WordHashEncoder
 from semsearch.encoder import load
+from semsearch.errors import LockedError, MismatchError, NoIndexError, UsageError
 from semsearch.stores.local.store import LocalStore
 
 BIRDS: list[dict[str, Any]] = [

@@ -23,15 +23,12 @@ from semsearch import (
     EncoderSpec,
     Index,
     IngestResult,
-    MismatchError,
     ReadOptions,
-    RecordError,
-    SourceError,
-    UsageError,
     WordHashEncoder,
     read_corpus,
 )
 from semsearch.arrays import Vectors
+from semsearch.errors import MismatchError, RecordError, SourceError, UsageError
 
 
 def documents(n: int) -> list[dict[str, Any]]:

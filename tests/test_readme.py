@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from command import call
 
-from semsearch import POOLERS, errors
+from semsearch import errors
 from semsearch.encoder.pooling import SIMCSE_NAMES
+from semsearch.poolers import POOLERS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -14,19 +14,8 @@ import numpy as np
 import pytest
 from fakes import delete_documents, index_corpus, run_of, tiny_checkpoint
 
-from semsearch import (
-    Chunking,
-    Encoder,
-    FilterError,
-    Hit,
-    Index,
-    MismatchError,
-    ModelError,
-    NoIndexError,
-    Query,
-    UsageError,
-    WordHashEncoder,
-)
+from semsearch import Chunking, Encoder, Hit, Index, Query, WordHashEncoder
+from semsearch.errors import FilterError, MismatchError, ModelError, NoIndexError, UsageError
 from semsearch.search import MODES, fuse_convex, fuse_rrf
 
 ENCODER = WordHashEncoder(64)

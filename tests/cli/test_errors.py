@@ -12,7 +12,7 @@ from command import DOCUMENTS, HASH, call, indexed, jsonl, run
 from fakes import tiny_checkpoint
 from filelock import FileLock
 
-from semsearch import POOLERS
+from semsearch.poolers import POOLERS
 
 
 @pytest.fixture(autouse=True)

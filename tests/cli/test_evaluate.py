@@ -23,7 +23,8 @@ from layouts import DOCUMENTS, QRELS, QUERIES, SCORED, beir, two_tasks, write_pa
 from markdown_it import MarkdownIt
 from scipy import stats
 
-from semsearch import Encoder, SourceError, read_corpus
+from semsearch import Encoder, read_corpus
+from semsearch.errors import SourceError
 from semsearch.evaluation import studies
 from semsearch.evaluation.candidates import Candidate
 from semsearch.evaluation.multi_pooler import MultiPooler

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from command import DOCUMENTS, HASH, SCRIPT, call, indexed, jsonl, run
 
-from semsearch import Hit, IngestResult, RecordError
+from semsearch import Hit, IngestResult
 from semsearch.cli import terminal
+from semsearch.errors import RecordError
 
 ESCAPE = "\x1b"
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
-from semsearch import Chunking, Document, Encoder, Passage, RecordError, UsageError, WordHashEncoder
+from semsearch import Chunking, Document, Encoder, Passage, WordHashEncoder
 from semsearch.corpus.chunking import Chunker
+from semsearch.errors import RecordError, UsageError
 
 PEER = AutoTokenizer.from_pretrained(MODEL_DIR)
 REAL = Tokenizer.from_file(f"{MODEL_DIR}/tokenizer.json")

@@ -15,8 +15,9 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Normalize, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 
-from semsearch import Encoder, PoolingWarning, UsageError
+from semsearch import Encoder, PoolingWarning
 from semsearch.encoder.checkpoint import open_checkpoint
+from semsearch.errors import UsageError
 
 pytestmark = pytest.mark.usefixtures("reference")
 

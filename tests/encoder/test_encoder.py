@@ -20,8 +20,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
-from semsearch import Encoder, EncoderSpec, UsageError, WordHashEncoder
+from semsearch import Encoder, EncoderSpec, WordHashEncoder
 from semsearch.encoder.tokenization import length_sorted_batches
+from semsearch.errors import UsageError
 
 pytestmark = pytest.mark.usefixtures("reference")
 

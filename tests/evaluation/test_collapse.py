@@ -38,13 +38,13 @@ import pytest
 import torch
 import transformers
 
-from semsearch import POOLERS
 from semsearch.evaluation.evidence import evidence_of_sts, geometries
 from semsearch.evaluation.geometry import Geometry
 from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.significance import rank_agreement
 from semsearch.evaluation.sts import evaluate_sts
 from semsearch.evaluation.sts_data import StsTask, Subset, load_sts
+from semsearch.poolers import POOLERS
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,8 @@ import pytest
 from command import jsonl
 from layouts import DOCUMENTS, beir, two_tasks, write_pairs
 
-from semsearch import Chunking, ReadOptions, SemsearchError, SourceError, UsageError
+from semsearch import Chunking, ReadOptions, SemsearchError
+from semsearch.errors import SourceError, UsageError
 from semsearch.evaluation.kinds import KINDS, OPTIONAL, kind_of, study
 from semsearch.evaluation.request import Request
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from fakes import index_spec
 
-from semsearch import Encoder, EncoderSpec, UsageError
+from semsearch import Encoder, EncoderSpec
 from semsearch.arrays import Vectors
+from semsearch.errors import UsageError
 from semsearch.evaluation import label_free as corpus
 from semsearch.evaluation.candidates import Candidate
 from semsearch.evaluation.label_free import ALL, LabelFreeResult, evaluate_corpus, recommend

@@ -11,7 +11,7 @@ import pytest
 import pytrec_eval
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
-from semsearch import UsageError
+from semsearch.errors import UsageError
 from semsearch.evaluation.measures import MEASURES, check_measures, judged_queries, measure_run
 
 QRELS = {

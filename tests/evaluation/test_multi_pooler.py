@@ -19,11 +19,13 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 
-from semsearch import POOLERS, Encoder, EncoderSpec, ModelError, PoolingWarning, UsageError
+from semsearch import Encoder, EncoderSpec, PoolingWarning
 from semsearch.encoder.pooling import SIMCSE_NAMES
+from semsearch.errors import ModelError, UsageError
 from semsearch.evaluation import VectorCache
 from semsearch.evaluation import multi_pooler as many
 from semsearch.evaluation.multi_pooler import MultiPooler
+from semsearch.poolers import POOLERS
 from semsearch.transforms import unit_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread", "reference")

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semsearch import Document, SourceError, UsageError, read_corpus
+from semsearch import Document, read_corpus
+from semsearch.errors import SourceError, UsageError
 from semsearch.evaluation.pseudo_queries import PseudoTask, TaskCounts, make_pseudo_tasks, split_sentences, standing_in
 
 SAMPLE = Path(__file__).parents[2] / "corpora" / "sample"

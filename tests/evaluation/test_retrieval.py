@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from fakes import index_corpus, run_of, tiny_checkpoint
 
-from semsearch import Encoder, Index, RecordError, SourceError, UsageError, read_corpus
+from semsearch import Encoder, Index, read_corpus
 from semsearch.arrays import Vectors
 from semsearch.corpus.chunking import Chunker, Chunking
-from semsearch.errors import SemsearchError
+from semsearch.errors import RecordError, SemsearchError, SourceError, UsageError
 from semsearch.evaluation import retrieval
 from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.retrieval import RetrievalResult, encode_for_all, evaluate_retrieval

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from semsearch import RecordError, SourceError, UsageError
 from semsearch.corpus.readers import ReadOptions
+from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.evaluation.retrieval_data import load_retrieval, read_qrels
 from semsearch.types import Document, Query
 

@@ -12,10 +12,12 @@ import pytest
 from oracles import ORACLES, backbone, forward
 from scipy.stats import spearmanr
 
-from semsearch import POOLERS, Encoder, ModelError, UsageError
+from semsearch import Encoder
+from semsearch.errors import ModelError, UsageError
 from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.sts import StsResult, average, evaluate_sts
 from semsearch.evaluation.sts_data import StsTask, Subset, load_sts
+from semsearch.poolers import POOLERS
 from semsearch.transforms import unit_rows
 
 PUBLISHED = {

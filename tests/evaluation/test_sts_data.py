@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from semsearch import RecordError, SourceError, UsageError
+from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.evaluation.sts_data import TASKS, load_sts
 
 PAIRS = {"STS12": 3108, "STS13": 1500, "STS14": 3750, "STS15": 3000, "STS16": 1186, "STS-B": 1379, "SICK-R": 4927}

@@ -13,7 +13,8 @@ from fakes import tiny_checkpoint
 from layouts import DOCUMENTS, SCORED, beir, write_pairs
 from scipy import stats
 
-from semsearch import Document, Encoder, UsageError
+from semsearch import Document, Encoder
+from semsearch.errors import UsageError
 from semsearch.evaluation import (
     Candidate,
     MultiPooler,

@@ -19,12 +19,14 @@ import numpy as np
 import pytest
 from fakes import tiny_checkpoint
 
-from semsearch import POOLERS, Encoder, UsageError
+from semsearch import Encoder
 from semsearch.arrays import Vectors
 from semsearch.encoder.cache import CacheWarning
+from semsearch.errors import UsageError
 from semsearch.evaluation import vector_cache
 from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.vector_cache import VectorCache, key_of
+from semsearch.poolers import POOLERS
 
 pytestmark = pytest.mark.usefixtures("one_thread", "reference")
 

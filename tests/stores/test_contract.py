@@ -11,8 +11,8 @@ import pytest
 from fakes import entry, index_spec
 from memory_store import MemoryStore
 
-from semsearch import FilterError, LockedError, MismatchError, NoIndexError
 from semsearch.corpus.chunking import Chunking
+from semsearch.errors import FilterError, LockedError, MismatchError, NoIndexError
 from semsearch.filters.read import read_filter
 from semsearch.stores.base import Store
 from semsearch.stores.local.store import LocalStore
