@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import entry, index_spec, open_reader, open_writer, reopen_writer, write_to
+from forking import told
 
 from semsearch.corpus.chunking import Chunking
 from semsearch.errors import DiskFullError, LockedError, MismatchError, NoIndexError, SchemaError, StoreError
@@ -188,6 +189,32 @@ def test_a_folder_may_have_any_name(tmp_path, name):
     assert os.listdir(tmp_path) == [name]
     with open_reader(tmp_path / name) as index:
         assert index.counts()["documents"] == 1
+
+
+FORKED = """
+from pathlib import Path
+from semsearch.stores.local.store import LocalStore
+
+def opened():
+    links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return sum(str(link.readlink()).endswith("passages.sqlite") for link in links if link.is_symlink())
+
+store = LocalStore(sys.argv[1])
+documents = store.counts()["documents"]
+in_child(lambda: (opened(), store.counts()["documents"] == documents, opened()))
+with store.write(store.spec, store.chunking) as writer:
+    in_child(writer.unseen)
+print(store.counts()["documents"] == documents)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="lists open files as Linux does")
+def test_a_forked_child_opens_the_database_anew_and_leaves_writing_to_its_parent(folder):
+    """SQLite's own rule: a connection must not be carried across a fork (sqlite.org/howtocorrupt.html, 2.6)."""
+    reading, writing, parent = told(FORKED, folder)
+    assert reading == "(1, True, 2)"
+    assert writing.startswith("StoreError: the index was opened for writing before this process was forked")
+    assert parent == "True"
 
 
 def test_the_last_to_leave_takes_the_log_along(folder):
