@@ -20,6 +20,8 @@ only the command line translates these into its options.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class SemsearchError(Exception):
     """Root of the tree drawn above; catches everything that semsearch raises on purpose."""
@@ -40,7 +42,10 @@ class RecordError(SemsearchError):
         source: The file as the user named it.
         line: 1-based number of the line or record; None if the file is a single record.
         reason: The problem, and what to do about it.
+        origin: The file as a `semsearch.types.Origin`; None for a record from memory.
     """
+
+    origin: Any = None
 
     def __init__(self, source: str, line: int | None, reason: str) -> None:
         super().__init__(source, line, reason)  # so that the error can be copied and pickled
@@ -48,6 +53,11 @@ class RecordError(SemsearchError):
 
     def __str__(self) -> str:
         return f"{self.place}: {self.reason}"
+
+    @property
+    def found(self) -> bool:
+        """Whether the record is in a file that was found in a folder: such a file ends no run."""
+        return self.origin is not None and self.origin.found
 
     @property
     def place(self) -> str:

@@ -158,6 +158,8 @@ class Index:
         *,
         options: ReadOptions | None = None,
         skip_bad: bool = False,
+        strict: bool = False,
+        replace: bool = False,
         delete_missing: bool = False,
         refit: bool = False,
         watch: Watch | None = None,
@@ -170,8 +172,13 @@ class Index:
             corpus: Paths of files and folders, documents, or mappings with `_id`, `text`, perhaps `title`, and fields
                 of their own.
             options: How files are read, and the names of fields.
-            skip_bad: Count bad records instead of stopping at the first.
-            delete_missing: Delete documents that the corpus does not have; left undone where records were skipped.
+            skip_bad: Count bad records instead of stopping at the first. A bad file that was found in a folder is
+                always skipped and counted, unless `strict`.
+            strict: Stop at any bad record or file.
+            replace: Let a document take the place of one with the same id that the index has from another file; by
+                default that is a bad record. A document from memory always does.
+            delete_missing: Delete documents that are no longer in the corpus: in the files and folders given, or, for
+                documents from memory, anywhere. A document is kept if it cannot be told that it is gone.
             refit: Fit the encoder's transform again.
             watch: Told the progress, from the thread that encodes.
 
@@ -180,12 +187,13 @@ class Index:
             SourceError: A file that cannot be read, or a corpus without documents.
             MismatchError, LockedError, NoIndexError, DiskFullError: See `Store.write`.
         """
-        from semsearch.corpus.readers import as_records
+        from semsearch.corpus.readers import Coverage, as_records
         from semsearch.ingest import ingest
 
-        given: dict[str, object] = {"options": options, "watch": watch, "skip_bad": skip_bad, "refit": refit}
-        check_types({**given, "delete_missing": delete_missing}, EXPECTED, ("options", "watch"))
-        records = as_records(corpus, options or ReadOptions())
+        flags = {"skip_bad": skip_bad, "strict": strict, "replace": replace, "delete_missing": delete_missing}
+        check_types({"options": options, "watch": watch, "refit": refit, **flags}, EXPECTED, ("options", "watch"))
+        coverage = Coverage(self._store.roots if self._store.exists() else ())
+        records = as_records(corpus, options or ReadOptions(), coverage)
         with self._adding:
             started = time.perf_counter()
             encoder, records, quantization = self._encoder.for_corpus(records, self.chunking)
@@ -194,9 +202,9 @@ class Index:
                 records,
                 encoder,
                 chunking=self.chunking,
+                coverage=coverage,
                 origin=origin_of(corpus),
-                skip_bad=skip_bad,
-                delete_missing=delete_missing,
+                **flags,
                 refit=refit,
                 watch=watch,
             )
@@ -325,7 +333,7 @@ class Index:
 
 
 EXPECTED: Mapping[str, Check] = {
-    **dict.fromkeys(("create", "skip_bad", "delete_missing", "refit"), FLAG),
+    **dict.fromkeys(("create", "skip_bad", "strict", "replace", "delete_missing", "refit"), FLAG),
     "watch": FUNCTION,
     "options": (lambda value: isinstance(value, ReadOptions), "a semsearch.ReadOptions"),
     "chunking": (lambda value: isinstance(value, Chunking), "a semsearch.Chunking"),

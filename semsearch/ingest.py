@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, fields
+from functools import partial
 from itertools import chain, islice
 from random import Random
 from typing import TypeAlias
@@ -14,10 +15,11 @@ import numpy as np
 
 from semsearch.corpus.chunking import Chunker, Chunking
 from semsearch.corpus.readers import Record
+from semsearch.corpus.roots import Coverage
 from semsearch.encoder.encoder import Progress, TextEncoder
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.stores.base import Entry, Plan, Store, StoreWriter
-from semsearch.types import Document, Passage, Quantization
+from semsearch.types import Document, Passage, Quantization, Root
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +43,11 @@ class IngestResult:
         passages: Encoded in this run.
         truncated, tokens, tokens_lost: Passages cut off, and tokens of all encoded passages and of what was cut.
         empty: Documents without text or title: stored, but nothing finds them; `empty_ids` holds the first.
-        bad: Records that were skipped; `errors` holds the first of them.
+        bad: Records and files that were skipped; `errors` holds the first of them.
         in_flight: Documents encoded since the last commit, by their share of passages.
         quantization: What 8-bit integers cost, where an encoder was calibrated for this.
-        not_deleted: Documents that `delete_missing` left alone, because bad records were skipped.
+        vanished: Documents of the files and folders given that are no longer there; `vanished_ids` holds the first.
+        not_deleted: Documents that `delete_missing` left alone, because it could not be told whether they are gone.
     """
 
     documents: int = 0
@@ -57,10 +60,12 @@ class IngestResult:
     tokens: int = 0
     tokens_lost: int = 0
     bad: int = 0
+    vanished: int = 0
     not_deleted: int = 0
     in_flight: float = 0.0
     empty: int = 0
     empty_ids: list[str] = field(default_factory=list)
+    vanished_ids: list[str] = field(default_factory=list)
     errors: list[RecordError] = field(default_factory=list)
     quantization: Quantization | None = None
 
@@ -86,8 +91,11 @@ def ingest(
     encoder: TextEncoder,
     *,
     chunking: Chunking,
+    coverage: Coverage | None = None,
     origin: str = "",
     skip_bad: bool = False,
+    strict: bool = False,
+    replace: bool = False,
     delete_missing: bool = False,
     refit: bool = False,
     watch: Watch | None = None,
@@ -102,9 +110,13 @@ def ingest(
         records: Documents, and errors in the place of bad ones.
         encoder: Must be the one that the index was built with.
         chunking: How to cut documents.
+        coverage: What `records` was given and has read; None for documents from memory alone.
         origin: Where the corpus came from; a new index keeps it.
-        skip_bad: Count bad records and go on, instead of stopping at the first.
-        delete_missing: Take out documents that the corpus no longer has; left undone where records were skipped.
+        skip_bad: Count bad records and go on, instead of stopping at the first. Files found in a folder are always
+            skipped if they are bad, unless `strict`.
+        strict: Stop at any bad record or file.
+        replace: Let a document take the place of one with the same id from another file.
+        delete_missing: Take out documents that the corpus no longer has, unless it cannot be told.
         refit: Fit the encoder's transform again.
         watch: Told the progress, from the thread that encodes.
 
@@ -121,12 +133,18 @@ def ingest(
         raise UsageError(
             "`refit` needs a transform, and this encoder was loaded without one; choose one with `transform`"
         )
+    if strict and skip_bad:
+        raise UsageError("`strict` and `skip_bad` exclude each other; choose one")
     chunker = Chunker(encoder.tokenizer, encoder.spec.max_tokens, encoder.spec.passage_prefix, chunking)
+    if coverage is None:
+        coverage = Coverage()
+        coverage.given.append(None)
     report = IngestResult()
-    records = _begun(records, skip_bad, report)
+    skipped = partial(_is_skipped, skip_bad=skip_bad, strict=strict)
+    records = _begun(records, skipped, report)
     with store.write(encoder.spec, chunking.to_json(), origin) as writer, ThreadPoolExecutor(1) as beside:
         writer.keep(encoder.artifacts)
-        run = _Run(writer, encoder, chunker, skip_bad, watch, report, beside)
+        run = _Run(writer, encoder, chunker, coverage, skipped, replace, watch, report, beside)
         try:
             for record in records:
                 run.take(record)
@@ -136,8 +154,7 @@ def ingest(
             raise
         finally:
             run.stopped = True
-        if delete_missing:
-            run.delete_missing()
+        run.find_missing(delete=delete_missing)
         writer.fit(again=refit)
         writer.seal(final=True)
     return report
@@ -198,12 +215,17 @@ def delete_documents(store: Store, doc_ids: Sequence[str]) -> list[str]:
     return there
 
 
-def _begun(records: Iterator[Record], skip_bad: bool, report: IngestResult) -> Iterator[Record]:
+def _is_skipped(error: RecordError, *, skip_bad: bool, strict: bool) -> bool:
+    """Whether a run goes on after a bad record: one bad file in a folder does not end it."""
+    return skip_bad or (error.found and not strict)
+
+
+def _begun(records: Iterator[Record], skipped: Callable[[RecordError], bool], report: IngestResult) -> Iterator[Record]:
     """The same records from the first document on: where there is none, no index is made."""
     for record in records:
         if isinstance(record, Document):
             return chain([record], records)
-        if not skip_bad:
+        if not skipped(record):
             raise record
         report.count_bad(record)
     bad = f", {report.bad} bad records; the first is {report.errors[0]}" if report.bad else ""
@@ -221,7 +243,9 @@ class _Run:
     writer: StoreWriter
     encoder: TextEncoder
     chunker: Chunker
-    skip_bad: bool
+    coverage: Coverage
+    skipped: Callable[[RecordError], bool]
+    replace: bool
     watch: Watch | None
     report: IngestResult
     beside: ThreadPoolExecutor
@@ -229,6 +253,7 @@ class _Run:
     chars: int = 0
     at_work: Future[None] | None = None
     stopped: bool = False
+    roots: Sequence[Root] = ()
 
     def take(self, record: Record) -> None:
         """Add a record to the batch; start on the batch when it is full."""
@@ -238,6 +263,7 @@ class _Run:
             self._refuse(record)
             return
         if duplicate := self.writer.see(record):
+            duplicate.origin = record.origin
             self._refuse(duplicate)
             return
         self.batch.append(record)
@@ -255,7 +281,7 @@ class _Run:
         batch, self.batch, self.chars = self.batch, [], 0
         if not batch:
             return
-        plan = self.writer.plan(batch)
+        plan = self.writer.plan(batch, replace=self.replace)
         cut = self.chunker.passages(plan.encode)
         good = [
             (document, passages)
@@ -264,9 +290,9 @@ class _Run:
         ]
         self._wait()
         self.at_work = self.beside.submit(self._commit, plan, good)
-        for passages in cut:
-            if isinstance(passages, RecordError):
-                self._refuse(passages)
+        for problem in (*plan.refused, *cut):
+            if isinstance(problem, RecordError):
+                self._refuse(problem)
 
     def _wait(self) -> None:
         """Until the batch at work is committed; raises what it met."""
@@ -286,21 +312,40 @@ class _Run:
         vectors = self.encoder.encode_documents(texts, self._tick(len(good) / max(len(texts), 1)))
         ends = np.cumsum([len(passages) for _, passages in good], dtype=int)
         parts = np.split(vectors, ends[:-1]) if good else []
-        if good or plan.describe:
-            self.writer.commit([Entry(*each, part) for each, part in zip(good, parts, strict=True)], plan.describe)
+        self._remember_roots()
+        if good or plan.describe or plan.moved:
+            entries = [Entry(*each, part) for each, part in zip(good, parts, strict=True)]
+            self.writer.commit(entries, [*plan.describe, *plan.moved])
         self._count(plan, good)
         self.report.in_flight = 0.0
         self.writer.seal(final=False)
         if self.watch:
             self.watch(self.report)
 
-    def delete_missing(self) -> None:
-        """Take out what the corpus no longer has; not after bad records, for they may be among the missing."""
-        missing = self.writer.unseen()
-        if self.report.bad:
-            self.report.not_deleted = len(missing)
-        elif missing:
-            self.report.deleted = len(self.writer.delete(missing))
+    def _remember_roots(self) -> None:
+        """Store new roots and moved ones, before documents that are named by them."""
+        roots = list(self.coverage.roots)
+        if roots != self.roots:
+            self.writer.remember(roots)
+            self.roots = roots
+
+    def find_missing(self, *, delete: bool) -> None:
+        """Count or delete what is no longer where it came from.
+
+        A document is left alone that may still be somewhere the run could not look. Files elsewhere than in the paths
+        given are not missing, unless the run was given documents from memory: these are the whole corpus.
+        """
+        given = self.coverage.given
+        if None in given and not delete:
+            return
+        scopes = [None] if None in given else given
+        unseen = {doc_id: origin for scope in scopes for doc_id, origin in self.writer.unseen(scope)}
+        gone = [doc_id for doc_id, origin in unseen.items() if self.coverage.lacks(origin)]
+        if delete:
+            self.report.not_deleted = len(unseen) - len(gone)
+            self.report.deleted = len(self.writer.delete(gone)) if gone else 0
+        else:
+            self.report.vanished, self.report.vanished_ids = len(gone), gone[:REPORTED]
 
     def _tick(self, documents_per_text: float) -> Progress:
         """Tells the watch while the encoder works, and the encoder when to stop."""
@@ -330,7 +375,7 @@ class _Run:
 
     def _refuse(self, error: RecordError) -> None:
         """Count a bad record, or stop at it with everything before it committed."""
-        if not self.skip_bad:
+        if not self.skipped(error):
             self.flush()
             raise error
         self.report.count_bad(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import textwrap
 from collections.abc import Mapping
@@ -24,6 +25,48 @@ Metadata: TypeAlias = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Root:
+    """A folder by which the files of a corpus are named, wherever they are read from.
+
+    Attributes:
+        name: Stands in front of the ids of its files; empty for the first root of an index.
+        path: Absolute, with links resolved.
+    """
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The file that a document was read from.
+
+    Attributes:
+        root: The folder by which the file is named; None for standard input and for documents from memory.
+        file: Path of the file relative to the root, with `/` and in NFC; empty for the root itself and for memory.
+        found: Whether the file was found in a folder, rather than given itself.
+    """
+
+    root: Root | None = None
+    file: str = ""
+    found: bool = field(default=False, compare=False)
+
+    @property
+    def key(self) -> tuple[str | None, str]:
+        """What an index keeps: the name of the root, which may move, and the file."""
+        return (self.root.name if self.root else None), self.file
+
+    @property
+    def doc_id(self) -> str:
+        """The id of the document that the file is."""
+        return f"{self.root.name}/{self.file}" if self.root and self.root.name else self.file
+
+    def __str__(self) -> str:
+        """The file as a message names it."""
+        return os.path.join(self.root.path, *self.file.split("/")) if self.root else self.file or "memory"
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """One unit of a corpus, as its author wrote it.
 
@@ -33,6 +76,7 @@ class Document:
         title: Stands in front of each passage when it is encoded.
         metadata: JSON values to filter on and to show.
         source: `file:line` it came from, for messages only; never stored.
+        origin: The file it came from; None for a document from memory.
     """
 
     doc_id: str
@@ -40,6 +84,7 @@ class Document:
     title: str = ""
     metadata: Metadata = field(default_factory=dict)
     source: str = ""
+    origin: Origin | None = field(default=None, compare=False, repr=False)
 
     @property
     def content_hash(self) -> str:

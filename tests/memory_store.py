@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections import Counter
@@ -19,7 +20,7 @@ from semsearch.errors import LockedError, NoIndexError, RecordError
 from semsearch.filters.syntax import Filter, check_fields
 from semsearch.stores.base import Entry, Plan, StoredPassage, refuse_other_chunking, refuse_other_encoder
 from semsearch.transforms import fit_transform
-from semsearch.types import Document, EncoderSpec, Passage
+from semsearch.types import Document, EncoderSpec, Origin, Passage, Root
 
 Row = tuple[int, Document, Passage, Vectors]
 """A document's number, the document, and one of its passages with its vector `[dim]`."""
@@ -33,6 +34,7 @@ class MemoryStore:
     def __init__(self, location: str = "memory") -> None:
         self.location = location
         self._about: tuple[EncoderSpec, Mapping[str, Any], str] | None = None
+        self.roots: Sequence[Root] = ()
         self.numbers: dict[str, int] = {}
         self.rows: dict[int, Row] = {}
         self.documents: dict[str, Document] = {}
@@ -167,15 +169,30 @@ class MemoryWriter:
         first = self.seen[document.doc_id]
         return RecordError(document.source, None, f"duplicate id {document.doc_id!r}; {first} has it too")
 
-    def plan(self, documents: Sequence[Document]) -> Plan:
-        encode, describe = [], []
+    def remember(self, roots: Sequence[Root]) -> None:
+        self.store.roots = tuple(roots)
+
+    def plan(self, documents: Sequence[Document], *, replace: bool = False) -> Plan:
+        plan = Plan([], [], 0)
         for document in documents:
             stored = self.store.documents.get(document.doc_id)
-            if stored is None or stored.content_hash != document.content_hash:
-                encode.append(document)
-            elif stored.metadata_json != document.metadata_json:
-                describe.append(document)
-        return Plan(encode, describe, len(documents) - len(encode) - len(describe))
+            if stored is None:
+                plan.encode.append(document)
+                continue
+            same_text = stored.content_hash == document.content_hash
+            same = same_text and stored.metadata_json == document.metadata_json
+            moved = key_of(stored) != key_of(document)
+            if moved and not same and document.origin and not replace:
+                reason = f"the id {document.doc_id!r} belongs to a document of {str(stored.origin or Origin())!r}"
+                plan.refused.append(RecordError(document.source, None, reason))
+            elif not same_text:
+                plan.encode.append(document)
+            elif not same:
+                plan.describe.append(document)
+            elif moved:
+                plan.moved.append(document)
+        done = len(plan.encode) + len(plan.describe) + len(plan.refused)
+        return dataclasses.replace(plan, unchanged=len(documents) - done)
 
     def commit(self, entries: Iterable[Entry], describe: Sequence[Document] = ()) -> None:
         store = self.store
@@ -206,8 +223,12 @@ class MemoryWriter:
             del self.store.documents[doc_id], self.store.numbers[doc_id]
         return there
 
-    def unseen(self) -> list[str]:
-        return [doc_id for doc_id in self.store.documents if doc_id not in self.seen]
+    def unseen(self, within: Origin | None = None) -> list[tuple[str, Origin | None]]:
+        return [
+            (doc_id, document.origin)
+            for doc_id, document in self.store.documents.items()
+            if doc_id not in self.seen and (within is None or lies_in(document, within))
+        ]
 
     def fit(self, *, again: bool = False) -> bool:
         if not self.store.spec.transform or (self.store.transform and not again):
@@ -218,6 +239,15 @@ class MemoryWriter:
 
     def seal(self, *, final: bool) -> None:
         pass
+
+
+def key_of(document: Document) -> tuple[str | None, str]:
+    return (document.origin or Origin()).key
+
+
+def lies_in(document: Document, within: Origin) -> bool:
+    (root, file), (outer_root, outer) = key_of(document), within.key
+    return root == outer_root and (not outer or file == outer or file.startswith(f"{outer}/"))
 
 
 def _words(text: str) -> list[str]:

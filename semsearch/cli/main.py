@@ -74,7 +74,10 @@ def index(
     title_field: opt.TitleField = "title",
     format: opt.Format = None,
     per_line: opt.PerLine = False,
+    follow_links: opt.FollowLinks = False,
     skip_bad: opt.SkipBad = False,
+    strict: opt.Strict = False,
+    replace: opt.Replace = False,
     delete_missing: opt.DeleteMissing = False,
     refit: opt.Refit = False,
     as_json: opt.AsJson = False,
@@ -85,7 +88,7 @@ def index(
     from semsearch.index import Index
 
     started = time.perf_counter()
-    options = ReadOptions(id_field, text_field, title_field, format, per_line)
+    options = ReadOptions(id_field, text_field, title_field, format, per_line, follow_links)
     folder = index or _default_folder(paths[0])
     with Index.open(
         folder,
@@ -108,7 +111,14 @@ def index(
         total = count_records(paths, options) if sys.stderr.isatty() else None
         with terminal.progress(total) as watch:
             result = opened.add(
-                paths, options=options, skip_bad=skip_bad, delete_missing=delete_missing, refit=refit, watch=watch
+                paths,
+                options=options,
+                skip_bad=skip_bad,
+                strict=strict,
+                replace=replace,
+                delete_missing=delete_missing,
+                refit=refit,
+                watch=watch,
             )
     seconds = time.perf_counter() - started
     terminal.quantization(result)

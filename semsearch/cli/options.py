@@ -59,7 +59,12 @@ Format = Annotated[
     str | None, typer.Option(help="Read every file in this format: jsonl, csv, tsv, text, markdown, html or pdf.")
 ]
 PerLine = Annotated[bool, typer.Option("--per-line", help="Treat each line of a text file as a document.")]
+FollowLinks = Annotated[bool, typer.Option("--follow-links", help="Follow symbolic links that lead out of a folder.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip and count bad records instead of stopping.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at a bad file in a folder instead of skipping it.")]
+Replace = Annotated[
+    bool, typer.Option("--replace", help="Let documents take the place of those with the same ids from other files.")
+]
 DeleteMissing = Annotated[
     bool, typer.Option("--delete-missing", help="Delete documents that are no longer in the corpus.")
 ]

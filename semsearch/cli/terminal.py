@@ -134,23 +134,28 @@ def summary(result: IngestResult, folder: str, seconds: float) -> None:
     print(f"index: {folder}")
     if result.empty:
         documents = _count(result.empty, "empty document")
-        say(f"warning: {documents} (no text, no title) cannot be found: {_some(result)}")
+        say(f"warning: {documents} (no text, no title) cannot be found: {_some(result.empty_ids, result.empty)}")
     if result.bad:
         for error in result.errors:
             say(f"skipped: {error}")
-        say(f"warning: skipped {_count(result.bad, 'bad record')}")
+        whole_files = all(error.found and error.line is None for error in result.errors)
+        say(f"warning: skipped {_count(result.bad, 'bad file' if whole_files else 'bad record')}")
+    if result.vanished:
+        documents = _count(result.vanished, "document")
+        some = _some(result.vanished_ids, result.vanished)
+        say(f"warning: {documents} no longer there; --delete-missing removes them: {some}")
     if result.not_deleted:
-        documents = _count(result.not_deleted, "document")
-        say(f"warning: left {documents} undeleted, because bad records were skipped")
+        documents, them = _count(result.not_deleted, "document"), "it is" if result.not_deleted == 1 else "they are"
+        say(f"warning: kept {documents} that may be missing: it could not be told whether {them} gone")
 
 
 def _count(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def _some(result: IngestResult) -> str:
-    more = result.empty - len(result.empty_ids)
-    return ", ".join(result.empty_ids) + (f" and {more:,} more" if more else "")
+def _some(ids: Sequence[str], n: int) -> str:
+    """The first ids, and how many more there are."""
+    return ", ".join(ids) + (f" and {n - len(ids):,} more" if n > len(ids) else "")
 
 
 def result_json(result: IngestResult, folder: str, seconds: float) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def _read_text(source: Source, options: ReadOptions) -> Iterator[Record]:
         if line.problem:
             yield line.problem
         elif text.strip():
-            document = partial(Document, f"{source.relative}:{line.number}", text, metadata={"path": source.relative})
+            document = partial(Document, f"{source.doc_id}:{line.number}", text, metadata={"path": source.doc_id})
             yield guarded(source, line.number, document)
 
 
@@ -146,7 +146,7 @@ def _read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes],
         if len(data) > MAX_FILE_BYTES:
             raise ValueError(f"the file is longer than {MAX_FILE_BYTES} bytes; split it")
         plain = convert(data)
-        return Document(source.relative, plain.text, plain.title, {"path": source.relative, **plain.metadata})
+        return Document(source.doc_id, plain.text, plain.title, {"path": source.doc_id, **plain.metadata})
 
     yield guarded(source, None, document)
 

@@ -10,20 +10,23 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any, TypeAlias
 
 from semsearch.corpus.fields import from_fields
 from semsearch.corpus.formats import FORMATS, READERS, Record, guarded
-from semsearch.corpus.sources import STDIN, ReadOptions, Source, as_written, find_sources, shown
+from semsearch.corpus.roots import Coverage
+from semsearch.corpus.sources import BY_LINE, STDIN, ReadOptions, Source, as_written, find_sources, shown
 from semsearch.errors import RecordError, SourceError, UsageError
-from semsearch.types import Document, Query
+from semsearch.types import Document, Origin, Query
 
 __all__ = [
     "FORMATS",
     "READERS",
     "Corpus",
+    "Coverage",
     "Paths",
     "ReadOptions",
     "Record",
@@ -36,7 +39,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-_PYTHON = Source("<record>", "<record>", "", "jsonl")
+_PYTHON = Source("<record>", "", "jsonl", Origin())
 
 _EXAMPLE = '{"_id": "1", "text": "…"}'
 
@@ -55,23 +58,27 @@ Corpus: TypeAlias = (
 """Anything that Python can index: a path, a document, or an iterable of these, with RecordErrors among them."""
 
 
-def read_corpus(paths: Paths, options: ReadOptions = _DEFAULTS) -> Iterator[Record]:
+def read_corpus(paths: Paths, options: ReadOptions = _DEFAULTS, coverage: Coverage | None = None) -> Iterator[Record]:
     """Read the documents of files, folders (recursively, sorted by name) and standard input (`-`), one by one.
 
     All paths are checked when this is called, before anything is read. If a folder holds corpus.jsonl, as in BEIR's
-    layout, only that file is read.
+    layout, only that file is read. A file that several paths lead to is read once. The id of a file that is one
+    document is its path relative to the folder given, or to its own folder if the file was given; files of further
+    folders have the name of their folder in front.
 
     Args:
         paths: One path or several.
         options: Options for reading.
+        coverage: Knows the roots of an index, by which files get their ids, and is told what is given and read.
 
     Raises:
         UsageError: The format is unknown, or something given is not a path.
         SourceError: A path does not exist, has an unknown ending, or is a folder with nothing to read.
     """
     _check_format(options)
-    found = [(path, find_sources(path, options)) for path in _each(paths)]
-    return chain.from_iterable(_read(path, sources, options) for path, sources in found)
+    coverage = coverage or Coverage()
+    found = find_sources(_each(paths), options, coverage)
+    return chain.from_iterable(_read(path, sources, options, coverage) for path, sources in found)
 
 
 def _check_format(options: ReadOptions) -> None:
@@ -88,25 +95,42 @@ def _each(paths: Paths) -> list[str]:
     return [as_written(path, f"paths[{number}]") for number, path in enumerate(paths)]
 
 
-def _read(path: str, sources: Iterable[Source | RecordError], options: ReadOptions) -> Iterator[Record]:
+def _read(
+    path: str, sources: Iterable[Source | RecordError], options: ReadOptions, coverage: Coverage
+) -> Iterator[Record]:
     """Read the sources that a path stands for, and log how many files were read in each format."""
     files: Counter[str] = Counter()
     for source in sources:
         if isinstance(source, RecordError):
+            coverage.unread(source.origin)
             yield source
-        else:
+        elif source.path == STDIN or coverage.begins(source.path):
             files[source.format] += 1
-            yield from READERS[source.format](source, options)
+            yield from _records(source, options, coverage)
     log.info("%s: read %s", path, ", ".join(f"{n} as {kind}" for kind, n in files.most_common()) or "nothing")
 
 
-def as_records(corpus: Corpus, options: ReadOptions = _DEFAULTS) -> Iterator[Record]:
+def _records(source: Source, options: ReadOptions, coverage: Coverage) -> Iterator[Record]:
+    """Read the records of a file, each with the file as its origin."""
+    for record in READERS[source.format](source, options):
+        if isinstance(record, RecordError):
+            record.origin = source.origin
+            coverage.unread(source.origin)
+            yield record
+        else:
+            yield replace(record, origin=source.origin)
+    if source.format in BY_LINE or options.per_line:
+        coverage.complete(source.origin)
+
+
+def as_records(corpus: Corpus, options: ReadOptions = _DEFAULTS, coverage: Coverage | None = None) -> Iterator[Record]:
     """Read documents from Python objects, with the same checks as for a line of a file.
 
     Args:
         corpus: A path, which is read by `read_corpus`; a document, as a Document or a dict with the fields of a JSONL
             record; or an iterable of these and of RecordErrors, which are passed through.
         options: Options for reading; the names of fields also apply to dicts.
+        coverage: As for `read_corpus`.
 
     Returns:
         Records in the given order; an unsuitable element of an iterable becomes a RecordError in its place.
@@ -115,37 +139,59 @@ def as_records(corpus: Corpus, options: ReadOptions = _DEFAULTS) -> Iterator[Rec
         UsageError: The corpus itself is unsuitable, such as bytes, a number or None.
         SourceError: As for `read_corpus`; for a path from an iterator, only once it is reached.
     """
+    coverage = coverage or Coverage()
     if isinstance(corpus, str | os.PathLike):
-        return _read_given(corpus, "corpus", options)
+        return _read_given({"corpus": corpus}, options, coverage)
     if isinstance(corpus, Mapping | Document):
-        return _stream([corpus], options)
+        return _stream([corpus], options, coverage)
     if isinstance(corpus, bytes | bytearray) or not isinstance(corpus, Iterable):
         raise UsageError(f"`corpus` is {corpus!r:.60}; expected a path, a document, or an iterable of these")
     if isinstance(corpus, list | tuple):  # a wrong path must not come to light after hours of encoding
-        for number, element in enumerate(corpus):
-            if isinstance(element, str | os.PathLike):
-                _read_given(element, f"corpus[{number}]", options)
-    return _stream(corpus, options)
+        given = {f"corpus[{n}]": one for n, one in enumerate(corpus) if isinstance(one, str | os.PathLike)}
+        records = _read_given(given, options, Coverage() if len(given) < len(corpus) else coverage)
+        if given and len(given) == len(corpus):
+            return records
+    return _stream(corpus, options, coverage)
 
 
-def _stream(corpus: Iterable[object], options: ReadOptions) -> Iterator[Record]:
+def _stream(corpus: Iterable[object], options: ReadOptions, coverage: Coverage) -> Iterator[Record]:
+    """Read documents, and the files whose paths are among them."""
+    coverage.given.append(None)
+    met: set[Origin] = set()
     for number, element in enumerate(corpus, 1):
-        if isinstance(element, RecordError) or (isinstance(element, Document) and element.source):
+        if isinstance(element, str | os.PathLike):
+            yield from _read_given({f"corpus[{number - 1}]": element}, options, coverage)
+        elif isinstance(element, RecordError):
+            coverage.unread(element.origin and coverage.adopt(element.origin))
             yield element
-        elif isinstance(element, str | os.PathLike):
-            yield from _read_given(element, f"corpus[{number - 1}]", options)
+        elif isinstance(element, Document) and element.source:
+            origin = element.origin and coverage.adopt(element.origin)
+            if origin and element.origin and element.doc_id != element.origin.doc_id:  # one of many in its file
+                met.add(origin)
+            yield replace(element, origin=origin)
         else:
-            yield guarded(_PYTHON, number, partial(_from_python, element, options))
+            record = guarded(_PYTHON, number, partial(_from_python, element, options))
+            if isinstance(record, RecordError):
+                coverage.unread(None)
+            yield record
+    for origin in met:
+        coverage.complete(origin)
 
 
-def _read_given(path: str | os.PathLike[str], name: str, options: ReadOptions) -> Iterator[Record]:
-    """Read a path that was given where a document may stand: if it is a text, the error shows what a document is."""
-    given = as_written(path, name)
-    if given != STDIN and not os.path.exists(given):
-        raise SourceError(
-            f'"{shown(given)}" does not exist; expected a file, a folder, or a document such as {_EXAMPLE}'
-        )
-    return read_corpus(given, options)
+def _read_given(
+    paths: Mapping[str, str | os.PathLike[str]], options: ReadOptions, coverage: Coverage
+) -> Iterator[Record]:
+    """Read paths that were given where documents may stand, by the names of their parameters.
+
+    If one is a text, the error shows what a document is.
+    """
+    given = [as_written(path, name) for name, path in paths.items()]
+    for path in given:
+        if path != STDIN and not os.path.exists(path):
+            raise SourceError(
+                f'"{shown(path)}" does not exist; expected a file, a folder, or a document such as {_EXAMPLE}'
+            )
+    return read_corpus(given, options, coverage)
 
 
 def _from_python(record: object, options: ReadOptions) -> Document:
@@ -190,10 +236,10 @@ def count_records(paths: Paths, options: ReadOptions = _DEFAULTS) -> int | None:
         UsageError, SourceError: As for `read_corpus`.
     """
     total = 0
-    for source in chain.from_iterable([find_sources(path, options) for path in _each(paths)]):
+    for source in chain.from_iterable(found for _, found in find_sources(_each(paths), options, Coverage())):
         if isinstance(source, RecordError):
             continue
-        by_line = source.format in ("jsonl", "csv", "tsv") or options.per_line
+        by_line = source.format in BY_LINE or options.per_line
         if source.path == STDIN or (by_line and source.path.endswith(".gz")):
             return None
         total += _count_lines(source) if by_line else 1

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from semsearch.errors import MismatchError, RecordError
-from semsearch.types import Document, EncoderSpec, Metadata, Passage
+from semsearch.types import Document, EncoderSpec, Metadata, Origin, Passage, Root
 
 if TYPE_CHECKING:
     from semsearch.arrays import Ids, Vectors
@@ -52,11 +52,21 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a batch of documents asks for: encoding, a change of metadata, or nothing."""
+    """What a batch of documents asks for.
+
+    Attributes:
+        encode: Documents with new text.
+        describe: Documents of which only the metadata changed.
+        unchanged: How many need neither, `moved` among them.
+        moved: Unchanged documents that are now read from another file.
+        refused: Documents with the id of another one, which the index has from another file.
+    """
 
     encode: list[Document]
     describe: list[Document]
     unchanged: int
+    moved: list[Document] = field(default_factory=list)
+    refused: list[RecordError] = field(default_factory=list)
 
 
 class Searchable(Protocol):
@@ -132,6 +142,11 @@ class Store(Searchable, Protocol):
         """Where the first corpus came from."""
         ...
 
+    @property
+    def roots(self) -> Sequence[Root]:
+        """The folders by which files are named."""
+        ...
+
     def exists(self) -> bool:
         """Whether an index has been made here."""
         ...
@@ -180,12 +195,20 @@ class StoreWriter(Protocol):
         """Remember that this run has met a document; gives the error where it has met the id before."""
         ...
 
-    def plan(self, documents: Sequence[Document]) -> Plan:
-        """Sort a batch by what has to be done: content and metadata are compared with the index."""
+    def remember(self, roots: Sequence[Root]) -> None:
+        """Store the folders by which files are named."""
+        ...
+
+    def plan(self, documents: Sequence[Document], *, replace: bool = False) -> Plan:
+        """Sort a batch by what has to be done: content, metadata and origin are compared with the index.
+
+        A changed document whose id the index has from another file is refused, unless `replace` lets it take the
+        other's place. A document from memory, whose caller chose the id, is never refused.
+        """
         ...
 
     def commit(self, entries: Iterable[Entry], describe: Sequence[Document] = ()) -> None:
-        """Write a batch: new documents, changed ones in place of the old, changed metadata.
+        """Write a batch: new documents, changed ones in place of the old, changed metadata and origins.
 
         Each document stands in the batch once.
         """
@@ -195,8 +218,12 @@ class StoreWriter(Protocol):
         """Delete documents as one commit; returns the ids that were there."""
         ...
 
-    def unseen(self) -> list[str]:
-        """Ids of documents in the index that this run has not met."""
+    def unseen(self, within: Origin | None = None) -> list[tuple[str, Origin | None]]:
+        """Documents in the index that this run has not met, with their origins (None for memory, or not known).
+
+        Args:
+            within: Only those of this file, or of the files in this folder; None for all.
+        """
         ...
 
     def fit(self, *, again: bool = False) -> bool:

@@ -18,6 +18,7 @@ from semsearch.corpus.markup import from_html, from_markdown, literal
 from semsearch.corpus.readers import (
     FORMATS,
     READERS,
+    Coverage,
     ReadOptions,
     as_records,
     count_records,
@@ -26,7 +27,7 @@ from semsearch.corpus.readers import (
 )
 from semsearch.corpus.sources import Source, find_sources
 from semsearch.errors import RecordError, SourceError, UsageError
-from semsearch.types import Document, Query
+from semsearch.types import Document, Origin, Query, Root
 
 
 def write(path: Path, content: str | bytes) -> str:
@@ -581,7 +582,8 @@ def test_folder_walk(tmp_path):
 def test_sources_are_named_as_the_user_named_them(tmp_path, monkeypatch):
     write(tmp_path / "docs" / "a.txt", "x")
     monkeypatch.chdir(tmp_path)
-    assert [d.source for d in read("docs", "./docs/a.txt", "docs/")] == ["docs/a.txt", "./docs/a.txt", "docs/a.txt"]
+    named = {path: [d.source for d in read(path)] for path in ("docs", "./docs/a.txt", "docs/")}
+    assert named == {"docs": ["docs/a.txt"], "./docs/a.txt": ["./docs/a.txt"], "docs/": ["docs/a.txt"]}
 
 
 def test_a_beir_folder_is_its_corpus(tmp_path):
@@ -593,7 +595,7 @@ def test_a_beir_folder_is_its_corpus(tmp_path):
 
 def test_a_format_overrules_the_ending_in_folders_too(tmp_path):
     path = write(tmp_path / "a.log", "x")
-    assert [d.doc_id for d in read(path, str(tmp_path), format="text")] == ["a.log", "a.log"]
+    assert [d.doc_id for given in (path, str(tmp_path)) for d in read(given, format="text")] == ["a.log", "a.log"]
 
 
 @pytest.mark.parametrize(
@@ -648,8 +650,8 @@ def test_a_file_name_that_is_not_utf8(tmp_path):
     with open(os.fsencode(tmp_path) + b"/\xff.txt", "wb") as file:
         file.write(b"x")
     (error,) = read_corpus([str(tmp_path)])
-    assert "lone surrogate" in error.reason
-    assert str(error).encode()
+    assert error.place == f"{tmp_path}/\\udcff.txt"
+    assert error.reason == "the name of the file or of its folder is not valid UTF-8; rename it"
 
 
 # --- Python objects ---
@@ -685,7 +687,7 @@ def test_python_objects_are_read_in_their_order(tmp_path):
         ]
         missing = (f"{path}:2", 'no "text" (fields here: _id); name the text field with `text_field`')
         assert shown == [
-            *("a", "b", missing, ("elsewhere:3", "broken"), "d", "b", missing),
+            *("a", "b", missing, ("elsewhere:3", "broken"), "d"),
             ("<record>:6", "5 is not a document; expected a dict, a Document or a path"),
             ("<record>:7", "b'x' is not a document; expected a dict, a Document or a path"),
             "e",
@@ -752,11 +754,12 @@ def test_a_path_is_text_or_any_object_that_stands_for_one(tmp_path, spell):
     documents = [Document("a", "x", source=f"{path}:1"), Document("b", "y", source=f"{path}:2")]
     for paths in (spell(path), [spell(path)], (spell(path),), iter([spell(path)])):
         assert list(read_corpus(paths)) == documents
-    assert list(read_corpus([spell(path), spell(path)])) == documents * 2
+    assert list(read_corpus([spell(path), str(path.parent)])) == documents  # once
     assert count_records(spell(path)) == count_records([spell(path)]) == 2
     assert list(read_queries(spell(path))) == [Query("a", "x"), Query("b", "y")]
-    (source,) = find_sources(spell(path), ReadOptions())
-    assert source == Source(str(path), "c.jsonl", str(path), "jsonl")
+    ((given, sources),) = find_sources([str(path)], ReadOptions(), Coverage())
+    assert given == str(path)
+    assert list(sources) == [Source(given, given, "jsonl", Origin(Root("", str(path.parent)), "c.jsonl"))]
 
 
 NO_PATHS = [b"c.jsonl", bytearray(b"c"), 5, 1.5, None, True, {"c.jsonl": 1}]
@@ -771,10 +774,9 @@ def test_what_is_no_path_is_one_line_that_names_the_parameter(path):
             read(path)
         with pytest.raises(UsageError, match=rf"^`paths\[1\]` is {shown}{expected}$"):
             read(["-", path])
-    for read_one in (read_queries, lambda path: find_sources(path, ReadOptions())):
-        for given in (path, [path], ["c.jsonl"]):
-            with pytest.raises(UsageError, match=rf"^`path` is {re.escape(f'{given!r:.60}')}{expected}$"):
-                read_one(given)
+    for given in (path, [path], ["c.jsonl"]):
+        with pytest.raises(UsageError, match=rf"^`path` is {re.escape(f'{given!r:.60}')}{expected}$"):
+            read_queries(given)
 
 
 def test_a_path_of_bytes_that_an_object_stands_for_is_none(tmp_path):

@@ -138,7 +138,7 @@ def test_a_writer_plans_by_content_and_metadata_and_remembers_what_it_saw(store:
         writer.commit([], [described])
         assert writer.see(same) is None
         assert "duplicate id 'b'" in str(writer.see(same))
-        assert sorted(writer.unseen()) == ["a", "c"]
+        assert sorted(writer.unseen()) == [("a", None), ("c", None)]
     assert dense(store, UNIT[0], 9, "year = 2") == ["a"]
 
 

@@ -83,9 +83,9 @@ def test_a_run_remembers_what_it_has_seen(folder):
         assert writer.see(Document("b", "x", source="corpus.jsonl:1")) is None
         error = writer.see(Document("b", "x", source="corpus.jsonl:7"))
         assert str(error) == "corpus.jsonl:7: duplicate id 'b'; corpus.jsonl:1 has it too"
-        assert writer.unseen() == ["a", "c"]
+        assert writer.unseen() == [("a", None), ("c", None)]
     with reopen_writer(folder) as writer:
-        assert writer.unseen() == ["a", "b", "c"]
+        assert [doc_id for doc_id, _ in writer.unseen()] == ["a", "b", "c"]
 
 
 def test_a_passage_number_is_never_used_again(folder):

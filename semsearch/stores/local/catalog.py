@@ -11,7 +11,7 @@ from typing import Any
 
 from semsearch.errors import StoreError
 from semsearch.stores.local.database import Database
-from semsearch.types import EncoderSpec
+from semsearch.types import EncoderSpec, Root
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,7 @@ class Catalog:
             return {
                 "index": str(self._database.folder),
                 "origin": self.origin,
+                "roots": [root.path for root in self.roots()],
                 "created": self.setting("created"),
                 "updated": self.setting("updated"),
                 **self.counts(),
@@ -99,6 +100,11 @@ class Catalog:
         """The segments that are in force, by the passages they cover."""
         rows = self._database.execute("SELECT id, file, kind, first, last, n_rows, sha256 FROM segments ORDER BY first")
         return [Segment(*row) for row in rows]
+
+    def roots(self) -> list[Root]:
+        """The folders by which files are named."""
+        with self._database.snapshot():
+            return [Root(**root) for root in self.setting("roots")]
 
     def revision(self) -> int:
         """A number that each commit raises."""

@@ -6,6 +6,8 @@ keeps the number of the last in the file, so that opening an index does not need
 
 from __future__ import annotations
 
+import json
+import os
 import sqlite3
 
 from sqlite_utils import Database, Migrations
@@ -72,6 +74,22 @@ def _first(db: Database) -> None:
     )
     db.execute("CREATE TABLE deleted (passage INTEGER PRIMARY KEY)")
     db.execute("CREATE TABLE transform (name TEXT NOT NULL, mean BLOB NOT NULL, matrix BLOB NOT NULL)")
+
+
+@MIGRATIONS(name="002 origins of documents")
+def _origins(db: Database) -> None:
+    """Keep the file that each document was read from, by the name of its root; NULL where that is not known."""
+    db.execute("ALTER TABLE documents ADD COLUMN root TEXT")
+    db.execute("ALTER TABLE documents ADD COLUMN file TEXT")
+    db.execute("CREATE INDEX documents_by_file ON documents(root, file)")
+    row = db.execute("SELECT value FROM settings WHERE key = 'origin'").fetchone()
+    origin = json.loads(row[0]) if row else ""
+    path = origin if os.path.isdir(origin) else os.path.dirname(origin)
+    roots = [{"name": "", "path": path}] if os.path.isabs(path) else []
+    db.execute("INSERT INTO settings VALUES ('roots', ?)", (json.dumps(roots),))
+    if roots:
+        files = "json_valid(metadata) AND json_extract(metadata, '$.path') = doc_id"
+        db.execute(f"UPDATE documents SET root = '', file = doc_id WHERE {files}")
 
 
 def migrate(connection: sqlite3.Connection) -> None:

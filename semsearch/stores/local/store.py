@@ -20,7 +20,7 @@ from semsearch.forks import ForkLock
 from semsearch.stores.base import StoredPassage
 from semsearch.stores.local.catalog import Catalog
 from semsearch.stores.local.database import DATABASE, Database
-from semsearch.types import EncoderSpec
+from semsearch.types import EncoderSpec, Root
 
 if TYPE_CHECKING:
     from semsearch.arrays import Ids, Vectors
@@ -66,6 +66,11 @@ class LocalStore:
     def origin(self) -> str:
         """See `Store.origin`."""
         return self._open().origin
+
+    @property
+    def roots(self) -> Sequence[Root]:
+        """See `Store.roots`."""
+        return self._open().roots()
 
     def exists(self) -> bool:
         """Whether there is an index in the folder."""

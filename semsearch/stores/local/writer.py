@@ -6,6 +6,7 @@ so a crash between the two costs nothing but the making.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,12 +20,12 @@ from semsearch.files import copy_folder, sync
 from semsearch.stores.base import Entry, Plan, refuse_other_chunking, refuse_other_encoder
 from semsearch.stores.local import segments as faiss_segments
 from semsearch.stores.local.catalog import Catalog, Segment, last_covered
-from semsearch.stores.local.database import DATABASE, Database, connect, create, translated_errors
+from semsearch.stores.local.database import DATABASE, Database, Parameter, connect, create, translated_errors
 from semsearch.stores.local.keywords import body
 from semsearch.stores.local.lock import hold_lock
 from semsearch.stores.local.vectors import LAST, LITTLE_ENDIAN, VectorTable
 from semsearch.transforms import fit_transform
-from semsearch.types import Document, EncoderSpec
+from semsearch.types import Document, EncoderSpec, Origin, Root
 
 log = logging.getLogger(__name__)
 
@@ -99,28 +100,43 @@ class Writer:
             (first,) = self._database.execute(sql, (document.doc_id,)).fetchone()
         return RecordError(document.source, None, f"duplicate id {document.doc_id!r}; {first} has it too")
 
-    def plan(self, documents: Sequence[Document]) -> Plan:
-        """See `StoreWriter.plan`: content hash and metadata are compared."""
-        stored = self._stored_hashes([document.doc_id for document in documents])
-        encode, describe = [], []
+    def remember(self, roots: Sequence[Root]) -> None:
+        """See `StoreWriter.remember`."""
+        rows = [dataclasses.asdict(root) for root in roots]
+        with self._database.change():
+            self._database.execute("UPDATE settings SET value = ? WHERE key = 'roots'", (json.dumps(rows),))
+
+    def plan(self, documents: Sequence[Document], *, replace: bool = False) -> Plan:
+        """See `StoreWriter.plan`: content hash, metadata and origin are compared."""
+        stored = self._stored([document.doc_id for document in documents])
+        roots = {root.name: root for root in self._catalog.roots()}
+        plan = Plan([], [], 0)
         for document in documents:
-            content, metadata = stored.get(document.doc_id, ("", ""))
-            if content != document.content_hash:
-                encode.append(document)
+            content, metadata, root, file = stored.get(document.doc_id, ("", "", None, None))
+            moved = (root, file) != _key(document)
+            changed = content != document.content_hash or metadata != document.metadata_json
+            # A document without a file is one from an index of a former semsearch.
+            if moved and changed and document.origin and file is not None and not replace:
+                plan.refused.append(_taken(document, _origin(roots, root, file)))
+            elif content != document.content_hash:
+                plan.encode.append(document)
             elif metadata != document.metadata_json:
-                describe.append(document)
-        return Plan(encode, describe, len(documents) - len(encode) - len(describe))
+                plan.describe.append(document)
+            elif moved:
+                plan.moved.append(document)
+        done = len(plan.encode) + len(plan.describe) + len(plan.refused)
+        return dataclasses.replace(plan, unchanged=len(documents) - done)
 
     def commit(self, entries: Iterable[Entry], describe: Sequence[Document] = ()) -> None:
         """See `StoreWriter.commit`: one transaction."""
         entries = list(entries)
         documents = [*(entry.document for entry in entries), *describe]
         fields = {name for document in documents for name in document.metadata}
-        metadata = [(document.metadata_json, document.doc_id) for document in describe]
+        rows = [(document.metadata_json, *_key(document), document.doc_id) for document in describe]
         with self._database.change():
             self._drop_passages([entry.document.doc_id for entry in entries])
             self._insert(entries)
-            self._database.execute_many("UPDATE documents SET metadata = ? WHERE doc_id = ?", metadata)
+            self._database.execute_many("UPDATE documents SET metadata = ?, root = ?, file = ? WHERE doc_id = ?", rows)
             self._database.execute_many("INSERT OR IGNORE INTO fields VALUES (?)", [(name,) for name in fields])
             self._mark_changed()
 
@@ -136,11 +152,23 @@ class Writer:
             self._mark_changed()
         return there
 
-    def unseen(self) -> list[str]:
+    def unseen(self, within: Origin | None = None) -> list[tuple[str, Origin | None]]:
         """See `StoreWriter.unseen`."""
-        sql = "SELECT doc_id FROM documents WHERE doc_id NOT IN (SELECT doc_id FROM temp.seen) ORDER BY id"
+        where, parameters = "1", list[Parameter]()
+        if within is not None:
+            root, file = within.key
+            where, parameters = "root IS ?", [root]
+            if file:
+                where += " AND (file = ? OR file >= ? AND file < ?)"
+                parameters += [file, f"{file}/", f"{file}0"]  # 0 is the character behind /
+        sql = (
+            f"SELECT doc_id, root, file FROM documents WHERE {where} AND doc_id NOT IN (SELECT doc_id FROM temp.seen) "
+            "ORDER BY id"
+        )
         with self._database.turn():
-            return [doc_id for (doc_id,) in self._database.execute(sql)]
+            rows = self._database.execute(sql, parameters).fetchall()
+            roots = {root.name: root for root in self._catalog.roots()}
+        return [(doc_id, _origin(roots, root, file)) for doc_id, root, file in rows]
 
     def fit(self, *, again: bool = False) -> bool:
         """See `StoreWriter.fit`."""
@@ -233,11 +261,12 @@ class Writer:
         documents = [entry.document for entry in entries]
         self._database.execute_many(
             """
-            INSERT INTO documents (doc_id, title, text, metadata, content_hash) VALUES (?, ?, ?, ?, ?)
+            INSERT INTO documents (doc_id, title, text, metadata, content_hash, root, file) VALUES (?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (doc_id) DO UPDATE SET title = excluded.title, text = excluded.text,
-                metadata = excluded.metadata, content_hash = excluded.content_hash
+                metadata = excluded.metadata, content_hash = excluded.content_hash, root = excluded.root,
+                file = excluded.file
             """,
-            [(d.doc_id, d.title, d.text, d.metadata_json, d.content_hash) for d in documents],
+            [(d.doc_id, d.title, d.text, d.metadata_json, d.content_hash, *_key(d)) for d in documents],
         )
         row_numbers = self._row_numbers([document.doc_id for document in documents])
         next_passage = self._database.one(
@@ -286,11 +315,37 @@ class Writer:
         self._database.execute("UPDATE settings SET value = value + 1 WHERE key = 'revision'")
         self._database.execute("UPDATE settings SET value = ? WHERE key = 'updated'", (json.dumps(_now()),))
 
-    def _stored_hashes(self, doc_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
-        sql = "SELECT doc_id, content_hash, metadata FROM documents WHERE doc_id IN (SELECT value FROM json_each(?))"
+    def _stored(self, doc_ids: Sequence[str]) -> dict[str, tuple[str, str, str | None, str | None]]:
+        """Content hash, metadata, root and file of those that are there."""
+        sql = (
+            "SELECT doc_id, content_hash, metadata, root, file FROM documents "
+            "WHERE doc_id IN (SELECT value FROM json_each(?))"
+        )
         with self._database.turn():
             rows = self._database.execute(sql, (json.dumps(doc_ids),)).fetchall()
-        return {doc_id: (content, metadata) for doc_id, content, metadata in rows}
+        return {doc_id: tuple(rest) for doc_id, *rest in rows}
+
+
+def _key(document: Document) -> tuple[str | None, str]:
+    return (document.origin or Origin()).key
+
+
+def _origin(roots: Mapping[str, Root], root: str | None, file: str | None) -> Origin | None:
+    """An origin as it was stored; None for a document from memory, and where it is not known."""
+    if file is None or (root is None and not file):
+        return None
+    return Origin(None if root is None else roots.get(root), file)
+
+
+def _taken(document: Document, other: Origin | None) -> RecordError:
+    error = RecordError(
+        document.source,
+        None,
+        f"the id {document.doc_id!r} belongs to a document of {str(other or Origin())!r}; give one of them another id, "
+        "or pass `replace` to let this one take the other's place",
+    )
+    error.origin = document.origin
+    return error
 
 
 def _prepare_folder(folder: Path) -> None:

@@ -1,0 +1,153 @@
+"""Naming files: which root a file belongs to, and what a run has looked at.
+
+The id of a file is its path relative to a root that the index remembers. So it stays the same from whatever working
+directory and by whatever path the file is given, and when its root is moved; and two files never share one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from semsearch.types import Origin, Root
+
+log = logging.getLogger(__name__)
+
+
+class Coverage:
+    """The roots of an index, those that a run adds, and what the run was given and has read.
+
+    Attributes:
+        roots: Known roots and new ones.
+        given: Files and folders that the run was given; None where it was given documents as well.
+    """
+
+    def __init__(self, roots: Iterable[Root] = ()) -> None:
+        self.roots = list(roots)
+        self.given: list[Origin | None] = []
+        self._read: set[str] = set()
+        self._complete: set[tuple[str | None, str]] = set()
+        self._unread: set[tuple[str | None, str]] = set()
+
+    def begins(self, path: str) -> bool:
+        """Whether this run has not read the file yet, to which several of the given paths may lead."""
+        if len(self.given) < 2:
+            return True
+        real = os.path.realpath(path)
+        new = real not in self._read
+        self._read.add(real)
+        return new
+
+    def complete(self, origin: Origin) -> None:
+        """Remember that every record of a file was read, or at least looked at."""
+        self._complete.add(origin.key)
+
+    def unread(self, origin: Origin | None) -> None:
+        """Remember that something in a file or folder, or from memory, could not be read."""
+        self._unread.add((origin or Origin()).key)
+
+    def lacks(self, origin: Origin | None) -> bool:
+        """Whether a document that this run has not met is gone, rather than somewhere it could not look."""
+        root, file = (origin or Origin()).key
+        parts = file.split("/")
+        above = ["", *("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))]
+        if any((root, one) in self._unread for one in above):
+            return False
+        if (root, file) in self._complete or origin is None or origin.root is None:
+            return True
+        return all(_is_gone(str(Path(origin.root.path, form))) for form in {file, unicodedata.normalize("NFD", file)})
+
+    def root_of(self, folder: str) -> Root:
+        """The root that a folder belongs to: the innermost known one, or else a new one.
+
+        A known root that is gone has moved, so the new one takes its name.
+
+        Args:
+            folder: Absolute, with links resolved.
+        """
+        if known := self._around(folder):
+            return known
+        gone = [root for root in self.roots if _is_gone(root.path)]
+        alike = [root for root in gone if os.path.basename(root.path) == os.path.basename(folder)] or gone
+        if len(alike) == 1:
+            (old,) = alike
+            log.warning('"%s" is gone; "%s" takes its place, and its files keep their ids', old.path, folder)
+            self.roots.remove(old)
+            self.roots.append(Root(old.name, folder))
+        else:
+            self.roots.append(Root(self._free_name(folder) if self.roots else "", folder))
+        return self.roots[-1]
+
+    def holds(self, path: str) -> bool:
+        """Whether a path, absolute and real, lies under a known root."""
+        return self._around(path) is not None
+
+    def origin_of(self, path: str, *, found: bool) -> Origin:
+        """A file or folder as an index knows it.
+
+        Args:
+            path: Absolute, with links resolved; under a known root.
+            found: Whether it was found in a folder.
+        """
+        root = self._around(path)
+        if root is None:
+            raise ValueError(f"{path!r} is under none of {self.roots}")
+        inner = Path(path).parts[len(Path(root.path).parts) :]
+        return Origin(root, unicodedata.normalize("NFC", "/".join(inner)), found)
+
+    def adopt(self, origin: Origin) -> Origin:
+        """The origin of a document that was read without knowing the roots of this index."""
+        if origin.root is None or origin.root in self.roots:
+            return origin
+        self.root_of(origin.root.path)
+        return self.origin_of(str(origin), found=origin.found)
+
+    def _around(self, path: str) -> Root | None:
+        """The innermost root that holds a path."""
+        folded = _folded(path)
+        around = [root for root in self.roots if folded[: len(_folded(root.path))] == _folded(root.path)]
+        return max(around, key=lambda root: len(_folded(root.path)), default=None)
+
+    def _free_name(self, folder: str) -> str:
+        """The folder's name, with a number where another root or a file of the first one goes by it."""
+        name = unicodedata.normalize("NFC", os.path.basename(folder)) or "root"
+        names = {root.name for root in self.roots}
+        first = [root.path for root in self.roots if not root.name]
+        number, free = 1, name
+        while free in names or any(os.path.lexists(os.path.join(path, free)) for path in first):
+            number += 1
+            free = f"{name}-{number}"
+        return free
+
+
+def outermost(folders: Iterable[str]) -> list[str]:
+    """Folders without those that lie in another of them, in the order given."""
+    kept: list[str] = []
+    for folder in folders:
+        if not any(_lies_in(folder, other) for other in kept):
+            kept = [*(other for other in kept if not _lies_in(other, folder)), folder]
+    return kept
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    inner, outer = _folded(path), _folded(folder)
+    return inner[: len(outer)] == outer
+
+
+def _folded(path: str) -> Sequence[str]:
+    """The parts of a path as this system compares them."""
+    return Path(os.path.normcase(unicodedata.normalize("NFC", path))).parts
+
+
+def _is_gone(path: str) -> bool:
+    """Whether the system says that nothing has this path, rather than that it cannot be looked at."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
