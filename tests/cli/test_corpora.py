@@ -1,0 +1,267 @@
+"""`semsearch index` over folders that change, move, overlap or hold bad files: what is kept, replaced and deleted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import closing
+from multiprocessing import Pipe
+from pathlib import Path
+
+import pytest
+from command import HASH, Outcome, call
+
+from semsearch import Index, read_corpus
+from semsearch.errors import RecordError
+
+CASES = Path(__file__).parents[3] / "shared" / "cases"
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Indexes live in `indexes/` of the current folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+def index(*words: object) -> Outcome:
+    return call("index", *words, "--index", "i", *HASH)
+
+
+def write(files: dict[str, str]) -> None:
+    for name, text in files.items():
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(text)
+
+
+def texts(folder: str = "i") -> dict[str, str]:
+    """Texts by document id, read with sqlite3 alone."""
+    with closing(sqlite3.connect(f"{folder}/passages.sqlite")) as database:
+        return dict(database.execute("SELECT doc_id, text FROM documents ORDER BY doc_id"))
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="no cases here")
+def test_two_folders_with_the_same_file_names_are_two_documents():
+    for name in ("a", "b", "a"):
+        index(CASES / "two" / name).ok()
+    assert {doc_id: text.split()[0] for doc_id, text in texts().items()} == {
+        "README.md": "Alpha",
+        "b/README.md": "Beta",
+    }
+
+
+def test_the_advice_for_a_second_folder_of_the_same_name_is_safe():
+    write({"x/docs/README.md": "boats", "y/docs/README.md": "bread"})
+    call("index", "x/docs", *HASH).ok()
+    refused = call("index", "y/docs", *HASH)
+    refused.fails(2, "was built from", "--index indexes/docs to add to that index")
+    call("index", "y/docs", "--index", "indexes/docs").ok()
+    assert texts("indexes/docs") == {"README.md": "boats", "docs/README.md": "bread"}
+
+
+def test_a_file_keeps_its_id_by_whatever_path_it_comes():
+    write({"docs/a.md": "one", "docs/sub/b.md": "two"})
+    Path("link").symlink_to("docs")
+    index("docs").ok()
+    for path in ("link", "docs/sub", "docs/sub/b.md", Path("docs").resolve(), "docs/../link/a.md"):
+        assert " 0 encoded, " in index(path).ok().out, path
+    assert texts() == {"a.md": "one", "sub/b.md": "two"}
+    Path("docs").rename("notes")
+    moved = index("notes")
+    assert (moved.code, moved.err.count("\n")) == (0, 1)
+    assert "is gone" in moved.err
+    assert texts() == {"a.md": "one", "sub/b.md": "two"}
+    assert " 0 encoded, 2 unchanged" in index("notes").ok().out  # the new place is remembered
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_an_id_of_another_file_is_refused_unless_replace_is_given(in_place: bool):
+    write({"a.jsonl": '{"_id": "1", "text": "boats"}\n', "b.jsonl": '{"_id": "1", "text": "bread"}\n'})
+    index("a.jsonl").ok()
+    name = "b.jsonl" if in_place else "folder/b.jsonl"
+    write({name: '{"_id": "1", "text": "bread"}\n{"_id": "2", "text": "salt"}\n'})
+    refused = index(name)
+    refused.fails(1, f"{name}:1: the id '1' belongs to a document of ", "a.jsonl'", "pass --replace")
+    assert texts() == {"1": "boats", "2": "salt"}
+    index(name, "--replace").ok()
+    assert texts()["1"] == "bread"
+    index("a.jsonl").fails(1, "the id '1' belongs to a document of ", "b.jsonl'")
+
+
+def test_the_same_document_in_another_file_is_that_document():
+    write({"a.jsonl": '{"_id": "1", "text": "boats"}\n', "b.jsonl": '{"_id": "1", "text": "boats"}\n'})
+    index("a.jsonl").ok()
+    assert " 0 encoded, 1 unchanged" in index("b.jsonl").ok().out
+    write({"b.jsonl": '{"_id": "1", "text": "boats and oars"}\n'})
+    index("b.jsonl").ok()
+    assert texts() == {"1": "boats and oars"}
+
+
+def test_a_document_from_memory_takes_the_place_of_any_and_its_own_is_not_taken(tmp_path: Path):
+    write({"docs/a.md": "one"})
+    index("docs").ok()
+    with Index.open("i") as opened:
+        opened.add({"_id": "a.md", "text": "two"})
+        assert texts() == {"a.md": "two"}
+        with pytest.raises(RecordError, match=r"a.md: the id 'a.md' belongs to a document of 'memory'.*`replace`"):
+            opened.add("docs", strict=True)
+        assert opened.add("docs").bad == 1
+        assert texts() == {"a.md": "two"}
+        assert opened.add("docs", replace=True).encoded == 1
+    assert texts() == {"a.md": "one"}
+
+
+def test_documents_that_python_reads_from_another_folder_are_not_taken_for_those_of_the_index():
+    write({"a/README.md": "boats", "b/README.md": "bread"})
+    index("a").ok()
+    with Index.open("i") as opened:
+        assert opened.add(read_corpus("a")).unchanged == 1
+        assert (result := opened.add(read_corpus("b"))).bad == 1
+        assert "the id 'README.md' belongs to a document of" in str(result.errors[0])
+        assert opened.add("b").encoded == 1
+    assert texts() == {"README.md": "boats", "b/README.md": "bread"}
+
+
+BAD_FILES = {
+    "broken.pdf": b"%PDF-1.4 no",
+    "latin.txt": b"caf\xe9",
+    "rows.jsonl": b'{"_id": "r", "text": "row"}\n{"_id"\n',
+}
+
+
+def write_bad() -> None:
+    write({"docs/a.md": "one", "docs/z.md": "two"})
+    for name, content in BAD_FILES.items():
+        Path("docs", name).write_bytes(content)
+    Path("docs/dangling.md").symlink_to("nowhere")
+
+
+def test_a_bad_file_in_a_folder_is_skipped_counted_and_named():
+    write_bad()
+    done = index("docs")
+    assert (done.code, sorted(texts())) == (0, ["a.md", "r", "z.md"])
+    *skipped, warning = done.err.splitlines()
+    places = ("broken.pdf: ", "dangling.md: ", "latin.txt:1: ", "rows.jsonl:2: ")
+    for line, place in zip(skipped, places, strict=True):
+        assert line.startswith(f"skipped: {Path('docs', place)}")
+    assert warning == "warning: skipped 4 bad records"
+    report = call("index", "docs", "--index", "i", "--json").ok().json
+    assert (report["bad"], len(report["errors"])) == (4, 4)
+
+
+def test_strict_stops_at_a_bad_file_and_keeps_what_came_before():
+    write_bad()
+    done = index("docs", "--strict")
+    done.fails(1, f"{Path('docs/broken.pdf')}: a broken PDF")
+    assert sorted(texts()) == ["a.md"]
+    index("docs", "--strict", "--skip-bad").fails(2, "--strict and --skip-bad exclude each other")
+
+
+def test_a_bad_file_that_was_given_itself_stops():
+    write_bad()
+    index("docs/broken.pdf").fails(1, "docs/broken.pdf: a broken PDF")
+    index("docs/rows.jsonl").fails(1, "docs/rows.jsonl:2: ")
+    Path("docs/rows.jsonl").rename("docs/corpus.jsonl")  # now the folder is its corpus
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warned, failed = index("docs").err.splitlines()
+    assert "not read: a.md, broken.pdf, dangling.md, latin.txt, z.md (give their paths" in warned
+    assert failed.startswith("error: docs/corpus.jsonl:2: not valid JSON")
+
+
+def test_documents_that_vanished_are_reported_and_deleted_only_if_asked_for():
+    write({"docs/a.md": "one", "docs/b.md": "two", "docs/sub/c.md": "three", "more/d.md": "four"})
+    index("docs", "more").ok()
+    Path("docs/b.md").unlink()
+    shutil.rmtree("docs/sub")
+    Path("more/d.md").unlink()
+    write({"more/e.md": "five"})
+    done = index("docs")
+    assert (done.code, done.err) == (
+        0,
+        "warning: 2 documents no longer there; --delete-missing removes them: b.md, sub/c.md\n",
+    )
+    assert sorted(texts()) == ["a.md", "b.md", "more/d.md", "sub/c.md"]
+    assert " 2 deleted" in index("docs", "--delete-missing").ok().out
+    assert sorted(texts()) == ["a.md", "more/d.md"]  # of another folder, which was not given
+    assert " 1 deleted" in index("more", "--delete-missing").ok().out
+    assert sorted(texts()) == ["a.md", "more/e.md"]
+
+
+def test_records_that_left_their_file_are_missing_but_not_where_it_has_a_bad_one():
+    write({"birds.jsonl": '{"_id": "1", "text": "x"}\n{"_id": "2", "text": "y"}\n', "other.csv": "id,text\n9,z\n"})
+    index("birds.jsonl", "other.csv").ok()
+    write({"birds.jsonl": '{"_id": "1", "text": "x"}\n'})
+    assert "1 document no longer there" in index("birds.jsonl").err
+    write({"birds.jsonl": '{"_id": "1", "text": "x"}\n{"_id": \n'})
+    kept = index("birds.jsonl", "--delete-missing", "--skip-bad")
+    assert "warning: kept 1 document that may be missing" in kept.err
+    write({"birds.jsonl": '{"_id": "1", "text": "x"}\n'})
+    index("birds.jsonl", "--delete-missing").ok()
+    assert sorted(texts()) == ["1", "9"]
+
+
+def test_what_python_hands_over_is_the_whole_corpus_for_delete_missing():
+    write({"docs/a.md": "one", "docs/b.md": "two"})
+    index("docs").ok()
+    with Index.open("i") as opened:
+        opened.add([{"_id": "m", "text": "three"}, {"_id": "n", "text": "four"}])
+        Path("docs/b.md").unlink()
+        result = opened.add([{"_id": "m", "text": "three"}], delete_missing=True)
+        assert (result.deleted, result.not_deleted) == (2, 1)
+    assert sorted(texts()) == ["a.md", "m"]  # docs/a.md is still there
+
+
+@pytest.fixture
+def somebody() -> Iterator[Path]:
+    """A folder that a user without privileges may enter."""
+    folder = Path(tempfile.mkdtemp(prefix="semsearch-"))
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("mode", [0o444, 0o111, 0o000])
+def test_what_could_not_be_looked_at_is_not_deleted(somebody: Path, mode: int):
+    write({f"{somebody}/docs/a.md": "one", f"{somebody}/docs/sub/b.md": "two", f"{somebody}/docs/sub/c.md": "three"})
+    index(somebody / "docs").ok()
+    shutil.copytree("i", somebody / "i")
+    for path in somebody.rglob("*"):
+        path.chmod(0o777)
+    (somebody / "docs" / "a.md").unlink()
+    (somebody / "docs" / "b.md").write_text("new")
+    (somebody / "docs" / "sub").chmod(mode)
+    done = as_nobody("index", somebody / "docs", "--index", somebody / "i", "--delete-missing", *HASH)
+    assert done.code == 0, done.err
+    assert done.err.splitlines() == [
+        f"skipped: {somebody}/docs/sub: cannot be read: Permission denied",
+        "warning: skipped 1 bad file",
+        "warning: kept 2 documents that may be missing: it could not be told whether they are gone",
+    ]
+    assert sorted(texts(str(somebody / "i"))) == ["b.md", "sub/b.md", "sub/c.md"]
+
+
+def as_nobody(*words: object) -> Outcome:
+    """A command in a child without privileges; the modules that it needs are imported here already."""
+    receiver, sender = Pipe(duplex=False)
+    if not (pid := os.fork()):
+        try:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            os.chdir(tempfile.gettempdir())
+            sender.send(call(*words))
+        except BaseException:
+            sender.send(traceback.format_exc())
+        finally:
+            os._exit(0)
+    sender.close()
+    os.waitpid(pid, 0)
+    outcome = receiver.recv()
+    assert isinstance(outcome, Outcome), outcome
+    return outcome
