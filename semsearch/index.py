@@ -292,6 +292,11 @@ class Index:
         return self._store.origin
 
     @property
+    def roots(self) -> list[str]:
+        """The folders by which files are named, as absolute paths."""
+        return [root.path for root in self._store.roots]
+
+    @property
     def encoder(self) -> TextEncoder:
         """The encoder, loaded when it is first needed, once for all threads, and compared with the fingerprint.
 

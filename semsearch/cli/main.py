@@ -366,7 +366,7 @@ def _default_folder(path: str) -> Path:
     folder = HOME / (whole.name if whole.is_dir() else Path(whole.name.removesuffix(".gz")).stem)
     if Index.exists(folder):
         with Index.open(folder) as index:
-            if index.origin not in ("", origin_of(path)):
+            if index.origin not in ("", origin_of(path)) and origin_of(path) not in index.roots:
                 raise UsageError(
                     f"{str(folder)!r} was built from {index.origin!r}; choose another folder for {path!r} with "
                     f"--index, or pass --index {folder} to add to that index"

@@ -195,12 +195,12 @@ def _study_corpus(request: Request) -> Study:
 
 
 def _good(records: Iterable[Record], skip_bad: bool) -> Iterator[Document]:
-    """The documents among records; the first bad record is raised, or all are counted in a warning."""
+    """The documents among records; a bad record is raised, or counted in a warning as when a corpus is indexed."""
     bad = 0
     for record in records:
         if not isinstance(record, RecordError):
             yield record
-        elif skip_bad:
+        elif skip_bad or record.found:
             bad += 1
         else:
             raise record

@@ -61,6 +61,7 @@ def test_the_advice_for_a_second_folder_of_the_same_name_is_safe():
     refused.fails(2, "was built from", "--index indexes/docs to add to that index")
     call("index", "y/docs", "--index", "indexes/docs").ok()
     assert texts("indexes/docs") == {"README.md": "boats", "docs/README.md": "bread"}
+    assert " 0 encoded, 1 unchanged" in call("index", "y/docs").ok().out  # from now on without asking
 
 
 def test_a_file_keeps_its_id_by_whatever_path_it_comes():
