@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from semsearch.types import Origin, Root
@@ -95,8 +96,8 @@ class Coverage:
         root = self._around(path)
         if root is None:
             raise ValueError(f"{path!r} is under none of {self.roots}")
-        inner = Path(path).parts[len(Path(root.path).parts) :]
-        return Origin(root, unicodedata.normalize("NFC", "/".join(inner)), found)
+        inner = unicodedata.normalize("NFC", path).split(os.sep)[len(_folded(root.path).split(os.sep)) - 1 :]
+        return Origin(root, "/".join(inner), found)
 
     def adopt(self, origin: Origin) -> Origin:
         """The origin of a document that was read without knowing the roots of this index."""
@@ -108,7 +109,7 @@ class Coverage:
     def _around(self, path: str) -> Root | None:
         """The innermost root that holds a path."""
         folded = _folded(path)
-        around = [root for root in self.roots if folded[: len(_folded(root.path))] == _folded(root.path)]
+        around = [root for root in self.roots if folded.startswith(_folded(root.path))]
         return max(around, key=lambda root: len(_folded(root.path)), default=None)
 
     def _free_name(self, folder: str) -> str:
@@ -133,13 +134,13 @@ def outermost(folders: Iterable[str]) -> list[str]:
 
 
 def _lies_in(path: str, folder: str) -> bool:
-    inner, outer = _folded(path), _folded(folder)
-    return inner[: len(outer)] == outer
+    return _folded(path).startswith(_folded(folder))
 
 
-def _folded(path: str) -> Sequence[str]:
-    """The parts of a path as this system compares them."""
-    return Path(os.path.normcase(unicodedata.normalize("NFC", path))).parts
+@lru_cache(64)
+def _folded(path: str) -> str:
+    """A path as this system compares it, with a separator at its end."""
+    return os.path.join(os.path.normcase(unicodedata.normalize("NFC", path)), "")
 
 
 def _is_gone(path: str) -> bool:

@@ -81,7 +81,7 @@ def _origins(db: Database) -> None:
     """Keep the file that each document was read from, by the name of its root; NULL where that is not known."""
     db.execute("ALTER TABLE documents ADD COLUMN root TEXT")
     db.execute("ALTER TABLE documents ADD COLUMN file TEXT")
-    db.execute("CREATE INDEX documents_by_file ON documents(root, file)")
+    db.execute("CREATE INDEX documents_by_file ON documents(root, file, doc_id)")
     row = db.execute("SELECT value FROM settings WHERE key = 'origin'").fetchone()
     origin = json.loads(row[0]) if row else ""
     path = origin if os.path.isdir(origin) else os.path.dirname(origin)
