@@ -9,18 +9,25 @@ from __future__ import annotations
 import codecs
 import gzip
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from io import BufferedIOBase, BufferedReader, RawIOBase
 from itertools import count
-from typing import TypeAlias
+from typing import IO, TYPE_CHECKING, TypeAlias
 
-from semsearch.corpus.csv_rows import read_rows
-from semsearch.corpus.fields import from_cells, from_json, header_problem, refuse_unstorable
-from semsearch.corpus.markup import Plain, from_html, from_markdown, from_pdf, from_text
+from semsearch.corpus.csv_rows import read_rows, read_tabbed_rows
+from semsearch.corpus.fields import from_cells, from_json, header_problem, storable
+from semsearch.corpus.html import from_html
+from semsearch.corpus.markup import from_markdown, from_pdf
+from semsearch.corpus.plain import UTF16_MARKS, Plain, from_text
 from semsearch.corpus.sources import ReadOptions, Source
 from semsearch.errors import RecordError
 from semsearch.types import Document
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 Record: TypeAlias = Document | RecordError
 """Errors travel as values, so that one bad record never ends the stream; the caller raises or counts."""
@@ -30,7 +37,12 @@ MAX_FILE_BYTES = 64 * 2**20
 
 _CORRUPT = (EOFError, zlib.error)  # what gzip raises besides OSError
 
-Reader: TypeAlias = Callable[[Source, ReadOptions], Iterator[Record]]
+
+class Doubt(UserWarning):
+    """Something in a file that could not be read, although the document can be used."""
+
+
+Reader: TypeAlias = Callable[[Source, ReadOptions], Iterator[Record | Doubt]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,9 @@ def _lines(source: Source) -> Iterator[_Line]:
         with source.open() as stream:
             for number in count(1):
                 raw = stream.readline(MAX_LINE_BYTES + 1)
+                if number == 1 and raw.startswith(UTF16_MARKS):
+                    stream = BufferedReader(_Recoded(raw, stream), 2**16)
+                    raw = stream.readline(MAX_LINE_BYTES + 1)
                 if not raw:
                     return
                 if len(raw) > MAX_LINE_BYTES and not raw.endswith(b"\n"):
@@ -56,8 +71,33 @@ def _lines(source: Source) -> Iterator[_Line]:
                     yield _Line(number, "", RecordError(source.name, number, reason))
                 else:
                     yield _decoded(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw, source, number)
+    except UnicodeDecodeError as error:
+        reason = f"not valid {error.encoding} ({error.reason}); the rest is lost, convert the file to UTF-8"
+        yield _Line(number, "", RecordError(source.name, number, reason))
     except (OSError, *_CORRUPT) as error:
         yield _Line(number, "", RecordError(source.name, number or None, _unreadable(error)))
+
+
+class _Recoded(RawIOBase):
+    """UTF-16 with a byte order mark as UTF-8, for what reads it line by line."""
+
+    def __init__(self, head: bytes, stream: IO[bytes] | BufferedIOBase) -> None:
+        self._head, self._stream = head, stream
+        self._decoder = codecs.getincrementaldecoder("utf-16")()
+        self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        block: bytes | None = None
+        while not self._ready and block != b"":
+            block, self._head = self._head or self._stream.read(2**15), b""
+            self._ready = self._decoder.decode(block, final=not block).encode()
+        view = memoryview(buffer)
+        n = min(len(view), len(self._ready))
+        view[:n], self._ready = self._ready[:n], self._ready[n:]
+        return n
 
 
 def _decoded(raw: bytes, source: Source, number: int) -> _Line:
@@ -101,30 +141,42 @@ def _read_csv(source: Source, options: ReadOptions, delimiter: str) -> Iterator[
 
 def _rows(source: Source, delimiter: str) -> Iterator[tuple[int, list[str] | RecordError]]:
     """Yield each row with the number of the line that it begins on; a quoted cell may span lines."""
-    problems: list[RecordError] = []
-    line_number, begins = 0, 1
+    problems: deque[RecordError] = deque()
+    taken = 0
 
     def fed() -> Iterator[str]:
-        nonlocal line_number
+        nonlocal taken
         for line in _lines(source):
-            line_number = line.number
+            taken += 1
             if line.problem:
                 problems.append(line.problem)
             yield line.text
 
-    for row in read_rows(fed(), delimiter, MAX_LINE_BYTES):
-        start, begins = begins, line_number + 1
-        if problems:
-            yield from ((problem.line or start, problem) for problem in problems)
-            problems.clear()
+    begins, ends = 1, 0
+    for n_lines, row in _parsed(fed(), delimiter, lambda: taken):
+        begins, ends = ends + 1, ends + n_lines
+        mine = [problems.popleft() for problem in list(problems) if (problem.line or begins) <= ends]
+        if mine:
+            yield from ((problem.line or begins, problem) for problem in mine)
         elif isinstance(row, str):
-            reason = f"not valid CSV: {row} (the record ends on line {line_number})"
-            yield start, RecordError(source.name, start, reason)
+            reason = f"not valid CSV: {row} (the record ends on line {ends})"
+            yield begins, RecordError(source.name, begins, reason)
         elif len(row) > 1 or "".join(row).strip():
-            yield start, row
+            yield begins, row
 
 
-def _read_text(source: Source, options: ReadOptions) -> Iterator[Record]:
+def _parsed(lines: Iterator[str], delimiter: str, taken: Callable[[], int]) -> Iterator[tuple[int, list[str] | str]]:
+    """Yield the number of lines of each row, and its cells or the reason why it is malformed."""
+    if delimiter == "\t":
+        yield from read_tabbed_rows(lines, MAX_LINE_BYTES)
+        return
+    before = 0
+    for row in read_rows(lines, delimiter, MAX_LINE_BYTES):
+        yield taken() - before, row
+        before = taken()
+
+
+def _read_text(source: Source, options: ReadOptions) -> Iterator[Record | Doubt]:
     if not options.per_line:
         yield from _read_whole(source, options, from_text)
         return
@@ -137,8 +189,9 @@ def _read_text(source: Source, options: ReadOptions) -> Iterator[Record]:
             yield guarded(source, line.number, document)
 
 
-def _read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes], Plain]) -> Iterator[Record]:
+def _read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes], Plain]) -> Iterator[Record | Doubt]:
     """Read a file that is one document; its path is its id."""
+    doubts: list[Doubt] = []
 
     def document() -> Document:
         with source.open() as stream:
@@ -146,9 +199,13 @@ def _read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes],
         if len(data) > MAX_FILE_BYTES:
             raise ValueError(f"the file is longer than {MAX_FILE_BYTES} bytes; split it")
         plain = convert(data)
+        if plain.warning:
+            doubts.append(Doubt(f"{source.name}: {plain.warning}"))
         return Document(source.relative, plain.text, plain.title, {"path": source.relative, **plain.metadata})
 
-    yield guarded(source, None, document)
+    record = guarded(source, None, document)
+    yield from doubts
+    yield record
 
 
 READERS: dict[str, Reader] = {
@@ -168,8 +225,7 @@ def guarded(source: Source, line: int | None, make: Callable[[], Document]) -> R
     """Return the document with its place, or an error at that place; the functions below raise ValueError."""
     place = source.name if line is None else f"{source.name}:{line}"
     try:
-        document = make()
-        refuse_unstorable(document)
+        return storable(make(), place)
     except UnicodeDecodeError as error:
         if line is None:
             line = 1 + error.object.count(b"\n", 0, error.start)
@@ -180,7 +236,6 @@ def guarded(source: Source, line: int | None, make: Callable[[], Document]) -> R
         return RecordError(source.name, line, str(error))
     except (OSError, *_CORRUPT) as error:
         return RecordError(source.name, line, _unreadable(error))
-    return Document(document.doc_id, document.text, document.title, document.metadata, place)
 
 
 def _unreadable(error: Exception) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -15,7 +16,7 @@ from itertools import chain
 from typing import Any, TypeAlias
 
 from semsearch.corpus.fields import from_fields
-from semsearch.corpus.formats import FORMATS, READERS, Record, guarded
+from semsearch.corpus.formats import FORMATS, READERS, Doubt, Record, guarded
 from semsearch.corpus.sources import STDIN, ReadOptions, Source, as_written, find_sources, shown
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.types import Document, Query
@@ -41,6 +42,9 @@ _PYTHON = Source("<record>", "<record>", "", "jsonl")
 _EXAMPLE = '{"_id": "1", "text": "…"}'
 
 _DEFAULTS = ReadOptions()
+
+WARNED = 10
+"""Number of files of a path whose warnings are shown; the others are counted."""
 
 Paths: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 """One or several paths: of files, of folders, or `-` for standard input."""
@@ -91,12 +95,21 @@ def _each(paths: Paths) -> list[str]:
 def _read(path: str, sources: Iterable[Source | RecordError], options: ReadOptions) -> Iterator[Record]:
     """Read the sources that a path stands for, and log how many files were read in each format."""
     files: Counter[str] = Counter()
+    doubts = 0
     for source in sources:
         if isinstance(source, RecordError):
             yield source
         else:
             files[source.format] += 1
-            yield from READERS[source.format](source, options)
+            for record in READERS[source.format](source, options):
+                if isinstance(record, Doubt):
+                    doubts += 1
+                    if doubts <= WARNED:
+                        warnings.warn(record, stacklevel=2)
+                else:
+                    yield record
+    if doubts > WARNED:
+        warnings.warn(f"{path}: the same of {doubts - WARNED:,} more files", Doubt, stacklevel=2)
     log.info("%s: read %s", path, ", ".join(f"{n} as {kind}" for kind, n in files.most_common()) or "nothing")
 
 
@@ -130,7 +143,7 @@ def as_records(corpus: Corpus, options: ReadOptions = _DEFAULTS) -> Iterator[Rec
 
 def _stream(corpus: Iterable[object], options: ReadOptions) -> Iterator[Record]:
     for number, element in enumerate(corpus, 1):
-        if isinstance(element, RecordError) or (isinstance(element, Document) and element.source):
+        if isinstance(element, RecordError):
             yield element
         elif isinstance(element, str | os.PathLike):
             yield from _read_given(element, f"corpus[{number - 1}]", options)

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from semsearch.corpus import fields, formats
-from semsearch.corpus.markup import from_html, from_markdown, literal
+from semsearch.corpus import formats
+from semsearch.corpus.html import from_html
+from semsearch.corpus.markup import from_markdown
 from semsearch.corpus.readers import (
     FORMATS,
     READERS,
@@ -25,6 +26,7 @@ from semsearch.corpus.readers import (
     read_queries,
 )
 from semsearch.corpus.sources import Source, find_sources
+from semsearch.corpus.values import MAX_NESTING, literal
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.types import Document, Query
 
@@ -159,7 +161,7 @@ def test_a_bad_json_line_is_an_error_and_the_next_is_read(tmp_path, case):
 def test_a_surrogate_pair_and_99_levels_are_fine(tmp_path):
     line = '{"_id": "a", "text": "\\ud83d\\ude00", "m": ' + "[" * 99 + "]" * 99 + "}"
     assert read(write(tmp_path / "c.jsonl", line))[0].text == "\N{GRINNING FACE}"
-    assert fields.MAX_NESTING == 100
+    assert MAX_NESTING == 100
 
 
 def test_a_line_beyond_the_bound_is_skipped_and_named(tmp_path, monkeypatch):
