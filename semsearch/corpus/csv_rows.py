@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 ENDS = "\r\n"
 
 _PAIRED = '[^"]*+(?:""[^"]*+)*+'
-_QUOTED_CELL = re.compile(rf'"({_PAIRED})"(?=\t|\r?\n?\Z)')
+_QUOTED = re.compile(f'"({_PAIRED})"')
+_CELL = re.compile(rf'\t(?:("{_PAIRED}")(?=\t|\Z)|([^\t]*))')
 _OPEN_CELL = re.compile(rf'(?:\A|\t)"{_PAIRED}\Z')
 _END_OF_CELL = re.compile(rf'{_PAIRED}"(?=\t|\r?\n?\Z)')
 _INSIDE_CELL = re.compile(_PAIRED)
@@ -59,12 +60,12 @@ def read_tabbed_rows(lines: Iterator[str], longest: int) -> Iterator[tuple[int, 
 
     while (line := following()) is not None:
         more, closed = _spanned(line, following, width, longest) if width and _OPEN_CELL.search(line) else ([], False)
-        row = _tabbed(line + "".join(more), longest) if closed else []
+        row = _tabbed(line + "".join(more), width, longest) if closed else []
         if more and len(row) != width:
             ahead.extendleft(reversed(more))
             more = []
         if not more:
-            row = _tabbed(line, longest)
+            row = _tabbed(line, width, longest)
         width = width or len(row)
         yield 1 + len(more), row
 
@@ -77,32 +78,34 @@ def _spanned(first: str, following: Callable[[], str | None], width: int, longes
         more.append(line)
         length += len(line)
         is_row = line.count("\t") + 1 == width
-        if _END_OF_CELL.match(line):
-            return more, not (is_row and first.count("\t") + 1 == width)
-        if is_row or not _INSIDE_CELL.fullmatch(line):
+        if end := _END_OF_CELL.match(line):
+            if is_row and first.count("\t") + 1 == width:
+                break
+            if not _OPEN_CELL.search(line, end.end()):
+                return more, True
+        elif is_row or not _INSIDE_CELL.fullmatch(line):
             break
     return more, False
 
 
-def _tabbed(record: str, longest: int) -> list[str] | str:
-    """Return the cells of a row of TSV, or the reason why it is malformed."""
-    cells: list[str] = []
-    end = -1
+def _tabbed(record: str, width: int, longest: int) -> list[str] | str:
+    """Return the cells of a row of TSV, or why it is malformed; where all cells are there, none of them holds a tab."""
+    bare = record.rstrip(ENDS)
+    if not bare:
+        return []
+    cells = bare.split("\t")
+    if width and len(cells) != width:
+        cells = [cell[1] or cell[2] for cell in _CELL.finditer(f"\t{bare}")]
     try:
-        while end < len(record):
-            start = end + 1
-            if quoted := _QUOTED_CELL.match(record, start):
-                cell, end = quoted[1].replace('""', '"'), quoted.end()
-            else:
-                end = record.find("\t", start)
-                end = len(record) if end < 0 else end
-                cell = _bare(record[start:end].rstrip(ENDS) if end == len(record) else record[start:end])
-            cells.append(_within(cell, longest))
-            if not record.startswith("\t", end):
-                break
+        return [_within(_unquoted(cell), longest) for cell in cells]
     except ValueError as error:
         return str(error)
-    return cells if len(cells) > 1 or cells[0] else []
+
+
+def _unquoted(cell: str) -> str:
+    """Return the content of a quoted cell, and any other cell as it is."""
+    quoted = _QUOTED.fullmatch(cell)
+    return quoted[1].replace('""', '"') if quoted else _bare(cell)
 
 
 def _row(line: str, lines: Iterator[str], delimiter: str, longest: int) -> list[str]:

@@ -159,7 +159,7 @@ def _rows(source: Source, delimiter: str) -> Iterator[tuple[int, list[str] | Rec
         if mine:
             yield from ((problem.line or begins, problem) for problem in mine)
         elif isinstance(row, str):
-            reason = f"not valid CSV: {row} (the record ends on line {ends})"
+            reason = f"not valid {source.format.upper()}: {row} (the record ends on line {ends})"
             yield begins, RecordError(source.name, begins, reason)
         elif len(row) > 1 or "".join(row).strip():
             yield begins, row

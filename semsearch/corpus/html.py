@@ -24,6 +24,9 @@ _XML = re.compile(rb"<\?xml[^>]*?\sencoding\s*=\s*(?:\"([^\">]*)\"|'([^'>]*)')")
 _UTF16_XML = {b"<\0?\0x\0": "utf-16-le", b"\0<\0?\0x": "utf-16-be"}
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
+# A page whose declaration can be read is not in UTF-16; the others are from the Encoding standard.
+_READ_AS = {"utf-16le": "utf-8", "utf-16be": "utf-8", "x-user-defined": "windows-1252", "gbk": "gb18030"}
+
 MAX_PRODUCT = 1_000_000
 """Maximum of characters times tags, up to which formatting elements are left to the parser: some 15 MB at worst."""
 
@@ -111,7 +114,7 @@ def _decoded(data: bytes) -> str:
     name = found.name if found else "utf-8"
     if name == "replacement":
         raise ValueError(f'the character set "{labels[0]}" is refused by browsers as unsafe; convert the file to UTF-8')
-    name = {"utf-16le": "utf-8", "utf-16be": "utf-8", "x-user-defined": "windows-1252"}.get(name, name)
+    name = _READ_AS.get(name, name)
     decode = webencodings.lookup(name).codec_info.decode
     try:
         return tidy(decode(data, "strict")[0])
