@@ -13,21 +13,17 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from io import BufferedIOBase, BufferedReader, RawIOBase
 from itertools import count
-from typing import IO, TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from semsearch.corpus.csv_rows import read_rows, read_tabbed_rows
 from semsearch.corpus.fields import from_cells, from_json, header_problem, storable
 from semsearch.corpus.html import from_html
 from semsearch.corpus.markup import from_markdown, from_pdf
-from semsearch.corpus.plain import UTF16_MARKS, Plain, from_text
+from semsearch.corpus.plain import UTF16_MARKS, Plain, as_utf8, from_text
 from semsearch.corpus.sources import ReadOptions, Source
 from semsearch.errors import RecordError
 from semsearch.types import Document
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 Record: TypeAlias = Document | RecordError
 """Errors travel as values, so that one bad record never ends the stream; the caller raises or counts."""
@@ -38,11 +34,13 @@ MAX_FILE_BYTES = 64 * 2**20
 _CORRUPT = (EOFError, zlib.error)  # what gzip raises besides OSError
 
 
-class Doubt(UserWarning):
+class ReadingWarning(UserWarning):
     """Something in a file that could not be read, although the document can be used."""
 
 
-Reader: TypeAlias = Callable[[Source, ReadOptions], Iterator[Record | Doubt]]
+Reading: TypeAlias = Record | ReadingWarning
+
+Reader: TypeAlias = Callable[[Source, ReadOptions], Iterator[Reading]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,7 @@ def _lines(source: Source) -> Iterator[_Line]:
             for number in count(1):
                 raw = stream.readline(MAX_LINE_BYTES + 1)
                 if number == 1 and raw.startswith(UTF16_MARKS):
-                    stream = BufferedReader(_Recoded(raw, stream), 2**16)
+                    stream = as_utf8(raw, stream)
                     raw = stream.readline(MAX_LINE_BYTES + 1)
                 if not raw:
                     return
@@ -76,28 +74,6 @@ def _lines(source: Source) -> Iterator[_Line]:
         yield _Line(number, "", RecordError(source.name, number, reason))
     except (OSError, *_CORRUPT) as error:
         yield _Line(number, "", RecordError(source.name, number or None, _unreadable(error)))
-
-
-class _Recoded(RawIOBase):
-    """UTF-16 with a byte order mark as UTF-8, for what reads it line by line."""
-
-    def __init__(self, head: bytes, stream: IO[bytes] | BufferedIOBase) -> None:
-        self._head, self._stream = head, stream
-        self._decoder = codecs.getincrementaldecoder("utf-16")()
-        self._ready = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        block: bytes | None = None
-        while not self._ready and block != b"":
-            block, self._head = self._head or self._stream.read(2**15), b""
-            self._ready = self._decoder.decode(block, final=not block).encode()
-        view = memoryview(buffer)
-        n = min(len(view), len(self._ready))
-        view[:n], self._ready = self._ready[:n], self._ready[n:]
-        return n
 
 
 def _decoded(raw: bytes, source: Source, number: int) -> _Line:
@@ -176,7 +152,7 @@ def _parsed(lines: Iterator[str], delimiter: str, taken: Callable[[], int]) -> I
         before = taken()
 
 
-def _read_text(source: Source, options: ReadOptions) -> Iterator[Record | Doubt]:
+def _read_text(source: Source, options: ReadOptions) -> Iterator[Reading]:
     if not options.per_line:
         yield from _read_whole(source, options, from_text)
         return
@@ -189,9 +165,9 @@ def _read_text(source: Source, options: ReadOptions) -> Iterator[Record | Doubt]
             yield guarded(source, line.number, document)
 
 
-def _read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes], Plain]) -> Iterator[Record | Doubt]:
+def _read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes], Plain]) -> Iterator[Reading]:
     """Read a file that is one document; its path is its id."""
-    doubts: list[Doubt] = []
+    noted: list[ReadingWarning] = []
 
     def document() -> Document:
         with source.open() as stream:
@@ -200,11 +176,11 @@ def _read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes],
             raise ValueError(f"the file is longer than {MAX_FILE_BYTES} bytes; split it")
         plain = convert(data)
         if plain.warning:
-            doubts.append(Doubt(f"{source.name}: {plain.warning}"))
+            noted.append(ReadingWarning(f"{source.name}: {plain.warning}"))
         return Document(source.relative, plain.text, plain.title, {"path": source.relative, **plain.metadata})
 
     record = guarded(source, None, document)
-    yield from doubts
+    yield from noted
     yield record
 
 

@@ -34,6 +34,16 @@ MAX_PRODUCT = 1_000_000
 # of them took 3.3 GB. Renamed, they are elements like any other. Of `a`, only one is open at a time.
 _FORMATTING = re.compile(r"</?(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)(?=[\s/>])", re.IGNORECASE)
 
+MAX_STEPS = 100_000_000
+"""Maximum of the depths of all tags together: the parser walks up the tree at many of them, some 10 s at worst."""
+
+# Elements that hold nothing, end by themselves, or close themselves say nothing about depth.
+_NESTING = re.compile(
+    r"<(/?)(?!(?:area|base|br|caption|col|colgroup|dd|dt|embed|hr|img|input|li|link|meta|optgroup|option|p|param|rp|rt|"
+    r"source|tbody|td|tfoot|th|thead|tr|track|wbr)[\s/>])[a-zA-Z][^<>]*+(?<!/)",
+    re.IGNORECASE,
+)
+
 _DROPPED = frozenset(("script", "style", "noscript", "template", "svg", "head", "-comment"))
 _CELLS = frozenset(("td", "th"))
 _LINES = frozenset(("br", "caption", "dd", "dt", "li", "optgroup", "option", "summary", "tr"))
@@ -96,6 +106,12 @@ def _parsed(html: str) -> LexborHTMLParser:
 
     if html.count("<") * len(html) > MAX_PRODUCT:
         html = _FORMATTING.sub(r"\g<0>-", html)
+    depth = steps = 0
+    for tag in _NESTING.finditer(html):
+        depth = max(0, depth - 1) if tag[1] else depth + 1
+        steps += depth
+        if steps > MAX_STEPS:
+            raise ValueError("HTML that nests too deeply, or is never closed; repair it, for example with tidy")
     try:
         return LexborHTMLParser(html)
     except SelectolaxError as error:

@@ -6,9 +6,14 @@ import codecs
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from io import BufferedIOBase, BufferedReader, RawIOBase
 from itertools import chain
+from typing import IO, TYPE_CHECKING
 
 from semsearch.types import Metadata
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 BOUNDARY = "\0"
 """Piece that keeps words apart, such as at the edge of a button, and is nothing elsewhere; texts have no NUL."""
@@ -31,6 +36,33 @@ class Plain:
 def decode(data: bytes) -> str:
     """Decode strictly: UTF-16 if a byte order mark says so, else UTF-8."""
     return tidy(data.decode("utf-16" if data.startswith(UTF16_MARKS) else "utf-8"))
+
+
+def as_utf8(head: bytes, stream: IO[bytes] | BufferedIOBase) -> BufferedIOBase:
+    """Return the UTF-8 of a stream in UTF-16 with a byte order mark, whose beginning was read already."""
+    return BufferedReader(_Recoded(head, stream), 2**16)
+
+
+class _Recoded(RawIOBase):
+    """The bytes in UTF-8; raises UnicodeDecodeError when it comes to invalid ones."""
+
+    def __init__(self, head: bytes, stream: IO[bytes] | BufferedIOBase) -> None:
+        self._head, self._stream = head, stream
+        self._decoder = codecs.getincrementaldecoder("utf-16")()
+        self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        block: bytes | None = None
+        while not self._ready and block != b"":
+            block, self._head = self._head or self._stream.read(2**15), b""
+            self._ready = self._decoder.decode(block, final=not block).encode()
+        view = memoryview(buffer)
+        n = min(len(view), len(self._ready))
+        view[:n], self._ready = self._ready[:n], self._ready[n:]
+        return n
 
 
 def tidy(text: str) -> str:

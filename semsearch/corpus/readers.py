@@ -16,7 +16,7 @@ from itertools import chain
 from typing import Any, TypeAlias
 
 from semsearch.corpus.fields import from_fields
-from semsearch.corpus.formats import FORMATS, READERS, Doubt, Record, guarded
+from semsearch.corpus.formats import FORMATS, READERS, ReadingWarning, Record, guarded
 from semsearch.corpus.sources import STDIN, ReadOptions, Source, as_written, find_sources, shown
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.types import Document, Query
@@ -95,21 +95,21 @@ def _each(paths: Paths) -> list[str]:
 def _read(path: str, sources: Iterable[Source | RecordError], options: ReadOptions) -> Iterator[Record]:
     """Read the sources that a path stands for, and log how many files were read in each format."""
     files: Counter[str] = Counter()
-    doubts = 0
+    warned = 0
     for source in sources:
         if isinstance(source, RecordError):
             yield source
         else:
             files[source.format] += 1
             for record in READERS[source.format](source, options):
-                if isinstance(record, Doubt):
-                    doubts += 1
-                    if doubts <= WARNED:
+                if isinstance(record, ReadingWarning):
+                    warned += 1
+                    if warned <= WARNED:
                         warnings.warn(record, stacklevel=2)
                 else:
                     yield record
-    if doubts > WARNED:
-        warnings.warn(f"{path}: the same of {doubts - WARNED:,} more files", Doubt, stacklevel=2)
+    if warned > WARNED:
+        warnings.warn(f"{path}: {warned - WARNED:,} more files with such a warning", ReadingWarning, stacklevel=2)
     log.info("%s: read %s", path, ", ".join(f"{n} as {kind}" for kind, n in files.most_common()) or "nothing")
 
 

@@ -281,6 +281,19 @@ def test_many_main_parts_within_one_another_take_linear_time():
     assert time.perf_counter() - started < 5
 
 
+@pytest.mark.parametrize("page", ["<ul><li>" * 30_000, "<div>" * 100_000, "<x-y>" * 20_000 + "<p>a</x>" * 20_000])
+def test_pages_that_would_take_minutes_are_bad_records(tmp_path, page):
+    (tmp_path / "a.html").write_text(page)
+    (error,) = read_corpus(tmp_path)
+    assert isinstance(error, RecordError)
+    assert error.reason == "HTML that nests too deeply, or is never closed; repair it, for example with tidy"
+
+
+def test_a_long_page_whose_elements_end_by_themselves_is_read():
+    page = "<ul>" + "<li>word<br><img src=x><path d='M0'/>" * 30_000
+    assert from_html(page.encode()).text.count("word") == 30_000
+
+
 def test_what_the_parser_refuses_is_a_bad_record(tmp_path, monkeypatch):
     from selectolax import lexbor
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from semsearch.corpus import formats
-from semsearch.corpus.formats import Doubt
+from semsearch.corpus.formats import ReadingWarning
 from semsearch.corpus.html import from_html
 from semsearch.corpus.markup import from_markdown
 from semsearch.corpus.readers import (
@@ -864,13 +864,13 @@ def test_what_a_warning_says_is_not_logged_too(tmp_path, caplog):
 def test_front_matter_that_is_broken_is_named_and_many_are_counted(tmp_path):
     for number in range(13):
         write(tmp_path / "notes" / f"{number:02}.md", f"---\ntitle: {{{{title}}}}\n---\nbody {number}")
-    with pytest.warns(Doubt) as caught:
+    with pytest.warns(ReadingWarning) as caught:
         documents = read(str(tmp_path / "notes"))
     assert [document.text for document in documents] == [f"body {number}" for number in range(13)]
     *first, last = (str(warning.message) for warning in caught)
     what = "the front matter is not valid YAML (found unhashable key on line 2); indexed without it"
     assert first == [f"{tmp_path}/notes/{number:02}.md: {what}" for number in range(10)]
-    assert last == f"{tmp_path}/notes: the same of 3 more files"
+    assert last == f"{tmp_path}/notes: 3 more files with such a warning"
 
 
 def test_a_title_in_front_matter_is_the_text_that_stands_there(tmp_path):
