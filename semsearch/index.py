@@ -170,7 +170,8 @@ class Index:
 
         Args:
             corpus: Paths of files and folders, documents, or mappings with `_id`, `text`, perhaps `title`, and fields
-                of their own.
+                of their own. Dates, UUIDs, paths, enumerations, NumPy's values, sets and decimals become text, numbers
+                or lists; what JSON cannot hold, such as NaN or bytes, makes a bad record.
             options: How files are read, and the names of fields.
             skip_bad: Count bad records instead of stopping at the first. A bad file that was found in a folder is
                 always skipped and counted, unless `strict`.

@@ -267,7 +267,7 @@ class _Run:
             self._refuse(duplicate)
             return
         self.batch.append(record)
-        self.chars += len(record.text) + len(record.title)
+        self.chars += record.size
         if len(self.batch) >= BATCH_DOCUMENTS or self.chars >= BATCH_CHARS:
             self._start()
 

@@ -92,6 +92,11 @@ class Document:
         return hashlib.sha256(f"{self.title}\0{self.text}".encode()).hexdigest()
 
     @property
+    def size(self) -> int:
+        """Number of characters in title, text and metadata."""
+        return len(self.title) + len(self.text) + len(self.metadata_json)
+
+    @property
     def metadata_json(self) -> str:
         """The metadata in one canonical spelling."""
         return json.dumps(dict(self.metadata), ensure_ascii=False, sort_keys=True, allow_nan=False)

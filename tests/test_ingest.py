@@ -394,3 +394,11 @@ def test_vectors_that_are_not_rescaled_are_refused(folder: Path):
     with pytest.raises(UsageError, match="normalize=True"):
         index_corpus(folder, documents(2), Raw())
     assert not folder.exists()
+
+
+def test_metadata_counts_into_the_size_of_a_batch(folder: Path):
+    corpus = [{"_id": str(n), "text": "x", "notes": ["y" * 100_000]} for n in range(9)]
+    commits: set[int] = set()
+    with Index.open(folder, create=True, encoder=WordHashEncoder(64)) as index:
+        index.add(corpus, watch=lambda result: commits.add(result.encoded))
+    assert commits - {0} == {3, 6, 9}  # 300,000 characters each

@@ -1,4 +1,4 @@
-"""A reader of CSV that agrees with the strict mode of Python's csv module, but takes its size limit as an argument.
+"""Readers of CSV and TSV; that of CSV agrees with the strict mode of Python's csv module, except for its size limit.
 
 The csv module has one limit on the size of a cell for the whole process: raising it temporarily breaks other threads,
 and leaving it raised changes the settings of the host program.
@@ -6,9 +6,18 @@ and leaving it raised changes the settings of the host program.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections import deque
+from collections.abc import Callable, Iterator
 
 ENDS = "\r\n"
+
+_PAIRED = '[^"]*+(?:""[^"]*+)*+'
+_QUOTED = re.compile(f'"({_PAIRED})"')
+_CELL = re.compile(rf'\t(?:("{_PAIRED}")(?=\t|\Z)|([^\t]*))')
+_OPEN_CELL = re.compile(rf'(?:\A|\t)"{_PAIRED}\Z')
+_END_OF_CELL = re.compile(rf'{_PAIRED}"(?=\t|\r?\n?\Z)')
+_INSIDE_CELL = re.compile(_PAIRED)
 
 
 def read_rows(lines: Iterator[str], delimiter: str, longest: int) -> Iterator[list[str] | str]:
@@ -28,6 +37,75 @@ def read_rows(lines: Iterator[str], delimiter: str, longest: int) -> Iterator[li
             yield _row(line, lines, delimiter, longest)
         except ValueError as error:
             yield str(error)
+
+
+def read_tabbed_rows(lines: Iterator[str], longest: int) -> Iterator[tuple[int, list[str] | str]]:
+    """Parse rows of TSV, where a quotation mark at the start of a cell may be a character like any other.
+
+    A cell is quoted, as pandas and Excel write it, if it ends in a quotation mark as well and has only pairs of them
+    inside. It may span lines, but not such as are rows by themselves, with as many cells as the first row has.
+
+    Args:
+        lines: Lines with their line ends.
+        longest: Maximum number of characters in a cell.
+
+    Yields:
+        The number of lines, and the cells (none for an empty line) or the reason why they are malformed.
+    """
+    ahead: deque[str] = deque()
+    width = 0
+
+    def following() -> str | None:
+        return ahead.popleft() if ahead else next(lines, None)
+
+    while (line := following()) is not None:
+        more, closed = _spanned(line, following, width, longest) if width and _OPEN_CELL.search(line) else ([], False)
+        row = _tabbed(line + "".join(more), width, longest) if closed else []
+        if more and len(row) != width:
+            ahead.extendleft(reversed(more))
+            more = []
+        if not more:
+            row = _tabbed(line, width, longest)
+        width = width or len(row)
+        yield 1 + len(more), row
+
+
+def _spanned(first: str, following: Callable[[], str | None], width: int, longest: int) -> tuple[list[str], bool]:
+    """Return the lines that may belong to a quoted cell which the first line opens, and whether the last closes it."""
+    more: list[str] = []
+    length = len(first)
+    while length <= longest and (line := following()) is not None:
+        more.append(line)
+        length += len(line)
+        is_row = line.count("\t") + 1 == width
+        if end := _END_OF_CELL.match(line):
+            if is_row and first.count("\t") + 1 == width:
+                break
+            if not _OPEN_CELL.search(line, end.end()):
+                return more, True
+        elif is_row or not _INSIDE_CELL.fullmatch(line):
+            break
+    return more, False
+
+
+def _tabbed(record: str, width: int, longest: int) -> list[str] | str:
+    """Return the cells of a row of TSV, or why it is malformed; where all cells are there, none of them holds a tab."""
+    bare = record.rstrip(ENDS)
+    if not bare:
+        return []
+    cells = bare.split("\t")
+    if width and len(cells) != width:
+        cells = [cell[1] or cell[2] for cell in _CELL.finditer(f"\t{bare}")]
+    try:
+        return [_within(_unquoted(cell), longest) for cell in cells]
+    except ValueError as error:
+        return str(error)
+
+
+def _unquoted(cell: str) -> str:
+    """Return the content of a quoted cell, and any other cell as it is."""
+    quoted = _QUOTED.fullmatch(cell)
+    return quoted[1].replace('""', '"') if quoted else _bare(cell)
 
 
 def _row(line: str, lines: Iterator[str], delimiter: str, longest: int) -> list[str]:

@@ -9,18 +9,16 @@ import json
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from semsearch.corpus.markup import literal
 from semsearch.corpus.sources import ReadOptions
+from semsearch.corpus.values import as_json, literal, shown
 from semsearch.types import Document
 
-MAX_NESTING = 100
-"""Maximum depth of lists and objects in metadata; far below the depth at which serializing exhausts Python's stack."""
 
-
-def refuse_unstorable(document: Document) -> None:
-    """Raise ValueError for a document that SQLite, JSON or UTF-8 cannot represent."""
+def storable(document: Document, place: str) -> Document:
+    """Return the document with JSON values and its place; raises ValueError if SQLite or UTF-8 cannot represent it."""
     for name, value in (("id", document.doc_id), ("text", document.text), ("title", document.title)):
         if not isinstance(value, str):
             raise ValueError(f"the {name} is {value!r:.60}; expected a string")
@@ -28,26 +26,16 @@ def refuse_unstorable(document: Document) -> None:
             raise ValueError(f"a NUL character in the {name}; remove it")
     if not document.doc_id.strip():
         raise ValueError("the id is empty; every document needs one")
-    if _nesting(document.metadata) > MAX_NESTING:
-        raise ValueError(f"metadata is nested deeper than {MAX_NESTING} levels; flatten it")
+    if not isinstance(document.metadata, Mapping):
+        raise ValueError(f"the metadata is {shown(document.metadata)}; expected a mapping")
+    made = replace(document, metadata=as_json(document.metadata), source=document.source or place)
     try:
-        metadata = document.metadata_json
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"metadata that is not JSON ({error}); use strings, finite numbers, lists and objects"
-        ) from None
-    try:
-        for value in (document.doc_id, document.text, document.title, metadata):
+        for value in (document.doc_id, document.text, document.title, made.metadata_json):
             value.encode()
     except UnicodeEncodeError as error:
         surrogate = f"\\u{ord(error.object[error.start]):04x}"
         raise ValueError(f"a lone surrogate ({surrogate}), which is half a character; remove it") from None
-
-
-def _nesting(value: object) -> int:
-    """Return the number of levels of lists and objects."""
-    inner = list(value.values()) if isinstance(value, Mapping) else value
-    return 1 + max(map(_nesting, inner), default=0) if isinstance(inner, list) else 0
+    return made
 
 
 def from_json(text: str, options: ReadOptions) -> Document:
@@ -58,7 +46,7 @@ def from_json(text: str, options: ReadOptions) -> Document:
         what = error.msg.removesuffix(" at")
         raise ValueError(f"not valid JSON: {what} at column {error.colno}; expected one object per line") from None
     if not isinstance(fields, dict):
-        raise ValueError(f"{_shown(fields)} is not a JSON object; expected one object per line")
+        raise ValueError(f"{shown(fields)} is not a JSON object; expected one object per line")
     return from_fields(fields, options)
 
 
@@ -83,7 +71,8 @@ def header_problem(header: Sequence[str], options: ReadOptions) -> str | None:
 def from_cells(header: Sequence[str], row: Sequence[str], options: ReadOptions) -> Document:
     """Make a document from a row of CSV.
 
-    Metadata written like a JSON number becomes a number (007 stays text); empty cells and unnamed columns are omitted.
+    Metadata becomes a number if the number is printed as the cell is written: 007, 1.10, 1234e56, true and false stay
+    text. Empty cells and unnamed columns are omitted.
     """
     cells = {name: cell for name, cell in zip(header, row, strict=True) if name}
     own = (_id_field(cells, options), options.text_field, options.title_field)
@@ -98,17 +87,18 @@ def from_fields(fields: Mapping[str, Any], options: ReadOptions) -> Document:
     if missing:
         raise ValueError(missing)
     id_field = _id_field(fields, options)
-    doc_id, text, title = fields[id_field], fields[options.text_field], fields.get(options.title_field)
+    doc_id = as_json(fields[id_field], id_field)
+    text, title = fields[options.text_field], fields.get(options.title_field)
     if isinstance(doc_id, bool) or not isinstance(doc_id, str | int):
-        raise ValueError(f'"{id_field}" is {_shown(doc_id)}; expected a string or an integer')
+        raise ValueError(f'"{id_field}" is {shown(doc_id)}; expected a string or an integer')
     if not str(doc_id).strip():
         raise ValueError(f'"{id_field}" is empty; every document needs an id')
     if not isinstance(text, str):
-        raise ValueError(f'"{options.text_field}" is {_shown(text)}; expected a string')
+        raise ValueError(f'"{options.text_field}" is {shown(text)}; expected a string')
     if not isinstance(title, str | None):
-        raise ValueError(f'"{options.title_field}" is {_shown(title)}; expected a string')
+        raise ValueError(f'"{options.title_field}" is {shown(title)}; expected a string')
     rest = {k: value for k, value in fields.items() if k not in (id_field, options.text_field, options.title_field)}
-    if isinstance(rest.get("metadata"), dict):
+    if isinstance(rest.get("metadata"), Mapping):
         rest = {**rest.pop("metadata"), **rest}
     return Document(str(doc_id), text, title or "", rest)
 
@@ -122,10 +112,6 @@ def _missing(fields: Mapping[str, Any], options: ReadOptions) -> str | None:
     wanted = (("id", _id_field(fields, options)), ("text", options.text_field))
     for role, name in wanted:
         if name not in fields:
-            here = textwrap.shorten(", ".join(fields), 200, placeholder=" …") or "none"
+            here = textwrap.shorten(", ".join(map(str, fields)), 200, placeholder=" …") or "none"
             return f'no "{name}" (fields here: {here}); name the {role} field with `{role}_field`'
     return None
-
-
-def _shown(value: object) -> str:
-    return textwrap.shorten(json.dumps(value), 60, placeholder=" …")

@@ -9,15 +9,18 @@ from __future__ import annotations
 import codecs
 import gzip
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from typing import TypeAlias
 
-from semsearch.corpus.csv_rows import read_rows
-from semsearch.corpus.fields import from_cells, from_json, header_problem, refuse_unstorable
-from semsearch.corpus.markup import Plain, from_html, from_markdown, from_pdf, from_text
+from semsearch.corpus.csv_rows import read_rows, read_tabbed_rows
+from semsearch.corpus.fields import from_cells, from_json, header_problem, storable
+from semsearch.corpus.html import from_html
+from semsearch.corpus.markup import from_markdown, from_pdf
+from semsearch.corpus.plain import UTF16_MARKS, Plain, as_utf8, from_text
 from semsearch.corpus.sources import ReadOptions, Source
 from semsearch.errors import RecordError
 from semsearch.types import Document
@@ -30,7 +33,14 @@ MAX_FILE_BYTES = 64 * 2**20
 
 _CORRUPT = (EOFError, zlib.error)  # what gzip raises besides OSError
 
-Reader: TypeAlias = Callable[[Source, ReadOptions], Iterator[Record]]
+
+class ReadingWarning(UserWarning):
+    """Something in a file that could not be read, although the document can be used."""
+
+
+Reading: TypeAlias = Record | ReadingWarning
+
+Reader: TypeAlias = Callable[[Source, ReadOptions], Iterator[Reading]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,9 @@ def _lines(source: Source) -> Iterator[_Line]:
         with source.open() as stream:
             for number in count(1):
                 raw = stream.readline(MAX_LINE_BYTES + 1)
+                if number == 1 and raw.startswith(UTF16_MARKS):
+                    stream = as_utf8(raw, stream)
+                    raw = stream.readline(MAX_LINE_BYTES + 1)
                 if not raw:
                     return
                 if len(raw) > MAX_LINE_BYTES and not raw.endswith(b"\n"):
@@ -56,6 +69,9 @@ def _lines(source: Source) -> Iterator[_Line]:
                     yield _Line(number, "", RecordError(source.name, number, reason))
                 else:
                     yield _decoded(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw, source, number)
+    except UnicodeDecodeError as error:
+        reason = f"not valid {error.encoding} ({error.reason}); the rest is lost, convert the file to UTF-8"
+        yield _Line(number, "", RecordError(source.name, number, reason))
     except (OSError, *_CORRUPT) as error:
         yield _Line(number, "", RecordError(source.name, number or None, _unreadable(error)))
 
@@ -101,30 +117,42 @@ def _read_csv(source: Source, options: ReadOptions, delimiter: str) -> Iterator[
 
 def _rows(source: Source, delimiter: str) -> Iterator[tuple[int, list[str] | RecordError]]:
     """Yield each row with the number of the line that it begins on; a quoted cell may span lines."""
-    problems: list[RecordError] = []
-    line_number, begins = 0, 1
+    problems: deque[RecordError] = deque()
+    taken = 0
 
     def fed() -> Iterator[str]:
-        nonlocal line_number
+        nonlocal taken
         for line in _lines(source):
-            line_number = line.number
+            taken += 1
             if line.problem:
                 problems.append(line.problem)
             yield line.text
 
-    for row in read_rows(fed(), delimiter, MAX_LINE_BYTES):
-        start, begins = begins, line_number + 1
-        if problems:
-            yield from ((problem.line or start, problem) for problem in problems)
-            problems.clear()
+    begins, ends = 1, 0
+    for n_lines, row in _parsed(fed(), delimiter, lambda: taken):
+        begins, ends = ends + 1, ends + n_lines
+        mine = [problems.popleft() for problem in list(problems) if (problem.line or begins) <= ends]
+        if mine:
+            yield from ((problem.line or begins, problem) for problem in mine)
         elif isinstance(row, str):
-            reason = f"not valid CSV: {row} (the record ends on line {line_number})"
-            yield start, RecordError(source.name, start, reason)
+            reason = f"not valid {source.format.upper()}: {row} (the record ends on line {ends})"
+            yield begins, RecordError(source.name, begins, reason)
         elif len(row) > 1 or "".join(row).strip():
-            yield start, row
+            yield begins, row
 
 
-def _read_text(source: Source, options: ReadOptions) -> Iterator[Record]:
+def _parsed(lines: Iterator[str], delimiter: str, taken: Callable[[], int]) -> Iterator[tuple[int, list[str] | str]]:
+    """Yield the number of lines of each row, and its cells or the reason why it is malformed."""
+    if delimiter == "\t":
+        yield from read_tabbed_rows(lines, MAX_LINE_BYTES)
+        return
+    before = 0
+    for row in read_rows(lines, delimiter, MAX_LINE_BYTES):
+        yield taken() - before, row
+        before = taken()
+
+
+def _read_text(source: Source, options: ReadOptions) -> Iterator[Reading]:
     if not options.per_line:
         yield from _read_whole(source, options, from_text)
         return
@@ -137,8 +165,9 @@ def _read_text(source: Source, options: ReadOptions) -> Iterator[Record]:
             yield guarded(source, line.number, document)
 
 
-def _read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes], Plain]) -> Iterator[Record]:
+def _read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes], Plain]) -> Iterator[Reading]:
     """Read a file that is one document; its path is its id."""
+    noted: list[ReadingWarning] = []
 
     def document() -> Document:
         with source.open() as stream:
@@ -146,9 +175,13 @@ def _read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes],
         if len(data) > MAX_FILE_BYTES:
             raise ValueError(f"the file is longer than {MAX_FILE_BYTES} bytes; split it")
         plain = convert(data)
+        if plain.warning:
+            noted.append(ReadingWarning(f"{source.name}: {plain.warning}"))
         return Document(source.doc_id, plain.text, plain.title, {"path": source.doc_id, **plain.metadata})
 
-    yield guarded(source, None, document)
+    record = guarded(source, None, document)
+    yield from noted
+    yield record
 
 
 READERS: dict[str, Reader] = {
@@ -168,8 +201,7 @@ def guarded(source: Source, line: int | None, make: Callable[[], Document]) -> R
     """Return the document with its place, or an error at that place; the functions below raise ValueError."""
     place = source.name if line is None else f"{source.name}:{line}"
     try:
-        document = make()
-        refuse_unstorable(document)
+        return storable(make(), place)
     except UnicodeDecodeError as error:
         if line is None:
             line = 1 + error.object.count(b"\n", 0, error.start)
@@ -180,7 +212,6 @@ def guarded(source: Source, line: int | None, make: Callable[[], Document]) -> R
         return RecordError(source.name, line, str(error))
     except (OSError, *_CORRUPT) as error:
         return RecordError(source.name, line, _unreadable(error))
-    return Document(document.doc_id, document.text, document.title, document.metadata, place)
 
 
 def _unreadable(error: Exception) -> str:

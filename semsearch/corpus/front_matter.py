@@ -1,19 +1,26 @@
 """Front matter of Markdown files: YAML between `---`, or TOML between `+++`.
 
-YAML scalars are read as in JSON, so `no`, `007`, `12:30` and dates remain text.
+YAML scalars are read as in JSON, so `no`, `007`, `12:30` and dates remain text; a number that is printed otherwise than
+it is written, such as `1.10`, does too.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from typing import Any
 
 import yaml
 
-# The look-ahead leaves a file alone that merely opens with a horizontal rule.
-_YAML = re.compile(r"\A---[ \t]*\n(?=\w[^\n]*:|#|---)(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
-_TOML = re.compile(r"\A\+\+\+[ \t]*\n(.*?)^\+\+\+[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
+from semsearch.corpus.values import NUMBER, as_json, literal
+
+# The look-ahead wants a key, so that a file which merely opens with a horizontal rule is left alone.
+_KEY = r"""(?:[ \t]*(?:#[^\n]*)?\n)*(?:(?:"[^"\n]*"|'[^'\n]*'|[^\s"'#>*|\[\]{}`-][^\n]*?)[ \t]*:(?=\s)|\{)"""
+_YAML = re.compile(
+    rf"\A\s*^---[ \t]*\n(?={_KEY}|\s*^---[ \t]*$)(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE
+)
+_TOML = re.compile(r"\A\s*^\+\+\+[ \t]*\n(.*?)^\+\+\+[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
@@ -27,41 +34,43 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
         return super().compose_node(parent, index)
 
 
-for _tag, _pattern, _first in (
-    ("bool", r"true|false", "tf"),
-    ("null", r"null|~|", ["n", "~", ""]),
-    ("int", r"-?(?:0|[1-9][0-9]{0,17})", "-0123456789"),
-    ("float", r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,2})?", "-0123456789"),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), list(_first))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(?:true|false)\Z"), ["t", "f"])
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"(?:null|~|)\Z"), ["n", "~", ""])
+_Loader.add_implicit_resolver("!number", re.compile(rf"{NUMBER.pattern}\Z"), list("-0123456789"))
+_Loader.add_constructor("!number", lambda _, node: literal(str(node.value)))
 
 
-def split_front_matter(source: str) -> tuple[dict[str, Any], str]:
-    """Return the fields of the front matter, if any, and the text after it.
+def split_front_matter(source: str) -> tuple[dict[str, Any], str, str]:
+    """Split a file into the fields of its front matter, the text after it, and the reason why it could not be read.
 
-    Raises:
-        ValueError: The front matter is malformed.
+    Front matter that is malformed yields no fields; the text is what follows it.
     """
-    for kind, pattern, load in (("YAML", _YAML, _load_yaml), ("TOML", _TOML, tomllib.loads)):
+    for kind, pattern, load in (("YAML", _YAML, _load_yaml), ("TOML", _TOML, _load_toml)):
         if match := pattern.match(source):
+            body = source[match.end() :]
             try:
                 fields = load(match[1])
-            except (yaml.YAMLError, tomllib.TOMLDecodeError) as error:
-                reason = " ".join(str(error).split())
-                raise ValueError(f"the front matter is not valid {kind} ({reason}); fix it") from None
-            if isinstance(fields, dict | None):
-                return {str(name): _plain(value) for name, value in (fields or {}).items()}, source[match.end() :]
-    return {}, source
+                if not isinstance(fields, dict | None):
+                    continue
+                plain = as_json(fields or {})
+                json.dumps(plain, ensure_ascii=False).encode()  # a lone surrogate ends here
+            except Exception as error:  # such as ValueError for a date, RecursionError, or OverflowError
+                line = source.count("\n", 0, match.start(1)) + 1
+                return {}, body, f"the front matter is not valid {kind} ({_reason(error, line)}); indexed without it"
+            return plain, body, ""
+    return {}, source, ""
+
+
+def _reason(error: Exception, first_line: int) -> str:
+    """Say on one line what is wrong, and on which line of the file if YAML tells."""
+    mark = getattr(error, "problem_mark", None)
+    reason = f"{getattr(error, 'problem', error)} on line {first_line + mark.line}" if mark else str(error)
+    return " ".join(f"{reason:.200}".split()) or type(error).__name__
 
 
 def _load_yaml(text: str) -> Any:
     return yaml.load(text, _Loader)  # a subclass of SafeLoader
 
 
-def _plain(value: Any) -> Any:
-    """Convert TOML's dates and times to text."""
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    return value.isoformat() if hasattr(value, "isoformat") else value
+def _load_toml(text: str) -> Any:
+    return tomllib.loads(text, parse_float=literal)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -16,7 +17,7 @@ from itertools import chain
 from typing import Any, TypeAlias
 
 from semsearch.corpus.fields import from_fields
-from semsearch.corpus.formats import FORMATS, READERS, Record, guarded
+from semsearch.corpus.formats import FORMATS, READERS, ReadingWarning, Record, guarded
 from semsearch.corpus.roots import Coverage
 from semsearch.corpus.sources import BY_LINE, STDIN, ReadOptions, Source, as_written, find_sources, shown
 from semsearch.errors import RecordError, SourceError, UsageError
@@ -44,6 +45,9 @@ _PYTHON = Source("<record>", "", "jsonl", Origin())
 _EXAMPLE = '{"_id": "1", "text": "…"}'
 
 _DEFAULTS = ReadOptions()
+
+WARNED = 10
+"""Number of files of a path whose warnings are shown; the others are counted."""
 
 Paths: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 """One or several paths: of files, of folders, or `-` for standard input."""
@@ -100,27 +104,29 @@ def _read(
 ) -> Iterator[Record]:
     """Read the sources that a path stands for, and log how many files were read in each format."""
     files: Counter[str] = Counter()
+    warned = 0
     for source in sources:
         if isinstance(source, RecordError):
             coverage.unread(source.origin)
             yield source
         elif source.path == STDIN or coverage.begins(source.path):
             files[source.format] += 1
-            yield from _records(source, options, coverage)
+            for record in READERS[source.format](source, options):
+                if isinstance(record, ReadingWarning):
+                    warned += 1
+                    if warned <= WARNED:
+                        warnings.warn(record, stacklevel=2)
+                elif isinstance(record, RecordError):
+                    record.origin = source.origin
+                    coverage.unread(source.origin)
+                    yield record
+                else:
+                    yield replace(record, origin=source.origin)
+            if source.format in BY_LINE or options.per_line:
+                coverage.complete(source.origin)
+    if warned > WARNED:
+        warnings.warn(f"{path}: {warned - WARNED:,} more files with such a warning", ReadingWarning, stacklevel=2)
     log.info("%s: read %s", path, ", ".join(f"{n} as {kind}" for kind, n in files.most_common()) or "nothing")
-
-
-def _records(source: Source, options: ReadOptions, coverage: Coverage) -> Iterator[Record]:
-    """Read the records of a file, each with the file as its origin."""
-    for record in READERS[source.format](source, options):
-        if isinstance(record, RecordError):
-            record.origin = source.origin
-            coverage.unread(source.origin)
-            yield record
-        else:
-            yield replace(record, origin=source.origin)
-    if source.format in BY_LINE or options.per_line:
-        coverage.complete(source.origin)
 
 
 def as_records(corpus: Corpus, options: ReadOptions = _DEFAULTS, coverage: Coverage | None = None) -> Iterator[Record]:
@@ -164,15 +170,14 @@ def _stream(corpus: Iterable[object], options: ReadOptions, coverage: Coverage) 
         elif isinstance(element, RecordError):
             coverage.unread(element.origin and coverage.adopt(element.origin))
             yield element
-        elif isinstance(element, Document) and element.source:
-            origin = element.origin and coverage.adopt(element.origin)
-            if origin and element.origin and element.doc_id != element.origin.doc_id:  # one of many in its file
-                met.add(origin)
-            yield replace(element, origin=origin)
         else:
             record = guarded(_PYTHON, number, partial(_from_python, element, options))
             if isinstance(record, RecordError):
                 coverage.unread(None)
+            elif record.origin:
+                if record.doc_id != record.origin.doc_id:  # one of many in its file
+                    met.add(coverage.adopt(record.origin))
+                record = replace(record, origin=coverage.adopt(record.origin))
             yield record
     for origin in met:
         coverage.complete(origin)

@@ -115,6 +115,39 @@ def test_a_corpus_of_bad_records_alone_is_an_error_even_when_they_are_skipped():
     index(b"{\n[]\n", "--skip-bad").fails(1, "the corpus is empty", "2 bad records")
 
 
+def test_front_matter_that_is_not_valid_costs_one_line_and_the_note_is_indexed():
+    Path("notes").mkdir()
+    Path("notes/a.md").write_text("---\ntitle: Meeting: budget\n---\n# Budget\n\nwater for all\n")
+    Path("notes/b.md").write_text("+++\ntitle =\n+++\nwater too\n")
+    done = run("index", "notes", *HASH)
+    assert done.code == 0
+    assert done.err.splitlines() == [
+        "warning: notes/a.md: the front matter is not valid YAML (mapping values are not allowed here on line 2); "
+        "indexed without it",
+        "warning: notes/b.md: the front matter is not valid TOML (Invalid value (at line 1, column 8)); "
+        "indexed without it",
+    ]
+    found = call("query", "water", "--mode", "keyword", "--json").ok().json["hits"]
+    assert {hit["doc_id"]: hit["text"] for hit in found} == {"a.md": "Budget\n\nwater for all", "b.md": "water too"}
+
+
+def test_a_version_in_csv_is_found_as_it_is_written():
+    Path("notes.csv").write_text("id,text,version\n1,first release,1.10\n2,second release,1.1\n3,third release,1.20\n")
+    call("index", "notes.csv", *HASH).ok()
+    found = {
+        where: [hit["doc_id"] for hit in call("query", "release", "--where", where, "--json").ok().json["hits"]]
+        for where in ("version = '1.10'", "version = 1.1", "version = '1.20'")
+    }
+    assert list(found.values()) == [["1"], ["2"], ["3"]]
+
+
+def test_a_header_alone_is_an_empty_corpus_and_no_header_a_bad_record():
+    Path("notes.csv").write_text("id,text\n")
+    call("index", "notes.csv", *HASH).fails(1, "the corpus is empty: no usable document")
+    Path("notes.csv").write_text("")
+    call("index", "notes.csv", *HASH).fails(1, "notes.csv:1: no header; expected column names on the first line")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
 def test_ctrl_c_keeps_what_was_committed_and_the_same_command_goes_on():
     documents = [{"_id": str(n), "text": f"document number {n}"} for n in range(2 * BATCH_DOCUMENTS)]

@@ -1,0 +1,234 @@
+"""Converting HTML to the text that its reader came for.
+
+Where a page has a main part, that is its text, without navigation, footer and links that only point at their heading.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from semsearch.corpus.plain import BOUNDARY, Plain, laid_out, tidy
+
+if TYPE_CHECKING:
+    from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+PRESCANNED = 1024
+"""Number of bytes at the start of a page in which browsers look for a declaration of its encoding."""
+
+_SPACE = r"[\t\n\f\r ]*"
+_CONTENT = re.compile(rf"charset{_SPACE}={_SPACE}(?:\"([^\"]*)\"|'([^']*)'|([^\"'\t\n\f\r ;][^\t\n\f\r ;]*))", re.I)
+_XML = re.compile(rb"<\?xml[^>]*?\sencoding\s*=\s*(?:\"([^\">]*)\"|'([^'>]*)')")
+_UTF16_XML = {b"<\0?\0x\0": "utf-16-le", b"\0<\0?\0x": "utf-16-be"}
+_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+
+# A page whose declaration can be read is not in UTF-16; the others are from the Encoding standard.
+_READ_AS = {"utf-16le": "utf-8", "utf-16be": "utf-8", "x-user-defined": "windows-1252", "gbk": "gb18030"}
+
+MAX_PRODUCT = 1_000_000
+"""Maximum of characters times tags, up to which formatting elements are left to the parser: some 15 MB at worst."""
+
+# An element of these that is not closed, or crosses others, is made again in each paragraph, with its attributes: 45 kB
+# of them took 3.3 GB. Renamed, they are elements like any other. Of `a`, only one is open at a time.
+_FORMATTING = re.compile(r"</?(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)(?=[\s/>])", re.IGNORECASE)
+
+MAX_STEPS = 100_000_000
+"""Maximum of the depths of all tags together: the parser walks up the tree at many of them, some 10 s at worst."""
+
+# Elements that hold nothing, end by themselves, or close themselves say nothing about depth.
+_NESTING = re.compile(
+    r"<(/?)(?!(?:area|base|br|caption|col|colgroup|dd|dt|embed|hr|img|input|li|link|meta|optgroup|option|p|param|rp|rt|"
+    r"source|tbody|td|tfoot|th|thead|tr|track|wbr)[\s/>])[a-zA-Z][^<>]*+(?<!/)",
+    re.IGNORECASE,
+)
+
+_DROPPED = frozenset(("script", "style", "noscript", "template", "svg", "head", "-comment"))
+_CELLS = frozenset(("td", "th"))
+_LINES = frozenset(("br", "caption", "dd", "dt", "li", "optgroup", "option", "summary", "tr"))
+_BLOCKS = frozenset(
+    "address article aside blockquote center details dialog dir div dl fieldset figcaption figure footer form h1 h2 h3 "
+    "h4 h5 h6 header hgroup hr legend main menu nav ol p pre search section select table textarea ul".split()
+)
+_APART = frozenset(
+    "audio button canvas embed iframe img input kbd label meter object output progress video".split()
+)  # drawn as boxes of their own
+_TABLE_PART = re.compile(r"\s*</?(?:td|th|tr|tbody|thead|tfoot|caption|colgroup|col)\b", re.IGNORECASE)
+
+_NAVIGATION = 'nav, [role="navigation"]'
+_FOOTERS = 'footer, [role="contentinfo"]'
+_PERMALINKS = frozenset(("¶", "#", "§", "↩", "🔗", "⚓"))
+_INVISIBLE = " \t\n\r\f\xa0\u200b\ufe0e\ufe0f"
+_SITE_AFTER = re.compile(r" (?:[-–—|·•»«›‹~]|::) ")
+_SITE_BEFORE = re.compile(rf"{_SITE_AFTER.pattern}\Z")
+
+HEADINGS = 20
+"""Number of headings of the first level with which a title is compared."""
+
+
+def from_html(data: bytes) -> Plain:
+    """Convert a page, decoded as a browser decodes a file: by byte order mark or declaration, else as UTF-8."""
+    tree = _parsed(_decoded(data))
+    if tree.root is None:
+        return Plain("")
+    marks = {node.mem_id for node in tree.css('a[href*="#"]') if _is_permalink(node)}
+    navigation = {node.mem_id for node in tree.css(_NAVIGATION)}
+    footers = {node.mem_id for node in tree.css(_FOOTERS) if node.parent is None or node.parent.tag != "blockquote"}
+    whole = [tree.root]
+    readings = (
+        (_main_part(tree), marks | navigation | footers),
+        (whole, marks | navigation),
+        (whole, marks),
+    )
+    for parts, dropped in readings:
+        if text := laid_out(piece for part in parts for piece in _pieces(part, dropped)):
+            return Plain(text, _title(tree, parts, marks))
+    return Plain("", _title(tree, whole, marks))
+
+
+def fragment_text(html: str) -> str:
+    """Convert a part of a page, such as HTML in Markdown; rows and cells may lack their table."""
+    tree = _parsed(f"<table>{html}" if _TABLE_PART.match(html) else html)
+    return laid_out(_pieces(tree.root, frozenset())) if tree.root else ""
+
+
+def gap_at(tag: str) -> str | int:
+    """Return how a tag of this name separates what is around it, as a piece for `laid_out`."""
+    if tag in _BLOCKS or tag in _LINES:
+        return 2 if tag in _BLOCKS else 1
+    return BOUNDARY if tag in _APART or tag in _CELLS else ""
+
+
+def _parsed(html: str) -> LexborHTMLParser:
+    """Parse a page; raises ValueError."""
+    from selectolax.lexbor import LexborHTMLParser, SelectolaxError
+
+    if html.count("<") * len(html) > MAX_PRODUCT:
+        html = _FORMATTING.sub(r"\g<0>-", html)
+    depth = steps = 0
+    for tag in _NESTING.finditer(html):
+        depth = max(0, depth - 1) if tag[1] else depth + 1
+        steps += depth
+        if steps > MAX_STEPS:
+            raise ValueError("HTML that nests too deeply, or is never closed; repair it, for example with tidy")
+    try:
+        return LexborHTMLParser(html)
+    except SelectolaxError as error:
+        raise ValueError(f"HTML that cannot be parsed ({error}); repair it, for example with tidy") from None
+
+
+def _decoded(data: bytes) -> str:
+    """Decode by the rules of the WHATWG; raises ValueError, or UnicodeDecodeError for invalid bytes."""
+    import webencodings
+
+    for start, name in {**_MARKS, **_UTF16_XML}.items():
+        if data.startswith(start):
+            return tidy(data.decode(name))
+    labels = list(_declared(data[:PRESCANNED]))
+    found = next(filter(None, map(webencodings.lookup, labels)), None)
+    name = found.name if found else "utf-8"
+    if name == "replacement":
+        raise ValueError(f'the character set "{labels[0]}" is refused by browsers as unsafe; convert the file to UTF-8')
+    name = _READ_AS.get(name, name)
+    decode = webencodings.lookup(name).codec_info.decode
+    try:
+        return tidy(decode(data, "strict")[0])
+    except UnicodeDecodeError as error:
+        if name.startswith("windows-") and error.object[error.start] < 0xA0:
+            return tidy(_with_controls(decode(data, "surrogateescape")[0], error))
+        if labels and not found:
+            raise ValueError(f'unknown character set "{labels[0]:.40}", and not valid utf-8; convert it') from None
+        raise
+
+
+def _with_controls(text: str, error: UnicodeDecodeError) -> str:
+    """Read bytes that Python's tables of Windows lack as control characters, as browsers do; reraise for others."""
+    text = text.translate({0xDC00 + byte: byte for byte in range(0x80, 0xA0)})
+    if re.search("[\udca0-\udcff]", text):
+        raise error
+    return text
+
+
+def _declared(start: bytes) -> Iterator[str]:
+    """Yield the labels of encodings that a page declares: in meta elements, then in an XML declaration."""
+    for meta in _parsed(start.decode("latin-1")).css("meta"):
+        given = {name: value or "" for name, value in meta.attributes.items()}
+        if "charset" in given:
+            yield given["charset"]
+        elif given.get("http-equiv", "").strip().lower() == "content-type":
+            match = _CONTENT.search(given.get("content", ""))
+            if match:
+                yield next(label for label in match.groups() if label is not None)
+    match_xml = _XML.match(start)
+    if match_xml:
+        yield (match_xml[1] or match_xml[2] or b"").decode("latin-1")
+
+
+def _main_part(tree: LexborHTMLParser) -> list[LexborNode]:
+    """Return the elements that are a page's main part: main ones, or the only article; none if it cannot be told."""
+    mains = _outermost(tree, 'main, [role="main"]')
+    articles = [] if mains else _outermost(tree, "article")
+    return mains or (articles if len(articles) == 1 else [])
+
+
+def _outermost(tree: LexborHTMLParser, selector: str) -> list[LexborNode]:
+    """Return the elements that fit a selector and are in no other such element."""
+    fitting = {node.mem_id for node in tree.css(selector)}
+    found: list[LexborNode] = []
+    stack = [tree.root] if fitting and tree.root else []
+    while stack:
+        node = stack.pop()
+        if node.mem_id in fitting:
+            found.append(node)
+        else:
+            stack.extend(reversed(list(node.iter())))
+    return found
+
+
+def _title(tree: LexborHTMLParser, parts: Sequence[LexborNode], marks: set[int]) -> str:
+    """Return the title without the name of the site, which is known where a heading is the rest of it."""
+    node = tree.css_first("head > title")
+    title = " ".join(node.text().split()) if node else ""
+    for heading in [heading for part in parts for heading in part.css("h1")][:HEADINGS] if title else ():
+        links = heading.css("a[href]")
+        if any("#" not in (link.attributes.get("href") or "") for link in links):
+            continue  # a link to the start of the site
+        own = " ".join(laid_out(_pieces(heading, marks)).split())
+        rest = title.removeprefix(own) if title.startswith(own) else title.removesuffix(own)
+        if own and (_SITE_AFTER.match(rest) if title.startswith(own) else _SITE_BEFORE.search(rest)):
+            return own
+    return title
+
+
+def _is_permalink(link: LexborNode) -> bool:
+    """Tell whether a link to a place in a page holds nothing but a mark for that."""
+    node = link.first_child
+    for _ in range(3):
+        if node is None or node.next is not None:
+            return False
+        if node.is_text_node:
+            return (node.text_content or "").strip(_INVISIBLE) in _PERMALINKS
+        node = node.first_child
+    return False
+
+
+def _pieces(root: LexborNode, dropped: set[int] | frozenset[int]) -> Iterator[str | int]:
+    """Walk the tree with an explicit stack, since a page may nest deeper than Python recurses."""
+    stack: list[tuple[LexborNode | str | int, bool]] = [(root, False)]
+    while stack:
+        node, preformatted = stack.pop()
+        if isinstance(node, str | int):
+            yield node
+        elif node.is_text_node:
+            text = node.text_content or ""
+            yield text if preformatted else re.sub(r"[ \t\n\r\f]+", " ", text)
+        elif node.tag not in _DROPPED and node.mem_id not in dropped:
+            gap = " " if node.tag in _CELLS else gap_at(node.tag or "")
+            if gap:
+                yield gap
+                stack.append((gap, False))
+            if node.tag == "img":
+                yield " ".join((node.attributes.get("alt") or "").split())
+            inside = preformatted or node.tag == "pre"
+            stack.extend((child, inside) for child in reversed(list(node.iter(include_text=True))))
