@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from math import inf
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.evaluation.candidates import Candidate
+from semsearch.evaluation.candidates import Candidate, fit
 from semsearch.evaluation.label_free import ALL, LabelFreeResult
-from semsearch.evaluation.report import Duel, Duels
+from semsearch.evaluation.measures import ranked
+from semsearch.evaluation.pseudo_queries import PseudoTask
+from semsearch.evaluation.report import TOP, Answer, Duel, Duels
 from semsearch.evaluation.retrieval import RetrievalResult
-from semsearch.evaluation.significance import Comparison
+from semsearch.evaluation.significance import Comparison, Numbers
 from semsearch.evaluation.sts import StsResult
+
+Two: TypeAlias = tuple[Candidate, Candidate]
+
+Shown: TypeAlias = tuple[str, Sequence[Answer], str, str]
+"""A query, both answers, what was wanted, and its grade in words."""
 
 SHOWN = 8
 """Wins and losses."""
@@ -22,10 +32,10 @@ TIE = 0.005
 
 SNIPPET_CHARS = 400
 
+_NONE = np.empty(0)
 
-def opponents(
-    candidates: Sequence[Candidate], comparison: Comparison, column: str
-) -> tuple[Candidate, Candidate] | None:
+
+def opponents(candidates: Sequence[Candidate], comparison: Comparison, column: str) -> Two | None:
     """The best dense candidate, and `cls`, often taken by mistake; or the worst where that is the best or missing."""
     place = comparison.columns.index(column)
     dense = {one: comparison.rows[one.label][place].value for one in candidates if one.mode == "dense"}
@@ -38,88 +48,113 @@ def opponents(
     return best, cls if cls in others else min(others, key=lambda one: known[one])
 
 
-def duels_of_sts(found: StsResult, pair: tuple[Candidate, Candidate]) -> Duels:
+def duels_of_sts(found: StsResult, pair: Two) -> Duels:
     """Pairs of sentences by how far each candidate ranks them from where people do."""
-    all_duels = []
-    for task in found.tasks:
-        if not len(task.similarity):
-            continue
-        gold = _shares(task.similarity)
-        ranks = [_shares(found.cosines[one.label][task.name]) for one in pair]
-        cosines = [found.cosines[one.label][task.name] for one in pair]
-        for number, (first, second) in enumerate(zip(*task.sides, strict=True)):
-            all_duels.append(
-                Duel(
-                    snippet(f"{first} — {second}"),
-                    (1 - abs(ranks[0][number] - gold[number]), 1 - abs(ranks[1][number] - gold[number])),
-                    (
-                        f"cosine {cosines[0][number]:.3f}, above {ranks[0][number]:.0%} of {task.name}",
-                        f"cosine {cosines[1][number]:.3f}, above {ranks[1][number]:.0%} of {task.name}",
-                    ),
-                    f"people: {task.similarity[number]:g}, above {gold[number]:.0%} of {task.name}",
-                )
-            )
-    return _duels(pair, "1 − distance of the ranks", all_duels)
+    tasks = [task for task in found.tasks if len(task.similarity)]
+    cosines = [[found.cosines[one.label][task.name] for task in tasks] for one in pair]  # [2, tasks] of [n]
+    ranks = [list(map(_shares, each)) for each in cosines]
+    gold = [_shares(task.similarity) for task in tasks]
+    values = [1 - np.abs(np.concatenate([*each, _NONE]) - np.concatenate([*gold, _NONE])) for each in ranks]
+    places = [(number, place) for number, task in enumerate(tasks) for place in range(len(task.similarity))]
+
+    def show(index: int) -> Shown:
+        number, place = places[index]
+        task = tasks[number]
+        said = [
+            Answer(f"cosine {each[number][place]:.3f}, above {of[number][place]:.0%} of {task.name}")
+            for each, of in zip(cosines, ranks, strict=True)
+        ]
+        wanted = f"score {task.similarity[place]:g}, above {gold[number][place]:.0%} of {task.name}"
+        return " — ".join(side[place] for side in task.sides), said, wanted, ""
+
+    return _duels(pair, "1 − distance of the ranks", "pairs", "what people said", values, show)
 
 
-def duels_of_retrieval(found: RetrievalResult, pair: tuple[Candidate, Candidate], measure: str) -> Duels:
-    """Queries by the measure, with what each candidate put first."""
+def duels_of_retrieval(found: RetrievalResult, pair: Two, measure: str) -> Duels:
+    """Queries by the measure, with what each candidate put first and where it put what is judged best."""
     documents = {document.doc_id: document for document in found.corpus.documents}
     texts = {query.query_id: query.text for query in found.task.queries}
-    values = [found.per_query[one.label][measure] for one in pair]
 
-    def show(doc_id: str | None) -> str:
-        document = documents.get(doc_id or "")
-        return snippet(f"{document.title} {document.text}") if document else "nothing"
+    def text_of(doc_id: str) -> str:
+        return f"{documents[doc_id].title} {documents[doc_id].text}"
 
-    runs = [found.runs[one.label] for one in pair]
-    all_duels = []
-    for number, query in enumerate(found.queries):
+    def show(index: int) -> Shown:
+        query = found.queries[index]
         qrels = found.task.qrels[query]
-        tops = [next(iter(run.get(query, {})), None) for run in runs]
-        relevant = [doc_id for doc_id, gain in qrels.items() if gain > 0 and doc_id in documents]
-        wanted = max(relevant, key=qrels.__getitem__, default=None)
-        all_duels.append(
-            Duel(
-                snippet(texts[query]),
-                (float(values[0][number]), float(values[1][number])),
-                (show(tops[0]), show(tops[1])),
-                show(wanted),
-            )
-        )
-    return _duels(pair, measure, all_duels)
+        runs = [ranked(found.runs[one.label].get(query, {}), found.style) for one in pair]
+        ranks = [{doc_id: rank for rank, doc_id in enumerate(run, 1)} for run in runs]
+        wanted = _wanted({doc_id: grade for doc_id, grade in qrels.items() if doc_id in documents}, ranks)
+        answers = []
+        for of in ranks:
+            top = next(iter(of), None)
+            first = ("", None, "") if top is None else (text_of(top), *_judged(qrels.get(top)))
+            relevant = [rank for doc_id, rank in of.items() if rank <= TOP and qrels.get(doc_id, 0) > 0]
+            answers.append(Answer(*first, None if wanted is None else of.get(wanted), len(of), relevant))
+        meant = ("", "") if wanted is None else (text_of(wanted), f"grade {qrels[wanted]}")
+        return texts[query], answers, *meant
+
+    values = [found.per_query[one.label][measure] for one in pair]
+    return _duels(pair, measure, "queries", "the best judged document", values, show)
 
 
-def duels_of_corpus(found: LabelFreeResult, pair: tuple[Candidate, Candidate], measure: str) -> Duels:
-    """Pseudo-queries by the measure, with what each candidate put first."""
-    all_duels = []
-    for task in found.tasks:
-        values = [found.per_query[one.label][task.name] for one in pair]
-        tops = [found.best_passage[one.label][task.name] for one in pair]
-        for number, (query, source) in enumerate(zip(task.queries, task.sources, strict=True)):
-            all_duels.append(
-                Duel(
-                    snippet(query),
-                    (float(values[0][number]), float(values[1][number])),
-                    (snippet(task.passages[tops[0][number]]), snippet(task.passages[tops[1][number]])),
-                    snippet(task.passages[source]),
-                )
-            )
-    return _duels(pair, f"{measure}, {ALL} tasks", all_duels)
+def _wanted(qrels: Mapping[str, int], ranks: Sequence[Mapping[str, int]]) -> str | None:
+    """The relevant document of the highest grade; of those graded alike, the one that either candidate ranks first."""
+    relevant = [doc_id for doc_id, grade in qrels.items() if grade > 0]
+    return min(relevant, key=lambda one: (-qrels[one], min(of.get(one, inf) for of in ranks)), default=None)
 
 
-def _duels(pair: tuple[Candidate, Candidate], measure: str, every: Sequence[Duel]) -> Duels:
-    margins = np.array([duel.values[0] - duel.values[1] for duel in every])
+def _judged(grade: int | None) -> tuple[bool | None, str]:
+    """Whether a document is relevant, as a value and in words."""
+    if grade is None:
+        return None, "not judged"
+    return grade > 0, f"{'relevant' if grade > 0 else 'judged not relevant'}, grade {grade}"
+
+
+def duels_of_corpus(found: LabelFreeResult, pair: Two, measure: str) -> Duels:
+    """Pseudo-queries by the measure, with what each candidate put first and where it put the source."""
+    places = [(task, place) for task in found.tasks for place in range(len(task.queries))]
+
+    def answer(one: Candidate, task: PseudoTask, place: int) -> Answer:
+        asked, searched = found.vectors[task.name][one.pooler]
+        finish = fit(one.transform, searched)
+        cosines = finish(searched) @ finish(asked[place : place + 1])[0]
+        top, source = found.best_passage[one.label][task.name][place], task.sources[place]
+        rank = 1 if top == source else 1 + int((np.delete(cosines, source) >= cosines[source]).sum())
+        right, verdict = (True, "the source") if top == source else (None, "another passage")
+        return Answer(task.passages[top], right, verdict, rank, len(cosines))
+
+    def show(index: int) -> Shown:
+        task, place = places[index]
+        answers = [answer(one, task, place) for one in pair]
+        return task.queries[place], answers, task.passages[task.sources[place]], ""
+
+    values = [np.concatenate([_NONE, *(found.per_query[one.label][task.name] for task in found.tasks)]) for one in pair]
+    return _duels(pair, f"{measure}, {ALL} tasks", "pseudo-queries", "the source", values, show)
+
+
+def _duels(
+    pair: Two, measure: str, unit: str, wanted: str, values: Sequence[Numbers], show: Callable[[int], Shown]
+) -> Duels:
+    """Count wins and losses over values `[2, n]`, and show the largest ones."""
+    margins = values[0] - values[1]
     order = np.argsort(-margins, kind="stable").tolist()
     wins, losses = int((margins >= TIE).sum()), int((margins <= -TIE).sum())
+
+    def duel(index: int) -> Duel:
+        text, (first, second), meant, verdict = show(index)
+        answers = replace(first, text=snippet(first.text)), replace(second, text=snippet(second.text))
+        return Duel(snippet(text), (float(values[0][index]), float(values[1][index])), answers, snippet(meant), verdict)
+
     return Duels(
         (pair[0].label, pair[1].label),
         measure,
+        unit,
+        wanted,
         wins,
         losses,
-        len(every) - wins - losses,
-        [every[number] for number in order[: min(wins, SHOWN)]],
-        [every[number] for number in order[::-1][: min(losses, SHOWN)]],
+        len(margins) - wins - losses,
+        [*map(duel, order[: min(wins, SHOWN)])],
+        [*map(duel, order[::-1][: min(losses, SHOWN)])],
     )
 
 

@@ -46,6 +46,7 @@ class Evidence:
         others: By pooler, vectors `[m, dim]` of what stands on the left of pairs: queries; or the texts again.
         similar, dissimilar: Places of the left in `others` and of the right in `vectors`, `[pairs, 2]`.
         fields: By name, what a text belongs to, `[n]`.
+        pairs: What similar and dissimilar pairs are, in a sentence.
     """
 
     texts: Sequence[str]
@@ -54,6 +55,7 @@ class Evidence:
     similar: Places
     dissimilar: Places
     fields: Mapping[str, Sequence[str]]
+    pairs: str = ""
 
 
 def evidence_of_sts(found: StsResult, seed: int) -> Evidence:
@@ -74,6 +76,7 @@ def evidence_of_sts(found: StsResult, seed: int) -> Evidence:
         _some(np.concatenate([_NO_PAIRS, *similar]), seed),
         _some(np.concatenate([_NO_PAIRS, *dissimilar]), seed),
         {"task": task_of},
+        "Similar pairs have scores in the upper fifth of their task's scale, dissimilar ones in the lower fifth.",
     )
 
 
@@ -100,6 +103,8 @@ def evidence_of_retrieval(found: RetrievalResult, seed: int) -> Evidence:
         _some(np.array(similar, np.int64).reshape(-1, 2), seed),
         _drawn(len(found.task.queries), len(corpus.texts), related, seed),
         {name: fields[name] for name in sorted(fields)},
+        "A similar pair is a query and a document judged relevant to it (its first passage); a dissimilar one is a "
+        "query and a passage drawn at random.",
     )
 
 
@@ -127,6 +132,8 @@ def evidence_of_corpus(found: LabelFreeResult, seed: int) -> Evidence:
         _some(np.concatenate(similar), seed),
         _some(np.concatenate(dissimilar), seed),
         {"task": [task.name for task in found.tasks for _ in task.passages]},
+        "A similar pair is a pseudo-query and the passage it was taken from; a dissimilar one is a pseudo-query and "
+        "another passage drawn at random.",
     )
 
 

@@ -8,7 +8,7 @@ k = 100; ties by ascending id, queries without a relevant document left out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -58,7 +58,7 @@ def measure_run(qrels: Qrels, run: Run, names: Sequence[str] = MEASURES, style: 
     asked = judged_queries(qrels, style)
     if style == "st":
         qrels = {query: {doc: 1 for doc, gain in qrels[query].items() if gain > 0} for query in asked}
-    run = {query: _ranked(run[query], style) for query in asked if run.get(query)}
+    run = {query: ranked(run[query], style) for query in asked if run.get(query)}
     row = {query: number for number, query in enumerate(asked)}
     parsed = {name: _parse(name, style) for name in names}
     values = {measure: np.zeros(len(asked)) for measure in parsed.values()}
@@ -76,8 +76,8 @@ def measure_run(qrels: Qrels, run: Run, names: Sequence[str] = MEASURES, style: 
     return {name: values[measure] for name, measure in parsed.items()}
 
 
-def _ranked(scores: dict[str, float], style: str) -> dict[str, float]:
-    """The same ranking without ties, which the providers of ir-measures would break in different ways."""
+def ranked(scores: Mapping[str, float], style: str) -> dict[str, float]:
+    """The same ranking without ties, which the providers of ir-measures would break in different ways; best first."""
     if style == "st":
         order = sorted(scores, key=lambda doc: (-scores[doc], doc))
     else:

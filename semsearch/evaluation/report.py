@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from semsearch.evaluation.geometry import Geometry
 from semsearch.evaluation.significance import Comparison
 
+TOP = 10
+"""Answers of which it is told which ones are relevant."""
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -57,20 +60,43 @@ class Layers:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What a row answered to one query, or said of one pair of sentences.
+
+    Attributes:
+        text: What it put first; empty where it found nothing.
+        right: Whether that is relevant; None where it was not judged.
+        verdict: The same in words, with the grade.
+        rank: Rank of what was wanted, from 1; None where it was not found.
+        found: Number of answers.
+        relevant: Ranks of what is relevant among the first TOP; None where that does not apply.
+    """
+
+    text: str
+    right: bool | None = None
+    verdict: str = ""
+    rank: int | None = None
+    found: int = 0
+    relevant: Sequence[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Duel:
     """One query, or pair of sentences, on which two rows differ.
 
     Attributes:
         text: The query, or both sentences.
         values: What each of the two rows reached, higher is better.
-        shown: What each put first, as text.
-        wanted: What was wanted: a relevant document, or what people said.
+        answers: What each answered.
+        wanted: What was wanted: a relevant document, or what people said; empty where there is no such thing.
+        verdict: The grade of what was wanted, in words.
     """
 
     text: str
     values: tuple[float, float]
-    shown: tuple[str, str]
+    answers: tuple[Answer, Answer]
     wanted: str
+    verdict: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +106,16 @@ class Duels:
     Attributes:
         rows: First and second row.
         measure: What `values` are.
+        unit: What is counted, in the plural, such as queries.
+        wanted: What was wanted, such as the best judged document.
         n_wins, n_losses, n_ties: Of the first row, over all queries.
         wins, losses: The largest ones.
     """
 
     rows: tuple[str, str]
     measure: str
+    unit: str
+    wanted: str
     n_wins: int
     n_losses: int
     n_ties: int
@@ -120,9 +150,11 @@ class Report:
         title: What was compared on what.
         facts: Name and value: model, data, seeds, tests, versions, the command.
         notes: Warnings and explanations, a sentence each; first the reasons in `refused`.
-        tables: Comparisons.
+        tables: Comparisons; the first one decides.
+        column: Of the first table, the column that decides; empty for the last.
         geometry: By row.
         histograms: By row.
+        pairs: Which pairs the histograms count as similar and as dissimilar.
         recall: By row, recall at each of `recall_depths`.
         refused: Poolers that the checkpoint cannot have, with the reason.
         detail: What JSON has besides, by key.
@@ -141,3 +173,5 @@ class Report:
     projection: Projection | None = None
     refused: Mapping[str, str] = field(default_factory=dict)
     detail: Mapping[str, Any] = field(default_factory=dict)
+    column: str = ""
+    pairs: str = ""

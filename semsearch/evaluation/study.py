@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 from semsearch.evaluation import duels as wins
 from semsearch.evaluation import evidence as gather
 from semsearch.evaluation import notes as said
 from semsearch.evaluation.candidates import Candidate
+from semsearch.evaluation.duels import Two
 from semsearch.evaluation.evidence import Evidence
 from semsearch.evaluation.geometry import Geometry
 from semsearch.evaluation.report import Duels, Histogram, Layers, Projection, Report, Table
 from semsearch.types import Run
-
-Two: TypeAlias = tuple[Candidate, Candidate]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,4 +148,6 @@ class Study:
             self.projection if drawn else None,
             self.refused,
             self.detail,
+            self.column,
+            self.evidence.pairs if drawn else "",
         )

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import isfinite
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from semsearch.errors import UsageError
-from semsearch.evaluation.report import Report, Table
-from semsearch.evaluation.significance import LEVEL, Cell
+from semsearch.evaluation.report import TOP, Report
+from semsearch.evaluation.significance import LEVEL
 from semsearch.files import writing
 from semsearch.paths import as_path
+from semsearch.reports.cells import shown
 from semsearch.reports.plots import (
-    DASH,
     cut,
     draw_histograms,
     draw_layers,
@@ -29,6 +29,14 @@ from semsearch.reports.plots import (
     printable,
     sparks,
 )
+
+MOST_ROWS = 12
+"""Rows of a table that are shown at first; the style sheet has the same number."""
+
+STYLE_AND_SCRIPT = ("report.css", "report.js")
+
+FEW_NAMES = 8
+"""Names that a sentence lists."""
 
 
 def write_report(report: Report, path: str | Path) -> None:
@@ -71,15 +79,31 @@ def _page(report: Report) -> str:
     )
     pages.policies["json.dumps_kwargs"] = {"allow_nan": False}
     pages.filters.update(cut=cut, number=number, sha256=_sha256)
+    style, script = (
+        Markup(files("semsearch.reports").joinpath(f"report.{name}").read_text()) for name in ("css", "js")
+    )
+    tables = [shown(table, report.column if number == 0 else "") for number, table in enumerate(report.tables)]
+    order = [row.name for row in tables[0].rows] if tables else []
+    geometry, histograms, recall = (
+        _sorted(each or {}, order) for each in (report.geometry, report.histograms, report.recall)
+    )
+    two = report.duels.rows if report.duels else ()
     return pages.get_template("report.html.jinja").render(
         report=report,
         plotly=Markup(get_plotlyjs()),
-        tables=[(table, _rows(table), _verdict(table)) for table in report.tables],
+        style=style,
+        script=script,
+        tables=tables,
+        most=MOST_ROWS,
+        few=FEW_NAMES,
+        top=TOP,
         level=LEVEL,
-        pairs=sparks(report.geometry or {}),
-        histograms=draw_histograms(report.histograms or {}),
+        geometry=geometry,
+        pairs=sparks(geometry),
+        histograms=draw_histograms(histograms),
+        facing=_facing([*histograms], two),
         layers=draw_layers(report.layers) if report.layers and report.layers.values.size else None,
-        recall=draw_recall(report.recall_depths, report.recall or {}),
+        recall=draw_recall(report.recall_depths, recall, two),
         projection=draw_projection(report.projection) if report.projection and len(report.projection.points) else None,
     )
 
@@ -89,87 +113,13 @@ def _sha256(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A formatted cell.
-
-    Attributes:
-        value: The number, or a dash.
-        interval: Interval such as `0.31–0.39`; empty if there is none.
-        title: Tooltip.
-        order: Sort key; empty to sort last.
-        mark: `best`, `tied` or empty.
-        bar: Position of the interval in the range of its column, as CSS.
-    """
-
-    value: str
-    interval: str
-    title: str
-    order: str
-    mark: str
-    bar: str
+def _sorted(by_row: Mapping[str, Any], order: Sequence[str]) -> dict[str, Any]:
+    """Sort by the rows of the first table; what is not among them comes last."""
+    place = {name: number for number, name in enumerate(order)}
+    return {name: by_row[name] for name in sorted(by_row, key=lambda name: place.get(name, len(place)))}
 
 
-def _rows(table: Table) -> dict[str, list[Shown]]:
-    """Format the cells of each row."""
-    comparison = table.comparison
-    columns = [[row[number] for row in comparison.rows.values()] for number in range(len(comparison.columns))]
-    ranges = [_range(column) for column in columns]
-    return {
-        name: [_shown(cell, table, *each) for cell, each in zip(row, ranges, strict=True)]
-        for name, row in comparison.rows.items()
-    }
-
-
-def _range(column: Sequence[Cell]) -> tuple[float, float]:
-    ends = [end for cell in column for end in (cell.low, cell.high) if end is not None and isfinite(end)]
-    return min(ends, default=0), max(ends, default=0)
-
-
-def _shown(cell: Cell, table: Table, least: float, most: float) -> Shown:
-    def printed(value: float | None) -> str:
-        return number(None if value is None else table.scale * value, f"z.{table.decimals}f")
-
-    value, low, high = map(printed, (cell.value, cell.low, cell.high))
-    known = value != DASH
-    bar = ""
-    if known and cell.low is not None and cell.high is not None and DASH not in (low, high) and most > least:
-        left, right = ((end - least) / (most - least) for end in (cell.low, cell.high))
-        bar = f"left:{left:.1%};width:{right - left:.1%}"
-    return Shown(
-        value=value,
-        interval=f"{low}–{high}" if known and DASH not in (low, high) else "",
-        title=_title(cell) if known else "no such number",
-        order=f"{cell.value:.9g}" if known else "",
-        mark=("best" if cell.best else "tied" if cell.tied else "") if known else "",
-        bar=bar,
-    )
-
-
-def _title(cell: Cell) -> str:
-    if cell.best:
-        return "the highest of this column"
-    if cell.p is None or not isfinite(cell.p):
-        return "not tested"
-    p = f"p = {cell.p:.4f}" if cell.p >= 0.0001 else "p < 0.0001"
-    verdict = "not distinguishable from it" if cell.tied else "lower than it"
-    return f"{p} against the best of this column: {verdict}"
-
-
-def _verdict(table: Table) -> str:
-    """Summarize the average column, or else the first one, in words."""
-    columns, rows = table.comparison.columns, table.comparison.rows
-    column = columns.index("average") if "average" in columns else 0
-    cells = {name: row[column] for name, row in rows.items() if columns}
-    known = {name: cell.value for name, cell in cells.items() if cell.value is not None and isfinite(cell.value)}
-    if not known:
-        return ""
-
-    def said(name: str) -> str:
-        return f"{name} with {_shown(cells[name], table, 0, 0).value}"
-
-    ranked = sorted(known, key=lambda name: (cells[name].best, known[name]))
-    tied = sum(cell.tied for cell in cells.values())
-    others = f"; {tied} other{'s' * (tied > 1)} cannot be told apart from it" if tied else ""
-    lowest = f" Lowest: {said(ranked[0])}." if len(ranked) > 1 else ""
-    return f"Highest {columns[column]}: {said(ranked[-1])}{others}.{lowest}"
+def _facing(names: Sequence[str], two: Sequence[str]) -> list[int]:
+    """Return the places of the two rows that face each other: `two`, filled up with the first and the last row."""
+    named = [names.index(name) for name in two if name in names]
+    return [*dict.fromkeys([*named, 0, len(names) - 1])][: min(2, len(names))]

@@ -10,7 +10,7 @@ import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from math import isfinite, log10
 from typing import Any, TypeAlias
@@ -29,19 +29,24 @@ DASH = "–"
 COLORS = 8
 """Number of colors for lines and points, `--c0` to `--c7`; dashes and symbols distinguish more, also without color."""
 
-DASHES = ("solid", "dash", "dot", "dashdot")
+BEST_FEW = 5
+"""Number of lines that are shown at first where there are too many to tell apart."""
+
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star", "triangle-down", "pentagon", "hourglass")
 OTHERS = ("--muted", "circle-open")
 """Color and symbol of points without a category."""
 
 CATEGORIES = 12
-"""Maximum number of values shown of a metadata field, the rest being "other"; also of histograms side by side."""
+"""Maximum number of values shown of a metadata field, the rest being "other"."""
 
 DEPTHS = tuple(mantissa * 10**power for power in range(7) for mantissa in (1, 2, 5))
 """Ticks of the logarithmic axis."""
 
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """Control characters and halves of surrogate pairs, which UTF-8 cannot hold."""
+
+BIDI = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
+"""Embeddings, overrides and isolates, which show a text in an order other than its own; see Unicode's UAX #9."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ class Drawing:
         layout: Plotly's layout.
         height: Height in pixels.
         width: Minimum width in pixels; the chart scrolls below it.
+        switches: Whether each trace is shown at first, by the row's name; empty if the reader cannot switch them.
     """
 
     label: str
@@ -61,6 +67,7 @@ class Drawing:
     layout: Mapping[str, Any]
     height: int
     width: int = 0
+    switches: Mapping[str, bool] = field(default_factory=dict)
 
 
 def sparks(geometry: Mapping[str, Geometry]) -> dict[str, Any]:
@@ -82,22 +89,27 @@ def _first_bin(histograms: Iterable[Sequence[int] | NDArray[np.int64]]) -> int:
     return min([20, *(int(np.flatnonzero(counts)[0]) for counts in histograms if np.any(counts))])
 
 
-def draw_histograms(histograms: Mapping[str, Histogram]) -> dict[str, Drawing]:
-    """Draw a histogram for each row, side by side; if there are too many, the reader chooses one."""
+def draw_histograms(histograms: Mapping[str, Histogram]) -> Drawing | None:
+    """Draw two histograms for each row, of which the reader chooses; None if there is nothing to draw."""
+    if not histograms:
+        return None
     first = _first_bin(counts for each in histograms.values() for counts in (each.similar, each.dissimilar))
     layout = {
-        "margin": {"l": 8, "r": 8, "t": 4, "b": 24},
+        "margin": {"l": 8, "r": 8, "t": 4, "b": 40},
         "showlegend": False,
         "hovermode": "x unified",
         "dragmode": False,
-        "xaxis": {"range": [float(HISTOGRAM_EDGES[first]) - 0.02, 1.04], "showgrid": False, "dtick": 0.5},
-        "yaxis": {"visible": False, "rangemode": "tozero"},
+        "xaxis": {
+            "range": [float(HISTOGRAM_EDGES[first]) - 0.02, 1.04],
+            "title": {"text": "cosine"},
+            "showgrid": False,
+            "dtick": 0.2,
+            "tickformat": ".1f",
+        },
+        "yaxis": {"tickformat": ".0%", "nticks": 5, "rangemode": "tozero"},
     }
     views = {name: _two_histograms(each) for name, each in histograms.items()}
-    label = "Cosines of similar and of dissimilar pairs"
-    if len(views) > CATEGORIES:
-        return {"": Drawing(label, views, layout, 320)}
-    return {name: Drawing(f"{label}: {name}", {name: traces}, layout, 150) for name, traces in views.items()}
+    return Drawing("Cosines of similar and of dissimilar pairs", views, layout, 240)
 
 
 def _two_histograms(histogram: Histogram) -> list[Trace]:
@@ -159,8 +171,14 @@ def draw_layers(layers: Layers) -> Drawing:
     return Drawing(label, {"": [trace]}, layout, 34 * rows + 60, 52 * columns + 150)
 
 
-def draw_recall(depths: Sequence[int], recall: Mapping[str, Sequence[float]]) -> Drawing | None:
-    """Draw a line for each row over a logarithmic axis; None if there is nothing to draw."""
+def draw_recall(depths: Sequence[int], recall: Mapping[str, Sequence[float]], also: Sequence[str]) -> Drawing | None:
+    """Draw a line for each row over a logarithmic axis; None if there is nothing to draw.
+
+    Args:
+        depths: Of the axis.
+        recall: By row, the best first, at each depth.
+        also: Rows that are shown at first besides the best ones.
+    """
     if not (depths and recall):
         return None
     shown = [depth for depth in DEPTHS if min(depths) <= depth <= max(depths)]
@@ -173,20 +191,23 @@ def draw_recall(depths: Sequence[int], recall: Mapping[str, Sequence[float]]) ->
             "name": plotted(name),
             "x": list(map(int, depths)),
             "y": known(values),
-            "line": {"color": f"--c{number % COLORS}", "dash": DASHES[number // 4 % len(DASHES)], "width": 2},
+            "line": {"width": 2},
             "hovertemplate": "%{y:.3f}",
         }
-        for number, (name, values) in enumerate(recall.items())
+        for name, values in recall.items()
     ]
     layout = {
         "margin": {"l": 48, "r": 12, "t": 8, "b": 44},
+        "showlegend": False,
         "hovermode": "x unified",
         "dragmode": False,
         "xaxis": {"type": "log", "title": {"text": "depth k"}, "range": ends, **ticks},
         "yaxis": {"title": {"text": "recall at k"}, "range": [0, 1.02], "tickformat": ".1f"},
     }
+    few = len(recall) if len(recall) <= COLORS else BEST_FEW
+    switches = {name: place < few or name in also for place, name in enumerate(recall)}
     label = f"Recall at depths {min(depths):,} to {max(depths):,} of {len(recall)} rows"
-    return Drawing(label, {"": traces}, layout, 460)
+    return Drawing(label, {"": traces}, layout, 380, switches=switches)
 
 
 def draw_projection(projection: Projection) -> Drawing:
@@ -253,8 +274,8 @@ def _by_number(projection: Projection, numbers: Mapping[int, float]) -> list[Tra
 
 
 def printable(text: str) -> str:
-    """Replace characters that a page cannot hold."""
-    return UNPRINTABLE.sub("\ufffd", text)
+    """Replace characters that a page cannot hold, and remove those that reorder what stands beside them."""
+    return UNPRINTABLE.sub("\ufffd", BIDI.sub("", text))
 
 
 def cut(text: str, length: int) -> str:

@@ -28,7 +28,7 @@ from semsearch.evaluation.label_free import LabelFreeResult
 from semsearch.evaluation.measures import judged_queries, measure_run
 from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.pseudo_queries import PseudoTask
-from semsearch.evaluation.report import Duels
+from semsearch.evaluation.report import Answer, Duels
 from semsearch.evaluation.retrieval import EncodedCorpus, RetrievalResult
 from semsearch.evaluation.retrieval_data import RetrievalTask
 from semsearch.evaluation.significance import Cell, Comparison
@@ -126,15 +126,17 @@ def found_sources(values: Mapping[str, Mapping[str, Sequence[float]]], tasks: Se
         }
         for row, each in values.items()
     }
-    vectors = {
-        task.name: {
-            row: (random_rows(len(task.queries), seed=n), random_rows(len(task.passages), seed=n + 50))
-            for row in values
-        }
-        for n, task in enumerate(tasks)
-    }
+    vectors = {task.name: {row: told(best[row][task.name], len(task.passages)) for row in values} for task in tasks}
     arrays = {row: {task: np.array(some, float) for task, some in each.items()} for row, each in values.items()}
     return LabelFreeResult(tasks, [Candidate(row) for row in values], arrays, best, vectors)
+
+
+def told(best: Sequence[int], n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors of queries and of n passages; a query ranks its best passage first and then the others as they stand."""
+    queries = np.zeros((len(best), 50), np.float32)
+    queries[:, :n] = np.arange(n, 0, -1)
+    queries[np.arange(len(best)), best] += 2 * n
+    return queries, (np.eye(n, 50) * np.arange(1, n + 1)[:, None]).astype(np.float32)
 
 
 def pseudo(name: str, n: int) -> PseudoTask:
@@ -395,8 +397,14 @@ def test_duels_of_pseudo_queries_by_hand():
     assert [duel.values for duel in duels.wins] == [(1, 0.1), (1, 0.5), (0.3, 0)]
     (lost,) = duels.losses
     assert (lost.text, lost.values) == ("first query 0", (0, 1))
-    assert lost.shown == ("first passage 0", "first passage 1")
+    assert lost.answers == (
+        Answer("first passage 0", None, "another passage", rank=2, found=2),
+        Answer("first passage 1", True, "the source", rank=1, found=2),
+    )
     assert lost.wanted == "first passage 1"
+    assert (duels.unit, duels.wanted) == ("pseudo-queries", "the source")
+    by_cls = duels.wins[2].answers[1]
+    assert (by_cls.text, by_cls.rank, by_cls.found) == ("title passage 0", 1, 3), "the last was taken from the first"
 
 
 def test_only_the_largest_of_many_wins_and_losses_are_shown():
@@ -423,11 +431,49 @@ def test_duels_of_retrieval_by_hand():
     check_sums(duels, 3)
     assert (duels.n_wins, duels.n_losses, duels.n_ties) == (1, 1, 1)
     (won,), (lost,) = duels.wins, duels.losses
-    assert (won.text, won.values, won.shown) == ("text of bread", (1, 0), ("title of oven an oven", "nothing"))
-    assert won.wanted == "title of loaf a loaf", "the first of those relevant alike"
+    assert (won.text, won.values) == ("text of bread", (1, 0))
+    assert won.answers == (
+        Answer("title of oven an oven", True, "relevant, grade 1", rank=1, found=1, relevant=[1]),
+        Answer("", None, "", rank=None, found=0, relevant=[]),
+    )
+    assert (won.wanted, won.verdict) == ("title of oven an oven", "grade 1"), (
+        "of those graded alike, the one found first"
+    )
     assert (lost.text, lost.values) == ("text of birds", (0.5, 1))
-    assert lost.shown == ("title of loaf a loaf", "title of egret an egret")
-    assert lost.wanted == "title of heron a heron", "the most relevant one is not in the corpus"
+    assert lost.answers == (
+        Answer("title of loaf a loaf", False, "judged not relevant, grade 0", rank=2, found=2, relevant=[2]),
+        Answer("title of egret an egret", True, "relevant, grade 1", rank=None, found=1, relevant=[1]),
+    )
+    assert (lost.wanted, lost.verdict) == ("title of heron a heron", "grade 2"), "grade 3 is not in the corpus"
+
+
+def test_first_answers_and_ranks_are_judged_in_the_order_that_is_measured():
+    """Equal scores go to the later id, as in trec_eval."""
+    qrels: Qrels = {"many": {"heron": 1, "egret": 3, "loaf": 2, "oven": 3}}
+    first = {"many": {"heron": 0.1, "empty": 0.5, "loaf": 0.9, "oven": 0.9}}  # as ranked: oven, loaf, empty, heron
+    second = {"many": {"empty": 0.9, "heron": 0.8, "egret": 0.7}}
+    found = retrieval({MEAN: first, CLS: second}, qrels, LAKE, PASSAGES, "RR@10")
+    duels = duels_of_retrieval(found, (MEAN, CLS), "RR@10")
+    (won,) = duels.wins
+    assert won.answers == (
+        Answer("title of oven an oven", True, "relevant, grade 3", rank=1, found=4, relevant=[1, 2, 4]),
+        Answer("title of empty", None, "not judged", rank=None, found=3, relevant=[2, 3]),
+    )
+    assert (won.wanted, won.verdict) == ("title of oven an oven", "grade 3")
+    (lost,) = duels_of_retrieval(found, (CLS, MEAN), "RR@10").losses
+    assert lost.answers == won.answers[::-1]
+
+
+def test_relevant_ranks_are_told_of_the_first_ten_alone_and_the_wanted_one_s_of_all():
+    corpus = documents({f"d{n}": "x" for n in range(30)})
+    run = {"q": {f"d{n}": 1 - n / 100 for n in range(30)}}
+    found = retrieval(
+        {MEAN: run, CLS: {"q": {"d29": 1.0}}}, {"q": {"d4": 1, "d9": 1, "d10": 1, "d20": 2}}, corpus, [1] * 30
+    )
+    (won,) = duels_of_retrieval(found, (MEAN, CLS), "RR@10").wins
+    by_mean, by_cls = won.answers
+    assert (by_mean.rank, by_mean.found, by_mean.relevant) == (21, 30, [5, 10])
+    assert (by_cls.rank, by_cls.found, by_cls.relevant) == (None, 1, [])
 
 
 def test_nothing_is_wanted_where_nothing_is_relevant():
@@ -436,7 +482,11 @@ def test_nothing_is_wanted_where_nothing_is_relevant():
     runs: dict[Candidate, Run] = {MEAN: {"none": {"heron": 1.0}}, CLS: {"none": {"loaf": 1.0}}}
     found = retrieval(runs, qrels, LAKE, PASSAGES, "Judged@1")
     (duel,) = duels_of_retrieval(found, (MEAN, CLS), "Judged@1").wins
-    assert (duel.values, duel.wanted) == ((1, 0), "nothing")
+    assert (duel.values, duel.wanted, duel.verdict) == ((1, 0), "", "")
+    assert [(one.right, one.verdict, one.rank) for one in duel.answers] == [
+        (False, "judged not relevant, grade 0", None),
+        (None, "not judged", None),
+    ]
 
 
 def test_duels_of_sentences_by_hand():
@@ -449,8 +499,9 @@ def test_duels_of_sentences_by_hand():
     assert (duels.n_wins, duels.n_losses, duels.n_ties) == (4, 0, 0)
     assert [duel.values for duel in duels.wins] == [(1, 0.25), (1, 0.25), (1, 0.75), (1, 0.75)]
     assert duels.wins[1].text == "g — h"
-    assert duels.wins[1].shown == ("cosine 0.400, above 88% of t", "cosine 0.100, above 12% of t")
-    assert duels.wins[1].wanted == "people: 5, above 88% of t"
+    assert duels.wins[1].answers == (Answer("cosine 0.400, above 88% of t"), Answer("cosine 0.100, above 12% of t"))
+    assert duels.wins[1].wanted == "score 5, above 88% of t"
+    assert (duels.unit, duels.wanted) == ("pairs", "what people said")
     same = duels_of_sts(similarities([task, flat], {**said, "cls": said["mean"]}), (MEAN, CLS))
     assert (same.n_wins, same.n_losses, same.n_ties, same.wins, same.losses) == (0, 0, 4, [], [])
 

@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from semsearch.errors import SourceError, UsageError
 from semsearch.evaluation.geometry import Geometry, cosine_histogram
-from semsearch.evaluation.report import Duel, Duels, Histogram, Layers, Projection, Report, Table
+from semsearch.evaluation.report import Answer, Duel, Duels, Histogram, Layers, Projection, Report, Table
 from semsearch.evaluation.significance import Cell, Comparison
 from semsearch.reports.html import write_report
 
@@ -60,7 +61,11 @@ def realistic(rows: tuple[str, ...] = POOLERS) -> Report:
     means = {row: 0.9 - quality[row] for row in rows}
     depths = np.unique(np.geomspace(1, 1000, 47).astype(int)).tolist()
     texts = [f"Document {n}: how long to rest a steak, and why the sauce turned grainy" for n in range(240)]
-    duel = Duel("why is my sauce grainy?", (1.0, 0.315), ("Cheese sauce", "Oversalted soup"), "Cheese sauce")
+    answers = (
+        Answer("Cheese sauce", True, "relevant, grade 2", 1, 1000, [1, 4]),
+        Answer("Oversalted soup", None, "not judged", 7, 1000, [7]),
+    )
+    duel = Duel("why is my sauce grainy?", (1.0, 0.315), answers, "Cheese sauce", "grade 2")
     return Report(
         "Which pooler searches the sample corpus best",
         {
@@ -75,7 +80,17 @@ def realistic(rows: tuple[str, ...] = POOLERS) -> Report:
         Layers("Spearman", rows[:4], np.where(np.eye(4, 13) > 0, np.nan, rng.uniform(0, 0.8, (4, 13)))),
         depths,
         {row: [1 - (1 - quality[row]) / depth**0.5 for depth in depths] for row in rows},
-        Duels((rows[3], rows[0]), "nDCG@10", 27, 4, 9, [duel] * 4, [replace(duel, values=(0.0, 1.0))] * 3),
+        Duels(
+            (rows[3], rows[0]),
+            "nDCG@10",
+            "queries",
+            "the best judged document",
+            27,
+            4,
+            9,
+            [duel] * 4,
+            [replace(duel, values=(0.0, 1.0))] * 3,
+        ),
         Projection(
             rows[3],
             rng.normal(size=(240, 2)),
@@ -129,19 +144,19 @@ def text(node: LexborNode | None) -> str:
 
 
 def grid(page: LexborHTMLParser, selector: str) -> dict[str, list[LexborNode]]:
-    """The cells of a table by the row's name."""
+    """The cells of a table by the row's name, in the order of the page."""
     return {text(row.css_first("th")): row.css("td") for row in page.css(f"{selector} tbody tr")}
 
 
 def drawings(page: LexborHTMLParser) -> dict[str, dict[str, Any]]:
-    """What plotly is given, by id; strict JSON, which has no NaN."""
+    """What plotly is given, by the id of the data; strict JSON, which has no NaN."""
 
     def refuse(name: str) -> None:
         raise AssertionError(name)
 
     return {
-        script.attributes["data-for"]: json.loads(script.text(), parse_constant=refuse)
-        for script in page.css("script[data-for]")
+        script.attributes["id"].removesuffix("-data"): json.loads(script.text(), parse_constant=refuse)
+        for script in page.css("script[type='application/json']")
     }
 
 
@@ -153,20 +168,64 @@ def test_tables_show_each_number_with_its_interval_and_p(write: Write):
     assert [text(head) for head in page.css(".comparison thead th")] == ["row", "STS-B", "average"]
     rows = grid(page, ".comparison")
     assert {name: [cell.text(separator="|").strip() for cell in cells] for name, cells in rows.items()} == {
-        "cls": ["20.29|16.12–24.01", "–"],
-        "mean": ["47.29|44.00–50.00", "~|\u2009|55.00|53.00–57.00"],
         "max": ["0.00|-5.00–4.00", "56.00|54.00–58.00"],
+        "mean": ["47.29|44.00–50.00", "~|\u2009|55.00|53.00–57.00"],
+        "cls": ["20.29|16.12–24.01", "–"],
     }
-    assert [cell.attributes["title"] for cells in rows.values() for cell in cells] == [
-        "p < 0.0001 against the best of this column: lower than it",
-        "no such number",
-        "the highest of this column",
-        "p = 0.3125 against the best of this column: not distinguishable from it",
-        "p = 0.0310 against the best of this column: lower than it",
-        "the highest of this column",
-    ]
-    assert [text(mark) for mark in page.css(".comparison mark")] == ["47.29", "56.00"]
+    assert {name: [cell.attributes["title"] for cell in cells] for name, cells in rows.items()} == {
+        "cls": ["p < 0.0001 against the best of this column: lower than it", "no such number"],
+        "mean": [
+            "the highest of this column",
+            "p = 0.3125 against the best of this column: not distinguishable from it",
+        ],
+        "max": ["p = 0.0310 against the best of this column: lower than it", "the highest of this column"],
+    }
+    assert [text(mark) for mark in page.css(".comparison mark")] == ["56.00", "47.29"]
     assert [cell.attributes["data-value"] for cell in rows["cls"]] == ["0.2029", ""]
+
+
+@pytest.mark.parametrize(
+    ("column", "order"),
+    [("STS-B", ["mean", "cls", "max"]), ("average", ["max", "mean", "cls"]), ("", ["max", "mean", "cls"])],
+)
+def test_rows_are_sorted_by_the_column_that_decides(write: Write, column, order):
+    page = write(
+        Report(
+            "t",
+            {},
+            tables=[Table("STS", SMALL, 100, 2)],
+            geometry=dict.fromkeys(SMALL.rows, GEOMETRY),
+            histograms={row: realistic().histograms["cls"] for row in SMALL.rows},
+            recall_depths=[1, 10],
+            recall={row: [0.1, 0.2] for row in SMALL.rows},
+            column=column,
+        )
+    )
+    assert [*grid(page, ".comparison")] == [*grid(page, ".geometry")] == order
+    assert [text(label) for label in page.css("#recall label")] == order
+    assert [text(option) for option in page.css("#pairs-1-choice option")] == order
+    (head,) = page.css(".comparison th[aria-sort=descending]")
+    assert text(head) == (column or "average")
+    assert text(page.css_first(".comparison caption")) == f"Rows by {column or 'average'}, best first"
+    listed = {
+        name: row.attributes["data-value"]
+        for name, row in ((text(row), row) for row in page.css(".comparison tbody th"))
+    }
+    assert listed == {"cls": "1", "mean": "2", "max": "3"}, "the order in which they were asked for"
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "heading"),
+    [
+        ("Spearman", 100, "Spearman × 100"),
+        ("Spearman x 100", 100, "Spearman x 100"),
+        ("true nDCG@10", 1, "true nDCG@10"),
+    ],
+)
+def test_a_table_names_its_measure_and_its_scale_once(write: Write, name, scale, heading):
+    page = write(Report("t", {}, tables=[Table(name, SMALL, scale, 2)]))
+    assert text(page.css_first("#which h3")) == heading
+    assert "times 100" not in text(page.css_first("#which"))
 
 
 def test_what_is_not_compared_stands_beside_without_a_mark(write: Write):
@@ -182,16 +241,32 @@ def test_what_is_not_compared_stands_beside_without_a_mark(write: Write):
 def test_a_table_says_in_words_what_it_holds(write: Write):
     page = write(Report("t", {}, tables=[Table("STS", SMALL, 100, 2)]))
     said = [text(paragraph) for paragraph in page.css("#which p")]
-    assert said[0] == "Highest average: max with 56.00; 1 other cannot be told apart from it. Lowest: mean with 55.00."
-    assert "Numbers are times 100. Tested by: paired bootstrap over pairs; seed 0." in said[1]
+    assert said[0] == (
+        "Highest in average: max with 56.00. Lowest: mean with 55.00. "
+        "1 other cannot be told apart from the highest: mean."
+    )
+    assert "Tested by: paired bootstrap over pairs; seed 0." in said[1]
+
+
+def test_rows_that_cannot_be_told_from_the_best_are_named_the_highest_first(write: Write):
+    tied = {f"row {n}": (Cell(n / 100, p=0.5, tied=n % 2 == 0),) for n in range(40)}
+    comparison = Comparison(("nDCG@10",), {**tied, "top": (Cell(0.9, best=True),)}, "a test")
+    page = write(Report("t", {}, tables=[Table("Retrieval", comparison)]))
+    first, more = page.css("#which p")[:2]
+    assert text(first) == (
+        "Highest in nDCG@10: top with 0.9000. Lowest: row 0 with 0.0000. 20 others cannot be told apart from the "
+        "highest: row 38; row 36; row 34; row 32; row 30; row 28; row 26; row 24"
+    )
+    assert text(page.css_first("#which .more summary")) == "and 12 more"
+    assert text(more) == "; ".join(f"row {n}" for n in range(22, -2, -2)) + "."
 
 
 def test_bars_lie_where_the_intervals_lie(write: Write):
     page = write(Report("t", {}, tables=[Table("STS", SMALL)]))
     bars = [span.attributes["style"] for span in page.css(".range > span")]
-    # the first column reaches from -0.05 to 0.5, the second from 0.53 to 0.58
-    assert bars[0] == "left:38.4%;width:14.3%"
-    assert bars[2:] == ["left:0.0%;width:80.0%", "left:0.0%;width:16.4%", "left:20.0%;width:80.0%"]
+    # the first column reaches from -0.05 to 0.5, the second from 0.53 to 0.58; max, mean, cls
+    assert bars[0:2] == ["left:0.0%;width:16.4%", "left:20.0%;width:80.0%"]
+    assert bars[3:] == ["left:0.0%;width:80.0%", "left:38.4%;width:14.3%"]
 
 
 def test_a_table_without_any_number_is_dashes(write: Write):
@@ -221,11 +296,11 @@ def test_geometry_shows_what_there_is_and_dashes(write: Write):
 
 PARTS = {
     "which": ["tables"],
-    "geometry": ["geometry"],
-    "pairs": ["histograms"],
-    "layers": ["layers"],
     "recall": ["recall_depths", "recall"],
     "queries": ["duels"],
+    "pairs": ["histograms"],
+    "geometry": ["geometry"],
+    "layers": ["layers"],
     "map": ["projection"],
 }
 
@@ -263,16 +338,55 @@ def test_what_is_empty_is_left_out(write: Write, empty):
     assert page.css("section, nav, dl, figure, table") == []
 
 
-def test_queries_are_shown_with_both_answers_and_what_was_wanted(write: Write):
-    won = Duel("why is my sauce grainy?", (1.0, 0.315), ("Cheese sauce", "Soup"), "Cheese sauce")
-    lost = Duel("flat tyre", (-0.25, 0.5), ("Soup", "Brakes"), "Punctures")
-    page = write(Report("t", {}, duels=Duels(("mean", "cls"), "nDCG@10", 1200, 4, 9, [won], [lost])))
+def test_answers_are_ticked_by_the_judgments_with_their_grade_and_rank(write: Write):
+    won = Duel(
+        "why is my sauce grainy?",
+        (1.0, 0.315),
+        (
+            Answer("Cheese sauce", True, "relevant, grade 2", 1, 1000, [1, 4]),
+            Answer("Soup", True, "relevant, grade 1", None, 1000, [1]),
+        ),
+        "Cheese sauce",
+        "grade 2",
+    )
+    lost = Duel(
+        "flat tyre",
+        (0.0, 0.5),
+        (
+            Answer("Soup", False, "judged not relevant, grade 0", 1200, 1400, []),
+            Answer("Brakes", None, "not judged", 3, 37, [2, 3]),
+        ),
+        "Punctures",
+        "grade 4",
+    )
+    neither = Answer("", found=0, relevant=[]), Answer("Soup", None, "not judged", None, 9)
+    none = Duel("nothing", (0.0, 1.0), neither, "")
+    duels = Duels(("mean", "cls"), "nDCG@10", "queries", "the best judged document", 1200, 4, 9, [won], [lost, none])
+    page = write(Report("t", {}, duels=duels))
     assert [text(part) for part in page.css(".tally div")] == ["1,200 mean wins", "9 ties", "4 cls wins"]
     assert [text(card) for card in page.css(".duel")] == [
-        "why is my sauce grainy? 1.000mean Cheese sauce ✓ 0.315cls Soup",
-        "flat tyre -0.250mean Soup 0.500cls Brakes wantedPunctures",
+        "why is my sauce grainy?1.000 : 0.315 "
+        "1.000mean ✓ First answer: relevant, grade 2 Cheese sauce Relevant in the first 10: ranks 1, 4 "
+        "0.315cls ✓ First answer: relevant, grade 1 Soup Relevant in the first 10: rank 1 "
+        "The best judged document, grade 2 mean: rank 1; cls: not in the first 1,000",
+        "flat tyre0.000 : 0.500 "
+        "0.000mean ✗ First answer: judged not relevant, grade 0 Soup Relevant in the first 10: none "
+        "0.500cls First answer: not judged Brakes Relevant in the first 10: ranks 2, 3 "
+        "The best judged document, grade 4 mean: rank 1,200; cls: rank 3 Punctures",
+        "nothing0.000 : 1.000 0.000mean found nothing 1.000cls First answer: not judged Soup "
+        "Nothing in the corpus is judged relevant",
     ]
-    assert [text(mark) for mark in page.css(".duel .higher b")] == ["1.000", "0.500"]
+    assert [text(mark) for mark in page.css(".duel .higher b")] == ["1.000", "0.500", "1.000"]
+    assert [text(one) for one in page.css(".right + .answer")] == ["Cheese sauce", "Soup"]
+
+
+def test_pairs_of_sentences_have_no_ticks_but_what_people_said(write: Write):
+    duel = Duel("a — b", (1.0, 0.25), (Answer("cosine 0.9"), Answer("cosine 0.1")), "score 5, above 88% of t")
+    page = write(Report("t", {}, duels=Duels(("a", "b"), "m", "pairs", "what people said", 1, 0, 0, [duel], [])))
+    assert text(page.css_first(".duel dl")) == (
+        "1.000a cosine 0.9 0.250b cosine 0.1 What people said score 5, above 88% of t"
+    )
+    assert text(page.css_first("#queries p")).startswith("Averages hide single pairs. Here a meets b by m;")
 
 
 # --- drawings
@@ -282,7 +396,7 @@ def test_plotly_itself_accepts_every_drawing(write: Write):
     import plotly.graph_objects as go
 
     figures = drawings(write(realistic()))
-    assert len(figures) == len(POOLERS) + 3
+    assert [*figures] == ["recall-drawing", "pairs", "layers-drawing", "map-drawing"]
     for figure in figures.values():
         as_drawn = json.loads(re.sub(r'"--[a-z][0-9]?[a-z]*"', '"#123456"', json.dumps(figure)))
         for scale in (part for part in (as_drawn["layout"].get("coloraxis"),) if part):
@@ -295,7 +409,7 @@ def test_histograms_are_shares_by_the_middle_of_their_bin(write: Write):
     similar, dissimilar = np.zeros(50, np.int64), np.zeros(50, np.int64)
     similar[[48, 49]], dissimilar[[0, 25]] = (1, 3), (5, 5)
     page = write(Report("t", {}, histograms={"mean": Histogram(similar, dissimilar)}))
-    apart, together = drawings(page)["pairs-1"]["views"][0]
+    apart, together = drawings(page)["pairs"]["views"][0]
     assert (together["name"], together["x"], together["y"]) == ("similar", [0.9, 0.94, 0.98, 1.02], [0, 0.25, 0.75, 0])
     assert (apart["x"][:3], apart["x"][-2:]) == ([-1.02, -0.98, -0.94], [0.02, 0.06])
     assert sum(apart["y"]) == 1
@@ -308,11 +422,31 @@ def test_histograms_of_nothing_do_not_divide_by_zero(write: Write):
     assert [trace["y"] for trace in figure["views"][0]] == [[], []]
 
 
-def test_many_histograms_become_one_with_a_choice(write: Write):
-    page = write(Report("t", {}, histograms=realistic(tuple(f"row {n}" for n in range(13))).histograms))
-    (figure,) = drawings(page).values()
-    assert len(figure["views"]) == 13
-    assert [text(option) for option in page.css("#pairs option")] == [f"row {n}" for n in range(13)]
+@pytest.mark.parametrize(
+    ("rows", "two", "chosen"),
+    [
+        (["a", "b", "c"], ("b", "a"), ["b", "a"]),
+        (["a", "b", "c"], None, ["a", "c"]),
+        (["a", "b", "c"], ("keyword", "b"), ["b", "a"]),
+        (["a", "b"], ("a", "b"), ["a", "b"]),
+    ],
+)
+def test_histograms_of_the_two_compared_rows_face_each_other(write: Write, rows, two, chosen):
+    duels = Duels(two, "m", "queries", "the source", 0, 0, 0, [], []) if two else None
+    histograms = dict.fromkeys(rows, realistic().histograms["cls"])
+    page = write(Report("t", {}, histograms=histograms, duels=duels, pairs="Pairs that belong together."))
+    assert len(drawings(page)["pairs"]["views"]) == len(rows), "one copy for both"
+    assert [text(option) for option in page.css("#pairs option[selected]")] == chosen
+    views = [int(node.attributes["data-view"]) for node in page.css("#pairs .drawing")]
+    assert [rows[view] for view in views] == chosen
+    assert "Pairs that belong together." in text(page.css_first("#pairs p"))
+
+
+def test_the_histogram_of_one_row_has_no_choice(write: Write):
+    page = write(Report("t", {}, histograms={"mean": realistic().histograms["cls"]}))
+    assert len(page.css("#pairs .drawing")) == 1
+    assert text(page.css_first("#pairs figcaption")) == "mean"
+    assert page.css("#pairs select") == []
 
 
 def test_layers_are_a_map_with_the_best_framed(write: Write):
@@ -344,6 +478,21 @@ def test_recall_is_drawn_over_the_logarithm_of_the_depth(write: Write):
     assert axis["type"] == "log"
     assert axis["tickvals"] == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
     assert axis["range"] == [pytest.approx(-0.02), pytest.approx(3.02)]
+
+
+@pytest.mark.parametrize(("n", "on"), [(8, [*range(8)]), (61, [60, 59, 58, 57, 56, 30, 2])])
+def test_of_many_curves_the_best_five_and_the_two_compared_are_switched_on(write: Write, n, on):
+    rows = {f"row {place}": (Cell(place / 100),) for place in range(n)}
+    duels = Duels(("row 30", "row 2"), "m", "queries", "the source", 0, 0, 0, [], [])
+    table = Table("Retrieval", Comparison(("nDCG@10",), rows, "a test"))
+    recall = {row: [0.1, 0.9] for row in rows}
+    page = write(Report("t", {}, tables=[table], recall_depths=[1, 10], recall=recall, duels=duels))
+    labels = page.css("#recall label")
+    assert [text(label) for label in labels] == [f"row {place}" for place in reversed(range(n))]
+    switched = {text(label) for label in labels if "checked" in label.css_first("input").attributes}
+    assert switched == {f"row {place}" for place in on}
+    traces = drawings(page)["recall-drawing"]["views"][0]
+    assert [trace["name"] for trace in traces] == [text(label) for label in labels]
 
 
 # --- the projection
@@ -408,7 +557,9 @@ def hostile() -> Report:
     whole = realistic((HOSTILE, *POOLERS[1:]))
     table = whole.tables[0]
     columns = (HOSTILE, *table.comparison.columns[1:])
-    duel = Duel(HOSTILE, (0.1, 0.2), (HOSTILE, HOSTILE * 900), HOSTILE)
+    answers = Answer(HOSTILE, True, HOSTILE, 1, 9, [1]), Answer(HOSTILE * 900, None, HOSTILE)
+    duel = Duel(HOSTILE, (0.1, 0.2), answers, HOSTILE, HOSTILE)
+    unwanted = replace(duel, answers=answers[::-1][:1] * 2)
     assert whole.duels
     assert whole.projection
     assert whole.layers
@@ -419,7 +570,17 @@ def hostile() -> Report:
         notes=[HOSTILE, "y" * 100_000],
         tables=[replace(table, name=HOSTILE, comparison=replace(table.comparison, columns=columns, test=HOSTILE))],
         layers=replace(whole.layers, measure=HOSTILE),
-        duels=replace(whole.duels, rows=(HOSTILE, HOSTILE), measure=HOSTILE, wins=[duel], losses=[duel]),
+        column=HOSTILE,
+        pairs=HOSTILE,
+        duels=replace(
+            whole.duels,
+            rows=(HOSTILE, HOSTILE),
+            measure=HOSTILE,
+            unit=HOSTILE,
+            wanted=HOSTILE,
+            wins=[duel],
+            losses=[unwanted],
+        ),
         projection=replace(
             whole.projection,
             row=HOSTILE,
@@ -434,10 +595,44 @@ def test_hostile_texts_stay_texts(write: Write):
     assert page.css("img, b b, main script:not([type='application/json'])") == []
     assert len(page.css("script:not([type])")) == 2
     assert text(page.css_first("h1")) == text(page.css_first("title")) == re.sub(r"\s+", " ", SHOWN)
-    assert text(page.css_first(".facts dd")) == text(page.css_first(".duel p")) == re.sub(r"\s+", " ", SHOWN)
+    assert text(page.css_first(".facts dd")) == text(page.css_first(".duel summary span")) == re.sub(r"\s+", " ", SHOWN)
+    assert {text(part) for part in page.css(".answer, .wanted")} >= {re.sub(r"\s+", " ", SHOWN)}
     assert [text(node)[:60] for node in page.css("#map option")] == [SHOWN[:60], "topic"]
-    assert all(len(node.text()) < 2_100 for node in page.css("dd, p, li, th, h1, h2, h3, option"))
-    assert drawings(page)["recall-drawing"]["views"][0][0]["name"].startswith("&lt;/script&gt;&lt;script&gt;")
+    whole = "dd, dt, p, li, th, td, h1, h2, h3, option, label, caption"
+    assert all(len(node.text()) < 2_300 for node in page.css(whole))
+    lines = [trace["name"] for trace in drawings(page)["recall-drawing"]["views"][0]]
+    assert sum(line.startswith("&lt;/script&gt;&lt;script&gt;") for line in lines) == 1
+
+
+BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""All that Unicode has to reorder what stands beside them: UAX #9, section 2."""
+
+
+def test_nothing_can_reorder_a_text(write: Write):
+    """As in CVE-2021-42574: what a reader sees must be what stands there. Hebrew itself stays."""
+    trick = f"grades{BIDI}.txt \u05e9\u05dc\u05d5\u05dd"
+    whole = hostile()
+    duel = Duel(trick, (0.0, 1.0), (Answer(trick, True, trick), Answer(trick)), trick, trick)
+    names = {trick: whole.histograms["mean"]}
+    page = write(
+        replace(
+            whole,
+            title=trick,
+            facts={trick: trick},
+            notes=[trick] * 7,
+            histograms=names,
+            recall=dict.fromkeys(names, [0.5] * len(whole.recall_depths)),
+            duels=replace(whole.duels, rows=(trick, trick), wins=[duel], losses=[]),
+            projection=replace(whole.projection, texts=[trick] * 240, fields={trick: [trick, "b"] * 120}),
+        )
+    )
+    for script in page.css("script:not([type])"):
+        script.decompose()
+    source = page.html
+    escaped = [f"\\u{ord(mark):04x}" for mark in BIDI]
+    assert [mark for mark in (*BIDI, *escaped) if mark in source] == []
+    assert text(page.css_first("h1")) == "grades.txt \u05e9\u05dc\u05d5\u05dd"
+    assert text(page.css_first(".answer")) == "grades.txt \u05e9\u05dc\u05d5\u05dd"
 
 
 def test_only_the_two_scripts_of_the_page_may_run(write: Write):
@@ -462,12 +657,14 @@ def test_what_is_not_a_number_is_printed_nowhere(write: Write):
             geometry={"empty": nothing, "cls": replace(GEOMETRY, top1=nan)},
             layers=Layers("m", ["a"], np.array([[nan, 0.5]])),
             recall={"a": [nan] * len(whole.recall_depths)},
-            duels=Duels(("a", "b"), "m", 0, 0, 0, [Duel("q", (nan, 1.0), ("x", "y"), "z")], []),
+            duels=Duels(
+                ("a", "b"), "m", "queries", "w", 0, 0, 0, [Duel("q", (nan, 1.0), (Answer("x"), Answer("")), "")], []
+            ),
             projection=Projection("a", np.array([[nan, 1.0], [0.0, np.inf]]), ["x", "y"], {}, nan),
         )
     )
     assert drawings(page)["map-drawing"]["views"][0][0]["x"] == [None, 0]
-    assert [text(cell) for cells in grid(page, ".comparison").values() for cell in cells] == ["–", "0.5000", "–"]
+    assert [text(cell) for cells in grid(page, ".comparison").values() for cell in cells] == ["0.5000", "–", "–"]
     for script in page.css("script:not([type])"):
         script.decompose()
     assert re.findall(r"\b(?:None|NaN|nan|[Ii]nf|Infinity)\b", page.body.html) == []
@@ -523,7 +720,12 @@ def test_the_page_is_built_for_screen_readers(write: Write):
     page = write(realistic())
     assert page.css_first("html").attributes["lang"] == "en"
     assert len(page.css("h1")) == 1
-    assert page.css("th:not([scope])") == []
+    assert page.css("th:not([scope]), table:not(:has(caption))") == []
+    levels = [int(node.tag[1]) for node in page.css("h1, h2, h3, h4")]
+    assert levels[0] == 1
+    assert all(below - above <= 1 for above, below in pairwise(levels)), "no level is left out"
+    assert all(len(page.css(f"#{part.attributes['aria-controls']}")) == 1 for part in page.css("[aria-controls]"))
+    assert all(len(page.css(f"#{part.attributes['aria-labelledby']}")) == 1 for part in page.css("[aria-labelledby]"))
     assert all(node.attributes.get("aria-label") for node in page.css("[role=img]"))
     assert all(page.css_matches(f"label[for='{node.attributes['id']}']") for node in page.css("select"))
     ids = [node.attributes["id"] for node in page.css("[id]")]
@@ -606,17 +808,23 @@ def _note(troubles: list[str], url: str, path: Path) -> None:
 
 COUNT_MARKS = """() => Object.fromEntries([...document.querySelectorAll('.drawing')].map(drawing =>
     [drawing.id, drawing.querySelectorAll('.trace path, .heatmaplayer image').length]))"""
+OPEN_ALL = "() => document.querySelectorAll('details').forEach(details => { details.open = true; })"
 OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [1280, 390])
-def test_every_drawing_is_drawn_and_nothing_overflows(look, width):
+@pytest.mark.parametrize("width", [1280, 375])
+def test_every_drawing_is_drawn_once_it_is_seen_and_nothing_overflows(look, width):
     page = look(realistic(), width)
+    closed = {name for name, n in page.evaluate(COUNT_MARKS).items() if not n}
+    assert closed == {"layers-drawing", "map-drawing"}
+    assert page.evaluate(OVERFLOW) <= 0
+    for section in ("geometry", "layers", "map"):
+        page.locator(f"#{section} > details > summary").click()
+    page.wait_for_function("() => document.querySelectorAll('#map .trace path').length >= 240")
     marks = page.evaluate(COUNT_MARKS)
-    assert len(marks) == len(POOLERS) + 3
+    assert {*marks} == {"recall-drawing", "pairs-1", "pairs-2", "layers-drawing", "map-drawing"}
     assert min(marks.values()) >= 1
-    assert marks["map-drawing"] >= 240
     assert marks["recall-drawing"] >= len(POOLERS)
     assert page.evaluate(OVERFLOW) <= 0
     if width == 1280:
@@ -629,18 +837,26 @@ def test_every_drawing_is_drawn_and_nothing_overflows(look, width):
 @pytest.mark.parametrize("width", [1280, 390])
 def test_hostile_texts_neither_run_nor_break_the_page(look, width):
     page = look(hostile(), width)
+    page.evaluate(OPEN_ALL)
+    page.wait_for_function("() => document.querySelector('#map .trace path')")
     assert page.evaluate("() => typeof hacked") == "undefined"
     assert min(page.evaluate(COUNT_MARKS).values()) >= 1
     assert page.evaluate(OVERFLOW) <= 0
-    name = page.locator("#recall .legendtext").first.text_content()
+    name = page.locator("#recall label").filter(has_text="hacked").text_content()
     assert name.startswith("</script><script>hacked=1</script>")
-    assert page.locator("#recall .legendtext a, #recall img").count() == 0
+    page.locator("#recall .nsewdrag").hover(force=True)
+    page.locator("#recall .hoverlayer .legendtext").first.wait_for()
+    hovered = page.locator("#recall .hoverlayer .legendtext").all_text_contents()
+    assert any("</script><script>hacked=1</script>" in line for line in hovered)
+    assert page.locator("#recall .hoverlayer a, main img").count() == 0
 
 
 @pytest.mark.slow
 def test_a_field_can_be_chosen(look):
     page = look(realistic())
+    page.get_by_role("link", name="A map of the texts").click()
     legend = page.locator("#map .legendtext")
+    legend.first.wait_for()
     assert legend.all_text_contents() == [f"topic {n}" for n in range(5)]
     page.select_option("#map-drawing-choice", label="year")
     assert page.locator("#map .cbaxis text").first.text_content() == "2000"
@@ -656,17 +872,18 @@ def test_a_click_on_a_heading_sorts_and_what_is_missing_comes_last(look):
         page.get_by_role("button", name=column).click()
         return page.locator(".comparison tbody th").all_text_contents()
 
+    assert click("average") == ["mean", "max", "cls"], "sorted by it the other way round already"
     assert click("STS-B") == ["mean", "cls", "max"]
     assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
     assert click("STS-B") == ["max", "cls", "mean"]
     assert click("average") == ["max", "mean", "cls"]
-    assert click("average") == ["mean", "max", "cls"]
+    assert click("average") == ["mean", "max", "cls"], "the second time in the opposite order"
     assert click("row") == ["cls", "mean", "max"]
     assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
 
 
 INK = """() => new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(() =>
-    resolve(getComputedStyle(document.querySelector('#recall .legendtext')).fill))))"""
+    resolve(getComputedStyle(document.querySelector('#recall .xtick text')).fill))))"""
 """Once the page has had the time to draw."""
 
 
@@ -687,10 +904,115 @@ def test_drawings_follow_light_dark_and_paper(look):
 def test_a_pointer_on_a_point_shows_its_text_as_it_is(look):
     points = np.array([[0.0, 0.0], [1.0, 1.0]])
     page = look(Report("t", {}, projection=Projection("mean", points, ["a <b>bold</b> &lt; text", "y"], {}, 0.5)))
+    page.locator("#map > details > summary").click()
+    page.locator("#map .point").first.wait_for()
     page.locator("#map .point").first.hover(force=True)
     shown = page.locator("#map .hovertext .nums")
     shown.wait_for()
     assert shown.text_content() == "a <b>bold</b> &lt; text"
+
+
+def many() -> Report:
+    """As many rows as all poolers with two transforms in all modes have."""
+    rows = tuple(f"pooler {n % 20}, whiten:128{', hybrid' * (n % 2)}, {n}" for n in range(61))
+    return replace(realistic(rows), recall_depths=[1, 10, 100], recall={row: [0.1, 0.5, 0.9] for row in rows})
+
+
+@pytest.mark.slow
+def test_a_page_of_many_rows_is_bounded_and_shows_all_on_demand(look):
+    page = look(many())
+    assert page.evaluate("() => document.documentElement.scrollHeight") < 5000
+    for table, button in ((".comparison", "#which .all"), (".geometry", "#geometry .all")):
+        page.locator(f"section:has({table}) > details").evaluate("details => { details.open = true; }")
+        rows = page.locator(f"{table} tbody tr:visible")
+        assert rows.count() == 12
+        press = page.locator(button)
+        assert (press.text_content(), press.get_attribute("aria-expanded")) == ("Show all 61 rows", "false")
+        press.click()
+        assert rows.count() == 61
+        assert (press.text_content(), press.get_attribute("aria-expanded")) == ("Show the first 12 rows", "true")
+        press.click()
+        assert rows.count() == 12
+    best = page.locator(".comparison tbody th:visible").all_text_contents()
+    page.locator(".comparison th[aria-sort] button").click()
+    worst = page.locator(".comparison tbody th:visible").all_text_contents()
+    assert not {*best} & {*worst}
+    page.emulate_media(media="print")
+    assert page.locator(".comparison tbody tr:visible").count() == 61
+
+
+@pytest.mark.slow
+def test_without_scripts_everything_is_in_reach(browser, tmp_path: Path):
+    write_report(many(), tmp_path / "report.html")
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((tmp_path / "report.html").as_uri())
+    assert page.locator(".comparison tbody tr:visible").count() == 61
+    assert page.locator(".all:visible, .switches:visible").count() == 0
+    page.locator("#geometry > details > summary").click()
+    assert page.locator(".geometry tbody tr:visible").count() == 61
+    context.close()
+
+
+CURVES = """() => [...document.querySelectorAll('#recall .trace .js-line')].map(line =>
+    [line.style.stroke, line.style.strokeDasharray])"""
+SWATCHES = """() => [...document.querySelectorAll('#recall label:has(:checked) line')].map(line =>
+    getComputedStyle(line).stroke)"""
+
+
+@pytest.mark.slow
+def test_curves_can_be_switched_and_are_told_apart(look):
+    page = look(many())
+    before = page.evaluate(CURVES)
+    boxes = page.locator("#recall input")
+    assert (len(before), boxes.count()) == (7, 61)
+    assert len({*map(tuple, before)}) == 7
+    assert [stroke for stroke, _ in before] == page.evaluate(SWATCHES)
+    boxes.nth(0).uncheck()
+    assert page.evaluate(CURVES) == before[1:], "the others stay as they are"
+    boxes.nth(20).focus()
+    page.keyboard.press("Space")
+    assert {*map(tuple, page.evaluate(CURVES))} == {*map(tuple, before)}, "the free color and dash are taken again"
+    for number in range(40):
+        boxes.nth(number).check()
+    lines = [*map(tuple, page.evaluate(CURVES))]
+    assert len({*lines}) == 32, "eight colors by four dashes"
+
+
+@pytest.mark.slow
+def test_two_histograms_share_both_axes_whichever_rows_are_chosen(look):
+    flat, narrow = np.ones(50, np.int64), np.zeros(50, np.int64)
+    narrow[40] = 100  # shares of 1/50 each, and of 1
+    rows = {"flat": Histogram(flat, flat), "narrow": Histogram(narrow, narrow), "other": Histogram(flat, flat)}
+    duels = Duels(("flat", "other"), "m", "queries", "the source", 0, 0, 0, [], [])
+    page = look(Report("t", {}, histograms=rows, duels=duels))
+
+    def axes() -> list[list[float]]:
+        return page.evaluate("""() => [...document.querySelectorAll('#pairs .drawing')].map(one =>
+            [...one._fullLayout.yaxis.range, ...one._fullLayout.xaxis.range])""")
+
+    first, second = axes()
+    assert first == second
+    assert first[:2] == [0, pytest.approx(1.05 / 50)]
+    page.select_option("#pairs-2-choice", label="narrow")
+    first, second = axes()
+    assert first == second
+    assert first[:2] == [0, pytest.approx(1.05)]
+    tops = [page.locator(f"#pairs-{n}").bounding_box()["y"] for n in (1, 2)]
+    assert tops[0] == tops[1], "side by side"
+
+
+@pytest.mark.slow
+def test_a_link_opens_its_section_and_paper_shows_all(look):
+    page = look(realistic())
+    assert page.locator("#geometry table:visible").count() == 0
+    page.get_by_role("link", name="The shape of the vectors").click()
+    assert page.locator("#geometry table:visible").count() == 1
+    page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    page.wait_for_function("() => document.querySelectorAll('#map .trace path').length >= 240")
+    page.evaluate("() => dispatchEvent(new Event('afterprint'))")
+    assert page.locator("#map > details").get_attribute("open") is None
 
 
 @pytest.mark.slow
@@ -708,6 +1030,8 @@ def test_the_commands_write_a_page_that_shows_what_they_print(look, tmp_path: Pa
     done = call("eval", *words, *options)
     assert done.code == 0
     page = look(path)
+    page.evaluate(OPEN_ALL)
+    page.wait_for_function("() => document.querySelector('#map .trace path')")
     marks = page.evaluate(COUNT_MARKS)
     assert drawn <= set(marks)
     assert min(marks.values()) >= 1
