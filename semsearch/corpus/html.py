@@ -190,15 +190,23 @@ def _title(tree: LexborHTMLParser, parts: Sequence[LexborNode], marks: set[int])
     """Return the title without the name of the site, which is known where a heading is the rest of it."""
     node = tree.css_first("head > title")
     title = " ".join(node.text().split()) if node else ""
-    for heading in [heading for part in parts for heading in part.css("h1")][:HEADINGS] if title else ():
-        links = heading.css("a[href]")
-        if any("#" not in (link.attributes.get("href") or "") for link in links):
-            continue  # a link to the start of the site
+    for heading in _headings(parts) if title else ():
         own = " ".join(laid_out(_pieces(heading, marks)).split())
         rest = title.removeprefix(own) if title.startswith(own) else title.removesuffix(own)
         if own and (_SITE_AFTER.match(rest) if title.startswith(own) else _SITE_BEFORE.search(rest)):
             return own
     return title
+
+
+def _headings(parts: Sequence[LexborNode]) -> Iterator[LexborNode]:
+    """Yield the headings that may be a page's title: of the first level, and the first of the second level."""
+    for level, most in (("h1", HEADINGS), ("h2", 1)):
+        for heading in [heading for part in parts for heading in part.css(level)][:most]:
+            links = heading.css("a[href]")
+            if all(
+                "#" in (link.attributes.get("href") or "") for link in links
+            ):  # others lead to the start of the site
+                yield heading
 
 
 def _is_permalink(link: LexborNode) -> bool:
