@@ -124,8 +124,8 @@ def ingest(
     chunker = Chunker(encoder.tokenizer, encoder.spec.max_tokens, encoder.spec.passage_prefix, chunking)
     report = IngestResult()
     records = _begun(records, skip_bad, report)
-    with store.write(encoder.spec, chunking.to_json(), origin) as writer, ThreadPoolExecutor(1) as beside:
-        writer.keep(encoder.artifacts)
+    writing = store.write(encoder.spec, chunking.to_json(), origin, encoder.artifacts)
+    with writing as writer, ThreadPoolExecutor(1) as beside:
         run = _Run(writer, encoder, chunker, skip_bad, watch, report, beside)
         try:
             for record in records:
