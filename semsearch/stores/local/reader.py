@@ -80,7 +80,7 @@ class Reader:
     def doc_ids(self, documents: Iterable[int]) -> dict[int, str]:
         """See `Searchable.doc_ids`."""
         sql = (
-            "SELECT id, doc_id, metadata, content_hash, checksum FROM documents "
+            "SELECT id, doc_id, metadata, content_hash, n_passages, checksum FROM documents "
             "WHERE id IN (SELECT value FROM json_each(?))"
         )
         with self._database.snapshot():
@@ -90,7 +90,8 @@ class Reader:
     def show(self, passages: Sequence[int]) -> dict[int, StoredPassage]:
         """See `Searchable.show`."""
         sql = f"""
-            SELECT {PASSAGE}, passages.checksum, title, text, doc_id, metadata, content_hash, documents.checksum
+            SELECT {PASSAGE}, passages.checksum,
+                title, text, doc_id, metadata, content_hash, n_passages, documents.checksum
             FROM passages JOIN documents ON documents.id = passages.document
             WHERE passages.id IN (SELECT value FROM json_each(?))
             """
@@ -115,9 +116,10 @@ class Reader:
                 return passage
         raise damaged(self._database.folder, f"passage {passage[0]!r:.30} is not what was written", INDEX_AGAIN)
 
-    def _described(self, doc_id: Any, metadata: Any, content_hash: Any, stored: Any) -> str:
+    def _described(self, doc_id: Any, *described: Any) -> str:
         """The id of a document, after a look at the checksum over it and what describes it."""
-        if isinstance(doc_id, str) and checksum(doc_id, metadata, content_hash) == stored:
+        *others, stored = described
+        if isinstance(doc_id, str) and checksum(doc_id, *others) == stored:
             return doc_id
         what = f"the record of document {doc_id!r:.60} is not what was written"
         raise damaged(self._database.folder, what, INDEX_AGAIN)
@@ -162,17 +164,15 @@ class Reader:
         sealed = self._database.one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'segments'")
         if self._beside != (sealed, covered) or self._catalog.spec.transform:  # which, fitted again, moves every row
             self._tail, self._beside, self._tail_end = [], (sealed, covered), covered
-        n = self._database.one("SELECT count(*) FROM passages WHERE id > ?", self._tail_end)
         ids, rows = self._vectors.searched(self._tail_end + 1, None)
-        if len(ids) != n:
-            raise damaged(self._database.folder, f"of {n} passages, {len(ids)} have vectors")
         if len(ids):
             self._tail = [*self._tail, faiss_segments.build(ids, rows)]
             self._tail_end = int(ids[-1])
         if len(self._tail) > MANY_STEPS:
             ids, rows = self._vectors.searched(covered + 1, None)
             self._tail = [faiss_segments.build(ids, rows)]
-        deleted = self._database.execute("SELECT passage FROM deleted ORDER BY passage")
+        noted = "SELECT passage FROM deleted WHERE passage NOT IN (SELECT id FROM passages) ORDER BY passage"
+        deleted = self._database.execute(noted)
         self._deleted = np.fromiter((row[0] for row in deleted), np.int64)
 
     def _load(self, segment: Segment, dim: int) -> FaissIndex:

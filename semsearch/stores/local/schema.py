@@ -81,6 +81,8 @@ def _first(db: Database) -> None:
 
 @MIGRATIONS(name="004 checksums, identity")
 def _checksums(db: Database) -> None:
+    db.execute("ALTER TABLE documents ADD COLUMN n_passages INTEGER")
+    db.execute("UPDATE documents SET n_passages = (SELECT count(*) FROM passages WHERE document = documents.id)")
     for table, columns in CHECKED.items():
         db.execute(f"ALTER TABLE {table} ADD COLUMN checksum INTEGER")
         db.execute(f"UPDATE {table} SET checksum = {checksum_of(columns)}")
@@ -90,7 +92,7 @@ def _checksums(db: Database) -> None:
 
 CHECKED = {
     "settings": ("key", "value"),
-    "documents": ("doc_id", "metadata", "content_hash"),
+    "documents": ("doc_id", "metadata", "content_hash", "n_passages"),
     "passages": (
         "id || ' ' || document || ' ' || ordinal || ' ' || start || ' ' || end || ' ' || n_tokens || ' ' || n_lost",
     ),

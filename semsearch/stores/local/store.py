@@ -69,8 +69,8 @@ class LocalStore:
         return self._open().origin
 
     def exists(self) -> bool:
-        """Whether there is an index in the folder."""
-        return is_regular(self.folder / DATABASE)
+        """Whether there is an index in the folder; one that was open and is gone says so when it is asked something."""
+        return self._database is not None or is_regular(self.folder / DATABASE)
 
     def fields(self) -> list[str]:
         """See `Store.fields`."""

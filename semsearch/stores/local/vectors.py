@@ -39,7 +39,7 @@ class VectorTable:
         """Passages `[n]` of a range, ascending, and their vectors `[n, dim]` before the fitted transform.
 
         Raises:
-            DamagedError: Vectors are not what was written; names documents that have them.
+            DamagedError: Vectors are not what was written, or lost; names documents that have them.
         """
         upper = LAST if last is None else last
         with self._database.snapshot():
@@ -57,6 +57,10 @@ class VectorTable:
             damaged += ids[~np.isfinite(rows).all(1)].tolist()
             if damaged:
                 raise self._named(damaged)
+            wanted = self._database.one("SELECT count(*) FROM passages WHERE id BETWEEN ? AND ?", first, upper)
+            if n != wanted:
+                what = f"{wanted} passages have {n} vectors"
+                raise guard.damaged(self._database.folder, what, guard.INDEX_AGAIN)
             return ids, rows
 
     def _named(self, passages: list[int]) -> DamagedError:

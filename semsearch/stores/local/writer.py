@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import astuple, fields
@@ -40,6 +41,9 @@ TAIL_ROWS = 1_000
 
 DELETED_AT_ONCE = 1_000
 """Documents whose texts are in memory while they are deleted."""
+
+DAMAGED = -(2**62)
+"""In place of 1 in a count of sound passages."""
 
 MAX_DELETED = 0.2
 """Share of deleted rows above which a segment is made again."""
@@ -131,13 +135,18 @@ class Writer:
         entries = list(entries)
         documents = [*(entry.document for entry in entries), *describe]
         fields = {name for document in documents for name in document.metadata}
-        metadata = [(d.metadata_json, checksum(d.doc_id, d.metadata_json, d.content_hash), d.doc_id) for d in describe]
+        metadata = [(document.metadata_json, document.doc_id) for document in describe]
         with self._database.change():
             self._drop_passages([entry.document.doc_id for entry in entries])
             self._insert(entries)
             if self._unsound & {entry.document.doc_id for entry in entries}:
+                self._drop_orphans()
                 self._rebuild_keywords()
-            self._database.execute_many("UPDATE documents SET metadata = ?, checksum = ? WHERE doc_id = ?", metadata)
+            self._database.execute_many(
+                "UPDATE documents SET metadata = ?1, checksum = checksum(doc_id, ?1, content_hash, n_passages) "
+                "WHERE doc_id = ?2",
+                metadata,
+            )
             self._database.execute_many("INSERT OR IGNORE INTO fields VALUES (?)", [(name,) for name in fields])
             self._mark_changed()
 
@@ -280,14 +289,16 @@ class Writer:
         documents = [entry.document for entry in entries]
         self._database.execute_many(
             """
-            INSERT INTO documents (doc_id, title, text, metadata, content_hash, checksum) VALUES (?, ?, ?, ?, ?, ?)
+            INSERT INTO documents (doc_id, title, text, metadata, content_hash, n_passages, checksum)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, checksum(?1, ?4, ?5, ?6))
             ON CONFLICT (doc_id) DO UPDATE SET title = excluded.title, text = excluded.text,
-                metadata = excluded.metadata, content_hash = excluded.content_hash, checksum = excluded.checksum
+                metadata = excluded.metadata, content_hash = excluded.content_hash,
+                n_passages = excluded.n_passages, checksum = excluded.checksum
             """,
             [
-                (d.doc_id, d.title, d.text, metadata, content, checksum(d.doc_id, metadata, content))
-                for d in documents
-                for metadata, content in [(d.metadata_json, d.content_hash)]
+                (d.doc_id, d.title, d.text, d.metadata_json, d.content_hash, len(entry.passages))
+                for entry in entries
+                for d in [entry.document]
             ],
         )
         row_numbers = self._row_numbers([document.doc_id for document in documents])
@@ -333,6 +344,13 @@ class Writer:
         self._database.execute_many("DELETE FROM passages WHERE id = ?", numbers)
         self._database.execute_many("INSERT INTO deleted VALUES (?)", numbers)
 
+    def _drop_orphans(self) -> None:
+        """Delete passages whose document is none, as damage leaves them."""
+        rows = self._database.execute("SELECT id FROM passages WHERE document NOT IN (SELECT id FROM documents)")
+        numbers = rows.fetchall()
+        self._database.execute_many("DELETE FROM passages WHERE id = ?", numbers)
+        self._database.execute_many("INSERT OR IGNORE INTO deleted VALUES (?)", numbers)
+
     def _rebuild_keywords(self) -> None:
         """Make the full-text index anew: the words of a damaged text cannot be taken out one by one."""
         log.warning("%s: a stored text was damaged; making the keywords of all documents anew", self._folder)
@@ -358,35 +376,34 @@ class Writer:
     def _stored_hashes(self, doc_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
         """Content hash and metadata of those documents that are there, but for what is damaged."""
         sql = (
-            "SELECT id, doc_id, title, text, content_hash, metadata, checksum FROM documents "
+            "SELECT id, doc_id, title, text, content_hash, metadata, n_passages, checksum FROM documents "
             "WHERE doc_id IN (SELECT value FROM json_each(?))"
         )
         with self._database.turn():
             rows = self._database.execute(sql, (json.dumps(doc_ids),)).fetchall()
-            damaged = self._damaged_in([row[0] for row in rows])
+            passages = self._sound_passages([row[0] for row in rows])
         sound = {
             doc_id: (content, metadata)
-            for number, doc_id, title, text, content, metadata, stored in rows
-            if number not in damaged
-            and checksum(doc_id, metadata, content) == stored
+            for number, doc_id, title, text, content, metadata, n_passages, stored in rows
+            if passages[number] == n_passages
+            and checksum(doc_id, metadata, content, n_passages) == stored
             and Document(doc_id, str(text), str(title)).content_hash == content
         }
         self._unsound |= {row[1] for row in rows} - sound.keys()
         return sound
 
-    def _damaged_in(self, documents: Sequence[int]) -> set[int]:
-        """Those of the documents of which a passage or a vector is not what was written."""
+    def _sound_passages(self, documents: Sequence[int]) -> Counter[int]:
+        """How many passages each document has, below 0 where one of them is not what was written."""
         sql = f"""
             SELECT {PASSAGE}, passages.checksum, vectors.vector, vectors.checksum
             FROM passages LEFT JOIN vectors ON vectors.passage = passages.id
             WHERE passages.document IN (SELECT value FROM json_each(?))
             """
-        damaged = set()
+        found: Counter[int] = Counter()
         for *passage, stored, vector, vector_stored in self._database.execute(sql, (json.dumps(documents),)):
             sound = all(type(number) is int for number in passage) and passage_checksum(tuple(passage)) == stored
-            if not sound or checksum(passage[0], vector) != vector_stored:
-                damaged.add(passage[1])
-        return damaged
+            found[passage[1]] += 1 if sound and checksum(passage[0], vector) == vector_stored else DAMAGED
+        return found
 
 
 def encoder_folder(precision: str) -> str:
