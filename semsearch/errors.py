@@ -9,7 +9,8 @@
     │   └── UnsupportedError       a runtime cannot run it, or is not installed
     └── StoreError                 an index folder cannot be used
         ├── NoIndexError           it does not exist, or is not an index
-        ├── SchemaError            it was written by a newer semsearch
+        ├── DamagedError           something in it is not what was written
+        ├── SchemaError            it was written by a newer semsearch, or an older one where nothing may be written
         ├── MismatchError          it was built with another encoder or other chunking settings
         ├── LockedError            another process is writing to it
         └── DiskFullError          the disk is full; committed batches are kept
@@ -85,8 +86,12 @@ class NoIndexError(StoreError):
     """The folder does not exist, or holds no index."""
 
 
+class DamagedError(StoreError):
+    """Something in the index is not what was written; says what to do about it."""
+
+
 class SchemaError(StoreError):
-    """The index was written by a newer semsearch."""
+    """The index was written by a newer semsearch, or by an older one in a folder that cannot be written."""
 
 
 class MismatchError(StoreError):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import filecmp
+import errno
 import hashlib
 import os
+import secrets
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from threading import Thread
@@ -35,6 +38,60 @@ def make_folder(folder: Path) -> None:
         raise SourceError(f"cannot write {str(folder)!r}: {error.strerror}") from None
 
 
+def is_regular(path: Path) -> bool:
+    """Say whether a path itself is a regular file: no link to one, no pipe, no device, and not missing."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a regular file to read its bytes; a file of a folder that somebody else may have made.
+
+    Raises:
+        OSError: It cannot be opened, or is a link, a pipe or a device, which are not touched.
+    """
+    if not is_regular(path):  # also where the system knows no O_NOFOLLOW; opening a device may already do something
+        path.lstat()
+        raise OSError(errno.EINVAL, "is a link, or no regular file", str(path))
+    descriptor = os.open(path, os.O_RDONLY | _CAUTIOUS)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "is no regular file", str(path))
+
+
+_CAUTIOUS = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_CLOEXEC"))
+"""Flags that follow no link and do not wait for the other end of a pipe."""
+
+
+def unused_name(path: Path, ending: str) -> Path:
+    """Return a name beside a path that nobody can have foreseen, and put something else there."""
+    return path.with_name(f"{path.name}.{secrets.token_hex(8)}.{ending}")
+
+
+def write_bytes(path: Path, *parts: bytes) -> None:
+    """Write a file that appears when it is complete and on the disk; what had the name before is replaced.
+
+    Raises:
+        OSError: It cannot be written; no part of it is left.
+    """
+    temporary = unused_name(path, "tmp")
+    try:
+        with temporary.open("xb") as file:  # which follows no link
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()  # on a full disk its bytes are the room that is wanted
+        raise
+    sync(path.parent)
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[IO[str]]:
     """Open a text file that appears when it is complete; a pipe or a device is written to as it goes.
@@ -43,7 +100,7 @@ def writing(path: Path) -> Iterator[IO[str]]:
         SourceError: It cannot be written.
     """
     target = Path(os.path.realpath(path))  # a link stays one
-    temporary = target.parent / f".{target.name}.{os.getpid()}.tmp"
+    temporary = unused_name(target.with_name(f".{target.name}"), "tmp")
     try:
         direct = target.exists() and not target.is_file()
         with (target if direct else temporary).open("w" if direct else "x", encoding="utf-8") as file:
@@ -58,12 +115,12 @@ def writing(path: Path) -> Iterator[IO[str]]:
 
 
 def copy_folder(source: Path, target: Path) -> None:
-    """Copy a folder of files; the copy is there whole or not at all, also after a loss of power.
+    """Copy a folder of regular files; the copy is there whole or not at all, also after a loss of power.
 
     Nothing is written where the copy is there already; a target with other content is replaced.
 
     Args:
-        source: Holds files only.
+        source: Holds regular files only.
         target: The copy, whose parent exists.
 
     Raises:
@@ -71,27 +128,40 @@ def copy_folder(source: Path, target: Path) -> None:
     """
     if _is_same(source, target):
         return
-    half_made = target.with_name(f"{target.name}.new")
-    shutil.rmtree(half_made, ignore_errors=True)
+    half_made = unused_name(target, "new")
     try:
-        shutil.copytree(source, half_made)
+        half_made.mkdir()
+        for path in sorted(source.iterdir()):
+            with open_regular(path) as file, (half_made / path.name).open("xb") as copy:
+                shutil.copyfileobj(file, copy)
         for path in (*half_made.iterdir(), half_made):
             sync(path)
-        if target.exists():
-            shutil.rmtree(target)
+        remove(target)
         half_made.rename(target)
     finally:
-        shutil.rmtree(half_made, ignore_errors=True)
+        with suppress(OSError):
+            remove(half_made)
     sync(target.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a folder with all that is in it, or a link but not what it leads to; nothing where it is gone."""
+    with suppress(FileNotFoundError):
+        if stat.S_ISDIR(path.lstat().st_mode):
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _is_same(source: Path, target: Path) -> bool:
     """Say whether the target is the source, or holds the same files with the same content."""
-    if not target.is_dir():
+    if target.is_symlink() or not target.is_dir():
         return False
     names = sorted(os.listdir(source))
     return target.samefile(source) or (
-        sorted(os.listdir(target)) == names and filecmp.cmpfiles(source, target, names, shallow=False)[0] == names
+        sorted(os.listdir(target)) == names
+        and all(is_regular(target / name) for name in names)
+        and all(hash_file(source / name) == hash_file(target / name) for name in names)
     )
 
 

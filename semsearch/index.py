@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeGuard
 from semsearch.checks import FLAG, FUNCTION, Check, check_types
 from semsearch.corpus.chunking import Chunking
 from semsearch.corpus.sources import ReadOptions
-from semsearch.errors import NoIndexError, UsageError
+from semsearch.errors import DamagedError, NoIndexError, UsageError
 from semsearch.forks import ForkLock
 from semsearch.index_encoder import IndexEncoder
 from semsearch.paths import as_path
@@ -268,8 +268,13 @@ class Index:
             condition = read_filter(where)
         if not self._store.exists():
             return [[] for _ in queries]
-        vectors = None if mode == "keyword" else self.encoder.encode_queries(queries)
-        return find(self._store, queries, vectors, k, mode=mode, where=condition, fusion=fusion)
+        if mode == "keyword":
+            return find(self._store, queries, None, k, mode=mode, where=condition, fusion=fusion)
+        encoder = self.encoder
+        vectors = encoder.encode_queries(queries)
+        with self._store.snapshot():
+            self._encoder.refuse_replaced(encoder)
+            return find(self._store, queries, vectors, k, mode=mode, where=condition, fusion=fusion)
 
     @property
     def location(self) -> str:
@@ -284,8 +289,7 @@ class Index:
     @property
     def chunking(self) -> Chunking:
         """How documents are cut."""
-        stored = Chunking(**self._store.chunking) if self._store.exists() else Chunking()
-        return self._chunking or stored
+        return self._chunking or (_stored_chunking(self._store) if self._store.exists() else Chunking())
 
     @property
     def origin(self) -> str:
@@ -351,6 +355,17 @@ EXPECTED: Mapping[str, Check] = {
 def _store(location: str | Path | Store) -> Store:
     """A store as it is, or that of a folder."""
     return location if _is_store(location) else LocalStore(as_path(location, "location"))
+
+
+def _stored_chunking(store: Store) -> Chunking:
+    """How documents of an index are cut, as it says itself; raises DamagedError where that makes no sense."""
+    try:
+        return Chunking(**store.chunking)
+    except (TypeError, UsageError):
+        raise DamagedError(
+            f"the index {store.location!r} is damaged: its setting 'chunking' makes no sense; delete its folder and "
+            "build it again"
+        ) from None
 
 
 def _is_store(location: object) -> TypeGuard[Store]:

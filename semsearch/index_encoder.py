@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from semsearch.errors import ModelError, UsageError
 from semsearch.forks import ForkLock
 from semsearch.stores.base import OTHER_ENCODER, Store, refuse_other_encoder
-from semsearch.types import EncoderSettings, Quantization
+from semsearch.types import EncoderSettings, EncoderSpec, Quantization
 
 if TYPE_CHECKING:
     from semsearch.corpus.chunking import Chunking
@@ -24,6 +24,11 @@ COMPARABLE: tuple[str, ...] = ("max_tokens", "dim", "query_prefix", "passage_pre
 CHANGED_CHECKPOINT = (
     "What is now at {!r} is not what the index was built with: bring that back, or build the index again"
 )
+
+REPLACED = "Another index took the place of the one that was open; ask again"
+
+REMOTE = ("\\\\", "//")
+"""Beginnings of a path to another machine, which whoever made an index may have chosen."""
 
 
 class IndexEncoder:
@@ -40,8 +45,9 @@ class IndexEncoder:
         Raises:
             MismatchError: The index belongs to another encoder.
         """
-        self._store, self._settings, self._encoder = store, settings, given
-        self._lock, self._fits = ForkLock(), False
+        self._store, self._settings, self._encoder, self._given = store, settings, given, given is not None
+        self._lock = ForkLock()
+        self._fits: EncoderSpec | None = None  # what the index had when the encoder was found to be its own
         if store.exists():
             self._refuse_contradictions()
 
@@ -56,16 +62,29 @@ class IndexEncoder:
             MismatchError: It is not the one that the index was built with.
         """
         with self._lock:
+            stored = self._store.spec if self._store.exists() else None
+            if self._fits not in (None, stored) and not self._given:  # another index took the place of that one
+                self._encoder = self._fits = None
+                self._refuse_contradictions()
             if self._encoder is None:
                 self._encoder = self._load()
-            if not self._fits and self._store.exists():
+            if stored and stored != self._fits:
                 spec = self._encoder.spec
                 if advice is None:
                     asked = self._settings.asked().keys() - {"model"}
                     advice = OTHER_ENCODER if asked else CHANGED_CHECKPOINT.format(spec.model)
-                refuse_other_encoder(self._store.location, self._store.spec, spec, advice)
-                self._fits = True
+                refuse_other_encoder(self._store.location, stored, spec, advice)
+                self._fits = stored
             return self._encoder
+
+    def refuse_replaced(self, encoder: TextEncoder) -> None:
+        """Check, inside a snapshot, that the index still is the one that the encoder was loaded for.
+
+        Raises:
+            MismatchError: Another index took its place.
+        """
+        if self._store.spec != self._fits:
+            refuse_other_encoder(self._store.location, self._store.spec, encoder.spec, REPLACED)
 
     def for_corpus(
         self, records: Iterator[Record], chunking: Chunking
@@ -95,6 +114,11 @@ class IndexEncoder:
         if settings.precision == INT8 and stored.precision.startswith(f"{INT8}:"):
             settings = replace(settings, precision=None)
         if settings.model is None:
+            if stored.model.startswith(REMOTE):  # asking for it would send this user's name, and more, to that machine
+                raise ModelError(
+                    f"the index names a model on another machine, {stored.model!r}; if you trust that, pass its path "
+                    "as `model`"
+                )
             return load_encoder(settings, stored, self._store.artifacts)
         try:  # the same checkpoint in another place
             base = replace(stored, model=canonical_name(settings.model))

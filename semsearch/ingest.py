@@ -142,8 +142,8 @@ def ingest(
     report = IngestResult()
     skipped = partial(_is_skipped, skip_bad=skip_bad, strict=strict)
     records = _begun(records, skipped, report)
-    with store.write(encoder.spec, chunking.to_json(), origin) as writer, ThreadPoolExecutor(1) as beside:
-        writer.keep(encoder.artifacts)
+    writing = store.write(encoder.spec, chunking.to_json(), origin, encoder.artifacts)
+    with writing as writer, ThreadPoolExecutor(1) as beside:
         run = _Run(writer, encoder, chunker, coverage, skipped, replace, watch, report, beside)
         try:
             for record in records:

@@ -140,7 +140,10 @@ class MemoryStore:
         }
 
     @contextmanager
-    def write(self, spec: EncoderSpec, chunking: Mapping[str, Any], origin: str = "") -> Iterator[MemoryWriter]:
+    def write(
+        self, spec: EncoderSpec, chunking: Mapping[str, Any], origin: str = "", artifacts: Mapping[str, Path] = {}
+    ) -> Iterator[MemoryWriter]:
+        assert not artifacts
         if not self.taken.acquire(blocking=False):
             raise LockedError(f"{self.location!r} is being written by another thread")
         try:
@@ -158,9 +161,6 @@ class MemoryWriter:
 
     def __init__(self, store: MemoryStore) -> None:
         self.store, self.seen = store, dict[str, str]()
-
-    def keep(self, artifacts: Mapping[str, Path]) -> None:
-        assert not artifacts
 
     def see(self, document: Document) -> RecordError | None:
         if document.doc_id not in self.seen:

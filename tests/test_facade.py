@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -168,7 +169,8 @@ def test_an_index_of_before_the_spelling_was_settled_opens(tmp_path: Path):
         (spec,) = connection.execute("SELECT value FROM settings WHERE key = 'encoder'").fetchone()
         old = spec.replace('"normalize"', '"normalise"')
         assert old != spec
-        connection.execute("UPDATE settings SET value = ? WHERE key = 'encoder'", (old,))
+        row = (old, zlib.crc32(f"encoder\0{old}".encode()))
+        connection.execute("UPDATE settings SET value = ?, checksum = ? WHERE key = 'encoder'", row)
     with opened(tmp_path / "i", create=False) as index:
         assert index.search("heron", 1)[0].doc_id == "1"
         assert index.add(BIRDS).unchanged == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from forking import told
 
 from semsearch import files
-from semsearch.files import copy_folder, hash_ahead, hash_file
+from semsearch.files import copy_folder, hash_ahead, hash_file, is_regular, open_regular, remove, write_bytes
 
 CONTENT = {"graph.bin": bytes(range(256)) * 100, "graph.xml": b"<net/>", "empty": b""}
 
@@ -60,7 +61,7 @@ def test_another_content_is_replaced(source, tmp_path, damage):
     assert content(copy) == CONTENT
 
 
-@pytest.mark.parametrize("call", ["fsync", "copytree"])
+@pytest.mark.parametrize("call", ["fsync", "copyfileobj"])
 def test_a_copy_that_fails_leaves_nothing(source, tmp_path, monkeypatch, call):
     def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
@@ -76,7 +77,6 @@ def test_what_an_interrupted_copy_left_is_no_hindrance(source, tmp_path):
     (tmp_path / "copy.new" / "half").touch()
     copy_folder(source, tmp_path / "copy")
     assert content(tmp_path / "copy") == CONTENT
-    assert not (tmp_path / "copy.new").exists()
 
 
 def test_every_file_and_folder_of_a_copy_is_synced_before_it_appears(source, tmp_path, monkeypatch):
@@ -86,8 +86,70 @@ def test_every_file_and_folder_of_a_copy_is_synced_before_it_appears(source, tmp
         files, "sync", lambda path: (synced.append((path.name, (tmp_path / "copy").exists())), sync(path))
     )
     copy_folder(source, tmp_path / "copy")
-    assert sorted(synced[:-1]) == [("copy.new", False), *((name, False) for name in sorted(CONTENT))]
+    assert sorted(synced[:-2]) == [(name, False) for name in sorted(CONTENT)]
+    assert re.fullmatch(r"copy\.[0-9a-f]{16}\.new", synced[-2][0])
     assert synced[-1] == (tmp_path.name, True)
+
+
+def test_a_link_in_the_place_of_a_copy_is_replaced_and_what_it_leads_to_is_left(source, tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "letter").write_text("mine")
+    (tmp_path / "copy").symlink_to(theirs, target_is_directory=True)
+    copy_folder(source, tmp_path / "copy")
+    assert not (tmp_path / "copy").is_symlink()
+    assert content(tmp_path / "copy") == CONTENT
+    assert (theirs / "letter").read_text() == "mine"
+
+
+def test_a_copy_takes_no_files_from_elsewhere(source, tmp_path):
+    (tmp_path / "secret").write_text("mine")
+    (source / "graph.xml").unlink()
+    (source / "graph.xml").symlink_to(tmp_path / "secret")
+    with pytest.raises(OSError, match="is a link, or no regular file"):
+        copy_folder(source, tmp_path / "copy")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["secret", "source"]
+
+
+@pytest.mark.parametrize("planted", ["link", "pipe", "device", "folder", "link to nothing"])
+def test_what_is_no_regular_file_is_not_opened(tmp_path, planted):
+    path = tmp_path / "planted"
+    (tmp_path / "file").write_bytes(b"x")
+    if planted == "pipe":
+        os.mkfifo(path)  # opening it would wait for ever
+    elif planted == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to({"link": tmp_path / "file", "device": "/dev/zero"}.get(planted, tmp_path / "nothing"))
+    assert not is_regular(path)
+    with pytest.raises(OSError, match="is a link, or no regular file"):
+        open_regular(path)
+    with open_regular(tmp_path / "file") as file:
+        assert file.read() == b"x"
+    with pytest.raises(FileNotFoundError):
+        open_regular(tmp_path / "nothing")
+
+
+def test_a_file_takes_the_place_of_a_link_and_not_of_what_it_leads_to(tmp_path):
+    (tmp_path / "theirs").write_bytes(b"theirs")
+    (tmp_path / "ours").symlink_to(tmp_path / "theirs")
+    write_bytes(tmp_path / "ours", b"o", b"urs")
+    assert (tmp_path / "theirs").read_bytes() == b"theirs"
+    assert (tmp_path / "ours").read_bytes() == b"ours"
+    assert not (tmp_path / "ours").is_symlink()
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link", "nothing"])
+def test_removing_goes_no_further_than_a_link(tmp_path, kind):
+    path, theirs = tmp_path / "x", tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "letter").touch()
+    {"file": path.touch, "link": lambda: path.symlink_to(theirs), "nothing": lambda: None}.get(kind, path.mkdir)()
+    if kind == "folder":
+        (path / "inner").symlink_to(theirs)
+    remove(path)
+    assert not os.path.lexists(path)
+    assert os.listdir(theirs) == ["letter"]
 
 
 @pytest.mark.parametrize("name", CONTENT)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from semsearch.errors import MismatchError, RecordError
@@ -124,7 +125,7 @@ class Store(Searchable, Protocol):
 
     @property
     def artifacts(self) -> Path | None:
-        """The folder with what `StoreWriter.keep` was given; None where there is none."""
+        """The folder with the artifacts that `write` was given; None where there is none."""
         ...
 
     @property
@@ -168,9 +169,20 @@ class Store(Searchable, Protocol):
         ...
 
     def write(
-        self, spec: EncoderSpec, chunking: Mapping[str, Any], origin: str = ""
+        self,
+        spec: EncoderSpec,
+        chunking: Mapping[str, Any],
+        origin: str = "",
+        artifacts: Mapping[str, Path] = MappingProxyType({}),
     ) -> AbstractContextManager[StoreWriter]:
         """Hold the one writer; the index is made where there is none.
+
+        Args:
+            spec: The encoder that all vectors come from.
+            chunking: How documents are cut, as JSON.
+            origin: Where the corpus came from; a new index keeps it.
+            artifacts: Folders that belong to the encoder and cannot be had from its checkpoint, by name; the store
+                keeps copies, and a new index is there when it has all of them.
 
         Raises:
             LockedError: Somebody else is writing; names them.
@@ -186,10 +198,6 @@ class Store(Searchable, Protocol):
 
 class StoreWriter(Protocol):
     """The one writer of an index: each batch is committed as a whole, and only a commit is seen or survives."""
-
-    def keep(self, artifacts: Mapping[str, Path]) -> None:
-        """Take copies of folders that belong to the encoder and cannot be had from its checkpoint, by name."""
-        ...
 
     def see(self, document: Document) -> RecordError | None:
         """Remember that this run has met a document; gives the error where it has met the id before."""

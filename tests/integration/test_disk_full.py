@@ -15,7 +15,7 @@ from fakes import index_content, index_corpus, open_reader
 from semsearch import Index, WordHashEncoder
 from semsearch.errors import DiskFullError
 from semsearch.stores.local import database as index_folder
-from semsearch.stores.local import segments as vectors
+from semsearch.stores.local import segments
 
 CORPUS = [{"_id": f"d{n}", "title": f"t{n}", "text": f"word{n} tea {n % 7} " * 20, "n": n} for n in range(1_500)]
 ENCODER = WordHashEncoder(64)
@@ -77,19 +77,17 @@ def test_a_database_that_may_not_grow_keeps_what_was_committed(tmp_path, monkeyp
 
 
 def test_a_disk_that_fills_while_a_segment_is_written_costs_no_document(tmp_path, monkeypatch, calm):
-    def full(_: int) -> None:
+    def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(vectors.os, "fsync", full)
-        patch.setattr("semsearch.stores.local.segments.sync", lambda _: None)
-        patch.setattr("semsearch.stores.local.writer.sync", lambda _: None)
+        patch.setattr(segments, "write_bytes", full)
         with pytest.raises(DiskFullError, match="No space left on device; what was committed is kept"):
             index_corpus(tmp_path / "index", CORPUS, ENCODER)
     assert first_documents(tmp_path / "index") == len(CORPUS)
     assert list((tmp_path / "index").glob("vectors.*")) == []
     assert index_corpus(tmp_path / "index", CORPUS, ENCODER).encoded == 0
-    assert len(list((tmp_path / "index").glob("vectors.*.faiss"))) == 1
+    assert len(list((tmp_path / "index").glob("vectors.*.f32"))) == 1
     assert index_content(tmp_path / "index") == calm
 
 

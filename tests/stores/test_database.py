@@ -8,20 +8,24 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import zlib
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import entry, index_spec, open_reader, open_writer, reopen_writer, write_to
+from fakes import CountingEncoder, entry, index_spec, open_reader, open_writer, reopen_writer, write_to
 from forking import told
+from older_index import make_older_index
 
+from semsearch import Index
 from semsearch.corpus.chunking import Chunking
 from semsearch.errors import DiskFullError, LockedError, MismatchError, NoIndexError, SchemaError, StoreError
 from semsearch.stores.base import refuse_other_encoder
 from semsearch.stores.local import database
 from semsearch.stores.local.database import APPLICATION_ID, SCHEMA_VERSION, connect, transaction, translated_errors
-from semsearch.stores.local.schema import MIGRATIONS, migrate
+from semsearch.stores.local.lock import hold_lock
+from semsearch.stores.local.schema import migrate
 from semsearch.stores.local.store import LocalStore
 
 OPENERS = {"reader": open_reader, "writer": open_writer, "reopened": reopen_writer}
@@ -315,7 +319,7 @@ def test_readers_of_a_read_only_folder_search_and_writers_are_refused(folder, by
     assert ask(bystander) == "200 200"
     output, _ = bystander.communicate(timeout=60)
     assert output.startswith("StoreError cannot use the index: Permission denied")
-    assert sorted(os.listdir(folder)) == ["passages.sqlite", "vectors.000001.faiss", "writer.lock"]
+    assert sorted(os.listdir(folder)) == ["passages.sqlite", "vectors.000001.f32", "writer.lock"]
 
 
 def test_a_reader_of_a_read_only_folder_sees_what_its_owner_writes(folder, bystander):
@@ -334,26 +338,55 @@ def test_a_reader_of_a_read_only_folder_sees_what_its_owner_writes(folder, bysta
     assert ask(bystander) == "200 200"
 
 
+OLDER = [{"_id": f"d{n}", "title": "Bird", "text": f"heron number{n}", "year": 2000 + n} for n in range(9)]
+
+
 @pytest.mark.parametrize("write", [False, True])
-def test_an_older_index_is_brought_up_to_date_when_it_is_opened(tmp_path, monkeypatch, write):
-    folder = tmp_path / "index"
-    with open_writer(folder) as writer:
-        writer.commit([entry("a", [[1, 0, 0, 0]], "kept")])
-    monkeypatch.setattr(database, "SCHEMA_VERSION", 99)
-    monkeypatch.setattr(MIGRATIONS, "_migrations", [*MIGRATIONS._migrations])
-    MIGRATIONS(name="099 a color")(lambda db: db.execute("ALTER TABLE documents ADD COLUMN color TEXT DEFAULT 'red'"))
-    with open_writer(folder) if write else open_reader(folder):
-        pass
+def test_an_older_index_is_brought_up_to_date_when_it_is_opened(tmp_path, write):
+    folder = make_older_index(tmp_path / "index", OLDER)
+    encoder = CountingEncoder()
+    with Index.open(folder, encoder=encoder) as index:
+        if write:
+            report = index.add(OLDER)
+            assert (report.unchanged, encoder.passages) == (9, [])
+            assert [path.name for path in folder.glob("vectors.*")] == ["vectors.000002.f32"]
+        for mode in ("dense", "keyword"):
+            (hit,) = index.search("number4", 1, mode=mode)
+            assert (hit.doc_id, hit.text, hit.metadata) == ("d4", "heron number4", {"year": 2004})
+        assert index.search("number4", 1)[0].score == pytest.approx(1 / 3**0.5)  # one of three words
+        assert len(index.search("heron", 20, where="year >= 2005")) == 4
     with closing(sqlite3.connect(folder / "passages.sqlite")) as connection:
-        assert connection.execute("SELECT doc_id, text, color FROM documents").fetchall() == [("a", "kept", "red")]
-        assert connection.execute("PRAGMA user_version").fetchone() == (99,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+        ours = connection.execute("SELECT checksum FROM vectors WHERE passage = 5").fetchone()
+        blob = connection.execute("SELECT vector FROM vectors WHERE passage = 5").fetchone()[0]
+        assert ours == (zlib.crc32(b"5\0" + blob),)
 
 
-def test_an_older_index_waits_for_its_writer(tmp_path, monkeypatch):
-    folder = tmp_path / "index"
-    with open_writer(folder):
-        monkeypatch.setattr(database, "SCHEMA_VERSION", 99)
+def test_an_older_index_waits_for_its_writer(tmp_path):
+    folder = make_older_index(tmp_path / "index", OLDER)
+    with hold_lock(folder):
         with pytest.raises(
             LockedError, match=r"is older and has to be brought up to date: .* is being written by process"
         ):
             open_reader(folder)
+
+
+def test_an_older_index_that_cannot_be_written_says_what_to_do(tmp_path, monkeypatch):
+    folder = make_older_index(tmp_path / "index", OLDER)
+    before = content(folder)
+    monkeypatch.setattr(database.os, "access", lambda path, mode: mode != os.W_OK)
+    with pytest.raises(SchemaError, match=r"older semsearch \(schema 1, here .*copy the folder to a place of your own"):
+        open_reader(folder)
+    assert content(folder) == before
+
+
+def test_two_indexes_have_two_identities_and_an_older_one_gets_one(tmp_path):
+    identities = set()
+    for name in ("a", "b"):
+        open_writer(tmp_path / name).__exit__()
+        make_older_index(tmp_path / f"older {name}", OLDER)
+        for folder in (tmp_path / name, tmp_path / f"older {name}"):
+            with open_reader(folder) as reader:
+                identities.add(reader._open().about().identity)
+    assert len(identities) == 4
+    assert {len(identity) for identity in identities} == {32}

@@ -161,7 +161,7 @@ def random_index(folder: Path, n: int, dim: int, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("n_queries", [1, 33])
 def test_cosines_equal_numpys_with_and_without_segment_files(tmp_path, monkeypatch, loss, n_queries):
     rows = random_index(tmp_path / "index", 777, 32, monkeypatch)
-    files = sorted((tmp_path / "index").glob("vectors.*.faiss"))
+    files = sorted((tmp_path / "index").glob("vectors.*.f32"))
     assert len(files) == 7
     for file in files:
         if loss == "all":

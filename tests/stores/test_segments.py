@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import struct
 
 import faiss
 import numpy as np
 import pytest
 
+from semsearch import files
 from semsearch.errors import DiskFullError
-from semsearch.stores.local import segments as segments
 from semsearch.stores.local.database import translated_errors
 from semsearch.stores.local.segments import build, read, search, write
 
@@ -95,37 +96,91 @@ def test_nothing_to_search_gives_nothing():
 
 def test_a_written_segment_is_the_file_that_its_checksum_names(tmp_path):
     rows, ids = exact_rows(np.random.default_rng(3), 20), np.arange(100, 120)
-    path = tmp_path / "vectors.000001.faiss"
-    digest = write(build(ids, rows), path)
+    path = tmp_path / "vectors.000001.f32"
+    digest = write(path, ids, rows)
+    data = path.read_bytes()
     assert os.listdir(tmp_path) == [path.name]
-    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
-    for index in (read(path, digest), faiss.read_index(str(path))):
-        assert index.ntotal == 20
-        assert np.array_equal(index.reconstruct(107), rows[7])
+    assert digest == hashlib.sha256(data).hexdigest()
+    assert data == b"semsegm1" + struct.pack("<2q", 20, 6) + struct.pack("<20q", *range(100, 120)) + rows.tobytes()
+    index = read(path, digest, 20, 6, 100, 119)
+    found = search([index], rows[[7]], 3, allowed=None, excluded=NONE)
+    assert pairs(*found) == brute(ids, rows, rows[[7]], 3)
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "one bit", "empty", "a folder"])
-def test_a_damaged_segment_is_not_read(tmp_path, damage):
-    path = tmp_path / "vectors.000001.faiss"
-    digest = write(build(np.arange(9), exact_rows(np.random.default_rng(1), 9)), path)
-    data = bytearray(path.read_bytes())
+def bytes_of(n: int = 9, ids: object = None, rows: object = None, magic: bytes = b"semsegm1", dim: int = 6) -> bytes:
+    """A segment's file, written by hand."""
+    rows = exact_rows(np.random.default_rng(1), 9) if rows is None else rows
+    ids = np.arange(9) if ids is None else ids
+    return magic + struct.pack("<2q", n, dim) + np.asarray(ids, "<i8").tobytes() + np.asarray(rows, "<f4").tobytes()
+
+
+def with_row(value: float) -> np.ndarray:
+    rows = exact_rows(np.random.default_rng(1), 9)
+    rows[4, 2] = value
+    return rows
+
+
+ON_DISK = faiss.IndexIVFFlat(faiss.IndexFlatL2(6), 6, 2)
+"""What FAISS would read from a file may name another file, to be mapped."""
+
+WRONG = {
+    "missing": None,
+    "empty": b"",
+    "truncated": bytes_of()[:-4],
+    "longer": bytes_of() + bytes(4),
+    "another magic": bytes_of(magic=b"semsegm2"),
+    "more rows than there are": bytes_of(n=10),
+    "a huge count": bytes_of(n=2**62),
+    "another dimension": bytes_of(dim=5),
+    "a NaN": bytes_of(rows=with_row(np.nan)),
+    "infinite": bytes_of(rows=with_row(np.inf)),
+    "an id twice": bytes_of(ids=[0, 1, 2, 3, 3, 5, 6, 7, 8]),
+    "ids that fall": bytes_of(ids=[0, 2, 1, 3, 4, 5, 6, 7, 8]),
+    "an id below the range": bytes_of(ids=[-1, 1, 2, 3, 4, 5, 6, 7, 8]),
+    "an id above the range": bytes_of(ids=[0, 1, 2, 3, 4, 5, 6, 7, 9]),
+    "an index of FAISS's own": faiss.serialize_index(ON_DISK).tobytes(),
+    "a flat one": faiss.serialize_index(build(np.arange(9), exact_rows(np.random.default_rng(1), 9))).tobytes(),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_is_no_sound_segment_is_not_read_even_with_the_right_checksum(tmp_path, wrong):
+    path, data = tmp_path / "vectors.000001.f32", WRONG[wrong]
+    if data is not None:
+        path.write_bytes(data)
+    assert read(path, hashlib.sha256(data or b"").hexdigest(), 9, 6, 0, 8) is None
+    path.write_bytes(bytes_of())
+    assert read(path, hashlib.sha256(bytes_of()).hexdigest(), 9, 6, 0, 8).ntotal == 9
+
+
+def test_one_bit_is_seen(tmp_path):
+    path, data = tmp_path / "vectors.000001.f32", bytearray(bytes_of())
+    digest = hashlib.sha256(data).hexdigest()
     data[-5] ^= 4
-    path.unlink()
-    if damage == "a folder":
+    path.write_bytes(data)
+    assert read(path, digest, 9, 6, 0, 8) is None
+
+
+@pytest.mark.parametrize("planted", ["a folder", "a link", "a pipe", "a device"])
+def test_only_a_regular_file_is_read(tmp_path, planted):
+    path, data = tmp_path / "vectors.000001.f32", bytes_of()
+    (tmp_path / "elsewhere").write_bytes(data)
+    if planted == "a folder":
         path.mkdir()
-    elif damage != "missing":
-        path.write_bytes({"truncated": data[:-9], "one bit": data, "empty": b""}[damage])
-    assert read(path, digest) is None
+    elif planted == "a pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(tmp_path / "elsewhere" if planted == "a link" else "/dev/zero")
+    assert read(path, hashlib.sha256(data).hexdigest(), 9, 6, 0, 8) is None
 
 
 def test_a_full_disk_while_a_segment_is_written_leaves_no_part_of_it(tmp_path, monkeypatch):
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(segments.os, "fsync", full)
-    index = build(np.arange(9), exact_rows(np.random.default_rng(1), 9))
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(DiskFullError, match="No space left"), translated_errors():
-        write(index, tmp_path / "vectors.000001.faiss")
+        write(tmp_path / "vectors.000001.f32", np.arange(9), exact_rows(np.random.default_rng(1), 9))
     assert os.listdir(tmp_path) == []
 
 

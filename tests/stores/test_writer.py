@@ -217,11 +217,11 @@ def test_vectors_that_replace_others_are_the_ones_found(folder):
 
 def test_what_a_crash_left_behind_is_swept_at_the_end_of_the_next_run(folder):
     fill(folder, 0, 10)
-    (folder / "vectors.000099.faiss").write_bytes(b"never recorded")
-    (folder / "vectors.000002.faiss.tmp").write_bytes(b"half")
+    (folder / "vectors.000099.f32").write_bytes(b"never recorded")
+    (folder / "vectors.000002.f32.tmp").write_bytes(b"half")
     (folder / "writer.holder").write_text("process 1 on elsewhere")
     fill(folder, 10, 20)
-    assert sorted(os.listdir(folder)) == ["passages.sqlite", "vectors.000001.faiss", "writer.lock"]
+    assert sorted(os.listdir(folder)) == ["passages.sqlite", "vectors.000001.f32", "writer.lock"]
 
 
 def test_a_second_writer_is_told_who_the_first_is(folder):

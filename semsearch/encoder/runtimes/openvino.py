@@ -18,10 +18,11 @@ import numpy as np
 from semsearch.arrays import Vectors
 from semsearch.encoder.checkpoint import Checkpoint, Head
 from semsearch.encoder.runtimes.base import QUANTIZED, Runtime
-from semsearch.encoder.runtimes.openvino_graph import Compiled, Graph, StoredGraph, graph_of
+from semsearch.encoder.runtimes.openvino_graph import BIN, SUMS, XML, Compiled, Graph, StoredGraph, graph_of
 from semsearch.encoder.runtimes.openvino_library import core, let_fork
 from semsearch.encoder.tokenization import Batch
 from semsearch.errors import ModelError, UnsupportedError
+from semsearch.files import is_regular
 from semsearch.forks import refuse_fork
 
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
@@ -78,7 +79,7 @@ class OpenVinoRuntime:
     @classmethod
     def _open_quantized(cls, index: Path, precision: str) -> Self:
         folder = index / artifact_name(precision)
-        graph = StoredGraph.open(folder)
+        graph = StoredGraph.open(folder) if _is_plain(folder) else None
         if graph is None or not graph.is_intact() or quantized(graph) != precision:
             raise UnsupportedError(
                 f"the 8-bit model that belongs to the index is not in {str(folder)!r}, or damaged; bring it back, or "
@@ -144,6 +145,16 @@ class OpenVinoRuntime:
             self._compiled[aim] = compiled
         self._used = True
         return compiled
+
+
+def _is_plain(folder: Path) -> bool:
+    """Say whether a folder of an index holds the files of a graph themselves, and nothing that leads elsewhere."""
+    files = [folder / name for name in (XML, BIN, SUMS)]
+    return not folder.is_symlink() and all(map(is_regular, files)) and files[-1].stat().st_size < MAX_SUMS
+
+
+MAX_SUMS = 10_000
+"""Bytes of a file with checksums."""
 
 
 def quantized(graph: StoredGraph) -> str:

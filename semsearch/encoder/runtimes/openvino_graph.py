@@ -109,7 +109,7 @@ class StoredGraph:
 
         The weights are being hashed from now on, and may be used meanwhile: ask `is_intact` in the end.
         """
-        with suppress(OSError, ValueError, TypeError, KeyError):
+        with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
             stated = json.loads((folder / SUMS).read_text(encoding="utf-8"))
             if stated["bytes"] == (folder / BIN).stat().st_size and stated[XML] == hash_file(folder / XML):
                 hash_ahead([folder / BIN])

@@ -1,17 +1,37 @@
-"""What an index says of itself: its settings, its counts, its segments. It needs no numpy."""
+"""What an index says of itself: its settings, its counts, its segments. It needs no numpy.
+
+Whoever made the index may be a stranger, and disks lose bits: every value is checked where it is read.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import logging
+import re
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from semsearch.errors import StoreError
 from semsearch.stores.local.database import Database
+from semsearch.stores.local.guard import checksum, damaged
 from semsearch.types import EncoderSpec, Root
+
+log = logging.getLogger(__name__)
+
+KIND = "flat"
+"""Of a segment's file; indexes of schema 1 have others, which are made again."""
+
+FILE = re.compile(r"vectors\.\d{6,19}\.f32")
+
+PRECISION = re.compile(r"[a-z]+[0-9]+(:[0-9a-f]{64})?")
+
+MAX_DIM, MAX_TOKENS, MAX_SEGMENT_BYTES = 2**20, 2**40, 2**30
+"""Bounds on what an index can ask for; far beyond any model, and what `writer.SEGMENT_BYTES` allows."""
+
+State: TypeAlias = tuple[int, str, int]
+"""A connection, the identity of the index in it, and its revision: two reads of the same state give the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +52,87 @@ class Segment:
     n_rows: int
     sha256: str
 
+    @property
+    def checksum(self) -> int:
+        """Of its row; see `schema.CHECKED`."""
+        return checksum(self.file, self.kind, self.first, self.last, self.n_rows, self.sha256)
+
+    def is_sound(self, behind: int, dim: int) -> bool:
+        """Whether it can have been written, after a segment that ends at `behind`."""
+        numbers = (self.id, self.first, self.last, self.n_rows)
+        texts = (self.file, self.kind, self.sha256)
+        return (
+            all(type(number) is int for number in numbers)
+            and all(type(text) is str for text in texts)
+            and behind < self.first <= self.last
+            and 0 < self.n_rows <= self.last - self.first + 1
+            and self.n_rows * dim * 4 <= MAX_SEGMENT_BYTES
+            and (self.kind != KIND or FILE.fullmatch(self.file) is not None)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """The settings of an index that never change, or with the place of its checkpoint alone."""
+
+    identity: str
+    spec: EncoderSpec
+    chunking: Mapping[str, Any]
+    origin: str
+
 
 class Catalog:
-    """The settings of an index, read once, and what changes with each commit, read anew each time.
-
-    Attributes:
-        spec: The encoder that its vectors come from.
-        chunking: How documents are cut, as JSON.
-        origin: Where the first corpus came from.
-    """
+    """The settings of an index, read once for each index that is found in the folder, and what each commit changes."""
 
     def __init__(self, database: Database) -> None:
         """Read the settings.
 
         Raises:
-            StoreError: One of them is missing.
+            DamagedError: One of them is missing, or not what was written.
         """
         self._database = database
+        self._about: tuple[tuple[int, str], About] | None = None
         with database.snapshot():
-            self.spec = EncoderSpec.from_json(self.setting("encoder"))
-            self.chunking: dict[str, Any] = self.setting("chunking")
-            self.origin: str = self.setting("origin")
+            self.about()
+
+    def about(self) -> About:
+        """The settings of the index that is in the folder now."""
+        with self._database.snapshot():
+            key = (self._database.connections, self.setting("identity"))
+            if self._about is None or self._about[0] != key:
+                self._about = key, self._read_about()
+            return self._about[1]
+
+    def _read_about(self) -> About:
+        identity, encoder, chunking, origin = map(self.setting, ("identity", "encoder", "chunking", "origin"))
+        about = About(identity, self._spec(encoder), chunking, origin)
+        if not (isinstance(about.identity, str) and isinstance(about.chunking, dict) and isinstance(about.origin, str)):
+            raise damaged(self._database.folder, "its settings are of wrong types")
+        return about
+
+    def _spec(self, fields: Any) -> EncoderSpec:
+        try:
+            spec = EncoderSpec.from_json(fields)
+        except (AttributeError, KeyError, TypeError):
+            spec = None
+        if spec is None or not _is_possible(spec):
+            raise damaged(self._database.folder, "its setting 'encoder' names no encoder that can be")
+        return spec
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """The encoder that its vectors come from."""
+        return self.about().spec
+
+    @property
+    def chunking(self) -> Mapping[str, Any]:
+        """How documents are cut, as JSON."""
+        return self.about().chunking
+
+    @property
+    def origin(self) -> str:
+        """Where the first corpus came from."""
+        return self.about().origin
 
     def counts(self) -> dict[str, int]:
         """Documents, passages, tokens, passages that were truncated, and tokens lost by that."""
@@ -88,36 +168,68 @@ class Catalog:
                 "bytes": _size(self._database.folder),
                 "transform": self.spec.transform and fitted,
                 "encoder": {**self.spec.to_json(), "fingerprint": self.spec.fingerprint},
-                "chunking": self.chunking,
+                "chunking": dict(self.chunking),
             }
 
     def fields(self) -> list[str]:
         """Names of the metadata fields that documents have, sorted."""
         with self._database.snapshot():
-            return [name for (name,) in self._database.execute("SELECT name FROM fields ORDER BY name")]
+            return [str(name) for (name,) in self._database.execute("SELECT name FROM fields ORDER BY name")]
 
     def segments(self) -> list[Segment]:
-        """The segments that are in force, by the passages they cover."""
-        rows = self._database.execute("SELECT id, file, kind, first, last, n_rows, sha256 FROM segments ORDER BY first")
-        return [Segment(*row) for row in rows]
+        """The segments that are in force, by the passages they cover; none where their records are damaged.
+
+        Nothing is lost by that: all vectors are in SQLite.
+        """
+        sql = "SELECT id, file, kind, first, last, n_rows, sha256, checksum FROM segments ORDER BY first"
+        segments: list[Segment] = []
+        dim = self.spec.dim
+        for *fields, stored in self._database.execute(sql):
+            segment = Segment(*fields)
+            if segment.checksum != stored or not segment.is_sound(last_covered(segments), dim):
+                log.warning("%s: the records of its segments are damaged, and left alone", self._database.folder)
+                return []
+            segments.append(segment)
+        return segments
 
     def roots(self) -> list[Root]:
         """The folders by which files are named."""
         with self._database.snapshot():
-            return [Root(**root) for root in self.setting("roots")]
+            stored = self.setting("roots")
+        with suppress(TypeError):
+            roots = [Root(**root) for root in stored]
+            if all(isinstance(root.name, str) and isinstance(root.path, str) for root in roots):
+                return roots
+        raise damaged(self._database.folder, "its setting 'roots' names no folders")
 
-    def revision(self) -> int:
-        """A number that each commit raises."""
-        return int(self.setting("revision"))
+    def state(self) -> State:
+        """What tells this committed state from any other; see `State`."""
+        revision = self.setting("revision")
+        if type(revision) is not int:
+            raise damaged(self._database.folder, "its setting 'revision' is no number")
+        return self._database.connections, str(self.setting("identity")), revision
 
     def setting(self, key: str) -> Any:
-        """A setting's value; raises StoreError where it is missing."""
-        row = self._database.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()
+        """A setting's value.
+
+        Raises:
+            DamagedError: It is missing, or not what was written.
+        """
+        row = self._database.execute("SELECT value, checksum FROM settings WHERE key = ?", (key,)).fetchone()
         if row is None:
-            raise StoreError(
-                f"{str(self._database.folder)!r} lacks the setting {key!r}; the index is damaged, build it again"
-            )
-        return json.loads(row[0])
+            raise damaged(self._database.folder, f"it lacks the setting {key!r}")
+        with suppress(ValueError, TypeError, RecursionError):
+            if checksum(key, row[0]) == row[1]:
+                return json.loads(row[0])
+        raise damaged(self._database.folder, f"its setting {key!r} is not what was written")
+
+
+def write_setting(database: Database, key: str, value: object) -> None:
+    """Write a setting; inside `change`."""
+    text = json.dumps(value)
+    sql = "INSERT INTO settings (key, value, checksum) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
+    row = (key, text, checksum(key, text))
+    database.execute(f"{sql} value = excluded.value, checksum = excluded.checksum", row)
 
 
 def last_covered(segments: Iterable[Segment]) -> int:
@@ -125,10 +237,40 @@ def last_covered(segments: Iterable[Segment]) -> int:
     return max((segment.last for segment in segments), default=0)
 
 
+def read_object(text: object, folder: Path, what: str) -> dict[str, Any]:
+    """The JSON object that a text holds.
+
+    Raises:
+        DamagedError: It holds something else.
+    """
+    with suppress(ValueError, TypeError, RecursionError):
+        value = json.loads(text, parse_constant=_refuse) if isinstance(text, str) else None
+        if isinstance(value, dict):
+            return value
+    raise damaged(folder, what)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _is_possible(spec: EncoderSpec) -> bool:
+    """Whether there can be such an encoder, as far as that can be told without its checkpoint."""
+    texts = (spec.model, spec.weights, spec.tokenizer, spec.pooler, spec.transform, spec.precision)
+    return (
+        all(isinstance(text, str) for text in (*texts, spec.query_prefix, spec.passage_prefix))
+        and all(type(number) is int for number in (*spec.layers, spec.max_tokens, spec.dim))
+        and 0 < spec.dim <= MAX_DIM
+        and 0 < spec.max_tokens <= MAX_TOKENS
+        and isinstance(spec.normalize, bool)
+        and PRECISION.fullmatch(spec.precision) is not None
+    )
+
+
 def _size(folder: Path) -> int:
     """Bytes of the files in a folder in which a writer may be at work."""
     total = 0
     for file in folder.iterdir():
         with suppress(FileNotFoundError):
-            total += file.stat().st_size
+            total += file.lstat().st_size
     return total

@@ -10,17 +10,31 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from semsearch.errors import DiskFullError, LockedError, NoIndexError, SchemaError, StoreError
+from semsearch.errors import (
+    DamagedError,
+    DiskFullError,
+    LockedError,
+    NoIndexError,
+    SchemaError,
+    SemsearchError,
+    StoreError,
+)
+from semsearch.files import unused_name
 from semsearch.forks import ForkLock
+from semsearch.stores.local.guard import (
+    APPLICATION_ID,
+    REBUILD,
+    damaged,
+    refuse_foreign_files,
+    refuse_foreign_schema,
+    restrict,
+)
 
 Parameter: TypeAlias = str | int | float | bytes | None
 
 DATABASE = "passages.sqlite"
 
-APPLICATION_ID = 0x53656D73
-"""`Sems`, in the SQLite header: tells an index from any other database."""
-
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 4
 
 BUSY_SECONDS = 30
 
@@ -30,20 +44,13 @@ def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
 
     Raises:
         NoIndexError: The file is missing or not a semsearch index.
-        SchemaError: It was written by a newer semsearch.
-        StoreError: It cannot be read, or is damaged.
+        SchemaError: It was written by a newer semsearch, or by an older one and cannot be brought up to date.
+        DamagedError: It is not as semsearch writes it.
+        StoreError: It cannot be read.
     """
-    if not path.is_file():
-        raise NoIndexError(f"no index in {str(path.parent)!r} (no {path.name}); make one with: semsearch index CORPUS")
     access = "mode=rw" if write else "immutable=1" if is_frozen(path) else "mode=ro"
     with translated_errors():
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?{access}",
-            uri=True,
-            timeout=BUSY_SECONDS,
-            isolation_level=None,
-            check_same_thread=False,
-        )
+        connection = _open(path, access)
         try:
             version = check(connection, path)
             connection.execute("PRAGMA foreign_keys = ON")
@@ -53,21 +60,38 @@ def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
     if version == SCHEMA_VERSION:
         return connection
     connection.close()
-    _upgrade(path)
+    _upgrade(path, version)
     return connect(path, write=write)
 
 
-def _upgrade(path: Path) -> None:
+def _open(path: Path, access: str, timeout: float = BUSY_SECONDS) -> sqlite3.Connection:
+    """A connection to a database that has been looked at, and that can do nothing of its own."""
+    refuse_foreign_files(path)
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?{access}",
+        uri=True,
+        timeout=timeout,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    restrict(connection)
+    return connection
+
+
+def _upgrade(path: Path, version: int) -> None:
     """Apply the migrations that an older index lacks, while nobody writes."""
     from semsearch.stores.local.lock import hold_lock
 
+    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        raise SchemaError(
+            f"{str(path.parent)!r} was written by an older semsearch (schema {version}, here {SCHEMA_VERSION}) and "
+            "cannot be brought up to date where you may not write; copy the folder to a place of your own, or have its "
+            "owner run: semsearch status --index DIR"
+        )
     try:
-        with translated_errors(), hold_lock(path.parent):
-            connection = sqlite3.connect(path, isolation_level=None)
-            try:
-                _migrate(connection)
-            finally:
-                connection.close()
+        with translated_errors(), hold_lock(path.parent), closing(_open(path, "mode=rw")) as connection:
+            check(connection, path)
+            _migrate(connection)
     except LockedError as error:
         raise LockedError(f"{str(path.parent)!r} is older and has to be brought up to date: {error}") from None
 
@@ -81,33 +105,26 @@ def is_frozen(path: Path) -> bool:
 
 
 def check(connection: sqlite3.Connection, path: Path) -> int:
-    """Refuse what is no index, or a newer one; returns its schema's version."""
-    try:
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-    except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
-            raise
-        raise NoIndexError(f"{str(path)!r} is not a semsearch index ({error})") from None
-    if application != APPLICATION_ID:
-        raise NoIndexError(f"{str(path)!r} is an SQLite database, but not a semsearch index")
+    """Refuse a newer index, and one that brings anything but its own tables; returns its schema's version."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > SCHEMA_VERSION:
         raise SchemaError(
             f"{str(path.parent)!r} was written by a newer semsearch (schema {version}, here {SCHEMA_VERSION}); "
             "upgrade: pip install --upgrade semsearch"
         )
+    refuse_foreign_schema(connection, path.parent, version)
     return int(version)
 
 
-def create(path: Path) -> sqlite3.Connection:
+def create(folder: Path) -> tuple[sqlite3.Connection, Path]:
     """Make an empty database under a temporary name; the caller gives it its own."""
-    for leftover in path.parent.glob(f"{path.name}*"):
-        leftover.unlink()
+    path = unused_name(folder / DATABASE, "new")
     connection = sqlite3.connect(path, isolation_level=None)
+    restrict(connection)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     _migrate(connection)
-    return connection
+    return connection, path
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
@@ -137,36 +154,64 @@ def _drop_log(path: Path) -> None:
     """Delete the log that a writer had to leave to a reader; SQLite does it for the last who may write."""
     if not os.access(path.parent, os.W_OK) or not path.with_name(f"{path.name}-wal").exists():
         return
-    location = f"{path.absolute().as_uri()}?mode=rw"
-    with suppress(sqlite3.Error), closing(sqlite3.connect(location, uri=True, timeout=0)) as last:
+    with suppress(sqlite3.Error, SemsearchError, OSError), closing(_open(path, "mode=rw", timeout=0)) as last:
         last.execute("SELECT 1 FROM sqlite_master").fetchone()
 
 
 class Database:
     """One connection that threads share in turns; a forked process gets one of its own.
 
-    A file that cannot change as far as SQLite knows is opened again when it did.
+    It is opened again where another file took the place of the one that was opened, or where the file changed without
+    SQLite's knowledge, as one does that this process has no right to lock.
+
+    Attributes:
+        folder: The index's.
+        connections: How often it was opened; what was read from another connection may be of another index.
     """
 
     def __init__(self, folder: Path, *, write: bool = False) -> None:
         """Open the database of an index folder; see `connect`."""
         self.folder = folder
+        self.connections = 0
         self._write = write
         self._turn = ForkLock()
         self._abandoned: list[sqlite3.Connection] = []
         self._connect()
 
     def _connect(self) -> None:
-        path = self.folder / DATABASE
         self._process = os.getpid()
-        self._frozen = self._stamp() if not self._write and path.is_file() and is_frozen(path) else None
-        self._connection = connect(path, write=self._write)
+        self._frozen = not self._write and is_frozen(self.folder / DATABASE)
+        stamp = self._look()
+        self._connection = connect(self.folder / DATABASE, write=self._write)
+        self._stamp = stamp
+        self.connections += 1
 
-    def _stamp(self) -> tuple[int, int, bool]:
-        """What a writer elsewhere cannot leave as it is: time and size of the database, and whether it has a log."""
+    def _look(self) -> tuple[int, ...] | None:
+        """Which file it is; where it is frozen, also what a writer elsewhere cannot leave as it is; None for none."""
         path = self.folder / DATABASE
-        entry = path.stat()
-        return entry.st_mtime_ns, entry.st_size, path.with_name(f"{path.name}-wal").exists()
+        try:
+            entry = path.lstat()
+        except OSError:
+            return None
+        which = entry.st_dev, entry.st_ino
+        if not self._frozen:
+            return which
+        return *which, entry.st_mtime_ns, entry.st_size, path.with_name(f"{path.name}-wal").exists()
+
+    def _keep_up(self) -> None:
+        """Open the file anew where it is another one."""
+        stamp = self._look()
+        if stamp == self._stamp:
+            return
+        if stamp is None:
+            raise NoIndexError(f"the index {str(self.folder)!r} was deleted while it was open; open another one")
+        if self._write:
+            raise StoreError(
+                f"the index {str(self.folder)!r} was replaced by another one while it was being written; "
+                "run the same command again"
+            )
+        self._connection.close()
+        self._connect()
 
     def close(self) -> None:
         """Close the connection, after what is being done with it; the object is then of no more use."""
@@ -194,17 +239,22 @@ class Database:
             if self._connection.in_transaction:
                 yield
                 return
-            if self._frozen is not None and self._frozen != self._stamp():
-                self._connection.close()
-                self._connect()
+            self._keep_up()
             with transaction(self._connection, write=False):
                 yield
 
     @contextmanager
     def change(self) -> Iterator[None]:
         """One transaction that writes: committed at the end, rolled back on any error."""
-        with self.turn(), transaction(self._connection):
-            yield
+        with self.turn():
+            self._keep_up()
+            with transaction(self._connection):
+                yield
+
+    @property
+    def in_snapshot(self) -> bool:
+        """Whether what is read now is of the same state as what was read before, in this thread's turn."""
+        return self._connection.in_transaction
 
     def execute(self, sql: str, parameters: Sequence[Parameter] = ()) -> sqlite3.Cursor:
         """Run a statement; inside `turn`, `snapshot` or `change`."""
@@ -215,9 +265,11 @@ class Database:
         self._connection.executemany(sql, rows)
 
     def one(self, sql: str, *parameters: Parameter) -> int:
-        """The single number that a query gives."""
+        """The single whole number that a query gives."""
         row: tuple[Any, ...] = self._connection.execute(sql, parameters).fetchone()
-        return int(row[0])
+        if not isinstance(row[0], int):
+            raise damaged(self.folder, f"{row[0]!r:.60} stands where a number should be")
+        return row[0]
 
 
 @contextmanager
@@ -230,25 +282,37 @@ def translated_errors() -> Iterator[None]:
         if ours is None:
             raise
         raise ours from error
+    except MemoryError as error:
+        raise StoreError("not enough memory to read the index, or it is damaged and asks for too much") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise DiskFullError(f"cannot write the index: {error.strerror}; {RESUME}") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise DiskFullError(f"cannot write the index: {error.strerror}; {KEPT}: {RESUME}") from error
+        if error.errno in UNUSABLE:
             raise StoreError(f"cannot use the index: {error.strerror}: {str(error.filename)!r}") from error
         raise
 
 
+UNUSABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EINVAL, errno.ELOOP, errno.EISDIR, errno.ENXIO)
+"""Errors of a file in the folder that cannot be opened, or not trusted; see `open_regular`."""
+
+DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH)
+"""Codes of SQLite for what cannot be in an index; none of our own statements breaks a constraint of a sound one."""
+
+
 def _of_sqlite(error: sqlite3.DatabaseError) -> StoreError | None:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
-    if code in (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ):
-        return StoreError(f"cannot read the index: {error}; check the disk, or build the index again")
-    match code & 0xFF:
-        case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR:
-            return DiskFullError(f"cannot write the index: {error}; {RESUME}")
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return LockedError(f"the index is held by another process ({error}); try again when it has finished")
-        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-            return StoreError(f"the index is damaged: {error}; delete its folder and build it again")
+    if code == sqlite3.SQLITE_FULL:
+        return DiskFullError(f"cannot write the index: {error}; {KEPT}: {RESUME}")
+    if code in (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE):  # a full disk has a code of its own
+        cause = "a failing disk, a quota, or a limit on the size of files"
+        return StoreError(f"cannot write the index: {error} ({cause}); {KEPT}: check the disk or {RESUME}")
+    if code & 0xFF == sqlite3.SQLITE_IOERR:
+        name = getattr(error, "sqlite_errorname", "no code")
+        return StoreError(f"cannot use the index: {error} ({name}); {KEPT}: check the disk, then try again")
+    if code & 0xFF in DAMAGE or "malformed" in str(error) or "Could not decode" in str(error):
+        return DamagedError(f"the index is damaged: {error}; {REBUILD}")
+    if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return LockedError(f"the index is held by another process ({error}); try again when it has finished")
     if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
         return StoreError("the index is closed; open it again")
     if isinstance(error, sqlite3.OperationalError):
@@ -256,4 +320,6 @@ def _of_sqlite(error: sqlite3.DatabaseError) -> StoreError | None:
     return None
 
 
-RESUME = "what was committed is kept: make room, then run the same command again"
+KEPT = "what was committed is kept"
+
+RESUME = "make room, then run the same command again"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 
@@ -13,11 +15,13 @@ from semsearch.filters.sqlite import Condition, compile_filter
 from semsearch.filters.syntax import Filter, check_fields
 from semsearch.stores.base import StoredPassage
 from semsearch.stores.local import segments as faiss_segments
-from semsearch.stores.local.catalog import Catalog, Segment, last_covered
+from semsearch.stores.local.catalog import KIND, Catalog, Segment, State, last_covered, read_object
 from semsearch.stores.local.database import Database, Parameter
+from semsearch.stores.local.guard import INDEX_AGAIN, PASSAGE, checksum, damaged, passage_checksum
 from semsearch.stores.local.keywords import match_expression
 from semsearch.stores.local.segments import FaissIndex
 from semsearch.stores.local.vectors import VectorTable
+from semsearch.types import Document
 
 log = logging.getLogger(__name__)
 
@@ -31,17 +35,18 @@ class Reader:
     def __init__(self, database: Database, catalog: Catalog) -> None:
         self._database, self._catalog = database, catalog
         self._vectors = VectorTable(database, catalog)
-        self._revision = -1
-        self._loaded: dict[int, FaissIndex] = {}
+        self._state: State | None = None
+        self._loaded: dict[Segment, FaissIndex] = {}
         self._tail: list[FaissIndex] = []
-        self._sealed = self._tail_end = -1
+        self._beside: tuple[int, int] | None = None  # which segments the tail lies behind
+        self._tail_end = -1
         self._deleted: Ids = np.empty(0, np.int64)
 
     def search_vectors(self, queries: Vectors, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
         """See `Searchable.search_vectors`."""
         with self._database.snapshot():
             self._refresh()
-            indexes = [*(self._loaded[number] for number in sorted(self._loaded)), *self._tail]
+            indexes = [*self._loaded.values(), *self._tail]
             allowed = None if where is None else self._allowed(where)
             vectors = self._vectors.transformed(queries)
             return faiss_segments.search(indexes, vectors, k, allowed=allowed, excluded=self._deleted)
@@ -65,30 +70,59 @@ class Reader:
 
     def documents_of(self, passages: Sequence[int]) -> dict[int, int]:
         """See `Searchable.documents_of`."""
-        sql = "SELECT id, document FROM passages WHERE id IN (SELECT value FROM json_each(?))"
         with self._database.snapshot():
-            return dict(self._database.execute(sql, (json.dumps(list(passages)),)))
+            rows = self._database.execute(
+                f"SELECT {PASSAGE}, passages.checksum FROM passages WHERE id IN (SELECT value FROM json_each(?))",
+                (json.dumps(list(passages)),),
+            )
+            return {self._passage(row)[0]: row[1] for row in rows}
 
     def doc_ids(self, documents: Iterable[int]) -> dict[int, str]:
         """See `Searchable.doc_ids`."""
-        sql = "SELECT id, doc_id FROM documents WHERE id IN (SELECT value FROM json_each(?))"
+        sql = (
+            "SELECT id, doc_id, metadata, content_hash, n_passages, root, file, checksum FROM documents "
+            "WHERE id IN (SELECT value FROM json_each(?))"
+        )
         with self._database.snapshot():
-            return dict(self._database.execute(sql, (json.dumps(list(documents)),)))
+            rows = self._database.execute(sql, (json.dumps(list(documents)),))
+            return {number: self._described(*described) for number, *described in rows}
 
     def show(self, passages: Sequence[int]) -> dict[int, StoredPassage]:
         """See `Searchable.show`."""
-        sql = """
-            SELECT passages.id, doc_id, title, substr(text, start + 1, end - start), start, end, metadata
+        sql = f"""
+            SELECT {PASSAGE}, passages.checksum,
+                title, text, doc_id, metadata, content_hash, n_passages, root, file, documents.checksum
             FROM passages JOIN documents ON documents.id = passages.document
             WHERE passages.id IN (SELECT value FROM json_each(?))
             """
+        shown: dict[int, StoredPassage] = {}
         with self._database.snapshot():
-            return {
-                number: StoredPassage(doc_id, title, text, start, end, json.loads(metadata))
-                for number, doc_id, title, text, start, end, metadata in self._database.execute(
-                    sql, (json.dumps(list(passages)),)
-                )
-            }
+            for row in self._database.execute(sql, (json.dumps(list(passages)),)):
+                number, _, _, start, end, *_ = self._passage(row)
+                title, text, *described = row[8:]
+                doc_id = self._described(*described)
+                metadata = read_object(described[1], self._database.folder, f"the metadata of {doc_id!r} are no object")
+                if not isinstance(title, str) or Document(doc_id, str(text), title).content_hash != described[2]:
+                    what = f"the text of document {doc_id!r} is not what was written"
+                    raise damaged(self._database.folder, what, INDEX_AGAIN)
+                shown[number] = StoredPassage(doc_id, title, text[start:end], start, end, metadata)
+        return shown
+
+    def _passage(self, row: Sequence[Any]) -> tuple[int, ...]:
+        """The columns of PASSAGE, after a look at the checksum behind them."""
+        passage, stored = tuple(row[:7]), row[7]
+        with suppress(TypeError):
+            if passage_checksum(passage) == stored:
+                return passage
+        raise damaged(self._database.folder, f"passage {passage[0]!r:.30} is not what was written", INDEX_AGAIN)
+
+    def _described(self, doc_id: Any, *described: Any) -> str:
+        """The id of a document, after a look at the checksum over it and what describes it."""
+        *others, stored = described
+        if isinstance(doc_id, str) and checksum(doc_id, *others) == stored:
+            return doc_id
+        what = f"the record of document {doc_id!r:.60} is not what was written"
+        raise damaged(self._database.folder, what, INDEX_AGAIN)
 
     def _allowed(self, where: Filter) -> Ids:
         """Passages of the documents that meet a filter, ascending."""
@@ -98,16 +132,38 @@ class Reader:
         return np.fromiter((row[0] for row in rows), np.int64)
 
     def _refresh(self) -> None:
-        """Take in what was committed since the last search."""
-        revision = self._catalog.revision()
-        if revision == self._revision:
+        """Take in what was committed since the last search, or all of it where the index is another one."""
+        state = self._catalog.state()
+        if state == self._state:
             return
-        segments = {segment.id: segment for segment in self._catalog.segments()}
-        covered = last_covered(segments.values())
-        self._loaded = {number: self._loaded.get(number) or self._load(segments[number]) for number in segments}
+        if self._state is None or state[:2] != self._state[:2]:
+            self._loaded, self._beside = {}, None
+        self._state = None  # until all is taken in
+        segments = self._catalog.segments()
+        if not self._is_complete(segments):
+            log.warning("%s: its segments do not hold what SQLite does; searching without them", self._database.folder)
+            segments = []
+        self._take_in(segments)
+        self._state = state
+        log.debug("%s: revision %d, %d segments", self._database.folder, state[2], len(segments))
+
+    def _is_complete(self, segments: Sequence[Segment]) -> bool:
+        """Whether segments hold each passage up to their last, but for those that are noted as deleted."""
+        covered = last_covered(segments)
+        noted = "SELECT count(*) FROM deleted WHERE passage <= ?"
+        misnoted = "SELECT count(*) FROM deleted WHERE passage IN (SELECT id FROM passages)"
+        behind = self._database.one("SELECT count(*) FROM passages WHERE id > ?", covered)
+        n = self._database.one("SELECT count(*) FROM passages") - behind
+        n_rows = sum(segment.n_rows for segment in segments)
+        return n_rows - self._database.one(noted, covered) == n and not self._database.one(misnoted)
+
+    def _take_in(self, segments: Sequence[Segment]) -> None:
+        """Load these segments, what lies behind them, and what was deleted."""
+        covered, dim = last_covered(segments), self._vectors.dim()
+        self._loaded = {segment: self._loaded.get(segment) or self._load(segment, dim) for segment in segments}
         sealed = self._database.one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'segments'")
-        if self._sealed != sealed or self._catalog.spec.transform:  # which, fitted again, moves every row
-            self._tail, self._sealed, self._tail_end = [], sealed, covered
+        if self._beside != (sealed, covered) or self._catalog.spec.transform:  # which, fitted again, moves every row
+            self._tail, self._beside, self._tail_end = [], (sealed, covered), covered
         ids, rows = self._vectors.searched(self._tail_end + 1, None)
         if len(ids):
             self._tail = [*self._tail, faiss_segments.build(ids, rows)]
@@ -115,17 +171,17 @@ class Reader:
         if len(self._tail) > MANY_STEPS:
             ids, rows = self._vectors.searched(covered + 1, None)
             self._tail = [faiss_segments.build(ids, rows)]
-        deleted = self._database.execute("SELECT passage FROM deleted ORDER BY passage")
+        noted = "SELECT passage FROM deleted WHERE passage NOT IN (SELECT id FROM passages) ORDER BY passage"
+        deleted = self._database.execute(noted)
         self._deleted = np.fromiter((row[0] for row in deleted), np.int64)
-        self._revision = revision
-        log.debug("%s: revision %d, %d segments", self._database.folder, revision, len(segments))
 
-    def _load(self, segment: Segment) -> FaissIndex:
-        """A segment from its file, or from SQLite where the file is gone or damaged."""
+    def _load(self, segment: Segment, dim: int) -> FaissIndex:
+        """A segment from its file, or from SQLite where the file is gone, damaged or of another kind."""
         path = self._database.folder / segment.file
-        if index := faiss_segments.read(path, segment.sha256):
-            return index
-        log.warning("%s is missing or damaged; making it anew in memory from the database", path)
+        if segment.kind == KIND:
+            if index := faiss_segments.read(path, segment.sha256, segment.n_rows, dim, segment.first, segment.last):
+                return index
+            log.warning("%s is missing or damaged; making it anew in memory from the database", path)
         return faiss_segments.build(*self._vectors.searched(segment.first, segment.last))
 
 

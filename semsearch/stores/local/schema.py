@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sqlite3
+from collections.abc import Sequence
 
 from sqlite_utils import Database, Migrations
+
+from semsearch.stores.local.guard import checksum
 
 MIGRATIONS = Migrations("semsearch")
 
@@ -90,6 +94,35 @@ def _origins(db: Database) -> None:
     if roots:
         files = "json_valid(metadata) AND json_extract(metadata, '$.path') = doc_id"
         db.execute(f"UPDATE documents SET root = '', file = doc_id WHERE {files}")
+
+
+@MIGRATIONS(name="004 checksums, identity")
+def _checksums(db: Database) -> None:
+    db.execute("ALTER TABLE documents ADD COLUMN n_passages INTEGER")
+    db.execute("UPDATE documents SET n_passages = (SELECT count(*) FROM passages WHERE document = documents.id)")
+    for table, columns in CHECKED.items():
+        db.execute(f"ALTER TABLE {table} ADD COLUMN checksum INTEGER")
+        db.execute(f"UPDATE {table} SET checksum = {checksum_of(columns)}")
+    identity = json.dumps(secrets.token_hex(16))
+    db.execute("INSERT INTO settings VALUES ('identity', ?, ?)", (identity, checksum("identity", identity)))
+
+
+CHECKED = {
+    "settings": ("key", "value"),
+    "documents": ("doc_id", "metadata", "content_hash", "n_passages", "root", "file"),
+    "passages": (
+        "id || ' ' || document || ' ' || ordinal || ' ' || start || ' ' || end || ' ' || n_tokens || ' ' || n_lost",
+    ),
+    "vectors": ("passage", "vector"),
+    "segments": ("file", "kind", "first", "last", "n_rows", "sha256"),
+    "transform": ("name", "mean", "matrix"),
+}
+"""Tables whose rows have a checksum, and what it is over; `content_hash` in turn is over title and text."""
+
+
+def checksum_of(columns: Sequence[str]) -> str:
+    """SQL for the checksum of a row; texts may be damaged, so they go as they are stored."""
+    return f"checksum({', '.join(f'CAST({column} AS BLOB)' for column in columns)})"
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -1,7 +1,13 @@
 """Vectors in FAISS: segments on disk that cover a range of passages, and the search over them.
 
-A segment can be deleted at any time: it is made again from SQLite. Scores are inner products of unit rows, so
-cosines. This module knows passage ids and vectors, nothing of documents or SQL.
+A segment can be deleted at any time: it is made again from SQLite. Its file holds numbers of passages and vectors, and
+no index of FAISS's own: what FAISS reads from a file can name other files to be mapped, or end the interpreter. Scores
+are inner products of unit rows, so cosines. This module knows passage ids and vectors, nothing of documents or SQL.
+
+    8 bytes      `semsegm1`
+    2 x int64    n, dim
+    n x int64    passage ids, rising
+    n x dim      float32 vectors; everything is little-endian
 """
 
 from __future__ import annotations
@@ -18,13 +24,17 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from semsearch.arrays import Ids, Vectors
-from semsearch.files import sync
+from semsearch.files import open_regular, write_bytes
 from semsearch.forks import runs_here
 
 FaissIndex: TypeAlias = Any
-"""A faiss.IndexIDMap2; faiss ships no types."""
+"""A faiss.IndexIDMap over a faiss.IndexFlatIP; faiss ships no types."""
 
-KIND = "exact"
+MAGIC = b"semsegm1"
+
+HEADER_BYTES = 24
+
+IDS, ROWS = np.dtype("<i8"), np.dtype("<f4")
 
 
 @cache
@@ -35,37 +45,58 @@ def import_faiss() -> Any:
 
 def build(ids: Ids, vectors: Vectors) -> FaissIndex:
     """An exact index over unit rows `[n, dim]` under these passage ids."""
-    index = import_faiss().IndexIDMap2(import_faiss().IndexFlatIP(vectors.shape[1]))
-    index.add_with_ids(np.ascontiguousarray(vectors), ids)
+    index = import_faiss().IndexIDMap(import_faiss().IndexFlatIP(vectors.shape[1]))
+    index.add_with_ids(np.ascontiguousarray(vectors, np.float32), ids)
     return index
 
 
-def write(index: FaissIndex, path: Path) -> str:
+def write(path: Path, ids: Ids, vectors: Vectors) -> str:
     """Write a segment so that the name never stands for half a file; returns its sha256 in hex."""
-    data = import_faiss().serialize_index(index).tobytes()
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)  # on a full disk its bytes are the room that is wanted
-        raise
-    sync(path.parent)
-    return hashlib.sha256(data).hexdigest()
+    parts = [
+        MAGIC + np.array(vectors.shape, IDS).tobytes(),
+        ids.astype(IDS, copy=False).tobytes(),
+        vectors.astype(ROWS, copy=False).tobytes(),
+    ]
+    write_bytes(path, *parts)
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
 
 
-def read(path: Path, sha256: str) -> FaissIndex | None:
-    """Load a segment; None where the file is gone or not the one that was recorded."""
+def size_of(n: int, dim: int) -> int:
+    """Bytes of a segment's file."""
+    return HEADER_BYTES + n * (IDS.itemsize + dim * ROWS.itemsize)
+
+
+def read(path: Path, sha256: str, n: int, dim: int, first: int, last: int) -> FaissIndex | None:
+    """Load a segment of `n` vectors of passages from `first` to `last`.
+
+    Returns:
+        The index; None where the file is gone, is not the one that was recorded, or holds anything else.
+    """
     try:
-        data = path.read_bytes()
+        with open_regular(path) as file:
+            if os.fstat(file.fileno()).st_size != size_of(n, dim):
+                return None
+            data = np.empty(size_of(n, dim), np.uint8)
+            if file.readinto(data.data) != len(data):
+                return None
     except OSError:
         return None
-    if hashlib.sha256(data).hexdigest() != sha256:
+    if hashlib.sha256(data.data).hexdigest() != sha256:
         return None
-    return import_faiss().deserialize_index(np.frombuffer(data, np.uint8))
+    header, rest = data[:HEADER_BYTES].tobytes(), data[HEADER_BYTES:]
+    ids, rows = rest[: n * IDS.itemsize].view(IDS), rest[n * IDS.itemsize :].view(ROWS).reshape(n, dim)
+    if header != MAGIC + np.array([n, dim], IDS).tobytes() or not _is_sound(ids, rows, first, last):
+        return None
+    return build(ids.astype(np.int64, copy=False), rows)
+
+
+def _is_sound(ids: Ids, rows: Vectors, first: int, last: int) -> bool:
+    """Whether ids rise within their range and vectors are finite; a NaN is both the least and the most of its rows."""
+    within = len(ids) > 0 and first <= ids[0] and ids[-1] <= last and bool(np.all(ids[1:] > ids[:-1]))
+    return within and bool(np.isfinite(rows.min()) and np.isfinite(rows.max()))
 
 
 def search(

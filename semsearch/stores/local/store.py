@@ -1,7 +1,7 @@
 """An index in a folder of this machine.
 
 <folder>/passages.sqlite          the truth
-<folder>/vectors.<n>.faiss        segments; can be deleted, they are made again
+<folder>/vectors.<n>.f32          segments; can be deleted, they are made again
 <folder>/encoder-<sha256>/        an 8-bit model that belongs to the encoder
 <folder>/writer.lock, .holder     who is writing
 """
@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Thread
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from semsearch.errors import StoreError
+from semsearch.files import is_regular
 from semsearch.forks import ForkLock
 from semsearch.stores.base import StoredPassage
 from semsearch.stores.local.catalog import Catalog
@@ -73,8 +74,8 @@ class LocalStore:
         return self._open().roots()
 
     def exists(self) -> bool:
-        """Whether there is an index in the folder."""
-        return (self.folder / DATABASE).is_file()
+        """Whether there is an index in the folder; one that was open and is gone says so when it is asked something."""
+        return self._database is not None or is_regular(self.folder / DATABASE)
 
     def fields(self) -> list[str]:
         """See `Store.fields`."""
@@ -120,11 +121,17 @@ class LocalStore:
 
         Thread(target=import_faiss).start()
 
-    def write(self, spec: EncoderSpec, chunking: Mapping[str, Any], origin: str = "") -> AbstractContextManager[Writer]:
+    def write(
+        self,
+        spec: EncoderSpec,
+        chunking: Mapping[str, Any],
+        origin: str = "",
+        artifacts: Mapping[str, Path] = MappingProxyType({}),
+    ) -> AbstractContextManager[Writer]:
         """See `Store.write`."""
         from semsearch.stores.local.writer import Writer
 
-        return Writer.open(self.folder, spec, chunking, origin)
+        return Writer.open(self.folder, spec, chunking, origin, artifacts)
 
     def close(self) -> None:
         """See `Store.close`."""

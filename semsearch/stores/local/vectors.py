@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
 
 from semsearch.arrays import Ids, Vectors
-from semsearch.errors import StoreError
-from semsearch.stores.local.catalog import Catalog
+from semsearch.errors import DamagedError, StoreError
+from semsearch.stores.local import guard
+from semsearch.stores.local.catalog import Catalog, State
 from semsearch.stores.local.database import Database
-from semsearch.transforms import Transform
+from semsearch.stores.local.guard import checksum
+from semsearch.transforms import Transform, canonical_transform
 
 LITTLE_ENDIAN = np.dtype("<f4")
 
@@ -20,23 +24,54 @@ LAST = 2**63 - 1
 ROWS_AT_ONCE = 8_192
 """Vectors in memory while a transform is fitted."""
 
+NAMED = 3
+"""Documents with damaged vectors that a message names."""
+
 
 class VectorTable:
     """The vectors as they are stored, and as they are searched: with the transform, unit rows."""
 
     def __init__(self, database: Database, catalog: Catalog) -> None:
         self._database, self._catalog = database, catalog
+        self._fitted: tuple[State, Transform | None] | None = None
 
     def stored(self, first: int, last: int | None) -> tuple[Ids, Vectors]:
-        """Passages `[n]` of a range, ascending, and their vectors `[n, dim]` before the fitted transform."""
+        """Passages `[n]` of a range, ascending, and their vectors `[n, dim]` before the fitted transform.
+
+        Raises:
+            DamagedError: Vectors are not what was written, or lost; names documents that have them.
+        """
         upper = LAST if last is None else last
         with self._database.snapshot():
+            dim = self._catalog.spec.dim
             n = self._database.one("SELECT count(*) FROM vectors WHERE passage BETWEEN ? AND ?", first, upper)
-            ids, rows = np.empty(n, np.int64), np.empty((n, self._catalog.spec.dim), np.float32)
-            sql = "SELECT passage, vector FROM vectors WHERE passage BETWEEN ? AND ? ORDER BY passage"
-            for row, (passage, blob) in enumerate(self._database.execute(sql, (first, upper))):
-                ids[row], rows[row] = passage, np.frombuffer(blob, LITTLE_ENDIAN)
+            ids, rows = np.zeros(n, np.int64), np.zeros((n, dim), np.float32)
+            damaged: list[int] = []
+            sql = "SELECT passage, vector, checksum FROM vectors WHERE passage BETWEEN ? AND ? ORDER BY passage"
+            for row, (passage, blob, stored) in enumerate(self._database.execute(sql, (first, upper))):
+                ids[row] = passage
+                if type(blob) is bytes and len(blob) == 4 * dim and checksum(passage, blob) == stored:
+                    rows[row] = np.frombuffer(blob, LITTLE_ENDIAN)
+                else:
+                    damaged.append(passage)
+            damaged += ids[~np.isfinite(rows).all(1)].tolist()
+            if damaged:
+                raise self._named(damaged)
+            wanted = self._database.one("SELECT count(*) FROM passages WHERE id BETWEEN ? AND ?", first, upper)
+            if n != wanted:
+                what = f"{wanted} passages have {n} vectors"
+                raise guard.damaged(self._database.folder, what, guard.INDEX_AGAIN)
             return ids, rows
+
+    def _named(self, passages: list[int]) -> DamagedError:
+        """The error for vectors that are not what was written."""
+        sql = (
+            "SELECT DISTINCT doc_id FROM passages JOIN documents ON documents.id = document "
+            "WHERE passages.id IN (SELECT value FROM json_each(?)) LIMIT ?"
+        )
+        names = [repr(name) for (name,) in self._database.execute(sql, (json.dumps(passages), NAMED))]
+        what = f"{len(passages)} vectors are not what was written, of {', '.join(names)} among others"
+        return guard.damaged(self._database.folder, what, guard.INDEX_AGAIN)
 
     def searched(self, first: int, last: int | None) -> tuple[Ids, Vectors]:
         """As `stored`, after the fitted transform: unit rows."""
@@ -61,13 +96,35 @@ class VectorTable:
         return transform(rows)
 
     def transform(self) -> Transform | None:
-        """The fitted transform; None where there is none (yet)."""
+        """The fitted transform; None where there is none (yet).
+
+        Raises:
+            DamagedError: It is not what was written.
+        """
         with self._database.snapshot():
-            row = self._database.execute("SELECT name, mean, matrix FROM transform").fetchone()
+            state = self._catalog.state()
+            if self._fitted is None or self._fitted[0] != state:
+                self._fitted = state, self._read_transform()
+            return self._fitted[1]
+
+    def _read_transform(self) -> Transform | None:
+        row = self._database.execute("SELECT name, mean, matrix, checksum FROM transform").fetchone()
         if row is None:
             return None
-        mean = np.frombuffer(row[1], LITTLE_ENDIAN)
-        return Transform(row[0], mean, np.frombuffer(row[2], LITTLE_ENDIAN).reshape(len(mean), -1))
+        (name, mean, matrix, stored), spec = row, self._catalog.spec
+        if checksum(name, mean, matrix) == stored and canonical_transform(str(name)) == spec.transform:
+            with suppress(ValueError, TypeError):  # of blobs that are none, or have no such shape
+                one, many = (np.frombuffer(blob, LITTLE_ENDIAN) for blob in (mean, matrix))
+                many = many.reshape(spec.dim, -1)
+                if len(one) == spec.dim and 0 < many.shape[1] <= spec.dim and np.isfinite(one).all():
+                    if np.isfinite(many).all():
+                        return Transform(spec.transform, one, many)
+        raise guard.damaged(self._database.folder, "its transform is not what was fitted", guard.FIT_AGAIN)
+
+    def dim(self) -> int:
+        """The length of a vector as it is searched."""
+        transform = self.transform() if self._catalog.spec.transform else None
+        return transform.matrix.shape[1] if transform else self._catalog.spec.dim
 
     def batches(self) -> Iterator[Vectors]:
         """All stored vectors, in the order of their passages, some thousand at a time."""

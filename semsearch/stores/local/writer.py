@@ -9,20 +9,25 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import os
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import astuple, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from semsearch.errors import NoIndexError, RecordError
-from semsearch.files import copy_folder, sync
+from semsearch.errors import DamagedError, NoIndexError, RecordError
+from semsearch.files import copy_folder, is_regular, remove, sync
 from semsearch.stores.base import Entry, Plan, refuse_other_chunking, refuse_other_encoder
 from semsearch.stores.local import segments as faiss_segments
-from semsearch.stores.local.catalog import Catalog, Segment, last_covered
+from semsearch.stores.local.catalog import KIND, Catalog, Segment, last_covered, write_setting
 from semsearch.stores.local.database import DATABASE, Database, Parameter, connect, create, translated_errors
+from semsearch.stores.local.guard import PASSAGE, checksum, passage_checksum
 from semsearch.stores.local.keywords import body
-from semsearch.stores.local.lock import hold_lock
+from semsearch.stores.local.lock import HOLDER, LOCK, hold_lock
 from semsearch.stores.local.vectors import LAST, LITTLE_ENDIAN, VectorTable
 from semsearch.transforms import fit_transform
 from semsearch.types import Document, EncoderSpec, Origin, Root
@@ -38,6 +43,9 @@ TAIL_ROWS = 1_000
 DELETED_AT_ONCE = 1_000
 """Documents whose texts are in memory while they are deleted."""
 
+DAMAGED = -(2**62)
+"""In place of 1 in a count of sound passages."""
+
 MAX_DELETED = 0.2
 """Share of deleted rows above which a segment is made again."""
 
@@ -48,13 +56,21 @@ class Writer:
     def __init__(self, database: Database, catalog: Catalog) -> None:
         self._folder, self._database, self._catalog = database.folder, database, catalog
         self._vectors = VectorTable(database, catalog)
+        self._unsound: set[str] = set()  # documents whose stored text may be another one than was indexed
         self._segment_rows = max(1, SEGMENT_BYTES // (4 * catalog.spec.dim))
         database.execute("PRAGMA synchronous = FULL")  # a committed batch survives a power cut
         database.execute("CREATE TEMP TABLE seen (doc_id TEXT PRIMARY KEY, source TEXT) WITHOUT ROWID")
 
     @classmethod
     @contextmanager
-    def open(cls, folder: Path, spec: EncoderSpec, chunking: Mapping[str, Any], origin: str) -> Iterator[Self]:
+    def open(
+        cls,
+        folder: Path,
+        spec: EncoderSpec,
+        chunking: Mapping[str, Any],
+        origin: str,
+        artifacts: Mapping[str, Path],
+    ) -> Iterator[Self]:
         """Hold the folder's lock with the index open for writing; it is made where there is none.
 
         Raises:
@@ -64,31 +80,34 @@ class Writer:
         """
         with ExitStack() as opened:
             with translated_errors():
-                writer = cls._opened(opened, folder, spec, chunking, origin)
+                writer = cls._opened(opened, folder, spec, chunking, origin, artifacts)
             yield writer  # errors of what is written, such as a corpus that cannot be read, stay what they are
 
     @classmethod
     def _opened(
-        cls, opened: ExitStack, folder: Path, spec: EncoderSpec, chunking: Mapping[str, Any], origin: str
+        cls,
+        opened: ExitStack,
+        folder: Path,
+        spec: EncoderSpec,
+        chunking: Mapping[str, Any],
+        origin: str,
+        artifacts: Mapping[str, Path],
     ) -> Self:
         """The writer; what must be undone behind it is left with `opened`."""
         _prepare_folder(folder)
         opened.enter_context(hold_lock(folder))
-        if not (folder / DATABASE).is_file():
+        if not is_regular(folder / DATABASE):
+            _keep(folder, artifacts)  # an index that names an encoder must have all that belongs to it
             _create(folder, spec, chunking, origin)
         database = opened.enter_context(closing(Database(folder, write=True)))
         catalog = Catalog(database)
         refuse_other_encoder(str(folder), catalog.spec, spec)
         refuse_other_chunking(str(folder), catalog.chunking, chunking)
+        _keep(folder, artifacts)
         if spec.model != catalog.spec.model:  # the same checkpoint in another place
-            database.execute("UPDATE settings SET value = ? WHERE key = 'encoder'", (json.dumps(spec.to_json()),))
+            with database.change():
+                write_setting(database, "encoder", spec.to_json())
         return cls(database, catalog)
-
-    def keep(self, artifacts: Mapping[str, Path]) -> None:
-        """See `StoreWriter.keep`."""
-        for name, folder in artifacts.items():
-            with translated_errors():
-                copy_folder(folder, self._folder / name)
 
     def see(self, document: Document) -> RecordError | None:
         """See `StoreWriter.see`."""
@@ -102,12 +121,11 @@ class Writer:
 
     def remember(self, roots: Sequence[Root]) -> None:
         """See `StoreWriter.remember`."""
-        rows = [dataclasses.asdict(root) for root in roots]
         with self._database.change():
-            self._database.execute("UPDATE settings SET value = ? WHERE key = 'roots'", (json.dumps(rows),))
+            write_setting(self._database, "roots", [dataclasses.asdict(root) for root in roots])
 
     def plan(self, documents: Sequence[Document], *, replace: bool = False) -> Plan:
-        """See `StoreWriter.plan`: content hash, metadata and origin are compared."""
+        """See `StoreWriter.plan`: content hash, metadata and origin are compared; what is damaged counts as changed."""
         stored = self._stored([document.doc_id for document in documents])
         roots = {root.name: root for root in self._catalog.roots()}
         plan = Plan([], [], 0)
@@ -136,7 +154,14 @@ class Writer:
         with self._database.change():
             self._drop_passages([entry.document.doc_id for entry in entries])
             self._insert(entries)
-            self._database.execute_many("UPDATE documents SET metadata = ?, root = ?, file = ? WHERE doc_id = ?", rows)
+            if self._unsound & {entry.document.doc_id for entry in entries}:
+                self._drop_orphans()
+                self._rebuild_keywords()
+            self._database.execute_many(
+                "UPDATE documents SET metadata = ?1, root = ?2, file = ?3, "
+                "checksum = checksum(doc_id, ?1, content_hash, n_passages, ?2, ?3) WHERE doc_id = ?4",
+                rows,
+            )
             self._database.execute_many("INSERT OR IGNORE INTO fields VALUES (?)", [(name,) for name in fields])
             self._mark_changed()
 
@@ -172,13 +197,14 @@ class Writer:
 
     def fit(self, *, again: bool = False) -> bool:
         """See `StoreWriter.fit`."""
-        if not self._catalog.spec.transform or (self._vectors.transform() and not again):
+        if not self._catalog.spec.transform or (not again and self._vectors.transform()):
             return False
         fitted = fit_transform(self._catalog.spec.transform, self._vectors.batches(), self._catalog.spec.dim)
         with self._database.change():
             self._database.execute("DELETE FROM transform")
             blobs = (fitted.mean.astype(LITTLE_ENDIAN).tobytes(), fitted.matrix.astype(LITTLE_ENDIAN).tobytes())
-            self._database.execute("INSERT INTO transform VALUES (?, ?, ?)", (fitted.name, *blobs))
+            row = (fitted.name, *blobs, checksum(fitted.name, *blobs))
+            self._database.execute("INSERT INTO transform (name, mean, matrix, checksum) VALUES (?, ?, ?, ?)", row)
             self._database.execute("DELETE FROM segments")
             self._database.execute("DELETE FROM deleted")
             self._mark_changed()
@@ -190,17 +216,41 @@ class Writer:
         Full segments are made as soon as there are rows enough; a rest of more than `TAIL_ROWS` only at the end of a
         run (`final`). Segments that lost their file or more than `MAX_DELETED` of their rows are made again.
         """
+        try:
+            self._seal(final)
+        except DamagedError as error:
+            if final:
+                raise
+            log.debug("%s; what comes may mend it", error)
+
+    def _seal(self, final: bool) -> None:
         if self._catalog.spec.transform and not self._vectors.transform():
             return
         with self._database.turn():
+            self._forget_damaged()
+            dim = self._vectors.dim()
             for segment in self._catalog.segments():
                 n_deleted = self._deleted_in(segment.first, segment.last)
-                if n_deleted > MAX_DELETED * segment.n_rows or not (self._folder / segment.file).is_file():
+                if n_deleted > MAX_DELETED * segment.n_rows or not self._has_file(segment, dim):
                     self._write_segment(segment.first, segment.last, replaces=[segment])
             while self._seal_tail(final):
                 pass
             if final:
                 self._sweep()
+
+    def _forget_damaged(self) -> None:
+        """Take out the records of segments where one of them is damaged: they are made again from SQLite."""
+        if not self._catalog.segments() and self._database.one("SELECT count(*) FROM segments"):
+            with self._database.change():
+                self._database.execute("DELETE FROM segments")
+                self._database.execute("DELETE FROM deleted")
+
+    def _has_file(self, segment: Segment, dim: int) -> bool:
+        """Whether the file of a segment is there and has the right size; a reader looks closer."""
+        path = self._folder / segment.file
+        if segment.kind != KIND or not is_regular(path):
+            return False
+        return path.stat().st_size == faiss_segments.size_of(segment.n_rows, dim)
 
     def _seal_tail(self, final: bool) -> bool:
         """Make one segment of the rows behind the last; a small last one is taken up into it."""
@@ -227,33 +277,38 @@ class Writer:
         number = self._database.one(
             "SELECT coalesce(max(seq), 0) + 1 FROM (SELECT seq FROM sqlite_sequence WHERE name = 'segments')"
         )
-        file = f"vectors.{number:06}.faiss"
+        file = f"vectors.{number:06}.f32"
         digest = ""
         if len(ids):
-            digest = faiss_segments.write(faiss_segments.build(ids, rows), self._folder / file)
+            digest = faiss_segments.write(self._folder / file, ids, rows)
             log.info("%s: wrote %s with %d vectors", self._folder, file, len(ids))
         with self._database.change():
             for segment in replaces:
                 self._database.execute("DELETE FROM segments WHERE id = ?", (segment.id,))
             self._database.execute("DELETE FROM deleted WHERE passage BETWEEN ? AND ?", (first, last))
             if len(ids):
+                made = Segment(number, file, KIND, first, last, len(ids), digest)
+                columns = ", ".join(field.name for field in fields(made))
                 self._database.execute(
-                    "INSERT INTO segments (id, file, kind, first, last, n_rows, sha256) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (number, file, faiss_segments.KIND, first, last, len(ids), digest),
+                    f"INSERT INTO segments ({columns}, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (*astuple(made), made.checksum),
                 )
             self._mark_changed()
         for segment in replaces:
-            (self._folder / segment.file).unlink(missing_ok=True)
+            if OURS.fullmatch(segment.file):
+                remove(self._folder / segment.file)
 
     def _deleted_in(self, first: int, last: int) -> int:
         return self._database.one("SELECT count(*) FROM deleted WHERE passage BETWEEN ? AND ?", first, last)
 
     def _sweep(self) -> None:
-        """Remove files that no record names: what a crash left behind."""
+        """Remove what no record names: what a crash left behind."""
         named = {segment.file for segment in self._catalog.segments()}
-        for file in self._folder.glob("vectors.*.faiss*"):
-            if file.name not in named:
-                file.unlink(missing_ok=True)
+        named |= {encoder_folder(self._catalog.spec.precision)}
+        for path in self._folder.iterdir():
+            if OURS.fullmatch(path.name) and path.name not in named:
+                with suppress(OSError):
+                    remove(path)
         self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _insert(self, entries: Sequence[Entry]) -> None:
@@ -261,12 +316,18 @@ class Writer:
         documents = [entry.document for entry in entries]
         self._database.execute_many(
             """
-            INSERT INTO documents (doc_id, title, text, metadata, content_hash, root, file) VALUES (?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO documents (doc_id, title, text, metadata, content_hash, n_passages, root, file, checksum)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, checksum(?1, ?4, ?5, ?6, ?7, ?8))
             ON CONFLICT (doc_id) DO UPDATE SET title = excluded.title, text = excluded.text,
-                metadata = excluded.metadata, content_hash = excluded.content_hash, root = excluded.root,
-                file = excluded.file
+                metadata = excluded.metadata, content_hash = excluded.content_hash,
+                n_passages = excluded.n_passages, root = excluded.root, file = excluded.file,
+                checksum = excluded.checksum
             """,
-            [(d.doc_id, d.title, d.text, d.metadata_json, d.content_hash, *_key(d)) for d in documents],
+            [
+                (d.doc_id, d.title, d.text, d.metadata_json, d.content_hash, len(entry.passages), *_key(d))
+                for entry in entries
+                for d in [entry.document]
+            ],
         )
         row_numbers = self._row_numbers([document.doc_id for document in documents])
         next_passage = self._database.one(
@@ -278,11 +339,18 @@ class Writer:
             for passage, vector in zip(entry.passages, entry.vectors.astype(LITTLE_ENDIAN, copy=False), strict=True)
         ]
         numbered = list(enumerate(flat, next_passage))
+        rows = [
+            (n, row_numbers[d.doc_id], p.ordinal, p.start, p.end, p.n_tokens, p.n_lost) for n, (d, p, _) in numbered
+        ]
         self._database.execute_many(
-            "INSERT INTO passages (id, document, ordinal, start, end, n_tokens, n_lost) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [(n, row_numbers[d.doc_id], p.ordinal, p.start, p.end, p.n_tokens, p.n_lost) for n, (d, p, _) in numbered],
+            "INSERT INTO passages (id, document, ordinal, start, end, n_tokens, n_lost, checksum) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [(*row, passage_checksum(row)) for row in rows],
         )
-        self._database.execute_many("INSERT INTO vectors VALUES (?, ?)", [(n, blob) for n, (_, _, blob) in numbered])
+        self._database.execute_many(
+            "INSERT INTO vectors (passage, vector, checksum) VALUES (?, ?, ?)",
+            [(n, blob, checksum(n, blob)) for n, (_, _, blob) in numbered],
+        )
         self._database.execute_many(
             "INSERT INTO keywords (rowid, body) VALUES (?, ?)",
             [(n, body(d.title, d.text[p.start : p.end])) for n, (d, p, _) in numbered],
@@ -304,6 +372,24 @@ class Writer:
         self._database.execute_many("DELETE FROM passages WHERE id = ?", numbers)
         self._database.execute_many("INSERT INTO deleted VALUES (?)", numbers)
 
+    def _drop_orphans(self) -> None:
+        """Delete passages whose document is none, as damage leaves them."""
+        rows = self._database.execute("SELECT id FROM passages WHERE document NOT IN (SELECT id FROM documents)")
+        numbers = rows.fetchall()
+        self._database.execute_many("DELETE FROM passages WHERE id = ?", numbers)
+        self._database.execute_many("INSERT OR IGNORE INTO deleted VALUES (?)", numbers)
+
+    def _rebuild_keywords(self) -> None:
+        """Make the full-text index anew: the words of a damaged text cannot be taken out one by one."""
+        log.warning("%s: a stored text was damaged; making the keywords of all documents anew", self._folder)
+        self._database.execute("INSERT INTO keywords (keywords) VALUES ('delete-all')")
+        rows = self._database.execute(
+            "SELECT passages.id, title, substr(text, start + 1, end - start) "
+            "FROM passages JOIN documents ON documents.id = passages.document"
+        )
+        words = ((number, body(title, text)) for number, title, text in rows)
+        self._database.execute_many("INSERT INTO keywords (rowid, body) VALUES (?, ?)", words)
+
     def _row_numbers(self, doc_ids: Sequence[str]) -> dict[str, int]:
         """Those of the ids that are there, in the order given, with their rows in `documents`."""
         sql = "SELECT doc_id, id FROM documents WHERE doc_id IN (SELECT value FROM json_each(?))"
@@ -312,18 +398,40 @@ class Writer:
 
     def _mark_changed(self) -> None:
         """Tell readers that there is something new."""
-        self._database.execute("UPDATE settings SET value = value + 1 WHERE key = 'revision'")
-        self._database.execute("UPDATE settings SET value = ? WHERE key = 'updated'", (json.dumps(_now()),))
+        write_setting(self._database, "revision", self._catalog.state()[2] + 1)
+        write_setting(self._database, "updated", _now())
 
     def _stored(self, doc_ids: Sequence[str]) -> dict[str, tuple[str, str, str | None, str | None]]:
-        """Content hash, metadata, root and file of those that are there."""
+        """Content hash, metadata, root and file of those documents that are there, but for what is damaged."""
         sql = (
-            "SELECT doc_id, content_hash, metadata, root, file FROM documents "
+            "SELECT id, doc_id, title, text, content_hash, metadata, n_passages, root, file, checksum FROM documents "
             "WHERE doc_id IN (SELECT value FROM json_each(?))"
         )
         with self._database.turn():
             rows = self._database.execute(sql, (json.dumps(doc_ids),)).fetchall()
-        return {doc_id: tuple(rest) for doc_id, *rest in rows}
+            passages = self._sound_passages([row[0] for row in rows])
+        sound = {
+            doc_id: (content, metadata, root, file)
+            for number, doc_id, title, text, content, metadata, n_passages, root, file, stored in rows
+            if passages[number] == n_passages
+            and checksum(doc_id, metadata, content, n_passages, root, file) == stored
+            and Document(doc_id, str(text), str(title)).content_hash == content
+        }
+        self._unsound |= {row[1] for row in rows} - sound.keys()
+        return sound
+
+    def _sound_passages(self, documents: Sequence[int]) -> Counter[int]:
+        """How many passages each document has, below 0 where one of them is not what was written."""
+        sql = f"""
+            SELECT {PASSAGE}, passages.checksum, vectors.vector, vectors.checksum
+            FROM passages LEFT JOIN vectors ON vectors.passage = passages.id
+            WHERE passages.document IN (SELECT value FROM json_each(?))
+            """
+        found: Counter[int] = Counter()
+        for *passage, stored, vector, vector_stored in self._database.execute(sql, (json.dumps(documents),)):
+            sound = all(type(number) is int for number in passage) and passage_checksum(tuple(passage)) == stored
+            found[passage[1]] += 1 if sound and checksum(passage[0], vector) == vector_stored else DAMAGED
+        return found
 
 
 def _key(document: Document) -> tuple[str | None, str]:
@@ -348,36 +456,62 @@ def _taken(document: Document, other: Origin | None) -> RecordError:
     return error
 
 
+def encoder_folder(precision: str) -> str:
+    """The name of the folder with the 8-bit model of that precision, see `encoder.runtimes`; else no folder's name."""
+    kind, _, digest = precision.partition(":")
+    return f"encoder-{digest[:12]}" if kind == "int8" else ""
+
+
+OURS = re.compile(
+    rf"{re.escape(DATABASE)}\.([0-9a-f]{{16}}\.)?new(-wal|-shm|-journal)?"
+    r"|writer\.holder\.[0-9a-f]{16}\.tmp"
+    r"|vectors\.\d{6,19}\.(f32|faiss)(\.tmp|\.[0-9a-f]{16}\.tmp)?"
+    r"|encoder-[0-9a-f]{12}(\.new|\.[0-9a-f]{16}\.new)?"
+)
+"""Names of what a writer makes beside the database and the lock, and may remove again."""
+
+
 def _prepare_folder(folder: Path) -> None:
     """Make the folder; refuse one that holds something else, before anything is written to it."""
-    if (folder / DATABASE).is_file():
+    if is_regular(folder / DATABASE):
         connect(folder / DATABASE).close()
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise NoIndexError(f"{str(folder)!r} is or lies below a file; give a folder for the index") from None
-    ours = (f"{DATABASE}.new", "writer.", "vectors.")
-    foreign = [file.name for file in folder.iterdir() if not file.name.startswith(ours)]
+    names = sorted(os.listdir(folder))
+    foreign = [name for name in names if not OURS.fullmatch(name) and name not in (LOCK, HOLDER)]
     if foreign:
         raise NoIndexError(
             f"{str(folder)!r} is not an index and holds other files ({foreign[0]} …); give an empty or new folder"
         )
 
 
+def _keep(folder: Path, artifacts: Mapping[str, Path]) -> None:
+    for name, source in artifacts.items():
+        copy_folder(source, folder / name)
+
+
 def _create(folder: Path, spec: EncoderSpec, chunking: Mapping[str, Any], origin: str) -> None:
     """Make the database complete under another name, so that a crash leaves no half of one."""
     settings = {"encoder": spec.to_json(), "chunking": dict(chunking), "origin": origin, "revision": 0}
     settings |= {"created": _now(), "updated": _now()}
-    temporary = folder / f"{DATABASE}.new"
-    with translated_errors():
-        connection = create(temporary)
-        rows = [(key, json.dumps(value)) for key, value in settings.items()]
-        connection.executemany("INSERT INTO settings VALUES (?, ?)", rows)
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.close()
+    for path in folder.glob(f"{DATABASE}.*"):
+        remove(path)
+    connection, temporary = create(folder)
+    try:
+        with closing(connection):
+            rows = [(key, json.dumps(value)) for key, value in settings.items()]
+            sql = "INSERT INTO settings (key, value, checksum) VALUES (?, ?, ?)"
+            connection.executemany(sql, [(*row, checksum(*row)) for row in rows])
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         temporary.replace(folder / DATABASE)
-        sync(folder)
+    except BaseException:
+        for ending in ("", "-wal", "-shm"):
+            remove(temporary.with_name(temporary.name + ending))
+        raise
+    sync(folder)
 
 
 def _now() -> str:
