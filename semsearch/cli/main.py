@@ -123,7 +123,7 @@ def query(
     text: opt.QueryText = None,
     index: opt.WhichIndex = None,
     k: opt.K = 10,
-    mode: opt.SearchMode = opt.Mode.dense,
+    mode: opt.SearchMode = None,
     where: opt.FilterText = None,
     fusion: opt.FusionName = opt.Fusion.convex,
     queries: opt.QueryFile = None,
@@ -146,23 +146,22 @@ def query(
     if run and not queries:
         raise UsageError("--run goes with --queries FILE")
     folder = _find_index(index, newest=True)
-    wishes: dict[str, Any] = {"mode": mode.value, "where": where, "fusion": fusion.value}
     with Index.open(folder, model=model, device=device, runtime=runtime) as opened:
+        chosen = mode.value if mode else opened.default_mode
+        wishes: dict[str, Any] = {"mode": chosen, "where": where, "fusion": fusion.value}
         if queries is not None:
             every = answers.answer_file(opened, queries, k, **wishes)
             if run:
                 scores = ((query.query_id, {hit.doc_id: hit.score for hit in hits}) for query, hits in every)
                 answered = trec.write_run(run, scores)
                 if as_json:
-                    terminal.print_json(
-                        {"index": str(folder), "mode": mode.value, "queries": answered, "run": str(run)}
-                    )
+                    terminal.print_json({"index": str(folder), "mode": chosen, "queries": answered, "run": str(run)})
                 else:
                     terminal.say(f"wrote the answers to {answered:,} queries to {run}")
             else:
-                answers.print_lines(every, folder, mode.value)
+                answers.print_lines(every, folder, chosen)
             return
-        for question in [text] if text is not None else session.questions(opened, mode.value):
+        for question in [text] if text is not None else session.questions(opened, chosen):
             try:
                 found = opened.search(question, k, **wishes)
             except SemsearchError as error:
@@ -171,7 +170,7 @@ def query(
                 terminal.say(f"error: {error}")
                 continue
             if as_json:
-                terminal.print_json(answers.as_object(question, folder, mode.value, found))
+                terminal.print_json(answers.as_object(question, folder, chosen, found))
             else:
                 terminal.hits(found)
             sys.stdout.flush()

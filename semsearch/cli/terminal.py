@@ -134,7 +134,13 @@ def summary(result: IngestResult, folder: str, seconds: float) -> None:
     print(f"index: {folder}")
     if result.empty:
         documents = _count(result.empty, "empty document")
-        say(f"warning: {documents} (no text, no title) cannot be found: {_some(result)}")
+        say(f"warning: {documents} (no text, no title) cannot be found: {_some(result.empty_ids, result.empty)}")
+    if result.unknown:
+        documents = _count(result.unknown, "document")
+        names = _some(result.unknown_ids, result.unknown)
+        say(
+            f"warning: {documents} of symbols or words that the model does not know cannot be found by meaning: {names}"
+        )
     if result.bad:
         for error in result.errors:
             say(f"skipped: {error}")
@@ -148,9 +154,9 @@ def _count(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def _some(result: IngestResult) -> str:
-    more = result.empty - len(result.empty_ids)
-    return ", ".join(result.empty_ids) + (f" and {more:,} more" if more else "")
+def _some(names: Sequence[str], n: int) -> str:
+    more = n - len(names)
+    return ", ".join(names) + (f" and {more:,} more" if more else "")
 
 
 def result_json(result: IngestResult, folder: str, seconds: float) -> dict[str, Any]:

@@ -20,7 +20,7 @@ DATABASE = "passages.sqlite"
 APPLICATION_ID = 0x53656D73
 """`Sems`, in the SQLite header: tells an index from any other database."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 3
 
 BUSY_SECONDS = 30
 

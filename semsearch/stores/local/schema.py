@@ -10,6 +10,8 @@ import sqlite3
 
 from sqlite_utils import Database, Migrations
 
+from semsearch.stores.local.keywords import body, tokens
+
 MIGRATIONS = Migrations("semsearch")
 
 
@@ -72,6 +74,23 @@ def _first(db: Database) -> None:
     )
     db.execute("CREATE TABLE deleted (passage INTEGER PRIMARY KEY)")
     db.execute("CREATE TABLE transform (name TEXT NOT NULL, mean BLOB NOT NULL, matrix BLOB NOT NULL)")
+
+
+@MIGRATIONS(name="003 keywords are folded, and exact tokens have a table")
+def _third(db: Database) -> None:
+    tokenize = "unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'"
+    db.execute("DROP TABLE keywords")
+    db.execute(f"""CREATE VIRTUAL TABLE keywords USING fts5(body, content='', tokenize="porter {tokenize}")""")
+    db.execute(
+        "CREATE VIRTUAL TABLE exact USING fts5(tokens, content='', columnsize=0, detail=none, "
+        f"""tokenize="{tokenize}")"""
+    )
+    for number, title, text in db.execute(
+        "SELECT passages.id, title, substr(text, start + 1, end - start) "
+        "FROM passages JOIN documents ON documents.id = passages.document"
+    ):
+        db.execute("INSERT INTO keywords (rowid, body) VALUES (?, ?)", (number, body(title, text)))
+        db.execute("INSERT INTO exact (rowid, tokens) VALUES (?, ?)", (number, tokens(title, text)))
 
 
 def migrate(connection: sqlite3.Connection) -> None:

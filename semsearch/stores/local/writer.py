@@ -20,7 +20,7 @@ from semsearch.stores.base import Entry, Plan, refuse_other_chunking, refuse_oth
 from semsearch.stores.local import segments as faiss_segments
 from semsearch.stores.local.catalog import Catalog, Segment, last_covered
 from semsearch.stores.local.database import DATABASE, Database, connect, create, translated_errors
-from semsearch.stores.local.keywords import body
+from semsearch.stores.local.keywords import body, tokens
 from semsearch.stores.local.lock import hold_lock
 from semsearch.stores.local.vectors import LAST, LITTLE_ENDIAN, VectorTable
 from semsearch.transforms import fit_transform
@@ -258,6 +258,10 @@ class Writer:
             "INSERT INTO keywords (rowid, body) VALUES (?, ?)",
             [(n, body(d.title, d.text[p.start : p.end])) for n, (d, p, _) in numbered],
         )
+        self._database.execute_many(
+            "INSERT INTO exact (rowid, tokens) VALUES (?, ?)",
+            [(n, tokens(d.title, d.text[p.start : p.end])) for n, (d, p, _) in numbered],
+        )
 
     def _drop_passages(self, doc_ids: Sequence[str]) -> None:
         """Delete the passages of documents, their words and vectors; segments are told."""
@@ -270,8 +274,10 @@ class Writer:
             (json.dumps(doc_ids),),
         ).fetchall()
         words = [(number, body(title, text)) for number, title, text in rows]
+        exact = [(number, tokens(title, text)) for number, title, text in rows]
         numbers = [(number,) for number, _, _ in rows]
         self._database.execute_many("INSERT INTO keywords (keywords, rowid, body) VALUES ('delete', ?, ?)", words)
+        self._database.execute_many("INSERT INTO exact (exact, rowid, tokens) VALUES ('delete', ?, ?)", exact)
         self._database.execute_many("DELETE FROM passages WHERE id = ?", numbers)
         self._database.execute_many("INSERT INTO deleted VALUES (?)", numbers)
 
