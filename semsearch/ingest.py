@@ -41,8 +41,8 @@ class IngestResult:
         passages: Encoded in this run.
         truncated, tokens, tokens_lost: Passages cut off, and tokens of all encoded passages and of what was cut.
         empty: Documents without text or title: stored, but nothing finds them; `empty_ids` holds the first.
-        unknown: Documents of which the encoder knows no token, such as symbols alone: dense search cannot find them, and
-            keyword search only where they have words; `unknown_ids` holds the first.
+        unknown: Documents of which the encoder knows no token, such as symbols alone: dense search cannot find them,
+            and keyword search only where they have words; `unknown_ids` holds the first.
         bad: Records that were skipped; `errors` holds the first of them.
         in_flight: Documents encoded since the last commit, by their share of passages.
         quantization: What 8-bit integers cost, where an encoder was calibrated for this.

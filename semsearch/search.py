@@ -23,7 +23,7 @@ MODES = ("dense", "keyword", "hybrid")
 RRF_K = 60
 """Cormack, Clarke and Büttcher 2009."""
 
-DENSE_WEIGHT = 0.7
+DENSE_WEIGHT = 0.5
 """Share of the dense score in the convex mix; measured in bench/fusion.py."""
 
 FUSED_DEPTH = 1_000
@@ -216,8 +216,8 @@ def fuse_convex(dense: Ranking, keyword: Ranking, scale: Scale) -> Ranking:
 
     Both ends of a scale belong to the query and the index, not to what was found, so that a score means the same for
     every query. The cosine of an unrelated passage is the mean over all passages: near 0 for a trained encoder, near 1
-    in the narrow cone of a raw BERT. BM25 has a true zero, and the least that no passage exceeds is its one. A document
-    that is not among the nearest is taken to be as near as the last of these, whose cosine it cannot exceed.
+    in the narrow cone of a raw BERT; what is farther gets less than 0. BM25 has a true zero, and its one is the least
+    that no passage exceeds. A document that is not among the nearest is taken to be as near as the last of them.
     """
     cosines = {document: _share(score, scale.unrelated, 1) for document, (score, _) in dense.items()}
     farthest = min(cosines.values(), default=0.0)
@@ -238,8 +238,8 @@ def _fused(dense: Ranking, keyword: Ranking, ours: dict[int, float], theirs: dic
 
 
 def _share(score: float, zero: float, one: float) -> float:
-    """Where a score lies between zero and one, and within them."""
-    return min(1.0, max(0.0, (score - zero) / (one - zero))) if one > zero else 0.0
+    """Where a score lies between zero and one; 0 where these are the same."""
+    return (score - zero) / (one - zero) if one > zero else 0.0
 
 
 def _full(ids: Ids, n: int) -> bool:

@@ -71,6 +71,11 @@ def phrases(query: str) -> list[str]:
     return [f'"{phrase}"' for phrase in found]
 
 
+def match_expression(query: str) -> str:
+    """An FTS5 query for any of the words; empty where there are none."""
+    return " OR ".join(phrases(query))
+
+
 def exact_tokens(query: str) -> dict[str, list[str]]:
     """The exact tokens of a query as the index has them, in quotes for FTS5, each with the phrases of its pieces."""
     return {f'"{_spelled(token)}"': phrases(token) for token in islice(_exact(fold(query)), MAX_EXACT)}

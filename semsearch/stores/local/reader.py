@@ -17,7 +17,7 @@ from semsearch.stores.base import StoredPassage
 from semsearch.stores.local import segments as faiss_segments
 from semsearch.stores.local.catalog import Catalog, Segment, last_covered
 from semsearch.stores.local.database import Database, Parameter
-from semsearch.stores.local.keywords import exact_tokens, phrases
+from semsearch.stores.local.keywords import exact_tokens, match_expression, phrases
 from semsearch.stores.local.segments import FaissIndex
 from semsearch.stores.local.vectors import VectorTable
 
@@ -60,7 +60,7 @@ class Reader:
         """See `Searchable.search_keywords`."""
         with self._database.snapshot():
             allowed = None if where is None else self._allowed(where)
-            expression = " OR ".join(phrases(query))
+            expression = match_expression(query)
             if not expression:
                 return np.empty(0, np.float32), np.empty(0, np.int64)
             exact = self._exact_weights(query)
@@ -68,9 +68,10 @@ class Reader:
             sql = f"SELECT {score} AS score, rowid FROM keywords WHERE keywords MATCH ?"
             parameters: list[Parameter] = [value for token, weight in exact.items() for value in (weight, token)]
             parameters.append(expression)
-            if allowed is not None:  # with + it is no index's business: the words come first, each once
-                sql += " AND +rowid IN (SELECT value FROM json_each(?))"
-                parameters.append(json.dumps(allowed.tolist()))
+            if allowed is not None:
+                among, numbers = self._shorter(allowed)
+                sql += f" AND +rowid {among} (SELECT value FROM json_each(?))"  # with + no index: the words come first
+                parameters.append(json.dumps(numbers.tolist()))
             rows = self._database.execute(f"{sql} ORDER BY score DESC, rowid LIMIT ?", [*parameters, k]).fetchall()
             return np.array([row[0] for row in rows], np.float32), np.array([row[1] for row in rows], np.int64)
 
@@ -136,6 +137,12 @@ class Reader:
             rows = self._database.execute(f"{PASSAGES_OF} WHERE {condition.sql}", condition.parameters)
             self._chosen = key, np.sort(np.fromiter((row[0] for row in rows), np.int64))
         return self._chosen[1]
+
+    def _shorter(self, allowed: Ids) -> tuple[str, Ids]:
+        """Passages as a list to be in or, where most are allowed, the others as one not to be in."""
+        others = np.ones(self._database.one("SELECT coalesce(max(id), 0) + 1 FROM passages"), bool)
+        others[allowed] = False
+        return ("IN", allowed) if len(allowed) < len(others) / 2 else ("NOT IN", np.flatnonzero(others))
 
     def _refresh(self) -> None:
         """Take in what was committed since the last search."""
