@@ -259,15 +259,16 @@ def demo(as_json: opt.AsJson = False) -> None:
         for text, mode, where in DEMO:
             found = opened.search(text, 3, mode=mode, where=where)
             if as_json:
-                terminal.print_json(as_object(text, folder, mode, found))
+                terminal.print_json(as_object(text, folder, mode or opened.default_mode, found))
             else:
-                terminal.heading(f'semsearch query "{text}" --mode {mode}{f" --where {where!r}" if where else ""}')
+                options = f"{f' --mode {mode}' if mode else ''}{f' --where {where!r}' if where else ''}"
+                terminal.heading(f'semsearch query "{text}"{options}')
                 terminal.hits(found)
 
 
 DEMO = (
-    ("my plants look thirsty although I water them every day", "dense", None),
-    ("stop paying for subscriptions I forgot about", "hybrid", "year >= 2015 and lang = 'en'"),
+    ("my plants look thirsty although I water them every day", None, None),
+    ("stop paying for subscriptions I forgot about", None, "year >= 2015 and lang = 'en'"),
     ("怎样备份照片", "keyword", "lang = 'zh'"),
 )
 """Query, mode and filter: a query that shares few words with its answer, one with a filter, and one in Chinese."""

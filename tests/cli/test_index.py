@@ -122,8 +122,9 @@ def test_long_documents_become_passages_of_the_length_asked_for(options, passage
 def test_the_title_is_encoded_with_the_text_unless_it_is_left_out():
     indexed()
     call("index", "notes.jsonl", *HASH, "--no-title", "-i", "bare").ok()
+    words = ("query", "kettle", "--mode", "dense")
     scores = [
-        {hit["doc_id"]: hit["score"] for hit in call("query", "kettle", "-i", folder, "--json").ok().json["hits"]}
+        {hit["doc_id"]: hit["score"] for hit in call(*words, "-i", folder, "--json").ok().json["hits"]}
         for folder in ("indexes/notes", "bare")
     ]
     # `Kettle Fill it, then wait.` has five words.
