@@ -20,7 +20,7 @@ from measure import run_of
 from semsearch import Chunking, Encoder, Index, Query, search
 from semsearch.corpus.readers import read_queries
 
-WEIGHTS = (0.5, 0.6, 0.7, 0.8)
+WEIGHTS = (0.4, 0.5, 0.6, 0.7)
 DEPTHS = (100, 1_000)
 WEIGHT = 0.7
 
@@ -47,6 +47,7 @@ def deviations(ranking: search.Ranking) -> dict[int, float]:
 
 
 LEFT = {
+    "from the lowest cosine, share of the best BM25": (from_lowest, from_zero),
     "min-max on both sides": (from_lowest, from_lowest),
     "both as shares of the best": (from_zero, from_zero),
     "z-scores": (deviations, deviations),
@@ -54,10 +55,10 @@ LEFT = {
 """Scalings of the dense and of the keyword side that were tried and left; see CHANGELOG.md."""
 
 
-def mixed(dense_scale: Scale, keyword_scale: Scale) -> Callable[[search.Ranking, search.Ranking], search.Ranking]:
-    """A fusion with these scalings and the default weight."""
+def mixed(dense_scale: Scale, keyword_scale: Scale) -> Callable[..., search.Ranking]:
+    """A fusion with these scalings and the weight that suited them best."""
 
-    def fuse(dense: search.Ranking, keyword: search.Ranking) -> search.Ranking:
+    def fuse(dense: search.Ranking, keyword: search.Ranking, scale: search.Scale) -> search.Ranking:
         ours = dense_scale(dense) if dense else {}
         theirs = keyword_scale(keyword) if keyword else {}
         totals = {d: WEIGHT * ours.get(d, 0) + (1 - WEIGHT) * theirs.get(d, 0) for d in sorted({**ours, **theirs})}

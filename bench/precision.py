@@ -43,7 +43,7 @@ def cranfield(encoder: Encoder) -> str:
     with tempfile.TemporaryDirectory() as temporary:
         with Index.open(temporary, create=True, encoder=encoder, chunking=Chunking(on_long="truncate")) as searcher:
             searcher.add(folder)
-            run = run_of(searcher, list(read_queries(str(folder / "queries.jsonl"))))
+            run = run_of(searcher, list(read_queries(str(folder / "queries.jsonl"))), mode="dense")
     found = ir_measures.calc_aggregate([nDCG @ 10, R @ 100], qrels, run)
     return f"{found[nDCG @ 10]:.4f} / {found[R @ 100]:.4f}"
 

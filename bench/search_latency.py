@@ -60,9 +60,10 @@ def main() -> None:
             index.add(corpus)
         with Index.open(folder, encoder=encoder) as searcher, LocalStore(folder) as store:
             ask: dict[str, Callable[[int], object]] = {
-                "semsearch, Index.search": lambda row: searcher.search(queries[row], K),
-                "of it, encoding": lambda row: encoder.encode_queries([queries[row]]),
-                "of it, FAISS": lambda row: store.search_vectors(vectors[[row]], 2 * K + 10, None),
+                "semsearch, Index.search, dense": lambda row: searcher.search(queries[row], K, mode="dense"),
+                "semsearch, Index.search, hybrid": lambda row: searcher.search(queries[row], K),
+                "of these, encoding": lambda row: encoder.encode_queries([queries[row]]),
+                "of the dense one, FAISS": lambda row: store.search_vectors(vectors[[row]], 2 * K + 10, None),
                 "sentence-transformers and FAISS": lambda row: flat.search(model.encode([queries[row]]), K),
                 "FAISS alone": lambda row: flat.search(vectors[[row]], K),
             }

@@ -230,14 +230,14 @@ class Index:
         return there
 
     def search(
-        self, query: str, k: int = 10, *, mode: str = "dense", where: Where | None = None, fusion: str = "convex"
+        self, query: str, k: int = 10, *, mode: str | None = None, where: Where | None = None, fusion: str = "convex"
     ) -> list[Hit]:
         """The k best documents for a question, best first.
 
         Args:
             query: In plain words.
             k: How many documents, at least 1.
-            mode: `dense` (cosine), `keyword` (BM25) or `hybrid` (both).
+            mode: `dense` (cosine), `keyword` (BM25) or `hybrid` (both); None for `default_mode`.
             where: A filter such as `"year >= 2020 and lang = 'en'"` or `{"year": {">=": 2020}, "lang": "en"}`.
             fusion: How `hybrid` mixes: `convex` (scaled scores) or `rrf` (ranks).
 
@@ -253,13 +253,14 @@ class Index:
         queries: Sequence[str],
         k: int = 10,
         *,
-        mode: str = "dense",
+        mode: str | None = None,
         where: Where | None = None,
         fusion: str = "convex",
     ) -> list[list[Hit]]:
         """As `search`, for many questions at once: the hits of each, in the order given."""
         from semsearch.search import check_search, find
 
+        mode = self.default_mode if mode is None else mode
         check_search(queries, k, mode, fusion)
         condition = None
         if where is not None:  # without one, what reads filters need not be imported
@@ -280,6 +281,11 @@ class Index:
     def location(self) -> str:
         """Where the index is, as messages name it."""
         return self._store.location
+
+    @property
+    def default_mode(self) -> str:
+        """How a search is answered that names no mode: `hybrid`, or `dense` where the store has no keyword search."""
+        return self._store.modes[0]
 
     @property
     def spec(self) -> EncoderSpec:

@@ -43,6 +43,8 @@ class IngestResult:
         passages: Encoded in this run.
         truncated, tokens, tokens_lost: Passages cut off, and tokens of all encoded passages and of what was cut.
         empty: Documents without text or title: stored, but nothing finds them; `empty_ids` holds the first.
+        unknown: Documents of which the encoder knows no token, such as symbols alone: dense search cannot find them,
+            and keyword search only where they have words; `unknown_ids` holds the first.
         bad: Records and files that were skipped; `errors` holds the first of them.
         in_flight: Documents encoded since the last commit, by their share of passages.
         quantization: What 8-bit integers cost, where an encoder was calibrated for this.
@@ -66,6 +68,8 @@ class IngestResult:
     empty: int = 0
     empty_ids: list[str] = field(default_factory=list)
     vanished_ids: list[str] = field(default_factory=list)
+    unknown: int = 0
+    unknown_ids: list[str] = field(default_factory=list)
     errors: list[RecordError] = field(default_factory=list)
     quantization: Quantization | None = None
 
@@ -372,6 +376,9 @@ class _Run:
         empty = [document.doc_id for document, passages in good if not passages]
         report.empty += len(empty)
         report.empty_ids += empty[: REPORTED - len(report.empty_ids)]
+        unknown = [document.doc_id for document, passages in good if passages and not self.chunker.knows(passages)]
+        report.unknown += len(unknown)
+        report.unknown_ids += unknown[: REPORTED - len(report.unknown_ids)]
 
     def _refuse(self, error: RecordError) -> None:
         """Count a bad record, or stop at it with everything before it committed."""

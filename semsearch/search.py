@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import TypeAlias
@@ -10,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 
 from semsearch.arrays import Ids, Vectors
-from semsearch.checks import WHOLE, check_types
+from semsearch.checks import TEXT, WHOLE, check_types
 from semsearch.errors import UsageError
 from semsearch.filters.syntax import Filter
 from semsearch.stores.base import Searchable
@@ -21,14 +23,30 @@ MODES = ("dense", "keyword", "hybrid")
 RRF_K = 60
 """Cormack, Clarke and Büttcher 2009."""
 
-DENSE_WEIGHT = 0.7
+DENSE_WEIGHT = 0.5
 """Share of the dense score in the convex mix; measured in bench/fusion.py."""
 
 FUSED_DEPTH = 1_000
 """Documents of each side that take part in a fusion, at least; more where more hits are wanted."""
 
+MOST = 2**40
+"""More hits than any index has, and few enough for every library that counts them."""
+
 Ranking: TypeAlias = dict[int, tuple[float, int]]
 """Document (row number) to its best score and the passage that has it, best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What the scores of one query are measured by.
+
+    Attributes:
+        unrelated: The mean cosine of the query with all passages.
+        highest: A BM25 that no passage exceeds, above 0.
+    """
+
+    unrelated: float
+    highest: float
 
 
 def find(
@@ -53,7 +71,6 @@ def find(
         fusion: How `hybrid` mixes: `convex` (scaled scores) or `rrf` (ranks).
 
     Raises:
-        UsageError: See `check_search`.
         FilterError: The filter reads a field that no document has.
     """
     with store.snapshot():
@@ -75,7 +92,7 @@ def find_run(
         rankings = _rankings(store, [query.text for query in queries], vectors, k, mode, fusion, None)
         names = store.doc_ids({document for ranking in rankings for document in ranking})
     return {
-        query.query_id: {names[document]: score for document, (score, _) in islice(ranking.items(), k)}
+        query.query_id: {names[document]: score for document, (score, _) in islice(ranking.items(), min(k, MOST))}
         for query, ranking in zip(queries, rankings, strict=True)
     }
 
@@ -87,7 +104,7 @@ def check_search(queries: object, k: int, mode: str, fusion: str) -> None:
         UsageError: Queries that are not a list of texts with something in them, k that is not a whole number of 1 or
             more, an unknown mode or fusion.
     """
-    check_types({"k": k}, {"k": WHOLE})
+    check_types({"k": k, "mode": mode, "fusion": fusion}, {"k": WHOLE, "mode": TEXT, "fusion": TEXT})
     if k < 1:
         raise UsageError(f"`k` must be at least 1, got {k}")
     for name, given, known in (("mode", mode, MODES), ("fusion", fusion, tuple(FUSIONS))):
@@ -100,6 +117,8 @@ def check_search(queries: object, k: int, mode: str, fusion: str) -> None:
             raise UsageError(f"the query is {query!r:.60}; expected text")
         if not query.strip():
             raise UsageError("the query is empty; ask something")
+        if re.search("[\ud800-\udfff]", query):
+            raise UsageError(f"the query is {query!r:.60}, which is not valid Unicode; expected text in UTF-8")
 
 
 def _rankings(
@@ -111,6 +130,7 @@ def _rankings(
     fusion: str,
     where: Filter | None,
 ) -> list[Ranking]:
+    k = min(int(k), MOST)
     depth = max(k, FUSED_DEPTH) if mode == "hybrid" else k
     dense = [] if vectors is None or mode == "keyword" else _dense(store, vectors, depth, where)
     if mode == "dense":
@@ -118,7 +138,13 @@ def _rankings(
     keyword = [_keyword(store, query, depth, where) for query in queries]
     if mode == "keyword":
         return keyword
-    return [FUSIONS[fusion](*pair) for pair in zip(dense, keyword, strict=True)]
+    assert vectors is not None
+    unrelated = store.mean_cosines(vectors).tolist()
+    highest = [
+        store.highest_keyword_score(query) if found else 1.0 for query, found in zip(queries, keyword, strict=True)
+    ]
+    scales = map(Scale, unrelated, highest)
+    return [FUSIONS[fusion](*each) for each in zip(dense, keyword, scales, strict=True)]
 
 
 def _dense(store: Searchable, vectors: Vectors, k: int, where: Filter | None) -> list[Ranking]:
@@ -173,8 +199,11 @@ def _hits(store: Searchable, ranking: Ranking, k: int) -> list[Hit]:
     ]
 
 
-def fuse_rrf(dense: Ranking, keyword: Ranking) -> Ranking:
-    """Reciprocal rank fusion: the sum of `1 / (60 + rank)` over the rankings that have a document."""
+def fuse_rrf(dense: Ranking, keyword: Ranking, scale: Scale) -> Ranking:
+    """Reciprocal rank fusion: the sum of `1 / (60 + rank)` over the rankings that have a document.
+
+    Its scores say where a document stands, not how good it is, and lie between 0 and 2 / 61.
+    """
 
     def parts(ranking: Ranking) -> dict[int, float]:
         return {document: 1 / (RRF_K + rank) for rank, document in enumerate(ranking, 1)}
@@ -182,16 +211,18 @@ def fuse_rrf(dense: Ranking, keyword: Ranking) -> Ranking:
     return _fused(dense, keyword, parts(dense), parts(keyword))
 
 
-def fuse_convex(dense: Ranking, keyword: Ranking) -> Ranking:
-    """A convex mix of scores, each side scaled to 0 to 1 (Bruch, Gai and Ingber 2023).
+def fuse_convex(dense: Ranking, keyword: Ranking, scale: Scale) -> Ranking:
+    """A convex mix of scores (Bruch, Gai and Ingber 2023), each side scaled from 0 for unrelated to 1 for perfect.
 
-    BM25 has a true zero, a document without the words, and is divided by the best score. Cosines have none: in the
-    narrow cone of a raw BERT all are near 1. They are scaled from the lowest of the ranking to the best.
+    Both ends of a scale belong to the query and the index, not to what was found, so that a score means the same for
+    every query. The cosine of an unrelated passage is the mean over all passages: near 0 for a trained encoder, near 1
+    in the narrow cone of a raw BERT; what is farther gets less than 0. BM25 has a true zero, and its one is the least
+    that no passage exceeds. A document that is not among the nearest is taken to be as near as the last of them.
     """
-    lowest, best = _range(dense)
-    ours = {document: DENSE_WEIGHT * _share(score, lowest, best) for document, (score, _) in dense.items()}
-    _, best = _range(keyword)
-    theirs = {document: (1 - DENSE_WEIGHT) * _share(score, 0, best) for document, (score, _) in keyword.items()}
+    cosines = {document: _share(score, scale.unrelated, 1) for document, (score, _) in dense.items()}
+    farthest = min(cosines.values(), default=0.0)
+    ours = {document: DENSE_WEIGHT * cosines.get(document, farthest) for document in dense | keyword}
+    theirs = {d: (1 - DENSE_WEIGHT) * _share(score, 0, scale.highest) for d, (score, _) in keyword.items()}
     return _fused(dense, keyword, ours, theirs)
 
 
@@ -206,15 +237,9 @@ def _fused(dense: Ranking, keyword: Ranking, ours: dict[int, float], theirs: dic
     return {document: (totals[document], passages[document]) for document in order}
 
 
-def _range(ranking: Ranking) -> tuple[float, float]:
-    """Lowest and best score."""
-    scores = [score for score, _ in ranking.values()]
-    return min(scores, default=0.0), max(scores, default=0.0)
-
-
-def _share(score: float, zero: float, best: float) -> float:
-    """Where a score lies between zero and the best; 1 where these are the same."""
-    return (score - zero) / (best - zero) if best > zero else 1.0
+def _share(score: float, zero: float, one: float) -> float:
+    """Where a score lies between zero and one; 0 where these are the same."""
+    return (score - zero) / (one - zero) if one > zero else 0.0
 
 
 def _full(ids: Ids, n: int) -> bool:

@@ -136,7 +136,10 @@ class Hit:
 
     Attributes:
         rank: 1 for the best.
-        score: Cosine for dense search, BM25 for keyword, the fused score for hybrid; higher is better.
+        score: Higher is better. Cosine for dense search, BM25 for keyword. For hybrid, half of each: how far the cosine
+            lies between that of an unrelated passage (0) and the same text (1), and BM25 as a share of the most that
+            any passage could get for the query; the same number means the same for every query. With `rrf` it
+            tells ranks alone.
         text: The best passage.
         start, end: Its character offsets into the document's text.
     """

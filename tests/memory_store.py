@@ -30,6 +30,7 @@ class MemoryStore:
     """One index in this process; see `Store`."""
 
     artifacts: Path | None = None
+    modes = ("hybrid", "dense", "keyword")
 
     def __init__(self, location: str = "memory") -> None:
         self.location = location
@@ -105,24 +106,33 @@ class MemoryStore:
         best = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(cosines, best, 1), np.array(numbers)[best]
 
+    def _weight(self, word: str) -> float:
+        n = sum(word in _words_of(document, passage) for _, document, passage, _ in self.rows.values())
+        return max(1e-6, math.log((len(self.rows) - n + 0.5) / (n + 0.5)))
+
     def search_keywords(self, query: str, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
-        words = {
-            number: Counter(_words(f"{document.title} {document.text[passage.start : passage.end]}"))
-            for number, (_, document, passage, _) in self.rows.items()
-        }
+        words = {number: _words_of(document, passage) for number, (_, document, passage, _) in self.rows.items()}
         mean = sum(map(Counter.total, words.values())) / max(1, len(words))
         found = []
         for number in self._allowed(where):
-            score = 0.0
+            score, length = 0.0, words[number].total()
             for word in _words(query):
-                n = sum(word in one for one in words.values())
-                weight = max(1e-6, math.log((len(words) - n + 0.5) / (n + 0.5)))
-                count, length = words[number][word], words[number].total()
-                score += weight * count * 2.2 / (count + 1.2 * (0.25 + 0.75 * length / mean)) if count else 0
+                count = words[number][word]
+                part = count * 2.2 / (count + 1.2 * (0.25 + 0.75 * length / mean))
+                score += self._weight(word) * part if count else 0
             if score:
                 found.append((-score, number))
         found = sorted(found)[:k]
         return np.array([-score for score, _ in found], np.float32), np.array([one for _, one in found], np.int64)
+
+    def highest_keyword_score(self, query: str) -> float:
+        return 2.2 * sum(map(self._weight, _words(query)))
+
+    def mean_cosines(self, queries: Vectors) -> Vectors:
+        finish = self.transform or (lambda rows: rows)
+        if not self.rows:
+            return np.zeros(len(queries), np.float32)
+        return (finish(queries) @ finish(np.stack([row[3] for row in self.rows.values()])).T).mean(1)
 
     def documents_of(self, passages: Sequence[int]) -> dict[int, int]:
         return {number: self.rows[number][0] for number in passages if number in self.rows}
@@ -248,6 +258,10 @@ def key_of(document: Document) -> tuple[str | None, str]:
 def lies_in(document: Document, within: Origin) -> bool:
     (root, file), (outer_root, outer) = key_of(document), within.key
     return root == outer_root and (not outer or file == outer or file.startswith(f"{outer}/"))
+
+
+def _words_of(document: Document, passage: Passage) -> Counter[str]:
+    return Counter(_words(f"{document.title} {document.text[passage.start : passage.end]}"))
 
 
 def _words(text: str) -> list[str]:

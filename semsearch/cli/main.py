@@ -133,7 +133,7 @@ def query(
     text: opt.QueryText = None,
     index: opt.WhichIndex = None,
     k: opt.K = 10,
-    mode: opt.SearchMode = opt.Mode.dense,
+    mode: opt.SearchMode = None,
     where: opt.FilterText = None,
     fusion: opt.FusionName = opt.Fusion.convex,
     queries: opt.QueryFile = None,
@@ -156,23 +156,22 @@ def query(
     if run and not queries:
         raise UsageError("--run goes with --queries FILE")
     folder = _find_index(index, newest=True)
-    wishes: dict[str, Any] = {"mode": mode.value, "where": where, "fusion": fusion.value}
     with Index.open(folder, model=model, device=device, runtime=runtime) as opened:
+        chosen = mode.value if mode else opened.default_mode
+        wishes: dict[str, Any] = {"mode": chosen, "where": where, "fusion": fusion.value}
         if queries is not None:
             every = answers.answer_file(opened, queries, k, **wishes)
             if run:
                 scores = ((query.query_id, {hit.doc_id: hit.score for hit in hits}) for query, hits in every)
                 answered = trec.write_run(run, scores)
                 if as_json:
-                    terminal.print_json(
-                        {"index": str(folder), "mode": mode.value, "queries": answered, "run": str(run)}
-                    )
+                    terminal.print_json({"index": str(folder), "mode": chosen, "queries": answered, "run": str(run)})
                 else:
                     terminal.say(f"wrote the answers to {answered:,} queries to {run}")
             else:
-                answers.print_lines(every, folder, mode.value)
+                answers.print_lines(every, folder, chosen)
             return
-        for question in [text] if text is not None else session.questions(opened, mode.value):
+        for question in [text] if text is not None else session.questions(opened, chosen):
             try:
                 found = opened.search(question, k, **wishes)
             except SemsearchError as error:
@@ -181,7 +180,7 @@ def query(
                 terminal.say(f"error: {error}")
                 continue
             if as_json:
-                terminal.print_json(answers.as_object(question, folder, mode.value, found))
+                terminal.print_json(answers.as_object(question, folder, chosen, found))
             else:
                 terminal.hits(found)
             sys.stdout.flush()
@@ -270,15 +269,16 @@ def demo(as_json: opt.AsJson = False) -> None:
         for text, mode, where in DEMO:
             found = opened.search(text, 3, mode=mode, where=where)
             if as_json:
-                terminal.print_json(as_object(text, folder, mode, found))
+                terminal.print_json(as_object(text, folder, mode or opened.default_mode, found))
             else:
-                terminal.heading(f'semsearch query "{text}" --mode {mode}{f" --where {where!r}" if where else ""}')
+                options = f"{f' --mode {mode}' if mode else ''}{f' --where {where!r}' if where else ''}"
+                terminal.heading(f'semsearch query "{text}"{options}')
                 terminal.hits(found)
 
 
 DEMO = (
-    ("my plants look thirsty although I water them every day", "dense", None),
-    ("stop paying for subscriptions I forgot about", "hybrid", "year >= 2015 and lang = 'en'"),
+    ("my plants look thirsty although I water them every day", None, None),
+    ("stop paying for subscriptions I forgot about", None, "year >= 2015 and lang = 'en'"),
     ("怎样备份照片", "keyword", "lang = 'zh'"),
 )
 """Query, mode and filter: a query that shares few words with its answer, one with a filter, and one in Chinese."""

@@ -126,7 +126,10 @@ WithTitle = Annotated[
 
 QueryText = Annotated[str | None, typer.Argument(help="What to search for.")]
 K = Annotated[int, typer.Option("-k", help="Number of documents to return.")]
-SearchMode = Annotated[Mode, typer.Option(help="Search by meaning (dense), by words (keyword), or both (hybrid).")]
+SearchMode = Annotated[
+    Mode | None,
+    typer.Option(help="Search by meaning (dense), by words (keyword), or both (hybrid) [default: hybrid]"),
+]
 FilterText = Annotated[str | None, typer.Option(help="Filter expression, e.g.: year >= 2020 and lang = 'en'")]
 FusionName = Annotated[Fusion, typer.Option(help="How a hybrid search combines scores.")]
 QueryFile = Annotated[str | None, typer.Option(help="JSON lines with _id and text: answer many queries at once.")]

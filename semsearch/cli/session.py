@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,10 @@ def questions(index: Index, mode: str) -> Iterator[str]:
     if mode != "keyword":
         _ = index.encoder
     if not sys.stdin.isatty():
+        if isinstance(
+            sys.stdin, TextIOWrapper
+        ):  # what is not UTF-8 is refused as one query, and does not end the others
+            sys.stdin.reconfigure(errors="surrogateescape")
         yield from filter(None, map(str.strip, sys.stdin))
         return
     from prompt_toolkit import PromptSession

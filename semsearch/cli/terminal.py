@@ -135,6 +135,12 @@ def summary(result: IngestResult, folder: str, seconds: float) -> None:
     if result.empty:
         documents = _count(result.empty, "empty document")
         say(f"warning: {documents} (no text, no title) cannot be found: {_some(result.empty_ids, result.empty)}")
+    if result.unknown:
+        documents = _count(result.unknown, "document")
+        names = _some(result.unknown_ids, result.unknown)
+        say(
+            f"warning: {documents} of symbols or words that the model does not know cannot be found by meaning: {names}"
+        )
     if result.bad:
         for error in result.errors:
             say(f"skipped: {error}")

@@ -100,6 +100,7 @@ class Chunker:
         least = self._count([prefix])[0] + LEAST_ROOM
         if not least <= self._limit <= max_tokens:
             raise UsageError(f"`tokens` is {self._limit}; expected {least} to {max_tokens} for this encoder")
+        self._unknown = _unknown_id(tokenizer)
         self._splitter = lru_cache(maxsize=SPLITTERS)(self._new_splitter)
 
     def passages(self, documents: Sequence[Document]) -> list[tuple[Passage, ...] | RecordError]:
@@ -112,6 +113,14 @@ class Chunker:
         whole = [self._encoded(document.title, document.text) for document in documents]
         counts = self._count([self._prefix + text for text in whole])
         return [self._passages(*each) for each in zip(documents, whole, counts, strict=True)]
+
+    def knows(self, passages: Sequence[Passage]) -> bool:
+        """Whether the encoder can tell passages from any others: some token is in its vocabulary."""
+        return self._unknown is None or any(
+            self._unknown != token
+            for passage in passages
+            for token in self._tokenizer.encode(passage.encoded_text[:BLOCK_CHARS], add_special_tokens=False).ids
+        )
 
     def _passages(self, document: Document, whole: str, n_tokens: int) -> tuple[Passage, ...] | RecordError:
         if not whole:
@@ -167,6 +176,12 @@ class Chunker:
         from semantic_text_splitter import TextSplitter
 
         return TextSplitter.from_huggingface_tokenizer(self._tokenizer, capacity, overlap)
+
+
+def _unknown_id(tokenizer: Tokenizer) -> int | None:
+    """The token that stands for what a vocabulary lacks; None where it lacks nothing, or has nothing else."""
+    token = tokenizer.token_to_id(getattr(tokenizer.model, "unk_token", None) or "<unk>")
+    return token if tokenizer.get_vocab_size() > 1 else None
 
 
 def split(text: str, splitter: TextSplitter, block_chars: int) -> Iterator[tuple[int, int]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -265,15 +266,21 @@ class _LentVectors:
         self._remembered: dict[tuple[str, int], tuple[tuple[Vectors, Ids], float]] = {}
         self.snapshot, self.documents_of = words.snapshot, words.documents_of
         self.doc_ids, self.show = words.doc_ids, words.show
+        self.highest_keyword_score = cache(words.highest_keyword_score)
         self.spared_seconds = 0.0
 
     def lend(self, vectors: Vectors) -> None:
         """Search these from now on: unit rows `[passages, dim]`, in the order in which passages were committed."""
         self._vectors = faiss_segments.build(np.arange(1, len(vectors) + 1), vectors)
+        self._mean: Vectors = vectors.mean(0)
 
     def search_vectors(self, queries: Vectors, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
         """See `Searchable.search_vectors`."""
         return faiss_segments.search([self._vectors], queries, k, allowed=None, excluded=np.empty(0, np.int64))
+
+    def mean_cosines(self, queries: Vectors) -> Vectors:
+        """See `Searchable.mean_cosines`."""
+        return queries @ self._mean
 
     def search_keywords(self, query: str, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
         """See `Searchable.search_keywords`; every hybrid candidate asks the same and is charged for it."""

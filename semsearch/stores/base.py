@@ -102,6 +102,20 @@ class Searchable(Protocol):
         """
         ...
 
+    def highest_keyword_score(self, query: str) -> float:
+        """A score above 0 that no passage, whatever it said, could exceed in `search_keywords`.
+
+        It depends on the words of the query and on how rare they are in the index; asked only where something is found.
+        """
+        ...
+
+    def mean_cosines(self, queries: Vectors) -> Vectors:
+        """The mean cosine `[n]` of each query `[n, dim]` with all passages, 0 where there are none.
+
+        It is what an unrelated passage has, whatever is filtered.
+        """
+        ...
+
     def documents_of(self, passages: Sequence[int]) -> dict[int, int]:
         """The document of each of these passages; those that are gone are left out."""
         ...
@@ -146,6 +160,11 @@ class Store(Searchable, Protocol):
     @property
     def roots(self) -> Sequence[Root]:
         """The folders by which files are named."""
+        ...
+
+    @property
+    def modes(self) -> Sequence[str]:
+        """The modes of search that it can answer, the default first; see `semsearch.search.MODES`."""
         ...
 
     def exists(self) -> bool:

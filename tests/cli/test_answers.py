@@ -71,7 +71,7 @@ def test_a_run_file_holds_what_the_json_says_as_ir_measures_reads_it():
 
 
 def test_a_run_file_has_the_six_columns_of_trec():
-    call("query", "--queries", "queries.jsonl", "--run", "out.trec", "-k", 1)
+    call("query", "--queries", "queries.jsonl", "--run", "out.trec", "-k", 1, "--mode", "dense")
     assert Path("out.trec").read_text().splitlines() == [
         "q1 Q0 b 1 0.4472135901451111 semsearch",
         "2 Q0 d 1 0.4472135901451111 semsearch",

@@ -38,6 +38,7 @@ def test_index_as_json_counts_what_was_done():
         **{"documents": 3, "encoded": 1, "described": 1, "unchanged": 1, "deleted": 1},
         **{"passages": 1, "truncated": 0, "tokens": 5, "tokens_lost": 0},
         **{"bad": 0, "vanished": 0, "not_deleted": 0, "empty": 0, "empty_ids": [], "vanished_ids": [], "errors": []},
+        **{"unknown": 0, "unknown_ids": []},
     }
 
 
@@ -122,8 +123,9 @@ def test_long_documents_become_passages_of_the_length_asked_for(options, passage
 def test_the_title_is_encoded_with_the_text_unless_it_is_left_out():
     indexed()
     call("index", "notes.jsonl", *HASH, "--no-title", "-i", "bare").ok()
+    words = ("query", "kettle", "--mode", "dense")
     scores = [
-        {hit["doc_id"]: hit["score"] for hit in call("query", "kettle", "-i", folder, "--json").ok().json["hits"]}
+        {hit["doc_id"]: hit["score"] for hit in call(*words, "-i", folder, "--json").ok().json["hits"]}
         for folder in ("indexes/notes", "bare")
     ]
     # `Kettle Fill it, then wait.` has five words.

@@ -129,7 +129,7 @@ def test_a_query_imports_the_compiled_runtime_and_little_else():
 
 def test_query_as_json_is_as_documented():
     indexed()
-    assert call("query", "water", "-k", 2, "--json").ok().json == {
+    assert call("query", "water", "-k", 2, "--mode", "dense", "--json").ok().json == {
         "query": "water",
         "index": str(Path("indexes/notes")),
         "mode": "dense",
@@ -150,7 +150,7 @@ def test_query_as_json_is_as_documented():
 
 def test_query_piped_is_a_table_of_tabs():
     indexed()
-    assert run("query", "water", "-k", "1").ok().rows == [
+    assert run("query", "water", "-k", "1", "--mode", "dense").ok().rows == [
         ["rank", "score", "doc_id", "title", "text"],
         ["1", f"{B_SCORE:.4f}", "b", "Bread", "Flour, water and salt."],
     ]
@@ -163,12 +163,18 @@ def test_keyword_search_finds_only_what_has_the_word_also_in_chinese():
     assert found("nothing", "--mode", "keyword") == []
 
 
+UNRELATED = (A_SCORE + B_SCORE) / 4
+BM25_SHARE = 1 / (1 + 1.2 * (0.25 + 0.75 * 5 / 5.5))  # 5 words, 5.5 on average; how rare the word is cancels out
+MIXED = (B_SCORE - UNRELATED) / (1 - UNRELATED) / 2 + BM25_SHARE / 2
+
+
 @pytest.mark.parametrize(
-    ("options", "score"), [((), 1.0), (("--fusion", "convex"), 1.0), (("--fusion", "rrf"), 2 / 61)]
+    ("options", "score"),
+    [((), MIXED), (("--mode", "hybrid"), MIXED), (("--fusion", "convex"), MIXED), (("--fusion", "rrf"), 2 / 61)],
 )
-def test_hybrid_search_mixes_as_asked(options, score):
+def test_hybrid_search_is_the_default_and_mixes_as_asked(options, score):
     indexed()
-    shown = call("query", "water", "--mode", "hybrid", *options, "--json").ok().json
+    shown = call("query", "water", *options, "--json").ok().json
     best = shown["hits"][0]
     assert (shown["mode"], best["doc_id"], best["score"]) == ("hybrid", "b", pytest.approx(score))
 

@@ -39,6 +39,13 @@ def test_a_question_that_cannot_be_answered_does_not_end_the_session():
     assert done.err.count("error: ") == 2
 
 
+def test_a_line_that_is_not_utf_8_is_one_bad_query():
+    indexed()
+    done = run("query", "--interactive", stdin=b"heron\nwater \xff\nbread\n")
+    assert (done.code, len(done.rows)) == (0, len(run("query", "--interactive", stdin=b"heron\nbread\n").rows))
+    assert done.err == "error: the query is 'water \\udcff', which is not valid Unicode; expected text in UTF-8\n"
+
+
 def test_it_goes_with_neither_a_query_nor_a_file():
     indexed()
     call("query", "heron", "--interactive").fails(2, "give either a query", "--queries FILE, or --interactive")

@@ -58,7 +58,7 @@ def test_an_index_is_the_same_for_both_runtimes(model, tmp_path):
     again = call("index", corpus, *index, "--runtime", "torch", "--json")
     assert again.json["unchanged"] == 2
     for runtime in ("openvino", "torch"):
-        done = call("query", "a heron waits", *index, "--runtime", runtime, "--json")
+        done = call("query", "a heron waits", *index, "--runtime", runtime, "--mode", "dense", "--json")
         assert done.json["hits"][0]["score"] == pytest.approx(1, abs=1e-4)
     assert call("query", "a heron", *index, "--runtime", "zorg").err.startswith("error: unknown runtime 'zorg'")
 

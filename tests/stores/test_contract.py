@@ -106,6 +106,25 @@ def test_words_are_found_by_how_rare_and_how_many_they_are(store: Store):
     assert len(store.search_keywords("unheard", 10, None)[1]) == 0
 
 
+def test_scores_have_a_scale_that_belongs_to_the_query_and_the_index(store: Store):
+    rows = np.random.default_rng(1).normal(size=(9, 4)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    texts = ["kax", "kax lux", "rex " * 30, "kax kax kax kax dox", *["lux"] * 5]
+    fill(
+        store, *(entry(f"d{n}", row[None], text, year=n) for n, (row, text) in enumerate(zip(rows, texts, strict=True)))
+    )
+    assert store.mean_cosines(UNIT) == pytest.approx(rows.mean(0), abs=1e-6)
+    for query in ("kax", "rex", "kax rex dox unheard"):
+        scores, _ = store.search_keywords(query, 9, None)
+        assert scores[0] < store.highest_keyword_score(query) < 99
+    # of 9 texts 3 have one word and 1 the other: log(6.5 / 3.5) and log(8.5 / 1.5), times 2.2
+    assert store.highest_keyword_score("kax rex") == pytest.approx(2.2 * (0.619039 + 1.734601), rel=1e-5)
+    with store.write(store.spec, store.chunking) as writer:
+        writer.delete(["d0", "d5"])
+    assert store.mean_cosines(UNIT) == pytest.approx(np.delete(rows, [0, 5], 0).mean(0), abs=1e-6)
+    assert {"hybrid", "dense", "keyword"} == {*store.modes}
+
+
 def test_a_changed_document_takes_the_place_of_the_old_under_new_numbers(store: Store):
     fill(store, entry("a", UNIT[:2], "old kax"), entry("b", UNIT[2:3], "bex"))
     before = set(store.search_vectors(UNIT[:1], 9, None)[1][0].tolist()) - {-1}

@@ -65,7 +65,7 @@ def with_sums(folder: Path, table: str, columns: tuple[str, ...], where: str = "
             connection.execute(f"UPDATE {table} SET checksum = ? WHERE rowid = ?", (crc, number))
 
 
-DOCUMENT = ("doc_id", "metadata", "content_hash", "n_passages")
+DOCUMENT = ("doc_id", "metadata", "content_hash", "n_passages", "root", "file")
 SEGMENT = ("file", "kind", "first", "last", "n_rows", "sha256")
 PASSAGE = ("id", "document", "ordinal", "start", "end", "n_tokens", "n_lost")
 

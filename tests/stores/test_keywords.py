@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 import random
 import sqlite3
+import sys
+import unicodedata
 from collections import Counter
+from contextlib import closing
 
+import numpy as np
 import pytest
-from fakes import entry, open_reader, open_writer
+import regex
+from fakes import entry, index_content, open_reader, open_writer, reopen_writer
 
 from semsearch.filters.text import parse
-from semsearch.stores.local.keywords import MAX_QUERY_WORDS, body, match_expression
+from semsearch.stores.local.keywords import MAX_QUERY_WORDS, body, exact_tokens, fold, match_expression, tokens
 from semsearch.stores.local.store import LocalStore
 
 TOKENIZER = "tokenize='porter unicode61 remove_diacritics 2'"
@@ -72,6 +77,17 @@ def make(tmp_path):
         ("नमस्ते दुनिया", ["नमस्ते", "दुनिया"], ["भारत"]),
         ("नदी हद दिन", ["नदी", "दिन"], ["हिन्दी", "न", "दी"]),
         ("snake_case and kebab-case, e-mail: a.b@c.org", ["snake", "kebab-case", "mail", "c.org"], ["snak"]),
+        ("Мой ёж, её їжак", ["мой", "ЕЖ", "ее", "їжак"], ["мои", "іжак"]),
+        ("Die Straße, STRASSE", ["strasse", "Straße", "STRAẞE"], ["strase"]),
+        ("Ο σοφός στην Αθήνα", ["ΣΟΦΟΣ", "σοφοσ", "ΑΘΗΝΑ", "αθηνα"], ["σοφ"]),
+        ("Isparta, İstanbul, ılık", ["ısparta", "ISPARTA", "istanbul", "ilik"], ["spart"]),
+        ("שָׁלוֹם עֲלֵיכֶם", ["שלום", "שָׁלוֹם", "עליכם"], ["לום"]),
+        ("السَّلامُ عَلَيْكُم، أحمد، محـــمد", ["السلام", "عليكم", "احمد", "محمد"], ["لام"]),
+        ("می‌خواهم", ["می‌خواهم", "خواهم", "می خواهم"], ["میخواه"]),
+        ("ខ្ញុំ​ទៅ​ផ្សារ", ["ទៅផ្សារ", "ទៅ​ផ្សារ", "ខ្ញុំ"], ["ឆ្មា"]),
+        ("ภาษา​ไทย", ["ภาษาไทย", "ไทย"], ["ปลา"]),
+        ("⚠️Warning 👩‍👩‍👧family❤️ 1️⃣st", ["warning", "⚠️Warning", "family", "1"], ["hot"]),
+        ("data­base​⁠﻿ sys‍tem क्‍ष", ["database", "da​ta­base", "system", "क्ष"], ["data"]),
     ],
 )
 def test_text_of_any_script_is_findable(make, text, queries, misses):
@@ -85,6 +101,115 @@ def test_text_of_any_script_is_findable(make, text, queries, misses):
 def test_a_title_is_found_and_a_word_in_quotes_counts(make):
     with make({"a": "body"}, title="Moby Dick") as index:
         assert found(index, "moby") == found(index, '"moby" dick') == ["a"]
+
+
+def test_what_cannot_be_seen_is_what_unicode_says():
+    ignorable = {chr(c) for c in range(sys.maxunicode + 1) if regex.match(r"\p{Default_Ignorable_Code_Point}", chr(c))}
+    gone = {c for c in map(chr, range(sys.maxunicode + 1)) if not 0xD800 <= ord(c) < 0xE000 and fold(f"é{c}b") == "éb"}
+    assert ignorable <= gone
+    assert {unicodedata.name(c).split()[0] for c in gone - ignorable} == {"ARABIC", "HEBREW"}
+
+
+EXACT = {
+    "scattered": "com example doe jane",
+    "exact": "please write to jane.doe@example.com about the invoices of last month",
+    "x1": "boats and herons",
+    "x2": "bread and butter",
+    "v_wrong": "2 lamps, 3 chairs, 11 cups",
+    "v_exact": "the interpreter that ships with this image is python 3.11.2 and nothing else",
+    "cs": "C# tips",
+    "cpp": "many tips for people who write modern C++ at work",
+    "c": "c c c c c c",
+    "net": "many people who write for the web write for .NET, (F#) and self-made ISO-8859-1",
+    "nets": "a net is a net is a net; iso 1 8859; f, f and f; case snake",
+    "snake": "many people who write for other people write snake_case, or write nothing at all",
+    "zh": "用C++写程序的人很多很多很多很多很多很多很多很多",
+}
+"""Some of ../shared/cases/exact_tokens.jsonl, and their like; every wrong answer is shorter than the right one."""
+
+
+@pytest.mark.parametrize(
+    ("query", "first"),
+    [
+        ("jane.doe@example.com", ["exact", "scattered"]),
+        ("JANE.DOE@example.com.", ["exact", "scattered"]),
+        ("3.11.2", ["v_exact", "v_wrong"]),
+        ("C++", ["cpp", "zh", "c"]),
+        ("(c++)", ["cpp", "zh", "c"]),
+        ("C#", ["cs", "c"]),
+        (".NET", ["net", "nets"]),
+        ("F#", ["net", "nets"]),
+        ("ISO-8859-1", ["net", "nets"]),
+        ("snake_case", ["snake", "nets"]),
+        ("Ｃ＋＋", ["cpp", "zh", "c"]),
+    ],
+)
+def test_the_exact_token_comes_before_its_pieces_however_long_the_text(make, query, first):
+    with make(EXACT) as index:
+        assert [doc_id for doc_id in found(index, query) if doc_id in first][: len(first)] == first
+        scores, _ = index.search_keywords(query, 100, None)
+        assert (scores <= index.highest_keyword_score(query)).all()
+
+
+@pytest.mark.parametrize(
+    "word", ["don't", "two-dimensional", "e.g.", "U.S.", "rock-and-roll", "End.", "100", "_it_", "#", "++"]
+)
+def test_ordinary_words_are_no_exact_tokens(word):
+    assert tokens("", word) == ""
+    assert exact_tokens(word) == {}
+
+
+def test_a_broad_filter_is_no_loop_around_the_words(make, monkeypatch):
+    """The words come first, once, and the filter is a set beside them: the plan, and how often metadata is read."""
+    with make({f"d{n}": f"tea number {n}" for n in range(30)}) as index:
+        asked: list[str] = []
+        index._read()._database._connection.set_trace_callback(asked.append)
+        with index.snapshot():
+            for _ in range(3):
+                index.search_keywords("tea number", 5, parse("doc_id != 'd3'"))
+                index.search_vectors(np.eye(4, dtype=np.float32), 5, parse("doc_id != 'd3'"))
+        assert sum("JOIN passages" in sql and "json_array" in sql for sql in asked) == 1
+        (sql, *_) = [sql for sql in asked if "MATCH" in sql and "bm25" in sql]
+        plan = [row[3] for row in index._read()._database.execute(f"EXPLAIN QUERY PLAN {sql}")]
+    assert plan[0].startswith("SCAN keywords VIRTUAL TABLE INDEX")
+    assert ":M" in plan[0]
+    assert "=" not in plan[0]  # which would be the row's number: a probe a row
+
+
+def test_filters_that_are_equal_in_python_but_not_in_json_are_told_apart(tmp_path):
+    with open_writer(tmp_path / "index") as writer:
+        writer.commit([entry("one", [[1, 0, 0, 0]], "tea", x=1), entry("true", [[1, 0, 0, 0]], "tea", x=True)])
+        for value, number in (("1", 1), ("true", 2), ("1.0", 1)):
+            assert writer.search_keywords("tea", 9, parse(f"x = {value}"))[1].tolist() == [number]
+        writer.commit([], [entry("one", [[1, 0, 0, 0]], "tea", x=True).document])
+        assert writer.search_keywords("tea", 9, parse("x = true"))[1].tolist() == [1, 2]
+
+
+def test_an_index_of_the_first_schema_is_folded_and_asked_for_exact_tokens_without_encoding(tmp_path):
+    folder = tmp_path / "index"
+    texts = EXACT | {"emoji": "⚠️Warning: hot surface", "street": "Straße"}
+    with open_writer(folder) as writer:
+        writer.commit(entry(name, [[1, 0, 0, 0]], text, "Title") for name, text in texts.items())
+    new = index_content(folder)
+    with closing(sqlite3.connect(folder / "passages.sqlite", isolation_level=None)) as connection:
+        connection.execute("DROP TABLE exact")
+        connection.execute("DROP TABLE keywords")
+        connection.execute(
+            "CREATE VIRTUAL TABLE keywords USING fts5(body, content='', "
+            """tokenize="porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'")"""
+        )
+        connection.execute("INSERT INTO keywords (rowid, body) SELECT id, 'Title ' || text FROM documents")
+        connection.execute("DELETE FROM _sqlite_migrations WHERE name LIKE '003%'")
+        connection.execute("PRAGMA user_version = 1")
+    with open_reader(folder) as index:
+        assert found(index, "warning") == ["emoji"]
+        assert found(index, "STRASSE") == ["street"]
+        assert found(index, "3.11.2")[0] == "v_exact"
+    assert index_content(folder) == new
+    with reopen_writer(folder) as writer:
+        assert writer.delete(["emoji", "cpp"]) == ["emoji", "cpp"]
+        assert found(writer, "warning") == []
+        assert found(writer, "C++")[0] == "zh"
 
 
 @pytest.mark.parametrize("query", HOSTILE)
@@ -103,7 +228,7 @@ def test_what_a_query_becomes():
     assert match_expression("") == match_expression(" \t?! * _ ") == ""
     assert match_expression('say "hi" twice, hi') == '"say" OR "hi" OR "twice" OR "hi"'
     assert match_expression("北京烤 pizza 茶") == '"北 京" OR "京 烤" OR "pizza" OR "茶"'
-    assert body("Tea", "茶と緑茶 now") == "Tea  茶 と 緑 茶  now"
+    assert body("Tea", "茶と緑茶 now") == "tea  茶 と 緑 茶  now"
 
 
 def test_a_query_as_long_as_a_book_is_answered(make):

@@ -1,9 +1,17 @@
-"""How text becomes words for SQLite's FTS5, and a question a full-text query.
+"""How text becomes words for SQLite's FTS5, and a question a full-text query. The same happens at both ends.
 
-FTS5 finds words between spaces and stems English ones. Chinese, Japanese, Korean, Thai, Lao, Burmese and Khmer are
-written without such spaces (or with particles glued on), so each of their characters, with the vowels and other marks
-that belong to it, is indexed as a word of its own, and a query asks for every pair of neighbors, as Lucene's
-CJKAnalyzer does.
+Words are letters, digits and the marks that belong to them; FTS5 drops accents of Latin letters and stems English.
+
+*   Case and compatibility: Unicode's NFKC_Casefold, so `Straße` is `STRASSE`, and a final sigma is a sigma.
+*   What cannot be seen changes no word: variation selectors, soft hyphens, joiners, zero-width spaces, marks of
+    direction. A zero-width non-joiner between Arabic letters parts words, as in Lucene's PersianCharFilter.
+*   Vowel points of Hebrew and Arabic are dropped, with the tatweel and a hamza or madda on a letter (أ is ا); so are
+    Greek accents. The Russian ё is е, the Turkish ı is i; й and ї stay letters of their own.
+*   Chinese, Japanese, Korean, Thai, Lao, Burmese and Khmer are written without spaces between words (or with particles
+    glued on), so each of their characters, with the marks that belong to it, is indexed as a word of its own, and a
+    query asks for every pair of neighbors, as Lucene's CJKAnalyzer does.
+*   `jane.doe@example.com`, `3.11.2`, `snake_case`, `C++`, `C#` and `.NET` are found by their pieces, and are exact
+    tokens besides: what has one comes before what has only its pieces.
 """
 
 from __future__ import annotations
@@ -20,27 +28,81 @@ _UNSPACED = (
 )
 _RUN = re.compile(f"[{_UNSPACED}]+")
 
+_INVISIBLE = re.compile(  # Default_Ignorable_Code_Point
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
+    "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
+)
+_ARABIC = "[\u0600-\u06ff\u0750-\u077f\u08a0-\u08ff\ufb50-\ufdff\ufe70-\ufefc]"
+_PARTED = re.compile(f"(?<={_ARABIC})\u200c+(?={_ARABIC})")
+_POINTS = re.compile(  # in NFD
+    "[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"  # Hebrew
+    "\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u08d3-\u08e1\u08e3-\u08ff]"
+    "|(?<=[\u0370-\u03ff])[\u0300-\u036f]+|(?<=\u0435)\u0308"  # Greek, and the Russian yo
+)
+
+_LETTER = f"[^\\W_{_UNSPACED}]"
+_EXACT = re.compile(f"(?<!{_LETTER})[.#@$]?{_LETTER}+(?:[._@+#&'~-]+{_LETTER}+)*(?:\\++|#)?(?!{_LETTER})")
+_PLAIN = re.compile(r"[^\W_]+|[^\W\d_]+(?:['&-][^\W\d_]+)+|(?:[^\W\d_]\.)+[^\W\d_]")
+"""Words and numbers, hyphenated words, contractions and abbreviations such as `e.g` are ordinary."""
+
 MAX_QUERY_WORDS = 1_000
 """A query as long as a book would make SQLite's parser give up."""
+
+MAX_EXACT = 20
+"""Exact tokens of a query."""
 
 
 def body(title: str, text: str) -> str:
     """What is indexed for a passage; the same call takes it out again, so a change here needs a migration."""
-    joined = f"{title} {text}"
-    if joined.isascii():
-        return joined
-    return _RUN.sub(lambda run: f" {' '.join(_clusters(run[0]))} ", unicodedata.normalize("NFKC", joined))
+    return _RUN.sub(lambda run: f" {' '.join(_clusters(run[0]))} ", fold(f"{title} {text}"))
+
+
+def tokens(title: str, text: str) -> str:
+    """The exact tokens of a passage, spaced; they are taken out by the same call, too."""
+    return " ".join(dict.fromkeys(map(_spelled, _exact(fold(f"{title} {text}")))))
+
+
+def phrases(query: str) -> list[str]:
+    """The words of a query, each in quotes for FTS5; an unspaced script gives pairs of characters.
+
+    A word asked for twice counts twice.
+    """
+    found = islice((phrase for word in _words(query) for phrase in _phrases(word)), MAX_QUERY_WORDS)
+    return [f'"{phrase}"' for phrase in found]
 
 
 def match_expression(query: str) -> str:
-    """An FTS5 query for any of the words; empty where there are none. A word asked for twice counts twice."""
-    phrases = islice((phrase for word in _words(query) for phrase in _phrases(word)), MAX_QUERY_WORDS)
-    return " OR ".join(f'"{phrase}"' for phrase in phrases)
+    """An FTS5 query for any of the words; empty where there are none."""
+    return " OR ".join(phrases(query))
+
+
+def exact_tokens(query: str) -> dict[str, list[str]]:
+    """The exact tokens of a query as the index has them, in quotes for FTS5, each with the phrases of its pieces."""
+    return {f'"{_spelled(token)}"': phrases(token) for token in islice(_exact(fold(query)), MAX_EXACT)}
+
+
+def fold(text: str) -> str:
+    """Text as it is compared, but for FTS5's own lower case, accents and stems."""
+    if text.isascii():
+        return text
+    text = _INVISIBLE.sub("", _PARTED.sub(" ", text))
+    text = unicodedata.normalize("NFKC", text).casefold().replace("ı", "i")
+    return unicodedata.normalize("NFC", _POINTS.sub("", unicodedata.normalize("NFD", text)))
+
+
+def _exact(text: str) -> list[str]:
+    """What has symbols inside, or at an end, that make it something else: not a sentence's own punctuation."""
+    return [token for token in _EXACT.findall(text) if not _PLAIN.fullmatch(token)]
+
+
+def _spelled(token: str) -> str:
+    """As one word for FTS5: symbols become characters of a private plane, which count as letters."""
+    return "".join(c if unicodedata.category(c)[0] in "LNM" else chr(0xF0000 + ord(c)) for c in token)
 
 
 def _words(query: str) -> list[str]:
     """Letters, digits and the marks that belong to them, as the tokenizer in `schema.py` takes them."""
-    kept = (c if unicodedata.category(c)[0] in "LNM" else " " for c in unicodedata.normalize("NFKC", query))
+    kept = (c if unicodedata.category(c)[0] in "LNM" else " " for c in fold(query))
     return _RUN.sub(lambda run: f" {run[0]} ", "".join(kept)).split()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -11,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from semsearch.arrays import Ids, Vectors
-from semsearch.filters.sqlite import Condition, compile_filter
+from semsearch.filters.sqlite import compile_filter
 from semsearch.filters.syntax import Filter, check_fields
 from semsearch.stores.base import StoredPassage
 from semsearch.stores.local import segments as faiss_segments
 from semsearch.stores.local.catalog import KIND, Catalog, Segment, State, last_covered, read_object
 from semsearch.stores.local.database import Database, Parameter
 from semsearch.stores.local.guard import INDEX_AGAIN, PASSAGE, checksum, damaged, passage_checksum
-from semsearch.stores.local.keywords import match_expression
+from semsearch.stores.local.keywords import exact_tokens, match_expression, phrases
 from semsearch.stores.local.segments import FaissIndex
 from semsearch.stores.local.vectors import VectorTable
 from semsearch.types import Document
@@ -27,6 +29,12 @@ log = logging.getLogger(__name__)
 
 MANY_STEPS = 8
 """Small indexes beside the segments, as beside a running ingest, before they are made one."""
+
+K1, LEAST_WEIGHT = 1.2, 1e-6
+"""FTS5's own; see https://sqlite.org/fts5.html#the_bm25_function."""
+
+PASSAGES_OF = "SELECT passages.id FROM documents CROSS JOIN passages ON passages.document = documents.id"
+"""In this order, so that a condition is asked once a document."""
 
 
 class Reader:
@@ -41,6 +49,8 @@ class Reader:
         self._beside: tuple[int, int] | None = None  # which segments the tail lies behind
         self._tail_end = -1
         self._deleted: Ids = np.empty(0, np.int64)
+        self._mean: Vectors | None = None
+        self._chosen: tuple[tuple[State, str], Ids] | None = None
 
     def search_vectors(self, queries: Vectors, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
         """See `Searchable.search_vectors`."""
@@ -54,19 +64,34 @@ class Reader:
     def search_keywords(self, query: str, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
         """See `Searchable.search_keywords`."""
         with self._database.snapshot():
-            if where is not None:
-                check_fields(where, self._catalog.fields())
+            allowed = None if where is None else self._allowed(where)
             expression = match_expression(query)
-            rows: list[tuple[float, int]] = []
-            if expression:
-                sql = "SELECT -bm25(keywords), rowid FROM keywords WHERE keywords MATCH ?"
-                parameters: list[Parameter] = [expression]
-                if where is not None:
-                    condition = compile_filter(where)
-                    sql += f" AND rowid IN ({_passages_of(condition)})"
-                    parameters += condition.parameters
-                rows = self._database.execute(f"{sql} ORDER BY rank, rowid LIMIT ?", [*parameters, k]).fetchall()
+            if not expression:
+                return np.empty(0, np.float32), np.empty(0, np.int64)
+            exact = self._exact_weights(query)
+            score = "-bm25(keywords)" + " + ? * (rowid IN (SELECT rowid FROM exact WHERE exact MATCH ?))" * len(exact)
+            sql = f"SELECT {score} AS score, rowid FROM keywords WHERE keywords MATCH ?"
+            parameters: list[Parameter] = [value for token, weight in exact.items() for value in (weight, token)]
+            parameters.append(expression)
+            if allowed is not None:
+                among, numbers = self._shorter(allowed)
+                sql += f" AND +rowid {among} (SELECT value FROM json_each(?))"  # with + no index: the words come first
+                parameters.append(json.dumps(numbers.tolist()))
+            rows = self._database.execute(f"{sql} ORDER BY score DESC, rowid LIMIT ?", [*parameters, k]).fetchall()
             return np.array([row[0] for row in rows], np.float32), np.array([row[1] for row in rows], np.int64)
+
+    def highest_keyword_score(self, query: str) -> float:
+        """See `Searchable.highest_keyword_score`."""
+        with self._database.snapshot():
+            return self._most(phrases(query)) + sum(self._exact_weights(query).values())
+
+    def mean_cosines(self, queries: Vectors) -> Vectors:
+        """See `Searchable.mean_cosines`."""
+        with self._database.snapshot():
+            self._refresh()
+            if self._mean is None:
+                self._mean = faiss_segments.mean([*self._loaded.values(), *self._tail], self._deleted, queries.shape[1])
+            return self._vectors.transformed(queries) @ self._mean
 
     def documents_of(self, passages: Sequence[int]) -> dict[int, int]:
         """See `Searchable.documents_of`."""
@@ -124,12 +149,34 @@ class Reader:
         what = f"the record of document {doc_id!r:.60} is not what was written"
         raise damaged(self._database.folder, what, INDEX_AGAIN)
 
+    def _exact_weights(self, query: str) -> dict[str, float]:
+        """What a passage gets for an exact token of a query: what its pieces can bring at most, so that it is first."""
+        return {token: self._most(pieces) for token, pieces in exact_tokens(query).items()}
+
+    def _most(self, phrases: Sequence[str]) -> float:
+        """The BM25 that no passage exceeds: FTS5's own weight of each phrase, for ever more of it."""
+        n = self._database.one("SELECT count(*) FROM passages") if phrases else 0
+        total = 0.0
+        for phrase, times in Counter(phrases).items():
+            having = self._database.one("SELECT count(*) FROM keywords WHERE keywords MATCH ?", phrase)
+            total += times * max(math.log((n - having + 0.5) / (having + 0.5)), LEAST_WEIGHT)
+        return total * (K1 + 1)
+
     def _allowed(self, where: Filter) -> Ids:
-        """Passages of the documents that meet a filter, ascending."""
-        check_fields(where, self._catalog.fields())
-        condition = compile_filter(where)
-        rows = self._database.execute(f"{_passages_of(condition)} ORDER BY passages.id", condition.parameters)
-        return np.fromiter((row[0] for row in rows), np.int64)
+        """Passages of the documents that meet a filter, ascending; one pass over the metadata for all of a search."""
+        key = self._catalog.state(), repr(where)  # 1 and True are equal, but not the same
+        if self._chosen is None or self._chosen[0] != key:
+            check_fields(where, self._catalog.fields())
+            condition = compile_filter(where)
+            rows = self._database.execute(f"{PASSAGES_OF} WHERE {condition.sql}", condition.parameters)
+            self._chosen = key, np.sort(np.fromiter((row[0] for row in rows), np.int64))
+        return self._chosen[1]
+
+    def _shorter(self, allowed: Ids) -> tuple[str, Ids]:
+        """Passages as a list to be in or, where most are allowed, the others as one not to be in."""
+        others = np.ones(self._database.one("SELECT coalesce(max(id), 0) + 1 FROM passages"), bool)
+        others[allowed] = False
+        return ("IN", allowed) if len(allowed) < len(others) / 2 else ("NOT IN", np.flatnonzero(others))
 
     def _refresh(self) -> None:
         """Take in what was committed since the last search, or all of it where the index is another one."""
@@ -144,7 +191,7 @@ class Reader:
             log.warning("%s: its segments do not hold what SQLite does; searching without them", self._database.folder)
             segments = []
         self._take_in(segments)
-        self._state = state
+        self._state, self._mean = state, None
         log.debug("%s: revision %d, %d segments", self._database.folder, state[2], len(segments))
 
     def _is_complete(self, segments: Sequence[Segment]) -> bool:
@@ -183,8 +230,3 @@ class Reader:
                 return index
             log.warning("%s is missing or damaged; making it anew in memory from the database", path)
         return faiss_segments.build(*self._vectors.searched(segment.first, segment.last))
-
-
-def _passages_of(condition: Condition) -> str:
-    """SQL for the passages of the documents that meet a condition."""
-    return f"SELECT passages.id FROM passages JOIN documents ON documents.id = passages.document WHERE {condition.sql}"

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from sqlite_utils import Database, Migrations
 
 from semsearch.stores.local.guard import checksum
+from semsearch.stores.local.keywords import body, tokens
 
 MIGRATIONS = Migrations("semsearch")
 
@@ -94,6 +95,23 @@ def _origins(db: Database) -> None:
     if roots:
         files = "json_valid(metadata) AND json_extract(metadata, '$.path') = doc_id"
         db.execute(f"UPDATE documents SET root = '', file = doc_id WHERE {files}")
+
+
+@MIGRATIONS(name="003 keywords are folded, and exact tokens have a table")
+def _third(db: Database) -> None:
+    tokenize = "unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'"
+    db.execute("DROP TABLE keywords")
+    db.execute(f"""CREATE VIRTUAL TABLE keywords USING fts5(body, content='', tokenize="porter {tokenize}")""")
+    db.execute(
+        "CREATE VIRTUAL TABLE exact USING fts5(tokens, content='', columnsize=0, detail=none, "
+        f"""tokenize="{tokenize}")"""
+    )
+    for number, title, text in db.execute(
+        "SELECT passages.id, title, substr(text, start + 1, end - start) "
+        "FROM passages JOIN documents ON documents.id = passages.document"
+    ):
+        db.execute("INSERT INTO keywords (rowid, body) VALUES (?, ?)", (number, body(title, text)))
+        db.execute("INSERT INTO exact (rowid, tokens) VALUES (?, ?)", (number, tokens(title, text)))
 
 
 @MIGRATIONS(name="004 checksums, identity")

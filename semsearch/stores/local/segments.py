@@ -108,17 +108,17 @@ def search(
         indexes: With disjoint ids.
         queries: float32 `[n, dim]`, unit rows.
         k: At most this many.
-        allowed: Only these passages; None for all.
-        excluded: None of these passages (deleted since the index was built); `allowed` must not hold them.
+        allowed: Only these passages, ascending; None for all.
+        excluded: None of these passages, ascending (deleted since the index was built); `allowed` must not hold them.
 
     Returns:
         Scores and passage ids, both `[n, at most k]`, best first; where a query has fewer, id -1 and score -inf.
     """
     selector: Any = None
     if allowed is not None:
-        selector = import_faiss().IDSelectorBatch(allowed)
+        selector = _selector(allowed)
     elif len(excluded):
-        selector = import_faiss().IDSelectorNot(import_faiss().IDSelectorBatch(excluded))
+        selector = import_faiss().IDSelectorNot(_selector(excluded))
     parameters = import_faiss().SearchParameters(sel=selector) if selector else None
     queries = np.ascontiguousarray(queries)
     with _threads_for(len(queries)):
@@ -128,6 +128,26 @@ def search(
     scores = np.concatenate([scores for scores, _ in found], axis=1)
     ids = np.concatenate([ids for _, ids in found], axis=1)
     return _ranked(scores, ids, k)
+
+
+def mean(indexes: Sequence[FaissIndex], excluded: Ids, dim: int) -> Vectors:
+    """The mean `[dim]` of the vectors of several indexes, but the excluded ones; zeros where there are none."""
+    total: Vectors = np.zeros(dim, np.float32)
+    n = 0
+    for index in indexes:
+        kept = ~np.isin(import_faiss().vector_to_array(index.id_map), excluded)
+        flat = import_faiss().downcast_index(index.index)
+        rows = import_faiss().rev_swig_ptr(flat.get_xb(), flat.ntotal * dim).reshape(-1, dim)
+        total += kept.astype(np.float32) @ rows
+        n += int(kept.sum())
+    return total / np.float32(max(n, 1))
+
+
+def _selector(ids: Ids) -> Any:
+    """A set of ids, a bit each: a hashed set of half a million takes longer to make than a search."""
+    bits = np.zeros(int(ids[-1]) + 1 if len(ids) else 1, bool)
+    bits[ids] = True
+    return import_faiss().IDSelectorBitmap(np.packbits(bits, bitorder="little"))
 
 
 @contextmanager

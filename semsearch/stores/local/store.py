@@ -36,6 +36,8 @@ class LocalStore:
     What it says of itself needs no numpy; a reader with FAISS is made when a search comes.
     """
 
+    modes = ("hybrid", "dense", "keyword")
+
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._opening = ForkLock()
@@ -102,6 +104,14 @@ class LocalStore:
     def search_keywords(self, query: str, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
         """See `Searchable.search_keywords`."""
         return self._read().search_keywords(query, k, where)
+
+    def highest_keyword_score(self, query: str) -> float:
+        """See `Searchable.highest_keyword_score`."""
+        return self._read().highest_keyword_score(query)
+
+    def mean_cosines(self, queries: Vectors) -> Vectors:
+        """See `Searchable.mean_cosines`."""
+        return self._read().mean_cosines(queries)
 
     def documents_of(self, passages: Sequence[int]) -> dict[int, int]:
         """See `Searchable.documents_of`."""

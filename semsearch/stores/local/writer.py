@@ -26,9 +26,9 @@ from semsearch.stores.local import segments as faiss_segments
 from semsearch.stores.local.catalog import KIND, Catalog, Segment, last_covered, write_setting
 from semsearch.stores.local.database import DATABASE, Database, Parameter, connect, create, translated_errors
 from semsearch.stores.local.guard import PASSAGE, checksum, passage_checksum
-from semsearch.stores.local.keywords import body
 from semsearch.stores.local.lock import HOLDER, LOCK, hold_lock
 from semsearch.stores.local.vectors import LAST, LITTLE_ENDIAN, VectorTable
+from semsearch.stores.local.words import TEXTS, WordTables
 from semsearch.transforms import fit_transform
 from semsearch.types import Document, EncoderSpec, Origin, Root
 
@@ -55,7 +55,7 @@ class Writer:
 
     def __init__(self, database: Database, catalog: Catalog) -> None:
         self._folder, self._database, self._catalog = database.folder, database, catalog
-        self._vectors = VectorTable(database, catalog)
+        self._vectors, self._words = VectorTable(database, catalog), WordTables(database)
         self._unsound: set[str] = set()  # documents whose stored text may be another one than was indexed
         self._segment_rows = max(1, SEGMENT_BYTES // (4 * catalog.spec.dim))
         database.execute("PRAGMA synchronous = FULL")  # a committed batch survives a power cut
@@ -156,7 +156,8 @@ class Writer:
             self._insert(entries)
             if self._unsound & {entry.document.doc_id for entry in entries}:
                 self._drop_orphans()
-                self._rebuild_keywords()
+                log.warning("%s: a stored text was damaged; making the keywords of all documents anew", self._folder)
+                self._words.rebuild()
             self._database.execute_many(
                 "UPDATE documents SET metadata = ?1, root = ?2, file = ?3, "
                 "checksum = checksum(doc_id, ?1, content_hash, n_passages, ?2, ?3) WHERE doc_id = ?4",
@@ -351,24 +352,15 @@ class Writer:
             "INSERT INTO vectors (passage, vector, checksum) VALUES (?, ?, ?)",
             [(n, blob, checksum(n, blob)) for n, (_, _, blob) in numbered],
         )
-        self._database.execute_many(
-            "INSERT INTO keywords (rowid, body) VALUES (?, ?)",
-            [(n, body(d.title, d.text[p.start : p.end])) for n, (d, p, _) in numbered],
-        )
+        self._words.add([(n, d.title, d.text[p.start : p.end]) for n, (d, p, _) in numbered])
 
     def _drop_passages(self, doc_ids: Sequence[str]) -> None:
         """Delete the passages of documents, their words and vectors; segments are told."""
         rows = self._database.execute(
-            """
-            SELECT passages.id, title, substr(text, start + 1, end - start)
-            FROM passages JOIN documents ON documents.id = passages.document
-            WHERE doc_id IN (SELECT value FROM json_each(?))
-            """,
-            (json.dumps(doc_ids),),
+            f"{TEXTS} WHERE doc_id IN (SELECT value FROM json_each(?))", (json.dumps(doc_ids),)
         ).fetchall()
-        words = [(number, body(title, text)) for number, title, text in rows]
+        self._words.take_out(rows)
         numbers = [(number,) for number, _, _ in rows]
-        self._database.execute_many("INSERT INTO keywords (keywords, rowid, body) VALUES ('delete', ?, ?)", words)
         self._database.execute_many("DELETE FROM passages WHERE id = ?", numbers)
         self._database.execute_many("INSERT INTO deleted VALUES (?)", numbers)
 
@@ -378,17 +370,6 @@ class Writer:
         numbers = rows.fetchall()
         self._database.execute_many("DELETE FROM passages WHERE id = ?", numbers)
         self._database.execute_many("INSERT OR IGNORE INTO deleted VALUES (?)", numbers)
-
-    def _rebuild_keywords(self) -> None:
-        """Make the full-text index anew: the words of a damaged text cannot be taken out one by one."""
-        log.warning("%s: a stored text was damaged; making the keywords of all documents anew", self._folder)
-        self._database.execute("INSERT INTO keywords (keywords) VALUES ('delete-all')")
-        rows = self._database.execute(
-            "SELECT passages.id, title, substr(text, start + 1, end - start) "
-            "FROM passages JOIN documents ON documents.id = passages.document"
-        )
-        words = ((number, body(title, text)) for number, title, text in rows)
-        self._database.execute_many("INSERT INTO keywords (rowid, body) VALUES (?, ?)", words)
 
     def _row_numbers(self, doc_ids: Sequence[str]) -> dict[str, int]:
         """Those of the ids that are there, in the order given, with their rows in `documents`."""
