@@ -15,6 +15,7 @@ import numpy as np
 from semsearch.corpus.chunking import Chunker, Chunking
 from semsearch.corpus.readers import Record
 from semsearch.encoder.encoder import Progress, TextEncoder
+from semsearch.encoder.vectors import check_finite
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.stores.base import Entry, Plan, Store, StoreWriter
 from semsearch.types import Document, Passage, Quantization
@@ -284,6 +285,7 @@ class _Run:
         """Encode what is new and commit it with the rest of its batch."""
         texts = [passage.encoded_text for _, passages in good for passage in passages]
         vectors = self.encoder.encode_documents(texts, self._tick(len(good) / max(len(texts), 1)))
+        check_finite(vectors, texts, self.encoder.spec.model)  # whoever's encoder it is: what is stored stays
         ends = np.cumsum([len(passages) for _, passages in good], dtype=int)
         parts = np.split(vectors, ends[:-1]) if good else []
         if good or plan.describe:
