@@ -167,13 +167,19 @@ def calibrate(
     """An encoder in 8-bit integers, calibrated on some passages of a corpus, and what that costs.
 
     Returns:
-        The encoder (the given one where the corpus has no text), the records from the first one on, and the cost.
+        The encoder, the records from the first one on, and the cost.
+
+    Raises:
+        UsageError: There is no text to calibrate on.
     """
     from semsearch.encoder.runtimes.int8 import SAMPLE, measure_loss, measure_speed
 
     texts, records = sample_texts(records, exact, chunking, SAMPLE)
     if not texts:
-        return exact, records, None
+        raise UsageError(
+            "`precision` 'int8' is calibrated on the corpus, whose first documents have no text; put some that have "
+            "first, or leave `precision` out"
+        )
     log.info("calibrating 8-bit integers on %d passages of the corpus", len(texts))
     encoder = exact.quantize(texts)
     loss = measure_loss(encoder.encode_documents(texts), exact.encode_documents(texts))

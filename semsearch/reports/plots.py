@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from semsearch.evaluation.geometry import HISTOGRAM_EDGES, Geometry
 from semsearch.evaluation.report import Histogram, Layers, Projection
+from semsearch.plain import UNSEEN
 
 Trace: TypeAlias = dict[str, Any]
 
@@ -253,8 +254,8 @@ def _by_number(projection: Projection, numbers: Mapping[int, float]) -> list[Tra
 
 
 def printable(text: str) -> str:
-    """Replace characters that a page cannot hold."""
-    return UNPRINTABLE.sub("\ufffd", text)
+    """Replace characters that a page cannot hold, and leave out those that rearrange what stands beside them."""
+    return UNPRINTABLE.sub("\ufffd", text.translate(UNSEEN))
 
 
 def cut(text: str, length: int) -> str:

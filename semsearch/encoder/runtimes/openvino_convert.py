@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from semsearch import interrupts
 from semsearch.encoder.checkpoint import Checkpoint, Head
 from semsearch.encoder.runtimes.openvino_library import converter, core
 from semsearch.encoder.runtimes.probes import MAX_WINDOW, probe_tokens
@@ -70,6 +71,7 @@ def convert(checkpoint: Checkpoint, heads: Sequence[Head]) -> Any:
         probes = [([3, 31, 17], 0), ([25], 2), ([longest, 3, longest // 2], 0)]
         distance = np.max([_distance(model, compiled, lengths, skip) for lengths, skip in probes])
     except Exception as error:  # the tracer runs the model's own code, and raises whatever that does
+        interrupts.reraise(error)
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UnsupportedError(f"model {checkpoint.name!r} does not convert to OpenVINO ({reason[0]:.200})") from None
     if not distance <= TOLERANCE:  # a NaN is not
