@@ -8,7 +8,7 @@ JSON shows every one of them, escaped.
 
 from __future__ import annotations
 
-CONTROLS = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+CONTROLS = frozenset((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029))
 """C0, DEL, C1, and Unicode's line and paragraph separators."""
 
 DIRECTIONS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x2070))
