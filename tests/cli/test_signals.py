@@ -17,8 +17,19 @@ from semsearch.errors import NoIndexError, UnsupportedError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and closed streams as POSIX has them")
 
-COMMAND = "import sys; from semsearch.__main__ import start; sys.stdout.write('go\\n'); sys.stdout.flush(); start()"
-"""What the installed command does, with a word in front: until then it is Python that starts, and not semsearch."""
+COMMAND = """
+import _signal, os
+first = _signal.signal
+def signal(*of):
+    _signal.signal = first
+    before = first(*of)
+    os.write(1, b"go\\n")
+    return before
+_signal.signal = signal
+from semsearch.__main__ import start
+start()
+"""
+"""What the installed command does, with a word behind its first statement: until then it is Python that starts."""
 
 KEPT = b"error: stopped; committed batches are kept, and the same command resumes from there\n"
 
@@ -33,7 +44,7 @@ def _started_as_by_a_shell() -> None:
 
 
 def begun(*words: object) -> subprocess.Popen[bytes]:
-    """The command, of which no statement but the first was executed."""
+    """The command, of which the first statement was executed."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = subprocess.Popen(
         [sys.executable, "-c", COMMAND, *map(str, words)], **pipes, preexec_fn=_started_as_by_a_shell
