@@ -13,11 +13,13 @@ This is the one public door: every name below is imported from its module when i
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from semsearch.version import __version__ as __version__
 
+TYPE_CHECKING = False  # as typing's, whose import would take longer than all the rest here
 if TYPE_CHECKING:
+    from typing import Any
+
     from semsearch.comparison import PoolerComparison, compare_poolers
     from semsearch.corpus.chunking import Chunking
     from semsearch.corpus.readers import read_corpus

@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-import gc
-import os
-import sys
-from contextlib import suppress
-from functools import partial
-from typing import Any
-
 
 def start() -> None:
-    """Run the command line, then end the process without tearing the libraries down, which would take 0.1 seconds.
+    """Run the command line and end the process; see `semsearch.cli.process`.
 
-    Everything else happens as at the end of any process: threads and worker processes end, all exit handlers run,
-    whoever registered them, and output is flushed. A program that wants to continue after the command calls
-    `semsearch.cli.main.main` instead.
+    A program that wants to continue after the command calls `semsearch.cli.main.main` instead.
     """
-    from semsearch.cli.main import main
+    import _signal  # type: ignore[import-not-found]  # built in: nothing has to be read from the disk first
 
-    try:
-        main()
-    except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        gc.callbacks.append(partial(_leave, code))
-        raise
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # while modules are imported, nothing is lost by ending at once
+    from semsearch.cli.process import run
 
-
-def _leave(code: int, phase: str, info: dict[str, Any]) -> None:
-    """End the process at the garbage collection with which CPython begins its teardown.
-
-    That collection comes after everything that has to happen at exit. An interpreter that skips it merely ends later.
-    """
-    if sys.is_finalizing() and info["generation"] == 2:
-        with suppress(OSError, ValueError, RuntimeError):  # the interpreter has reported it, and exits with 120
-            for stream in (sys.stdout, sys.stderr):
-                if stream and not stream.closed:
-                    stream.flush()
-            os._exit(code)
+    run()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from semsearch.corpus.chunking import Chunker, Chunking
 from semsearch.corpus.readers import Record
 from semsearch.corpus.roots import Coverage
 from semsearch.encoder.encoder import Progress, TextEncoder
+from semsearch.encoder.vectors import check_finite
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.stores.base import Entry, Plan, Store, StoreWriter
 from semsearch.types import Document, Passage, Quantization, Root
@@ -187,13 +188,19 @@ def calibrate(
     """An encoder in 8-bit integers, calibrated on some passages of a corpus, and what that costs.
 
     Returns:
-        The encoder (the given one where the corpus has no text), the records from the first one on, and the cost.
+        The encoder, the records from the first one on, and the cost.
+
+    Raises:
+        UsageError: There is no text to calibrate on.
     """
     from semsearch.encoder.runtimes.int8 import SAMPLE, measure_loss, measure_speed
 
     texts, records = sample_texts(records, exact, chunking, SAMPLE)
     if not texts:
-        return exact, records, None
+        raise UsageError(
+            "`precision` 'int8' is calibrated on the corpus, whose first documents have no text; put some that have "
+            "first, or leave `precision` out"
+        )
     log.info("calibrating 8-bit integers on %d passages of the corpus", len(texts))
     encoder = exact.quantize(texts)
     loss = measure_loss(encoder.encode_documents(texts), exact.encode_documents(texts))
@@ -314,6 +321,7 @@ class _Run:
         """Encode what is new and commit it with the rest of its batch."""
         texts = [passage.encoded_text for _, passages in good for passage in passages]
         vectors = self.encoder.encode_documents(texts, self._tick(len(good) / max(len(texts), 1)))
+        check_finite(vectors, texts, self.encoder.spec.model)  # whoever's encoder it is: what is stored stays
         ends = np.cumsum([len(passages) for _, passages in good], dtype=int)
         parts = np.split(vectors, ends[:-1]) if good else []
         self._remember_roots()

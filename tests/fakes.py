@@ -70,10 +70,14 @@ FAMILIES: dict[str, dict[str, Any]] = {
 """Backbones by what transformers calls them, with sizes that make them small."""
 
 
-def family_checkpoint(folder: Path, family: str) -> str:
+WINDOWED = {"num_hidden_layers": 4, "local_attention": 128, "max_position_embeddings": 1_024}
+"""Over ModernBert's small sizes: with windows of its real width, and full attention behind them."""
+
+
+def family_checkpoint(folder: Path, family: str, **config: Any) -> str:
     """A checkpoint of one of the families with random weights and the default model's tokenizer."""
     torch.manual_seed(0)
-    config = getattr(transformers, f"{family}Config")(**FAMILIES[family])
+    config = getattr(transformers, f"{family}Config")(**FAMILIES[family] | config)
     getattr(transformers, f"{family}Model")(config).eval().save_pretrained(folder)
     shutil.copy(Path(MODEL_DIR) / "tokenizer.json", folder)
     return str(folder)

@@ -15,7 +15,17 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
 
 RANKS = {
-    **{"errors": 0, "version": 0, "arrays": 0, "checks": 1, "forks": 1, "files": 1, "paths": 1},
+    **{
+        "errors": 0,
+        "version": 0,
+        "arrays": 0,
+        "checks": 1,
+        "forks": 1,
+        "files": 1,
+        "paths": 1,
+        "interrupts": 1,
+        "plain": 1,
+    },
     **{"types": 2, "transforms": 3, "filters": 3, "corpus": 4, "encoder": 4, "stores": 4},
     **{"ingest": 5, "search": 5, "poolers": 5, "index_encoder": 6, "evaluation": 6, "reports": 7, "datasets": 7},
     **{"index": 8, "comparison": 8, "semsearch": 9, "cli": 10, "__main__": 11},  # the facades, then the door

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from semsearch.cli import terminal
+from semsearch.errors import SourceError
 
 if TYPE_CHECKING:
     from semsearch.index import Index
@@ -20,9 +23,18 @@ Answer: TypeAlias = "tuple[Query, list[Hit]]"
 
 
 def answer_file(index: Index, file: str, k: int, **wishes: Any) -> Iterator[Answer]:
-    """The queries of a file with their hits, some hundred at a time; `wishes` are those of `search_many`."""
+    """The queries of a file with their hits, some hundred at a time; `wishes` are those of `search_many`.
+
+    A pipe is read as its queries come, such as that of `--queries <(...)`.
+
+    Raises:
+        SourceError: The file is a device, which may never end.
+    """
     from semsearch.corpus.readers import read_queries
 
+    with suppress(OSError, ValueError):  # whoever reads it says why it cannot be read
+        if stat.S_IFMT(Path(file).stat().st_mode) not in (stat.S_IFREG, stat.S_IFIFO, stat.S_IFDIR, stat.S_IFSOCK):
+            raise SourceError(f"{file!r} is a device; expected a file of queries, or a pipe")
     every = read_queries(file)
     while batch := list(islice(every, QUERIES_AT_ONCE)):
         yield from zip(batch, index.search_many([query.text for query in batch], k, **wishes), strict=True)

@@ -84,7 +84,9 @@ def show(output: Output, comparison: PoolerComparison) -> None:
     report = _told(comparison.report(geometry=output.geometry, drawings=output.report is not None))
     _print(output, report if output.geometry else replace(report, geometry=None))
     if output.form == "text" and comparison.study.next:
-        print(f"\n{comparison.best.label}: {comparison.study.why}\n{comparison.study.next}")
+        terminal.line("")
+        terminal.line(f"{comparison.best.label}: {comparison.study.why}")
+        terminal.line(comparison.study.next)
     if output.report:
         from semsearch.reports.html import write_report
 
@@ -118,10 +120,10 @@ def _print(output: Output, report: Report) -> None:
                 terminal.heading(grid.name)
             terminal.table(grid.columns, grid.rows)
     elif output.form == "csv":
-        print(tables.as_csv(report))
+        terminal.block(tables.as_csv(report))
     else:
         write = {"markdown": tables.as_markdown, "latex": tables.as_latex}[output.form]
-        print(write(report, intervals=output.intervals))
+        terminal.block(write(report, intervals=output.intervals))
     terminal.say(tables.legend(report.tables[0].comparison))
     for number, note in enumerate(report.notes):
         terminal.say(f"warning: {note}" if number < len(report.refused) else note)

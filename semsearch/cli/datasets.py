@@ -90,12 +90,12 @@ def _silence_hub() -> None:
 def _print(fetched: Fetched) -> None:
     files = f"{len(fetched.lock.files)} files in {fetched.folder}"
     if fetched.new:
-        print(f"{fetched.dataset.name}: {files}, from {_joined(fetched.lock.revisions)}")
+        terminal.line(f"{fetched.dataset.name}: {files}, from {_joined(fetched.lock.revisions)}")
     else:
-        print(f"{fetched.dataset.name}: already complete, {files}, checksums verified")
+        terminal.line(f"{fetched.dataset.name}: already complete, {files}, checksums verified")
     if fetched.dataset.note:
-        print(f"note: {fetched.dataset.note}")
-    print(f"next: {shlex.join(fetched.command)}")
+        terminal.line(f"note: {fetched.dataset.note}")
+    terminal.line(f"next: {shlex.join(fetched.command)}")
 
 
 def _joined(revisions: Mapping[str, str]) -> str:

@@ -10,16 +10,17 @@ import warnings
 from collections.abc import Iterator
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.main import get_command
 
 import semsearch
-from semsearch.cli import datasets, evaluate, parameters, terminal
+from semsearch import interrupts
+from semsearch.cli import datasets, evaluate, parameters, streams, terminal
 from semsearch.cli import options as opt
 from semsearch.encoder.cache import CacheWarning
-from semsearch.errors import NoIndexError, SemsearchError, SourceError, UsageError
+from semsearch.errors import NoIndexError, SemsearchError, SourceError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from semsearch.corpus.chunking import Chunking
@@ -45,9 +46,9 @@ def root(
 ) -> None:
     """Semantic search with the pooler made explicit: index a corpus, query it, compare poolers."""
     if version:
-        print(f"semsearch {semsearch.__version__}")
+        terminal.line(f"semsearch {semsearch.__version__}")
     elif context.invoked_subcommand is None:
-        print(context.get_help())
+        terminal.block(context.get_help())
 
 
 @app.command()
@@ -90,6 +91,8 @@ def index(
     started = time.perf_counter()
     options = ReadOptions(id_field, text_field, title_field, format, per_line, follow_links)
     folder = index or _default_folder(paths[0])
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(f"{str(folder)!r} is not a folder; choose another place for the index with --index")
     with Index.open(
         folder,
         create=True,
@@ -191,13 +194,13 @@ def list_(
     folder: Annotated[Path, typer.Option("--folder", help="Folder of indexes.")] = HOME, as_json: opt.AsJson = False
 ) -> None:
     """List the indexes in a folder."""
-    rows = [_brief(path) for path in _indexes(folder)]
+    rows = [_brief(path) for path in _indexes(folder, broken=True)]
     if as_json:
         terminal.print_json(rows)
     elif rows:
         terminal.table(list(rows[0]), [list(row.values()) for row in rows])
     else:
-        print(f"no index in {folder}; make one with: semsearch index CORPUS")
+        terminal.line(f"no index in {folder}; make one with: semsearch index CORPUS")
 
 
 @app.command()
@@ -229,7 +232,7 @@ def delete(
     if as_json:
         terminal.print_json({"index": str(folder), "deleted": there, "missing": missing})
     else:
-        print(f"{len(there):,} deleted from {folder}")
+        terminal.line(f"{len(there):,} deleted from {folder}")
     if missing:
         raise SourceError(f"not in {str(folder)!r}: {', '.join(missing)}")
 
@@ -296,14 +299,18 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = _run()
-    except SemsearchError as error:
-        _exit(str(error), 2 if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt:
-        _exit("stopped; committed batches are kept, and the same command resumes from there", 1)
-    except typer.TyperException as error:
-        _exit(error.format_message(), 2)
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes nowhere
+        exit_interrupted()
+    except Exception as error:
+        if interrupts.is_behind(error):
+            exit_interrupted()
+        if isinstance(error, SemsearchError):
+            _exit(str(error), 2 if isinstance(error, UsageError) else 1)
+        if isinstance(error, typer.TyperException):
+            _exit(error.format_message(), 2)
+        if not isinstance(error, OSError):
+            raise
+        streams.abandon("stdout")
         if isinstance(error, BrokenPipeError):
             sys.exit(1)
         _exit(f"{error.strerror or error}{f': {str(error.filename)!r}' if error.filename else ''}", 1)
@@ -317,7 +324,8 @@ def _run() -> int:
         parameters.speak_for(command)
         code = command(prog_name="semsearch", standalone_mode=False)
     finally:
-        sys.stdout.flush()
+        if sys.stdout:
+            sys.stdout.flush()
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
@@ -327,7 +335,13 @@ INTERRUPTED = 130
 """Exit code that typer returns for Ctrl-C."""
 
 
-def _exit(message: str, code: int) -> None:
+def exit_interrupted() -> NoReturn:
+    """Say that the command was stopped, by Ctrl-C (130) or SIGTERM (143)."""
+    kept = "; committed batches are kept, and the same command resumes from there" if "index" in sys.argv[1:2] else ""
+    _exit(f"stopped{kept}", 128 + (interrupts.noted() or INTERRUPTED - 128))
+
+
+def _exit(message: str, code: int) -> NoReturn:
     terminal.say(f"error: {' '.join(message.split())}")
     sys.exit(code)
 
@@ -374,10 +388,21 @@ def _default_folder(path: str) -> Path:
     return folder
 
 
-def _indexes(folder: Path) -> list[Path]:
+def _indexes(folder: Path, *, broken: bool = False) -> list[Path]:
+    """Return the indexes in a folder; with `broken` also what has a database's name in it and is no such file."""
     from semsearch.index import Index
+    from semsearch.stores.local.database import DATABASE
 
-    return sorted(path for path in folder.iterdir() if Index.exists(path)) if folder.is_dir() else []
+    def wanted(path: Path) -> bool:
+        try:
+            return Index.exists(path) or (broken and os.path.lexists(path / DATABASE))
+        except OSError:  # it cannot be looked into
+            return broken
+
+    try:
+        return sorted(path for path in folder.iterdir() if wanted(path)) if folder.is_dir() else []
+    except OSError as error:
+        raise SourceError(f"cannot list {str(folder)!r}: {error.strerror}") from None
 
 
 def _find_index(given: Path | None, *, newest: bool = False) -> Path:
@@ -395,7 +420,14 @@ def _find_index(given: Path | None, *, newest: bool = False) -> Path:
         return found[0]
     if not newest:
         raise UsageError(f"there are several indexes; choose one with --index: {', '.join(map(str, found))}")
-    last = max(found, key=lambda path: (path / DATABASE).stat().st_mtime_ns)
+
+    def updated(path: Path) -> int:
+        try:
+            return (path / DATABASE).stat().st_mtime_ns
+        except OSError:  # it was deleted meanwhile
+            return 0
+
+    last = max(found, key=updated)
     terminal.say(f"using {last}, the most recently updated of {len(found)} indexes; choose another with --index")
     return last
 
@@ -407,7 +439,7 @@ def _brief(path: Path) -> dict[str, Any]:
     try:
         with Index.open(path) as index:
             fields = index.status()
-    except SemsearchError as error:
+    except (SemsearchError, OSError) as error:
         return {**brief, "model": f"unusable: {parameters.as_options(str(error))}"}
     flat = {**fields, **fields["encoder"], "MB": f"{fields['bytes'] / 1e6:.1f}"}
     return {name: flat[name] for name in brief}

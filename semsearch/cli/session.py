@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING
 
 from platformdirs import user_state_path
 
+from semsearch.plain import UNSEEN
+
 if TYPE_CHECKING:
     from semsearch.index import Index
 
 PROMPT = "> "
 
 HISTORY = "history"
+
+DOTS = dict.fromkeys(UNSEEN, "·")
 
 
 def questions(index: Index, mode: str) -> Iterator[str]:
@@ -36,10 +40,17 @@ def questions(index: Index, mode: str) -> Iterator[str]:
         return
     from prompt_toolkit import PromptSession
     from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+    from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
+
+    class Visible(Processor):
+        """Shows a dot for what would rearrange the line; all other controls are shown by the prompt itself."""
+
+        def apply_transformation(self, given: TransformationInput) -> Transformation:
+            return Transformation([(part[0], part[1].translate(DOTS)) for part in given.fragments])
 
     path = _history_file()
     history: History = FileHistory(str(path)) if path else InMemoryHistory()
-    session: PromptSession[str] = PromptSession(history=history)
+    session: PromptSession[str] = PromptSession(history=history, input_processors=[Visible()])
     while True:
         try:
             line = session.prompt(PROMPT).strip()

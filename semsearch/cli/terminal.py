@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from semsearch.cli import streams
 from semsearch.cli.parameters import as_options
+from semsearch.plain import escape_json, one_line
 
 if TYPE_CHECKING:
     from semsearch.encoder.encoder import Progress
@@ -19,26 +21,36 @@ if TYPE_CHECKING:
 
 SNIPPET_CHARS = 240
 
-ESCAPED_IN_JSON = {mark: f"\\u{mark:04x}" for mark in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
-"""What JSON may hold as it is, but terminals obey, or some readers of lines take for the end of one."""
-
 
 def print_json(value: Any) -> None:
     """One line of JSON on standard output; escaped where the output's encoding is not UTF-8."""
     plain = codecs.lookup(sys.stdout.encoding).name == "utf-8"
-    print(json.dumps(value, ensure_ascii=not plain, default=list).translate(ESCAPED_IN_JSON))
+    print(escape_json(json.dumps(value, ensure_ascii=not plain, default=list)))
+
+
+def line(text: str) -> None:
+    """A line on standard output."""
+    print(one_line(text))
+
+
+def block(text: str) -> None:
+    """Lines on standard output, in which nothing stands that a stranger wrote, or where it is escaped already."""
+    print(text)
 
 
 def say(message: str) -> None:
-    """Print a line on standard error, with options for the parameters that it names."""
-    print(_one_line(as_options(message)), file=sys.stderr)
+    """Print a line on standard error, with options for the parameters that it names; where nobody hears it, go on."""
+    try:
+        print(one_line(as_options(message)), file=sys.stderr)
+    except OSError:
+        streams.abandon("stderr")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table on a terminal; tab-separated lines with a header where piped."""
     if not sys.stdout.isatty():
         for row in [columns, *rows]:
-            print("\t".join(_one_line(str(value)) for value in row))
+            print("\t".join(one_line(str(value)) for value in row))
         return
     from rich import box
     from rich.console import Console
@@ -55,6 +67,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 def heading(text: str) -> None:
     """A line that sets off what follows, on standard output."""
+    text = one_line(text)
     if not sys.stdout.isatty():
         print(f"\n{text}")
         return
@@ -75,7 +88,7 @@ def hits(found: Sequence[Hit]) -> None:
     console = Console(highlight=False)
     for hit in found:
         head = Text(f"{hit.rank:>3}  {hit.score:.3f}  ", style="cyan")
-        doc_id, title = _one_line(hit.doc_id), _one_line(hit.title)
+        doc_id, title = one_line(hit.doc_id), one_line(hit.title)
         console.print(head.append(title or doc_id, style="bold default").append(f"  {doc_id}", style="dim"))
         console.print(Text(_snippet(hit.text)), width=min(console.width, 110), soft_wrap=False)
     if not found:
@@ -88,22 +101,13 @@ def _row(hit: Hit) -> tuple[object, ...]:
 
 def _snippet(text: str) -> str:
     """The beginning of a passage on one line."""
-    line = " ".join(_one_line(text).split())
-    return line if len(line) <= SNIPPET_CHARS else f"{line[: SNIPPET_CHARS - 1]}…"
+    shown = " ".join(one_line(text).split())
+    return shown if len(shown) <= SNIPPET_CHARS else f"{shown[: SNIPPET_CHARS - 1]}…"
 
 
 def _cell(value: object) -> str:
     """A value as a person reads it."""
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else _one_line(str(value))
-
-
-def _one_line(text: str) -> str:
-    """With spaces for tabs, line ends and what else would move a terminal's cursor or change its colors."""
-    return text.translate(CONTROLS)
-
-
-CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029), " ")
-"""Control characters and Unicode's line and paragraph separators."""
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else one_line(str(value))
 
 
 def quantization(result: IngestResult) -> None:
@@ -122,16 +126,16 @@ def summary(result: IngestResult, folder: str, seconds: float) -> None:
         f"{n:,} {what}" for n, what in ((result.described, "with new metadata"), (result.unchanged, "unchanged")) if n
     ]
     done += [f"{result.deleted:,} deleted"] if result.deleted else []
-    print(f"{_count(result.documents, 'document')} in {seconds:.1f} s: {', '.join(done)}")
+    line(f"{_count(result.documents, 'document')} in {seconds:.1f} s: {', '.join(done)}")
     if result.truncated:
         share = 100 * result.tokens_lost / result.tokens
-        print(
+        line(
             f"{result.truncated:,} of {_count(result.passages, 'passage')} cut off: {result.tokens_lost:,} of "
             f"{result.tokens:,} tokens lost ({share:.1f}%); --on-long chunk keeps them all"
         )
     elif result.passages:
-        print(f"no passage was truncated ({result.tokens:,} tokens)")
-    print(f"index: {folder}")
+        line(f"no passage was truncated ({result.tokens:,} tokens)")
+    line(f"index: {folder}")
     if result.empty:
         documents = _count(result.empty, "empty document")
         say(f"warning: {documents} (no text, no title) cannot be found: {_some(result.empty_ids, result.empty)}")

@@ -21,6 +21,7 @@ from semsearch.encoder.runtimes.base import Runtime
 from semsearch.encoder.runtimes.load import import_ahead, load_runtime
 from semsearch.encoder.texts import check_text, check_texts
 from semsearch.encoder.tokenization import Batcher, check_max_tokens, check_prefix, load_tokenizer
+from semsearch.encoder.vectors import run
 from semsearch.errors import UsageError
 from semsearch.transforms import canonical_transform, parse_transform, unit_rows
 from semsearch.types import SETTINGS, EncoderSpec
@@ -213,7 +214,7 @@ class Encoder:
         """Encode queries, with the query prefix in front: float32 `[n, dim]` in the order given, also for n = 0.
 
         Raises:
-            ModelError: The runtime cannot compute them, such as for lack of memory.
+            ModelError: The runtime cannot compute them, such as for lack of memory, or not to finite numbers.
             UsageError: The texts are one string, or one of them is no string; or the process was forked from the one
                 that loaded the encoder.
         """
@@ -231,7 +232,7 @@ class Encoder:
     def _encode(self, texts: Sequence[str], prefix: str, progress: Progress | None) -> Vectors:
         texts = check_texts(texts)
         vectors = np.empty((len(texts), self.spec.dim), dtype=np.float32)
-        for batch, (pooled,) in self._runtime(self._batcher(texts, prefix)):
+        for batch, (pooled,) in run(self._runtime, self._batcher, texts, prefix, self.spec.model):
             vectors[batch.rows] = pooled[:, : self.spec.dim]
             if progress:
                 progress(len(batch.rows))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from semsearch import interrupts
 from semsearch.encoder.checkpoint import Checkpoint
 from semsearch.errors import ModelError, UsageError
 from semsearch.files import hash_file
@@ -149,6 +150,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> tuple[Tokenizer, str]:
     try:
         tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else _convert_tokenizer(checkpoint.backbone)
     except Exception as error:  # tokenizers raises nothing narrower
+        interrupts.reraise(error)
         reason = str(error).strip().splitlines()[0]
         raise ModelError(
             f"model {checkpoint.name!r}: no usable tokenizer in {checkpoint.backbone} ({reason}); "

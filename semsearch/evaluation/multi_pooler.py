@@ -18,6 +18,7 @@ from semsearch.encoder.runtimes.base import Runtime
 from semsearch.encoder.runtimes.load import load_runtime
 from semsearch.encoder.texts import check_texts
 from semsearch.encoder.tokenization import TOKENIZED_AT_ONCE, Batcher, check_max_tokens, check_prefix, load_tokenizer
+from semsearch.encoder.vectors import run
 from semsearch.errors import ModelError
 from semsearch.evaluation.vector_cache import VectorCache, key_of
 from semsearch.types import EncoderSpec
@@ -170,7 +171,7 @@ class MultiPooler:
         Equal texts are encoded once.
 
         Raises:
-            ModelError: The runtime cannot compute them, such as for lack of memory.
+            ModelError: The runtime cannot compute them, such as for lack of memory, or not to finite numbers.
             UsageError: The texts are one string, or one of them is no string.
         """
         return self._encode(texts, self.spec.passage_prefix, progress)
@@ -208,7 +209,7 @@ class MultiPooler:
     def _pass(self, texts: Sequence[str], prefix: str, progress: Progress | None) -> dict[str, Vectors]:
         """Vectors of every head, by its canonical name."""
         vectors = {spec.pooler: np.empty((len(texts), spec.dim), np.float32) for spec in self._kept}
-        for batch, outputs in self._runtime(self._batcher(texts, prefix)):
+        for batch, outputs in run(self._runtime, self._batcher, texts, prefix, self.spec.model):
             for rows, pooled in zip(vectors.values(), outputs, strict=True):
                 rows[batch.rows] = pooled
             if progress:

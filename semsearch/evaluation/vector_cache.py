@@ -112,7 +112,9 @@ class VectorCache:
             for key, blob in self._rows(fingerprint, keys):
                 vector = blob[CHECKSUM_BYTES:]
                 if len(vector) == LITTLE_ENDIAN.itemsize * out.shape[1] and _sealed(vector) == blob:
-                    out[row_of[key]], found[row_of[key]] = np.frombuffer(vector, LITTLE_ENDIAN), True
+                    numbers = np.frombuffer(vector, LITTLE_ENDIAN)
+                    if np.isfinite(numbers).all():  # earlier versions kept what was not
+                        out[row_of[key]], found[row_of[key]] = numbers, True
         return found
 
     def add(self, keys: Sequence[str], vectors: Mapping[str, Vectors]) -> None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from semsearch.evaluation.geometry import HISTOGRAM_EDGES, Geometry
 from semsearch.evaluation.report import Histogram, Layers, Projection
+from semsearch.plain import UNSEEN
 
 Trace: TypeAlias = dict[str, Any]
 
@@ -44,9 +45,6 @@ DEPTHS = tuple(mantissa * 10**power for power in range(7) for mantissa in (1, 2,
 
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """Control characters and halves of surrogate pairs, which UTF-8 cannot hold."""
-
-BIDI = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
-"""Embeddings, overrides and isolates, which show a text in an order other than its own; see Unicode's UAX #9."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,8 +272,8 @@ def _by_number(projection: Projection, numbers: Mapping[int, float]) -> list[Tra
 
 
 def printable(text: str) -> str:
-    """Replace characters that a page cannot hold, and remove those that reorder what stands beside them."""
-    return UNPRINTABLE.sub("\ufffd", BIDI.sub("", text))
+    """Replace characters that a page cannot hold, and leave out those that rearrange what stands beside them."""
+    return UNPRINTABLE.sub("\ufffd", text.translate(UNSEEN))
 
 
 def cut(text: str, length: int) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from io import StringIO
 from typing import TYPE_CHECKING, Any
+
+from semsearch.plain import one_line
 
 if TYPE_CHECKING:
     from semsearch.evaluation.geometry import Geometry
@@ -40,9 +42,26 @@ GEOMETRY = {
 }
 """Column heading to a field of Geometry and its format."""
 
-LATEX = str.maketrans(
-    {mark: f"\\{mark}" for mark in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\^{}", "\\": r"\textbackslash{}"}
+_LATEX = str.maketrans(
+    {mark: f"\\{mark}" for mark in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\^{}", "\\": r"\textbackslash{}"}
+    | {"|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}"}
+    | {mark: f"{{{mark}}}" for mark in "[]*"}  # at the beginning of a row they belong to the line break in front of it
 )
+
+_MARKDOWN = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>|~&#$"})
+"""What begins markup within a cell; a line break cannot be in one."""
+
+ESCAPES: dict[str, Callable[[str], str]] = {
+    "text": one_line,
+    "markdown": lambda name: one_line(name).translate(_MARKDOWN),
+    "latex": lambda name: one_line(name).translate(_LATEX),
+    "html": lambda name: escape(one_line(name)),
+}
+"""By form, how a name is written, whoever chose it."""
+
+FORMULA = "=+-@\t\r\n＝＋－＠"
+"""Beginnings of a cell that spreadsheets take for a formula (OWASP, CSV Injection)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +87,11 @@ def grids(report: Report, form: str = "text", *, intervals: bool = False) -> lis
         form: A key of MARKS.
         intervals: Whether intervals stand beside the numbers.
     """
-    found = [Grid(table.name, *_grid(table, form, intervals)) for table in report.tables]
+    plain = ESCAPES[form]
+    found = [Grid(plain(table.name), *_grid(table, form, intervals)) for table in report.tables]
     if report.geometry:
-        found.append(Grid("geometry", ("pooler", *GEOMETRY), geometry_rows(report.geometry)))
+        rows = [[plain(name), *cells] for name, *cells in geometry_rows(report.geometry)]
+        found.append(Grid("geometry", ("pooler", *GEOMETRY), rows))
     return found
 
 
@@ -110,7 +131,7 @@ def _aligned(grid: Grid) -> str:
 
 def _markdown(grid: Grid) -> str:
     lines = (grid.columns, ["---"] * len(grid.columns), *grid.rows)
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _latex(grid: Grid) -> str:
@@ -118,8 +139,8 @@ def _latex(grid: Grid) -> str:
         (
             rf"\begin{{tabular}}{{l{'r' * (len(grid.columns) - 1)}}}",
             r"\toprule",
-            " & ".join(name.translate(LATEX) for name in grid.columns) + r" \\ \midrule",
-            *(" & ".join((name.translate(LATEX), *cells)) + r" \\" for name, *cells in grid.rows),
+            " & ".join(grid.columns) + r" \\ \midrule",
+            *(" & ".join(row) + r" \\" for row in grid.rows),
             r"\bottomrule",
             r"\end{tabular}",
         )
@@ -127,12 +148,10 @@ def _latex(grid: Grid) -> str:
 
 
 def _html(grid: Grid) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in grid.columns)
-    rows = (
-        f"<tr><th>{escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" for name, *cells in grid.rows
-    )
+    head = "".join(f"<th>{name}</th>" for name in grid.columns)
+    rows = (f"<tr><th>{name}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" for name, *cells in grid.rows)
     body = "\n".join(rows)
-    return f"<table>\n<caption>{escape(grid.name)}</caption>\n<tr>{head}</tr>\n{body}\n</table>"
+    return f"<table>\n<caption>{grid.name}</caption>\n<tr>{head}</tr>\n{body}\n</table>"
 
 
 def legend(comparison: Comparison) -> str:
@@ -167,11 +186,12 @@ def as_object(report: Report) -> dict[str, Any]:
 
 
 def _grid(table: Table, form: str, intervals: bool) -> tuple[list[str], list[list[str]]]:
-    columns = ["pooler", *table.comparison.columns, *table.beside]
+    plain = ESCAPES[form]
+    columns = ["pooler", *map(plain, (*table.comparison.columns, *table.beside))]
     rows = []
     for label, cells in table.comparison.rows.items():
-        beside = [values.get(label, DASH) for values in table.beside.values()]
-        rows.append([label, *(_cell(cell, table, form, intervals) for cell in cells), *beside])
+        beside = [plain(values.get(label, DASH)) for values in table.beside.values()]
+        rows.append([plain(label), *(_cell(cell, table, form, intervals) for cell in cells), *beside])
     return columns, rows
 
 
@@ -195,14 +215,29 @@ def _number(value: float | None, form: str) -> str:
 
 
 def _write_csv(report: Report, writer: Any) -> None:
+    def write(*row: object) -> None:
+        writer.writerow([_harmless(cell) if isinstance(cell, str) else cell for cell in row])
+
     writer.writerow(("table", "row", "column", "value", "low", "high", "p", "mark"))
     for table in report.tables:
         for label, cells in table.comparison.rows.items():
             for column, cell in zip(table.comparison.columns, cells, strict=True):
                 mark = "best" if cell.best else "tied" if cell.tied else ""
-                writer.writerow((table.name, label, column, cell.value, cell.low, cell.high, cell.p, mark))
+                write(table.name, label, column, cell.value, cell.low, cell.high, cell.p, mark)
             for column, values in table.beside.items():
-                writer.writerow((table.name, label, column, values.get(label, ""), "", "", "", ""))
+                write(table.name, label, column, values.get(label, ""), "", "", "", "")
     for label, geometry in (report.geometry or {}).items():
         for heading, (field, _) in GEOMETRY.items():
-            writer.writerow(("geometry", label, heading, getattr(geometry, field), "", "", "", ""))
+            write("geometry", label, heading, getattr(geometry, field), "", "", "", "")
+
+
+def _harmless(cell: str) -> str:
+    """Return a cell that no spreadsheet computes: with an apostrophe in front where it would; numbers stay numbers."""
+    plain = one_line(cell)
+    if not {cell[:1], plain[:1]} & {*FORMULA}:
+        return plain
+    try:
+        float(plain)
+    except ValueError:
+        return f"'{plain}"
+    return plain

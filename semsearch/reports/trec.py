@@ -9,6 +9,7 @@ from pathlib import Path
 from semsearch.errors import UsageError
 from semsearch.files import writing
 from semsearch.paths import as_path
+from semsearch.plain import CONTROLS
 from semsearch.types import Run
 
 
@@ -47,9 +48,9 @@ def write_runs(folder: str | Path, runs: Iterable[tuple[str, Run]]) -> None:
 
 
 def _run_line(query_id: str, doc_id: str, rank: int, score: float) -> str:
-    if any(len(name.split()) != 1 for name in (query_id, doc_id)):
+    if any(len(name.split()) != 1 or not {*map(ord, name)}.isdisjoint(CONTROLS) for name in (query_id, doc_id)):
         raise UsageError(
-            f"ids {(query_id, doc_id)} are empty or contain white space, which a TREC run cannot represent; omit `run` "
-            "to get JSON lines, or `run_dir` to get the table alone"
+            f"ids {(query_id, doc_id)} are empty or contain white space, or control characters, which a TREC run "
+            "cannot represent; omit `run` to get JSON lines, or `run_dir` to get the table alone"
         )
     return f"{query_id} Q0 {doc_id} {rank} {score!r} semsearch\n"

@@ -168,7 +168,7 @@ def test_ctrl_c_keeps_what_was_committed_and_the_same_command_goes_on():
         finally:
             process.kill()
         stopped = Outcome(code, process.stdout.read().decode(), process.stderr.read().decode())
-    stopped.fails(1, "committed batches are kept", "the same command")
+    stopped.fails(130, "committed batches are kept", "the same command")
     assert ids("indexes/stdin") == [str(n) for n in range(BATCH_DOCUMENTS)]
     report = run("index", "-", "--json", stdin=jsonl(documents)).ok().json
     assert (report["unchanged"], report["encoded"]) == (BATCH_DOCUMENTS, BATCH_DOCUMENTS)

@@ -81,3 +81,6 @@ def test_a_prompt_remembers_what_was_asked_also_in_the_next_session(tmp_path: Pa
     history = next(tmp_path.rglob("history"))
     assert stat.S_IMODE(history.stat().st_mode) == 0o600
     assert "Heron" in session(UP + b"\r")
+    shown = session("heron \u202egnp.exe\r".encode()) + session(UP + b"\r")
+    assert "\u202e" not in shown
+    assert "·gnp.exe" in shown

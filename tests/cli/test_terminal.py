@@ -200,6 +200,53 @@ def test_an_argument_that_is_no_unicode_is_no_traceback():
     assert (done.returncode, done.stdout, done.stderr.decode().splitlines()) == (2, b"", [expected])
 
 
+UNSEEN = {*map(chr, (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xE0000, 0xE0080)))}
+"""By hand, from the Unicode standard: what rearranges a line (UAX 9), and tags."""
+
+BIDI = "a\u202egnp.exe\u202c \u2067x\u2069 \u200eL\u200fR\u061c \U000e0041tag"
+
+
+def test_nothing_that_rearranges_a_line_is_printed_whatever_holds_it():
+    path = f"{BIDI}.jsonl"
+    Path(path).write_bytes(jsonl([{"_id": BIDI, "title": BIDI, "text": f"word {BIDI}", "metadata": {BIDI: BIDI}}]))
+    printed = []
+    for words in (
+        ("index", path, *HASH),
+        ("index", path, "--json"),
+        ("list",),
+        ("status",),
+        ("status", "--json"),
+        ("query", "word"),
+        ("query", "word", "--json"),
+        ("query", "word", "--where", f"{BIDI} = 1"),
+        ("query", "word", "--model", BIDI),
+        ("query", "word", "--index", BIDI),
+        ("query", "word", BIDI),
+        ("index", BIDI),
+        ("delete", BIDI, "--index", f"indexes/{BIDI}"),
+        ("delete", BIDI),
+    ):
+        done = call(*words)
+        printed.append(done.out + done.err)
+    assert [words for words in printed if UNSEEN & {*words}] == []
+    assert all("gnp.exe" in words for words in printed)
+
+
+def test_json_escapes_what_rearranges_a_line_and_gives_it_back():
+    indexed("bidi", [{"_id": BIDI, "text": f"word {BIDI}"}])
+    (hit,) = call("query", "word", "--json").ok().json["hits"]
+    assert (hit["doc_id"], hit["text"]) == (BIDI, f"word {BIDI}")
+
+
+@NO_TERMINAL
+def test_a_terminal_is_safe_from_marks_of_direction_and_shows_joiners():
+    joined = "می\u200cخواهم 👩\u200d👧"
+    indexed("bidi", [{"_id": BIDI, "title": f"{BIDI} {joined}", "text": f"word {BIDI}"}])
+    shown, _ = on_terminal("query", "word")
+    assert not UNSEEN & {*shown}
+    assert joined in shown
+
+
 # --- an output that goes away
 
 

@@ -122,6 +122,14 @@ def test_what_is_not_there_is_not_found_and_its_row_stays_as_it_is(folder: Path)
         assert not cache.find("one", ["a"], np.empty((1, 3), np.float32)).any()  # another length is another vector
 
 
+def test_a_vector_that_is_not_finite_is_not_found(folder: Path):
+    kept, out = np.array([[1, 2], [np.nan, 0], [0, np.inf]], np.float32), np.full((3, 2), 7, np.float32)
+    with VectorCache(folder) as cache:
+        cache.add(["a", "b", "c"], {"print": kept})  # as versions did that did not look
+        assert cache.find("print", ["a", "b", "c"], out).tolist() == [True, False, False]
+    assert out.tolist() == [[1, 2], [7, 7], [7, 7]]
+
+
 @pytest.mark.parametrize("poolers", [["mean", "cls"], ["cls"], ["max", "top2", "pooler-output"], ["all"]])
 def test_a_second_run_encodes_nothing_whichever_poolers_it_has(model: str, folder: Path, poolers: list[str]):
     with VectorCache(folder) as cache:

@@ -37,7 +37,7 @@ def test_what_is_no_path_is_refused_in_one_line(path):
         write_runs(path, [])
 
 
-@pytest.mark.parametrize(("query", "doc"), [("q 1", "d"), ("q", "d\t1"), ("q", ""), ("q\n2", "d")])
+@pytest.mark.parametrize(("query", "doc"), [("q 1", "d"), ("q", "d\t1"), ("q", ""), ("q\n2", "d"), ("q", "\x1b[2J")])
 def test_an_id_that_would_shift_the_columns_is_refused_and_nothing_written(tmp_path, query, doc):
     with pytest.raises(
         UsageError, match=r"^ids \('q.*', .*\) are empty or contain white space, .*; omit `run` .* or `run_dir`"

@@ -24,6 +24,7 @@ from typing import Any, TextIO, TypeAlias
 
 import numpy as np
 
+from semsearch import interrupts
 from semsearch.arrays import Vectors
 from semsearch.encoder.runtimes.openvino_graph import Graph, StoredGraph
 from semsearch.encoder.runtimes.openvino_library import TELEMETRY, hidden
@@ -108,7 +109,8 @@ def _quiet_nncf() -> Iterator[Any]:
         with hidden(TELEMETRY):
             import nncf
             import nncf.quantization.advanced_parameters
-    except ImportError:
+    except ImportError as error:
+        interrupts.reraise(error)
         raise UnsupportedError("precision 'int8' needs NNCF; pip install 'semsearch[int8]'") from None
     finally:
         logging.setLoggerClass(logger_class)  # NNCF puts its own in place for everybody

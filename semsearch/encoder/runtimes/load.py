@@ -12,9 +12,9 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import TypeAlias
 
+from semsearch import interrupts
 from semsearch.encoder.checkpoint import Checkpoint, Head
 from semsearch.encoder.runtimes.base import PRECISIONS, QUANTIZED, Runtime
 from semsearch.errors import UnsupportedError, UsageError
@@ -53,8 +53,11 @@ def _openvino(checkpoint: Checkpoint, heads: Sequence[Head], device: str, precis
 
     try:
         openvino()
-    except ImportError:
-        raise UnsupportedError("runtime 'openvino' is not installed; pip install openvino") from None
+    except ImportError as error:
+        interrupts.reraise(error)
+        if isinstance(error, ModuleNotFoundError) and error.name == "openvino":
+            raise UnsupportedError("runtime 'openvino' is not installed; pip install openvino") from None
+        raise UnsupportedError(f"runtime 'openvino' cannot be imported ({error!s:.200}); install it again") from None
     return OpenVinoRuntime.load(checkpoint, heads, precision)
 
 
@@ -102,6 +105,7 @@ def load_runtime(
         try:
             return RUNTIMES["openvino"](checkpoint, heads, device, precision)
         except UnsupportedError as error:
+            interrupts.reraise(error)
             if precision not in PRECISIONS:
                 raise
             warnings.warn(f"{error}; torch takes over, which is slower", FallbackWarning, stacklevel=4)
@@ -116,8 +120,10 @@ def import_ahead(runtime: str, device: str) -> None:
     if runtime in ("auto", "openvino") and device in ("auto", "cpu") and RUNTIME_VARIABLE not in os.environ:
         from semsearch.encoder.runtimes.openvino import choose_precision
 
-        with suppress(ImportError, UsageError):  # the runtime meets the same error, if it is the one to be made
+        try:
             choose_precision("auto")  # which imports openvino, and makes its Core
+        except (ImportError, UsageError) as error:  # the runtime meets the same, if it is the one to be made
+            interrupts.reraise(error)
 
 
 def _gpu_driver() -> bool:

@@ -2,6 +2,7 @@
 
     <cache>/graphs/<key>/graph.xml, graph.bin, sums.json      a graph and its checksums
     <cache>/graphs/<key>.lock                                 who is converting
+    <cache>/graphs/<key>.refused                              why its graph is not used: it gives other vectors
     <cache>/graphs/compiled/<key>.blob                        compiled for one CPU and precision: sha256, then the blob
 
 A graph is converted from weights that are kept elsewhere, so any of these files can be deleted. One that is not what
@@ -27,12 +28,15 @@ from filelock import FileLock, Timeout
 from semsearch.encoder.cache import cache_folder, warn_of_cache
 from semsearch.encoder.checkpoint import Checkpoint, Head
 from semsearch.encoder.runtimes.openvino_library import core, openvino
+from semsearch.errors import UnsupportedError
 from semsearch.files import hash_ahead, hash_file
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when the same checkpoint and heads would give another graph."""
 
 XML, BIN, SUMS = "graph.xml", "graph.bin", "sums.json"
+
+REFUSED = ".refused"
 
 MAX_MB = 4_096
 """Bound on the graphs that are kept; those that were used longest ago leave first."""
@@ -197,6 +201,8 @@ def graph_of(checkpoint: Checkpoint, heads: Sequence[Head], *, anew: bool = Fals
     """
     key = _key(checkpoint, heads)
     folder = cache_folder() / "graphs" / key
+    if reason := _refused(folder):
+        raise UnsupportedError(f"model {checkpoint.name!r} {reason}")
     if not anew and (kept := StoredGraph.open(folder)):
         with suppress(OSError):
             (folder / SUMS).touch()
@@ -222,16 +228,29 @@ def _convert_into(folder: Path, checkpoint: Checkpoint, heads: Sequence[Head]) -
     half_made = folder.with_name(f"{folder.name}.new")
     for old in (half_made, folder):
         shutil.rmtree(old, ignore_errors=True)
-    made = StoredGraph.write(_convert(checkpoint, heads), half_made)
+    made = StoredGraph.write(_convert(checkpoint, heads, folder.with_suffix(REFUSED)), half_made)
     half_made.rename(folder)
     _prune(folder)
     return StoredGraph(folder, made.sha256, made.bin_sha256)
 
 
-def _convert(checkpoint: Checkpoint, heads: Sequence[Head]) -> Any:
-    from semsearch.encoder.runtimes.openvino_convert import convert
+def _convert(checkpoint: Checkpoint, heads: Sequence[Head], refused: Path | None = None) -> Any:
+    """Convert; where that gives other vectors, the reason is kept, for the next conversion would take as long."""
+    from semsearch.encoder.runtimes.openvino_convert import UnfaithfulError, convert
 
-    return convert(checkpoint, heads)
+    try:
+        return convert(checkpoint, heads)
+    except UnfaithfulError as error:
+        if refused:
+            refused.write_text(error.reason, encoding="utf-8")
+        raise
+
+
+def _refused(folder: Path) -> str:
+    """Return why the graph of this folder is not used, or nothing."""
+    with suppress(OSError, ValueError):
+        return folder.with_suffix(REFUSED).read_text(encoding="utf-8")
+    return ""
 
 
 def _key(checkpoint: Checkpoint, heads: Sequence[Head]) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import torch
 
+from semsearch.encoder.runtimes.probes import probe_tokens
 from semsearch.encoder.runtimes.torch_model import PooledModel
 
 NAME = "semsearch_packed"
@@ -21,9 +22,6 @@ NAME = "semsearch_packed"
 
 CLOSE = {torch.float32: 1e-4, torch.bfloat16: 0.02, torch.float16: 0.005}
 """Largest distance between a padded and a packed probe, in units of the largest component: the type's own rounding."""
-
-PROBE_TOKENS = 600
-"""More than any window over which a backbone's local attention looks, so that it is found out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,10 @@ class Packer:
         """A packer if packed and padded probes agree."""
         config = model.backbone.config
         packer, before = cls(first_position, device), config._attn_implementation
-        longest = min(PROBE_TOKENS, (getattr(config, "max_position_embeddings", None) or PROBE_TOKENS) - 2)
+        positions = getattr(config, "max_position_embeddings", None)
+        longest = probe_tokens(config, positions and positions - first_position)
+        if longest is None:
+            return None
         ids = 5 + torch.arange(3 * longest, device=device).reshape(3, longest) % (config.vocab_size - 5)
         mask = (torch.arange(longest, device=device) < torch.tensor([[longest], [3], [6]], device=device)).long()
         with torch.inference_mode():

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from types import MappingProxyType
 from typing import Any, NoReturn
 
@@ -70,7 +74,8 @@ class TorchWorkers:
         waiting: set[Future[list[tuple[Batch, list[Vectors]]]]] = set()
         try:
             for batch in batches:
-                waiting.add(self._pool.submit(_encode, batch))
+                with _without_interrupts():
+                    waiting.add(self._pool.submit(_encode, batch))
                 if len(waiting) >= AHEAD * self._n_workers:
                     done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                     for future in done:
@@ -93,6 +98,27 @@ def _names(devices: str) -> list[str]:
     return names
 
 
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Start processes that Ctrl-C does not reach: it goes to the whole group, and this process ends them in order."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # of this thread; a new process inherits it
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone, however that ended."""
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
+
+
 _here: list[TorchRuntime] = []
 """The runtime of a worker's process."""
 
@@ -101,6 +127,7 @@ def _begin(free: Any, checkpoint: Checkpoint, poolers: Sequence[str], precision:
     """Take a device and load the model on it."""
     from semsearch.encoder.pooling import parse_pooler
 
+    Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     heads = [checkpoint.head(parse_pooler(name)) for name in poolers]
     _here.append(TorchRuntime(checkpoint, heads, device=free.get(), precision=precision))

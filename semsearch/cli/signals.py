@@ -1,0 +1,102 @@
+"""Ctrl-C and SIGTERM: the first ends the command in order, the second at once.
+
+A KeyboardInterrupt in the middle of an import leaves half a module behind, or is turned into an ImportError, so it
+waits for the import to end. One that a destructor swallowed is raised again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+from semsearch import interrupts
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+IMPORT = "<frozen importlib"
+"""Beginning of the file name of the code that imports."""
+
+POLL_SECONDS = 0.01
+
+_due = False  # an interrupt that waited is about to be raised
+
+
+def install() -> None:
+    """Take charge of both signals, unless this process was started with one of them ignored, as by nohup."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in SIGNALS:
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, _stop)
+    sys.unraisablehook = _raise_again
+
+
+def release() -> None:
+    """From now on, let both signals end the process at once: all that is left to do is to end."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is _stop:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def end(code: int) -> None:
+    """End the process by the signal that it was sent, if any, so that a shell's loop ends too; else with a code."""
+    number = interrupts.noted()
+    if number is not None and code == 128 + number:
+        with suppress(OSError, ValueError):
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+    os._exit(code)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    global _due
+    if interrupts.noted() is None:
+        interrupts.note(number)
+    elif not _due:  # the second one
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    _due = False
+    if _imports(frame):
+        _later(number)
+    else:
+        raise KeyboardInterrupt
+
+
+def _imports(frame: FrameType | None) -> bool:
+    while frame:
+        if frame.f_code.co_filename.startswith(IMPORT):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _later(number: int) -> None:
+    """Have the signal handled again when the main thread imports nothing."""
+    main = threading.main_thread().ident or 0
+
+    def wait() -> None:
+        global _due
+        time.sleep(POLL_SECONDS)
+        while _imports(sys._current_frames().get(main)):
+            time.sleep(POLL_SECONDS)
+        _due = True
+        if hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(main, number)  # which also ends what it waits for
+        else:
+            signal.raise_signal(number)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _raise_again(unraisable: Any) -> None:
+    """Handle an exception that Python cannot raise: an interrupt is not lost, all else is shown as ever."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        _later(interrupts.noted() or signal.SIGINT)
+    else:
+        sys.__unraisablehook__(unraisable)
