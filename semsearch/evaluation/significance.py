@@ -97,9 +97,7 @@ def compare_means(
         if n not in counts:
             counts[n] = resample_counts(n, seed)
         cells.append(_column(each.mean(1), *_interval(each @ counts[n] / n), paired_t_p(each), first))
-    test = (
-        f"paired t test over queries, {CORRECTED}; 95% intervals from {RESAMPLES:,} bootstrap resamples; seed {seed}"
-    )
+    test = f"paired t test over queries, {CORRECTED}; 95% intervals from {RESAMPLES:,} bootstrap resamples; seed {seed}"
     return Comparison(columns, dict(zip(values, zip(*cells, strict=True), strict=True)), test)
 
 
@@ -266,7 +264,7 @@ def difference_p(values: Numbers, errors: Numbers, freedom: float) -> Numbers:
 
 
 def paired_t_p(each: Numbers) -> Numbers:
-    """Two-sided p of "the mean difference is 0" for all pairs of rows `[rows, n]`, by the paired t test: `[rows, rows]`.
+    """Two-sided p of "the mean difference is 0" for all pairs of rows `[rows, n]`, by the paired t test.
 
     Never lower than 2 / 2^k for the k queries on which two rows differ: random signs, which ask for no distribution,
     could not go lower, and a few queries that agree have no spread for t to go by.
@@ -280,7 +278,8 @@ def paired_t_p(each: Numbers) -> Numbers:
         errors = differences.std(1) / np.sqrt(max(n - 1, 1))
         ratios[row] = np.abs(differences.mean(1)) / np.maximum(errors, ROUNDING)
         floor[row] = 2.0 ** (1 - np.count_nonzero(np.abs(differences) > ROUNDING, axis=1))
-    return np.minimum(np.fmax(2 * stats.t.sf(ratios, n - 1), floor), 1)  # one query has no t, but a floor
+    p: Numbers = np.minimum(np.fmax(2 * stats.t.sf(ratios, n - 1), floor), 1)  # one query has no t, but a floor
+    return p
 
 
 def holm(p: Numbers) -> Numbers:

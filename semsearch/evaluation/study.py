@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from semsearch.evaluation import duels as wins
 from semsearch.evaluation import evidence as gather
 from semsearch.evaluation import notes as said
-from semsearch.evaluation.candidates import Candidate
+from semsearch.evaluation.candidates import Candidate, Scored, one_by_one
 from semsearch.evaluation.evidence import Evidence
 from semsearch.evaluation.geometry import Geometry
 from semsearch.evaluation.report import Duels, Histogram, Layers, Projection, Report, Table
@@ -32,12 +32,14 @@ class Behind:
         duels: Wins and losses between two candidates.
         recall: R@k of each candidate; None where nothing is retrieved.
         notes: What is to be said where geometry is shown.
+        scored: Told how many rows have their geometry, and of how many.
     """
 
     evidence: Callable[[], Evidence]
     duels: Callable[[Two], Duels]
     recall: Callable[[], Mapping[str, Sequence[float]]] | None = None
     notes: Sequence[str] = ()
+    scored: Scored | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +97,10 @@ class Study:
     @cached_property
     def geometry(self) -> dict[str, Geometry]:
         """The shape of each dense candidate's cloud of vectors."""
-        return gather.geometries(self.dense, self.evidence, self.seed) if self.dense else {}
+        found: dict[str, Geometry] = {}
+        for candidate in one_by_one(self.dense, self.behind.scored):
+            found |= gather.geometries([candidate], self.evidence, self.seed)
+        return found
 
     @cached_property
     def histograms(self) -> dict[str, Histogram]:

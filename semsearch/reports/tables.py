@@ -167,7 +167,7 @@ def as_object(report: Report) -> dict[str, Any]:
 
 
 def _grid(table: Table, form: str, intervals: bool) -> tuple[list[str], list[list[str]]]:
-    columns = ["pooler", *table.comparison.columns, *table.beside]
+    columns = [table.corner, *table.comparison.columns, *table.beside]
     rows = []
     for label, cells in table.comparison.rows.items():
         beside = [values.get(label, DASH) for values in table.beside.values()]
