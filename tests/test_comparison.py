@@ -298,7 +298,7 @@ def test_what_cannot_be_saved_is_one_line(path: Any, error: type[Exception], sai
 def test_a_path_may_be_a_path(compare: Compare):
     result = compare(Path("scored.tsv"))
     result.save(Path("a.md"))
-    assert Path("a.md").read_text().startswith("| pooler | scored |")
+    assert Path("a.md").read_text().startswith("| Spearman x 100 | scored |")
     assert result.rows == compare("scored.tsv").rows
 
 

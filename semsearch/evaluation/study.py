@@ -97,10 +97,9 @@ class Study:
     @cached_property
     def geometry(self) -> dict[str, Geometry]:
         """The shape of each dense candidate's cloud of vectors."""
-        found: dict[str, Geometry] = {}
-        for candidate in one_by_one(self.dense, self.behind.scored):
-            found |= gather.geometries([candidate], self.evidence, self.seed)
-        return found
+        if not self.dense:
+            return {}
+        return gather.geometries(one_by_one(self.dense, self.behind.scored), self.evidence, self.seed)
 
     @cached_property
     def histograms(self) -> dict[str, Histogram]:
