@@ -15,7 +15,7 @@ from semsearch.corpus.chunking import Chunking
 from semsearch.corpus.sources import ReadOptions
 from semsearch.encoder.encoder import Progress
 from semsearch.errors import UsageError
-from semsearch.evaluation.candidates import Candidate
+from semsearch.evaluation.candidates import Candidate, Scored
 from semsearch.evaluation.kinds import study
 from semsearch.evaluation.report import Report
 from semsearch.evaluation.request import Request
@@ -43,6 +43,7 @@ def compare_poolers(
     duel: Sequence[str] = (),
     seed: int = 0,
     progress: Progress | None = None,
+    scored: Scored | None = None,
     tasks: Sequence[str] | None = None,
     split: str | None = None,
     measures: Sequence[str] | None = None,
@@ -75,8 +76,9 @@ def compare_poolers(
         cache_mb: Bound in MiB on the vectors that are kept on disk for the next comparison; 0 keeps none.
         layers: Measure `cls`, `mean` and `max` of every layer as well, for the map of layers in the HTML report.
         duel: Labels of two candidates whose wins and losses the report shows; empty for the best dense one and `cls`.
-        seed: Of resamples, permutations and samples; the same seed gives the same numbers.
+        seed: Of resamples and samples; the same seed gives the same numbers.
         progress: Told the number of texts just encoded.
+        scored: Told how many rows are scored, and of how many.
         tasks: For sts: some of STS12 to STS16, STS-B and SICK-R.
         split: For sts: `test`, or `dev` for STS-B and SICK-R. For retrieval: which qrels/SPLIT.tsv.
         measures: For retrieval: as ir-measures writes them; the first one decides which candidate is best.
@@ -112,6 +114,7 @@ def compare_poolers(
         duel=duel,
         seed=seed,
         progress=progress,
+        scored=scored,
         tasks=tasks,
         split=split,
         measures=measures,

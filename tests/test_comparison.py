@@ -70,6 +70,50 @@ def without_times(text: str) -> str:
 
 
 @EACH
+def test_scoring_is_told_row_by_row_and_geometry_likewise(data: str, compare: Compare):
+    told: list[tuple[int, int]] = []
+    result = compare(data, scored=lambda *counts: told.append(counts))
+    rows = len(result.candidates)
+    assert rows == (5 if data == "judged" else 2)
+    assert told == [(number, rows) for number in range(rows + 1)]
+    told.clear()
+    result.report(geometry=True)
+    assert told == [(0, 2), (1, 2), (2, 2)]
+
+
+@EACH
+def test_a_row_with_the_same_vectors_counts_once_in_the_correction_and_a_note_says_so(data: str, compare: Compare):
+    alone = compare(data, poolers=["mean", "cls", "max"])
+    twice = compare(data, poolers=["mean", "mean-sqrt-len", "cls", "max"])
+    place = alone.table.columns.index(alone.study.column)
+    for label, cells in alone.table.rows.items():
+        ours = twice.table.rows[label][place]
+        assert (ours.value, ours.p, ours.best, ours.tied) == pytest.approx(
+            (cells[place].value, cells[place].p, cells[place].best, cells[place].tied)
+        )
+    assert not [note for note in alone.notes if "one row in the correction" in note]
+    (note,) = [note for note in twice.notes if "one row in the correction" in note]
+    assert "mean-sqrt-len is mean" in note
+    assert ("mean-sqrt-len, hybrid is mean, hybrid" in note) == (data == "judged")
+
+
+FORMS = ("", "--markdown", "--latex")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@EACH
+def test_a_table_says_what_its_numbers_are_and_what_its_columns_ask(data: str, form: str, model: str):
+    done = command(data, model, *form.split())
+    measure, explained = {
+        "scored.tsv": ("Spearman x 100", ""),
+        "judged": ("nDCG@10", ""),
+        "notes.jsonl": ("nDCG@10", "sentence: one that is taken out asks for the rest of its passage"),
+    }[data]
+    assert measure in next(line for line in done.out.splitlines() if data.split(".")[0] in line or "@10" in line)
+    assert explained in done.err
+
+
+@EACH
 def test_it_says_what_the_command_says(data: str, compare: Compare, model: str):
     result, done = compare(data, cache_mb=0), command(data, model, "--cache-mb", 0)
     heading, *lines = str(result).splitlines()
@@ -195,7 +239,7 @@ def test_names_from_files_are_text_in_a_notebook_and_nothing_else(compare: Compa
     name = '<b onclick="x">&amp;<script>'
     write_pairs(f"{name}.tsv")
     page = LexborHTMLParser(compare(f"{name}.tsv")._repr_html_())
-    assert [cell.text() for cell in page.css("th")][:2] == ["pooler", name]
+    assert [cell.text() for cell in page.css("th")][:2] == ["Spearman x 100", name]
     assert not page.css("script, [onclick]")
 
 
@@ -254,7 +298,7 @@ def test_what_cannot_be_saved_is_one_line(path: Any, error: type[Exception], sai
 def test_a_path_may_be_a_path(compare: Compare):
     result = compare(Path("scored.tsv"))
     result.save(Path("a.md"))
-    assert Path("a.md").read_text().startswith("| pooler | scored |")
+    assert Path("a.md").read_text().startswith("| Spearman x 100 | scored |")
     assert result.rows == compare("scored.tsv").rows
 
 
@@ -265,7 +309,7 @@ WRONG: dict[str, Any] = {
     **dict.fromkeys(("poolers", "transforms", "duel", "tasks", "measures", "modes"), "mean"),
     **dict.fromkeys(("max_tokens", "cache_mb", "seed", "sample"), 1.5),
     **dict.fromkeys(("simcse_names", "layers", "drop_same_id", "check", "skip_bad"), 1),
-    **dict.fromkeys(("progress", "chunking", "reading"), "often"),
+    **dict.fromkeys(("progress", "scored", "chunking", "reading"), "often"),
     "data": b"judged",
 }
 

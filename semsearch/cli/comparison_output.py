@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -15,6 +16,8 @@ from semsearch.errors import SourceError, UsageError
 
 if TYPE_CHECKING:
     from semsearch.comparison import PoolerComparison
+    from semsearch.encoder.encoder import Progress
+    from semsearch.evaluation.candidates import Scored
     from semsearch.evaluation.report import Report
 
 
@@ -63,6 +66,41 @@ class Output:
         if report is not None:
             _check_report(report)
         return cls(forms[0] if forms else "text", intervals, geometry, report, duel or ())
+
+
+@contextmanager
+def progress(unit: str) -> Iterator[tuple[Progress, Scored]]:
+    """Two bars, one after the other as often as the work changes: encoding in a unit, and scoring in rows.
+
+    The second one ends with its last row, so that tables can be printed.
+    """
+    with ExitStack() as shown:
+        name, done = "", 0
+        move: Callable[[float], None] | None = None
+
+        def show(what: str, counted: str, total: int | None) -> None:
+            nonlocal name, done, move
+            if what != name:
+                shown.close()
+                name, done, move = what, 0, shown.enter_context(terminal.bar(what, counted, total))
+
+        def encoded(n: int) -> None:
+            nonlocal done
+            show("encoding", unit, None)
+            done += n
+            if move:
+                move(done)
+
+        def scored(n: int, total: int) -> None:
+            nonlocal name
+            show("scoring", "rows", total)
+            if move:
+                move(n)
+            if n == total:
+                shown.close()
+                name = ""
+
+        yield encoded, scored
 
 
 def _check_report(path: Path) -> None:

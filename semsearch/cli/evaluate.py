@@ -9,7 +9,6 @@ import typer
 
 from semsearch.cli import comparison_output as out
 from semsearch.cli import options as opt
-from semsearch.cli import terminal
 from semsearch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def sts(
     output = out.Output.of(markdown, csv, latex, as_json, intervals, geometry, report, duel)
     if mode and split not in (TEST, mode):
         raise UsageError(f"--split {split} and --mode {mode}, its older name, were given; choose one")
-    with terminal.counting("encoding", "sentences") as tick:
+    with out.progress("sentences") as (encoded, scored):
         found = compare_poolers(
             data,
             kind="sts",
@@ -76,11 +75,12 @@ def sts(
             layers=report is not None,
             duel=output.duel,
             seed=seed,
-            progress=tick,
+            progress=encoded,
+            scored=scored,
             tasks=out.names(tasks),
             split=mode or split,
         )
-    out.show(output, found)
+        out.show(output, found)
 
 
 @app.command()
@@ -124,7 +124,7 @@ def retrieval(
     output = out.Output.of(markdown, csv, latex, as_json, intervals, geometry, report, duel)
     if run_dir is not None:
         make_folder(run_dir)
-    with terminal.counting("encoding", "texts") as tick:
+    with out.progress("texts") as (encoded, scored):
         found = compare_poolers(
             data,
             kind="retrieval",
@@ -140,7 +140,8 @@ def retrieval(
             layers=report is not None,
             duel=output.duel,
             seed=seed,
-            progress=tick,
+            progress=encoded,
+            scored=scored,
             split=split,
             measures=out.names(measures),
             style=style.value,
@@ -149,7 +150,7 @@ def retrieval(
             chunking=_chunking(on_long, chunk_tokens, overlap, title),
             drop_same_id=drop_same_id,
         )
-    out.show(output, found)
+        out.show(output, found)
     if run_dir is not None:
         write_runs(run_dir, ((one.label, found.study.runs[one.label]) for one in found.candidates))
 
@@ -189,7 +190,7 @@ def corpus(
     from semsearch.corpus.sources import ReadOptions
 
     output = out.Output.of(markdown, csv, latex, as_json, intervals, geometry, report, duel)
-    with terminal.counting("encoding", "texts") as tick:
+    with out.progress("texts") as (encoded, scored):
         found = compare_poolers(
             path,
             kind="corpus",
@@ -205,13 +206,14 @@ def corpus(
             layers=report is not None,
             duel=output.duel,
             seed=seed,
-            progress=tick,
+            progress=encoded,
+            scored=scored,
             sample=sample,
             check=check,
             reading=ReadOptions(id_field, text_field, title_field, format, per_line),
             skip_bad=skip_bad,
         )
-    out.show(output, found)
+        out.show(output, found)
 
 
 def _chunking(on_long: opt.OnLong | None, tokens: int | None, overlap: int | None, title: bool | None) -> Chunking:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
@@ -16,6 +17,12 @@ TRUNCATE = "truncate:"
 
 NONE = "none"
 """Among transforms: the vectors as they are, only rescaled."""
+
+AT_ONCE = 256
+"""Vectors of two poolers that are compared together; most differ in the first ones."""
+
+Scored: TypeAlias = Callable[[int, int], None]
+"""Told how many candidates are scored, and of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,46 @@ def fit(transform: str, vectors: Vectors) -> Callable[[Vectors], Vectors]:
         keep = int(transform.removeprefix(TRUNCATE))
         return lambda rows: unit_rows(rows[:, :keep])
     return fit_transform(transform, [vectors], vectors.shape[1]) if transform else unit_rows
+
+
+def one_by_one(candidates: Sequence[Candidate], scored: Scored | None) -> Iterator[Candidate]:
+    """Candidates, each counted when the next one is asked for."""
+    for number, candidate in enumerate(candidates):
+        if scored:
+            scored(number, len(candidates))
+        yield candidate
+    if scored and candidates:
+        scored(len(candidates), len(candidates))
+
+
+def repeats(candidates: Sequence[Candidate], vectors: Mapping[str, Vectors]) -> dict[str, str]:
+    """Candidates with the vectors of an earlier one, but for rounding: the label of that one, by their own.
+
+    Such as `mean-sqrt-len` after `mean`, whose vectors differ in length alone; not their transforms, which are fitted
+    on vectors as they were pooled.
+
+    Args:
+        candidates: Any.
+        vectors: By pooler, float32 `[n, dim]` as pooled.
+    """
+    found: dict[str, str] = {}
+    for number, one in enumerate(candidates):
+        for other in candidates[:number]:
+            alike = (other.transform, other.mode) == (one.transform, one.mode) and other.label not in found
+            if alike and one.pooler and other.pooler and _repeats(one, vectors[one.pooler], vectors[other.pooler]):
+                found[one.label] = other.label
+                break
+    return found
+
+
+def _repeats(one: Candidate, ours: Vectors, theirs: Vectors) -> bool:
+    def equal(start: int) -> bool:
+        a, b = ours[start : start + AT_ONCE], theirs[start : start + AT_ONCE]
+        if not one.transform or one.transform.startswith(TRUNCATE):
+            a, b = unit_rows(a), unit_rows(b)
+        return bool(np.abs(a - b).max(initial=0) <= 1e-5 * np.abs(b).max(initial=0))
+
+    return ours.shape == theirs.shape and all(map(equal, range(0, len(ours), AT_ONCE)))
 
 
 def is_flat(finish: Callable[[Vectors], Vectors], vectors: Vectors) -> bool:

@@ -6,7 +6,7 @@ is the same for all three.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -137,7 +137,7 @@ def evidence_of_corpus(found: LabelFreeResult, seed: int) -> Evidence:
     )
 
 
-def geometries(candidates: Sequence[Candidate], evidence: Evidence, seed: int) -> dict[str, Geometry]:
+def geometries(candidates: Iterable[Candidate], evidence: Evidence, seed: int) -> dict[str, Geometry]:
     """The geometry of each candidate on a sample of the texts; alignment over the similar pairs.
 
     Without a number where whitening makes all cosines equal (`is_flat`).

@@ -13,10 +13,11 @@ from itertools import islice
 from semsearch.corpus.readers import Record, read_corpus
 from semsearch.corpus.sources import ReadOptions
 from semsearch.errors import RecordError, SourceError, UsageError
+from semsearch.evaluation.data_files import plain_or_gzipped
 from semsearch.evaluation.measures import MEASURES, check_measures
 from semsearch.evaluation.pseudo_queries import make_pseudo_tasks
 from semsearch.evaluation.request import AUTO, Request
-from semsearch.evaluation.retrieval_data import RetrievalTask, load_retrieval
+from semsearch.evaluation.retrieval_data import RetrievalTask, holds_queries, load_retrieval, splits_of
 from semsearch.evaluation.sts_data import holds_pairs, load_sts
 from semsearch.evaluation.studies import study_corpus, study_retrieval, study_sts, tolerant
 from semsearch.evaluation.study import Study
@@ -123,6 +124,7 @@ def _study_sts(request: Request) -> Study:
             seed=request.seed,
             duel=request.duel,
             progress=request.progress,
+            scored=request.scored,
         )
 
 
@@ -131,7 +133,7 @@ def _study_sts(request: Request) -> Study:
 
 def _is_retrieval(request: Request) -> bool:
     folder = request.path
-    return (folder / "qrels").is_dir() and all((folder / f"{name}.jsonl").is_file() for name in ("corpus", "queries"))
+    return holds_queries(folder) and plain_or_gzipped(folder / "corpus.jsonl").is_file()
 
 
 def _study_retrieval(request: Request) -> Study:
@@ -155,6 +157,7 @@ def _study_retrieval(request: Request) -> Study:
             seed=request.seed,
             duel=request.duel,
             progress=request.progress,
+            scored=request.scored,
         )
 
 
@@ -191,6 +194,7 @@ def _study_corpus(request: Request) -> Study:
             notes=notes,
             index_options={**asked, "skip_bad": skip_bad, **changed},
             progress=request.progress,
+            scored=request.scored,
         )
 
 
@@ -210,10 +214,10 @@ def _good(records: Iterable[Record], skip_bad: bool) -> Iterator[Document]:
 
 def _judgments(request: Request, reading: ReadOptions, skip_bad: bool, notes: list[str]) -> RetrievalTask | None:
     """The true judgments of a folder that has some; a note where they cannot be used."""
-    splits = sorted(file.stem for file in request.path.glob("qrels/*.tsv"))
-    if not splits or not (request.path / "queries.jsonl").is_file():
+    if not holds_queries(request.path):
         return None
     with tolerant(notes):
+        splits = splits_of(request.path)
         split = "test" if "test" in splits else splits[0]
         return load_retrieval(request.path, split, reading, skip_bad=skip_bad)
 

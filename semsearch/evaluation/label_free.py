@@ -13,7 +13,7 @@ import numpy as np
 
 from semsearch.arrays import Vectors
 from semsearch.encoder.encoder import Progress
-from semsearch.evaluation.candidates import Candidate, candidates_of, fit
+from semsearch.evaluation.candidates import Candidate, Scored, candidates_of, fit, one_by_one, repeats
 from semsearch.evaluation.measures import check_measures, measure_run
 from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.pseudo_queries import PseudoTask
@@ -51,7 +51,15 @@ class LabelFreeResult:
 
     def compare(self, seed: int = SEED) -> Comparison:
         """The mean of the measure for each task and for all, with intervals and tests."""
-        return compare_means({one.label: self.per_query[one.label] for one in self.candidates}, seed)
+        return compare_means({one.label: self.per_query[one.label] for one in self.candidates}, seed, self.repeats())
+
+    def repeats(self) -> dict[str, str]:
+        """Candidates that repeat an earlier one in every task, by their labels."""
+        first, *others = (
+            repeats(self.candidates, {pooler: passages for pooler, (_, passages) in of_task.items()})
+            for of_task in self.vectors.values()
+        )
+        return {row: one for row, one in first.items() if all(other.get(row) == one for other in others)}
 
 
 def evaluate_corpus(
@@ -61,6 +69,7 @@ def evaluate_corpus(
     transforms: Sequence[str] = (),
     measure: str = MEASURE,
     progress: Progress | None = None,
+    scored: Scored | None = None,
 ) -> LabelFreeResult:
     """Search the passages of each task with each pooler, by itself and with each transform.
 
@@ -70,6 +79,7 @@ def evaluate_corpus(
         transforms: As for `candidates_of`; fitted on the passages of a task.
         measure: As ir-measures writes it; each query has one relevant passage.
         progress: Told the number of texts just encoded.
+        scored: Told how many rows are scored, and of how many.
 
     Raises:
         UsageError: An unknown measure or transform.
@@ -87,7 +97,7 @@ def evaluate_corpus(
             vectors[task.name][pooler] = parts[0], parts[1]
     values: dict[str, dict[str, Numbers]] = {one.label: {} for one in every}
     best: dict[str, dict[str, Sequence[int]]] = {one.label: {} for one in every}
-    for candidate in every:
+    for candidate in one_by_one(every, scored):
         for task in tasks:
             asked, searched = vectors[task.name][candidate.pooler]
             finish = fit(candidate.transform, searched)

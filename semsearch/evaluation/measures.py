@@ -81,7 +81,8 @@ def ranked(scores: Mapping[str, float], style: str) -> dict[str, float]:
     if style == "st":
         order = sorted(scores, key=lambda doc: (-scores[doc], doc))
     else:
-        order = sorted(scores, key=lambda doc: (np.float32(scores[doc]), doc), reverse=True)
+        single = np.fromiter(scores.values(), np.float32, len(scores)).tolist()
+        order = [doc for _, doc in sorted(zip(single, scores, strict=True), reverse=True)]
     return {doc: -float(rank) for rank, doc in enumerate(order)}
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -41,6 +42,8 @@ class MultiPooler:
         refused: Poolers that this checkpoint cannot have, with the reason.
         declared: The pooler that the checkpoint declares; None where it declares none.
         n_layers: Of the backbone.
+        counts: Where the vectors of texts came from so far: `encoded`, `from the cache`, or `repeated` among the texts
+            that were given together.
     """
 
     specs: Mapping[str, EncoderSpec]
@@ -52,6 +55,7 @@ class MultiPooler:
     _runtime: Runtime
     _kept: tuple[EncoderSpec, ...]
     _cache: VectorCache | None
+    counts: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def load(
@@ -147,11 +151,6 @@ class MultiPooler:
         return tuple(self.specs)
 
     @property
-    def spared(self) -> int:
-        """Texts that came from the cache so far."""
-        return self._cache.spared if self._cache else 0
-
-    @property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer, without truncation or padding."""
         return self._batcher.tokenizer
@@ -194,8 +193,10 @@ class MultiPooler:
         if self._cache:
             found = [self._cache.find(self.specs[name].fingerprint, keys, rows) for name, rows in out.items()]
             known = np.logical_and.reduce(found)
-            self._cache.spared += int(known.sum())
         missing = np.flatnonzero(~known & (same == np.arange(len(texts)))).tolist()
+        self.counts["encoded"] += len(missing)
+        self.counts["from the cache"] += int(known.sum())
+        self.counts["repeated"] += len(texts) - len(missing) - int(known.sum())
         if progress:
             progress(len(texts) - len(missing))
         fresh = self._pass([texts[row] for row in missing], prefix, progress)

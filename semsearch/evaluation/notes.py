@@ -17,6 +17,19 @@ PROXY = (
     "the order of the poolers is what to look at"
 )
 
+ASKED = {
+    "title": "title: a title asks for its document",
+    "sentence": "sentence: one that is taken out asks for the rest of its passage",
+    "first": "first: the first sentence asks for what follows it",
+}
+"""By kind of pseudo-queries, what asks for what."""
+
+AGGREGATED = (
+    "each number is one correlation over all pairs of a task, whatever its subsets (`all`, as SimCSE and MTEB report "
+    "it), and average is their mean; JSON has the means over subsets too, each counted once (`mean`) or by its pairs "
+    "(`wmean`)"
+)
+
 FITTED = (
     "transforms are fitted on each task's own sentences for the table, and on those of all tasks together for "
     "geometry, histograms and map"
@@ -37,7 +50,10 @@ def facts_of(encoder: MultiPooler, more: Mapping[str, object]) -> dict[str, str]
 
 def notes_of_sts(result: StsResult) -> list[str]:
     """What was left out, and why a dash stands where there is one."""
-    notes = [f"{task.name}: pairs without a score, left out: {task.dropped:,}" for task in result.tasks if task.dropped]
+    notes = [AGGREGATED] if len(result.tasks) > 1 or any(len(task.subsets) > 1 for task in result.tasks) else []
+    notes += [
+        f"{task.name}: pairs without a score, left out: {task.dropped:,}" for task in result.tasks if task.dropped
+    ]
     flat = {task.name: len(task.similarity) for task in result.tasks if len({*task.similarity.tolist()}) < 2}
     notes += [f"{task}: no correlation, for its {n:,} pairs do not differ in score" for task, n in flat.items()]
     for candidate in result.candidates:
@@ -79,13 +95,8 @@ def _whitened(n: int) -> str:
     return f"whitening on {n:,} texts makes all cosines equal; name whiten:K with K well below {n:,}"
 
 
-def notes_of_retrieval(result: RetrievalResult, spared: int) -> list[str]:
-    """What was left out, and what it took.
-
-    Args:
-        result: What was found.
-        spared: Texts that came from the cache.
-    """
+def notes_of_retrieval(result: RetrievalResult) -> list[str]:
+    """What was left out, and what it took."""
     task, (passages, queries) = result.task, result.encoding_seconds
     notes = []
     if n := len(task.unknown_queries):
@@ -109,12 +120,20 @@ def notes_of_retrieval(result: RetrievalResult, spared: int) -> list[str]:
         )
     if not result.corpus.vectors:
         return notes
-    from_cache = f" ({spared:,} texts came from the cache)" if spared else ""
+    counts = ", ".join(f"{n:,} {origin}" for origin, n in result.counts.items() if n)
     notes.append(
-        f"encoded {len(result.corpus.texts):,} passages in {passages:.1f} s and {len(task.queries):,} queries in "
-        f"{queries:.1f} s, all poolers together{from_cache}"
+        f"vectors of {len(result.corpus.texts):,} passages in {passages:.1f} s and of {len(task.queries):,} queries in "
+        f"{queries:.1f} s, all poolers together: {counts}"
     )
     return notes
+
+
+def notes_of_repeats(repeats: Mapping[str, str]) -> list[str]:
+    """Which rows repeat others, by their labels, and so count once in the correction."""
+    if not repeats:
+        return []
+    rows = "; ".join(f"{row} is {first}" for row, first in repeats.items())
+    return [f"the same vectors at length 1, and so one row in the correction: {rows}"]
 
 
 def note_of_queries(made: PseudoQuerySummary) -> str:
@@ -123,7 +142,8 @@ def note_of_queries(made: PseudoQuerySummary) -> str:
     dropped = sum(counts.repeated + counts.ambiguous for counts in made.tasks.values())
     return (
         f"pseudo-queries from {made.sampled:,} of {made.documents:,} documents: {tasks}; {dropped:,} more were "
-        "dropped, for their text or their like stands elsewhere too"
+        f"dropped, for their text or their like stands elsewhere too. {'; '.join(ASKED[name] for name in made.tasks)}; "
+        "all: these queries together"
     )
 
 

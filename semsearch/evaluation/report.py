@@ -25,6 +25,7 @@ class Table:
         scale: What numbers are multiplied with: 100 for correlations, as papers print them.
         decimals: Digits behind the point.
         beside: Columns that are not compared, such as times: by name and row, as printed.
+        measure: What the numbers are, where columns name tasks and not measures.
     """
 
     name: str
@@ -32,6 +33,13 @@ class Table:
     scale: float = 1.0
     decimals: int = 4
     beside: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    measure: str = ""
+
+    @property
+    def corner(self) -> str:
+        """What stands above the rows: what the numbers are, and times what they are printed."""
+        times = f" x {self.scale:g}" if self.scale != 1 else ""
+        return f"{self.measure}{times}" if self.measure else "pooler"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from semsearch.corpus.sources import ReadOptions
 from semsearch.encoder.checkpoint import open_checkpoint
 from semsearch.encoder.encoder import Progress
 from semsearch.errors import UsageError
+from semsearch.evaluation.candidates import Scored
 from semsearch.evaluation.evidence import layer_names
 from semsearch.evaluation.multi_pooler import ALL, MultiPooler
 from semsearch.evaluation.significance import SEED
@@ -48,6 +49,7 @@ class Request:
     duel: Sequence[str] = ()
     seed: int = SEED
     progress: Progress | None = None
+    scored: Scored | None = None
     tasks: Sequence[str] | None = None
     split: str | None = None
     measures: Sequence[str] | None = None
@@ -117,6 +119,7 @@ EXPECTED: Mapping[str, Check] = {
     **dict.fromkeys(("max_tokens", "cache_mb", "seed", "sample"), WHOLE),
     **dict.fromkeys(("simcse_names", "layers", "drop_same_id", "check", "skip_bad"), FLAG),
     "progress": (callable, "a function that is told the number of texts just encoded"),
+    "scored": (callable, "a function that is told how many rows are scored, and of how many"),
     "chunking": (lambda value: isinstance(value, Chunking), "a semsearch.Chunking"),
     "reading": (lambda value: isinstance(value, ReadOptions), "a semsearch.ReadOptions"),
 }

@@ -7,8 +7,9 @@ The corpus is cut and encoded once; one index of its words serves all candidates
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -21,7 +22,7 @@ from semsearch.arrays import Ids, Vectors
 from semsearch.corpus.chunking import Chunker, Chunking
 from semsearch.encoder.encoder import Progress
 from semsearch.errors import RecordError, SourceError, UsageError
-from semsearch.evaluation.candidates import Candidate, candidates_of, fit
+from semsearch.evaluation.candidates import Candidate, Scored, candidates_of, fit, one_by_one, repeats
 from semsearch.evaluation.measures import MEASURES, STYLES, PerQuery, check_measures, judged_queries, measure_run
 from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.retrieval_data import RetrievalTask
@@ -76,6 +77,7 @@ class RetrievalResult:
         own_hits: Queries whose own document, by id and text, was among the hits.
         corpus: The encoded corpus.
         query_vectors: By pooler, float32 `[queries, dim]` as pooled.
+        counts: Where the vectors came from, as `MultiPooler.counts` has it.
     """
 
     task: RetrievalTask
@@ -90,10 +92,15 @@ class RetrievalResult:
     own_hits: int
     corpus: EncodedCorpus
     query_vectors: Mapping[str, Vectors]
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     def compare(self, seed: int = SEED) -> Comparison:
         """The mean of each measure, with intervals and tests."""
-        return compare_means({one.label: self.per_query[one.label] for one in self.candidates}, seed)
+        return compare_means({one.label: self.per_query[one.label] for one in self.candidates}, seed, self.repeats())
+
+    def repeats(self) -> dict[str, str]:
+        """Candidates that repeat an earlier one, by their labels."""
+        return repeats(self.candidates, self.corpus.vectors)
 
 
 def evaluate_retrieval(
@@ -109,6 +116,7 @@ def evaluate_retrieval(
     depth: int = DEPTH,
     drop_same_id: bool = False,
     progress: Progress | None = None,
+    scored: Scored | None = None,
 ) -> RetrievalResult:
     """Search a task with each pooler, by itself and with each transform.
 
@@ -124,6 +132,7 @@ def evaluate_retrieval(
         depth: Documents a query.
         drop_same_id: Leave out a hit with the query's own id, as BEIR does (ArguAna, Quora).
         progress: Told the number of texts just encoded.
+        scored: Told how many rows are scored, and of how many.
 
     Raises:
         UsageError: An unknown measure, mode, transform, style or fusion; no mode, or a depth below 1.
@@ -138,7 +147,7 @@ def evaluate_retrieval(
     candidates = candidates_in_modes(candidates_of(encoder, transforms), modes)
     poolers = encoder.names if any(one.pooler for one in candidates) else ()
     with TemporaryDirectory(prefix="semsearch-") as folder:
-        started = time.perf_counter()
+        counts, started = Counter(encoder.counts), time.perf_counter()
         corpus = encode_for_all(Path(folder), task, encoder, poolers, chunking or Chunking(), progress)
         passages_done = time.perf_counter()
         asked_texts = [query.text for query in task.queries]
@@ -147,10 +156,11 @@ def evaluate_retrieval(
         runs, per_query, seconds = _Runs(corpus.documents), {}, {}
         with LocalStore(folder) as words:
             index = _LentVectors(words)
-            for candidate in (*candidates, *map(Candidate, encoder.also if poolers else ())):
+            fitted = cache(lambda pooler, transform: fit(transform, corpus.vectors[pooler]))
+            for candidate in one_by_one([*candidates, *map(Candidate, encoder.also if poolers else ())], scored):
                 asked = None
                 if candidate.pooler:
-                    finish = fit(candidate.transform, corpus.vectors[candidate.pooler])
+                    finish = fitted(candidate.pooler, candidate.transform)
                     index.lend(finish(corpus.vectors[candidate.pooler]))
                     asked = finish(query_vectors[candidate.pooler])
                 index.spared_seconds = 0.0
@@ -175,6 +185,7 @@ def evaluate_retrieval(
         _own_hits(task, corpus, runs),
         corpus,
         query_vectors,
+        encoder.counts - counts,
     )
 
 

@@ -3,17 +3,21 @@
 <folder>/corpus.jsonl          documents
 <folder>/queries.jsonl         _id and text
 <folder>/qrels/<split>.tsv     query-id, corpus-id, score: a gain, 0 for judged and not relevant
+
+Each may be gzipped, with .gz behind its name.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from semsearch.corpus.readers import ReadOptions, read_corpus, read_queries
 from semsearch.errors import RecordError, SourceError
+from semsearch.evaluation.data_files import GZIPPED, UNREADABLE, open_bytes, plain_or_gzipped
 from semsearch.paths import as_path
 from semsearch.types import Document, Qrels, Query
 
@@ -75,14 +79,13 @@ def load_retrieval(
         RecordError: A line is not what it should be.
     """
     folder = as_path(folder, "folder")
-    files = {name: folder / name for name in ("corpus.jsonl", "queries.jsonl", f"qrels/{split}.tsv")}
+    names = ("corpus.jsonl", "queries.jsonl", f"qrels/{split}.tsv")
+    files = {name: plain_or_gzipped(folder / name) for name in names}
     for name, path in files.items():
         if not path.is_file():
-            others = ", ".join(sorted(file.stem for file in (folder / "qrels").glob("*.tsv")))
+            others = ", ".join(splits_of(folder))
             found = f" (splits there: {others})" if name.startswith("qrels") and others else ""
-            raise SourceError(
-                f"no {path}{found}; expected BEIR's layout: corpus.jsonl, queries.jsonl, qrels/{split}.tsv"
-            )
+            raise SourceError(f"no {path}{found}; expected BEIR's layout: {', '.join(names)}, each perhaps with .gz")
     every = read_qrels(files[f"qrels/{split}.tsv"])
     queries = list(read_queries(str(files["queries.jsonl"])))
     judged = tuple(query for query in queries if query.query_id in every)
@@ -95,12 +98,23 @@ def load_retrieval(
     return RetrievalTask(name, files["corpus.jsonl"], judged, qrels, n_unjudged, unknown, options, skip_bad)
 
 
+def holds_queries(folder: Path) -> bool:
+    """Whether a folder has queries, and judgments of some split."""
+    return plain_or_gzipped(folder / "queries.jsonl").is_file() and bool(splits_of(folder))
+
+
+def splits_of(folder: Path) -> list[str]:
+    """The splits that a folder has judgments of, sorted."""
+    files = ((folder / "qrels").glob(f"*.tsv{ending}") for ending in ("", GZIPPED))
+    return sorted({file.name.removesuffix(GZIPPED).removesuffix(".tsv") for some in files for file in some})
+
+
 def read_qrels(path: str | Path) -> Qrels:
     """Judgments from a tab-separated file with a header; the last one counts where a pair is judged twice."""
     path = as_path(path)
     qrels: Qrels = {}
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", newline="") as file:  # type: ignore[type-var]
             reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
             if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
                 raise RecordError(str(path), 1, f"the header lacks {', '.join(missing)}; expected {', '.join(COLUMNS)}")
@@ -115,7 +129,7 @@ def read_qrels(path: str | Path) -> Qrels:
                     raise RecordError(str(path), reader.line_num, reason) from None
     except csv.Error as error:
         raise RecordError(str(path), reader.reader.line_num, f"{error}; expected {', '.join(COLUMNS)}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise SourceError(f"{path} cannot be read: {error}") from None
     return qrels
 

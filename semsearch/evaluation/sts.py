@@ -12,7 +12,7 @@ import numpy as np
 
 from semsearch.arrays import Vectors
 from semsearch.encoder.encoder import Progress
-from semsearch.evaluation.candidates import Candidate, candidates_of, fit, is_flat
+from semsearch.evaluation.candidates import Candidate, Scored, candidates_of, fit, is_flat, one_by_one, repeats
 from semsearch.evaluation.correlation import Correlation, Scores, correlate, mean
 from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.significance import SEED, Comparison, compare_correlations
@@ -72,11 +72,20 @@ class StsResult:
     def compare(self, seed: int = SEED) -> Comparison:
         """Spearman over all pairs of each task, and its mean over tasks, with intervals and tests."""
         cosines = {one.label: self.cosines[one.label] for one in self.candidates}
-        return compare_correlations(cosines, {task.name: task.similarity for task in self.tasks}, seed)
+        gold = {task.name: task.similarity for task in self.tasks}
+        return compare_correlations(cosines, gold, seed, self.repeats())
+
+    def repeats(self) -> dict[str, str]:
+        """Candidates that repeat an earlier one, by their labels."""
+        return repeats(self.candidates, self.vectors)
 
 
 def evaluate_sts(
-    tasks: Sequence[StsTask], encoder: MultiPooler, transforms: Sequence[str] = (), progress: Progress | None = None
+    tasks: Sequence[StsTask],
+    encoder: MultiPooler,
+    transforms: Sequence[str] = (),
+    progress: Progress | None = None,
+    scored: Scored | None = None,
 ) -> StsResult:
     """The cosines of each pooler, by itself and with each transform, for the pairs of each task.
 
@@ -87,6 +96,7 @@ def evaluate_sts(
         encoder: With the poolers to compare.
         transforms: As for `candidates_of`.
         progress: Told the number of sentences just encoded.
+        scored: Told how many rows are scored, and of how many.
     """
     candidates = candidates_of(encoder, transforms)
     every = [*candidates, *map(Candidate, encoder.also)]
@@ -95,7 +105,7 @@ def evaluate_sts(
     vectors = encoder.encode_documents(sentences, progress)
     sides = {task.name: (_places(number, task.sides[0]), _places(number, task.sides[1])) for task in tasks}
     cosines: dict[str, dict[str, Scores]] = {one.label: {} for one in every}
-    for candidate in every:
+    for candidate in one_by_one(every, scored):
         pooled = vectors[candidate.pooler]
         for task, (first, second) in sides.items():
             cosines[candidate.label][task] = _transformed(candidate.transform, pooled, first, second)

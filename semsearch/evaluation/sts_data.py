@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import math
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.errors import RecordError, SourceError, UsageError
+from semsearch.evaluation.data_files import UNREADABLE, ending_of, open_bytes
 from semsearch.paths import as_path
 
 YEARS = {
@@ -112,14 +114,14 @@ def load_sts(path: str | Path, names: Sequence[str] = (), split: str = "test") -
 
 
 def holds_pairs(path: Path) -> bool:
-    """Whether a path is a file of scored pairs, by its ending and the names in its first line."""
-    if path.suffix not in READERS or not path.is_file():
+    """Whether a path is a file of scored pairs, by its ending and the names in its first line that is not blank."""
+    if ending_of(path) not in READERS or not path.is_file():
         return False
     try:
-        with path.open("rb") as file:
-            first = file.readline(MAX_HEADER_BYTES)
-        return {*COLUMNS} <= {*NAMES[path.suffix](first.decode("utf-8-sig").rstrip("\r\n"))}
-    except (OSError, ValueError, RecursionError, csv.Error):  # a corpus of another kind, or no text at all
+        with open_bytes(path) as file:
+            first = file.read(MAX_HEADER_BYTES).removeprefix(BOM_UTF8).lstrip().partition(b"\n")[0]
+        return {*COLUMNS} <= {*NAMES[ending_of(path)](first.decode().rstrip("\r"))}
+    except (*UNREADABLE, ValueError, RecursionError, csv.Error):  # a corpus of another kind, or no text at all
         return False
 
 
@@ -177,9 +179,9 @@ COLUMNS = ("sentence1", "sentence2", "score")
 
 
 def _rows_of_file(path: Path) -> Iterator[Pair]:
-    records = READERS.get(path.suffix)
+    records = READERS.get(ending_of(path))
     if records is None:
-        raise SourceError(f"{str(path)!r} has an unknown ending; expected one of {', '.join(READERS)}")
+        raise SourceError(f"{str(path)!r} has an unknown ending; expected one of {', '.join(READERS)} (each also .gz)")
     for number, record in records(path):
         missing = [name for name in COLUMNS if name not in record]
         if missing:
@@ -189,6 +191,8 @@ def _rows_of_file(path: Path) -> Iterator[Pair]:
 
 def _records_of_json(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     for number, line in enumerate(_lines(path), 1):
+        if not line.strip():
+            continue
         try:
             record = json.loads(line)
         except ValueError as error:
@@ -201,20 +205,23 @@ def _records_of_json(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 
 def _records_of_csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    reader = csv.DictReader(io.StringIO(_text(path), newline=""))  # with its line ends, for a quoted cell may hold some
+    text = _text(path)
+    body = text.lstrip()
+    blank = text[: len(text) - len(body)].count("\n")
+    reader = csv.DictReader(io.StringIO(body, newline=""))  # with its line ends, for a quoted cell may hold some
     try:
         for record in reader:
-            yield reader.line_num, record
+            if "".join(map(str, filter(None, record.values()))).strip():
+                yield blank + reader.line_num, record
     except csv.Error as error:
-        raise RecordError(str(path), reader.reader.line_num, f"not valid CSV: {error}") from None
+        raise RecordError(str(path), blank + reader.reader.line_num, f"not valid CSV: {error}") from None
 
 
 def _records_of_tsv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    header, *lines = _lines(path)
-    names = header.split("\t")
-    for number, line in enumerate(lines, 2):
-        if line:
-            yield number, {**dict.fromkeys(names), **dict(zip(names, line.split("\t"), strict=False))}
+    lines = ((number, line) for number, line in enumerate(_lines(path), 1) if line.strip())
+    names = next(lines, (0, ""))[1].split("\t")
+    for number, line in lines:
+        yield number, {**dict.fromkeys(names), **dict(zip(names, line.split("\t"), strict=False))}
 
 
 READERS: dict[str, Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]] = {
@@ -264,8 +271,9 @@ def _lines(path: Path) -> list[str]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        with open_bytes(path) as file:
+            return file.read().decode("utf-8-sig")
     except FileNotFoundError:
         raise SourceError(f"no {path}; expected SentEval's layout, with STS/ and SICK/ in the folder") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise SourceError(f"{path} cannot be read: {error}") from None

@@ -14,7 +14,7 @@ from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.evaluation import duels as wins
 from semsearch.evaluation import evidence as gather
 from semsearch.evaluation import notes as said
-from semsearch.evaluation.candidates import Candidate, candidates_of
+from semsearch.evaluation.candidates import Candidate, Scored, candidates_of
 from semsearch.evaluation.label_free import ALL, MEASURE, evaluate_corpus, recommend
 from semsearch.evaluation.measures import MEASURES
 from semsearch.evaluation.multi_pooler import MultiPooler
@@ -39,6 +39,7 @@ def study_sts(
     seed: int = SEED,
     duel: Sequence[str] = (),
     progress: Progress | None = None,
+    scored: Scored | None = None,
 ) -> Study:
     """Compare poolers by how they rank pairs of sentences.
 
@@ -51,12 +52,13 @@ def study_sts(
         seed: Of resamples and samples.
         duel: Labels of two candidates whose wins and losses a report shows.
         progress: Told the number of sentences just encoded.
+        scored: Told how many rows are scored, and of how many.
 
     Raises:
         UsageError: An unknown transform, or a label that no candidate has.
     """
     two = _named(duel, candidates_of(encoder, transforms))
-    result = evaluate_sts(tasks, encoder, transforms, progress)
+    result = evaluate_sts(tasks, encoder, transforms, progress, scored)
     comparison = result.compare(seed)
     results = result.results()
     averages = {label: average(row) for label, row in results.items()}
@@ -72,12 +74,12 @@ def study_sts(
         "sts",
         f"Poolers of {encoder.spec.model} on {Path(data).resolve().name}",
         said.facts_of(encoder, {"data": data, "split": split, "seed": seed}),
-        [Table("Spearman", comparison, 100, 2)],
+        [Table("Spearman", comparison, 100, 2, measure="Spearman")],
         column,
         result.candidates,
         _best(result.candidates, comparison, column),
         encoder.refused,
-        said.notes_of_sts(result),
+        [*said.notes_of_repeats(result.repeats()), *said.notes_of_sts(result)],
         {"poolers": poolers},
         seed,
         two,
@@ -85,6 +87,7 @@ def study_sts(
             partial(gather.evidence_of_sts, result, seed),
             partial(wins.duels_of_sts, result),
             notes=said.note_of_fitting(result),
+            scored=scored,
         ),
         gather.layers("Spearman x 100, averaged over tasks", encoder.n_layers, averages, 100, 2),
     )
@@ -106,6 +109,7 @@ def study_retrieval(
     seed: int = SEED,
     duel: Sequence[str] = (),
     progress: Progress | None = None,
+    scored: Scored | None = None,
 ) -> Study:
     """Compare poolers by how they find what people judged relevant.
 
@@ -121,9 +125,10 @@ def study_retrieval(
         fusion: How `hybrid` mixes.
         chunking: How documents are cut; None for the default of an index.
         drop_same_id: Leave out a hit with the query's own id, as BEIR does (ArguAna, Quora).
-        seed: Of resamples, permutations and samples.
+        seed: Of resamples and samples.
         duel: As for `study_sts`.
         progress: Told the number of texts just encoded.
+        scored: Told how many rows are scored, and of how many.
 
     Raises:
         UsageError: An unknown measure, mode, transform, style or fusion, or a label that no candidate has.
@@ -142,6 +147,7 @@ def study_retrieval(
         chunking=chunking,
         drop_same_id=drop_same_id,
         progress=progress,
+        scored=scored,
     )
     comparison = result.compare(seed)
     column = measures[0]
@@ -159,7 +165,7 @@ def study_retrieval(
         result.candidates,
         _best(result.candidates, comparison, column),
         encoder.refused,
-        said.notes_of_retrieval(result, encoder.spared),
+        [*said.notes_of_repeats(result.repeats()), *said.notes_of_retrieval(result)],
         {"seconds": {"passages": passages, "queries": queries, "search": dict(result.search_seconds)}},
         seed,
         two,
@@ -167,6 +173,7 @@ def study_retrieval(
             partial(gather.evidence_of_retrieval, result, seed),
             partial(wins.duels_of_retrieval, result, measure=column),
             partial(gather.recall_curves, result.candidates, result),
+            scored=scored,
         ),
         gather.layers(column, encoder.n_layers, means),
         result.runs,
@@ -186,6 +193,7 @@ def study_corpus(
     notes: Sequence[str] = (),
     index_options: Mapping[str, str | int | bool | None] | None = None,
     progress: Progress | None = None,
+    scored: Scored | None = None,
 ) -> Study:
     """Compare poolers on a corpus without judgments, by how they find what pseudo-queries were taken from.
 
@@ -197,22 +205,23 @@ def study_corpus(
         judgments: True ones of the same corpus, to see how far the pseudo-queries agree with them; they are an extra,
             so that what is wrong with them is a note and no error.
         transforms: As for `candidates_of`.
-        seed: Of resamples, permutations and samples.
+        seed: Of resamples and samples.
         duel: As for `study_sts`.
         notes: What is to be said of how the data were loaded.
         index_options: Of the command that indexes this corpus, by names such as `text_field`.
         progress: Told the number of texts just encoded.
+        scored: Told how many rows are scored, and of how many.
 
     Raises:
         UsageError: An unknown transform, or a label that no candidate has.
     """
     two = _named(duel, candidates_of(encoder, transforms))
-    result = evaluate_corpus(tasks, encoder, transforms=transforms, progress=progress)
+    result = evaluate_corpus(tasks, encoder, transforms=transforms, progress=progress, scored=scored)
     comparison = result.compare(seed)
-    tables = [Table(f"{MEASURE} on pseudo-queries", comparison)]
-    told = [said.PROXY, said.note_of_queries(made), *notes]
+    tables = [Table(f"{MEASURE} on pseudo-queries", comparison, measure=MEASURE)]
+    told = [said.PROXY, said.note_of_queries(made), *said.notes_of_repeats(result.repeats()), *notes]
     agreement = None
-    if judgments and (judged := _judged(judgments, encoder, transforms, progress, told)):
+    if judgments and (judged := _judged(judgments, encoder, transforms, progress, scored, told)):
         true = judged.compare(seed)
         tables.append(Table(f"true {MEASURE}", true))
         agreement = rank_agreement(
@@ -239,7 +248,9 @@ def study_corpus(
         seed,
         two,
         Behind(
-            partial(gather.evidence_of_corpus, result, seed), partial(wins.duels_of_corpus, result, measure=MEASURE)
+            partial(gather.evidence_of_corpus, result, seed),
+            partial(wins.duels_of_corpus, result, measure=MEASURE),
+            scored=scored,
         ),
         gather.layers(f"{MEASURE}, pseudo-queries", encoder.n_layers, means),
         why=why,
@@ -270,12 +281,19 @@ def _judged(
     encoder: MultiPooler,
     transforms: Sequence[str],
     progress: Progress | None,
+    scored: Scored | None,
     notes: list[str],
 ) -> RetrievalResult | None:
     """The same poolers on true judgments."""
     with tolerant(notes):
         return evaluate_retrieval(
-            judgments, encoder, transforms=transforms, modes=["dense"], measures=[MEASURE], progress=progress
+            judgments,
+            encoder,
+            transforms=transforms,
+            modes=["dense"],
+            measures=[MEASURE],
+            progress=progress,
+            scored=scored,
         )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from semsearch.evaluation import duels as wins
 from semsearch.evaluation import evidence as gather
 from semsearch.evaluation import notes as said
-from semsearch.evaluation.candidates import Candidate
+from semsearch.evaluation.candidates import Candidate, Scored, one_by_one
 from semsearch.evaluation.duels import Two
 from semsearch.evaluation.evidence import Evidence
 from semsearch.evaluation.geometry import Geometry
@@ -31,12 +31,14 @@ class Behind:
         duels: Wins and losses between two candidates.
         recall: R@k of each candidate; None where nothing is retrieved.
         notes: What is to be said where geometry is shown.
+        scored: Told how many rows have their geometry, and of how many.
     """
 
     evidence: Callable[[], Evidence]
     duels: Callable[[Two], Duels]
     recall: Callable[[], Mapping[str, Sequence[float]]] | None = None
     notes: Sequence[str] = ()
+    scored: Scored | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +96,9 @@ class Study:
     @cached_property
     def geometry(self) -> dict[str, Geometry]:
         """The shape of each dense candidate's cloud of vectors."""
-        return gather.geometries(self.dense, self.evidence, self.seed) if self.dense else {}
+        if not self.dense:
+            return {}
+        return gather.geometries(one_by_one(self.dense, self.behind.scored), self.evidence, self.seed)
 
     @cached_property
     def histograms(self) -> dict[str, Histogram]:

@@ -54,7 +54,6 @@ class VectorCache:
 
     Attributes:
         path: The file.
-        spared: Texts that did not have to be encoded so far; who asks counts them.
     """
 
     def __init__(self, folder: str | Path | None = None, max_mb: int = MAX_MB) -> None:
@@ -68,7 +67,6 @@ class VectorCache:
             UsageError: No path.
         """
         self.path = (cache_folder() if folder is None else as_path(folder, "folder")) / FILE
-        self.spared = 0
         self._met: set[str] = set()
         self._full = False
         self._max_bytes = max_mb * 2**20

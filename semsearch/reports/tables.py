@@ -187,7 +187,7 @@ def as_object(report: Report) -> dict[str, Any]:
 
 def _grid(table: Table, form: str, intervals: bool) -> tuple[list[str], list[list[str]]]:
     plain = ESCAPES[form]
-    columns = ["pooler", *map(plain, (*table.comparison.columns, *table.beside))]
+    columns = [plain(table.corner), *map(plain, (*table.comparison.columns, *table.beside))]
     rows = []
     for label, cells in table.comparison.rows.items():
         beside = [plain(values.get(label, DASH)) for values in table.beside.values()]

@@ -93,8 +93,8 @@ def cosines(pooler: str, pairs: Sequence[tuple[str, str, float]], **wishes: Any)
 
 def test_the_table_has_tasks_as_columns_and_poolers_as_rows():
     done = call("eval", "sts", "--model", "model", "--data", "pairs.tsv", "--poolers", "mean,cls,pooler-output")
-    assert [row[0] for row in done.rows] == ["pooler", "mean", "cls"]
-    assert done.rows[0] == ["pooler", "pairs"]
+    assert [row[0] for row in done.rows] == ["Spearman x 100", "mean", "cls"]
+    assert done.rows[0] == ["Spearman x 100", "pairs"]
     assert done.code == 0
     legend, warning, left_out = done.err.splitlines()
     assert "paired bootstrap" in legend
@@ -306,7 +306,7 @@ def test_a_name_may_hold_what_a_form_has_a_meaning_for():
     name = r"o,d|d_na&me 5% #1 {a} ~b^c\$d" + '"e'
     write_pairs(f"{name}.tsv")
     words = ("eval", "sts", "--model", "model", "--poolers", "mean", "--data", f"{name}.tsv")
-    assert call(*words).rows[0] == ["pooler", name]
+    assert call(*words).rows[0] == ["Spearman x 100", name]
     assert [*strict_json(call(*words, "--json"))["tables"][0]["rows"]["mean"]] == [name]
     (line,) = csv.DictReader(call(*words, "--csv").out.splitlines())
     assert line["column"] == name
@@ -385,10 +385,10 @@ def test_one_constant_task_among_others_leaves_the_others_their_numbers():
     two_tasks()
     words = ("eval", "sts", "--model", "model", "--data", ".", "--split", "dev", "--poolers", "mean")
     (head_row, row) = call(*words).rows
-    assert head_row == ["pooler", "STS-B", "SICK-R", "average"]
+    assert head_row == ["Spearman x 100", "STS-B", "SICK-R", "average"]
     rho = stats.spearmanr(cosines("mean", SCORED), [score for _, _, score in SCORED]).statistic
     assert row == ["mean", f"{100 * rho:.2f}*", "–", "–"]
-    assert call(*words, "--tasks", "STS-B").rows == [["pooler", "STS-B"], ["mean", f"{100 * rho:.2f}*"]]
+    assert call(*words, "--tasks", "STS-B").rows == [["Spearman x 100", "STS-B"], ["mean", f"{100 * rho:.2f}*"]]
 
 
 # --- seeds, the cache
@@ -436,10 +436,12 @@ def test_the_cache_is_a_file_that_another_comparison_gains_by():
     file = Path(os.environ["SEMSEARCH_CACHE"], "vectors.sqlite")
     evaluate("retrieval", "--cache-mb", 0)
     assert not file.exists()
-    assert "from the cache" not in evaluate("retrieval").err
-    assert file.is_file()
     texts = len(DOCUMENTS) + len(QUERIES) - 1  # q5 is not asked
-    assert f"({texts} texts came from the cache)" in evaluate("retrieval", poolers="max,cls").err
+    assert f"together: {texts} encoded\n" in evaluate("retrieval").err
+    assert file.is_file()
+    said = next(line for line in evaluate("retrieval", poolers="max,cls").err.splitlines() if "passages in" in line)
+    assert said.startswith(f"vectors of {len(DOCUMENTS)} passages in ")
+    assert said.endswith(f" s, all poolers together: {texts} from the cache")
 
 
 def test_a_cache_that_cannot_be_used_is_a_warning_and_the_numbers_are_the_same(monkeypatch: pytest.MonkeyPatch):
@@ -525,7 +527,7 @@ def test_a_corpus_may_be_a_file_a_folder_or_standard_input(monkeypatch: pytest.M
     for document in DOCUMENTS:
         Path("texts", f"{document['_id']}.txt").write_text(document["text"])
     done = call("eval", "corpus", "texts", *words)
-    assert done.rows[0] == ["pooler", "sentence", "first", "all"]  # a text file has no title
+    assert done.rows[0] == ["nDCG@10", "sentence", "first", "all"]  # a text file has no title
     assert "pseudo-queries from 8 of 8 documents: 0 title, 8 sentence, 8 first" in done.err
 
 

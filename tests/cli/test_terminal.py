@@ -112,10 +112,18 @@ def test_a_terminal_is_safe_from_escapes_and_markup_in_documents():
 
 
 @NO_TERMINAL
+def test_a_terminal_shows_a_bar_of_texts_and_then_one_of_rows():
+    Path("pairs.tsv").write_text("sentence1\tsentence2\tscore\na heron\ta bird\t1\na loaf\tbread\t2\n")
+    shown, _ = on_terminal("eval", "sts", "--data", "pairs.tsv", "--poolers", "mean,cls,max", "--geometry")
+    assert shown.index("encoding") < shown.index("scoring") < shown.index("Spearman x 100")
+    assert "3/3" in shown[shown.index("scoring") :]
+
+
+@NO_TERMINAL
 def test_a_terminal_shows_the_name_of_a_column_as_it_is():
     Path("[red]pairs.tsv").write_text("sentence1\tsentence2\tscore\na heron\ta bird\t1\na loaf\tbread\t2\n")
     shown, _ = on_terminal("eval", "sts", "--data", "[red]pairs.tsv", "--poolers", "mean")
-    assert any(line.split() == ["pooler", "[red]pairs"] for line in plain(shown))
+    assert any(line.split() == [*"Spearman x 100".split(), "[red]pairs"] for line in plain(shown))
 
 
 @NO_TERMINAL

@@ -7,7 +7,7 @@ import pytest
 from fakes import tiny_checkpoint
 
 from semsearch.errors import UsageError
-from semsearch.evaluation.candidates import Candidate, candidates_of, fit, is_flat
+from semsearch.evaluation.candidates import Candidate, candidates_of, fit, is_flat, repeats
 from semsearch.evaluation.multi_pooler import MultiPooler
 
 
@@ -175,3 +175,33 @@ def test_whitening_that_keeps_an_axis_for_each_text_but_one_is_flat(n: int, tran
 
 def test_the_older_spelling_of_a_transform_is_taken(encoder: MultiPooler):
     assert labels(encoder, "centre") == labels(encoder, "center")
+
+
+def test_rows_with_the_same_vectors_but_for_length_and_rounding_repeat_the_first_of_them():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(600, 8)).astype(np.float32)
+    lengths = rng.uniform(1, 9, (600, 1)).astype(np.float32)
+    late = rows.copy()
+    late[-1] = late[-1, ::-1]  # another one in the last row alone
+    noise = (1 + rng.normal(0, 1e-7, rows.shape)).astype(np.float32)
+    vectors = {
+        "mean": rows,
+        "sum": rows * lengths,
+        "again": rows * noise,
+        "late": late,
+        "wide": np.hstack([rows, rows]),
+    }
+    every = [
+        *(Candidate(pooler, mode=mode) for mode in ("dense", "hybrid") for pooler in vectors),
+        *(Candidate(pooler, transform) for transform in ("center", "truncate:4") for pooler in vectors),
+        Candidate(mode="keyword"),
+    ]
+    assert repeats(every, vectors) == {
+        "sum": "mean",
+        "again": "mean",
+        "sum, hybrid": "mean, hybrid",
+        "again, hybrid": "mean, hybrid",
+        "again, center": "mean, center",  # fitted on other vectors, the sums have another one
+        "sum, truncate:4": "mean, truncate:4",
+        "again, truncate:4": "mean, truncate:4",
+    }

@@ -321,8 +321,8 @@ def test_more_texts_than_one_window_keep_their_order_and_progress_adds_up(
     texts = [f"{number} {'word ' * (number % 5)}" for number in range(5_000)]
     texts[4_500] = texts[7]  # equal texts, but in another window
     texts[4_600] = texts[4_601]
-    with VectorCache(tmp_path / "vectors") as cache:
-        encoder = MultiPooler.load(folder, ["mean", "cls+max"], device="cpu", cache=cache if cached else None)
+    with VectorCache(tmp_path / "vectors") as kept:
+        encoder = MultiPooler.load(folder, ["mean", "cls+max"], device="cpu", cache=kept if cached else None)
         told: list[int] = []
         vectors = encoder.encode_documents(texts, told.append)
         assert sum(told) == len(texts)
@@ -334,7 +334,10 @@ def test_more_texts_than_one_window_keep_their_order_and_progress_adds_up(
         for row in (4_095, 4_096):
             np.testing.assert_allclose(vectors["mean"][row], hidden_states(folder, texts[row])[-1].mean(0), atol=1e-5)
         assert len(np.unique(vectors["mean"], axis=0)) > 4_900
-        assert encoder.spared == (1 + len(picked) if cached else 0)  # 4,500 is of the next window, 4,600 is not
+        cache = 1 + len(picked) if cached else 0  # 4,500 is of the next window, 4,600 is not
+        assert encoder.counts["from the cache"] == cache
+        assert encoder.counts["repeated"] == 1
+        assert encoder.counts.total() == len(texts) + len(picked)
         if cached:
             told.clear()
             again = encoder.encode_documents(texts, told.append)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 from semsearch.corpus.readers import ReadOptions
 from semsearch.errors import RecordError, SourceError, UsageError
+from semsearch.evaluation.kinds import kind_of
+from semsearch.evaluation.request import Request
 from semsearch.evaluation.retrieval_data import load_retrieval, read_qrels
 from semsearch.types import Document, Query
 
@@ -85,13 +88,42 @@ def test_a_missing_file_is_named_with_its_place_and_the_layout(folder: Path, nam
     with pytest.raises(SourceError) as caught:
         load_retrieval(folder)
     layout = "corpus.jsonl, queries.jsonl, qrels/test.tsv"
-    assert str(caught.value) == f"no {folder / name}; expected BEIR's layout: {layout}"
+    assert str(caught.value) == f"no {folder / name}; expected BEIR's layout: {layout}, each perhaps with .gz"
 
 
 def test_where_a_split_is_missing_the_others_are_named(folder: Path):
     (folder / "qrels" / "dev.tsv").write_text(HEADER)
     with pytest.raises(SourceError, match=r"no .*train\.tsv \(splits there: dev, test\); expected .* qrels/train\.tsv"):
         load_retrieval(folder, "train")
+
+
+@pytest.mark.parametrize("names", [["corpus.jsonl"], ["queries.jsonl"], ["qrels/test.tsv"], None])
+def test_gzipped_files_are_read_as_plain_ones(folder: Path, names: list[str] | None):
+    plain = load_retrieval(folder)
+    documents = [(document.doc_id, document.title, document.text) for document in plain.documents()]
+    for name in names or ["corpus.jsonl", "queries.jsonl", "qrels/test.tsv"]:
+        path = folder / name
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    found = load_retrieval(folder)
+    assert (found.queries, found.qrels) == (plain.queries, plain.qrels)
+    assert [(document.doc_id, document.title, document.text) for document in found.documents()] == documents
+    assert kind_of(Request(data=folder)) == "retrieval"
+    with pytest.raises(SourceError, match=r"splits there: test\)"):
+        load_retrieval(folder, "dev")
+
+
+def test_a_plain_file_is_read_rather_than_a_gzipped_one_beside_it(folder: Path):
+    (folder / "qrels" / "test.tsv.gz").write_bytes(b"nothing")
+    assert load_retrieval(folder).qrels
+
+
+def test_gzipped_judgments_that_are_cut_off_are_one_line(folder: Path):
+    path = folder / "qrels" / "test.tsv"
+    (folder / "qrels" / "test.tsv.gz").write_bytes(gzip.compress((HEADER + "q1\td1\t1\n" * 500).encode())[:-15])
+    path.unlink()
+    with pytest.raises(SourceError, match=r"test\.tsv\.gz cannot be read: "):
+        load_retrieval(folder)
 
 
 def test_a_folder_in_the_place_of_a_file_and_a_folder_that_is_not_there_are_missing_files(folder: Path):

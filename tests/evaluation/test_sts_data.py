@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from semsearch.errors import RecordError, SourceError, UsageError
-from semsearch.evaluation.sts_data import TASKS, load_sts
+from semsearch.evaluation.sts_data import TASKS, holds_pairs, load_sts
 
 PAIRS = {"STS12": 3108, "STS13": 1500, "STS14": 3750, "STS15": 3000, "STS16": 1186, "STS-B": 1379, "SICK-R": 4927}
 """Scored pairs of the test sets, as SentEval counts them."""
@@ -66,6 +67,40 @@ def test_a_file_of_pairs_is_a_task(tmp_path: Path, name: str):
         [4],
     )
     assert subset.dropped == 1
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("ending", [str, str.upper, "{}.gz".format, "{}.GZ".format])
+def test_blank_lines_gzip_and_large_letters_in_the_ending_change_nothing(tmp_path: Path, name: str, ending: Any):
+    blank = {"a.tsv": ["", "  ", "\t\t"], "a.csv": ["", "  ", ",,"], "a.jsonl": ["", "  ", "\t"]}[name]
+    between = "".join(f"{line}\n" for line in blank)
+    lines = FILES[name].removesuffix("\n").split("\n")
+    content = ("\n\n" + "".join(f"{line}\n{between}" for line in lines)).encode()
+    path = tmp_path / ending(name)
+    path.write_bytes(gzip.compress(content) if path.name.lower().endswith(".gz") else content)
+    assert holds_pairs(path)
+    (task,) = load_sts(path)
+    (subset,) = task.subsets
+    assert (task.name.lower(), subset.first, subset.second, subset.dropped) == ("a", ('A "heron',), ("A bird",), 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "row"), [("a.tsv", "A\tB\tfour"), ("a.csv", "four,A,B"), ("a.jsonl", '{"score": "x"')]
+)
+def test_a_bad_line_behind_blank_ones_keeps_its_number(tmp_path: Path, name: str, row: str):
+    first = FILES[name].partition("\n")[0]
+    (tmp_path / name).write_text(f"\n\n{first}\n\n\n{row}\n")
+    with pytest.raises(RecordError, match=rf"{name}:6: "):
+        load_sts(tmp_path / name)
+
+
+def test_a_gzipped_file_that_is_cut_off_or_no_gzip_is_one_line(tmp_path: Path):
+    path = tmp_path / "a.tsv.gz"
+    whole = gzip.compress(FILES["a.tsv"].encode() * 500)
+    for content in (whole[:-20], b"plain", whole[:40] + bytes(20) + whole[60:]):
+        path.write_bytes(content)
+        with pytest.raises(SourceError, match=r"a\.tsv\.gz cannot be read: "):
+            load_sts(path)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -139,7 +139,7 @@ def test_a_second_run_encodes_nothing_whichever_poolers_it_has(model: str, folde
     with VectorCache(folder) as cache:
         second, seen = counted(model, poolers, cache)
         vectors = second.encode_documents(TEXTS[::-1])
-        assert (seen, second.spared) == ([], len(TEXTS))
+        assert (seen, second.counts["from the cache"], second.counts.total()) == ([], len(TEXTS), len(TEXTS))
     assert_same(vectors, MultiPooler.load(model, poolers, device="cpu").encode_documents(TEXTS[::-1]))
     if "mean" in vectors:
         assert vectors["mean"][::-1].tobytes() == kept["mean"].tobytes()
@@ -152,7 +152,7 @@ def test_other_tasks_over_the_same_texts_encode_what_is_new_alone(model: str, fo
         seen.clear()
         told: list[int] = []
         vectors = encoder.encode_queries(MORE, told.append)  # without prefixes a query is a text like any other
-        assert (seen, encoder.spared, sum(told)) == (MORE[1:], 1, len(MORE))
+        assert (seen, encoder.counts["from the cache"], sum(told)) == (MORE[1:], 1, len(MORE))
     assert_same(vectors, MultiPooler.load(model, ["mean", "cls"], device="cpu").encode_queries(MORE))
 
 

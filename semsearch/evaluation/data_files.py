@@ -1,0 +1,30 @@
+"""Files of evaluation data, which may be gzipped."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from io import BufferedIOBase
+from pathlib import Path
+from typing import BinaryIO
+
+GZIPPED = ".gz"
+
+UNREADABLE = (OSError, EOFError, zlib.error, UnicodeDecodeError)
+"""What reading such a file may raise, gzipped ones that are cut off or damaged included."""
+
+
+def ending_of(path: Path) -> str:
+    """The ending in small letters, that in front of `.gz` where a file is gzipped: `.tsv` of `pairs.TSV.gz`."""
+    return Path(path.name.lower().removesuffix(GZIPPED)).suffix
+
+
+def plain_or_gzipped(path: Path) -> Path:
+    """The file itself, or the same with `.gz` behind where there is only that."""
+    gzipped = path.with_name(path.name + GZIPPED)
+    return gzipped if gzipped.is_file() and not path.is_file() else path
+
+
+def open_bytes(path: Path) -> BinaryIO | BufferedIOBase:
+    """Open a file to read its bytes, decompressed where the name ends in `.gz`."""
+    return gzip.open(path) if path.name.lower().endswith(GZIPPED) else path.open("rb")
