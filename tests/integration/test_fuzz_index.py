@@ -149,7 +149,8 @@ def test_a_flipped_byte_gives_the_right_answers_or_one_line(worker, sound, home,
                 assert scores(answers) == scores(truth), what
             assert answers["about"] == truth["about"], what
             assert answers["shown"].items() <= documents.items(), what
-    assert min(outcomes.values()) > 0, outcomes
+    assert outcomes[False], outcomes
+    assert outcomes[True] or case == "write", outcomes  # which writes anew what it finds damaged
 
 
 NASTY: list[Any] = [
