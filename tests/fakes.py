@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, closing
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -111,6 +113,22 @@ class CountingEncoder:
     def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         self.passages += texts
         return self.inner.encode_documents(texts, progress)
+
+
+class Quantized(CountingEncoder):
+    """An encoder with a folder that an index must keep, as 8-bit models have one."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder, self._digest = folder, hashlib.sha256((folder / "graph.bin").read_bytes()).hexdigest()
+
+    @property
+    def spec(self) -> EncoderSpec:
+        return replace(self.inner.spec, precision=f"int8:{self._digest}")
+
+    @property
+    def artifacts(self) -> Mapping[str, Path]:
+        return {f"encoder-{self._digest[:12]}": self._folder}
 
 
 def sts_sentences(data: Path, n: int) -> list[str]:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fakes import index_content, index_corpus, open_reader
+from fakes import Quantized, index_content, index_corpus, open_reader
 
 from semsearch import Index, WordHashEncoder
 from semsearch.errors import DiskFullError
@@ -89,6 +89,22 @@ def test_a_disk_that_fills_while_a_segment_is_written_costs_no_document(tmp_path
     assert index_corpus(tmp_path / "index", CORPUS, ENCODER).encoded == 0
     assert len(list((tmp_path / "index").glob("vectors.*.f32"))) == 1
     assert index_content(tmp_path / "index") == calm
+
+
+def test_a_disk_that_fills_while_an_8_bit_model_is_kept_leaves_no_index_that_lacks_it(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "graph").mkdir()
+    (tmp_path / "graph" / "graph.bin").write_bytes(b"weights")
+    encoder = Quantized(tmp_path / "graph")
+    with monkeypatch.context() as patch:
+        patch.setattr("semsearch.files.shutil.copyfileobj", full)
+        with pytest.raises(DiskFullError, match="No space left on device; what was committed is kept"):
+            index_corpus(tmp_path / "index", CORPUS[:9], encoder)
+    assert os.listdir(tmp_path / "index") == ["writer.lock"]
+    assert index_corpus(tmp_path / "index", CORPUS[:9], encoder).encoded == 9
+    assert sorted(os.listdir(tmp_path / "index"))[0] == next(iter(encoder.artifacts))
 
 
 def run(corpus: Path, folder: Path, limit: int | None = None) -> subprocess.CompletedProcess[str]:

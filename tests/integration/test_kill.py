@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from fakes import index_content
+from fakes import Quantized, index_content
 
 from semsearch import Index, WordHashEncoder
 
@@ -126,3 +127,68 @@ def test_killed_runs_end_in_the_same_index_as_undisturbed_ones(tmp_path):
         assert index_content(killed) == index_content(calm)
         assert best(killed) == best(calm)
     assert len(segments) > 3
+
+
+# The creation of an 8-bit index, in steps of which each is told, without the seconds that calibration takes.
+CREATION = """
+import sys, time
+from pathlib import Path
+import semsearch.files as files, semsearch.stores.local.writer as writer
+from semsearch import Index
+sys.path.insert(0, sys.argv[3])
+from fakes import CountingEncoder, Quantized
+
+def slow(module, name):
+    inner = getattr(module, name)
+    def step(*arguments, **wishes):
+        print(name, flush=True)
+        time.sleep(0.03)
+        return inner(*arguments, **wishes)
+    setattr(module, name, step)
+
+for module, name in ((files, "sync"), (writer, "copy_folder"), (writer, "create"), (writer, "sync"), (writer, "_create")):
+    slow(module, name)
+with Index.open(sys.argv[1], create=True, encoder=Quantized(Path(sys.argv[2]))) as index:
+    index.add([{"_id": f"d{n}", "text": f"heron number{n}"} for n in range(50)])
+print("done", flush=True)
+"""
+
+
+def test_the_creation_of_an_8_bit_index_that_is_killed_at_any_step_can_be_repeated(tmp_path):
+    """The model must be whole before there is an index that names it: `int8:` and its sha256 are in the spec."""
+    model = tmp_path / "graph"
+    model.mkdir()
+    for name in ("graph.xml", "graph.bin", "sums.json"):
+        (model / name).write_text(name * 1000)
+    kept = Quantized(model).artifacts.keys()
+    folder, ended = tmp_path / "index", 0
+    for step in range(40):
+        command = [sys.executable, "-c", CREATION, str(folder), str(model), str(Path(__file__).parents[1])]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        for _ in range(step + 1):
+            line = process.stdout.readline().strip()
+            if line in ("done", ""):
+                break
+        process.kill()
+        process.communicate()
+        if Index.exists(folder):  # it is whole, with its model
+            with Index.open(folder, encoder=Quantized(model)) as index:
+                assert index.spec.precision == Quantized(model).spec.precision
+            assert {path.name for path in folder.glob("encoder-*") if len(path.name) == 20} == kept
+            assert all(
+                (folder / name / part.name).read_bytes() == part.read_bytes()
+                for name in kept
+                for part in model.iterdir()
+            )
+        else:
+            assert step < 30
+        with Index.open(folder, create=True, encoder=Quantized(model)) as index:
+            index.add([{"_id": f"d{n}", "text": f"heron number{n}"} for n in range(50)])
+            assert index.search("number7", 1)[0].doc_id == "d7"
+        assert {path.name for path in folder.iterdir() if path.name.startswith("encoder")} == kept
+        assert not [path.name for path in folder.iterdir() if "new" in path.name or "tmp" in path.name]
+        shutil.rmtree(folder)
+        ended += line == "done"
+        if ended == 2:
+            break
+    assert ended == 2

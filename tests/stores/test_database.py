@@ -20,7 +20,15 @@ from older_index import make_older_index
 
 from semsearch import Index
 from semsearch.corpus.chunking import Chunking
-from semsearch.errors import DiskFullError, LockedError, MismatchError, NoIndexError, SchemaError, StoreError
+from semsearch.errors import (
+    DamagedError,
+    DiskFullError,
+    LockedError,
+    MismatchError,
+    NoIndexError,
+    SchemaError,
+    StoreError,
+)
 from semsearch.stores.base import refuse_other_encoder
 from semsearch.stores.local import database
 from semsearch.stores.local.database import APPLICATION_ID, SCHEMA_VERSION, connect, transaction, translated_errors
@@ -273,6 +281,32 @@ def test_errors_of_the_disk_become_ours(number, kind):
         raise OSError(number, os.strerror(number), "index/file")
     with pytest.raises(BrokenPipeError), translated_errors():
         raise BrokenPipeError(errno.EPIPE, "not the index's business")
+
+
+CODES = [
+    ("SQLITE_FULL", DiskFullError, "make room"),
+    ("SQLITE_IOERR_WRITE", StoreError, "a failing disk, a quota, or a limit"),
+    ("SQLITE_IOERR_FSYNC", StoreError, r"SQLITE_IOERR_FSYNC\); what was committed is kept: check the disk"),
+    ("SQLITE_IOERR_READ", StoreError, "check the disk"),
+    ("SQLITE_IOERR_SHORT_READ", StoreError, "check the disk"),
+    ("SQLITE_CORRUPT_VTAB", DamagedError, "is damaged.*delete its folder"),
+    ("SQLITE_CONSTRAINT_UNIQUE", DamagedError, "is damaged"),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "words"), CODES)
+def test_a_failing_disk_is_not_a_full_one_and_damage_is_neither(name, kind, words):
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode, error.sqlite_errorname = getattr(sqlite3, name), name
+    with pytest.raises(kind, match=words) as caught, translated_errors():
+        raise error
+    assert type(caught.value) is kind
+
+
+def test_a_failing_disk_is_one_line_where_python_meets_it_too():
+    with pytest.raises(StoreError, match="Input/output error: 'index/file'") as caught, translated_errors():
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "index/file")
+    assert type(caught.value) is StoreError
 
 
 READ = """

@@ -7,7 +7,6 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -100,7 +99,7 @@ class Reader:
                 f"SELECT {PASSAGE}, passages.checksum FROM passages WHERE id IN (SELECT value FROM json_each(?))",
                 (json.dumps(list(passages)),),
             )
-            return {self._passage(row)[0]: row[1] for row in rows}
+            return {self._sound(row)[0]: row[1] for row in rows}
 
     def doc_ids(self, documents: Iterable[int]) -> dict[int, str]:
         """See `Searchable.doc_ids`."""
@@ -123,7 +122,7 @@ class Reader:
         shown: dict[int, StoredPassage] = {}
         with self._database.snapshot():
             for row in self._database.execute(sql, (json.dumps(list(passages)),)):
-                number, _, _, start, end, *_ = self._passage(row)
+                number, _, _, start, end = self._sound(row)[:5]
                 title, text, *described = row[8:]
                 doc_id = self._described(*described)
                 metadata = read_object(described[1], self._database.folder, f"the metadata of {doc_id!r} are no object")
@@ -133,13 +132,14 @@ class Reader:
                 shown[number] = StoredPassage(doc_id, title, text[start:end], start, end, metadata)
         return shown
 
-    def _passage(self, row: Sequence[Any]) -> tuple[int, ...]:
-        """The columns of PASSAGE, after a look at the checksum behind them."""
-        passage, stored = tuple(row[:7]), row[7]
-        with suppress(TypeError):
-            if passage_checksum(passage) == stored:
-                return passage
-        raise damaged(self._database.folder, f"passage {passage[0]!r:.30} is not what was written", INDEX_AGAIN)
+    def _sound(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        """A row that begins with the columns of PASSAGE, after a look at the checksum behind them."""
+        try:
+            if passage_checksum(row[:7]) == row[7]:
+                return row
+        except TypeError:  # of a number that is none
+            pass
+        raise damaged(self._database.folder, f"passage {row[0]!r:.30} is not what was written", INDEX_AGAIN)
 
     def _described(self, doc_id: Any, *described: Any) -> str:
         """The id of a document, after a look at the checksum over it and what describes it."""

@@ -1,0 +1,119 @@
+"""A process that does what tests ask of it, one case after the other, and may die of one.
+
+python fuzzing.py     reads a JSON list of arguments from each line, prints what `CASES[name](*arguments)` gives
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import traceback
+import warnings
+from pathlib import Path
+from threading import Timer
+from typing import Any
+
+SECONDS = 200
+"""For one case; what takes longer hangs."""
+
+
+class Worker:
+    """Asks a process, and starts another one where it ended."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def ask(self, name: str, *arguments: Any) -> Any:
+        """What a case gave: `{"answers": ...}`, `{"error": line}`, `{"traceback": ...}`, or `{"died": exit code}`."""
+        if self._process is None:
+            environment = os.environ | {"SEMSEARCH_RUNTIME": "torch", "HF_HUB_OFFLINE": "1"}
+            command = [sys.executable, __file__]
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            )
+        timer = Timer(SECONDS, self._process.kill)
+        timer.start()
+        try:
+            self._process.stdin.write(json.dumps([name, *map(str, arguments)]) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        finally:
+            timer.cancel()
+        if line:
+            return json.loads(line)
+        process, self._process = self._process, None
+        return {"died": process.wait()}
+
+    def close(self) -> None:
+        if self._process:
+            self._process.communicate()
+
+
+QUERIES = ("heron number7 water", "bread 京都")
+
+
+def search(folder: str) -> dict[str, Any]:
+    """What an index says of itself, what dense search finds, and every document that any search shows."""
+    from semsearch import Index, WordHashEncoder
+
+    with Index.open(folder, encoder=WordHashEncoder(64)) as index:
+        status = index.status()
+        about = [status[name] for name in ("documents", "passages", "origin", "chunking", "encoder")]
+        dense: list[Any] = []
+        shown: dict[str, Any] = {}
+        for query in QUERIES:
+            for mode in ("dense", "keyword", "hybrid"):
+                for where in (None, "year >= 2003"):
+                    hits = index.search(query, 5, mode=mode, where=where)
+                    shown |= {f"{hit.doc_id} {hit.start}": [hit.title, hit.text, hit.metadata] for hit in hits}
+                    if mode == "dense" and where is None:
+                        dense.append([(hit.doc_id, round(hit.score, 5)) for hit in hits])
+        return {"about": about, "dense": dense, "shown": shown}
+
+
+def write(folder: str, corpus: str) -> dict[str, Any]:
+    """What is there after a corpus was indexed again."""
+    from semsearch import Index, WordHashEncoder
+
+    with Index.open(folder, create=True, encoder=WordHashEncoder(64)) as index:
+        index.add(corpus)
+    return search(folder)
+
+
+def encode(folder: str, model: str) -> list[Any]:
+    """What an index finds with a checkpoint that has moved."""
+    from semsearch import Index
+
+    with Index.open(folder, model=model) as index:
+        return [[(hit.doc_id, round(hit.score, 3)) for hit in index.search(query, 5)] for query in QUERIES]
+
+
+CASES = {case.__name__: case for case in (search, write, encode)}
+
+
+def main() -> None:
+    """Answer each line."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from semsearch.errors import SemsearchError
+
+    warnings.simplefilter("ignore")
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no answer
+    for line in sys.stdin:
+        name, *arguments = json.loads(line)
+        try:
+            told: dict[str, Any] = {"answers": CASES[name](*arguments)}
+        except SemsearchError as error:
+            told = {"error": str(error)}
+        except BaseException:
+            told = {"traceback": traceback.format_exc()}
+        out.write(json.dumps(told) + "\n")
+        out.flush()
+
+
+if __name__ == "__main__":
+    main()
