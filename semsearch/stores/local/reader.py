@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -45,6 +44,7 @@ class Reader:
         self._sealed = self._tail_end = -1
         self._deleted: Ids = np.empty(0, np.int64)
         self._mean: Vectors | None = None
+        self._weights: tuple[int, dict[str, float]] = -1, {}
         self._chosen: tuple[tuple[int, str], Ids] | None = None
 
     def search_vectors(self, queries: Vectors, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
@@ -121,12 +121,19 @@ class Reader:
 
     def _most(self, phrases: Sequence[str]) -> float:
         """The BM25 that no passage exceeds: FTS5's own weight of each phrase, for ever more of it."""
-        n = self._database.one("SELECT count(*) FROM passages") if phrases else 0
-        total = 0.0
-        for phrase, times in Counter(phrases).items():
+        revision = self._catalog.revision()
+        if self._weights[0] != revision:
+            self._weights = revision, {}
+        return (K1 + 1) * sum(self._weight(phrase) for phrase in phrases)
+
+    def _weight(self, phrase: str) -> float:
+        """How rare a phrase is, as FTS5 weighs it; remembered, for common ones take longest and come often."""
+        known = self._weights[1]
+        if phrase not in known:
+            n = self._database.one("SELECT count(*) FROM passages")
             having = self._database.one("SELECT count(*) FROM keywords WHERE keywords MATCH ?", phrase)
-            total += times * max(math.log((n - having + 0.5) / (having + 0.5)), LEAST_WEIGHT)
-        return total * (K1 + 1)
+            known[phrase] = max(math.log((n - having + 0.5) / (having + 0.5)), LEAST_WEIGHT)
+        return known[phrase]
 
     def _allowed(self, where: Filter) -> Ids:
         """Passages of the documents that meet a filter, ascending; one pass over the metadata for all of a search."""
