@@ -339,20 +339,20 @@ def test_an_older_index_is_brought_up_to_date_when_it_is_opened(tmp_path, monkey
     folder = tmp_path / "index"
     with open_writer(folder) as writer:
         writer.commit([entry("a", [[1, 0, 0, 0]], "kept")])
-    monkeypatch.setattr(database, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(database, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
     monkeypatch.setattr(MIGRATIONS, "_migrations", [*MIGRATIONS._migrations])
-    MIGRATIONS(name="002 a color")(lambda db: db.execute("ALTER TABLE documents ADD COLUMN color TEXT DEFAULT 'red'"))
+    MIGRATIONS(name="999 a color")(lambda db: db.execute("ALTER TABLE documents ADD COLUMN color TEXT DEFAULT 'red'"))
     with open_writer(folder) if write else open_reader(folder):
         pass
     with closing(sqlite3.connect(folder / "passages.sqlite")) as connection:
         assert connection.execute("SELECT doc_id, text, color FROM documents").fetchall() == [("a", "kept", "red")]
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION + 1,)
 
 
 def test_an_older_index_waits_for_its_writer(tmp_path, monkeypatch):
     folder = tmp_path / "index"
     with open_writer(folder):
-        monkeypatch.setattr(database, "SCHEMA_VERSION", 2)
+        monkeypatch.setattr(database, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
         with pytest.raises(
             LockedError, match=r"is older and has to be brought up to date: .* is being written by process"
         ):

@@ -84,9 +84,10 @@ class Reader:
         """See `Searchable.mean_cosines`."""
         with self._database.snapshot():
             self._refresh()
+            rows = self._vectors.transformed(queries)  # a transform may change their length
             if self._mean is None:
-                self._mean = faiss_segments.mean([*self._loaded.values(), *self._tail], self._deleted, queries.shape[1])
-            return self._vectors.transformed(queries) @ self._mean
+                self._mean = faiss_segments.mean([*self._loaded.values(), *self._tail], self._deleted, rows.shape[1])
+            return rows @ self._mean
 
     def documents_of(self, passages: Sequence[int]) -> dict[int, int]:
         """See `Searchable.documents_of`."""
