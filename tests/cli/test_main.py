@@ -257,7 +257,7 @@ def test_the_demo_indexes_the_sample_and_answers_three_queries():
     documents = {record["_id"]: record for record in map(json.loads, corpus.read_text("utf-8").splitlines())}
     answers = [json.loads(line) for line in run("demo", "--json").ok().out.splitlines()]
     assert [(answer["mode"], len(answer["hits"])) for answer in answers] == [
-        (m, 3) for m in ("dense", "hybrid", "keyword")
+        (m, 3) for m in ("hybrid", "hybrid", "keyword")
     ]
     plants, subscriptions, photos = ([documents[hit["doc_id"]] for hit in answer["hits"]] for answer in answers)
     assert plants[0]["metadata"]["topic"] == "gardening"

@@ -168,6 +168,7 @@ def test_a_transform_is_fitted_once_or_when_asked(store: Store):
     unit = centered / np.linalg.norm(centered, axis=1, keepdims=True)
     (scores,), _ = store.search_vectors(rows[:1], 40, None)
     assert np.sort(scores) == pytest.approx(np.sort(unit @ unit[0]), abs=1e-5)
+    assert store.mean_cosines(rows[:1]) == pytest.approx([(unit @ unit[0]).mean()], abs=1e-5)
     with store.write(store.spec, store.chunking) as writer:
         assert (writer.fit(), writer.fit(again=True)) == (False, True)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -35,6 +34,9 @@ K1, LEAST_WEIGHT = 1.2, 1e-6
 PASSAGES_OF = "SELECT passages.id FROM documents CROSS JOIN passages ON passages.document = documents.id"
 """In this order, so that a condition is asked once a document."""
 
+MANY_PHRASES = 100_000
+"""Phrases whose weights are remembered at most."""
+
 
 class Reader:
     """Searches vectors and words, and keeps up with what is committed."""
@@ -50,6 +52,7 @@ class Reader:
         self._deleted: Ids = np.empty(0, np.int64)
         self._mean: Vectors | None = None
         self._chosen: tuple[tuple[State, str], Ids] | None = None
+        self._weights: tuple[State | None, dict[str, float]] = None, {}
 
     def search_vectors(self, queries: Vectors, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
         """See `Searchable.search_vectors`."""
@@ -88,9 +91,10 @@ class Reader:
         """See `Searchable.mean_cosines`."""
         with self._database.snapshot():
             self._refresh()
+            rows = self._vectors.transformed(queries)  # a transform may change their length
             if self._mean is None:
-                self._mean = faiss_segments.mean([*self._loaded.values(), *self._tail], self._deleted, queries.shape[1])
-            return self._vectors.transformed(queries) @ self._mean
+                self._mean = faiss_segments.mean([*self._loaded.values(), *self._tail], self._deleted, rows.shape[1])
+            return rows @ self._mean
 
     def documents_of(self, passages: Sequence[int]) -> dict[int, int]:
         """See `Searchable.documents_of`."""
@@ -155,12 +159,19 @@ class Reader:
 
     def _most(self, phrases: Sequence[str]) -> float:
         """The BM25 that no passage exceeds: FTS5's own weight of each phrase, for ever more of it."""
-        n = self._database.one("SELECT count(*) FROM passages") if phrases else 0
-        total = 0.0
-        for phrase, times in Counter(phrases).items():
+        state = self._catalog.state()
+        if self._weights[0] != state or len(self._weights[1]) > MANY_PHRASES:
+            self._weights = state, {}
+        return (K1 + 1) * sum(self._weight(phrase) for phrase in phrases)
+
+    def _weight(self, phrase: str) -> float:
+        """How rare a phrase is, as FTS5 weighs it; remembered, for common ones take longest and come often."""
+        known = self._weights[1]
+        if phrase not in known:
+            n = self._database.one("SELECT count(*) FROM passages")
             having = self._database.one("SELECT count(*) FROM keywords WHERE keywords MATCH ?", phrase)
-            total += times * max(math.log((n - having + 0.5) / (having + 0.5)), LEAST_WEIGHT)
-        return total * (K1 + 1)
+            known[phrase] = max(math.log((n - having + 0.5) / (having + 0.5)), LEAST_WEIGHT)
+        return known[phrase]
 
     def _allowed(self, where: Filter) -> Ids:
         """Passages of the documents that meet a filter, ascending; one pass over the metadata for all of a search."""
