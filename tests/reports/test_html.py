@@ -1043,3 +1043,101 @@ def test_the_commands_write_a_page_that_shows_what_they_print(look, tmp_path: Pa
     for section in ("which", "pairs", "queries", "map"):
         assert page.locator(f"#{section}").count() == 1
     assert page.evaluate(OVERFLOW) <= 0
+
+
+def told_by_trec(folder: Path, row: str, query: str) -> list[str]:
+    """Documents in the order of trec_eval: by single-precision score, then by id, both descending."""
+    lines = [line.split() for line in (folder / f"{row}.run").read_text().splitlines()]
+    scores = {doc_id: np.float32(score) for query_id, _, doc_id, _, score, _ in lines if query_id == query}
+    return sorted(scores, key=lambda doc_id: (scores[doc_id], doc_id), reverse=True)
+
+
+@pytest.mark.slow
+def test_ticks_grades_and_ranks_are_those_of_the_qrels_and_the_run(tmp_path: Path):
+    path, runs = tmp_path / "page.html", tmp_path / "runs"
+    options = ("--poolers", "mean,cls", "--modes", "dense,keyword", "--duel", "mean", "--duel", "keyword")
+    words = ("retrieval", "--data", SAMPLE, "--model", tiny_checkpoint(tmp_path / "model"))
+    assert call("eval", *words, *options, "--run-dir", runs, "--report", path).code == 0
+    lines = [line.split("\t") for line in (SAMPLE / "qrels/test.tsv").read_text("utf-8").splitlines()[1:]]
+    qrels: dict[str, dict[str, int]] = {}
+    for query, doc_id, grade in lines:
+        qrels.setdefault(query, {})[doc_id] = int(grade)
+    asked = [json.loads(line) for line in (SAMPLE / "queries.jsonl").read_text("utf-8").splitlines()]
+    ids = {each["text"]: each["_id"] for each in asked}
+    cards = LexborHTMLParser(path.read_text("utf-8")).css(".duel")
+    assert len(cards) > 8
+    for card in cards:
+        query = ids[text(card.css_first("summary span"))]
+        judged = qrels[query]
+        verdicts = [text(node) for node in card.css(".right, .judged")]
+        ranks = [text(node) for node in card.css(".ranks")]
+        orders = {row: told_by_trec(runs, row, query) for row in ("mean", "keyword")}
+        answered = [order for order in orders.values() if order]
+        expected = []
+        for order in answered:
+            grade = judged.get(order[0])
+            mark = "" if grade is None else "✓ " if grade > 0 else "✗ "
+            said = "not judged" if grade is None else f"{'' if grade else 'judged not '}relevant, grade {grade}"
+            expected.append(f"{mark}First answer: {said}")
+        assert verdicts == expected
+        for order, said in zip(answered, ranks, strict=False):
+            relevant = [str(rank) for rank, doc_id in enumerate(order[:10], 1) if judged.get(doc_id, 0) > 0]
+            assert said.split(": ")[1].removeprefix("ranks ").removeprefix("rank ") == (", ".join(relevant) or "none")
+        best = [doc_id for doc_id, grade in judged.items() if grade == max(judged.values())]
+        for row, order in orders.items():
+            (where,) = re.findall(rf"{row}: (?:rank ([\d,]+)|(not in|found nothing))", ranks[-1])
+            places = [str(order.index(doc_id) + 1) for doc_id in best if doc_id in order]
+            assert where[0].replace(",", "") in (places if where[0] else [""]), (query, row, where, places)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 375])
+def test_a_hostile_corpus_neither_runs_nor_breaks_the_page(look, tmp_path: Path, width):
+    """Ids, titles, texts, metadata and queries of a stranger, all the way from the files."""
+    attacks = [
+        "</script><script>hacked=1</script>",
+        "<img src=x onerror=hacked=1>",
+        "\"' onmouseover=hacked=1 autofocus onfocus=hacked=1 x='",
+        "<svg onload=hacked=1><a href=javascript:hacked=1>",
+        "</title></style></details><base href=//evil.example>",
+        "{{ 7*7 }}{% raw %}",
+        "<!--<script>",
+        f"a{BIDI}b",
+    ]
+    folder = tmp_path / "<b onclick=hacked=1>"
+    (folder / "qrels").mkdir(parents=True)
+
+    def write(name: str, records: list[dict[str, Any]]) -> None:
+        (folder / name).write_text("".join(f"{json.dumps(record)}\n" for record in records), "utf-8")
+
+    write(
+        "corpus.jsonl",
+        [
+            {
+                "_id": f"{attack} {n}",
+                "title": attack,
+                "text": f"{attack} word{n}",
+                "metadata": {attack: attack, "n": n % 2},
+            }
+            for n in range(3)
+            for attack in attacks
+        ],
+    )
+    write("queries.jsonl", [{"_id": attack, "text": f"{attack} word0"} for attack in attacks])
+    judged = "".join(f"{attack}\t{attack} 0\t{n}\n" for n, attack in enumerate(attacks, 1))
+    (folder / "qrels/test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{judged}", "utf-8")
+    model, path = tiny_checkpoint(tmp_path / "model"), tmp_path / "page.html"
+    words = ("--model", model, "--poolers", "mean,cls", "--duel", "mean", "--duel", "keyword", "--report", path)
+    assert call("eval", "retrieval", "--data", folder, *words).code == 0
+    page = look(path, width)
+    page.evaluate(OPEN_ALL)
+    page.wait_for_function("() => document.querySelector('#map .trace path')")
+    page.locator("#map .point").first.hover(force=True)
+    page.locator("#map .hovertext").wait_for()
+    assert page.evaluate("() => typeof hacked") == "undefined"
+    assert page.locator("main img, base, [onmouseover], [onfocus], [onload], [href^=javascript]").count() == 0
+    assert page.locator("main > section").count() == len(PARTS), "none is closed too early"
+    assert page.evaluate(OVERFLOW) <= 0
+    shown = page.locator(".duel > summary > span:first-child").all_text_contents()
+    assert shown
+    assert {*shown} <= {f"{attack} word0" for attack in (*attacks[:-1], "ab")}, "as they stand in the files"
