@@ -199,3 +199,10 @@ def test_the_command_calibrates_says_what_it_cost_and_goes_on_with_the_same_mode
     call("index", "words.jsonl", "--index", "other", "--precision", "int8", "--model", "hash:64").fails(
         2, "takes no precision"
     )
+
+
+def test_a_corpus_without_text_is_refused_and_never_indexed_in_float32(small, tmp_path):
+    index = Index.open(tmp_path / "index", create=True, model=small.spec.model, pooler="mean", precision="int8")
+    with index, pytest.raises(UsageError, match="calibrated on the corpus, whose first documents have no text"):
+        index.add([{"_id": "1", "text": ""}])
+    assert not (tmp_path / "index").exists()
