@@ -146,7 +146,8 @@ def slow(module, name):
         return inner(*arguments, **wishes)
     setattr(module, name, step)
 
-slow(files, "sync")
+STEPS = ((files, "sync"), (writer, "copy_folder"), (writer, "create"), (writer, "sync"), (writer, "_create"))
+for module, name in STEPS:
 for name in ("copy_folder", "create", "sync", "_create"):
     slow(writer, name)
 with Index.open(sys.argv[1], create=True, encoder=Quantized(Path(sys.argv[2]))) as index:
