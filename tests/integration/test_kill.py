@@ -146,8 +146,7 @@ def slow(module, name):
         return inner(*arguments, **wishes)
     setattr(module, name, step)
 
-STEPS = ((files, "sync"), (writer, "copy_folder"), (writer, "create"), (writer, "sync"), (writer, "_create"))
-for module, name in STEPS:
+slow(files, "sync")
 for name in ("copy_folder", "create", "sync", "_create"):
     slow(writer, name)
 with Index.open(sys.argv[1], create=True, encoder=Quantized(Path(sys.argv[2]))) as index:
