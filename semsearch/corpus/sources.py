@@ -44,6 +44,7 @@ ENDINGS = {
     ".markdown": "markdown",
     ".html": "html",
     ".htm": "html",
+    ".xhtml": "html",
     ".pdf": "pdf",
 }
 
@@ -182,12 +183,13 @@ def _corpus_of(path: str, options: ReadOptions) -> str:
 
 def _warn_of_neighbors(folder: str, corpus: str, options: ReadOptions) -> None:
     """Say what is not read in a folder because it is in BEIR's layout."""
-    others = [name for name in sorted(os.listdir(folder)) if not name.startswith(".")]
+    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    data = BY_LINE if any(name in BEIR_OTHERS for name in names) else ()  # beside queries, tables are data too
     hidden = [
         name
-        for name in others
+        for name in names
         if name not in (*BEIR_CORPUS, *BEIR_OTHERS)
-        and (os.path.isdir(os.path.join(folder, name)) or _format_of(name, options))
+        and (os.path.isdir(os.path.join(folder, name)) or _format_of(name, options) not in (None, *data))
     ]
     if hidden:
         listed = ", ".join(hidden[:8]) + (" …" if len(hidden) > 8 else "")

@@ -81,6 +81,22 @@ def fit(transform: str, vectors: Vectors) -> Callable[[Vectors], Vectors]:
     return fit_transform(transform, [vectors], vectors.shape[1]) if transform else unit_rows
 
 
+class Fits:
+    """Transforms fitted on the vectors of each pooler, each when it is first needed."""
+
+    def __init__(self, vectors: Mapping[str, Vectors]) -> None:
+        """Take vectors by pooler, float32 `[n, dim]` as pooled."""
+        self._vectors = vectors
+        self._fitted: dict[tuple[str, str], Callable[[Vectors], Vectors]] = {}
+
+    def __call__(self, candidate: Candidate) -> Callable[[Vectors], Vectors]:
+        """What makes unit rows of a candidate's vectors, see `fit`."""
+        key = candidate.pooler, candidate.transform
+        if key not in self._fitted:
+            self._fitted[key] = fit(candidate.transform, self._vectors[candidate.pooler])
+        return self._fitted[key]
+
+
 def one_by_one(candidates: Sequence[Candidate], scored: Scored | None) -> Iterator[Candidate]:
     """Candidates, each counted when the next one is asked for."""
     for number, candidate in enumerate(candidates):

@@ -6,14 +6,14 @@ is the same for all three.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.arrays import Vectors
-from semsearch.evaluation.candidates import Candidate, fit, is_flat
+from semsearch.evaluation.candidates import Candidate, Fits, is_flat
 from semsearch.evaluation.duels import snippet
 from semsearch.evaluation.geometry import Geometry, cosine_histogram, measure_geometry, sample_rows
 from semsearch.evaluation.label_free import LabelFreeResult
@@ -47,6 +47,7 @@ class Evidence:
         similar, dissimilar: Places of the left in `others` and of the right in `vectors`, `[pairs, 2]`.
         fields: By name, what a text belongs to, `[n]`.
         pairs: What similar and dissimilar pairs are, in a sentence.
+        fits: Transforms that are fitted on the vectors already.
     """
 
     texts: Sequence[str]
@@ -56,6 +57,16 @@ class Evidence:
     dissimilar: Places
     fields: Mapping[str, Sequence[str]]
     pairs: str = ""
+    fits: Fits | None = None
+
+    def __post_init__(self) -> None:
+        """Begin with no transform fitted."""
+        object.__setattr__(self, "fits", self.fits or Fits(self.vectors))
+
+    def finish(self, candidate: Candidate) -> Callable[[Vectors], Vectors]:
+        """What makes unit rows of a candidate's vectors."""
+        assert self.fits
+        return self.fits(candidate)
 
 
 def evidence_of_sts(found: StsResult, seed: int) -> Evidence:
@@ -105,6 +116,7 @@ def evidence_of_retrieval(found: RetrievalResult, seed: int) -> Evidence:
         {name: fields[name] for name in sorted(fields)},
         "A similar pair is a query and a document judged relevant to it (its first passage); a dissimilar one is a "
         "query and a passage drawn at random.",
+        found.fits,
     )
 
 
@@ -147,7 +159,7 @@ def geometries(candidates: Iterable[Candidate], evidence: Evidence, seed: int) -
     found = {}
     for candidate in candidates:
         vectors = evidence.vectors[candidate.pooler]
-        finish = fit(candidate.transform, vectors)
+        finish = evidence.finish(candidate)
         if is_flat(finish, vectors):
             found[candidate.label] = replace(measure_geometry(finish(vectors[:0])), n=len(picked))
             continue
@@ -161,7 +173,7 @@ def histograms(candidates: Sequence[Candidate], evidence: Evidence) -> dict[str,
     found = {}
     for candidate in candidates:
         vectors, others = evidence.vectors[candidate.pooler], evidence.others[candidate.pooler]
-        finish = fit(candidate.transform, vectors)
+        finish = evidence.finish(candidate)
         counts = [
             cosine_histogram(np.einsum("nd,nd->n", finish(others[pairs[:, 0]]), finish(vectors[pairs[:, 1]])))
             for pairs in (evidence.similar, evidence.dissimilar)
@@ -174,7 +186,7 @@ def projection(candidate: Candidate, evidence: Evidence, seed: int) -> Projectio
     """A sample of the texts on the plane of its two strongest principal components."""
     picked = sample_rows(len(evidence.texts), SAMPLE, seed)
     pooled = evidence.vectors[candidate.pooler]
-    vectors = fit(candidate.transform, pooled)(pooled[picked]).astype(np.float64)
+    vectors = evidence.finish(candidate)(pooled[picked]).astype(np.float64)
     centered = vectors - vectors.mean(0)
     left, strength, _ = np.linalg.svd(centered, full_matrices=False)
     points = np.zeros((len(picked), 2))

@@ -22,7 +22,7 @@ from semsearch.arrays import Ids, Vectors
 from semsearch.corpus.chunking import Chunker, Chunking
 from semsearch.encoder.encoder import Progress
 from semsearch.errors import RecordError, SourceError, UsageError
-from semsearch.evaluation.candidates import Candidate, Scored, candidates_of, fit, one_by_one, repeats
+from semsearch.evaluation.candidates import Candidate, Fits, Scored, candidates_of, one_by_one, repeats
 from semsearch.evaluation.measures import MEASURES, STYLES, PerQuery, check_measures, judged_queries, measure_run
 from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.retrieval_data import RetrievalTask
@@ -78,6 +78,7 @@ class RetrievalResult:
         corpus: The encoded corpus.
         query_vectors: By pooler, float32 `[queries, dim]` as pooled.
         counts: Where the vectors came from, as `MultiPooler.counts` has it.
+        fits: The transforms, fitted on the corpus.
     """
 
     task: RetrievalTask
@@ -93,6 +94,7 @@ class RetrievalResult:
     corpus: EncodedCorpus
     query_vectors: Mapping[str, Vectors]
     counts: Mapping[str, int] = field(default_factory=dict)
+    fits: Fits | None = None
 
     def compare(self, seed: int = SEED) -> Comparison:
         """The mean of each measure, with intervals and tests."""
@@ -156,11 +158,11 @@ def evaluate_retrieval(
         runs, per_query, seconds = _Runs(corpus.documents), {}, {}
         with LocalStore(folder) as words:
             index = _LentVectors(words)
-            fitted = cache(lambda pooler, transform: fit(transform, corpus.vectors[pooler]))
+            fits = Fits(corpus.vectors)
             for candidate in one_by_one([*candidates, *map(Candidate, encoder.also if poolers else ())], scored):
                 asked = None
                 if candidate.pooler:
-                    finish = fitted(candidate.pooler, candidate.transform)
+                    finish = fits(candidate)
                     index.lend(finish(corpus.vectors[candidate.pooler]))
                     asked = finish(query_vectors[candidate.pooler])
                 index.spared_seconds = 0.0
@@ -186,6 +188,7 @@ def evaluate_retrieval(
         corpus,
         query_vectors,
         encoder.counts - counts,
+        fits,
     )
 
 

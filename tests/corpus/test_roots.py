@@ -133,9 +133,12 @@ def test_a_pipe_or_a_device_is_no_corpus(tmp_path: Path, make):
 
 
 def test_a_corpus_file_says_which_neighbors_it_hides(tmp_path: Path):
-    for name in ("corpus.jsonl.gz", "queries.jsonl", "qrels/test.tsv"):
+    for name in ("corpus.jsonl.gz", "queries.jsonl", "qrels/test.tsv", "pairs.tsv"):
         write(tmp_path / "beir" / name, text="")
     read_corpus(str(tmp_path / "beir"))  # silently
+    write(tmp_path / "alone" / "corpus.jsonl", tmp_path / "alone" / "pairs.tsv")
+    with pytest.warns(UserWarning, match=r"not read: pairs.tsv \(give"):
+        read_corpus(str(tmp_path / "alone"))
     write(tmp_path / "beir" / "notes.md", tmp_path / "beir" / "more" / "a.txt", tmp_path / "beir" / "x.bin")
     with pytest.warns(UserWarning, match=r"holds corpus.jsonl.gz, .* not read: more, notes.md \(give"):
         read_corpus(str(tmp_path / "beir"))
