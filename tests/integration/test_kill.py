@@ -133,7 +133,7 @@ def test_killed_runs_end_in_the_same_index_as_undisturbed_ones(tmp_path):
 CREATION = """
 import sys, time
 from pathlib import Path
-import semsearch.files as files, semsearch.stores.local.writer as writer
+import semsearch.files as files, semsearch.stores.local.folder as folder, semsearch.stores.local.writer as writer
 from semsearch import Index
 sys.path.insert(0, sys.argv[3])
 from fakes import CountingEncoder, Quantized
@@ -147,8 +147,9 @@ def slow(module, name):
     setattr(module, name, step)
 
 slow(files, "sync")
-for name in ("copy_folder", "create", "sync", "_create"):
-    slow(writer, name)
+for name in ("copy_folder", "create", "sync"):
+    slow(folder, name)
+slow(writer, "create_index")
 with Index.open(sys.argv[1], create=True, encoder=Quantized(Path(sys.argv[2]))) as index:
     index.add([{"_id": f"d{n}", "text": f"heron number{n}"} for n in range(50)])
 print("done", flush=True)

@@ -9,24 +9,30 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import os
-import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import astuple, fields
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from semsearch.errors import DamagedError, NoIndexError, RecordError
-from semsearch.files import copy_folder, is_regular, remove, sync
+from semsearch.errors import DamagedError, RecordError
+from semsearch.files import is_regular, remove
 from semsearch.stores.base import Entry, Plan, refuse_other_chunking, refuse_other_encoder
 from semsearch.stores.local import segments as faiss_segments
 from semsearch.stores.local.catalog import KIND, Catalog, Segment, last_covered, write_setting
-from semsearch.stores.local.database import DATABASE, Database, Parameter, connect, create, translated_errors
-from semsearch.stores.local.guard import PASSAGE, checksum, passage_checksum
-from semsearch.stores.local.lock import HOLDER, LOCK, hold_lock
+from semsearch.stores.local.database import DATABASE, Database, Parameter, translated_errors
+from semsearch.stores.local.folder import (
+    OURS,
+    create_index,
+    encoder_folder,
+    keep_artifacts,
+    now,
+    prepare_folder,
+    sweep,
+)
+from semsearch.stores.local.guard import checksum, passage_checksum
+from semsearch.stores.local.lock import hold_lock
+from semsearch.stores.local.plans import Planner, key_of, origin_of
 from semsearch.stores.local.vectors import LAST, LITTLE_ENDIAN, VectorTable
 from semsearch.stores.local.words import TEXTS, WordTables
 from semsearch.transforms import fit_transform
@@ -43,9 +49,6 @@ TAIL_ROWS = 1_000
 DELETED_AT_ONCE = 1_000
 """Documents whose texts are in memory while they are deleted."""
 
-DAMAGED = -(2**62)
-"""In place of 1 in a count of sound passages."""
-
 MAX_DELETED = 0.2
 """Share of deleted rows above which a segment is made again."""
 
@@ -56,7 +59,7 @@ class Writer:
     def __init__(self, database: Database, catalog: Catalog) -> None:
         self._folder, self._database, self._catalog = database.folder, database, catalog
         self._vectors, self._words = VectorTable(database, catalog), WordTables(database)
-        self._unsound: set[str] = set()  # documents whose stored text may be another one than was indexed
+        self._planner = Planner(database, catalog)
         self._segment_rows = max(1, SEGMENT_BYTES // (4 * catalog.spec.dim))
         database.execute("PRAGMA synchronous = FULL")  # a committed batch survives a power cut
         database.execute("CREATE TEMP TABLE seen (doc_id TEXT PRIMARY KEY, source TEXT) WITHOUT ROWID")
@@ -94,16 +97,16 @@ class Writer:
         artifacts: Mapping[str, Path],
     ) -> Self:
         """The writer; what must be undone behind it is left with `opened`."""
-        _prepare_folder(folder)
+        prepare_folder(folder)
         opened.enter_context(hold_lock(folder))
         if not is_regular(folder / DATABASE):
-            _keep(folder, artifacts)  # an index that names an encoder must have all that belongs to it
-            _create(folder, spec, chunking, origin)
+            keep_artifacts(folder, artifacts)  # an index that names an encoder must have all that belongs to it
+            create_index(folder, spec, chunking, origin)
         database = opened.enter_context(closing(Database(folder, write=True)))
         catalog = Catalog(database)
         refuse_other_encoder(str(folder), catalog.spec, spec)
         refuse_other_chunking(str(folder), catalog.chunking, chunking)
-        _keep(folder, artifacts)
+        keep_artifacts(folder, artifacts)
         if spec.model != catalog.spec.model:  # the same checkpoint in another place
             with database.change():
                 write_setting(database, "encoder", spec.to_json())
@@ -125,36 +128,19 @@ class Writer:
             write_setting(self._database, "roots", [dataclasses.asdict(root) for root in roots])
 
     def plan(self, documents: Sequence[Document], *, replace: bool = False) -> Plan:
-        """See `StoreWriter.plan`: content hash, metadata and origin are compared; what is damaged counts as changed."""
-        stored = self._stored([document.doc_id for document in documents])
-        roots = {root.name: root for root in self._catalog.roots()}
-        plan = Plan([], [], 0)
-        for document in documents:
-            content, metadata, root, file = stored.get(document.doc_id, ("", "", None, None))
-            moved = (root, file) != _key(document)
-            changed = content != document.content_hash or metadata != document.metadata_json
-            # A document without a file is one from an index of a former semsearch.
-            if moved and changed and document.origin and file is not None and not replace:
-                plan.refused.append(_taken(document, _origin(roots, root, file)))
-            elif content != document.content_hash:
-                plan.encode.append(document)
-            elif metadata != document.metadata_json:
-                plan.describe.append(document)
-            elif moved:
-                plan.moved.append(document)
-        done = len(plan.encode) + len(plan.describe) + len(plan.refused)
-        return dataclasses.replace(plan, unchanged=len(documents) - done)
+        """See `StoreWriter.plan`."""
+        return self._planner.plan(documents, replace=replace)
 
     def commit(self, entries: Iterable[Entry], describe: Sequence[Document] = ()) -> None:
         """See `StoreWriter.commit`: one transaction."""
         entries = list(entries)
         documents = [*(entry.document for entry in entries), *describe]
         fields = {name for document in documents for name in document.metadata}
-        rows = [(document.metadata_json, *_key(document), document.doc_id) for document in describe]
+        rows = [(document.metadata_json, *key_of(document), document.doc_id) for document in describe]
         with self._database.change():
             self._drop_passages([entry.document.doc_id for entry in entries])
             self._insert(entries)
-            if self._unsound & {entry.document.doc_id for entry in entries}:
+            if self._planner.unsound & {entry.document.doc_id for entry in entries}:
                 self._drop_orphans()
                 log.warning("%s: a stored text was damaged; making the keywords of all documents anew", self._folder)
                 self._words.rebuild()
@@ -194,7 +180,7 @@ class Writer:
         with self._database.turn():
             rows = self._database.execute(sql, parameters).fetchall()
             roots = {root.name: root for root in self._catalog.roots()}
-        return [(doc_id, _origin(roots, root, file)) for doc_id, root, file in rows]
+        return [(doc_id, origin_of(roots, root, file)) for doc_id, root, file in rows]
 
     def fit(self, *, again: bool = False) -> bool:
         """See `StoreWriter.fit`."""
@@ -303,13 +289,9 @@ class Writer:
         return self._database.one("SELECT count(*) FROM deleted WHERE passage BETWEEN ? AND ?", first, last)
 
     def _sweep(self) -> None:
-        """Remove what no record names: what a crash left behind."""
+        """Remove what a crash left behind, and empty SQLite's log."""
         named = {segment.file for segment in self._catalog.segments()}
-        named |= {encoder_folder(self._catalog.spec.precision)}
-        for path in self._folder.iterdir():
-            if OURS.fullmatch(path.name) and path.name not in named:
-                with suppress(OSError):
-                    remove(path)
+        sweep(self._folder, {*named, encoder_folder(self._catalog.spec.precision)})
         self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _insert(self, entries: Sequence[Entry]) -> None:
@@ -325,7 +307,7 @@ class Writer:
                 checksum = excluded.checksum
             """,
             [
-                (d.doc_id, d.title, d.text, d.metadata_json, d.content_hash, len(entry.passages), *_key(d))
+                (d.doc_id, d.title, d.text, d.metadata_json, d.content_hash, len(entry.passages), *key_of(d))
                 for entry in entries
                 for d in [entry.document]
             ],
@@ -380,120 +362,4 @@ class Writer:
     def _mark_changed(self) -> None:
         """Tell readers that there is something new."""
         write_setting(self._database, "revision", self._catalog.state()[2] + 1)
-        write_setting(self._database, "updated", _now())
-
-    def _stored(self, doc_ids: Sequence[str]) -> dict[str, tuple[str, str, str | None, str | None]]:
-        """Content hash, metadata, root and file of those documents that are there, but for what is damaged."""
-        sql = (
-            "SELECT id, doc_id, title, text, content_hash, metadata, n_passages, root, file, checksum FROM documents "
-            "WHERE doc_id IN (SELECT value FROM json_each(?))"
-        )
-        with self._database.turn():
-            rows = self._database.execute(sql, (json.dumps(doc_ids),)).fetchall()
-            passages = self._sound_passages([row[0] for row in rows])
-        sound = {
-            doc_id: (content, metadata, root, file)
-            for number, doc_id, title, text, content, metadata, n_passages, root, file, stored in rows
-            if passages[number] == n_passages
-            and checksum(doc_id, metadata, content, n_passages, root, file) == stored
-            and Document(doc_id, str(text), str(title)).content_hash == content
-        }
-        self._unsound |= {row[1] for row in rows} - sound.keys()
-        return sound
-
-    def _sound_passages(self, documents: Sequence[int]) -> Counter[int]:
-        """How many passages each document has, below 0 where one of them is not what was written."""
-        sql = f"""
-            SELECT {PASSAGE}, passages.checksum, vectors.vector, vectors.checksum
-            FROM passages LEFT JOIN vectors ON vectors.passage = passages.id
-            WHERE passages.document IN (SELECT value FROM json_each(?))
-            """
-        found: Counter[int] = Counter()
-        for *passage, stored, vector, vector_stored in self._database.execute(sql, (json.dumps(documents),)):
-            sound = all(type(number) is int for number in passage) and passage_checksum(tuple(passage)) == stored
-            found[passage[1]] += 1 if sound and checksum(passage[0], vector) == vector_stored else DAMAGED
-        return found
-
-
-def _key(document: Document) -> tuple[str | None, str]:
-    return (document.origin or Origin()).key
-
-
-def _origin(roots: Mapping[str, Root], root: str | None, file: str | None) -> Origin | None:
-    """An origin as it was stored; None for a document from memory, and where it is not known."""
-    if file is None or (root is None and not file):
-        return None
-    return Origin(None if root is None else roots.get(root), file)
-
-
-def _taken(document: Document, other: Origin | None) -> RecordError:
-    error = RecordError(
-        document.source,
-        None,
-        f"the id {document.doc_id!r} belongs to a document of {str(other or Origin())!r}; give one of them another id, "
-        "or pass `replace` to let this one take the other's place",
-    )
-    error.origin = document.origin
-    return error
-
-
-def encoder_folder(precision: str) -> str:
-    """The name of the folder with the 8-bit model of that precision, see `encoder.runtimes`; else no folder's name."""
-    kind, _, digest = precision.partition(":")
-    return f"encoder-{digest[:12]}" if kind == "int8" else ""
-
-
-OURS = re.compile(
-    rf"{re.escape(DATABASE)}\.([0-9a-f]{{16}}\.)?new(-wal|-shm|-journal)?"
-    r"|writer\.holder\.[0-9a-f]{16}\.tmp"
-    r"|vectors\.\d{6,19}\.(f32|faiss)(\.tmp|\.[0-9a-f]{16}\.tmp)?"
-    r"|encoder-[0-9a-f]{12}(\.new|\.[0-9a-f]{16}\.new)?"
-)
-"""Names of what a writer makes beside the database and the lock, and may remove again."""
-
-
-def _prepare_folder(folder: Path) -> None:
-    """Make the folder; refuse one that holds something else, before anything is written to it."""
-    if is_regular(folder / DATABASE):
-        connect(folder / DATABASE).close()
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise NoIndexError(f"{str(folder)!r} is or lies below a file; give a folder for the index") from None
-    names = sorted(os.listdir(folder))
-    foreign = [name for name in names if not OURS.fullmatch(name) and name not in (LOCK, HOLDER)]
-    if foreign:
-        raise NoIndexError(
-            f"{str(folder)!r} is not an index and holds other files ({foreign[0]} …); give an empty or new folder"
-        )
-
-
-def _keep(folder: Path, artifacts: Mapping[str, Path]) -> None:
-    for name, source in artifacts.items():
-        copy_folder(source, folder / name)
-
-
-def _create(folder: Path, spec: EncoderSpec, chunking: Mapping[str, Any], origin: str) -> None:
-    """Make the database complete under another name, so that a crash leaves no half of one."""
-    settings = {"encoder": spec.to_json(), "chunking": dict(chunking), "origin": origin, "revision": 0}
-    settings |= {"created": _now(), "updated": _now()}
-    for path in folder.glob(f"{DATABASE}.*"):
-        remove(path)
-    connection, temporary = create(folder)
-    try:
-        with closing(connection):
-            rows = [(key, json.dumps(value)) for key, value in settings.items()]
-            sql = "INSERT INTO settings (key, value, checksum) VALUES (?, ?, ?)"
-            connection.executemany(sql, [(*row, checksum(*row)) for row in rows])
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        temporary.replace(folder / DATABASE)
-    except BaseException:
-        for ending in ("", "-wal", "-shm"):
-            remove(temporary.with_name(temporary.name + ending))
-        raise
-    sync(folder)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+        write_setting(self._database, "updated", now())

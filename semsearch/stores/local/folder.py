@@ -1,0 +1,96 @@
+"""The folder of an index: what may be in it, how it begins, and what a crash left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Collection, Mapping
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from semsearch.errors import NoIndexError
+from semsearch.files import copy_folder, is_regular, remove, sync
+from semsearch.stores.local.database import DATABASE, connect, create
+from semsearch.stores.local.guard import checksum
+from semsearch.stores.local.lock import HOLDER, LOCK
+from semsearch.types import EncoderSpec
+
+
+def encoder_folder(precision: str) -> str:
+    """The name of the folder with the 8-bit model of that precision, see `encoder.runtimes`; else no folder's name."""
+    kind, _, digest = precision.partition(":")
+    return f"encoder-{digest[:12]}" if kind == "int8" else ""
+
+
+OURS = re.compile(
+    rf"{re.escape(DATABASE)}\.([0-9a-f]{{16}}\.)?new(-wal|-shm|-journal)?"
+    r"|writer\.holder\.[0-9a-f]{16}\.tmp"
+    r"|vectors\.\d{6,19}\.(f32|faiss)(\.tmp|\.[0-9a-f]{16}\.tmp)?"
+    r"|encoder-[0-9a-f]{12}(\.new|\.[0-9a-f]{16}\.new)?"
+)
+"""Names of what a writer makes beside the database and the lock, and may remove again."""
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the folder; refuse one that holds something else, before anything is written to it."""
+    if is_regular(folder / DATABASE):
+        connect(folder / DATABASE).close()
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise NoIndexError(f"{str(folder)!r} is or lies below a file; give a folder for the index") from None
+    names = sorted(os.listdir(folder))
+    foreign = [name for name in names if not OURS.fullmatch(name) and name not in (LOCK, HOLDER)]
+    if foreign:
+        raise NoIndexError(
+            f"{str(folder)!r} is not an index and holds other files ({foreign[0]} …); give an empty or new folder"
+        )
+
+
+def keep_artifacts(folder: Path, artifacts: Mapping[str, Path]) -> None:
+    """Copy folders that belong to the encoder into that of the index, by name."""
+    for name, source in artifacts.items():
+        copy_folder(source, folder / name)
+
+
+def create_index(folder: Path, spec: EncoderSpec, chunking: Mapping[str, Any], origin: str) -> None:
+    """Make the database complete under another name, so that a crash leaves no half of one."""
+    settings = {"encoder": spec.to_json(), "chunking": dict(chunking), "origin": origin, "revision": 0}
+    settings |= {"created": now(), "updated": now()}
+    for path in folder.glob(f"{DATABASE}.*"):
+        remove(path)
+    connection, temporary = create(folder)
+    try:
+        with closing(connection):
+            rows = [(key, json.dumps(value)) for key, value in settings.items()]
+            sql = "INSERT INTO settings (key, value, checksum) VALUES (?, ?, ?)"
+            connection.executemany(sql, [(*row, checksum(*row)) for row in rows])
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        temporary.replace(folder / DATABASE)
+    except BaseException:
+        for ending in ("", "-wal", "-shm"):
+            remove(temporary.with_name(temporary.name + ending))
+        raise
+    sync(folder)
+
+
+def sweep(folder: Path, named: Collection[str]) -> None:
+    """Remove what a writer made and nothing names: what a crash left behind.
+
+    Args:
+        folder: Of the index.
+        named: Files and folders that are in use.
+    """
+    for path in folder.iterdir():
+        if OURS.fullmatch(path.name) and path.name not in named:
+            with suppress(OSError):
+                remove(path)
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,110 @@
+"""What has to be done with a batch of documents: they are compared with what the index has of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+from semsearch.errors import RecordError
+from semsearch.stores.base import Plan
+from semsearch.stores.local.catalog import Catalog
+from semsearch.stores.local.database import Database
+from semsearch.stores.local.guard import PASSAGE, checksum, passage_checksum
+from semsearch.types import Document, Origin, Root
+
+DAMAGED = -(2**62)
+"""In place of 1 in a count of sound passages."""
+
+Stored: TypeAlias = tuple[str, str, str | None, str | None]
+"""Content hash, metadata, root and file of a document."""
+
+
+class Planner:
+    """Compares documents with an index.
+
+    Attributes:
+        unsound: Ids of documents whose stored text may be another one than was indexed.
+    """
+
+    def __init__(self, database: Database, catalog: Catalog) -> None:
+        self._database, self._catalog = database, catalog
+        self.unsound: set[str] = set()
+
+    def plan(self, documents: Sequence[Document], *, replace: bool = False) -> Plan:
+        """See `StoreWriter.plan`: content hash, metadata and origin are compared; what is damaged counts as changed."""
+        stored = self._stored([document.doc_id for document in documents])
+        roots = {root.name: root for root in self._catalog.roots()}
+        plan = Plan([], [], 0)
+        for document in documents:
+            content, metadata, root, file = stored.get(document.doc_id, ("", "", None, None))
+            moved = (root, file) != key_of(document)
+            changed = content != document.content_hash or metadata != document.metadata_json
+            # A document without a file is one from an index of a former semsearch.
+            if moved and changed and document.origin and file is not None and not replace:
+                plan.refused.append(_taken(document, origin_of(roots, root, file)))
+            elif content != document.content_hash:
+                plan.encode.append(document)
+            elif metadata != document.metadata_json:
+                plan.describe.append(document)
+            elif moved:
+                plan.moved.append(document)
+        done = len(plan.encode) + len(plan.describe) + len(plan.refused)
+        return dataclasses.replace(plan, unchanged=len(documents) - done)
+
+    def _stored(self, doc_ids: Sequence[str]) -> dict[str, Stored]:
+        """Content hash, metadata, root and file of those documents that are there, but for what is damaged."""
+        sql = (
+            "SELECT id, doc_id, title, text, content_hash, metadata, n_passages, root, file, checksum FROM documents "
+            "WHERE doc_id IN (SELECT value FROM json_each(?))"
+        )
+        with self._database.turn():
+            rows = self._database.execute(sql, (json.dumps(doc_ids),)).fetchall()
+            passages = self._sound_passages([row[0] for row in rows])
+        sound = {
+            doc_id: (content, metadata, root, file)
+            for number, doc_id, title, text, content, metadata, n_passages, root, file, stored in rows
+            if passages[number] == n_passages
+            and checksum(doc_id, metadata, content, n_passages, root, file) == stored
+            and Document(doc_id, str(text), str(title)).content_hash == content
+        }
+        self.unsound |= {row[1] for row in rows} - sound.keys()
+        return sound
+
+    def _sound_passages(self, documents: Sequence[int]) -> Counter[int]:
+        """How many passages each document has, below 0 where one of them is not what was written."""
+        sql = f"""
+            SELECT {PASSAGE}, passages.checksum, vectors.vector, vectors.checksum
+            FROM passages LEFT JOIN vectors ON vectors.passage = passages.id
+            WHERE passages.document IN (SELECT value FROM json_each(?))
+            """
+        found: Counter[int] = Counter()
+        for *passage, stored, vector, vector_stored in self._database.execute(sql, (json.dumps(documents),)):
+            sound = all(type(number) is int for number in passage) and passage_checksum(tuple(passage)) == stored
+            found[passage[1]] += 1 if sound and checksum(passage[0], vector) == vector_stored else DAMAGED
+        return found
+
+
+def key_of(document: Document) -> tuple[str | None, str]:
+    """Root and file of a document, as they are stored."""
+    return (document.origin or Origin()).key
+
+
+def origin_of(roots: Mapping[str, Root], root: str | None, file: str | None) -> Origin | None:
+    """An origin as it was stored; None for a document from memory, and where it is not known."""
+    if file is None or (root is None and not file):
+        return None
+    return Origin(None if root is None else roots.get(root), file)
+
+
+def _taken(document: Document, other: Origin | None) -> RecordError:
+    error = RecordError(
+        document.source,
+        None,
+        f"the id {document.doc_id!r} belongs to a document of {str(other or Origin())!r}; give one of them another id, "
+        "or pass `replace` to let this one take the other's place",
+    )
+    error.origin = document.origin
+    return error
