@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SOME_FILES = 20
+"""Files of a folder that is gone, which are looked for in a new one."""
+
 
 class Index:
     """An index: what it holds, the one encoder that it belongs to, and everything that is done with them.
@@ -188,15 +191,19 @@ class Index:
             SourceError: A file that cannot be read, or a corpus without documents.
             MismatchError, LockedError, NoIndexError, DiskFullError: See `Store.write`.
         """
-        from semsearch.corpus.readers import Coverage, as_records
+        from semsearch.corpus.readers import Coverage, as_records, has_moved
         from semsearch.ingest import ingest
 
         flags = {"skip_bad": skip_bad, "strict": strict, "replace": replace, "delete_missing": delete_missing}
         check_types({"options": options, "watch": watch, "refit": refit, **flags}, EXPECTED, ("options", "watch"))
-        coverage = Coverage(self._store.roots if self._store.exists() else ())
-        records = as_records(corpus, options or ReadOptions(), coverage)
+        reading = options or ReadOptions()
         with self._adding:
             started = time.perf_counter()
+            coverage = Coverage(
+                self._store.roots if self._store.exists() else (),
+                lambda root, folder: has_moved(folder, self._store.files_of(root.name, SOME_FILES), reading),
+            )
+            records = as_records(corpus, reading, coverage)
             encoder, records, quantization = self._encoder.for_corpus(records, self.chunking)
             result = ingest(
                 self._store,
@@ -271,8 +278,10 @@ class Index:
             return [[] for _ in queries]
         if mode == "keyword":
             return find(self._store, queries, None, k, mode=mode, where=condition, fusion=fusion)
+        from semsearch.encoder.vectors import check_finite
+
         encoder = self.encoder
-        vectors = encoder.encode_queries(queries)
+        vectors = check_finite(encoder.encode_queries(queries), queries, encoder.spec.model)
         with self._store.snapshot():
             self._encoder.refuse_replaced(encoder)
             return find(self._store, queries, vectors, k, mode=mode, where=condition, fusion=fusion)

@@ -18,7 +18,7 @@ from semsearch.corpus.readers import Record
 from semsearch.corpus.roots import Coverage
 from semsearch.encoder.encoder import Progress, TextEncoder
 from semsearch.encoder.vectors import check_finite
-from semsearch.errors import RecordError, SourceError, UsageError
+from semsearch.errors import LockedError, RecordError, SourceError, UsageError
 from semsearch.stores.base import Entry, Plan, Store, StoreWriter
 from semsearch.types import Document, Passage, Quantization, Root
 
@@ -149,6 +149,8 @@ def ingest(
     records = _begun(records, skipped, report)
     writing = store.write(encoder.spec, chunking.to_json(), origin, encoder.artifacts)
     with writing as writer, ThreadPoolExecutor(1) as beside:
+        if tuple(store.roots) != coverage.known:  # by which the ids were made
+            raise LockedError(f"another run has added files to {store.location!r} meanwhile; run this one again")
         run = _Run(writer, encoder, chunker, coverage, skipped, replace, watch, report, beside)
         try:
             for record in records:
@@ -325,9 +327,10 @@ class _Run:
         ends = np.cumsum([len(passages) for _, passages in good], dtype=int)
         parts = np.split(vectors, ends[:-1]) if good else []
         self._remember_roots()
-        if good or plan.describe or plan.moved:
+        moved = [document for document, former in plan.moved if former is None or self.coverage.is_gone(former)]
+        if good or plan.describe or moved:
             entries = [Entry(*each, part) for each, part in zip(good, parts, strict=True)]
-            self.writer.commit(entries, [*plan.describe, *plan.moved])
+            self.writer.commit(entries, [*plan.describe, *moved])
         self._count(plan, good)
         self.report.in_flight = 0.0
         self.writer.seal(final=False)
@@ -350,7 +353,7 @@ class _Run:
         given = self.coverage.given
         if None in given and not delete:
             return
-        scopes = [None] if None in given else given
+        scopes = [None] if None in given else [one for origin in given if origin for one in self.coverage.below(origin)]
         unseen = {doc_id: origin for scope in scopes for doc_id, origin in self.writer.unseen(scope)}
         gone = [doc_id for doc_id, origin in unseen.items() if self.coverage.lacks(origin)]
         if delete:

@@ -60,6 +60,11 @@ class MemoryStore:
     def origin(self) -> str:
         return self._get(2)
 
+    def files_of(self, root: str, n: int) -> dict[str, str]:
+        own = [one for one in self.documents.values() if one.origin and one.origin.doc_id == one.doc_id]
+        found = {one.origin.file: one.content_hash for one in own if one.origin and one.origin.key[0] == root}
+        return dict(sorted(found.items())[:n])
+
     def exists(self) -> bool:
         return self._about is not None
 
@@ -199,8 +204,8 @@ class MemoryWriter:
                 plan.encode.append(document)
             elif not same:
                 plan.describe.append(document)
-            elif moved:
-                plan.moved.append(document)
+            elif moved and stored.origin:
+                plan.moved.append((document, stored.origin))
         done = len(plan.encode) + len(plan.describe) + len(plan.refused)
         return dataclasses.replace(plan, unchanged=len(documents) - done)
 

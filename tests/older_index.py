@@ -21,8 +21,11 @@ from semsearch.stores.local.schema import MIGRATIONS
 DIM = 64
 
 
-def make_older_index(folder: Path, documents: Sequence[dict[str, Any]]) -> Path:
-    """Write an index of schema 1 over documents with `_id`, `text`, perhaps `title`, encoded by `hash:64`."""
+def make_older_index(folder: Path, documents: Sequence[dict[str, Any]], origin: str = "") -> Path:
+    """Write an index of schema 1 over documents with `_id`, `text`, perhaps `title`, encoded by `hash:64`.
+
+    The first corpus was at `origin`.
+    """
     folder.mkdir(parents=True)
     encoder = WordHashEncoder(DIM)
     first = Migrations("semsearch")
@@ -34,7 +37,7 @@ def make_older_index(folder: Path, documents: Sequence[dict[str, Any]]) -> Path:
     index.add_with_ids(vectors, ids)
     faiss.write_index(index, str(folder / "vectors.000001.faiss"))
     digest = hashlib.sha256((folder / "vectors.000001.faiss").read_bytes()).hexdigest()
-    settings = {"encoder": encoder.spec.to_json(), "chunking": Chunking().to_json(), "origin": "", "revision": 7}
+    settings = {"encoder": encoder.spec.to_json(), "chunking": Chunking().to_json(), "origin": origin, "revision": 7}
     settings |= {"created": "2026-01-01T00:00:00+00:00", "updated": "2026-01-01T00:00:00+00:00"}
     with closing(sqlite3.connect(folder / "passages.sqlite", isolation_level=None)) as db:
         db.execute("PRAGMA journal_mode = WAL")

@@ -5,7 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 from fakes import delete_documents, index_corpus, run_of, tiny_checkpoint
 
 from semsearch import Chunking, Encoder, Hit, Index, Query, WordHashEncoder
+from semsearch.arrays import Vectors
 from semsearch.errors import FilterError, MismatchError, ModelError, NoIndexError, UsageError
 from semsearch.search import MODES, Scale, fuse_convex, fuse_rrf
 from semsearch.stores.local.store import LocalStore
@@ -380,3 +381,15 @@ def test_one_text_where_many_are_meant_is_refused(searcher: Index, folder: Path)
         searcher.search_many("bax")
     with pytest.raises(UsageError, match="expected a list of ids"):
         delete_documents(folder, "12")
+
+
+def test_vectors_of_queries_that_are_not_finite_are_an_error(tmp_path: Path):
+    class Broken(WordHashEncoder):
+        def encode_queries(self, texts: Sequence[str], progress: Any = None) -> Vectors:
+            return super().encode_queries(texts, progress) * np.float32("nan")
+
+    with Index.open(tmp_path / "i", create=True, encoder=Broken(64)) as index:
+        index.add([{"_id": "1", "text": "heron"}])
+        for mode in ("dense", "hybrid"):
+            with pytest.raises(ModelError, match=r"1 of 1 texts .* not finite"):
+                index.search("heron", mode=mode)

@@ -166,10 +166,17 @@ def _declared(start: bytes) -> Iterator[str]:
 
 
 def _main_part(tree: LexborHTMLParser) -> list[LexborNode]:
-    """Return the elements that are a page's main part: main ones, or the only article; none if it cannot be told."""
+    """Return the elements that are a page's main part; none if it cannot be told.
+
+    These are main ones, or the only article if it has the heading of the page or most of its text: it may be a teaser.
+    """
     mains = _outermost(tree, 'main, [role="main"]')
     articles = [] if mains else _outermost(tree, "article")
-    return mains or (articles if len(articles) == 1 else [])
+    if mains or len(articles) != 1:
+        return mains
+    (article,) = articles
+    whole = len(tree.body.text() if tree.body else "")
+    return articles if article.css_first("h1") or 2 * len(article.text()) >= whole else []
 
 
 def _outermost(tree: LexborHTMLParser, selector: str) -> list[LexborNode]:

@@ -19,9 +19,9 @@ from typing import Any, TypeAlias
 from semsearch.corpus.fields import from_fields
 from semsearch.corpus.formats import FORMATS, READERS, ReadingWarning, Record, guarded
 from semsearch.corpus.roots import Coverage
-from semsearch.corpus.sources import BY_LINE, STDIN, ReadOptions, Source, as_written, find_sources, shown
+from semsearch.corpus.sources import BY_LINE, STDIN, ReadOptions, Source, as_written, find_sources, shown, source_of
 from semsearch.errors import RecordError, SourceError, UsageError
-from semsearch.types import Document, Origin, Query
+from semsearch.types import Document, Origin, Query, Root
 
 __all__ = [
     "FORMATS",
@@ -175,9 +175,13 @@ def _stream(corpus: Iterable[object], options: ReadOptions, coverage: Coverage) 
             if isinstance(record, RecordError):
                 coverage.unread(None)
             elif record.origin:
-                if record.doc_id != record.origin.doc_id:  # one of many in its file
-                    met.add(coverage.adopt(record.origin))
-                record = replace(record, origin=coverage.adopt(record.origin))
+                origin = coverage.adopt(record.origin)
+                if record.doc_id == record.origin.doc_id:  # the file is the document
+                    named = {"path": origin.doc_id} if record.metadata.get("path") == record.doc_id else {}
+                    record = replace(record, doc_id=origin.doc_id, origin=origin, metadata={**record.metadata, **named})
+                else:
+                    met.add(origin)
+                    record = replace(record, origin=origin)
             yield record
     for origin in met:
         coverage.complete(origin)
@@ -199,6 +203,24 @@ def _read_given(
     return read_corpus(given, options, coverage)
 
 
+def has_moved(folder: str, files: Mapping[str, str], options: ReadOptions) -> bool:
+    """Whether a folder holds what an index has from another one: at least half of some files, with the same text.
+
+    Args:
+        folder: Absolute and real.
+        files: Paths in the other folder, with the content hashes of the documents that they are.
+        options: Options for reading.
+    """
+    coverage, same = Coverage([Root("", folder)]), 0
+    for file, content_hash in files.items():
+        path = os.path.join(folder, *file.split("/"))
+        source = source_of(path, coverage.origin_of(path, found=True), options) if os.path.isfile(path) else None
+        if isinstance(source, Source):
+            records = READERS[source.format](source, options)
+            same += any(isinstance(one, Document) and one.content_hash == content_hash for one in records)
+    return 0 < len(files) <= 2 * same
+
+
 def _from_python(record: object, options: ReadOptions) -> Document:
     if isinstance(record, Document):
         return record
@@ -216,7 +238,13 @@ def read_queries(path: str | os.PathLike[str]) -> Iterator[Query]:
         UsageError: The path is not a path.
     """
     given = as_written(path)
+    if os.path.exists(given) and not os.path.isdir(given) and not os.path.isfile(given):  # a pipe, as of <(...)
+        return _queries(given, (one for one in _read_jsonl_pipe(given) if not isinstance(one, ReadingWarning)))
     return _queries(given, read_corpus(given, ReadOptions(format="jsonl")))
+
+
+def _read_jsonl_pipe(path: str) -> Iterator[Record | ReadingWarning]:
+    return READERS["jsonl"](Source(path, path, "jsonl", Origin(None, path)), ReadOptions(format="jsonl"))
 
 
 def _queries(path: str, records: Iterator[Record]) -> Iterator[Query]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,12 +22,21 @@ class Coverage:
     """The roots of an index, those that a run adds, and what the run was given and has read.
 
     Attributes:
+        known: Roots that the index had.
         roots: Known roots and new ones.
         given: Files and folders that the run was given; None where it was given documents as well.
     """
 
-    def __init__(self, roots: Iterable[Root] = ()) -> None:
+    def __init__(self, roots: Iterable[Root] = (), moved: Callable[[Root, str], bool] | None = None) -> None:
+        """Begin a run.
+
+        Args:
+            roots: Of the index.
+            moved: Tells whether a folder holds what a root that is gone held; None for never.
+        """
         self.roots = list(roots)
+        self.known = tuple(self.roots)
+        self._moved = moved or (lambda root, folder: False)
         self.given: list[Origin | None] = []
         self._read: set[str] = set()
         self._complete: set[tuple[str | None, str]] = set()
@@ -59,27 +68,32 @@ class Coverage:
             return False
         if (root, file) in self._complete or origin is None or origin.root is None:
             return True
-        return all(_is_gone(str(Path(origin.root.path, form))) for form in {file, unicodedata.normalize("NFD", file)})
+        return self.is_gone(origin)
+
+    def is_gone(self, origin: Origin) -> bool:
+        """Whether the system says that there is no such file."""
+        return origin.root is not None and all(
+            _is_gone(str(Path(origin.root.path, form)))
+            for form in {origin.file, unicodedata.normalize("NFD", origin.file)}
+        )
 
     def root_of(self, folder: str) -> Root:
         """The root that a folder belongs to: the innermost known one, or else a new one.
 
-        A known root that is gone has moved, so the new one takes its name.
+        A known root that is gone has moved here if the folder holds the same files; then the new one takes its name.
 
         Args:
             folder: Absolute, with links resolved.
         """
         if known := self._around(folder):
             return known
-        gone = [root for root in self.roots if _is_gone(root.path)]
-        alike = [root for root in gone if os.path.basename(root.path) == os.path.basename(folder)] or gone
-        if len(alike) == 1:
-            (old,) = alike
-            log.warning('"%s" is gone; "%s" takes its place, and its files keep their ids', old.path, folder)
-            self.roots.remove(old)
-            self.roots.append(Root(old.name, folder))
-        else:
-            self.roots.append(Root(self._free_name(folder) if self.roots else "", folder))
+        for old in self.roots:
+            if _is_gone(old.path) and self._moved(old, folder):
+                log.warning('"%s" is gone; "%s" holds its files, which keep their ids', old.path, folder)
+                self.roots.remove(old)
+                self.roots.append(Root(old.name, folder))
+                return self.roots[-1]
+        self.roots.append(Root(self._free_name(folder) if self.roots else "", folder))
         return self.roots[-1]
 
     def holds(self, path: str) -> bool:
@@ -105,6 +119,15 @@ class Coverage:
             return origin
         self.root_of(origin.root.path)
         return self.origin_of(str(origin), found=origin.found)
+
+    def below(self, origin: Origin) -> list[Origin]:
+        """What is in a file or folder: itself, and the roots that lie in it."""
+        if origin.root is None:
+            return [origin]
+        return [
+            origin,
+            *(Origin(root) for root in self.roots if _lies_in(root.path, str(origin)) and root != origin.root),
+        ]
 
     def _around(self, path: str) -> Root | None:
         """The innermost root that holds a path."""

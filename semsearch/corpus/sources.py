@@ -210,7 +210,7 @@ def _sources(given: str, origin: Origin, options: ReadOptions, coverage: Coverag
         if first is None:
             raise SourceError(f'"{shown(given)}" holds no file that can be read; expected {_endings()}')
         return chain((first,), found)
-    source = _source(given, origin, options)
+    source = source_of(given, origin, options)
     if source is None:
         raise SourceError(
             f'"{shown(given)}" has an unknown ending; expected {_endings()}, or give its format with `format`'
@@ -218,7 +218,7 @@ def _sources(given: str, origin: Origin, options: ReadOptions, coverage: Coverag
     return iter((source,))
 
 
-def _source(path: str, origin: Origin, options: ReadOptions) -> Source | RecordError | None:
+def source_of(path: str, origin: Origin, options: ReadOptions) -> Source | RecordError | None:
     """Return the file as a source, or None if its ending is unknown."""
     file_format = _format_of(path, options)
     if file_format is None:
@@ -286,6 +286,7 @@ class _Walk:
             try:
                 met = self._met(path, home)
             except OSError as error:
+                self.coverage.unread(self._origin(home))  # a link may lead to a disk that is not there now
                 reached = error.errno not in (errno.ENOENT, errno.ELOOP) or _format_of(path, self.options)
                 met = _problem(path, f"cannot be read: {error.strerror}", self._origin(home)) if reached else None
             if isinstance(met, list):
@@ -320,7 +321,7 @@ class _Walk:
             return self._listed(path, home)
         if not stat.S_ISREG(mode):
             return None
-        source = _source(path, self._origin(home), self.options)
+        source = source_of(path, self._origin(home), self.options)
         if source is None:
             self.ignored[Path(path).suffix or "without an ending"] += 1
             return None

@@ -59,14 +59,14 @@ class Plan:
         encode: Documents with new text.
         describe: Documents of which only the metadata changed.
         unchanged: How many need neither, `moved` among them.
-        moved: Unchanged documents that are now read from another file.
+        moved: Unchanged documents that are also in another file, and that file; None where it is not known.
         refused: Documents with the id of another one, which the index has from another file.
     """
 
     encode: list[Document]
     describe: list[Document]
     unchanged: int
-    moved: list[Document] = field(default_factory=list)
+    moved: list[tuple[Document, Origin | None]] = field(default_factory=list)
     refused: list[RecordError] = field(default_factory=list)
 
 
@@ -165,6 +165,10 @@ class Store(Searchable, Protocol):
     @property
     def modes(self) -> Sequence[str]:
         """The modes of search that it can answer, the default first; see `semsearch.search.MODES`."""
+        ...
+
+    def files_of(self, root: str, n: int) -> dict[str, str]:
+        """At most n files under the root of that name that are a document each, with their content hashes."""
         ...
 
     def exists(self) -> bool:

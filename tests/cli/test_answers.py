@@ -37,6 +37,15 @@ def test_each_query_of_a_file_is_answered_as_it_is_alone(options):
     assert many == [call("query", query["text"], "-k", 3, *options, "--json").ok().json for query in QUERIES]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes")
+def test_queries_come_from_a_pipe_as_that_of_a_shell_too():
+    os.mkfifo("pipe")
+    with ThreadPoolExecutor(1) as writer:
+        written = writer.submit(Path("pipe").write_bytes, jsonl(QUERIES))
+        assert answers("--queries", "pipe") == answers("--queries", "queries.jsonl")
+    assert written.result()
+
+
 def test_queries_come_from_standard_input_too():
     done = run("query", "--queries", "-", "-k", "1", "--json", stdin=jsonl(QUERIES[:1])).ok()
     assert (done.json["query_id"], done.json["hits"][0]["doc_id"]) == ("q1", "b")

@@ -205,6 +205,7 @@ def test_the_main_part_of_a_page_is_its_text(main):
         (SITE.format("<p>Text"), "Logo\n\nText\n\nAdvertisement\n\nImprint"),
         (SITE.format("<article>a</article><article>b</article>"), "Logo\n\na\n\nb\n\nAdvertisement\n\nImprint"),
         ("<main id=app> </main><p>made by a script", "made by a script"),
+        ("<h1>T</h1><article>a teaser</article><p>and all the rest", "T\n\na teaser\n\nand all the rest"),
         ("<nav>only links</nav>", "only links"),
         ("<p>a<div role=navigation>menu</div>", "a"),
     ],

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import shutil
 import stat
 import unicodedata
 from pathlib import Path
 
 import pytest
 
-from semsearch.corpus.readers import Coverage, ReadOptions, read_corpus
+from semsearch.corpus.readers import Coverage, ReadOptions, has_moved, read_corpus
 from semsearch.errors import RecordError, SourceError
 from semsearch.types import Document, Root
 
@@ -76,25 +76,42 @@ def test_a_folder_around_a_known_one_leaves_its_ids_alone(docs: Path):
     assert sorted(ids(docs, coverage=coverage)) == ["b.md", "docs/a.md"]
 
 
-def test_a_folder_that_moved_keeps_its_ids(docs: Path, caplog: pytest.LogCaptureFixture):
-    coverage = Coverage()
-    ids(docs, coverage=coverage)
+def test_a_folder_that_is_gone_has_moved_to_one_with_its_files(docs: Path, caplog: pytest.LogCaptureFixture):
     moved = docs.rename(docs.parent / "notes")
+    roots = [Root("", str(docs))]
+    coverage = Coverage(roots, lambda root, folder: (root, folder) == (roots[0], str(moved)))
     assert ids(moved, coverage=coverage) == ["a.md", "sub/b.md"]
     assert coverage.roots == [Root("", str(moved))]
-    assert f'"{docs}" is gone; "{moved}" takes its place' in caplog.text
+    assert f'"{docs}" is gone; "{moved}" holds its files' in caplog.text
+    assert ids(moved, coverage=Coverage(roots)) == ["notes/a.md", "notes/sub/b.md"]  # other files
+    docs.mkdir()
+    assert ids(moved, coverage=Coverage(roots, lambda *_: True)) == ["notes/a.md", "notes/sub/b.md"]  # not gone
 
 
-def test_of_several_folders_that_are_gone_the_one_of_the_same_name_has_moved(tmp_path: Path):
+def test_a_folder_holds_the_files_of_another_if_half_of_them_have_the_same_text(docs: Path):
+    write(docs / "a.md", text="one")
+    write(docs / "b.txt", text="two")
+    hashes = {
+        file: hashlib.sha256(f"\0{text}".encode()).hexdigest() for file, text in (("a.md", "one"), ("b.txt", "2"))
+    }
+    assert has_moved(str(docs), hashes, ReadOptions())
+    assert not has_moved(str(docs), {**hashes, "c.md": hashes["a.md"]}, ReadOptions())
+    assert not has_moved(str(docs), {}, ReadOptions())
+
+
+def test_a_link_to_a_disk_that_is_not_there_may_lead_to_something(docs: Path):
+    (docs / "more").symlink_to(docs.parent / "disk")
     coverage = Coverage()
-    for name in ("a", "b"):
-        write(tmp_path / name / "README.md")
-        ids(tmp_path / name, coverage=coverage)
-    shutil.rmtree(tmp_path / "a")
-    shutil.rmtree(tmp_path / "b")
-    write(tmp_path / "elsewhere" / "b" / "README.md", tmp_path / "c" / "README.md")
-    assert ids(tmp_path / "elsewhere" / "b", coverage=Coverage(coverage.roots)) == ["b/README.md"]
-    assert ids(tmp_path / "c", coverage=Coverage(coverage.roots)) == ["c/README.md"]
+    list(read_corpus(str(docs), ReadOptions(follow_links=True), coverage))
+    assert not coverage.lacks(coverage.origin_of(f"{docs}/more/c.md", found=True))
+
+
+def test_what_lies_in_a_folder_is_also_what_is_named_by_a_root_in_it(docs: Path):
+    coverage = Coverage(
+        [Root("", str(docs / "sub")), Root("docs", str(docs)), Root("other", str(docs.parent / "other"))]
+    )
+    inner = coverage.below(coverage.origin_of(str(docs), found=False))
+    assert [origin.key for origin in inner] == [("docs", ""), ("", "")]
 
 
 def test_a_decomposed_name_is_the_composed_one(tmp_path: Path):

@@ -396,6 +396,23 @@ def test_an_older_index_is_brought_up_to_date_when_it_is_opened(tmp_path, write)
         assert ours == (zlib.crc32(b"5\0" + blob),)
 
 
+def test_an_upgrade_that_is_interrupted_leaves_the_older_index(tmp_path, monkeypatch):
+    folder, migrate = make_older_index(tmp_path / "index", OLDER), database._migrate
+
+    def interrupted(connection):
+        migrate(connection)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(database, "_migrate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        open_reader(folder)
+    with closing(sqlite3.connect(folder / "passages.sqlite")) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    monkeypatch.undo()
+    with Index.open(folder, encoder=CountingEncoder()) as index:
+        assert index.search("number4", 1, mode="keyword")[0].doc_id == "d4"
+
+
 def test_an_older_index_waits_for_its_writer(tmp_path):
     folder = make_older_index(tmp_path / "index", OLDER)
     with hold_lock(folder):

@@ -7,9 +7,10 @@ import os
 import shutil
 import sqlite3
 import stat
+import tracemalloc
 import zlib
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +269,12 @@ SETTINGS: dict[str, list[object]] = {
     "chunking": [None, [], "chunk", {"tokens": "many"}, {"on_long": []}, {"more": 1}],
     "origin": [7, None],
     "revision": ["x", 1.5, None],
+    "roots": [
+        *(None, {}, [5], [{"name": ""}]),
+        *([{"name": "", "path": path}] for path in ("\0", "docs", "", 7)),
+        *([{"name": name, "path": "/docs"}] for name in ("../a", "a\0", None)),
+        [{"name": "a", "path": "/a"}, {"name": "a", "path": "/b"}],
+    ],
 }
 
 
@@ -277,7 +284,7 @@ EACH_SETTING = [(key, value) for key, values in SETTINGS.items() for value in va
 def ask(folder: Path) -> None:
     with Index.open(folder, encoder=WordHashEncoder(64)) as index:
         index.search(QUERY, 1)
-        _ = index.chunking
+        _ = index.chunking, index.roots
 
 
 @pytest.mark.parametrize(("key", "value"), EACH_SETTING, ids=str)
@@ -289,6 +296,26 @@ def test_a_setting_that_makes_no_sense_is_one_line_that_says_damaged(folder, key
     with_sums(folder, "settings", ("key", "value"), f"key = '{key}'", value=json.dumps(value))
     with pytest.raises(DamagedError, match=rf"is damaged: its setting.* {key}|is damaged: its settings|'{key}'"):
         ask(folder)
+
+
+def test_a_damaged_document_can_be_deleted(folder):
+    sql(folder, "UPDATE documents SET text = replace(text, 'heron', 'horen') WHERE doc_id = 'd3'")
+    with Index.open(folder, encoder=WordHashEncoder(64)) as index:
+        assert index.delete(["d3"]) == ["d3"]
+        found = [hit.doc_id for mode in ("keyword", "dense") for hit in index.search("heron", 100, mode=mode)]
+    assert sorted(found) == sorted(2 * [document["_id"] for document in DOCUMENTS if document["_id"] != "d3"])
+
+
+def test_a_passage_with_a_number_beyond_reason_takes_no_memory(folder):
+    with_sums(folder, "passages", PASSAGE, "id = 9", id=40_000_000_000)
+    tracemalloc.start()
+    with Index.open(folder, encoder=WordHashEncoder(64)) as index:
+        for mode in ("keyword", "dense", "hybrid"):
+            with suppress(DamagedError):
+                index.search(QUERY, 3, mode=mode, where="title is null or not title is null")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6
 
 
 @pytest.mark.parametrize("text", ["{", "[" * 100_000, "9" * 10_000, "", "NaN"])

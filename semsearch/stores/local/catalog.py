@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -198,9 +199,20 @@ class Catalog:
             stored = self.setting("roots")
         with suppress(TypeError):
             roots = [Root(**root) for root in stored]
-            if all(isinstance(root.name, str) and isinstance(root.path, str) for root in roots):
+            if (
+                isinstance(stored, list)
+                and all(map(_is_root, roots))
+                and len({root.name for root in roots}) == len(roots)
+            ):
                 return roots
         raise damaged(self._database.folder, "its setting 'roots' names no folders")
+
+    def files_of(self, root: str, n: int) -> dict[str, str]:
+        """See `Store.files_of`."""
+        prefix = f"{root}/" if root else ""
+        sql = "SELECT file, content_hash FROM documents WHERE root = ? AND doc_id = ? || file ORDER BY file LIMIT ?"
+        with self._database.snapshot():
+            return {str(file): str(content) for file, content in self._database.execute(sql, (root, prefix, n))}
 
     def state(self) -> State:
         """What tells this committed state from any other; see `State`."""
@@ -230,6 +242,12 @@ def write_setting(database: Database, key: str, value: object) -> None:
     sql = "INSERT INTO settings (key, value, checksum) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
     row = (key, text, checksum(key, text))
     database.execute(f"{sql} value = excluded.value, checksum = excluded.checksum", row)
+
+
+def _is_root(root: Root) -> bool:
+    """Whether a root can have been written: a plain name, and an absolute path."""
+    texts = isinstance(root.name, str) and isinstance(root.path, str)
+    return texts and not set("/\0") & set(root.name) and "\0" not in root.path and os.path.isabs(root.path)
 
 
 def last_covered(segments: Iterable[Segment]) -> int:

@@ -90,8 +90,9 @@ def _upgrade(path: Path, version: int) -> None:
         )
     try:
         with translated_errors(), hold_lock(path.parent), closing(_open(path, "mode=rw")) as connection:
-            check(connection, path)
-            _migrate(connection)
+            with transaction(connection):  # seen whole or not at all, whatever ends this process
+                if check(connection, path) < SCHEMA_VERSION:  # not by another process meanwhile
+                    _migrate(connection)
     except LockedError as error:
         raise LockedError(f"{str(path.parent)!r} is older and has to be brought up to date: {error}") from None
 

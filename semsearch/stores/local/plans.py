@@ -49,10 +49,14 @@ class Planner:
                 plan.encode.append(document)
             elif metadata != document.metadata_json:
                 plan.describe.append(document)
-            elif moved:
-                plan.moved.append(document)
+            elif moved and (file is None or file):  # what came from memory stays so
+                plan.moved.append((document, origin_of(roots, root, file)))
         done = len(plan.encode) + len(plan.describe) + len(plan.refused)
         return dataclasses.replace(plan, unchanged=len(documents) - done)
+
+    def look_at(self, doc_ids: Sequence[str]) -> None:
+        """Note in `unsound` which of these documents are damaged."""
+        self._stored(doc_ids)
 
     def _stored(self, doc_ids: Sequence[str]) -> dict[str, Stored]:
         """Content hash, metadata, root and file of those documents that are there, but for what is damaged."""

@@ -34,6 +34,9 @@ K1, LEAST_WEIGHT = 1.2, 1e-6
 PASSAGES_OF = "SELECT passages.id FROM documents CROSS JOIN passages ON passages.document = documents.id"
 """In this order, so that a condition is asked once a document."""
 
+SPARSE = 1_000
+"""Passage numbers for each one that is allowed, beyond which the others are not listed: damage makes any number."""
+
 MANY_PHRASES = 100_000
 """Phrases whose weights are remembered at most."""
 
@@ -185,7 +188,10 @@ class Reader:
 
     def _shorter(self, allowed: Ids) -> tuple[str, Ids]:
         """Passages as a list to be in or, where most are allowed, the others as one not to be in."""
-        others = np.ones(self._database.one("SELECT coalesce(max(id), 0) + 1 FROM passages"), bool)
+        size = self._database.one("SELECT coalesce(max(id), 0) + 1 FROM passages")
+        if size > SPARSE * (len(allowed) + 1):
+            return "IN", allowed
+        others = np.ones(size, bool)
         others[allowed] = False
         return ("IN", allowed) if len(allowed) < len(others) / 2 else ("NOT IN", np.flatnonzero(others))
 

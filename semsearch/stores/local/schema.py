@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import sqlite3
+import unicodedata
 from collections.abc import Sequence
 
 from sqlite_utils import Database, Migrations
@@ -83,18 +84,28 @@ def _first(db: Database) -> None:
 
 @MIGRATIONS(name="002 origins of documents")
 def _origins(db: Database) -> None:
-    """Keep the file that each document was read from, by the name of its root; NULL where that is not known."""
+    """Keep the file that each document was read from, by the name of its root; NULL where that is not known.
+
+    Older indexes know only where their first corpus was.
+    """
     db.execute("ALTER TABLE documents ADD COLUMN root TEXT")
     db.execute("ALTER TABLE documents ADD COLUMN file TEXT")
     db.execute("CREATE INDEX documents_by_file ON documents(root, file, doc_id)")
     row = db.execute("SELECT value FROM settings WHERE key = 'origin'").fetchone()
     origin = json.loads(row[0]) if row else ""
-    path = origin if os.path.isdir(origin) else os.path.dirname(origin)
+    is_file = os.path.isfile(origin) or (not os.path.exists(origin) and "." in os.path.basename(origin))
+    path = os.path.dirname(origin) if is_file else origin
     roots = [{"name": "", "path": path}] if os.path.isabs(path) else []
     db.execute("INSERT INTO settings VALUES ('roots', ?)", (json.dumps(roots),))
-    if roots:
-        files = "json_valid(metadata) AND json_extract(metadata, '$.path') = doc_id"
-        db.execute(f"UPDATE documents SET root = '', file = doc_id WHERE {files}")
+    if not roots:
+        return
+    named = "json_valid(metadata) AND json_extract(metadata, '$.path') IS NOT NULL"
+    if is_file:
+        sql = f"UPDATE documents SET root = '', file = ? WHERE NOT ({named})"
+        db.execute(sql, (unicodedata.normalize("NFC", os.path.basename(origin)),))
+    for number, doc_id in db.execute(f"SELECT id, doc_id FROM documents WHERE {named}").fetchall():
+        if not os.path.isdir(path) or os.path.lexists(os.path.join(path, str(doc_id))):
+            db.execute("UPDATE documents SET root = '', file = doc_id WHERE id = ?", (number,))
 
 
 @MIGRATIONS(name="003 keywords are folded, and exact tokens have a table")

@@ -43,6 +43,10 @@ def import_faiss() -> Any:
     return import_module("faiss")
 
 
+SPARSE = 1_000
+"""Passage numbers for each one in a set, from which on a bit for each takes too much memory."""
+
+
 def build(ids: Ids, vectors: Vectors) -> FaissIndex:
     """An exact index over unit rows `[n, dim]` under these passage ids."""
     index = import_faiss().IndexIDMap(import_faiss().IndexFlatIP(vectors.shape[1]))
@@ -145,6 +149,8 @@ def mean(indexes: Sequence[FaissIndex], excluded: Ids, dim: int) -> Vectors:
 
 def _selector(ids: Ids) -> Any:
     """A set of ids, a bit each: a hashed set of half a million takes longer to make than a search."""
+    if len(ids) and (ids[0] < 0 or ids[-1] > SPARSE * len(ids) + 2**20):
+        return import_faiss().IDSelectorBatch(ids)
     bits = np.zeros(int(ids[-1]) + 1 if len(ids) else 1, bool)
     bits[ids] = True
     return import_faiss().IDSelectorBitmap(np.packbits(bits, bitorder="little"))

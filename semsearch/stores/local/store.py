@@ -75,6 +75,10 @@ class LocalStore:
         """See `Store.roots`."""
         return self._open().roots()
 
+    def files_of(self, root: str, n: int) -> dict[str, str]:
+        """See `Store.files_of`."""
+        return self._open().files_of(root, n)
+
     def exists(self) -> bool:
         """Whether there is an index in the folder; one that was open and is gone says so when it is asked something."""
         return self._database is not None or is_regular(self.folder / DATABASE)

@@ -140,10 +140,7 @@ class Writer:
         with self._database.change():
             self._drop_passages([entry.document.doc_id for entry in entries])
             self._insert(entries)
-            if self._planner.unsound & {entry.document.doc_id for entry in entries}:
-                self._drop_orphans()
-                log.warning("%s: a stored text was damaged; making the keywords of all documents anew", self._folder)
-                self._words.rebuild()
+            self._mend_words([entry.document.doc_id for entry in entries])
             self._database.execute_many(
                 "UPDATE documents SET metadata = ?1, root = ?2, file = ?3, "
                 "checksum = checksum(doc_id, ?1, content_hash, n_passages, ?2, ?3) WHERE doc_id = ?4",
@@ -152,15 +149,24 @@ class Writer:
             self._database.execute_many("INSERT OR IGNORE INTO fields VALUES (?)", [(name,) for name in fields])
             self._mark_changed()
 
+    def _mend_words(self, doc_ids: Iterable[str]) -> None:
+        """Make the words anew if one of these documents, whose passages are gone, had a damaged text."""
+        if self._planner.unsound.intersection(doc_ids):
+            self._drop_orphans()
+            log.warning("%s: a stored text was damaged; making the keywords of all documents anew", self._folder)
+            self._words.rebuild()
+
     def delete(self, doc_ids: Sequence[str]) -> list[str]:
         """See `StoreWriter.delete`: one transaction."""
         there: list[str] = []
         with self._database.change():
             for start in range(0, len(doc_ids), DELETED_AT_ONCE):
                 known = self._row_numbers(doc_ids[start : start + DELETED_AT_ONCE])
+                self._planner.look_at(list(known))
                 self._drop_passages(list(known))
                 self._database.execute_many("DELETE FROM documents WHERE id = ?", [(row,) for row in known.values()])
                 there += known
+            self._mend_words(there)
             self._mark_changed()
         return there
 
