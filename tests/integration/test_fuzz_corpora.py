@@ -134,7 +134,7 @@ def seeds() -> Iterator[tuple[str, bytes]]:
     yield ".txt", "ä\n\nb".encode()
 
 
-ALIKE = {"ndjson": ".jsonl", "text": ".txt", "markdown": ".md", "htm": ".html"}
+ALIKE = {"ndjson": ".jsonl", "text": ".txt", "markdown": ".md", "htm": ".html", "xhtml": ".html"}
 PIECES = [
     b"<",
     b">",

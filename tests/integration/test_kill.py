@@ -111,7 +111,7 @@ def test_killed_runs_end_in_the_same_index_as_undisturbed_ones(tmp_path):
     rng = random.Random(20)
     calm, killed = tmp_path / "calm", tmp_path / "killed"
     for version in range(1, 5):
-        corpus = write_corpus(tmp_path / f"corpus{version}.jsonl", version)
+        corpus = write_corpus(tmp_path / "corpus.jsonl", version)
         began = time.perf_counter()
         finish(start(corpus, calm))
         seconds = time.perf_counter() - began

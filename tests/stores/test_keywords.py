@@ -8,13 +8,14 @@ import sqlite3
 import sys
 import unicodedata
 from collections import Counter
-from contextlib import closing
 
 import numpy as np
 import pytest
 import regex
-from fakes import entry, index_content, open_reader, open_writer, reopen_writer
+from fakes import entry, index_content, index_corpus, open_reader, open_writer, reopen_writer
+from older_index import make_older_index
 
+from semsearch import WordHashEncoder
 from semsearch.filters.text import parse
 from semsearch.stores.local.keywords import MAX_QUERY_WORDS, body, exact_tokens, fold, match_expression, tokens
 from semsearch.stores.local.store import LocalStore
@@ -186,26 +187,15 @@ def test_filters_that_are_equal_in_python_but_not_in_json_are_told_apart(tmp_pat
 
 
 def test_an_index_of_the_first_schema_is_folded_and_asked_for_exact_tokens_without_encoding(tmp_path):
-    folder = tmp_path / "index"
     texts = EXACT | {"emoji": "⚠️Warning: hot surface", "street": "Straße"}
-    with open_writer(folder) as writer:
-        writer.commit(entry(name, [[1, 0, 0, 0]], text, "Title") for name, text in texts.items())
-    new = index_content(folder)
-    with closing(sqlite3.connect(folder / "passages.sqlite", isolation_level=None)) as connection:
-        connection.execute("DROP TABLE exact")
-        connection.execute("DROP TABLE keywords")
-        connection.execute(
-            "CREATE VIRTUAL TABLE keywords USING fts5(body, content='', "
-            """tokenize="porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'")"""
-        )
-        connection.execute("INSERT INTO keywords (rowid, body) SELECT id, 'Title ' || text FROM documents")
-        connection.execute("DELETE FROM _sqlite_migrations WHERE name LIKE '003%'")
-        connection.execute("PRAGMA user_version = 1")
+    documents = [{"_id": name, "title": "Title", "text": text} for name, text in texts.items()]
+    index_corpus(tmp_path / "new", documents, WordHashEncoder(64))
+    folder = make_older_index(tmp_path / "index", documents)
     with open_reader(folder) as index:
         assert found(index, "warning") == ["emoji"]
         assert found(index, "STRASSE") == ["street"]
         assert found(index, "3.11.2")[0] == "v_exact"
-    assert index_content(folder) == new
+    assert index_content(folder)["words"] == index_content(tmp_path / "new")["words"]
     with reopen_writer(folder) as writer:
         assert writer.delete(["emoji", "cpp"]) == ["emoji", "cpp"]
         assert found(writer, "warning") == []

@@ -302,22 +302,23 @@ DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAI
 
 def _of_sqlite(error: sqlite3.DatabaseError) -> StoreError | None:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    said = " ".join(str(error).split())  # a damaged schema is quoted with its line ends
     if code == sqlite3.SQLITE_FULL:
-        return DiskFullError(f"cannot write the index: {error}; {KEPT}: {RESUME}")
+        return DiskFullError(f"cannot write the index: {said}; {KEPT}: {RESUME}")
     if code in (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE):  # a full disk has a code of its own
         cause = "a failing disk, a quota, or a limit on the size of files"
-        return StoreError(f"cannot write the index: {error} ({cause}); {KEPT}: check the disk or {RESUME}")
+        return StoreError(f"cannot write the index: {said} ({cause}); {KEPT}: check the disk or {RESUME}")
     if code & 0xFF == sqlite3.SQLITE_IOERR:
         name = getattr(error, "sqlite_errorname", "no code")
-        return StoreError(f"cannot use the index: {error} ({name}); {KEPT}: check the disk, then try again")
-    if code & 0xFF in DAMAGE or "malformed" in str(error) or "Could not decode" in str(error):
-        return DamagedError(f"the index is damaged: {error}; {REBUILD}")
+        return StoreError(f"cannot use the index: {said} ({name}); {KEPT}: check the disk, then try again")
+    if code & 0xFF in DAMAGE or "malformed" in said or "Could not decode" in said:
+        return DamagedError(f"the index is damaged: {said}; {REBUILD}")
     if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return LockedError(f"the index is held by another process ({error}); try again when it has finished")
-    if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
+        return LockedError(f"the index is held by another process ({said}); try again when it has finished")
+    if isinstance(error, sqlite3.ProgrammingError) and "closed" in said:
         return StoreError("the index is closed; open it again")
     if isinstance(error, sqlite3.OperationalError):
-        return StoreError(f"SQLite error: {error}")
+        return StoreError(f"SQLite error: {said}")
     return None
 
 
