@@ -126,7 +126,7 @@ def test_a_hit_shows_its_best_passage_and_its_document(searcher: Index, mode: st
 def test_the_convex_mix_is_that_of_both_brute_force_scores(searcher: Index, folder: Path, query: str):
     passages = passages_of(folder)
     vectors, (asked,) = ENCODER.encode_documents([text for _, text in passages]), ENCODER.encode_queries([query])
-    unrelated = float((vectors @ asked).mean())
+    unrelated = float((vectors @ asked).sum()) / (len(vectors) + 20)
     having = [sum(word in text.split() for _, text in passages) for word in query.split()]
     most = 2.2 * sum(max(math.log((len(passages) - n + 0.5) / (n + 0.5)), 1e-6) for n in having)
     dense = {name: (cosine - unrelated) / (1 - unrelated) for name, cosine in brute_dense(query, passages).items()}

@@ -29,7 +29,7 @@ from semsearch.evaluation.retrieval_data import RetrievalTask
 from semsearch.evaluation.significance import SEED, Comparison, compare_means
 from semsearch.filters.syntax import Filter
 from semsearch.search import FUSIONS, MODES, find_run
-from semsearch.stores.base import Entry
+from semsearch.stores.base import UNRELATED, Entry
 from semsearch.stores.local import segments as faiss_segments
 from semsearch.stores.local.store import LocalStore
 from semsearch.types import Document, Run
@@ -286,7 +286,7 @@ class _LentVectors:
     def lend(self, vectors: Vectors) -> None:
         """Search these from now on: unit rows `[passages, dim]`, in the order in which passages were committed."""
         self._vectors = faiss_segments.build(np.arange(1, len(vectors) + 1), vectors)
-        self._mean: Vectors = vectors.mean(0)
+        self._mean: Vectors = vectors.sum(0) / np.float32(len(vectors) + UNRELATED)
 
     def search_vectors(self, queries: Vectors, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
         """See `Searchable.search_vectors`."""

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from semsearch.arrays import Ids, Vectors
     from semsearch.filters.syntax import Filter
 
+UNRELATED = 20
+"""Passages with a cosine of 0 that count into a mean cosine."""
+
 OTHER_ENCODER = "Leave the encoder's options out to continue with the index, or build another one at another `location`"
 
 
@@ -110,9 +113,10 @@ class Searchable(Protocol):
         ...
 
     def mean_cosines(self, queries: Vectors) -> Vectors:
-        """The mean cosine `[n]` of each query `[n, dim]` with all passages, 0 where there are none.
+        """The mean cosine `[n]` of each query `[n, dim]` with all passages, and with UNRELATED more that have 0.
 
-        It is what an unrelated passage has, whatever is filtered.
+        It is what an unrelated passage has, whatever is filtered. The added ones keep an index of a few passages from
+        taking its own for unrelated.
         """
         ...
 

@@ -429,7 +429,7 @@ def cranfield(data: Path) -> RetrievalResult:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("row", "ndcg", "recall"),
-    [("mean", 0.4273, 0.7899), ("keyword", 0.4220, 0.7467), ("mean, hybrid", 0.4739, 0.8105)],
+    [("mean", 0.4273, 0.7899), ("keyword", 0.4220, 0.7467), ("mean, hybrid", 0.476, 0.815)],
 )
 def test_cranfield_has_the_published_numbers(cranfield: RetrievalResult, row: str, ndcg: float, recall: float):
     """README's; tests/integration/test_cranfield.py has the dense one from sentence-transformers and numpy alone."""

@@ -26,6 +26,7 @@ import numpy as np
 from semsearch.arrays import Ids, Vectors
 from semsearch.files import open_regular, write_bytes
 from semsearch.forks import runs_here
+from semsearch.stores.base import UNRELATED
 
 FaissIndex: TypeAlias = Any
 """A faiss.IndexIDMap over a faiss.IndexFlatIP; faiss ships no types."""
@@ -135,7 +136,7 @@ def search(
 
 
 def mean(indexes: Sequence[FaissIndex], excluded: Ids, dim: int) -> Vectors:
-    """The mean `[dim]` of the vectors of several indexes, but the excluded ones; zeros where there are none."""
+    """The mean `[dim]` of the vectors of several indexes, but the excluded ones, and of UNRELATED zeros."""
     total: Vectors = np.zeros(dim, np.float32)
     n = 0
     for index in indexes:
@@ -144,7 +145,7 @@ def mean(indexes: Sequence[FaissIndex], excluded: Ids, dim: int) -> Vectors:
         rows = import_faiss().rev_swig_ptr(flat.get_xb(), flat.ntotal * dim).reshape(-1, dim)
         total += kept.astype(np.float32) @ rows
         n += int(kept.sum())
-    return total / np.float32(max(n, 1))
+    return total / np.float32(n + UNRELATED)
 
 
 def _selector(ids: Ids) -> Any:
