@@ -396,6 +396,26 @@ def test_an_older_index_is_brought_up_to_date_when_it_is_opened(tmp_path, write)
         assert ours == (zlib.crc32(b"5\0" + blob),)
 
 
+READ_AND_CLOSE = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+print(connection.execute("SELECT doc_id FROM documents").fetchall())
+connection.close()
+"""
+
+
+def test_opening_an_index_again_leaves_its_writer_the_locks(tmp_path):
+    """A process that closes a file loses all its locks on it, and the next to close would delete the writer's log."""
+    folder = tmp_path / "index"
+    with open_writer(folder) as writer:
+        writer.commit([entry("a", [[1, 0, 0, 0]], "kept")])
+        with open_reader(folder):
+            pass
+        words = [sys.executable, "-c", READ_AND_CLOSE, str(folder / "passages.sqlite")]
+        assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "[('a',)]\n"
+        assert (folder / "passages.sqlite-wal").exists()
+
+
 def test_an_upgrade_that_is_interrupted_leaves_the_older_index(tmp_path, monkeypatch):
     folder, migrate = make_older_index(tmp_path / "index", OLDER), database._migrate
 

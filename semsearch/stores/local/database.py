@@ -26,6 +26,7 @@ from semsearch.stores.local.guard import (
     REBUILD,
     damaged,
     refuse_foreign_files,
+    refuse_foreign_header,
     refuse_foreign_schema,
     restrict,
 )
@@ -74,7 +75,12 @@ def _open(path: Path, access: str, timeout: float = BUSY_SECONDS) -> sqlite3.Con
         isolation_level=None,
         check_same_thread=False,
     )
-    restrict(connection)
+    try:
+        restrict(connection)
+        refuse_foreign_header(connection, path, logged="immutable" not in access)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from semsearch.errors import DamagedError, NoIndexError
-from semsearch.files import is_regular, open_regular
+from semsearch.files import is_regular
 
 Value: TypeAlias = str | int | bytes | None
 
@@ -34,9 +34,6 @@ INDEX_AGAIN = "index the same corpus again, which writes them anew, or delete th
 
 FIT_AGAIN = "fit it again: run the same semsearch index command with `refit`"
 
-HEADER_BYTES = 100
-"""Of an SQLite file (sqlite.org/fileformat.html, 1.3)."""
-
 
 def damaged(folder: Path, what: str, remedy: str = REBUILD) -> DamagedError:
     """Return the error for something in an index that cannot have been written so."""
@@ -46,10 +43,12 @@ def damaged(folder: Path, what: str, remedy: str = REBUILD) -> DamagedError:
 def refuse_foreign_files(path: Path) -> None:
     """Check, before SQLite opens a database, what it would open.
 
+    The files are not opened here: closing one would release the locks that SQLite has on it elsewhere in this process
+    (sqlite.org/howtocorrupt.html, 2.2), and others would take the log of a writer for an abandoned one.
+
     Raises:
-        NoIndexError: There is no database, or it is a link, a pipe or a device, or another program's.
-        DamagedError: It is ours, with something beside it that SQLite must not open.
-        OSError: It cannot be read.
+        NoIndexError: There is no database, or it is a link, a pipe or a device.
+        DamagedError: There is something beside it that SQLite must not open.
     """
     if (not path.exists() and not path.is_symlink()) or path.is_dir():
         raise NoIndexError(f"no index in {str(path.parent)!r} (no {path.name}); make one with: semsearch index CORPUS")
@@ -57,14 +56,6 @@ def refuse_foreign_files(path: Path) -> None:
         raise NoIndexError(
             f"{str(path)!r} is a link, a pipe or a device; expected a file: name the folder in which it is"
         )
-    with open_regular(path) as file:
-        header = file.read(HEADER_BYTES)
-    if len(header) < HEADER_BYTES or header[:16] != b"SQLite format 3\0":
-        raise NoIndexError(f"{str(path)!r} is not a semsearch index (file is not a database)")
-    if int.from_bytes(header[68:72]) != APPLICATION_ID:
-        raise NoIndexError(f"{str(path)!r} is an SQLite database, but not a semsearch index")
-    if header[18:20] != b"\2\2":  # so that SQLite would not look at the log, which may hold commits
-        raise damaged(path.parent, f"the header of {path.name} does not name a write-ahead log")
     for ending in ("-wal", "-shm"):
         beside = path.with_name(path.name + ending)
         if (beside.exists() or beside.is_symlink()) and not is_regular(beside):
@@ -72,6 +63,31 @@ def refuse_foreign_files(path: Path) -> None:
     journal = path.with_name(f"{path.name}-journal")  # which can make SQLite delete any file that it names
     if journal.exists() or journal.is_symlink():
         raise damaged(path.parent, f"there is a {journal.name}, which an index never has", "remove that")
+
+
+def refuse_foreign_header(connection: sqlite3.Connection, path: Path, *, logged: bool) -> None:
+    """Check that a database is an index, and that SQLite looks at its log, which may hold commits.
+
+    Args:
+        connection: Just opened.
+        path: Of the database.
+        logged: Whether it is opened so that there can be a log.
+
+    Raises:
+        NoIndexError: It is no database, or another program's.
+        DamagedError: Its header does not name a write-ahead log.
+    """
+    try:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (journal,) = connection.execute("PRAGMA journal_mode").fetchone()
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
+            raise
+        raise NoIndexError(f"{str(path)!r} is not a semsearch index ({error})") from None
+    if application != APPLICATION_ID:
+        raise NoIndexError(f"{str(path)!r} is an SQLite database, but not a semsearch index")
+    if logged and journal != "wal":
+        raise damaged(path.parent, f"the header of {path.name} does not name a write-ahead log")
 
 
 def restrict(connection: sqlite3.Connection) -> None:
