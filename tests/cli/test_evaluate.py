@@ -311,8 +311,9 @@ def test_a_name_may_hold_what_a_form_has_a_meaning_for():
     (line,) = csv.DictReader(call(*words, "--csv").out.splitlines())
     assert line["column"] == name
     head = call(*words, "--markdown").out.splitlines()[0]
-    assert re.split(r" (?<!\\)\| ", head.removesuffix(" |"))[1].replace(r"\|", "|") == name
-    assert r"o,d|d\_na\&me 5\% \#1 \{a\} \textasciitilde{}b\^{}c\textbackslash{}\$d" in call(*words, "--latex").out
+    (cell,) = re.split(r" (?<!\\)\| ", head.removesuffix(" |"))[1:]
+    assert re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", cell) == name  # as CommonMark reads escapes
+    assert r"o,d\textbar{}d\_na\&me 5\% \#1 \{a\} \textasciitilde{}b\^{}c\textbackslash{}\$d" in call(*words, "--latex").out
 
 
 def test_a_constant_gold_score_is_a_dash_and_nowhere_a_nan():
@@ -711,7 +712,7 @@ def test_a_gold_file_that_is_shorter_than_its_input_is_an_error():
     call(*words).fails(1, "STS.gs.OnWN.txt has 1 scores for 2 sentence pairs")
     (year / "STS.gs.OnWN.txt").write_text("1\n\n")  # no score is not no line
     done = call(*words)
-    assert (done.code, done.err.splitlines()[1]) == (0, "STS13: pairs without a score, left out: 1")
+    assert (done.code, "STS13: pairs without a score, left out: 1" in done.err.splitlines()) == (0, True)
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def test_keyword_search_finds_only_what_has_the_word_also_in_chinese():
     assert found("nothing", "--mode", "keyword") == []
 
 
-UNRELATED = (A_SCORE + B_SCORE) / 4
+UNRELATED = (A_SCORE + B_SCORE) / 24  # four passages, and twenty at 0
 BM25_SHARE = 1 / (1 + 1.2 * (0.25 + 0.75 * 5 / 5.5))  # 5 words, 5.5 on average; how rare the word is cancels out
 MIXED = (B_SCORE - UNRELATED) / (1 - UNRELATED) / 2 + BM25_SHARE / 2
 

@@ -58,7 +58,7 @@ def test_errors_and_skipped_records_and_their_json_name_options():
 
 
 def test_warnings_name_options(monkeypatch):
-    def find(*_: object) -> list[Path]:
+    def find(*_: object, **__: object) -> list[Path]:
         warnings.warn("name one with `pooler`", stacklevel=1)
         return []
 

@@ -316,7 +316,7 @@ def test_the_summary_counts_and_warns(capsys: pytest.CaptureFixture[str]):
         "skipped: a.jsonl:3: no id",
         "skipped: b.txt: not valid utf-8",
         "warning: skipped 2 bad records",
-        "warning: left 7 documents undeleted, because bad records were skipped",
+        "warning: kept 7 documents that may be missing: it could not be told whether they are gone",
     ]
 
 
