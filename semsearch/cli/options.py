@@ -66,7 +66,7 @@ Replace = Annotated[
     bool, typer.Option("--replace", help="Let documents take the place of those with the same ids from other files.")
 ]
 DeleteMissing = Annotated[
-    bool, typer.Option("--delete-missing", help="Delete documents that are no longer in the corpus.")
+    bool, typer.Option("--delete-missing", help="Delete documents that are no longer in the given files and folders.")
 ]
 
 Model = Annotated[str | None, typer.Option("--model", "-m", help="Hugging Face model name or local directory.")]

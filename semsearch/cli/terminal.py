@@ -134,7 +134,7 @@ def summary(result: IngestResult, folder: str, seconds: float) -> None:
             f"{result.tokens:,} tokens lost ({share:.1f}%); --on-long chunk keeps them all"
         )
     elif result.passages:
-        line(f"no passage was truncated ({result.tokens:,} tokens)")
+        line(f"no passage was truncated ({_count(result.tokens, 'token')})")
     line(f"index: {folder}")
     if result.empty:
         documents = _count(result.empty, "empty document")
