@@ -20,7 +20,7 @@ from semsearch.encoder.encoder import Progress, TextEncoder
 from semsearch.encoder.vectors import check_finite
 from semsearch.errors import LockedError, RecordError, SourceError, UsageError
 from semsearch.stores.base import Entry, Plan, Store, StoreWriter
-from semsearch.types import Document, Passage, Quantization, Root
+from semsearch.types import Document, Passage, Quantization
 
 log = logging.getLogger(__name__)
 
@@ -266,7 +266,6 @@ class _Run:
     chars: int = 0
     at_work: Future[None] | None = None
     stopped: bool = False
-    roots: Sequence[Root] = ()
 
     def take(self, record: Record) -> None:
         """Add a record to the batch; start on the batch when it is full."""
@@ -339,10 +338,10 @@ class _Run:
 
     def _remember_roots(self) -> None:
         """Store new roots and moved ones, before documents that are named by them."""
-        roots = list(self.coverage.roots)
-        if roots != self.roots:
+        roots = tuple(self.coverage.roots)
+        if roots != self.coverage.known:
             self.writer.remember(roots)
-            self.roots = roots
+            self.coverage.known = roots
 
     def find_missing(self, *, delete: bool) -> None:
         """Count or delete what is no longer where it came from.

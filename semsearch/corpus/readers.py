@@ -238,13 +238,11 @@ def read_queries(path: str | os.PathLike[str]) -> Iterator[Query]:
         UsageError: The path is not a path.
     """
     given = as_written(path)
+    options = ReadOptions(format="jsonl")
     if os.path.exists(given) and not os.path.isdir(given) and not os.path.isfile(given):  # a pipe, as of <(...)
-        return _queries(given, (one for one in _read_jsonl_pipe(given) if not isinstance(one, ReadingWarning)))
-    return _queries(given, read_corpus(given, ReadOptions(format="jsonl")))
-
-
-def _read_jsonl_pipe(path: str) -> Iterator[Record | ReadingWarning]:
-    return READERS["jsonl"](Source(path, path, "jsonl", Origin(None, path)), ReadOptions(format="jsonl"))
+        pipe = Source(given, given, "jsonl", Origin(None, given))
+        return _queries(given, _read(given, [pipe], options, Coverage()))
+    return _queries(given, read_corpus(given, options))
 
 
 def _queries(path: str, records: Iterator[Record]) -> Iterator[Query]:

@@ -22,7 +22,7 @@ class Coverage:
     """The roots of an index, those that a run adds, and what the run was given and has read.
 
     Attributes:
-        known: Roots that the index had.
+        known: Roots that the index has stored.
         roots: Known roots and new ones.
         given: Files and folders that the run was given; None where it was given documents as well.
     """
