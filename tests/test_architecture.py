@@ -24,7 +24,7 @@ RANKS = {
         "files": 1,
         "paths": 1,
         "interrupts": 1,
-        "plain": 1,
+        "printable": 1,
     },
     **{"types": 2, "transforms": 3, "filters": 3, "corpus": 4, "encoder": 4, "stores": 4},
     **{"ingest": 5, "search": 5, "poolers": 5, "index_encoder": 6, "evaluation": 6, "reports": 7, "datasets": 7},

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from platformdirs import user_state_path
 
-from semsearch.plain import UNSEEN
+from semsearch.printable import UNSEEN
 
 if TYPE_CHECKING:
     from semsearch.index import Index

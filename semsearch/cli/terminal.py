@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from semsearch.cli import streams
 from semsearch.cli.parameters import as_options
-from semsearch.plain import escape_json, one_line
+from semsearch.printable import escape_json, one_line
 
 if TYPE_CHECKING:
     from semsearch.encoder.encoder import Progress

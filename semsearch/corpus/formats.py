@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import gzip
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import TypeAlias
 
 from semsearch.corpus.csv_rows import read_rows, read_tabbed_rows
 from semsearch.corpus.fields import from_cells, from_json, header_problem, storable
+from semsearch.corpus.gzipped import CORRUPT
 from semsearch.corpus.html import from_html
 from semsearch.corpus.markup import from_markdown, from_pdf
 from semsearch.corpus.plain import UTF16_MARKS, Plain, as_utf8, from_text
@@ -30,8 +30,6 @@ Record: TypeAlias = Document | RecordError
 
 MAX_LINE_BYTES = 64 * 2**20
 MAX_FILE_BYTES = 64 * 2**20
-
-_CORRUPT = (EOFError, zlib.error)  # what gzip raises besides OSError
 
 
 class ReadingWarning(UserWarning):
@@ -72,7 +70,7 @@ def _lines(source: Source) -> Iterator[_Line]:
     except UnicodeDecodeError as error:
         reason = f"not valid {error.encoding} ({error.reason}); the rest is lost, convert the file to UTF-8"
         yield _Line(number, "", RecordError(source.name, number, reason))
-    except (OSError, *_CORRUPT) as error:
+    except (OSError, *CORRUPT) as error:
         yield _Line(number, "", RecordError(source.name, number or None, _unreadable(error)))
 
 
@@ -210,12 +208,12 @@ def guarded(source: Source, line: int | None, make: Callable[[], Document]) -> R
         return RecordError(source.name, line, "nested too deeply; flatten it")
     except ValueError as error:
         return RecordError(source.name, line, str(error))
-    except (OSError, *_CORRUPT) as error:
+    except (OSError, *CORRUPT) as error:
         return RecordError(source.name, line, _unreadable(error))
 
 
 def _unreadable(error: Exception) -> str:
-    if isinstance(error, gzip.BadGzipFile | EOFError | zlib.error):
+    if isinstance(error, (gzip.BadGzipFile, *CORRUPT)):
         return f"corrupt gzip data ({error}); the rest is lost, fetch the file again"
     return f"cannot be read: {getattr(error, 'strerror', None) or error}"
 

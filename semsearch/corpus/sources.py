@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gzip
 import os
 import stat
 import sys
@@ -17,6 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
+from semsearch.corpus.gzipped import ending_of, open_bytes
 from semsearch.corpus.roots import Coverage, outermost
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.paths import as_path
@@ -105,7 +105,7 @@ class Source:
         """Open the bytes, decompressed if the name ends in .gz; standard input stays open afterwards."""
         if self.path == STDIN:
             return nullcontext(sys.stdin.buffer)
-        return gzip.open(self.path) if self.path.lower().endswith(".gz") else open(self.path, "rb")
+        return open_bytes(self.path)
 
 
 def as_written(path: object, name: str = "path") -> str:
@@ -231,7 +231,7 @@ def source_of(path: str, origin: Origin, options: ReadOptions) -> Source | Recor
 
 
 def _format_of(path: str, options: ReadOptions) -> str | None:
-    return options.format or ENDINGS.get(Path(path.lower().removesuffix(".gz")).suffix)
+    return options.format or ENDINGS.get(ending_of(path))
 
 
 def _problem(path: str, reason: str, origin: Origin) -> RecordError:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 
+from semsearch.corpus.gzipped import plain_or_gzipped
 from semsearch.corpus.readers import Record, read_corpus
 from semsearch.corpus.sources import ReadOptions
 from semsearch.errors import RecordError, SourceError, UsageError
-from semsearch.evaluation.data_files import plain_or_gzipped
 from semsearch.evaluation.measures import MEASURES, check_measures
 from semsearch.evaluation.pseudo_queries import make_pseudo_tasks
 from semsearch.evaluation.request import AUTO, Request

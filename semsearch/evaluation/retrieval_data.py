@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from semsearch.corpus.gzipped import GZIPPED, UNREADABLE, open_bytes, plain_or_gzipped
 from semsearch.corpus.readers import ReadOptions, read_corpus, read_queries
 from semsearch.errors import RecordError, SourceError
-from semsearch.evaluation.data_files import GZIPPED, UNREADABLE, open_bytes, plain_or_gzipped
 from semsearch.paths import as_path
 from semsearch.types import Document, Qrels, Query
 

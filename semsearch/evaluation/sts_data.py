@@ -20,8 +20,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from semsearch.corpus.gzipped import UNREADABLE, ending_of, open_bytes
 from semsearch.errors import RecordError, SourceError, UsageError
-from semsearch.evaluation.data_files import UNREADABLE, ending_of, open_bytes
 from semsearch.paths import as_path
 
 YEARS = {

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from semsearch.evaluation.geometry import HISTOGRAM_EDGES, Geometry
 from semsearch.evaluation.report import Histogram, Layers, Projection
-from semsearch.plain import UNSEEN
+from semsearch.printable import UNSEEN
 
 Trace: TypeAlias = dict[str, Any]
 

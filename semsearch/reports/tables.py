@@ -9,7 +9,7 @@ from html import escape
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from semsearch.plain import one_line
+from semsearch.printable import one_line
 
 if TYPE_CHECKING:
     from semsearch.evaluation.geometry import Geometry

@@ -9,7 +9,7 @@ from pathlib import Path
 from semsearch.errors import UsageError
 from semsearch.files import writing
 from semsearch.paths import as_path
-from semsearch.plain import CONTROLS
+from semsearch.printable import CONTROLS
 from semsearch.types import Run
 
 

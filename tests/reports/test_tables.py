@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 from semsearch.evaluation.report import Report, Table
 from semsearch.evaluation.significance import Cell, Comparison
-from semsearch.plain import one_line
+from semsearch.printable import one_line
 from semsearch.reports import tables
 
 NAMES = [

@@ -1,4 +1,4 @@
-"""Files of evaluation data, which may be gzipped."""
+"""Files that may be gzipped, with `.gz` behind their names."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from typing import BinaryIO
 
 GZIPPED = ".gz"
 
-UNREADABLE = (OSError, EOFError, zlib.error, UnicodeDecodeError)
+CORRUPT = (EOFError, zlib.error)
+"""What gzip raises besides OSError for a file that is cut off or damaged."""
+
+UNREADABLE = (OSError, *CORRUPT, UnicodeDecodeError)
 """What reading such a file may raise, gzipped ones that are cut off or damaged included."""
 
 
-def ending_of(path: Path) -> str:
+def ending_of(path: str | Path) -> str:
     """The ending in small letters, that in front of `.gz` where a file is gzipped: `.tsv` of `pairs.TSV.gz`."""
-    return Path(path.name.lower().removesuffix(GZIPPED)).suffix
+    return Path(str(path).lower().removesuffix(GZIPPED)).suffix
 
 
 def plain_or_gzipped(path: Path) -> Path:
@@ -25,6 +28,6 @@ def plain_or_gzipped(path: Path) -> Path:
     return gzipped if gzipped.is_file() and not path.is_file() else path
 
 
-def open_bytes(path: Path) -> BinaryIO | BufferedIOBase:
+def open_bytes(path: str | Path) -> BinaryIO | BufferedIOBase:
     """Open a file to read its bytes, decompressed where the name ends in `.gz`."""
-    return gzip.open(path) if path.name.lower().endswith(GZIPPED) else path.open("rb")
+    return gzip.open(path) if str(path).lower().endswith(GZIPPED) else open(path, "rb")
