@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeGuard
 from semsearch.checks import FLAG, FUNCTION, Check, check_types
 from semsearch.corpus.chunking import Chunking
 from semsearch.corpus.sources import ReadOptions
-from semsearch.errors import DamagedError, NoIndexError, UsageError
+from semsearch.errors import DamagedError, UsageError
 from semsearch.forks import ForkLock
 from semsearch.index_encoder import IndexEncoder
 from semsearch.paths import as_path
@@ -74,9 +74,7 @@ class Index:
         """
         check_types({"create": create, "chunking": chunking, "encoder": encoder}, EXPECTED, ("chunking", "encoder"))
         if not create and not store.exists():
-            raise NoIndexError(
-                f"no index in {store.location!r}; make one with: semsearch index CORPUS, or with create=True"
-            )
+            _ = store.spec  # raises, and says what is there instead
         self._store, self._chunking, self._adding = store, chunking, ForkLock()
         self._encoder = IndexEncoder(store, settings or EncoderSettings(), encoder)
 

@@ -28,6 +28,11 @@ def plain_or_gzipped(path: Path) -> Path:
     return gzipped if gzipped.is_file() and not path.is_file() else path
 
 
+def is_gzipped(path: str | Path) -> bool:
+    """Whether a name says that the file is gzipped."""
+    return str(path).lower().endswith(GZIPPED)
+
+
 def open_bytes(path: str | Path) -> BinaryIO | BufferedIOBase:
     """Open a file to read its bytes, decompressed where the name ends in `.gz`."""
-    return gzip.open(path) if str(path).lower().endswith(GZIPPED) else open(path, "rb")
+    return gzip.open(path) if is_gzipped(path) else open(path, "rb")

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 
 from semsearch.corpus.fields import from_fields
 from semsearch.corpus.formats import FORMATS, READERS, ReadingWarning, Record, guarded
+from semsearch.corpus.gzipped import is_gzipped
 from semsearch.corpus.roots import Coverage
 from semsearch.corpus.sources import BY_LINE, STDIN, ReadOptions, Source, as_written, find_sources, shown, source_of
 from semsearch.errors import RecordError, SourceError, UsageError
@@ -271,7 +272,7 @@ def count_records(paths: Paths, options: ReadOptions = _DEFAULTS) -> int | None:
         if isinstance(source, RecordError):
             continue
         by_line = source.format in BY_LINE or options.per_line
-        if source.path == STDIN or (by_line and source.path.endswith(".gz")):
+        if source.path == STDIN or (by_line and is_gzipped(source.path)):
             return None
         total += _count_lines(source) if by_line else 1
     return total

@@ -221,8 +221,9 @@ def test_an_index_that_is_made_with_all_streams_closed_is_whole():
     [
         (("index", "notes.jsonl", "--index", "fifo"), b"error: 'fifo' is not a folder"),
         (("index", "notes.jsonl", "--index", "/dev/null"), b"error: '/dev/null' is not a folder"),
-        (("query", "water", "--index", "fifo"), b"error: no index in 'fifo'"),
-        (("status", "--index", "loop"), b"error: no index in 'loop'"),
+        (("query", "water", "--index", "fifo"), b"error: no index in 'fifo', which is not a folder"),
+        (("query", "water", "--index", "piped"), b"error: 'piped/passages.sqlite' is a link, a pipe or a device"),
+        (("status", "--index", "loop"), b"error: no index in 'loop', which is not a folder"),
         (("query", "--queries", "/dev/zero"), b"error: '/dev/zero' is a device"),
         (("query", "--queries", "notes.jsonl", "--run", "folder"), b"error: cannot write 'folder'"),
     ],
@@ -231,6 +232,8 @@ def test_a_pipe_a_device_or_a_loop_is_refused_where_nothing_sensible_can_be_done
     indexed()
     Path("folder").mkdir()
     os.mkfifo("fifo")
+    Path("piped").mkdir()
+    os.mkfifo("piped/passages.sqlite")
     Path("loop").symlink_to("loop")
     done = subprocess.run([sys.executable, "-m", "semsearch", *words], capture_output=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr[: len(said)]) == (1, b"", said)

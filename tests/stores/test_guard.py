@@ -241,9 +241,14 @@ def test_damaged_records_of_segments_cost_no_answer(folder, record, summed):
 
 
 @pytest.mark.parametrize("noted", [8, 99])
-def test_a_passage_that_is_wrongly_noted_as_deleted_is_found(folder, noted):
+def test_a_passage_that_is_wrongly_noted_as_deleted_is_found(folder, noted, caplog):
     sql(folder, f"INSERT INTO deleted VALUES ({noted})")
     assert answers(folder) == ["d7", "d7"]
+    with reopen_writer(folder) as writer:
+        writer.seal(final=True)
+    caplog.clear()
+    assert answers(folder) == ["d7", "d7"]
+    assert "do not hold" not in caplog.text
 
 
 SETTINGS: dict[str, list[object]] = {

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,6 +192,16 @@ class Catalog:
                 return []
             segments.append(segment)
         return segments
+
+    def is_complete(self, segments: Sequence[Segment]) -> bool:
+        """Whether segments hold each passage up to their last, but for those that are noted as deleted."""
+        covered = last_covered(segments)
+        noted = "SELECT count(*) FROM deleted WHERE passage <= ?"
+        misnoted = "SELECT count(*) FROM deleted WHERE passage IN (SELECT id FROM passages)"
+        behind = self._database.one("SELECT count(*) FROM passages WHERE id > ?", covered)
+        n = self._database.one("SELECT count(*) FROM passages") - behind
+        n_rows = sum(segment.n_rows for segment in segments)
+        return n_rows - self._database.one(noted, covered) == n and not self._database.one(misnoted)
 
     def roots(self) -> list[Root]:
         """The folders by which files are named."""

@@ -8,6 +8,7 @@ be run by whoever opens the index. What is in the rows is checked where it is re
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sqlite3
 import zlib
@@ -50,18 +51,20 @@ def refuse_foreign_files(path: Path) -> None:
         NoIndexError: There is no database, or it is a link, a pipe or a device.
         DamagedError: There is something beside it that SQLite must not open.
     """
-    if (not path.exists() and not path.is_symlink()) or path.is_dir():
-        raise NoIndexError(f"no index in {str(path.parent)!r} (no {path.name}); make one with: semsearch index CORPUS")
+    if not os.path.lexists(path) or path.is_dir():
+        is_folder = path.parent.is_dir() or not os.path.lexists(path.parent)
+        why = f" (no {path.name})" if is_folder else ", which is not a folder"
+        raise NoIndexError(f"no index in {str(path.parent)!r}{why}; make one with: semsearch index CORPUS")
     if not is_regular(path):
         raise NoIndexError(
             f"{str(path)!r} is a link, a pipe or a device; expected a file: name the folder in which it is"
         )
     for ending in ("-wal", "-shm"):
         beside = path.with_name(path.name + ending)
-        if (beside.exists() or beside.is_symlink()) and not is_regular(beside):
+        if os.path.lexists(beside) and not is_regular(beside):
             raise damaged(path.parent, f"{beside.name} is a link or no regular file", "remove that")
     journal = path.with_name(f"{path.name}-journal")  # which can make SQLite delete any file that it names
-    if journal.exists() or journal.is_symlink():
+    if os.path.lexists(journal):
         raise damaged(path.parent, f"there is a {journal.name}, which an index never has", "remove that")
 
 

@@ -204,22 +204,12 @@ class Reader:
             self._loaded, self._beside = {}, None
         self._state = None  # until all is taken in
         segments = self._catalog.segments()
-        if not self._is_complete(segments):
+        if not self._catalog.is_complete(segments):
             log.warning("%s: its segments do not hold what SQLite does; searching without them", self._database.folder)
             segments = []
         self._take_in(segments)
         self._state, self._mean = state, None
         log.debug("%s: revision %d, %d segments", self._database.folder, state[2], len(segments))
-
-    def _is_complete(self, segments: Sequence[Segment]) -> bool:
-        """Whether segments hold each passage up to their last, but for those that are noted as deleted."""
-        covered = last_covered(segments)
-        noted = "SELECT count(*) FROM deleted WHERE passage <= ?"
-        misnoted = "SELECT count(*) FROM deleted WHERE passage IN (SELECT id FROM passages)"
-        behind = self._database.one("SELECT count(*) FROM passages WHERE id > ?", covered)
-        n = self._database.one("SELECT count(*) FROM passages") - behind
-        n_rows = sum(segment.n_rows for segment in segments)
-        return n_rows - self._database.one(noted, covered) == n and not self._database.one(misnoted)
 
     def _take_in(self, segments: Sequence[Segment]) -> None:
         """Load these segments, what lies behind them, and what was deleted."""

@@ -220,7 +220,7 @@ class Writer:
         if self._catalog.spec.transform and not self._vectors.transform():
             return
         with self._database.turn():
-            self._forget_damaged()
+            self._forget_damaged(final)
             dim = self._vectors.dim()
             for segment in self._catalog.segments():
                 n_deleted = self._deleted_in(segment.first, segment.last)
@@ -231,9 +231,14 @@ class Writer:
             if final:
                 self._sweep()
 
-    def _forget_damaged(self) -> None:
-        """Take out the records of segments where one of them is damaged: they are made again from SQLite."""
-        if not self._catalog.segments() and self._database.one("SELECT count(*) FROM segments"):
+    def _forget_damaged(self, final: bool) -> None:
+        """Take out the records of segments where they are damaged, or do not fit the passages: SQLite has it all.
+
+        Counting the passages takes a while, so it is done at the end of a run alone.
+        """
+        segments = self._catalog.segments()
+        is_sound = len(segments) == self._database.one("SELECT count(*) FROM segments")
+        if not is_sound or (final and not self._catalog.is_complete(segments)):
             with self._database.change():
                 self._database.execute("DELETE FROM segments")
                 self._database.execute("DELETE FROM deleted")
