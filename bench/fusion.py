@@ -99,7 +99,7 @@ def scores(folder: Path, encoder: Encoder) -> dict[str, str]:
 
 
 def main() -> None:
-    encoder = Encoder.load()
+    encoder = Encoder.load(precision="float32")
     print(f"{describe()}\n")
     cranfield = scores(data_folder() / "cranfield", encoder)
     sample = scores(Path(__file__).parents[1] / "corpora" / "sample", encoder)
