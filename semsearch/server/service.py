@@ -198,9 +198,12 @@ class Service:
         self._check_batch(texts, "texts")
         if role not in ROLES:
             raise UsageError(f"unknown role {role!r:.60}; expected one of {', '.join(ROLES)}")
-        if self.shelf.warm(name) is None:
-            await self._reading(lambda: self.shelf.wait_for(name, self.settings.max_seconds))
         queue = self.shelf.queue(name)
+        if queue is None:
+            await self._reading(lambda: self.shelf.wait_for(name, self.settings.max_seconds))
+            queue = self.shelf.queue(name)
+        if queue is None:
+            raise NotReadyError(f"the index {name!r} was replaced; try again")
         if sum(map(len, texts)) <= SHORT:
             lengths = queue.lengths(texts, role)
         else:
