@@ -142,6 +142,28 @@ def test_nonsense_finds_nothing_if_confidence_is_asked_for(tmp_path):
             assert client.post("/search", json=asked).json()["hits"] == []
 
 
+def test_a_context_is_that_of_the_library(tmp_path):
+    documents = [{"_id": str(n), "text": f"Document number {n} is about zebras and stripes."} for n in range(60)]
+    documents += [{"_id": "web", "text": "The okapi has a long tongue.", "url": "https://okapi.example"}]
+    folder = build(tmp_path / "notes", documents)
+    with served({"notes": folder}) as client:
+        found = client.post(
+            "/context", json={"question": "tongue of an okapi", "budget": 200, "min_confidence": 0}
+        ).json()
+        nothing = client.post("/context", json={"question": "qqzzyy blorp", "budget": 200}).json()
+        refused(client.post("/context", json={"question": "a", "budget": 3}), 400, "`budget`")
+        refused(client.post("/context", json={"question": "a", "k": 3}), 400, "`k`")
+        refused(client.post("/context", json={"question": " "}), 400, "empty")
+    with Index.open(folder, encoder=WordHashEncoder(4_096)) as index:
+        expected = index.context("tongue of an okapi", 200, min_confidence=0)
+    assert [one["id"] for one in found["excerpts"]] == [one.doc_id for one in expected.excerpts]
+    (first, *_) = found["excerpts"]
+    assert (first["id"], first["url"], first["number"]) == ("web", "https://okapi.example", 1)
+    assert "The okapi has a long tongue." in found["text"]
+    assert (found["mode"], found["warming"], found["tokens"] <= 200) == ("hybrid", False, True)
+    assert (nothing["excerpts"], nothing["text"]) == ([], "No document in the index answers the question.")
+
+
 def test_documents_are_added_changed_and_deleted(client):
     new = {"id": "robin/1", "text": "A robin sings.", "title": None, "metadata": {"year": 2023, "tags": ["bird"]}}
     added = client.post("/documents", json={"documents": [new]}).json()

@@ -29,7 +29,8 @@ from semsearch.errors import (
     UnknownIndexError,
     UsageError,
 )
-from semsearch.server import service as service_module
+from semsearch.server import desk
+from semsearch.server.desk import Desk
 from semsearch.server.keys import Access
 from semsearch.server.service import Service
 from semsearch.server.settings import Settings
@@ -43,7 +44,7 @@ def open_service() -> Iterator[Callable[..., Service]]:
     def make(places: dict[str, Path], **wishes: Any) -> Service:
         settings = Settings(**wishes)
         opened.append(Shelf(places, settings))
-        return Service(opened[-1], settings)
+        return Service(opened[-1], settings, Desk(settings))
 
     yield make
     for shelf in opened:
@@ -211,11 +212,11 @@ def test_a_writer_waits_for_another_process_and_not_for_ever(tmp_path, open_serv
     service.shelf.wait_for("notes", 30)
     with Index.open(folder) as index:
         held = write_to(folder, index.spec, index.chunking.to_json())
-    monkeypatch.setattr(service_module, "LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(desk, "LOCK_SECONDS", 0.2)
     try:
         with pytest.raises(LockedError):
             run(service.delete, "notes", ["heron"])
-        monkeypatch.setattr(service_module, "LOCK_SECONDS", 30)
+        monkeypatch.setattr(desk, "LOCK_SECONDS", 30)
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(run, service.delete, "notes", ["heron"])
             time.sleep(0.2)
