@@ -1,0 +1,79 @@
+"""What every tool stands on: which indexes a request may see, how to search them now, and documents by their ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
+
+from semsearch.index import Index
+from semsearch.mcp.refusals import refusing
+from semsearch.mcp.shelf import Place, Shelf
+from semsearch.stores.base import StoredDocument
+
+SEEN = "semsearch.indexes"
+"""Key of an ASGI scope: the names of the indexes that a request may see; without it, all."""
+
+NOTHING = "Nothing in the index is relevant to this query. Say so, or search again in other words."
+COLD = "The model is not loaded (yet), so this was searched by words alone; ask again to search by meaning as well."
+UNMEASURED = "This index was not measured, so weak hits could not be left out: judge for yourself whether they fit."
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A shelf of indexes, and what is known of them at the moment.
+
+    Attributes:
+        is_warm: Whether the model of an index is loaded; until then it is searched by words, unless a mode is named.
+    """
+
+    shelf: Shelf
+    is_warm: Callable[[str], bool]
+
+    def shelf_for(self, context: Context[Any, Any]) -> Shelf:
+        """What the request that is being answered may see."""
+        request = context.request_context.request
+        return self.shelf.part(request.scope.get(SEEN) if request is not None else None)
+
+    def mode_of(self, name: str, index: Index) -> str:
+        """How an index is searched at the moment where no mode is named."""
+        usual = index.default_mode
+        return "keyword" if usual == "hybrid" and not self.is_warm(name) else usual
+
+
+def choose_index(shelf: Shelf, given: str | None) -> tuple[str, Index]:
+    """The index of that name, or the only one.
+
+    Raises:
+        ToolError: There is none of that name, or several and no name.
+    """
+    names = ", ".join(map(repr, shelf.indexes)) or "none"
+    if given is None and len(shelf.indexes) == 1:
+        return next(iter(shelf.indexes.items()))
+    if given is None:
+        raise ToolError(f"there are several indexes; choose one as `index`: {names}")
+    if given not in shelf.indexes:
+        raise ToolError(f"there is no index {given!r:.60}; expected one of: {names}")
+    return given, shelf.indexes[given]
+
+
+def find_document(shelf: Shelf, given: str) -> tuple[Place, StoredDocument]:
+    """The document that an id names, and the place in it.
+
+    Raises:
+        ToolError: There is none.
+    """
+    for place in shelf.places(given):
+        with refusing(place.index):
+            found = shelf.indexes[place.index].documents([place.doc_id])
+        if found:
+            return place, found[place.doc_id]
+    raise ToolError(f"there is no document with the id {given!r:.100}; take one from the results of `search`")
+
+
+def joined(notes: set[str]) -> str | None:
+    """Notes as one text; None for none."""
+    return " ".join(sorted(notes)) or None

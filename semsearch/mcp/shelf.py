@@ -1,0 +1,103 @@
+"""The indexes that are served, by name, and ids and addresses that say which index a document is in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeAlias
+from urllib.parse import quote
+
+from semsearch.context import url_of
+from semsearch.errors import UsageError
+from semsearch.index import Index
+from semsearch.types import Metadata
+
+Link: TypeAlias = Callable[[str, str], str]
+"""The name of an index and the id of a document to the address of a page that shows it."""
+
+SCHEME = "semsearch"
+"""Of the addresses of documents as resources of the protocol."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_PLACE = re.compile(r"(.+)#chars=(\d{1,15})-(\d{1,15})", re.DOTALL)
+
+
+class Place(NamedTuple):
+    """A document in an index, and the characters in it that were found, if any."""
+
+    index: str
+    doc_id: str
+    start: int = 0
+    end: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """The indexes that are served.
+
+    With one index the ids of documents are its own. With several, each has the name of its index and a colon in front.
+
+    Attributes:
+        indexes: By name.
+        link: Makes the address of a document that has none of its own.
+        several: Whether ids name an index; stays as it is for a shelf of which only a part may be seen.
+    """
+
+    indexes: Mapping[str, Index]
+    link: Link
+    several: bool
+
+    def part(self, names: Collection[str] | None) -> Shelf:
+        """The same shelf with some of its indexes only; None for all."""
+        if names is None:
+            return self
+        return replace(self, indexes={name: index for name, index in self.indexes.items() if name in names})
+
+    def id_of(self, index: str, doc_id: str) -> str:
+        """The id by which a client names a document."""
+        return f"{index}:{doc_id}" if self.several else doc_id
+
+    def url_of(self, index: str, doc_id: str, metadata: Metadata, start: int = 0, end: int = 0) -> str:
+        """A document's own address, or else that of its page, at the characters from start to end."""
+        return url_of(metadata) or self.link(index, doc_id) + (f"#chars={start}-{end}" if end else "")
+
+    def places(self, given: str) -> list[Place]:
+        """What an id may mean, the likelier first: an id may itself end as a place in a document does."""
+        found = _PLACE.fullmatch(given)
+        readings = [(given, 0, 0), *([(found[1], int(found[2]), int(found[3]))] if found else [])]
+        if not self.several:
+            return [Place(name, one, start, end) for name in self.indexes for one, start, end in readings]
+        named = [(*one.partition(":"), start, end) for one, start, end in readings]
+        return [Place(name, doc_id, start, end) for name, _, doc_id, start, end in named if name in self.indexes]
+
+
+def make_shelf(indexes: Mapping[str, Index], public_url: str = "", link: Link | None = None) -> Shelf:
+    """Put indexes on a shelf.
+
+    Args:
+        indexes: By names of letters, digits and `._-`.
+        public_url: Where the server's own pages are, as the reader of an answer reaches them; empty for nowhere, then
+            documents are named as resources of the protocol.
+        link: Makes the address of a document in place of `{public_url}/doc/{id}`.
+
+    Raises:
+        UsageError: No index, or a name with other characters.
+    """
+    if not indexes:
+        raise UsageError("there is no index to serve; expected one or more")
+    for name in indexes:
+        if not _NAME.fullmatch(name):
+            raise UsageError(f"the index is named {name!r:.60}; expected letters, digits and . _ -, such as 'notes'")
+    several = len(indexes) > 1
+    base = public_url.rstrip("/")
+
+    def page(index: str, doc_id: str) -> str:
+        return f"{base}/doc/{quote(f'{index}:{doc_id}' if several else doc_id, safe='')}"
+
+    return Shelf(dict(indexes), link or (page if base else resource), several)
+
+
+def resource(index: str, doc_id: str) -> str:
+    """The address of a document as a resource of the protocol."""
+    return f"{SCHEME}://{index}/{quote(doc_id, safe='')}"

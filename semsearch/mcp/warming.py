@@ -1,0 +1,44 @@
+"""Loading models in the background, so that a server answers at once: by words alone until a model is there."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+
+from semsearch.errors import SemsearchError
+from semsearch.index import Index
+
+log = logging.getLogger(__name__)
+
+
+class Warming:
+    """Loads the encoder of each index in a thread of its own, one after another."""
+
+    def __init__(self, indexes: Mapping[str, Index]) -> None:
+        """Take indexes by name; nothing is loaded before `start`."""
+        self._indexes = dict(indexes)
+        self._warm = {name: threading.Event() for name in indexes}
+        self._thread = threading.Thread(target=self._load, name="semsearch-warming", daemon=True)
+
+    def start(self) -> None:
+        """Begin to load; returns at once."""
+        self._thread.start()
+
+    def is_warm(self, name: str) -> bool:
+        """Whether the encoder of an index is loaded; an index whose model cannot be loaded never is."""
+        return self._warm[name].is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until everything is loaded or has failed; returns whether that is so."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _load(self) -> None:
+        for name, index in self._indexes.items():
+            try:
+                index.encoder.encode_queries(["warm up"])
+            except (SemsearchError, OSError) as error:
+                log.warning("the index %r is searched by words alone: %s", name, error)
+            else:
+                self._warm[name].set()
