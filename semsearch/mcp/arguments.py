@@ -34,8 +34,8 @@ IndexName = Annotated[
 Where = Annotated[
     str | None,
     Field(
-        description="Filter on metadata fields from `list_indexes`: = != < <= > >=, in (...), contains, is null, and, or, "
-        "not. Example: year >= 2020 and (lang = 'en' or tags contains 'survey')"
+        description="Filter on metadata fields from `list_indexes`: = != < <= > >=, in (...), contains, is null, and, "
+        "or, not. Example: year >= 2020 and (lang = 'en' or tags contains 'survey')"
     ),
 ]
 Mode = Annotated[

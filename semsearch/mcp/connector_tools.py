@@ -14,7 +14,7 @@ from semsearch.index import Index
 from semsearch.mcp.answers import FetchAnswer, Found, SearchAnswer, as_result
 from semsearch.mcp.arguments import MOST_TOKENS, RESULTS, Id, Query, check_query
 from semsearch.mcp.budget import bounded, end_within, shortened
-from semsearch.mcp.desk import COLD, NOTHING, UNMEASURED, Desk, find_document, joined
+from semsearch.mcp.desk import COLD, NOTHING, UNMEASURED, Desk, cut_note, find_document, joined
 from semsearch.mcp.refusals import refusing
 from semsearch.mcp.shelf import Shelf
 from semsearch.printable import harmless
@@ -38,8 +38,9 @@ class ConnectorTools:
         shelf = self.desk.shelf_for(context)
         found: list[tuple[float, Found]] = []
         notes: set[str] = set()
-        for name, index in shelf.indexes.items():
+        for name in shelf.names:
             with refusing(name):
+                index = shelf.indexes[name]
                 mode = self.desk.mode_of(name, index)
                 hits = index.search(query, RESULTS, mode=mode)
                 notes |= {UNMEASURED} if any(hit.confidence is None for hit in hits) else set()
@@ -54,21 +55,18 @@ class ConnectorTools:
         """The text of a document, or, of a long one, the part around the place that its id names."""
         shelf = self.desk.shelf_for(context)
         place, document = find_document(shelf, id)
-        name, text = shelf.id_of(place.index, place.doc_id), document.text
-        start = _beginning(text, place.start) if _is_long(text) else 0
+        name, text = shelf.id_of(place.name, place.doc_id), document.text
+        start = _beginning(text, place.start) if _is_long(text) and place.start < len(text) else 0
         end = end_within(text, start, MOST_TOKENS)
         shown = harmless(text[start:end])
         if end - start < len(text):
-            shown += (
-                f"\n\n[Cut: characters {start} to {end} of {len(text)}. To read more, call `read_document` with the id "
-                f"{name!r} and an `offset`.]"
-            )
+            shown += f"\n\n{cut_note(name, start, end, len(text))}"
         return as_result(
             FetchAnswer(
                 id=id,
                 title=shortened(document.title) or name,
                 text=shown,
-                url=shelf.url_of(place.index, place.doc_id, document.metadata, place.start, place.end),
+                url=shelf.url_of(place.name, place.doc_id, document.metadata, place.start, place.end),
                 metadata=bounded(document.metadata, METADATA_TOKENS) or None,
             )
         )
@@ -95,4 +93,4 @@ def _beginning(text: str, start: int) -> int:
     """Where to begin to show a place: some way before it, behind white space."""
     lead = max(0, start - LEAD)
     space = re.compile(r"\s").search(text, lead, start) if lead else None
-    return min(space.end() if space else lead, len(text))
+    return space.end() if space else lead

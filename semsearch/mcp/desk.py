@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
+from starlette.requests import Request
 
 from semsearch.index import Index
 from semsearch.mcp.refusals import refusing
 from semsearch.mcp.shelf import Place, Shelf
 from semsearch.stores.base import StoredDocument
 
-SEEN = "semsearch.indexes"
-"""Key of an ASGI scope: the names of the indexes that a request may see; without it, all."""
+Visible: TypeAlias = Callable[[Request], Collection[str]]
+"""An HTTP request to the names of the indexes that it may see."""
 
 NOTHING = "Nothing in the index is relevant to this query. Say so, or search again in other words."
 COLD = "The model is not loaded (yet), so this was searched by words alone; ask again to search by meaning as well."
@@ -28,15 +29,17 @@ class Desk:
 
     Attributes:
         is_warm: Whether the model of an index is loaded; until then it is searched by words, unless a mode is named.
+        visible: Which indexes a request over HTTP may see; None for all.
     """
 
     shelf: Shelf
     is_warm: Callable[[str], bool]
+    visible: Visible | None = None
 
     def shelf_for(self, context: Context[Any, Any]) -> Shelf:
         """What the request that is being answered may see."""
         request = context.request_context.request
-        return self.shelf.part(request.scope.get(SEEN) if request is not None else None)
+        return self.shelf.part(self.visible(request)) if self.visible and request is not None else self.shelf
 
     def mode_of(self, name: str, index: Index) -> str:
         """How an index is searched at the moment where no mode is named."""
@@ -50,14 +53,14 @@ def choose_index(shelf: Shelf, given: str | None) -> tuple[str, Index]:
     Raises:
         ToolError: There is none of that name, or several and no name.
     """
-    names = ", ".join(map(repr, shelf.indexes)) or "none"
-    if given is None and len(shelf.indexes) == 1:
-        return next(iter(shelf.indexes.items()))
-    if given is None:
-        raise ToolError(f"there are several indexes; choose one as `index`: {names}")
-    if given not in shelf.indexes:
-        raise ToolError(f"there is no index {given!r:.60}; expected one of: {names}")
-    return given, shelf.indexes[given]
+    names = ", ".join(map(repr, shelf.names)) or "none"
+    if given is None and len(shelf.names) != 1:
+        raise ToolError(f"`index` is missing; expected one of: {names}")
+    name = shelf.names[0] if given is None else given
+    if name not in shelf.names:
+        raise ToolError(f"there is no index {name!r:.60}; expected one of: {names}")
+    with refusing(name):
+        return name, shelf.indexes[name]
 
 
 def find_document(shelf: Shelf, given: str) -> tuple[Place, StoredDocument]:
@@ -67,11 +70,19 @@ def find_document(shelf: Shelf, given: str) -> tuple[Place, StoredDocument]:
         ToolError: There is none.
     """
     for place in shelf.places(given):
-        with refusing(place.index):
-            found = shelf.indexes[place.index].documents([place.doc_id])
+        with refusing(place.name):
+            found = shelf.indexes[place.name].documents([place.doc_id])
         if found:
             return place, found[place.doc_id]
     raise ToolError(f"there is no document with the id {given!r:.100}; take one from the results of `search`")
+
+
+def cut_note(doc_id: str, start: int, end: int, length: int) -> str:
+    """What stands below a part of a text, in characters."""
+    return (
+        f"[Cut: characters {start} to {end} of {length}. To read more, call `read_document` with the id {doc_id!r} and "
+        "an `offset`.]"
+    )
 
 
 def joined(notes: set[str]) -> str | None:

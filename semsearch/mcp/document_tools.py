@@ -16,12 +16,15 @@ from semsearch.index import Index
 from semsearch.mcp import arguments as arg
 from semsearch.mcp.answers import ContextAnswer, Excerpt, IndexDescription, IndexesAnswer, ReadAnswer, as_result
 from semsearch.mcp.budget import end_within, estimate_tokens, shortened
-from semsearch.mcp.desk import COLD, NOTHING, UNMEASURED, Desk, choose_index, find_document, joined
+from semsearch.mcp.desk import COLD, NOTHING, UNMEASURED, Desk, choose_index, cut_note, find_document, joined
 from semsearch.mcp.refusals import advice, refusing
 from semsearch.mcp.shelf import Shelf
 from semsearch.printable import harmless
 
 FIELDS_SHOWN = 100
+
+RESOURCE_TOKENS = 25_000
+"""Of a document as a resource, which an application puts into a conversation as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class DocumentTools:
         arg.check_range("budget", budget, arg.LEAST_TOKENS, arg.MOST_TOKENS)
         shelf = self.desk.shelf_for(context)
         place, document = find_document(shelf, id)
-        text, doc_id = document.text, shelf.id_of(place.index, place.doc_id)
+        text, doc_id = document.text, shelf.id_of(place.name, place.doc_id)
         arg.check_range("offset", offset, 0, len(text))
         end = end_within(text, offset, budget)
         return as_result(
@@ -82,7 +85,7 @@ class DocumentTools:
                 id=doc_id,
                 title=shortened(document.title) or doc_id,
                 text=harmless(text[offset:end]),
-                url=shelf.url_of(place.index, place.doc_id, document.metadata, offset, end),
+                url=shelf.url_of(place.name, place.doc_id, document.metadata, offset, end),
                 start=offset,
                 end=end,
                 length=len(text),
@@ -93,23 +96,27 @@ class DocumentTools:
     def list_indexes(self, context: Context[Any, Any]) -> Annotated[CallToolResult, IndexesAnswer]:
         """The indexes that can be searched."""
         shelf = self.desk.shelf_for(context)
-        return as_result(IndexesAnswer(indexes=[self._describe(name, one) for name, one in shelf.indexes.items()]))
+        return as_result(IndexesAnswer(indexes=[self._describe(shelf, name) for name in shelf.names]))
 
     def document_text(self, index: str, id: str, context: Context[Any, Any]) -> str:
-        """The whole text of a document, for an application that shows it to a person."""
+        """The text of a document, for an application that shows it to a person."""
         shelf = self.desk.shelf_for(context)
-        if index in shelf.indexes:
-            try:
-                with refusing(index):
-                    found = shelf.indexes[index].documents([id])
-            except ToolError as error:
-                raise ResourceNotFoundError(str(error)) from None
-            if found:
-                return found[id].text
-        raise ResourceNotFoundError(f"there is no document {id!r:.100} in an index {index!r:.60}")
-
-    def _describe(self, name: str, index: Index) -> IndexDescription:
         try:
+            name, chosen = choose_index(shelf, index)
+            with refusing(name):
+                found = chosen.documents([id])
+        except ToolError as error:
+            raise ResourceNotFoundError(str(error)) from None
+        if not found:
+            raise ResourceNotFoundError(f"there is no document {id!r:.100} in the index {name!r}")
+        text = found[id].text
+        end = end_within(text, 0, RESOURCE_TOKENS)
+        note = cut_note(shelf.id_of(name, id), 0, end, len(text))
+        return text if end == len(text) else f"{text[:end]}\n\n{note}"
+
+    def _describe(self, shelf: Shelf, name: str) -> IndexDescription:
+        try:
+            index = shelf.indexes[name]
             status, mode = index.status(), self.desk.mode_of(name, index)
         except (SemsearchError, OSError) as error:
             return IndexDescription(name=name, problem=f"The index {advice(error)}.")

@@ -42,7 +42,12 @@ class McpHttp(NamedTuple):
 
 
 def http_app(
-    server: MCPServer[Any], *, path: str = "/mcp", hosts: Sequence[str] = (), origins: Sequence[str] = ()
+    server: MCPServer[Any],
+    *,
+    path: str = "/mcp",
+    hosts: Sequence[str] = (),
+    origins: Sequence[str] = (),
+    guarded: bool = False,
 ) -> McpHttp:
     """Serve the protocol at a path; legacy clients (`initialize`) and those of 2026-07-28 alike.
 
@@ -56,6 +61,8 @@ def http_app(
             port.
         origins: Pages that may call from a browser besides those of this machine, such as `https://chat.example.org`;
             `https://name:*` for any port.
+        guarded: Whether the application around it checks Host and Origin and answers browsers' preflights itself; then
+            nothing of that is done here.
     """
     allowed_hosts = [*(spelled for name in LOCAL for spelled in (name, f"{name}:*")), *hosts]
     local = [f"http://{name}" for name in LOCAL]
@@ -64,8 +71,12 @@ def http_app(
         streamable_http_path=path,
         stateless_http=True,
         json_response=True,
-        transport_security=TransportSecuritySettings(allowed_hosts=allowed_hosts, allowed_origins=allowed_origins),
+        transport_security=TransportSecuritySettings(
+            enable_dns_rebinding_protection=not guarded, allowed_hosts=allowed_hosts, allowed_origins=allowed_origins
+        ),
     )
+    if guarded:
+        return McpHttp(inner, server.session_manager.run, path)
     app = CORSMiddleware(
         inner,
         allow_origin_regex="|".join(map(_pattern, allowed_origins)),

@@ -18,7 +18,7 @@ ADVICE: tuple[tuple[type[Exception], str], ...] = (
     (NoIndexError, "is not there any more; use another one of `list_indexes`, or ask its owner to build it again"),
     (MismatchError, "was built again, or its model has changed; ask once more, or with mode 'keyword'"),
     (ModelError, MODEL),
-    (Exception, "cannot be read at the moment; its owner finds the reason in the server's log"),
+    (Exception, "cannot be used at the moment; try again later, its owner finds the reason in the server's log"),
 )
 """The first class that an error belongs to decides what is said of the index."""
 

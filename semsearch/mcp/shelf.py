@@ -24,9 +24,9 @@ _PLACE = re.compile(r"(.+)#chars=(\d{1,15})-(\d{1,15})", re.DOTALL)
 
 
 class Place(NamedTuple):
-    """A document in an index, and the characters in it that were found, if any."""
+    """A document in the index of that name, and the characters in it that were found, if any."""
 
-    index: str
+    name: str
     doc_id: str
     start: int = 0
     end: int = 0
@@ -39,20 +39,20 @@ class Shelf:
     With one index the ids of documents are its own. With several, each has the name of its index and a colon in front.
 
     Attributes:
-        indexes: By name.
+        indexes: By name; looked up for each request, so that whoever serves them may open one again.
+        names: Of those that may be seen.
         link: Makes the address of a document that has none of its own.
-        several: Whether ids name an index; stays as it is for a shelf of which only a part may be seen.
+        several: Whether ids name an index, however many may be seen.
     """
 
     indexes: Mapping[str, Index]
+    names: tuple[str, ...]
     link: Link
     several: bool
 
-    def part(self, names: Collection[str] | None) -> Shelf:
-        """The same shelf with some of its indexes only; None for all."""
-        if names is None:
-            return self
-        return replace(self, indexes={name: index for name, index in self.indexes.items() if name in names})
+    def part(self, names: Collection[str]) -> Shelf:
+        """The same shelf with some of its indexes only."""
+        return replace(self, names=tuple(name for name in self.names if name in names))
 
     def id_of(self, index: str, doc_id: str) -> str:
         """The id by which a client names a document."""
@@ -67,9 +67,9 @@ class Shelf:
         found = _PLACE.fullmatch(given)
         readings = [(given, 0, 0), *([(found[1], int(found[2]), int(found[3]))] if found else [])]
         if not self.several:
-            return [Place(name, one, start, end) for name in self.indexes for one, start, end in readings]
+            return [Place(name, one, start, end) for name in self.names for one, start, end in readings]
         named = [(*one.partition(":"), start, end) for one, start, end in readings]
-        return [Place(name, doc_id, start, end) for name, _, doc_id, start, end in named if name in self.indexes]
+        return [Place(name, doc_id, start, end) for name, _, doc_id, start, end in named if name in self.names]
 
 
 def make_shelf(indexes: Mapping[str, Index], public_url: str = "", link: Link | None = None) -> Shelf:
@@ -95,7 +95,7 @@ def make_shelf(indexes: Mapping[str, Index], public_url: str = "", link: Link | 
     def page(index: str, doc_id: str) -> str:
         return f"{base}/doc/{quote(f'{index}:{doc_id}' if several else doc_id, safe='')}"
 
-    return Shelf(dict(indexes), link or (page if base else resource), several)
+    return Shelf(indexes, tuple(indexes), link or (page if base else resource), several)
 
 
 def resource(index: str, doc_id: str) -> str:
