@@ -14,7 +14,7 @@ from semsearch.index import Index
 from semsearch.mcp.answers import FetchAnswer, Found, SearchAnswer, as_result
 from semsearch.mcp.arguments import MOST_TOKENS, RESULTS, Id, Query, check_query
 from semsearch.mcp.budget import bounded, end_within, shortened
-from semsearch.mcp.desk import COLD, NOTHING, UNMEASURED, Desk, cut_note, find_document, joined
+from semsearch.mcp.desk import COLD, UNMEASURED, Desk, cut_note, find_document, noted
 from semsearch.mcp.refusals import refusing
 from semsearch.mcp.shelf import Shelf
 from semsearch.printable import harmless
@@ -49,7 +49,7 @@ class ConnectorTools:
                 found += zip([hit.confidence or 0.0 for hit in sure], _results(shelf, name, index, sure), strict=True)
         found.sort(key=lambda one: -one[0])  # which keeps the order of each index where nothing was measured
         results = [result for _, result in found[:RESULTS]]
-        return as_result(SearchAnswer(results=results, note=joined(notes | (set() if results else {NOTHING}))))
+        return as_result(SearchAnswer(results=results, note=noted(notes, found=bool(results))))
 
     def fetch(self, id: Id, context: Context[Any, Any]) -> Annotated[CallToolResult, FetchAnswer]:
         """The text of a document, or, of a long one, the part around the place that its id names."""

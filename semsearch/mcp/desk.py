@@ -19,7 +19,10 @@ Visible: TypeAlias = Callable[[Request], Collection[str]]
 """An HTTP request to the names of the indexes that it may see."""
 
 NOTHING = "Nothing in the index is relevant to this query. Say so, or search again in other words."
-COLD = "The model is not loaded (yet), so this was searched by words alone; ask again to search by meaning as well."
+COLD = (
+    "The model is not loaded (yet), so this was searched by words alone, and more may be there: ask again in a few "
+    "seconds, or in the words of the documents."
+)
 UNMEASURED = "This index was not measured, so weak hits could not be left out: judge for yourself whether they fit."
 
 
@@ -85,6 +88,6 @@ def cut_note(doc_id: str, start: int, end: int, length: int) -> str:
     )
 
 
-def joined(notes: set[str]) -> str | None:
-    """Notes as one text; None for none."""
-    return " ".join(sorted(notes)) or None
+def noted(notes: set[str], *, found: bool) -> str | None:
+    """What is said beside an answer; None for nothing. That nothing is relevant is known only by meaning."""
+    return " ".join(sorted(notes | ({NOTHING} if not found and COLD not in notes else set()))) or None

@@ -16,7 +16,7 @@ from semsearch.index import Index
 from semsearch.mcp import arguments as arg
 from semsearch.mcp.answers import ContextAnswer, Excerpt, IndexDescription, IndexesAnswer, ReadAnswer, as_result
 from semsearch.mcp.budget import end_within, estimate_tokens, shortened
-from semsearch.mcp.desk import COLD, NOTHING, UNMEASURED, Desk, choose_index, cut_note, find_document, joined
+from semsearch.mcp.desk import COLD, UNMEASURED, Desk, choose_index, cut_note, find_document, noted
 from semsearch.mcp.refusals import advice, refusing
 from semsearch.mcp.shelf import Shelf
 from semsearch.printable import harmless
@@ -64,10 +64,11 @@ class DocumentTools:
                     raise
                 notes.add(UNMEASURED)
                 found = chosen.context(query, mode=used, min_confidence=None, count=estimate_tokens, **wishes)
-        notes |= set() if found else {NOTHING}
         excerpts = [_cited(shelf, name, one) for one in found.excerpts]
         return as_result(
-            ContextAnswer(context=found.text, excerpts=excerpts, index=name, mode=used, note=joined(notes))
+            ContextAnswer(
+                context=found.text, excerpts=excerpts, index=name, mode=used, note=noted(notes, found=bool(found))
+            )
         )
 
     def read_document(

@@ -19,6 +19,7 @@ class Warming:
         """Take indexes by name; nothing is loaded before `start`."""
         self._indexes = dict(indexes)
         self._warm = {name: threading.Event() for name in indexes}
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._load, name="semsearch-warming", daemon=True)
 
     def start(self) -> None:
@@ -34,11 +35,20 @@ class Warming:
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
+    def stop(self) -> None:
+        """Load no more; what is being loaded is left to itself, and its errors go unsaid, for the process may end."""
+        self._stopped.set()
+
     def _load(self) -> None:
         for name, index in self._indexes.items():
             try:
-                index.encoder.encode_queries(["warm up"])
-            except (SemsearchError, OSError) as error:
+                if not self._stopped.is_set():
+                    index.encoder.encode_queries(["warm up"])
+            except Exception as error:
+                if self._stopped.is_set():
+                    return
+                if not isinstance(error, SemsearchError | OSError):
+                    log.exception("the model of the index %r cannot be loaded", name)
                 log.warning("the index %r is searched by words alone: %s", name, error)
             else:
                 self._warm[name].set()
