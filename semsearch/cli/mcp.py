@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from importlib.util import find_spec
 
+from semsearch import interrupts
 from semsearch.cli import options as opt
 from semsearch.cli.locations import named_indexes
 from semsearch.errors import UsageError
@@ -20,19 +20,20 @@ def mcp(
 
     Models are loaded in the background; until then searches go by words alone.
     """
-    if find_spec("mcp") is None:
-        raise UsageError("the MCP server needs the mcp package: pip install 'semsearch[mcp]'")
+    try:
+        from semsearch.mcp.server import create_mcp
+    except ImportError as error:
+        interrupts.reraise(error)
+        raise UsageError("the MCP server needs the mcp package: pip install 'semsearch[mcp]'") from None
     from semsearch.cli.addresses import checked_url
     from semsearch.index import Index
+    from semsearch.mcp.warming import Warming
 
     with ExitStack() as stack:
         opened = {
             name: stack.enter_context(Index.open(folder, device=device, runtime=runtime))
             for name, folder in named_indexes(index or []).items()
         }
-        from semsearch.mcp.server import create_mcp
-        from semsearch.mcp.warming import Warming
-
         warming = Warming(opened)
         server = create_mcp(opened, public_url=checked_url(url), is_warm=warming.is_warm)
         warming.start()

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 from mcp.server import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
+from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 LOCAL = ("127.0.0.1", "localhost", "[::1]", "host.docker.internal")
@@ -18,7 +20,6 @@ LOCAL = ("127.0.0.1", "localhost", "[::1]", "host.docker.internal")
 HEADERS = (
     "authorization",
     "content-type",
-    "last-event-id",
     "mcp-method",
     "mcp-name",
     "mcp-protocol-version",
@@ -75,16 +76,19 @@ def http_app(
             enable_dns_rebinding_protection=not guarded, allowed_hosts=allowed_hosts, allowed_origins=allowed_origins
         ),
     )
+    lifespan = server.session_manager.run
+    # GET would open a stream of events that are never sent, and keep a connection until the server is stopped.
+    posts = Starlette(routes=[Route(path, inner, methods=["POST"])], lifespan=lambda app: lifespan())
     if guarded:
-        return McpHttp(inner, server.session_manager.run, path)
+        return McpHttp(posts, lifespan, path)
     app = CORSMiddleware(
-        inner,
+        posts,
         allow_origin_regex="|".join(map(_pattern, allowed_origins)),
-        allow_methods=["GET", "POST", "DELETE"],
+        allow_methods=["POST"],
         allow_headers=HEADERS,
         expose_headers=["mcp-session-id", "mcp-protocol-version"],
     )
-    return McpHttp(app, server.session_manager.run, path)
+    return McpHttp(app, lifespan, path)
 
 
 def _pattern(origin: str) -> str:
