@@ -59,8 +59,11 @@ class Shelf:
         return f"{index}:{doc_id}" if self.several else doc_id
 
     def url_of(self, index: str, doc_id: str, metadata: Metadata, start: int = 0, end: int = 0) -> str:
-        """A document's own address, or else that of its page, at the characters from start to end."""
-        return url_of(metadata) or self.link(index, doc_id) + (f"#chars={start}-{end}" if end else "")
+        """A document's own address, or that of its page at the characters from start to end, or that as a resource."""
+        own = url_of(metadata)
+        if own or self.link is resource:
+            return own or resource(index, doc_id)
+        return self.link(index, doc_id) + (f"#chars={start}-{end}" if end else "")
 
     def places(self, given: str) -> list[Place]:
         """What an id may mean, the likelier first: an id may itself end as a place in a document does."""
