@@ -15,6 +15,7 @@ ODD: list[dict[str, Any]] = [
     {"_id": "long", "title": "A long text", "text": LONG},
     {"_id": "../a b/c?d#chars=1-2:é", "title": "An odd id", "text": "Axolotls keep their gills for life."},
     {"_id": "web", "title": "On the web", "text": "Pangolins curl into a ball.", "url": "https://example.org/pangolin"},
+    {"_id": "far", "text": "Bilbies dig spirals.", "url": "https://example.org/" + "x" * 100_000},
     {"_id": "untitled", "text": "Wombats leave cubes behind."},
     {"_id": "attack", "title": "Otters", "text": ATTACK, "secret": "x" * 100_000, "tags": ["a"] * 50_000},
     {"_id": "controls", "title": "Numbats", "text": "Numbats eat termites.\u202e" + "\x01" * 30_000},

@@ -141,7 +141,7 @@ def _cited(shelf: Shelf, name: str, one: contexts.Excerpt) -> Excerpt:
         number=one.number,
         id=doc_id,
         title=shortened(one.title) or doc_id,
-        url=one.url or shelf.url_of(name, one.doc_id, {}, one.start, one.end),
+        url=shelf.url_of(name, one.doc_id, {"url": one.url}, one.start, one.end),
         start=one.start,
         end=one.end,
         page=one.page,

@@ -19,6 +19,9 @@ Link: TypeAlias = Callable[[str, str], str]
 SCHEME = "semsearch"
 """Of the addresses of documents as resources of the protocol."""
 
+LONGEST_URL = 2_000
+"""Characters of a document's own address; what is longer would crowd out everything else."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PLACE = re.compile(r"(.+)#chars=(\d{1,15})-(\d{1,15})", re.DOTALL)
 
@@ -61,6 +64,7 @@ class Shelf:
     def url_of(self, index: str, doc_id: str, metadata: Metadata, start: int = 0, end: int = 0) -> str:
         """A document's own address, or that of its page at the characters from start to end, or that as a resource."""
         own = url_of(metadata)
+        own = own if len(own) <= LONGEST_URL else ""
         if own or self.link is resource:
             return own or resource(index, doc_id)
         return self.link(index, doc_id) + (f"#chars={start}-{end}" if end else "")

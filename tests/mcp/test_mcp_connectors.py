@@ -63,6 +63,9 @@ def test_the_address_is_the_documents_own_where_it_has_one(odd):
         server = create_mcp({"odd": odd}, public_url=url)
         assert call(server, "search", query="pangolins")["results"][0]["url"] == "https://example.org/pangolin"
         assert call(server, "fetch", id="web")["url"] == "https://example.org/pangolin"
+    assert call(server, "search", query="bilbies")["results"][0]["url"] == f"{PAGES}doc/far#chars=0-20", (
+        "not a long one"
+    )
     linked = create_mcp({"odd": odd}, link=lambda index, doc_id: f"https://x.example/{index}?d={doc_id}")
     found = call(linked, "search", query="wombats")["results"][0]
     assert found["url"] == "https://x.example/odd?d=untitled#chars=0-27"

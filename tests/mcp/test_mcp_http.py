@@ -3,57 +3,21 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
 from http.client import HTTPConnection
 from typing import Any
 
 import pytest
-import uvicorn
 from assistant import ERAS, call, connected
-from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from loopback import listening, served
 
-from semsearch.mcp.http import McpHttp, http_app
+from semsearch.mcp.http import http_app
 from semsearch.mcp.server import create_mcp
 
 EACH_ERA = pytest.mark.parametrize("era", ERAS)
 
 MODERN = "2026-07-28"
-
-
-@contextmanager
-def served(endpoint: McpHttp) -> Iterator[int]:
-    """The endpoint beside a page of an application, as `semsearch serve` mounts it; gives the port."""
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette):
-        async with endpoint.lifespan():
-            yield
-
-    routes = [Route(endpoint.path, endpoint.app), Route("/", lambda request: PlainTextResponse("the page"))]
-    with listening(Starlette(routes=routes, lifespan=lifespan)) as port:
-        yield port
-
-
-@contextmanager
-def listening(app: Any) -> Iterator[int]:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()  # so that whoever comes early waits
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none", timeout_graceful_shutdown=5))
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            server.should_exit = True
-            thread.join(10)
-            assert not thread.is_alive()
 
 
 @pytest.fixture(scope="module")
