@@ -20,14 +20,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
-from semsearch.checks import FLAG, FUNCTION, Check, check_types
+from semsearch.checks import FLAG, FUNCTION, IDS, Check, check_types
 from semsearch.corpus.chunking import Chunking
 from semsearch.corpus.sources import ReadOptions
 from semsearch.errors import DamagedError, UsageError
 from semsearch.forks import ForkLock
 from semsearch.index_encoder import IndexEncoder
 from semsearch.paths import as_path
-from semsearch.stores.base import Store
+from semsearch.stores.base import Store, StoredDocument
 from semsearch.stores.local.store import LocalStore
 from semsearch.types import EncoderSettings, EncoderSpec, Hit
 
@@ -234,8 +234,21 @@ class Index:
         log.info("%s: %d documents deleted", self.location, len(there))
         return there
 
+    def documents(self, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
+        """Whole documents by their ids, in the order given; ids that are not there are left out."""
+        check_types({"doc_ids": doc_ids}, {"doc_ids": IDS})
+        return self._store.documents(doc_ids) if self._store.exists() else {}
+
     def search(
-        self, query: str, k: int = 10, *, mode: str | None = None, where: Where | None = None, fusion: str = "convex"
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        mode: str | None = None,
+        where: Where | None = None,
+        fusion: str = "convex",
+        unit: str = "document",
+        min_confidence: float | None = None,
     ) -> list[Hit]:
         """The k best documents for a question, best first.
 
@@ -245,13 +258,17 @@ class Index:
             mode: `dense` (cosine), `keyword` (BM25) or `hybrid` (both); None for `default_mode`.
             where: A filter such as `"year >= 2020 and lang = 'en'"` or `{"year": {">=": 2020}, "lang": "en"}`.
             fusion: How `hybrid` mixes: `convex` (scaled scores) or `rrf` (ranks).
+            unit: What is ranked: a `document` by its best passage, or each `passage` by itself.
+            min_confidence: Leave out hits with a lower confidence, which may be all; see `Hit.confidence`.
 
         Raises:
-            UsageError: An empty query, k below 1, an unknown mode.
+            UsageError: An empty query, k below 1, an unknown mode; a least confidence in an index of before November
+                2026 to which nothing was added since.
             FilterError: A filter that does not parse or names an unknown field.
             MismatchError: The checkpoint is not the one that the index was built with.
         """
-        return self.search_many([query], k, mode=mode, where=where, fusion=fusion)[0]
+        wishes: dict[str, Any] = {"fusion": fusion, "unit": unit, "min_confidence": min_confidence}
+        return self.search_many([query], k, mode=mode, where=where, **wishes)[0]
 
     def search_many(
         self,
@@ -261,12 +278,14 @@ class Index:
         mode: str | None = None,
         where: Where | None = None,
         fusion: str = "convex",
+        unit: str = "document",
+        min_confidence: float | None = None,
     ) -> list[list[Hit]]:
         """As `search`, for many questions at once: the hits of each, in the order given."""
         from semsearch.search import check_search, find
 
         mode = self.default_mode if mode is None else mode
-        check_search(queries, k, mode, fusion)
+        check_search(queries, k, mode, fusion, unit, min_confidence)
         condition = None
         if where is not None:  # without one, what reads filters need not be imported
             from semsearch.filters.read import read_filter
@@ -274,15 +293,16 @@ class Index:
             condition = read_filter(where)
         if not self._store.exists():
             return [[] for _ in queries]
+        wishes: dict[str, Any] = {"mode": mode, "fusion": fusion, "unit": unit, "min_confidence": min_confidence}
         if mode == "keyword":
-            return find(self._store, queries, None, k, mode=mode, where=condition, fusion=fusion)
+            return find(self._store, queries, None, k, where=condition, **wishes)
         from semsearch.encoder.vectors import check_finite
 
         encoder = self.encoder
         vectors = check_finite(encoder.encode_queries(queries), queries, encoder.spec.model)
         with self._store.snapshot():
             self._encoder.refuse_replaced(encoder)
-            return find(self._store, queries, vectors, k, mode=mode, where=condition, fusion=fusion)
+            return find(self._store, queries, vectors, k, where=condition, **wishes)
 
     @property
     def location(self) -> str:

@@ -142,6 +142,9 @@ class Hit:
             tells ranks alone.
         text: The best passage.
         start, end: Its character offsets into the document's text.
+        kind: What the score is: `cosine`, `bm25`, `hybrid` or `rrf`.
+        confidence: From 0 to 1, the same for every mode and query: see `semsearch.confidence`. None where the index
+            has not been measured.
     """
 
     rank: int
@@ -152,6 +155,8 @@ class Hit:
     start: int
     end: int
     metadata: Metadata
+    kind: str = ""
+    confidence: float | None = None
 
     def __repr__(self) -> str:
         """One line, with the beginning of the text."""
