@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, TypeAlias
 
 from semsearch.checks import TEXT, WHOLE, check_types
@@ -144,7 +144,7 @@ def _pieces(
     cuts = [start, *(found.end() for found in breaks[0].finditer(text, start, end) if found.end() < end), end]
     if breaks[0] is _SPACE:
         cuts = list(_filled(cuts, longest))
-    for first, last in zip(cuts, cuts[1:], strict=False):
+    for first, last in pairwise(cuts):
         if first < last:
             yield from _pieces(text, first, last, longest, breaks[1:])
 
@@ -153,7 +153,7 @@ def _filled(cuts: Sequence[int], longest: int) -> Iterator[int]:
     """Leave out cuts between which pieces would be shorter than they may be."""
     yield cuts[0]
     behind = cuts[0]
-    for cut, following in zip(cuts[1:], cuts[2:], strict=False):
+    for cut, following in pairwise(cuts[1:]):
         if following - behind > longest:
             yield cut
             behind = cut

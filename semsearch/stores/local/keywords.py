@@ -129,6 +129,12 @@ def spelled(token: str) -> str:
     return "".join(c if unicodedata.category(c)[0] in "LNM" else chr(0xF0000 + ord(c)) for c in token)
 
 
+def as_typed(expression: str) -> str:
+    """What stands in the quotes of a phrase or an exact token, without what was done to it for FTS5."""
+    letters = (chr(ord(c) - 0xF0000) if "\U000f0000" <= c < "\U00100000" else c for c in expression.strip('"'))
+    return "".join(letters).replace(" ", "")
+
+
 def _words(query: str) -> list[str]:
     """Letters, digits and the marks that belong to them, as the tokenizer in `schema.py` takes them."""
     kept = (c if unicodedata.category(c)[0] in "LNM" else " " for c in fold(query))

@@ -9,28 +9,35 @@ from __future__ import annotations
 import re
 import sqlite3
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import TypeAlias
 
 from semsearch.stores.local.keywords import (
     EXACT_WORDS,
     WORDS,
+    as_typed,
     exact_in,
     exact_tokens,
     fold,
     match_expression,
+    phrases,
     spaced,
     spelled,
 )
+from semsearch.types import Term
 
 Spans: TypeAlias = list[tuple[int, int]]
 """Character offsets into a text, half open, ascending, without overlaps."""
 
 OPENING, CLOSING = "\x02", "\x03"
 """What FTS5 puts around a match; no folded text that is handed to it has them."""
+
+WORD = 40
+"""Characters of a word at most, as far as words are remembered."""
 
 _CHUNK = re.compile(r"\S+")
 _CONTROL = dict.fromkeys(range(0x20), " ")
@@ -73,23 +80,40 @@ def find_matches(query: str, texts: Sequence[str]) -> list[Spans]:
         query: As it is searched.
         texts: Of passages, or titles.
     """
-    expression, exact = match_expression(query), " OR ".join(exact_tokens(query))
-    if not expression:
-        return [[] for _ in texts]
-    traced = [_trace(text) for text in texts]
+    wanted = {WORDS: [match_expression(query)], EXACT_WORDS: [" OR ".join(exact_tokens(query))]}
     found: list[Spans] = [[] for _ in texts]
+    for _, text, spans in _find(wanted, texts):
+        found[text] += spans
+    return [merge(spans) for spans in found]
+
+
+def find_terms(query: str, text: str) -> dict[Term, Spans]:
+    """Where a text has each term of a query, named as `Readable.keyword_terms` names it."""
+    words, exact = list(dict.fromkeys(phrases(query))), list(exact_tokens(query))
+    named = {phrase: Term(as_typed(phrase), exact=False) for phrase in words}
+    named |= {token: Term(as_typed(token), exact=True) for token in exact}
+    every = _find({WORDS: words, EXACT_WORDS: exact}, [text])
+    return {named[expression]: merge(list(spans)) for expression, _, spans in every}
+
+
+def _find(
+    wanted: Mapping[str, Sequence[str]], texts: Sequence[str]
+) -> Iterator[tuple[str, int, Iterable[tuple[int, int]]]]:
+    """Ask FTS5, for each tokenizer, for each expression: yields it, the number of a text that has it, and where."""
+    traced: list[_Traced] = []
     with closing(sqlite3.connect(":memory:")) as connection:
-        for table, wanted, prepare in (("words", expression, _body), ("exact", exact, _tokens)):
-            if not wanted:
+        for number, (tokenizer, prepare) in enumerate(TABLES.items()):
+            expressions = [expression for expression in wanted[tokenizer] if expression]
+            if not expressions:
                 continue
-            tokenize = WORDS if table == "words" else EXACT_WORDS
-            connection.execute(f'CREATE VIRTUAL TABLE {table} USING fts5(body, tokenize="{tokenize}")')
-            rows = [prepare(one) for one in traced]
+            traced = traced or [_trace(text) for text in texts]
+            rows, table = [prepare(one) for one in traced], f"table{number}"
+            connection.execute(f'CREATE VIRTUAL TABLE {table} USING fts5(body, tokenize="{tokenizer}")')
             connection.executemany(f"INSERT INTO {table} (rowid, body) VALUES (?, ?)", enumerate(r.text for r in rows))
             marked = f"SELECT rowid, highlight({table}, 0, ?, ?) FROM {table} WHERE {table} MATCH ?"
-            for row, text in connection.execute(marked, (OPENING, CLOSING, wanted)):
-                found[row] += _unmark(text, rows[row])
-    return [merge(spans) for spans in found]
+            for expression in expressions:
+                for row, body in connection.execute(marked, (OPENING, CLOSING, expression)):
+                    yield expression, row, _unmark(body, rows[row])
 
 
 def merge(spans: Spans) -> Spans:
@@ -111,21 +135,32 @@ def _trace(text: str) -> _Traced:
     def parts() -> Iterator[tuple[str, Sequence[int], Sequence[int]]]:
         for chunk in _CHUNK.finditer(text):
             yield NOTHING
+            first, end = chunk.span()
             if chunk[0].isascii():
-                start, end = chunk.span()
-                yield chunk[0].translate(_CONTROL), range(start, end), range(start + 1, end + 1)
-                continue
-            for start, end, folded in _pieces(chunk[0]):
-                n = len(folded)
-                yield folded.translate(_CONTROL), [chunk.start() + start] * n, [chunk.start() + end] * n
+                yield chunk[0].translate(_CONTROL), range(first, end), range(first + 1, end + 1)
+            else:
+                folded, starts, ends = (_trace_word if end - first <= WORD else _trace_chunk)(chunk[0])
+                yield folded, [first + place for place in starts], [first + place for place in ends]
 
     return _Traced.join(parts())
+
+
+def _trace_chunk(chunk: str) -> tuple[str, Sequence[int], Sequence[int]]:
+    """A chunk folded, with the start and end of each character's origin in it."""
+    pieces = list(_pieces(chunk))
+    starts = [start for start, _, folded in pieces for _ in folded]
+    ends = [end for _, end, folded in pieces for _ in folded]
+    return "".join(folded for _, _, folded in pieces).translate(_CONTROL), starts, ends
+
+
+_trace_word = lru_cache(4_096)(_trace_chunk)
+"""Texts have the same words again and again."""
 
 
 def _pieces(chunk: str) -> Iterator[tuple[int, int, str]]:
     """Pieces of a chunk, start and end, and what each is folded to, such that these make up the folded chunk."""
     bounds = _bounds(chunk)
-    pieces = [(start, end, _fold_character(chunk[start:end])) for start, end in zip(bounds, bounds[1:], strict=False)]
+    pieces = [(start, end, fold(chunk[start:end])) for start, end in pairwise(bounds)]
     whole = fold(chunk)
     if "".join(folded for _, _, folded in pieces) == whole:
         yield from pieces
@@ -138,10 +173,6 @@ def _pieces(chunk: str) -> Iterator[tuple[int, int, str]]:
             start, done = end, len(folded)
     if done < len(whole):
         yield start, len(chunk), whole[done:]
-
-
-_fold_character = lru_cache(4_096)(fold)
-"""Texts have the same characters again and again."""
 
 
 def _bounds(chunk: str) -> list[int]:
@@ -164,7 +195,7 @@ def _body(traced: _Traced) -> _Traced:
 def _tokens(traced: _Traced) -> _Traced:
     """As `keywords.tokens` has it: exact tokens, spelled as one word each."""
     parts = (traced.part(start, end) for start, end in exact_in(traced.text))
-    return _Traced.join(one for text, *origins in parts for one in ((spelled(text), *origins), NOTHING))
+    return _Traced.join(one for text, starts, ends in parts for one in ((spelled(text), starts, ends), NOTHING))
 
 
 def _unmark(marked: str, traced: _Traced) -> Iterator[tuple[int, int]]:
@@ -176,3 +207,7 @@ def _unmark(marked: str, traced: _Traced) -> Iterator[tuple[int, int]]:
             for place, character in enumerate(match[1], first)
             if character != " "
         )
+
+
+TABLES: dict[str, Callable[[_Traced], _Traced]] = {WORDS: _body, EXACT_WORDS: _tokens}
+"""FTS5's tokenizers, and what is put into their tables."""
