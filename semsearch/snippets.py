@@ -84,7 +84,7 @@ def cut(text: str, matches: Spans, weights: Weights, size: int = SIZE) -> Snippe
     Windows begin and end with lines, sentences or words. Of several that are worth the same, the one is taken in whose
     middle most of it stands; where nothing is worth anything, the beginning.
     """
-    start, end = _window(text, weights, size)
+    start, end = _window(text, weights, size) if len(text) > size else (0, len(text))
     while start < end and text[start].isspace() and text[start] not in " \t":
         start += 1  # blank lines; the indentation of the first line stays
     end = start + len(text[start:end].rstrip())
@@ -116,11 +116,22 @@ def _window(text: str, weights: Weights, size: int) -> tuple[int, int]:
         last = max(last, first)
         while last + 1 < len(units) and units[last + 1][1] - start <= size:
             last += 1
-        total, end = round(summed[last + 1] - summed[first], 9), units[last][1]
-        off = abs((moved[last + 1] - moved[first]) / total - (start + end) / 2) if total > 0 else 0.0
+        total = round(summed[last + 1] - summed[first], 9)
+        off = abs((moved[last + 1] - moved[first]) / total - (start + size / 2)) if total > 0 else 0.0
         if first == 0 or (total, -off) > best:
-            best, chosen = (total, -off), (start, end)
-    return chosen
+            best, chosen = (total, -off), (start, units[last][1])
+        if last + 1 == len(units):
+            break
+    return chosen[0], _filled_up(text, *chosen, size)
+
+
+def _filled_up(text: str, start: int, end: int, size: int) -> int:
+    """The end of a window with as many words more as fit."""
+    limit = start + size
+    if limit >= len(text):
+        return len(text)
+    spaces = [space.start() for space in _SPACE.finditer(text, end, limit + 1)]
+    return min(max(spaces, default=end), limit)
 
 
 def _units(text: str, size: int) -> Iterator[tuple[int, int]]:

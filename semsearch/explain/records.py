@@ -34,8 +34,8 @@ that the part is about. An `exact` term is the bonus of an exact token such as `
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from semsearch.snippets import Snippet
@@ -118,3 +118,22 @@ class Explanation:
     def to_json(self) -> dict[str, Any]:
         """As a JSON object; see the module."""
         return {**asdict(self), "snippet": self.snippet.to_json()}
+
+
+def whole_words(tokens: Sequence[TokenShare]) -> list[TokenShare]:
+    """Tokens with the pieces of one word made one, whose contribution is their sum."""
+    words: list[TokenShare] = []
+    for token in tokens:
+        last = words[-1] if words else None
+        if (
+            last
+            and token.start is not None
+            and (last.part, last.end) == (token.part, token.start)
+            and last.token[-1:].isalnum()
+            and token.token[:1].isalnum()
+        ):
+            joined = last.token + token.token, last.contribution + token.contribution
+            words[-1] = replace(last, token=joined[0], end=token.end, contribution=joined[1])
+        else:
+            words.append(token)
+    return words
