@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -131,14 +131,16 @@ def _fused(asked: Asked, hit: Hit, fusion: str) -> tuple[int, float, float]:
 def _hybrid(asked: Asked, hit: Hit) -> Both:
     key, ours, theirs = _fused(asked, hit, "convex")
     dense, keyword, scale = asked.sides
-    near = Side(ours, note=_far(len(dense), "; counted as near as the last of them"))
-    words = Side(theirs, note=_without_words(len(keyword)))
+    taken = "; counted as near as the last of them"
+    near = Side(ours, zero=scale.unrelated, weight=DENSE_WEIGHT, note=_far(len(dense), taken))
+    words = Side(theirs, one=scale.highest, weight=1 - DENSE_WEIGHT, note=_without_words(len(keyword)))
     if key in dense:
         cosine, number = dense[key]
-        near = Side(ours, asked.store.show([number])[number], None, cosine, scale.unrelated, 1.0, DENSE_WEIGHT)
+        near = replace(near, passage=asked.store.show([number])[number], score=cosine, note="")
     if key in keyword:
         bm25, number = keyword[key]
-        words = Side(theirs, *_worded(asked, number), bm25, 0.0, scale.highest, 1 - DENSE_WEIGHT)
+        passage, terms = _worded(asked, number)
+        words = replace(words, passage=passage, terms=terms, score=bm25, note="")
     return near, words
 
 
