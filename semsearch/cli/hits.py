@@ -16,7 +16,7 @@ from semsearch.snippets import Snippet, make_snippets
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from semsearch.explain.records import Dense, Explanation, Keyword
+    from semsearch.explain.records import Dense, Explanation, Keyword, TokenShare
     from semsearch.types import Hit
 
 WIDTH = 110
@@ -29,6 +29,9 @@ LINES = 8
 
 NAMED = 8
 """Words and terms that an explanation names on a terminal."""
+
+LEAST = 0.0005
+"""Of a cosine, below which a word is not named."""
 
 MATCH = "bold yellow"
 
@@ -55,7 +58,6 @@ def show(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | No
         terminal.table(columns, list(rows))
         return
     from rich.console import Console
-    from rich.padding import Padding
     from rich.text import Text
 
     console = Console(highlight=False)
@@ -65,7 +67,9 @@ def show(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | No
         console.print(head.append(title or doc_id, style="bold default").append(f"  {doc_id}", style="dim"))
         reasons = _reasons(explained[number]) if explained else ()
         for line in (*_styled(hit, snippet), *(Text(one_line(reason), "dim") for reason in reasons)):
-            console.print(Padding(line, (0, 0, 0, INDENT), expand=False), width=min(console.width, WIDTH))
+            for row in line.wrap(console, min(console.width, WIDTH) - INDENT):
+                row.rstrip()
+                console.print(Text(" " * INDENT).append_text(row))
     if not found:
         console.print("  nothing found", style="dim")
 
@@ -133,26 +137,34 @@ def _reasons(why: Explanation) -> Iterator[str]:
 
 
 def _meaning(dense: Dense) -> Iterator[str]:
-    from semsearch.explain.records import whole_words
-
     if dense.score is not None:
         scale = f", {dense.zero:.4f} if unrelated" if dense.zero else ""
         yield f"cosine {dense.score:.4f}{_rank(dense.rank)}{scale}"
     if dense.tokens:
-        summed: defaultdict[str, float] = defaultdict(float)
-        for word in whole_words(dense.tokens):
-            name = {"title": f"{word.token} (title)", "prefix": "prefix"}.get(word.part, word.token)
-            summed[name.lower() if word.part == "text" else name] += word.contribution
-        best = sorted(summed.items(), key=lambda item: -abs(item[1]))
-        named = [f"{word} {share:+.3f}" for word, share in best[:NAMED]]
-        rest = sum(share for _, share in best[NAMED:])
-        named += [f"{len(best) - NAMED} more {rest:+.3f}"] if len(best) > NAMED else []
+        named, rest = _named_words(dense.tokens)
+        named += [f"{rest[0]} more {rest[1]:+.3f}"] if rest[0] else []
         named += [f"{name} {share:+.3f}" for name, share in (dense.offsets or {}).items()]
         yield ", ".join([*named, f"rounding {dense.rounding:+.4f}"])
     if dense.n_lost:
         yield f"{dense.n_lost:,} tokens stand behind the encoder's limit and were not seen"
     if dense.note:
         yield dense.note
+
+
+def _named_words(tokens: Sequence[TokenShare]) -> tuple[list[str], tuple[int, float]]:
+    """The words of which one brings most, each with all that it brings; how many there are besides, and their sum."""
+    from semsearch.explain.records import whole_words
+
+    shares: defaultdict[str, list[float]] = defaultdict(list)
+    for word in whole_words(tokens):
+        name = {"title": f"{word.token} (title)", "prefix": "prefix"}.get(word.part, word.token)
+        shares[name.lower() if word.part == "text" else name].append(word.contribution)
+    best = sorted(shares, key=lambda name: (not any(map(str.isalnum, name)), -max(map(abs, shares[name]))))
+    times = {name: f" ×{len(each)}" if len(each) > 1 else "" for name, each in shares.items()}
+    worth = [name for name in best[:NAMED] if abs(sum(shares[name])) >= LEAST]
+    named = [f"{name}{times[name]} {sum(shares[name]):+.3f}" for name in worth]
+    others = [share for name, each in shares.items() if name not in worth for share in each]
+    return named, (len(shares) - len(worth), sum(others))
 
 
 def _words(keyword: Keyword, why: Explanation) -> Iterator[str]:
