@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from semsearch.cli import terminal
+from semsearch.confidence import DEFAULT
 from semsearch.printable import one_line
 from semsearch.snippets import Snippet, make_snippets
 
@@ -62,7 +63,8 @@ def show(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | No
 
     console = Console(highlight=False)
     for number, (hit, snippet) in enumerate(zip(found, snippets, strict=True)):
-        head = Text(f"{hit.rank:>3}  {hit.score:.3f}  ", style="cyan")
+        sure = "" if hit.confidence is None else f"{hit.confidence:4.0%}  "
+        head = Text(f"{hit.rank:>3}  {hit.score:.3f}  {sure}", style="cyan")
         doc_id, title = one_line(hit.doc_id), one_line(hit.title)
         console.print(head.append(title or doc_id, style="bold default").append(f"  {doc_id}", style="dim"))
         reasons = _reasons(explained[number]) if explained else ()
@@ -72,6 +74,8 @@ def show(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | No
                 console.print(Text(" " * INDENT).append_text(row))
     if not found:
         console.print("  nothing found", style="dim")
+    elif all(hit.confidence is not None and hit.confidence < DEFAULT for hit in found):
+        console.print("  perhaps nothing here answers the query: the confidence in every hit is low", style="dim")
 
 
 def _snippets(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | None) -> list[Snippet]:
@@ -144,7 +148,8 @@ def _meaning(dense: Dense) -> Iterator[str]:
         named, rest = _named_words(dense.tokens)
         named += [f"{rest[0]} more {rest[1]:+.3f}"] if rest[0] else []
         named += [f"{name} {share:+.3f}" for name, share in (dense.offsets or {}).items()]
-        yield ", ".join([*named, f"rounding {dense.rounding:+.4f}"])
+        named += [f"rounding {dense.rounding:+.4f}"] if abs(dense.rounding) >= LEAST / 10 else []
+        yield ", ".join(named)
     if dense.n_lost:
         yield f"{dense.n_lost:,} tokens stand behind the encoder's limit and were not seen"
     if dense.note:

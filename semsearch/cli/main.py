@@ -164,10 +164,7 @@ def query(
     if run and not queries:
         raise UsageError("--run goes with --queries FILE")
     answers.check_context_options(context, budget=budget, neighbors=neighbors, queries=queries, fusion=fusion.value)
-    if explain and (queries is not None or context):
-        raise UsageError(
-            "--explain explains the hits of one query at a time, and goes with neither --queries nor --context"
-        )
+    answers.check_explain_options(explain, context=context, queries=queries)
     folder = _find_index(index, newest=True)
     with Index.open(folder, model=model, device=device, runtime=runtime) as opened:
         chosen = mode.value if mode else opened.default_mode
