@@ -399,10 +399,11 @@ class Index:
             condition = read_filter(where)
         if not needs_encoder(hits):
             return explain(query, hits, gather(self._store, query, None, hits, where=condition, unit=unit), None)
+        from semsearch.encoder.vectors import check_finite
         from semsearch.explain.tokens import Splitter
 
         encoder = self.encoder
-        (vector,) = encoder.encode_queries([query])
+        (vector,) = check_finite(encoder.encode_queries([query]), [query], encoder.spec.model)
         with self._store.snapshot():
             self._encoder.refuse_replaced(encoder)
             gathered = gather(self._store, query, vector, hits, where=condition, unit=unit)

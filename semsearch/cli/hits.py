@@ -69,7 +69,7 @@ def show(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | No
         console.print(head.append(title or doc_id, style="bold default").append(f"  {doc_id}", style="dim"))
         reasons = _reasons(explained[number]) if explained else ()
         for line in (*_styled(hit, snippet), *(Text(one_line(reason), "dim") for reason in reasons)):
-            for row in line.wrap(console, min(console.width, WIDTH) - INDENT):
+            for row in line.wrap(console, max(min(console.width, WIDTH) - INDENT, 1)):
                 row.rstrip()
                 console.print(Text(" " * INDENT).append_text(row))
     if not found:

@@ -146,7 +146,7 @@ def _shares(side: Side, hit: Hit) -> tuple[float, float | None, float, float, fl
 def _snippet(query: str, hit: Hit, dense: Dense | None, keyword: Keyword | None, size: int) -> Snippet:
     """The window that brings most to the score."""
     worth: list[tuple[int, int, float]] = []
-    if dense and dense.tokens:
+    if dense and (dense.start, dense.end) == (hit.start, hit.end):
         worth += weighted(dense.tokens, _scale(dense))
     if keyword and (keyword.start, keyword.end) == (hit.start, hit.end):
         for term in keyword.terms:

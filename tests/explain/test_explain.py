@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import tiny_checkpoint
+from fakes import index_corpus, tiny_checkpoint
 from memory_store import MemoryStore
 from oracles import forward
+from test_search import CORPUS, QUERIES
 
 from semsearch import Chunking, Encoder, Hit, Index, WordHashEncoder
 from semsearch.errors import NoIndexError, UsageError
@@ -153,6 +154,33 @@ def test_a_document_that_only_words_find_is_counted_as_near_as_the_last(tmp_path
         assert (why.dense.score, why.dense.tokens) == (None, ())
         (term,) = why.keyword.terms
         assert term.term == "rex"
+
+
+@pytest.fixture(scope="module")
+def mixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The 300 documents of test_search, in passages of at most 12 words."""
+    folder = tmp_path_factory.mktemp("mixture") / "index"
+    index_corpus(folder, CORPUS, WordHashEncoder(64), chunking=Chunking(tokens=12, overlap=3))
+    return folder
+
+
+@pytest.mark.parametrize("where", [None, "year >= 2012"])
+@pytest.mark.parametrize("unit", ["document", "passage"])
+@pytest.mark.parametrize("mode", ["dense", "keyword", "hybrid", "rrf"])
+def test_every_hit_of_a_corpus_sums_to_its_score(mixture: Path, mode: str, unit: str, where: str | None):
+    fusion = {"mode": "hybrid", "fusion": "rrf"} if mode == "rrf" else {"mode": mode}
+    with Index.open(mixture, encoder=WordHashEncoder(64)) as index:
+        for query in QUERIES:
+            for _, why in explained(index, query, 20, unit=unit, where=where, **fusion):
+                if why.dense and why.dense.score is not None:
+                    assert abs(why.dense.rounding) < 1e-6
+
+
+def test_the_passage_of_another_unit_gives_no_snippet_of_what_it_does_not_say(mixture: Path):
+    with Index.open(mixture, encoder=WordHashEncoder(64)) as index:
+        hits = index.search("bax lux rex", 60, unit="passage")
+        for hit, why in zip(hits, index.explain("bax lux rex", hits), strict=True):
+            assert hit.text[why.snippet.start : why.snippet.end] == why.snippet.text
 
 
 # --- a real model

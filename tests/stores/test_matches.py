@@ -73,6 +73,7 @@ def test_a_word_is_highlighted_if_and_only_if_an_index_finds_it(found, query: st
         ("AND OR NOT", 'this and that, not "or"', ["and", "not", "or"]),
         ("it's", "it is; it's", ["it", "it", "s"]),
         ("a\x00b", "a \x00 b\x02 \x03a", ["a", "b", "a"]),
+        ("é", "\ud800 é \udc00", ["é"]),
     ],
 )
 def test_matches_stand_where_they_were_written(query: str, text: str, expected: list[str]):

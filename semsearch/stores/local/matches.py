@@ -40,7 +40,8 @@ WORD = 40
 """Characters of a word at most, as far as words are remembered."""
 
 _CHUNK = re.compile(r"\S+")
-_CONTROL = dict.fromkeys(range(0x20), " ")
+_CONTROL = dict.fromkeys((*range(0x20), *range(0xD800, 0xE000)), " ")
+"""NUL ends a text for `highlight`, two are its marks, and halves of characters are none."""
 
 
 _MATCH = re.compile(f"{OPENING}([^{CLOSING}]*){CLOSING}")
