@@ -38,7 +38,7 @@ Ranking: TypeAlias = dict[int, tuple[float, int]]
 
 
 Parts: TypeAlias = tuple[dict[int, float], dict[int, float]]
-"""What the dense and the keyword side bring to the score of each key of their rankings."""
+"""What the dense and the keyword side contribute to the score of each key of their rankings."""
 
 Score = TypeVar("Score", float, Vectors)
 

@@ -136,7 +136,7 @@ class Term:
 
     Attributes:
         text: A word, two characters of a script without spaces, or an exact token such as `C++`.
-        exact: Whether it is an exact token, which brings its bonus beside its words.
+        exact: Whether it is an exact token, whose bonus is counted beside its words.
     """
 
     text: str

@@ -157,7 +157,7 @@ def _meaning(dense: Dense) -> Iterator[str]:
 
 
 def _named_words(tokens: Sequence[TokenShare]) -> tuple[list[str], tuple[int, float]]:
-    """The words of which one brings most, each with all that it brings; how many there are besides, and their sum."""
+    """The words with the highest contributions, each with its sum; how many there are besides, and the sum of those."""
     from semsearch.explain.records import whole_words
 
     shares: defaultdict[str, list[float]] = defaultdict(list)

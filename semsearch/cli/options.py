@@ -141,7 +141,8 @@ Budget = Annotated[int | None, typer.Option(help="With --context: tokens the blo
 Neighbors = Annotated[int | None, typer.Option(help="With --context: passages to add on each side [default: 0]")]
 FusionName = Annotated[Fusion, typer.Option(help="How a hybrid search combines scores.")]
 Explain = Annotated[
-    bool, typer.Option("--explain", help="Say why each hit was found: what words, terms and parts bring to its score.")
+    bool,
+    typer.Option("--explain", help="Say why each hit was found: what words, terms and parts contribute to its score."),
 ]
 QueryFile = Annotated[str | None, typer.Option(help="JSON lines with _id and text: answer many queries at once.")]
 Interactive = Annotated[

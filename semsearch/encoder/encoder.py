@@ -78,7 +78,7 @@ class TextEncoder(Protocol):
         ...
 
     def split_documents(self, texts: Sequence[str]) -> list[TokenParts]:
-        """Split the vector of each passage into what each of its tokens brings, in full precision.
+        """Split the vector of each passage into what each of its tokens contributes, in full precision.
 
         Raises:
             UnsupportedError: The vector is no sum over tokens.
@@ -242,7 +242,7 @@ class Encoder:
         return self._encode(texts, self.spec.passage_prefix, progress)
 
     def split_documents(self, texts: Sequence[str]) -> list[TokenParts]:
-        """Split the vector of each passage, with the passage prefix in front, into what each of its tokens brings.
+        """Split the vector of each passage, with the passage prefix in front, into what each of its tokens contributes.
 
         It is computed by the reference in float32, whatever the encoder runs on: `offset + vectors.sum(0)` is the
         vector before it is rescaled to unit length, up to the encoder's own precision.

@@ -1,7 +1,7 @@
 """The registry of poolers: each turns the hidden states of a batch into one vector a text.
 
 A pooler is a function `TokenStates -> [batch, dim]`, and as a rule there is a second one beside it that splits this
-vector into what each token brings. To add one, write the functions and one line in `POOLERS`; the tests iterate the
+vector into what each token contributes. To add one, write the functions and one line in `POOLERS`; the tests iterate the
 table. Notation as in the formulas: `h_l` are the hidden states of layer l, `h_0` the embedding output, `h_L` the last
 layer, `m` the attention mask ([CLS] and [SEP] included).
 
@@ -52,7 +52,7 @@ class Pooler:
         name: Canonical, as stored with an index.
         pool: The function.
         formula: What it computes, in words.
-        split: What each token brings; None where the vector is no sum over tokens.
+        split: What each token contributes; None where the vector is no sum over tokens.
         layers: Layers it reads; negative counts from the last.
         known_as: What other tools call it.
         width: Length of its vector in units of the hidden size.

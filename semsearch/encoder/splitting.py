@@ -1,4 +1,4 @@
-"""What each token brings to a pooled vector: one function for each pooler whose vector is a sum over tokens.
+"""What each token contributes to a pooled vector: one function for each pooler whose vector is a sum over tokens.
 
 A split is a function `TokenStates -> [batch, tokens, dim]`, zero at padding; its sum over the tokens is what the pooler
 gives. `POOLERS` has them beside the poolers.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Split: TypeAlias = "Callable[[TokenStates], Tensor]"
-"""Token states to what each token brings, `[batch, tokens, dim]`."""
+"""Token states to what each token contributes, `[batch, tokens, dim]`."""
 
 
 def _share_of_one(states: Tensor, index: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What each token of a text brings to its vector: the record that an encoder gives, and where its tokens stand."""
+"""What each token of a text contributes to its vector: the record that an encoder gives, and where its tokens stand."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class TokenParts:
 
     Attributes:
         spans: The tokens that the encoder sees, in their order.
-        vectors: What each of them brings, float32 `[tokens, dim]`.
-        offset: What none of them brings, float32 `[dim]`: the bias of a linear layer, or zeros.
+        vectors: What each of them contributes, float32 `[tokens, dim]`.
+        offset: What none of them contributes, float32 `[dim]`: the bias of a linear layer, or zeros.
         n_lost: How many tokens stand behind the encoder's limit, so that it cannot see them.
     """
 

@@ -105,7 +105,7 @@ class WordHashEncoder:
         return unit_rows(vectors)
 
     def split_documents(self, texts: Sequence[str]) -> list[TokenParts]:
-        """Split the vector of each passage into what each of its words brings: one component of 1 or -1.
+        """Split the vector of each passage into what each of its words contributes: one component of 1 or -1.
 
         Raises:
             UsageError: The texts are one string, or one of them is no string.

@@ -144,7 +144,7 @@ def _shares(side: Side, hit: Hit) -> tuple[float, float | None, float, float, fl
 
 
 def _snippet(query: str, hit: Hit, dense: Dense | None, keyword: Keyword | None, size: int) -> Snippet:
-    """The window that brings most to the score."""
+    """The window that contributes most to the score."""
     worth: list[tuple[int, int, float]] = []
     if dense and (dense.start, dense.end) == (hit.start, hit.end):
         worth += weighted(dense.tokens, _scale(dense))
@@ -157,7 +157,7 @@ def _snippet(query: str, hit: Hit, dense: Dense | None, keyword: Keyword | None,
 
 
 def _scale(part: Share) -> float:
-    """What a cosine or BM25 higher by 1 would bring to the hit's score; on average, where only its rank counts."""
+    """What a cosine or BM25 higher by 1 would contribute to the hit's score; on average, where only its rank counts."""
     if part.rank is not None:
         return part.share / part.score if part.score else 0.0
     return part.weight / (part.one - part.zero) if part.one > part.zero else 0.0

@@ -1,21 +1,23 @@
 """What an explanation says, as records and as JSON.
 
-`Explanation.to_json` gives, and `semsearch query --explain --json` prints for each hit:
+`Explanation.to_json` gives this; `semsearch query --explain --json` prints it as the `explanation` of each hit, with the
+`snippet` beside it:
 
     {
       "doc_id": "b", "start": 0, "end": 22,      the hit: its document, and the passage's place in the document's text
       "kind": "hybrid", "score": 0.41,           as in the hit; dense.share + keyword.share
       "dense": {                                 null where only words were searched
-        "share": 0.22,                           what it brings to the hit's score
-        "score": 0.447,                          the cosine: sum of contributions, offsets and rounding
+        "share": 0.22,                           what it contributes to the hit's score
+        "score": 0.447,                          the cosine: sum of contributions, offsets and rounding; null where the
+                                                 document is not among those that were mixed, and `note` says so
         "zero": 0.02, "one": 1.0, "weight": 0.5, share = weight * (score - zero) / (one - zero)
         "rank": null,                            for rrf: share = 1 / (60 + rank)
         "start": 0, "end": 22,                   the passage that it is about, in the document's text
         "tokens": [{"token": "water", "part": "text", "start": 7, "end": 12, "contribution": 0.31}, …],
-        "offsets": {"transform": -0.01},         what no token brings: the corpus mean of a transform, a layer's bias
+        "offsets": {"transform": -0.01},         what belongs to no token: the corpus mean of a transform, a bias
         "rounding": 0.0001,                      what the index's precision makes of it
         "n_lost": 0,                             tokens behind the encoder's limit, which it did not see
-        "note": ""                               why there are no tokens
+        "note": ""                               why there are no tokens, such as a pooler that cannot be split
       },
       "keyword": {                               null where only meaning was searched
         "share": …, "score": 1.2, "zero": 0.0, "one": 2.6, "weight": 0.5, "rank": null, "start": 0, "end": 22,
@@ -43,7 +45,7 @@ from semsearch.snippets import Snippet
 
 @dataclass(frozen=True, slots=True)
 class TokenShare:
-    """What a token brings to a cosine; see the module for its fields."""
+    """What a token contributes to a cosine; see the module for its fields."""
 
     token: str
     part: str
@@ -54,7 +56,7 @@ class TokenShare:
 
 @dataclass(frozen=True, slots=True)
 class TermShare:
-    """What a term of the query brings to a BM25; see the module for its fields."""
+    """What a term of the query contributes to a BM25; see the module for its fields."""
 
     term: str
     exact: bool

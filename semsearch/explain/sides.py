@@ -23,8 +23,8 @@ class Side:
 
     Attributes:
         passage: What it is about; None where there is nothing to explain.
-        share: What it brings to the score.
-        terms: What they bring to a BM25.
+        share: What it contributes to the score.
+        terms: What they contribute to a BM25.
         score: The cosine or BM25; None where the share was assumed, or there is none.
         zero, one, weight, rank: See `semsearch.explain.records`.
         note: What else is to be said of it.
@@ -111,7 +111,7 @@ def _bm25(asked: Asked, hit: Hit) -> Both:
 
 
 def _worded(asked: Asked, number: int) -> tuple[StoredPassage, Mapping[Term, float]]:
-    """A passage, and what terms bring to its BM25."""
+    """A passage, and what terms contribute to its BM25."""
     return asked.store.show([number])[number], asked.store.keyword_terms(asked.query, number)
 
 

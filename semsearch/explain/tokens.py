@@ -1,4 +1,4 @@
-"""What each token of a passage brings to its cosine with a query.
+"""What each token of a passage contributes to its cosine with a query.
 
 A pooled vector is a sum over tokens, and everything up to the cosine is affine: `cos = sum_t (p_t A - m A) . q / |v|`,
 where `p_t` is a token's part, `A` and `m` belong to the index's transform, `q` is the query as it is searched and `v`
@@ -92,6 +92,6 @@ def _placed(span: Span, form: Encoded, share: float) -> TokenShare:
 
 
 def weighted(tokens: Sequence[TokenShare], scale: float) -> list[tuple[int, int, float]]:
-    """The tokens of the text with what each brings to a score, as snippets are cut by."""
+    """The tokens of the text with what each contributes to a score, as snippets are cut by."""
     placed = ((one.start, one.end, one) for one in tokens if one.part == "text")
     return [(start, end, scale * one.contribution) for start, end, one in placed if start is not None and end]

@@ -178,7 +178,7 @@ class Readable(Searchable, Protocol):
         ...
 
     def keyword_terms(self, query: str, passage: int) -> dict[Term, float]:
-        """What each term of a query brings to the score of a passage in `search_keywords`, which is their sum.
+        """What each term of a query contributes to the score of a passage in `search_keywords`, which is their sum.
 
         Terms that the passage does not have are left out.
         """

@@ -1,4 +1,4 @@
-"""The reference model once more, for the few texts of which it is asked what each token brings to the vector."""
+"""The reference model once more, for the few texts of which it is asked what each token contributes to the vector."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TorchSplit:
 
     @torch.inference_mode()
     def __call__(self, ids: Sequence[int], skip: int) -> tuple[Vectors, Vector]:
-        """Return what each token brings, float32 `[tokens, dim]`, and what none of them does, `[dim]`.
+        """Return what each token contributes, float32 `[tokens, dim]`, and what none of them does, `[dim]`.
 
         Raises:
             UsageError: The process was forked from one in which torch runs.
