@@ -142,7 +142,7 @@ Neighbors = Annotated[int | None, typer.Option(help="With --context: passages to
 FusionName = Annotated[Fusion, typer.Option(help="How a hybrid search combines scores.")]
 Explain = Annotated[
     bool,
-    typer.Option("--explain", help="Say why each hit was found: what words, terms and parts contribute to its score."),
+    typer.Option("--explain", help="Say why each hit was found: what its words contribute to the score."),
 ]
 QueryFile = Annotated[str | None, typer.Option(help="JSON lines with _id and text: answer many queries at once.")]
 Interactive = Annotated[

@@ -1,7 +1,7 @@
 """What an explanation says, as records and as JSON.
 
-`Explanation.to_json` gives this; `semsearch query --explain --json` prints it as the `explanation` of each hit, with the
-`snippet` beside it:
+`Explanation.to_json` gives this; `semsearch query --explain --json` prints it as the `explanation` of each hit, and
+the `snippet` beside it:
 
     {
       "doc_id": "b", "start": 0, "end": 22,      the hit: its document, and the passage's place in the document's text
