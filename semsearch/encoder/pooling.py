@@ -2,8 +2,8 @@
 
 A pooler is a function `TokenStates -> [batch, dim]`, and as a rule there is a second one beside it that splits this
 vector into what each token contributes. To add one, write both functions and one line in `POOLERS`; the tests iterate
-the table. Notation as in the formulas: `h_l` are the hidden states of layer l, `h_0` the embedding output, `h_L` the last
-layer, `m` the attention mask ([CLS] and [SEP] included).
+the table. Notation as in the formulas: `h_l` are the hidden states of layer l, `h_0` the embedding output, `h_L` the
+last layer, `m` the attention mask ([CLS] and [SEP] included).
 
 This module knows nothing of checkpoints or tokenizers, and importing it does not import torch.
 """
