@@ -38,6 +38,7 @@ SERVED = (
     Served("Ollama embeddings", "", "/api/embed"),
     Served("Dify external knowledge", "", "/retrieval"),
     Served("Open WebUI tool server (OpenAPI)", "/tools", "/openapi.json"),
+    Served("Open WebUI web search", "/web_search"),
     Served("Open WebUI external knowledge (Qdrant)", "", "/collections/NAME/points/query"),
 )
 

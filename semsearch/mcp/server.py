@@ -49,9 +49,8 @@ def create_mcp(
     Args:
         indexes: By names of letters, digits and `._-`; looked up at each request. With one, ids are those of its
             documents; with several, the name of the index and a colon stand in front.
-        public_url: Where the documents' own pages are, as the reader of an answer reaches them; empty for nowhere.
-        link: Makes the address of a document from the name of its index and its id, in place of
-            `{public_url}/doc/{id}`.
+        public_url: Where `semsearch serve` shows documents, as the reader of an answer reaches it; empty for nowhere.
+        link: Makes the address of a document in place of that; see `semsearch.mcp.shelf`.
         is_warm: Whether the model of an index is loaded. Until it is, searches go by words alone and say so, so that no
             client has to wait; see `semsearch.mcp.warming`.
         visible: Which indexes a request over HTTP may see, by its key, say; None for all.

@@ -13,11 +13,15 @@ from semsearch.errors import UsageError
 from semsearch.index import Index
 from semsearch.types import Metadata
 
-Link: TypeAlias = Callable[[str, str], str]
-"""The name of an index and the id of a document to the address of a page that shows it."""
+Link: TypeAlias = Callable[[str, str, int, int], str]
+"""The name of an index, the id of a document, and the characters that were found (first, last; 0 and 0 for none) to the
+address of a page that shows them."""
 
 SCHEME = "semsearch"
 """Of the addresses of documents as resources of the protocol."""
+
+STEPS = frozenset(("", ".", ".."))
+"""Parts of a path that lead elsewhere."""
 
 LONGEST_URL = 2_000
 """Characters of a document's own address; what is longer would crowd out everything else."""
@@ -62,12 +66,9 @@ class Shelf:
         return f"{index}:{doc_id}" if self.several else doc_id
 
     def url_of(self, index: str, doc_id: str, metadata: Metadata, start: int = 0, end: int = 0) -> str:
-        """A document's own address, or that of its page at the characters from start to end, or that as a resource."""
+        """A document's own address, or else that by which it is shown, at the characters from start to end."""
         own = url_of(metadata)
-        own = own if len(own) <= LONGEST_URL else ""
-        if own or self.link is resource:
-            return own or resource(index, doc_id)
-        return self.link(index, doc_id) + (f"#chars={start}-{end}" if end else "")
+        return own if own and len(own) <= LONGEST_URL else self.link(index, doc_id, start, end)
 
     def places(self, given: str) -> list[Place]:
         """What an id may mean, the likelier first: an id may itself end as a place in a document does."""
@@ -84,9 +85,9 @@ def make_shelf(indexes: Mapping[str, Index], public_url: str = "", link: Link | 
 
     Args:
         indexes: By names of letters, digits and `._-`.
-        public_url: Where the server's own pages are, as the reader of an answer reaches them; empty for nowhere, then
-            documents are named as resources of the protocol.
-        link: Makes the address of a document in place of `{public_url}/doc/{id}`.
+        public_url: Where `semsearch serve` shows documents, as the reader of an answer reaches it; empty for nowhere,
+            then documents are named as resources of the protocol.
+        link: Makes the address of a document in place of that.
 
     Raises:
         UsageError: No index, or a name with other characters.
@@ -99,12 +100,31 @@ def make_shelf(indexes: Mapping[str, Index], public_url: str = "", link: Link | 
     several = len(indexes) > 1
     base = public_url.rstrip("/")
 
-    def page(index: str, doc_id: str) -> str:
-        return f"{base}/doc/{quote(f'{index}:{doc_id}' if several else doc_id, safe='')}"
+    def page(index: str, doc_id: str, start: int, end: int) -> str:
+        return page_url(base, index if several else "", doc_id, start, end)
 
     return Shelf(indexes, tuple(indexes), link or (page if base else resource), several)
 
 
-def resource(index: str, doc_id: str) -> str:
-    """The address of a document as a resource of the protocol."""
+def page_url(base: str, index: str, doc_id: str, start: int = 0, end: int = 0) -> str:
+    """The address of a document's page on a server, with the characters from start to end highlighted.
+
+    An id whose parts a browser would take for steps up and down a path goes into the query instead.
+
+    Args:
+        base: Address of the server, without a slash at the end.
+        index: Name of the index; empty where the server has one only.
+        doc_id: Of the document.
+        start: Character offset into its text.
+        end: The same, behind what was found; 0 for nothing.
+    """
+    climbs = not STEPS.isdisjoint(doc_id.split("/"))
+    asked = [f"id={quote(doc_id, safe='')}"] if climbs else []
+    asked += [f"index={quote(index, safe='')}"] if index else []
+    asked += [f"chars={start}-{end}#passage"] if end > start else []
+    return f"{base}/doc/{'' if climbs else quote(doc_id)}{'?' if asked else ''}{'&'.join(asked)}"
+
+
+def resource(index: str, doc_id: str, start: int = 0, end: int = 0) -> str:
+    """The address of a document as a resource of the protocol, which is read as a whole."""
     return f"{SCHEME}://{index}/{quote(doc_id, safe='')}"

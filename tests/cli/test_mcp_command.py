@@ -79,7 +79,7 @@ def test_several_indexes_have_the_names_that_they_are_given():
 
     (names, fetched), _ = over_stdio(use, "--index", one, "--index", f"b={two}", "--url", "http://h:1/x/")
     assert names == ["one", "b"]
-    assert fetched["url"] == "http://h:1/x/doc/b%3Aa"
+    assert fetched["url"] == "http://h:1/x/doc/a?index=b"
 
 
 def test_without_an_index_the_latest_in_the_folder_is_served_and_named_on_standard_error():

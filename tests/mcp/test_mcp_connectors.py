@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
 import pytest
 from assistant import ERAS, call, connected, refusal, result
@@ -12,6 +13,7 @@ from semsearch import Index
 from semsearch.errors import UsageError
 from semsearch.mcp.budget import estimate_tokens
 from semsearch.mcp.server import create_mcp
+from semsearch.mcp.shelf import page_url
 
 PAGES = "https://search.example.org/"
 
@@ -26,7 +28,7 @@ def test_a_document_is_found_by_its_own_words_and_fetched(sample, era):
     assert found["results"][0] == {
         "id": "gardening-015",
         "title": "Houseplants that droop in wet soil",
-        "url": f"https://search.example.org/doc/gardening-015#chars=0-{len(stored.text)}",
+        "url": f"https://search.example.org/doc/gardening-015?chars=0-{len(stored.text)}#passage",
     }
     assert all(set(one) == {"id", "title", "url"} and all(one.values()) for one in found["results"])
     fetched = call(server, "fetch", era, id="gardening-015")
@@ -63,12 +65,12 @@ def test_the_address_is_the_documents_own_where_it_has_one(odd):
         server = create_mcp({"odd": odd}, public_url=url)
         assert call(server, "search", query="pangolins")["results"][0]["url"] == "https://example.org/pangolin"
         assert call(server, "fetch", id="web")["url"] == "https://example.org/pangolin"
-    assert call(server, "search", query="bilbies")["results"][0]["url"] == f"{PAGES}doc/far#chars=0-20", (
+    assert call(server, "search", query="bilbies")["results"][0]["url"] == f"{PAGES}doc/far?chars=0-20#passage", (
         "not a long one"
     )
-    linked = create_mcp({"odd": odd}, link=lambda index, doc_id: f"https://x.example/{index}?d={doc_id}")
+    linked = create_mcp({"odd": odd}, link=lambda *place: f"https://x.example/{place}")
     found = call(linked, "search", query="wombats")["results"][0]
-    assert found["url"] == "https://x.example/odd?d=untitled#chars=0-27"
+    assert found["url"] == "https://x.example/('odd', 'untitled', 0, 27)"
     assert found["title"] == "untitled"
 
 
@@ -150,7 +152,7 @@ def test_ids_of_several_indexes_tell_them_apart(sample, odd):
     assert call(server, "fetch", id="one:gardening-015")["title"] == "Houseplants that droop in wet soil"
     for wrong in ("gardening-015", "two:gardening-015", "three:gardening-015", "one:", ":"):
         assert "there is no document" in refusal(server, "fetch", id=wrong)
-    assert call(server, "fetch", id="two:untitled")["url"] == "https://search.example.org/doc/two%3Auntitled"
+    assert call(server, "fetch", id="two:untitled")["url"] == "https://search.example.org/doc/untitled?index=two"
 
 
 def test_the_surest_hits_of_all_indexes_come_first(sample, odd):
@@ -211,3 +213,16 @@ def test_until_a_model_is_loaded_words_are_searched_and_the_answer_says_so(sampl
     warm.add("sample")
     assert call(server, "search_documents", query="root rot")["mode"] == "hybrid"
     assert "words" not in json.dumps(call(server, "search", query="root rot"))
+
+
+@pytest.mark.parametrize(
+    "doc_id", ["a", "a b/c?d#é.md", "..", "../a", "a//b", "/etc", "./a", "a/..", "%2e%2e/a", "a&id=b"]
+)
+def test_the_address_of_a_page_names_the_document_whatever_its_id(doc_id):
+    url = urljoin("https://h/x/", page_url("https://h/x", "notes", doc_id, 3, 9))  # as a browser reads it
+    parts = urlsplit(url)
+    asked = parse_qs(parts.query)
+    assert parts.path.startswith("/x/doc/")
+    assert unquote(parts.path.removeprefix("/x/doc/")) or asked.pop("id")[0] == doc_id
+    assert unquote(parts.path.removeprefix("/x/doc/")) in ("", doc_id)
+    assert (asked, parts.fragment) == ({"index": ["notes"], "chars": ["3-9"]}, "passage")
