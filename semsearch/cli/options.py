@@ -140,9 +140,26 @@ AsContext = Annotated[
 Budget = Annotated[int | None, typer.Option(help="With --context: tokens the block may have [default: 1500]")]
 Neighbors = Annotated[int | None, typer.Option(help="With --context: passages to add on each side [default: 0]")]
 FusionName = Annotated[Fusion, typer.Option(help="How a hybrid search combines scores.")]
+Explain = Annotated[
+    bool,
+    typer.Option("--explain", help="Say why each hit was found: what its words contribute to the score."),
+]
 QueryFile = Annotated[str | None, typer.Option(help="JSON lines with _id and text: answer many queries at once.")]
 Interactive = Annotated[
     bool,
     typer.Option("--interactive", help="Answer one query after another, from a prompt (Ctrl-D ends it) or a pipe."),
 ]
 RunFile = Annotated[Path | None, typer.Option(help="With --queries: write a TREC run to this file.")]
+ServedIndexes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--index",
+        "-i",
+        metavar="[NAME=]DIR",
+        help="Index folder to serve, for several give it several times [default: "
+        "the most recently updated in indexes/]",
+    ),
+]
+PublicUrl = Annotated[
+    str, typer.Option("--url", help="Where `semsearch serve` shows the documents; citations link there.")
+]

@@ -22,6 +22,7 @@ import numpy as np
 
 from semsearch.arrays import Vectors
 from semsearch.encoder.encoder import Progress, TextEncoder
+from semsearch.encoder.token_parts import TokenParts
 from semsearch.errors import ClientGoneError, NotReadyError, OverloadedError
 from semsearch.forks import encode_batch
 from semsearch.types import EncoderSpec
@@ -304,6 +305,10 @@ class QueuedEncoder:
     def quantize(self, texts: Sequence[str]) -> TextEncoder:
         """As the encoder's; not through the queue."""
         return self.queue.encoder.quantize(texts)
+
+    def split_documents(self, texts: Sequence[str]) -> list[TokenParts]:
+        """As the encoder's; not through the queue."""
+        return self.queue.encoder.split_documents(texts)
 
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """Encode queries, a few of them ahead of bulk: float32 `[n, dim]`."""
