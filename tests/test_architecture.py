@@ -24,6 +24,7 @@ RANKS = {
         "files": 1,
         "paths": 1,
         "interrupts": 1,
+        "moments": 1,
         "printable": 1,
     },
     **{"types": 2, "transforms": 3, "filters": 3, "corpus": 4, "encoder": 4, "stores": 4},
