@@ -239,6 +239,21 @@ class Index:
         check_types({"doc_ids": doc_ids}, {"doc_ids": IDS})
         return self._store.documents(doc_ids) if self._store.exists() else {}
 
+    def select(self, where: Where | None = None) -> list[str]:
+        """The ids of the documents that meet a filter, all without one, in the order in which they were first added.
+
+        Raises:
+            FilterError: A filter that does not parse or names an unknown field.
+        """
+        from semsearch.filters.read import read_filter
+
+        condition = read_filter(where)
+        return self._store.select(condition) if self._store.exists() else []
+
+    def fields(self) -> list[str]:
+        """The names of the metadata fields that documents have, sorted."""
+        return self._store.fields() if self._store.exists() else []
+
     def search(
         self,
         query: str,

@@ -66,6 +66,17 @@ def test_files_are_added_like_documents(place: Any, tmp_path: Path):
         assert index.origin == str(tmp_path / "notes")
 
 
+def test_documents_are_selected_and_their_fields_named(place: Any):
+    with opened(place) as index:
+        assert (index.select(), index.fields()) == ([], [])
+        index.add([{"_id": "b", "text": "heron", "year": 2021}, {"_id": "a", "text": "bread", "lang": "en"}])
+        assert index.select() == ["b", "a"]
+        assert index.select({"lang": "en"}) == index.select("year is null") == ["a"]
+        assert index.fields() == ["lang", "year"]
+        with pytest.raises(FilterError, match="yaer"):
+            index.select("yaer = 1")
+
+
 def test_the_index_keeps_its_encoder_and_its_chunking(tmp_path: Path):
     with Index.open(tmp_path / "i", create=True, model="hash:32", max_tokens=20) as index:
         index.add(BIRDS)
