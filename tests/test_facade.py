@@ -20,7 +20,7 @@ from memory_store import MemoryStore
 
 from semsearch import Document, Encoder, Hit, Index, WordHashEncoder
 from semsearch.encoder import load
-from semsearch.errors import LockedError, MismatchError, NoIndexError, UsageError
+from semsearch.errors import FilterError, LockedError, MismatchError, NoIndexError, UsageError
 from semsearch.stores.local.store import LocalStore
 
 BIRDS: list[dict[str, Any]] = [

@@ -30,6 +30,11 @@ def metadata_of(found: Hit | StoredDocument) -> dict[str, Any]:
     return {**own, **shadowed, **({"title": found.title} if found.title else {})}
 
 
+def passage_id(hit: Hit) -> str:
+    """Return an id for a passage, which names its place in the document."""
+    return f"{hit.doc_id}#chars={hit.start}-{hit.end}"
+
+
 def select(index: Index, where: Filter | None) -> list[str]:
     """Return the ids of the documents that meet a framework's filter, oldest first; fields may be unknown."""
     settled = EVERYTHING if where is None else settle(where, index.fields())
