@@ -16,7 +16,7 @@ from fakes import tiny_checkpoint
 
 from semsearch import Encoder
 
-collect_ignore = ["clients"]  # with other programs, in environments of their own: make test-clients
+collect_ignore = ["clients"]  # which have environments of their own: make test-clients
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""LangChain: a retriever, a vector store and embeddings. Needs the extra `langchain`.
+"""LangChain: a retriever, a vector store, embeddings and a reranker. Needs the extra `langchain`.
 
     from semsearch import Index
     from semsearch.integrations.langchain import SemsearchRetriever
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from uuid import uuid4
 
 import numpy as np
@@ -27,8 +27,8 @@ from semsearch.integrations.records import metadata_of, passage_id, to_document,
 from semsearch.stores.base import StoredDocument
 
 try:
-    from langchain_core.callbacks import CallbackManagerForRetrieverRun
-    from langchain_core.documents import Document
+    from langchain_core.callbacks import CallbackManagerForRetrieverRun, Callbacks
+    from langchain_core.documents import BaseDocumentCompressor, Document
     from langchain_core.embeddings import Embeddings
     from langchain_core.retrievers import BaseRetriever
     from langchain_core.runnables.config import run_in_executor
@@ -260,6 +260,46 @@ class SemsearchEmbeddings(Embeddings):
         """Embed a query."""
         vector: list[float] = self.encoder.encode_queries([text])[0].tolist()
         return vector
+
+
+class Scorer(Protocol):
+    """What scores texts for a query, such as a reranker of semsearch's."""
+
+    def scores(self, query: str, passages: Sequence[str], /) -> Sequence[float]:
+        """A score for each text, in the order given; higher is better."""
+        ...
+
+
+class SemsearchReranker(BaseDocumentCompressor):
+    """Reranks documents that any retriever found: the best first, each with its score as `relevance_score`.
+
+    Attributes:
+        reranker: What scores them.
+        top_n: How many are kept; None for all.
+    """
+
+    reranker: Any
+    top_n: int | None = 3
+
+    def compress_documents(
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
+    ) -> list[Document]:
+        """Return the best documents, best first, equal ones in the order given; these stay as they are.
+
+        Args:
+            documents: Of any retriever.
+            query: In plain words.
+            callbacks: LangChain's; not used.
+        """
+        if not documents:
+            return []
+        scorer: Scorer = self.reranker
+        scores = [float(score) for score in scorer.scores(query, [document.page_content for document in documents])]
+        ranked = sorted(zip(scores, documents, strict=True), key=lambda pair: -pair[0])[: self.top_n]
+        return [
+            document.model_copy(update={"metadata": {**document.metadata, "relevance_score": score}})
+            for score, document in ranked
+        ]
 
 
 def encoder_of(embedding: Embeddings, name: str | None = None) -> TextEncoder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,12 @@ from langchain_tests.integration_tests import (
 
 from semsearch import Encoder, Index, WordHashEncoder
 from semsearch.errors import MismatchError, ModelError
-from semsearch.integrations.langchain import SemsearchEmbeddings, SemsearchRetriever, SemsearchVectorStore
+from semsearch.integrations.langchain import (
+    SemsearchEmbeddings,
+    SemsearchReranker,
+    SemsearchRetriever,
+    SemsearchVectorStore,
+)
 
 BIRDS = [
     {"_id": "1", "text": "The heron waits in the reeds.", "year": 2021, "title": "Heron"},
@@ -170,6 +175,26 @@ def test_an_index_knows_the_embeddings_that_it_was_built_with(tmp_path: Path):
         SemsearchVectorStore.open(tmp_path / "i").similarity_search("gull")
     with pytest.raises(ModelError, match=r"gave \[\[1.0\], \[1.0\]\] for 1 texts; expected a vector for each"):
         SemsearchVectorStore.open(tmp_path / "j", Broken(size=6)).add_texts(["gull"])
+
+
+class CommonWords:
+    """Scores by the number of words in common."""
+
+    def scores(self, query: str, passages: Sequence[str]) -> list[int]:
+        return [len(set(query.split()) & set(text.split())) for text in passages]
+
+
+def test_a_reranker_puts_the_best_first_and_leaves_what_it_was_given():
+    given = [Document("a gull", metadata={"n": 1}), Document("gull and bread", id="x"), Document("a heron")]
+    reranker = SemsearchReranker(reranker=CommonWords(), top_n=2)
+    found = reranker.compress_documents(given, "bread of a gull")
+    assert found == [
+        Document("a gull", metadata={"n": 1, "relevance_score": 2.0}),
+        Document("gull and bread", id="x", metadata={"relevance_score": 2.0}),
+    ]
+    assert given[0].metadata == {"n": 1}
+    assert len(SemsearchReranker(reranker=CommonWords(), top_n=None).compress_documents(given, "owl")) == 3
+    assert reranker.compress_documents([], "owl") == []
 
 
 def test_the_tool_of_an_index_is_one_for_langchain(birds: Index):
