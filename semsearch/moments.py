@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d)(?::(\d\d(?:[.,]\d+)?))?(Z|z|[+-]\d\d(?::?\d\d)?)?)?", re.ASCII)
 
@@ -37,14 +37,15 @@ def _read(text: object) -> datetime | None:
     found = _ISO.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         return None
-    day, minute, second, offset = found.groups()
-    second, midnight = (second or "00").replace(",", "."), minute == "24:00"
-    if midnight and second.strip("0.") == "":  # the end of the day
-        minute = "00:00"
+    whole, minute = found[0].upper(), found[2]
     try:
-        moment = datetime.fromisoformat(f"{day}T{minute or '00:00'}:{second}{(offset or '').upper()}")
-        moment += timedelta(days=midnight)
-        if moment.tzinfo:
+        if minute != "24:00":
+            moment = datetime.fromisoformat(whole)
+        elif (found[3] or "").strip("0.,"):
+            return None
+        else:  # the end of the day
+            moment = datetime.fromisoformat(whole.replace("24:00", "00:00", 1)) + timedelta(days=1)
+        if moment.tzinfo and moment.year in (MINYEAR, MAXYEAR):
             moment.astimezone(UTC)  # which does not hold the first and the last hours of all
     except (ValueError, OverflowError):
         return None
