@@ -311,8 +311,8 @@ def encoder_of(embedding: Embeddings, name: str | None = None) -> TextEncoder:
     """
     if isinstance(embedding, SemsearchEmbeddings):
         return embedding.encoder
-    model = next((str(found) for field in ("model", "model_name") if (found := getattr(embedding, field, None))), "")
-    known = "/".join(["langchain", type(embedding).__name__, *([model] if model else [])])
+    named = [getattr(embedding, field, None) for field in ("model", "model_name")]
+    known = "/".join(["langchain", type(embedding).__name__, *[one for one in named if isinstance(one, str)][:1]])
     return ForeignEncoder(
         name or known, lambda texts: [embedding.embed_query(text) for text in texts], embedding.embed_documents
     )

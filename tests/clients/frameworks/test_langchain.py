@@ -24,6 +24,7 @@ from semsearch.integrations.langchain import (
     SemsearchReranker,
     SemsearchRetriever,
     SemsearchVectorStore,
+    encoder_of,
 )
 
 BIRDS = [
@@ -158,6 +159,11 @@ class Other(DeterministicFakeEmbedding):
     """Embeddings under another name."""
 
 
+class Named(DeterministicFakeEmbedding):
+    model: Any = object()  # as some have it, with an address in its name
+    model_name: str = "gull-1"
+
+
 class Broken(DeterministicFakeEmbedding):
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         return [[1.0]] * (len(texts) + 1)
@@ -169,6 +175,8 @@ def test_an_index_knows_the_embeddings_that_it_was_built_with(tmp_path: Path):
         SemsearchVectorStore.open(tmp_path / "i", DeterministicFakeEmbedding(size=7))
     with pytest.raises(MismatchError, match="langchain/DeterministicFakeEmbedding, not foreign:langchain/Other"):
         SemsearchVectorStore.open(tmp_path / "i", Other(size=6))
+    assert encoder_of(Named(size=6)).spec.model == "foreign:langchain/Named/gull-1"
+    assert encoder_of(Named(size=6), "mine").spec.model == "foreign:mine"
     alone = SemsearchVectorStore.open(tmp_path / "i", mode="keyword")
     assert [one.page_content for one in alone.similarity_search("gull")] == ["gull"]
     with pytest.raises(ModelError, match="vectors of another program's model, 'langchain/DeterministicFakeEmbedding'"):
