@@ -1,4 +1,7 @@
-"""LangChain's own suites over the retriever, the vector store and the embeddings, and its parts that use them."""
+"""LangChain's own suites over the retriever, the vector store and the embeddings, and its parts that use them.
+
+Its DocumentIndexerTestSuite is for implementations of DocumentIndex, which LangChain advises against for now.
+"""
 
 from __future__ import annotations
 
@@ -183,6 +186,17 @@ def test_an_index_knows_the_embeddings_that_it_was_built_with(tmp_path: Path):
         SemsearchVectorStore.open(tmp_path / "i").similarity_search("gull")
     with pytest.raises(ModelError, match=r"gave \[\[1.0\], \[1.0\]\] for 1 texts; expected a vector for each"):
         SemsearchVectorStore.open(tmp_path / "j", Broken(size=6)).add_texts(["gull"])
+
+
+async def test_a_threshold_of_relevance_leaves_nothing_for_nonsense(birds: Index):
+    store = SemsearchVectorStore(birds)
+    for search in (store.similarity_search_with_relevance_scores, store.asimilarity_search_with_relevance_scores):
+        answer = search("the heron waits in the reeds", k=9, score_threshold=0.5)
+        found = answer if isinstance(answer, list) else await answer
+        assert [(document.id, relevance > 0.5) for document, relevance in found] == [("1", True)]
+    options = {"search_type": "similarity_score_threshold", "search_kwargs": {"score_threshold": 0.5, "k": 9}}
+    assert [one.id for one in await store.as_retriever(**options).ainvoke("the heron waits in the reeds")] == ["1"]
+    assert store.as_retriever(**options).invoke("qqzzyy blorp") == []
 
 
 class CommonWords:
