@@ -19,7 +19,7 @@ from semsearch.encoder.encoder import Progress
 from semsearch.encoder.load import FOREIGN
 from semsearch.encoder.texts import check_texts
 from semsearch.encoder.word_hash import word_tokenizer
-from semsearch.errors import ModelError, UsageError
+from semsearch.errors import ModelError, UnsupportedError, UsageError
 from semsearch.transforms import unit_rows
 from semsearch.types import EncoderSpec
 
@@ -89,6 +89,10 @@ class ForeignEncoder:
     def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """Encode passages: float32 `[n, dim]`, unit rows; see `encode_queries`."""
         return self._encode(self._documents, texts, progress)
+
+    def split_documents(self, texts: Sequence[str]) -> NoReturn:
+        """Raise UnsupportedError: what tokens contribute is known to the other program alone, if at all."""
+        raise UnsupportedError(f"model {self._name!r} is another program's: what its tokens contribute is not known")
 
     def _encode(self, embed: Embed, texts: Sequence[str], progress: Progress | None) -> Vectors:
         texts, dim = check_texts(texts), self.spec.dim

@@ -9,7 +9,7 @@ import pytest
 
 from semsearch import Index
 from semsearch.encoder.foreign import BATCH, ForeignEncoder
-from semsearch.errors import MismatchError, ModelError, UsageError
+from semsearch.errors import MismatchError, ModelError, UnsupportedError, UsageError
 
 Rows = list[list[float]]
 
@@ -73,6 +73,8 @@ def test_vectors_of_another_length_are_refused():
         grown.encode_queries(["a"])
     with pytest.raises(UsageError, match="no 8-bit form"):
         grown.quantize(["a"])
+    with pytest.raises(UnsupportedError, match="what its tokens contribute is not known"):
+        grown.split_documents(["a"])
 
 
 def test_an_index_is_built_searched_and_refused_to_others(tmp_path: Path):
@@ -81,6 +83,9 @@ def test_an_index_is_built_searched_and_refused_to_others(tmp_path: Path):
         index.add([{"_id": "1", "text": "aaa"}, {"_id": "2", "text": "abc " * 50}])
         assert [hit.doc_id for hit in index.search("a", mode="dense")] == ["1", "2"]
         assert index.status()["passages"] > 4  # of at most 20 words
+        told = [index.explain("aaa", index.search("aaa", 1, mode=mode))[0] for mode in ("keyword", "dense")]
+        assert told[0].keyword
+        assert "what its tokens contribute is not known" in str(told[1].dense)
     with pytest.raises(MismatchError, match="weights foreign:letters, not foreign:others"):
         Index.open(tmp_path / "i", encoder=ForeignEncoder("others", letters, letters))
     with Index.open(tmp_path / "i") as index:
