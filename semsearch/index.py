@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from semsearch.filters.read import Where
     from semsearch.filters.syntax import Filter
     from semsearch.ingest import IngestResult, Watch
+    from semsearch.tool import Tool
 
 log = logging.getLogger(__name__)
 
@@ -246,6 +247,19 @@ class Index:
         check_types({"doc_ids": doc_ids}, {"doc_ids": IDS})
         return self._store.documents(doc_ids) if self._store.exists() else {}
 
+    def select(self, where: Where | None = None) -> list[str]:
+        """The ids of the documents that meet a filter, all without one, in the order in which they were first added.
+
+        Raises:
+            FilterError: A filter that does not parse or names an unknown field.
+        """
+        condition = _condition(where)
+        return self._store.select(condition) if self._store.exists() else []
+
+    def fields(self) -> list[str]:
+        """The names of the metadata fields that documents have, sorted."""
+        return self._store.fields() if self._store.exists() else []
+
     def search(
         self,
         query: str,
@@ -364,6 +378,45 @@ class Index:
     def _count_tokens(self, text: str) -> int:
         """Tokens of a text by the encoder's tokenizer, without special ones."""
         return len(self.encoder.tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def as_tool(
+        self,
+        name: str | None = None,
+        description: str | None = None,
+        *,
+        k: int = 5,
+        mode: str | None = None,
+        where: Where | None = None,
+        min_confidence: float | None = DEFAULT,
+    ) -> Tool:
+        """A plain function for agents, DSPy and the like, which searches for the passages that answer a question.
+
+        It takes `query` and `k`, and returns a list of dicts with `id`, `title`, `text`, `start`, `end`, `page`, `url`,
+        `score`, `confidence` and `metadata`; an empty one where nothing is relevant.
+
+        Args:
+            name: Of the function; None for `search_` and the name of the index.
+            description: When it is of use, for a model that chooses among tools; None for a general one.
+            k: How many passages it returns unless it is asked otherwise.
+            mode: As for `search`.
+            where: As for `search`.
+            min_confidence: As for `search`.
+
+        Raises:
+            UsageError: The name is not possible, or an argument is out of range.
+        """
+        from semsearch.search import check_search
+        from semsearch.tool import description_for, make_tool, name_for
+
+        check_search([], k, mode or self.default_mode, min_confidence=min_confidence)
+        own = Path(self.location).name
+        wishes: dict[str, Any] = {"mode": mode, "where": _condition(where), "min_confidence": min_confidence}
+        return make_tool(
+            lambda query, k: self.search(query, k, unit="passage", **wishes),
+            name_for(own) if name is None else name,
+            description_for(own) if description is None else description,
+            k,
+        )
 
     def explain(
         self, query: str, hits: Sequence[Hit], *, where: Where | None = None, unit: str = "document"

@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 WORD = re.compile(r"\w+")
 
 
+def word_tokenizer() -> Tokenizer:
+    """Return a tokenizer that takes every word or punctuation mark for a token, all of them the same."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return tokenizer
+
+
 @dataclass(frozen=True)
 class WordHashEncoder:
     """Bag of hashed words: each word adds +1 or -1 to one of `dim` components (feature hashing, Weinberger 2009).
@@ -64,11 +73,7 @@ class WordHashEncoder:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """Every word or punctuation mark is a token."""
-        from tokenizers import Tokenizer, models, pre_tokenizers
-
-        tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
-        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-        return tokenizer
+        return word_tokenizer()
 
     def quantize(self, texts: Sequence[str]) -> NoReturn:
         """Raise UsageError: there is nothing to quantize."""
