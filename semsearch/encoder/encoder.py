@@ -19,7 +19,9 @@ from semsearch.encoder.checkpoint import Checkpoint, hash_weights_ahead, open_ch
 from semsearch.encoder.pooling import Pooler, parse_pooler
 from semsearch.encoder.runtimes.base import Runtime
 from semsearch.encoder.runtimes.load import import_ahead, load_runtime
+from semsearch.encoder.runtimes.networks import PooledNetwork
 from semsearch.encoder.texts import check_text, check_texts
+from semsearch.encoder.token_vectors import LAST, TokenReader, TokenVectors
 from semsearch.encoder.tokenization import Batcher, check_max_tokens, check_prefix, load_tokenizer
 from semsearch.encoder.vectors import run
 from semsearch.errors import UsageError
@@ -86,6 +88,7 @@ class Encoder:
     tokenizer: Tokenizer
     _runtime: Runtime
     _batcher: Batcher
+    _tokens: TokenReader
 
     @classmethod
     def load(
@@ -152,12 +155,13 @@ class Encoder:
         max_tokens = check_max_tokens(checkpoint, max_tokens)
         with ThreadPoolExecutor(1) as beside:
             loading = beside.submit(load_tokenizer, checkpoint)
-            runs = load_runtime(checkpoint, [(chosen, dense)], runtime=runtime, device=device, precision=precision)
+            runs = load_runtime(PooledNetwork(checkpoint, ((chosen, dense),)), runtime=runtime, device=device, precision=precision)
             tokenizer, tokenizer_hash = loading.result()
         query_prefix = checkpoint.query_prefix if query_prefix is None else query_prefix
         passage_prefix = checkpoint.passage_prefix if passage_prefix is None else passage_prefix
         for prefix in (query_prefix, passage_prefix):
             check_prefix(tokenizer, prefix, max_tokens)
+        batcher = Batcher(tokenizer, max_tokens, checkpoint.pools_prefix, runs.batch_tokens)
         encoder = cls(
             spec=EncoderSpec(
                 model=checkpoint.name,
@@ -175,7 +179,8 @@ class Encoder:
             ),
             tokenizer=tokenizer,
             _runtime=runs,
-            _batcher=Batcher(tokenizer, max_tokens, checkpoint.pools_prefix, runs.batch_tokens),
+            _batcher=batcher,
+            _tokens=TokenReader(checkpoint, batcher, runs),
         )
         log.info(
             "loaded %s on %s in %.2f s, pooler %s, precision %s, runtime %s",
@@ -228,6 +233,25 @@ class Encoder:
     def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """Encode passages, with the passage prefix in front: float32 `[n, dim]`; see `encode_queries`."""
         return self._encode(texts, self.spec.passage_prefix, progress)
+
+    def encode_query_tokens(self, texts: Sequence[str], layers: Sequence[int] = LAST) -> list[TokenVectors]:
+        """Encode queries token by token, with the query prefix in front; see `encode_document_tokens`."""
+        return self._tokens(texts, self.spec.query_prefix, layers)
+
+    def encode_document_tokens(self, texts: Sequence[str], layers: Sequence[int] = LAST) -> list[TokenVectors]:
+        """Encode passages token by token, with the passage prefix in front: what a pooler over these layers pools.
+
+        The first call loads the backbone once more, without a pooler.
+
+        Args:
+            texts: Each is cut where `encode_documents` cuts it.
+            layers: Their mean is taken; 0 is the embedding output, negative counts from the last.
+
+        Raises:
+            ModelError: As for `encode_queries`; or the backbone has no such layer.
+            UsageError: As for `encode_queries`.
+        """
+        return self._tokens(texts, self.spec.passage_prefix, layers)
 
     def _encode(self, texts: Sequence[str], prefix: str, progress: Progress | None) -> Vectors:
         texts = check_texts(texts)

@@ -210,6 +210,19 @@ SIMCSE_NAMES = {
 }
 
 
+def token_states(layers: tuple[int, ...] = (-1,)) -> Pooler:
+    """A head that pools nothing: the mean of these layers at each token, `[batch, tokens, hidden]`, 0 at padding.
+
+    It is in no table, for it gives a text no vector: what asks for tokens names layers, not a pooler.
+    """
+
+    def pool(states: TokenStates) -> Tensor:
+        read = [states.last if layer == -1 else states.layers[layer] for layer in layers]
+        return (sum(read[1:], start=read[0]) / len(read)).masked_fill(states.mask.unsqueeze(-1) == 0, 0)
+
+    return Pooler(f"tokens:{','.join(map(str, layers))}", pool, "every token, as it is", layers=layers)
+
+
 def parse_pooler(name: str, *, simcse_names: bool = False) -> Pooler:
     """Turn a name into a pooler: a registered one, `layer:N+NAME`, or several joined by `+` (concatenation).
 

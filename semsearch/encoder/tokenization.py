@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,12 @@ from semsearch.forks import encode_batch, runs_here
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+T = TypeVar("T")
+
 TokenIds: TypeAlias = list[int]
+
+Inputs: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+"""What a network takes: ids and mask, int64 `[n, longest]`, and a third input that depends on the network."""
 
 TOKENIZED_AT_ONCE = 4_096
 """Texts whose ids are held in memory at a time; also the window in which texts are sorted by length."""
@@ -50,14 +55,42 @@ class Batch:
     ids: list[TokenIds]
     skip: int
 
-    def padded(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Ids and mask, int64 `[n, longest]`; padding on the right, where it moves no position embedding."""
-        ids = np.zeros((len(self.ids), max(map(len, self.ids))), dtype=np.int64)
-        mask = np.zeros_like(ids)
-        for row, tokens in enumerate(self.ids):
-            ids[row, : len(tokens)] = tokens
-            mask[row, : len(tokens)] = 1
-        return ids, mask
+    def inputs(self) -> Inputs:
+        """Ids and mask, int64 `[n, longest]`, and `skip`, int64 `[]`."""
+        return *padded(self.ids), np.asarray(self.skip)
+
+    def part(self, rows: slice) -> Self:
+        """Some of the texts."""
+        return replace(self, rows=self.rows[rows], ids=self.ids[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class PairBatch(Batch):
+    """Pairs of texts that go through the backbone together, each pair as one sequence.
+
+    Attributes:
+        types: For each token of `ids` the segment that it belongs to, as the checkpoint's tokenizer numbers them.
+    """
+
+    types: list[TokenIds]
+
+    def inputs(self) -> Inputs:
+        """Ids, mask and types, int64 `[n, longest]`."""
+        return *padded(self.ids), padded(self.types)[0]
+
+    def part(self, rows: slice) -> Self:
+        """Some of the pairs."""
+        return replace(self, rows=self.rows[rows], ids=self.ids[rows], types=self.types[rows])
+
+
+def padded(rows: Sequence[TokenIds]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ids and mask, int64 `[n, longest]`; padding on the right, where it moves no position embedding."""
+    ids = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, tokens in enumerate(rows):
+        ids[row, : len(tokens)] = tokens
+        mask[row, : len(tokens)] = 1
+    return ids, mask
 
 
 @dataclass(frozen=True)
@@ -88,16 +121,39 @@ class Batcher:
     def _tokenize(self, texts: list[str]) -> list[TokenIds]:
         """Ids with special tokens, cut to `max_tokens` in front of the closing special tokens."""
         closing = _closing_tokens(self.tokenizer)
-        keep = self.max_tokens - closing
         return [
-            ids if len(ids) <= self.max_tokens else ids[:keep] + ids[len(ids) - closing :]
+            self._cut(ids, closing)
             for start in range(0, len(texts), ENCODINGS_AT_ONCE)
             for ids in (e.ids for e in encode_batch(self.tokenizer, texts[start : start + ENCODINGS_AT_ONCE]))
+        ]
+
+    def _cut(self, tokens: list[T], closing: int) -> list[T]:
+        """What is kept of the tokens of a text, closing special tokens included."""
+        keep = self.max_tokens - closing
+        return tokens if len(tokens) <= self.max_tokens else tokens[:keep] + tokens[len(tokens) - closing :]
+
+    def offsets(self, texts: Sequence[str], prefix: str) -> list[NDArray[np.int64]]:
+        """Where each token of a text is found in it, in the order of its ids: int64 `[tokens, 2]`, half open.
+
+        Special tokens, and those of the prefix, are nowhere: -1, -1.
+        """
+        closing = _closing_tokens(self.tokenizer)
+        return [
+            np.array(self._cut(_places(encoding, len(prefix)), closing), np.int64).reshape(-1, 2)
+            for encoding in encode_batch(self.tokenizer, [prefix + text for text in texts], offsets=True)
         ]
 
     def _prefix_length(self, prefix: str) -> int:
         """Tokens of the prefix, with the opening special tokens."""
         return len(self._tokenize([prefix])[0]) - _closing_tokens(self.tokenizer)
+
+
+def _places(encoding: Any, prefix: int) -> list[tuple[int, int]]:
+    """Each token's characters, without those of the prefix."""
+    return [
+        (-1, -1) if special or end <= prefix else (max(start, prefix) - prefix, end - prefix)
+        for (start, end), special in zip(encoding.offsets, encoding.special_tokens_mask, strict=True)
+    ]
 
 
 def length_sorted_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

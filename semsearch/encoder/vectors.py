@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
 from semsearch.arrays import Vectors
 from semsearch.encoder.runtimes.base import Runtime
-from semsearch.encoder.tokenization import Batch, Batcher
+from semsearch.encoder.tokenization import Batch
 from semsearch.errors import ModelError
+
+Batches: TypeAlias = Callable[[Sequence[str], str], Iterator[Batch]]
+"""Texts, and what stands in front of each of them, to batches of token ids."""
 
 ADVICE = {
     "openvino": "take `runtime` 'torch'",
@@ -20,7 +24,7 @@ ADVICE = {
 
 
 def run(
-    runtime: Runtime, batcher: Batcher, texts: Sequence[str], prefix: str, model: str
+    runtime: Runtime, batcher: Batches, texts: Sequence[str], prefix: str, model: str
 ) -> Iterator[tuple[Batch, list[Vectors]]]:
     """Encode texts, as `Runtime` does, and let no vector out that is not finite.
 
@@ -46,8 +50,9 @@ def check_finite(vectors: Vectors, texts: Sequence[str], model: str) -> Vectors:
 
 
 def _refuse(vectors: Vectors, texts: Sequence[str], rows: Sequence[int], where: str) -> None:
+    rows_of = vectors.reshape(len(vectors), -1)  # of token vectors, `[n, longest, hidden]`, all of a text in one row
     with np.errstate(over="ignore", invalid="ignore"):
-        squares = np.einsum("nd,nd->n", vectors, vectors)  # NaN and infinity stay what they are, in one pass
+        squares = np.einsum("nd,nd->n", rows_of, rows_of)  # NaN and infinity stay what they are, in one pass
     bad = np.flatnonzero(~np.isfinite(squares)).tolist()
     if bad:
         raise ModelError(

@@ -19,7 +19,7 @@ QUANTIZED = f"{INT8}:"
 
 
 class Runtime(Protocol):
-    """Turns batches of token ids into pooled vectors."""
+    """Carries batches of token ids through a network."""
 
     @property
     def name(self) -> str:
@@ -61,7 +61,8 @@ class Runtime(Protocol):
         ...
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[Vectors]]]:
-        """Yield each batch, or its parts, in any order, with float32 `[n, dim]` for each head, not rescaled.
+        """Yield each batch, or its parts, in any order, with float32 `[n, dim]` for each head, not rescaled; of a
+        pair network `[n, labels]`; and of a head that keeps tokens `[n, longest, hidden]`.
 
         Raises:
             ModelError: The model cannot compute them, such as for lack of memory.
