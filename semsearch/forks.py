@@ -40,9 +40,7 @@ def refuse_fork(library: str) -> None:
         )
 
 
-def encode_batch(
-    tokenizer: Tokenizer, texts: Sequence[str | tuple[str, str]], *, offsets: bool = False
-) -> list[Any]:
+def encode_batch(tokenizer: Tokenizer, texts: Sequence[str | tuple[str, str]], *, offsets: bool = False) -> list[Any]:
     """The tokenizers.Encoding of each text or pair, with offsets only where they are asked for.
 
     In a forked child one at a time, for that needs no other thread.

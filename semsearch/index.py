@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from semsearch.encoder.encoder import TextEncoder
     from semsearch.filters.read import Where
     from semsearch.ingest import IngestResult, Watch
+    from semsearch.rerank import Reranker
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,10 @@ class Index:
         if not create and not store.exists():
             _ = store.spec  # raises, and says what is there instead
         self._store, self._chunking, self._adding = store, chunking, ForkLock()
-        self._encoder = IndexEncoder(store, settings or EncoderSettings(), encoder)
+        self._settings = settings or EncoderSettings()
+        self._encoder = IndexEncoder(store, self._settings, encoder)
+        self._reranking = ForkLock()
+        self._rerankers: dict[str, Reranker] = {}
 
     @classmethod
     def open(
@@ -235,7 +239,15 @@ class Index:
         return there
 
     def search(
-        self, query: str, k: int = 10, *, mode: str | None = None, where: Where | None = None, fusion: str = "convex"
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        mode: str | None = None,
+        where: Where | None = None,
+        fusion: str = "convex",
+        rerank: str | Reranker | None = None,
+        rerank_depth: int | None = None,
     ) -> list[Hit]:
         """The k best documents for a question, best first.
 
@@ -245,13 +257,18 @@ class Index:
             mode: `dense` (cosine), `keyword` (BM25) or `hybrid` (both); None for `default_mode`.
             where: A filter such as `"year >= 2020 and lang = 'en'"` or `{"year": {">=": 2020}, "lang": "en"}`.
             fusion: How `hybrid` mixes: `convex` (scaled scores) or `rrf` (ranks).
+            rerank: What scores the best candidates again: `late-interaction`, `cross-encoder:MODEL` with a local
+                directory or a Hugging Face name, or a reranker such as `CrossEncoder.load(...)`.
+            rerank_depth: How many candidates, at least k; None for 50, or k where that is more.
 
         Raises:
-            UsageError: An empty query, k below 1, an unknown mode.
+            UsageError: An empty query, k below 1, an unknown mode or reranker, a depth below k.
             FilterError: A filter that does not parse or names an unknown field.
             MismatchError: The checkpoint is not the one that the index was built with.
+            ModelError: A model cannot be loaded, or cannot compute.
         """
-        return self.search_many([query], k, mode=mode, where=where, fusion=fusion)[0]
+        wishes: dict[str, Any] = {"rerank": rerank, "rerank_depth": rerank_depth}
+        return self.search_many([query], k, mode=mode, where=where, fusion=fusion, **wishes)[0]
 
     def search_many(
         self,
@@ -261,12 +278,16 @@ class Index:
         mode: str | None = None,
         where: Where | None = None,
         fusion: str = "convex",
+        rerank: str | Reranker | None = None,
+        rerank_depth: int | None = None,
     ) -> list[list[Hit]]:
         """As `search`, for many questions at once: the hits of each, in the order given."""
         from semsearch.search import check_search, find
 
         mode = self.default_mode if mode is None else mode
         check_search(queries, k, mode, fusion)
+        if rerank is not None or rerank_depth is not None:
+            return self._search_again(queries, k, rerank, rerank_depth, mode=mode, where=where, fusion=fusion)
         condition = None
         if where is not None:  # without one, what reads filters need not be imported
             from semsearch.filters.read import read_filter
@@ -283,6 +304,23 @@ class Index:
         with self._store.snapshot():
             self._encoder.refuse_replaced(encoder)
             return find(self._store, queries, vectors, k, mode=mode, where=condition, fusion=fusion)
+
+    def _search_again(
+        self, queries: Sequence[str], k: int, rerank: str | Reranker | None, depth: int | None, **wishes: Any
+    ) -> list[list[Hit]]:
+        """As `search_many`, with a second stage over the hits of the first one."""
+        from semsearch.rerank import Surroundings, check_rerank, depth_for, load_reranker, rerank_hits
+
+        asked = check_rerank(rerank, depth, k)
+        if not self._store.exists():
+            return [[] for _ in queries]
+        around = Surroundings(self._encoder.get, self._settings.device, self._settings.runtime)
+        with self._reranking:  # before the search, so that a missing model is told at once
+            reranker = load_reranker(asked, around, self._rerankers)
+        found = self.search_many(queries, depth_for(k, depth), **wishes)
+        scaled = wishes["mode"] == "dense" or (wishes["mode"] == "hybrid" and wishes["fusion"] == "convex")
+        how = {"titles": self.chunking.title, "scaled": scaled}
+        return [rerank_hits(reranker, query, hits, k, **how) for query, hits in zip(queries, found, strict=True)]
 
     @property
     def location(self) -> str:

@@ -27,7 +27,16 @@ RANKS = {
         "printable": 1,
     },
     **{"types": 2, "transforms": 3, "filters": 3, "corpus": 4, "encoder": 4, "stores": 4},
-    **{"ingest": 5, "search": 5, "poolers": 5, "index_encoder": 6, "evaluation": 6, "reports": 7, "datasets": 7},
+    **{
+        "ingest": 5,
+        "search": 5,
+        "rerank": 5,
+        "poolers": 5,
+        "index_encoder": 6,
+        "evaluation": 6,
+        "reports": 7,
+        "datasets": 7,
+    },
     **{"index": 8, "comparison": 8, "semsearch": 9, "cli": 10, "__main__": 11},  # the facades, then the door
 }
 """Room to height; a room imports itself and lower ones, never another of its own height."""

@@ -139,6 +139,8 @@ def query(
     mode: opt.SearchMode = None,
     where: opt.FilterText = None,
     fusion: opt.FusionName = opt.Fusion.convex,
+    rerank: opt.Rerank = None,
+    rerank_depth: opt.RerankDepth = None,
     queries: opt.QueryFile = None,
     run: opt.RunFile = None,
     interactive: opt.Interactive = False,
@@ -162,6 +164,7 @@ def query(
     with Index.open(folder, model=model, device=device, runtime=runtime) as opened:
         chosen = mode.value if mode else opened.default_mode
         wishes: dict[str, Any] = {"mode": chosen, "where": where, "fusion": fusion.value}
+        wishes |= {"rerank": rerank, "rerank_depth": rerank_depth}
         if queries is not None:
             every = answers.answer_file(opened, queries, k, **wishes)
             if run:

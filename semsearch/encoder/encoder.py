@@ -155,7 +155,9 @@ class Encoder:
         max_tokens = check_max_tokens(checkpoint, max_tokens)
         with ThreadPoolExecutor(1) as beside:
             loading = beside.submit(load_tokenizer, checkpoint)
-            runs = load_runtime(PooledNetwork(checkpoint, ((chosen, dense),)), runtime=runtime, device=device, precision=precision)
+            runs = load_runtime(
+                PooledNetwork(checkpoint, ((chosen, dense),)), runtime=runtime, device=device, precision=precision
+            )
             tokenizer, tokenizer_hash = loading.result()
         query_prefix = checkpoint.query_prefix if query_prefix is None else query_prefix
         passage_prefix = checkpoint.passage_prefix if passage_prefix is None else passage_prefix

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, NoReturn
@@ -16,6 +17,7 @@ import numpy as np
 from semsearch.arrays import Vector, Vectors
 from semsearch.encoder.encoder import Progress
 from semsearch.encoder.texts import check_text, check_texts
+from semsearch.encoder.token_vectors import LAST, TokenVectors
 from semsearch.errors import UsageError
 from semsearch.transforms import unit_rows
 from semsearch.types import EncoderSpec
@@ -97,8 +99,33 @@ class WordHashEncoder:
         vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
         for row, text in enumerate(texts):
             for word in WORD.findall(text.lower())[: self.max_tokens]:
-                code = int.from_bytes(blake2b(word.encode(), digest_size=8).digest(), "little")
-                vectors[row, (code >> 1) % self.dim] += 1 if code & 1 else -1
+                component, sign = self._place(word)
+                vectors[row, component] += sign
             if progress:
                 progress(1)
         return unit_rows(vectors)
+
+    def encode_query_tokens(self, texts: Sequence[str], layers: Sequence[int] = LAST) -> list[TokenVectors]:
+        """Encode queries word by word; see `encode_document_tokens`."""
+        return self.encode_document_tokens(texts, layers)
+
+    def encode_document_tokens(self, texts: Sequence[str], layers: Sequence[int] = LAST) -> list[TokenVectors]:
+        """Encode passages word by word: +1 or -1 in one component, whichever layers are asked for.
+
+        Raises:
+            UsageError: The texts are one string, or one of them is no string.
+        """
+        return [self._words(text) for text in check_texts(texts)]
+
+    def _words(self, text: str) -> TokenVectors:
+        words = list(islice(WORD.finditer(text), self.max_tokens))
+        vectors = np.zeros((len(words), self.dim), dtype=np.float32)
+        for row, word in enumerate(words):
+            component, sign = self._place(word[0].lower())
+            vectors[row, component] = sign
+        return TokenVectors(vectors, np.array([word.span() for word in words], np.int64).reshape(-1, 2))
+
+    def _place(self, word: str) -> tuple[int, int]:
+        """The component that a word adds to, and what it adds."""
+        code = int.from_bytes(blake2b(word.encode(), digest_size=8).digest(), "little")
+        return (code >> 1) % self.dim, 1 if code & 1 else -1

@@ -61,8 +61,9 @@ class Runtime(Protocol):
         ...
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[Vectors]]]:
-        """Yield each batch, or its parts, in any order, with float32 `[n, dim]` for each head, not rescaled; of a
-        pair network `[n, labels]`; and of a head that keeps tokens `[n, longest, hidden]`.
+        """Yield each batch, or its parts, in any order, with float32 `[n, dim]` for each head, not rescaled.
+
+        A head that keeps tokens gives `[n, longest, hidden]`, a classification head `[n, labels]`.
 
         Raises:
             ModelError: The model cannot compute them, such as for lack of memory.

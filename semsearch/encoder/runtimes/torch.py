@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 import numpy as np
 import torch
@@ -34,6 +35,10 @@ IN_FLIGHT = 2
 NO_INT8 = "precision 'int8' needs the runtime openvino, and this model runs on torch"
 
 log = logging.getLogger(__name__)
+
+
+Forward: TypeAlias = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]]
+"""A network's inputs to its outputs."""
 
 
 def choose_device(device: str) -> str:
@@ -80,6 +85,12 @@ class _Pending:
         return self.batch, [np.asarray(vectors.numpy(), dtype=np.float32) for vectors in self.pooled]
 
 
+def _run_packed(
+    packer: Packer, model: PooledModel, ids: torch.Tensor, mask: torch.Tensor, skip: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    return model.pool(packer(model, ids, mask), mask, skip)
+
+
 class TorchRuntime:
     """A network on one device."""
 
@@ -98,9 +109,10 @@ class TorchRuntime:
         self.precision = choose_precision(precision, self.device)
         self.batch_tokens = BATCH_TOKENS["cpu" if self.device == "cpu" else "accelerator"]
         model = network.load(self.precision).to(self.device)
-        self._model, self._packer = model, None
+        self._forward: Forward = model
         if isinstance(model, PooledModel):
-            self._packer = Packer.where_it_works(model, network.checkpoint.first_position, self.device)
+            packer = Packer.where_it_works(model, network.checkpoint.first_position, self.device)
+            self._forward = partial(_run_packed, packer, model) if packer else model
 
     def quantize(self, batches: Iterable[Batch]) -> NoReturn:
         """Raise UnsupportedError; see `Runtime`."""
@@ -147,11 +159,7 @@ class TorchRuntime:
     @torch.inference_mode()
     def _start(self, batch: Batch) -> _Pending:
         ids, mask, third = (self._to_device(torch.from_numpy(array)) for array in batch.inputs())
-        if self._packer:
-            pooled = self._model.pool(self._packer(self._model, ids, mask), mask, third)
-        else:
-            pooled = self._model(ids, mask, third)
-        return self._fetch(batch, pooled)
+        return self._fetch(batch, self._forward(ids, mask, third))
 
     def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
         """From pinned memory, which a GPU reads while it computes."""

@@ -22,7 +22,6 @@ from semsearch.encoder.pooling import Pooler, TokenStates
 from semsearch.errors import ModelError
 from semsearch.forks import refuse_fork
 
-
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 PADDING_MOVES = 0.05
