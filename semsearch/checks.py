@@ -24,6 +24,7 @@ def _is_names(value: object) -> bool:
 TEXT: Check = (lambda value: isinstance(value, str)), "text"
 NAMES: Check = _is_names, "a list of names, such as ['mean', 'cls']"
 WHOLE: Check = is_whole, "a whole number"
+IDS: Check = _is_names, "a list of ids as text"
 FLAG: Check = (lambda value: isinstance(value, bool)), "True or False"
 FUNCTION: Check = callable, "a function"
 

@@ -20,14 +20,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
-from semsearch.checks import FLAG, FUNCTION, Check, check_types
+from semsearch.checks import FLAG, FUNCTION, IDS, Check, check_types
 from semsearch.corpus.chunking import Chunking
 from semsearch.corpus.sources import ReadOptions
 from semsearch.errors import DamagedError, UsageError
 from semsearch.forks import ForkLock
 from semsearch.index_encoder import IndexEncoder
 from semsearch.paths import as_path
-from semsearch.stores.base import Store
+from semsearch.stores.base import Store, StoredDocument
 from semsearch.stores.local.store import LocalStore
 from semsearch.types import EncoderSettings, EncoderSpec, Hit
 
@@ -238,6 +238,11 @@ class Index:
         log.info("%s: %d documents deleted", self.location, len(there))
         return there
 
+    def documents(self, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
+        """Whole documents by their ids, in the order given; ids that are not there are left out."""
+        check_types({"doc_ids": doc_ids}, {"doc_ids": IDS})
+        return self._store.documents(doc_ids) if self._store.exists() else {}
+
     def search(
         self,
         query: str,
@@ -246,6 +251,8 @@ class Index:
         mode: str | None = None,
         where: Where | None = None,
         fusion: str = "convex",
+        unit: str = "document",
+        min_confidence: float | None = None,
         rerank: str | Reranker | None = None,
         rerank_depth: int | None = None,
     ) -> list[Hit]:
@@ -257,18 +264,22 @@ class Index:
             mode: `dense` (cosine), `keyword` (BM25) or `hybrid` (both); None for `default_mode`.
             where: A filter such as `"year >= 2020 and lang = 'en'"` or `{"year": {">=": 2020}, "lang": "en"}`.
             fusion: How `hybrid` mixes: `convex` (scaled scores) or `rrf` (ranks).
+            unit: What is ranked: a `document` by its best passage, or each `passage` by itself.
+            min_confidence: Leave out hits with a lower confidence, which may be all; see `Hit.confidence`.
             rerank: What scores the best candidates again: `late-interaction`, `cross-encoder:MODEL` with a local
                 directory or a Hugging Face name, or a reranker such as `CrossEncoder.load(...)`.
             rerank_depth: How many candidates, at least k; None for 50, or k where that is more.
 
         Raises:
-            UsageError: An empty query, k below 1, an unknown mode or reranker, a depth below k.
+            UsageError: An empty query, k below 1, an unknown mode or reranker, a depth below k; a least confidence in
+                an index of before November 2026 to which nothing was added since.
             FilterError: A filter that does not parse or names an unknown field.
             MismatchError: The checkpoint is not the one that the index was built with.
             ModelError: A model cannot be loaded, or cannot compute.
         """
-        wishes: dict[str, Any] = {"rerank": rerank, "rerank_depth": rerank_depth}
-        return self.search_many([query], k, mode=mode, where=where, fusion=fusion, **wishes)[0]
+        wishes: dict[str, Any] = {"fusion": fusion, "unit": unit, "min_confidence": min_confidence}
+        wishes |= {"rerank": rerank, "rerank_depth": rerank_depth}
+        return self.search_many([query], k, mode=mode, where=where, **wishes)[0]
 
     def search_many(
         self,
@@ -278,6 +289,8 @@ class Index:
         mode: str | None = None,
         where: Where | None = None,
         fusion: str = "convex",
+        unit: str = "document",
+        min_confidence: float | None = None,
         rerank: str | Reranker | None = None,
         rerank_depth: int | None = None,
     ) -> list[list[Hit]]:
@@ -285,9 +298,10 @@ class Index:
         from semsearch.search import check_search, find
 
         mode = self.default_mode if mode is None else mode
-        check_search(queries, k, mode, fusion)
+        check_search(queries, k, mode, fusion, unit, min_confidence)
         if rerank is not None or rerank_depth is not None:
-            return self._search_again(queries, k, rerank, rerank_depth, mode=mode, where=where, fusion=fusion)
+            first = {"mode": mode, "where": where, "fusion": fusion, "unit": unit, "min_confidence": min_confidence}
+            return self._search_again(queries, k, rerank, rerank_depth, **first)
         condition = None
         if where is not None:  # without one, what reads filters need not be imported
             from semsearch.filters.read import read_filter
@@ -295,15 +309,16 @@ class Index:
             condition = read_filter(where)
         if not self._store.exists():
             return [[] for _ in queries]
+        wishes: dict[str, Any] = {"mode": mode, "fusion": fusion, "unit": unit, "min_confidence": min_confidence}
         if mode == "keyword":
-            return find(self._store, queries, None, k, mode=mode, where=condition, fusion=fusion)
+            return find(self._store, queries, None, k, where=condition, **wishes)
         from semsearch.encoder.vectors import check_finite
 
         encoder = self.encoder
         vectors = check_finite(encoder.encode_queries(queries), queries, encoder.spec.model)
         with self._store.snapshot():
             self._encoder.refuse_replaced(encoder)
-            return find(self._store, queries, vectors, k, mode=mode, where=condition, fusion=fusion)
+            return find(self._store, queries, vectors, k, where=condition, **wishes)
 
     def _search_again(
         self, queries: Sequence[str], k: int, rerank: str | Reranker | None, depth: int | None, **wishes: Any
@@ -318,9 +333,8 @@ class Index:
         with self._reranking:  # before the search, so that a missing model is told at once
             reranker = load_reranker(asked, around, self._rerankers)
         found = self.search_many(queries, depth_for(k, depth), **wishes)
-        scaled = wishes["mode"] == "dense" or (wishes["mode"] == "hybrid" and wishes["fusion"] == "convex")
-        how = {"titles": self.chunking.title, "scaled": scaled}
-        return [rerank_hits(reranker, query, hits, k, **how) for query, hits in zip(queries, found, strict=True)]
+        titles = self.chunking.title
+        return [rerank_hits(reranker, *each, k, titles=titles) for each in zip(queries, found, strict=True)]
 
     @property
     def location(self) -> str:

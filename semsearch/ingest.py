@@ -13,6 +13,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from semsearch.background import is_stale, measure_background
+from semsearch.checks import IDS, check_types
 from semsearch.corpus.chunking import Chunker, Chunking
 from semsearch.corpus.readers import Record
 from semsearch.corpus.roots import Coverage
@@ -162,8 +164,10 @@ def ingest(
         finally:
             run.stopped = True
         run.find_missing(delete=delete_missing)
-        writer.fit(again=refit)
+        fitted = writer.fit(again=refit)
         writer.seal(final=True)
+        if fitted or is_stale(store):
+            writer.keep_background(measure_background(store, encoder).to_json())
     return report
 
 
@@ -219,9 +223,7 @@ def delete_documents(store: Store, doc_ids: Sequence[str]) -> list[str]:
     Raises:
         NoIndexError, LockedError: The index cannot be written.
     """
-    listed = isinstance(doc_ids, Sequence) and not isinstance(doc_ids, str)
-    if not listed or not all(isinstance(doc_id, str) for doc_id in doc_ids):
-        raise UsageError(f"`doc_ids` is {doc_ids!r:.60}; expected a list of ids as text")
+    check_types({"doc_ids": doc_ids}, {"doc_ids": IDS})
     with store.write(store.spec, store.chunking, store.origin) as writer:
         there = writer.delete(doc_ids)
         writer.seal(final=True)

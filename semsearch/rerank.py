@@ -29,6 +29,10 @@ FIRST_SHARE = 0.5
 """Share of the first stage's score beside late interaction; measured in bench/rerank.py."""
 
 
+SCALED = ("cosine", "hybrid")
+"""Kinds of scores of a first stage that lie on a scale from 0, unrelated, to 1, perfect: those that can be mixed."""
+
+
 class Reranker(Protocol):
     """Scores passages for a query; `LateInteraction` and `CrossEncoder` are two."""
 
@@ -210,10 +214,10 @@ def depth_for(k: int, depth: int | None) -> int:
     return max(k, DEPTH) if depth is None else depth
 
 
-def rerank_hits(
-    reranker: Reranker, query: str, hits: Sequence[Hit], k: int, *, titles: bool = True, scaled: bool = True
-) -> list[Hit]:
+def rerank_hits(reranker: Reranker, query: str, hits: Sequence[Hit], k: int, *, titles: bool = True) -> list[Hit]:
     """The k best of these hits by the reranker's scores, best first; ties stay in the order of the hits.
+
+    Their confidence stays that of the first stage.
 
     Args:
         reranker: Scores the passages of the hits.
@@ -221,8 +225,6 @@ def rerank_hits(
         hits: Of the first stage, best first.
         k: How many are wanted.
         titles: Whether a passage is read with its title in front, as it was encoded.
-        scaled: Whether the scores of the hits have a scale on which 0 is unrelated and 1 is perfect, so that a reranker
-            may mix them with its own.
 
     Raises:
         ModelError: The reranker cannot compute the scores, or not to finite numbers.
@@ -235,11 +237,12 @@ def rerank_hits(
         raise ModelError(
             f"reranker {reranker.kind!r} did not give a finite score for each of {len(hits)} passages; check its model"
         )
-    if scaled and reranker.first_share:
-        first = np.array([hit.score for hit in hits])
-        scores = reranker.first_share * first + (1 - reranker.first_share) * scores
+    share = reranker.first_share if hits[0].kind in SCALED else 0
+    scores = share * np.array([hit.score for hit in hits]) + (1 - share) * scores
     order = np.argsort(-scores, kind="stable")[:k].tolist()
-    return [replace(hits[at], rank=rank, score=float(scores[at])) for rank, at in enumerate(order, 1)]
+    return [
+        replace(hits[at], rank=rank, score=float(scores[at]), kind=reranker.kind) for rank, at in enumerate(order, 1)
+    ]
 
 
 def _is_reranker(value: object) -> TypeGuard[Reranker]:

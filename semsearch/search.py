@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
 from semsearch.arrays import Ids, Vectors
 from semsearch.checks import TEXT, WHOLE, check_types
+from semsearch.confidence import background_of
 from semsearch.errors import UsageError
 from semsearch.filters.syntax import Filter
-from semsearch.stores.base import Searchable
+from semsearch.stores.base import Readable, Searchable
 from semsearch.types import Hit, Query, Run
 
 MODES = ("dense", "keyword", "hybrid")
@@ -33,7 +34,10 @@ MOST = 2**40
 """More hits than any index has, and few enough for every library that counts them."""
 
 Ranking: TypeAlias = dict[int, tuple[float, int]]
-"""Document (row number) to its best score and the passage that has it, best first."""
+"""Number of a document, or of a passage, to its best score and the passage that has it, best first."""
+
+
+Score = TypeVar("Score", float, Vectors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +53,23 @@ class Scale:
     highest: float
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found for one query.
+
+    Attributes:
+        kind: What the scores are, see `Hit.kind`.
+        strength: By key of the ranking, on the scale on which an index is measured: the cosine, the share of the
+            highest BM25, or the convex mix of both.
+    """
+
+    ranking: Ranking
+    kind: str
+    strength: Callable[[int], float]
+
+
 def find(
-    store: Searchable,
+    store: Readable,
     queries: Sequence[str],
     vectors: Vectors | None,
     k: int = 10,
@@ -58,6 +77,8 @@ def find(
     mode: str = "dense",
     where: Filter | None = None,
     fusion: str = "convex",
+    unit: str = "document",
+    min_confidence: float | None = None,
 ) -> list[list[Hit]]:
     """The k best documents for each question, best first, in the order given.
 
@@ -69,13 +90,25 @@ def find(
         mode: `dense` (cosine), `keyword` (BM25) or `hybrid` (both).
         where: Only documents that meet this.
         fusion: How `hybrid` mixes: `convex` (scaled scores) or `rrf` (ranks).
+        unit: What is ranked: a `document` by its best passage, or each `passage` by itself.
+        min_confidence: Leave out hits below it.
 
     Raises:
         FilterError: The filter reads a field that no document has.
+        UsageError: `min_confidence` is given and the index has not been measured.
     """
     with store.snapshot():
-        rankings = _rankings(store, queries, vectors, k, mode, fusion, where)
-        return [_hits(store, ranking, k) for ranking in rankings]
+        background = background_of(store)
+        if min_confidence is not None and (background is None or mode not in background.tails):
+            raise UsageError(
+                "`min_confidence` needs to know how unrelated pairs score in the index, which was not measured yet; "
+                "index the same corpus again, which measures it"
+            )
+        every = _found(store, queries, vectors, k, mode, fusion, where, unit)
+        hits = [_hits(store, found, k, partial(background.confidence, mode) if background else None) for found in every]
+    if min_confidence is None:
+        return hits
+    return [[hit for hit in some if hit.confidence and hit.confidence >= min_confidence] for some in hits]
 
 
 def find_run(
@@ -89,7 +122,8 @@ def find_run(
 ) -> Run:
     """A run over many queries, for evaluation: `{query_id: {doc_id: score}}`; arguments as for `find`."""
     with store.snapshot():
-        rankings = _rankings(store, [query.text for query in queries], vectors, k, mode, fusion, None)
+        every = _found(store, [query.text for query in queries], vectors, k, mode, fusion, None, "document")
+        rankings = [found.ranking for found in every]
         names = store.doc_ids({document for ranking in rankings for document in ranking})
     return {
         query.query_id: {names[document]: score for document, (score, _) in islice(ranking.items(), min(k, MOST))}
@@ -97,17 +131,27 @@ def find_run(
     }
 
 
-def check_search(queries: object, k: int, mode: str, fusion: str) -> None:
+def check_search(
+    queries: object,
+    k: int,
+    mode: str,
+    fusion: str = "convex",
+    unit: str = "document",
+    min_confidence: float | None = None,
+) -> None:
     """Refuse what makes no sense before anything is loaded.
 
     Raises:
         UsageError: Queries that are not a list of texts with something in them, k that is not a whole number of 1 or
-            more, an unknown mode or fusion.
+            more, an unknown mode, fusion or unit, a confidence that is not from 0 to 1.
     """
-    check_types({"k": k, "mode": mode, "fusion": fusion}, {"k": WHOLE, "mode": TEXT, "fusion": TEXT})
+    chosen = {"mode": mode, "fusion": fusion, "unit": unit}
+    check_types({"k": k, **chosen}, {"k": WHOLE, **dict.fromkeys(chosen, TEXT)})
     if k < 1:
         raise UsageError(f"`k` must be at least 1, got {k}")
-    for name, given, known in (("mode", mode, MODES), ("fusion", fusion, tuple(FUSIONS))):
+    if min_confidence is not None and not (_is_number(min_confidence) and 0 <= min_confidence <= 1):
+        raise UsageError(f"`min_confidence` is {min_confidence!r:.60}; expected a number from 0 to 1")
+    for name, given, known in (("mode", mode, MODES), ("fusion", fusion, tuple(FUSIONS)), ("unit", unit, tuple(UNITS))):
         if given not in known:
             raise UsageError(f"unknown {name} {given!r}; expected one of {', '.join(known)}")
     if isinstance(queries, str) or not isinstance(queries, Sequence):
@@ -121,7 +165,20 @@ def check_search(queries: object, k: int, mode: str, fusion: str) -> None:
             raise UsageError(f"the query is {query!r:.60}, which is not valid Unicode; expected text in UTF-8")
 
 
-def _rankings(
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+Roll: TypeAlias = Callable[[Sequence[int]], dict[int, int]]
+"""Passages to what each stands for in a ranking."""
+
+UNITS: dict[str, Callable[[Searchable], Roll]] = {
+    "document": lambda store: store.documents_of,
+    "passage": lambda store: lambda passages: {passage: passage for passage in store.documents_of(passages)},
+}
+
+
+def _found(
     store: Searchable,
     queries: Sequence[str],
     vectors: Vectors | None,
@@ -129,33 +186,49 @@ def _rankings(
     mode: str,
     fusion: str,
     where: Filter | None,
-) -> list[Ranking]:
-    k = min(int(k), MOST)
+    unit: str,
+) -> list[Found]:
+    k, roll = min(int(k), MOST), UNITS[unit](store)
     depth = max(k, FUSED_DEPTH) if mode == "hybrid" else k
-    dense = [] if vectors is None or mode == "keyword" else _dense(store, vectors, depth, where)
+    dense = [] if vectors is None or mode == "keyword" else _dense(store, roll, vectors, depth, where)
     if mode == "dense":
-        return dense
-    keyword = [_keyword(store, query, depth, where) for query in queries]
+        return [Found(ranking, "cosine", partial(_score, ranking)) for ranking in dense]
+    keyword = [_deeper(roll, partial(_keyword_passages, store, query, where), depth) for query in queries]
     if mode == "keyword":
-        return keyword
+        return [
+            Found(ranking, "bm25", partial(_keyword_strength, store, query, ranking))
+            for query, ranking in zip(queries, keyword, strict=True)
+        ]
     assert vectors is not None
-    unrelated = store.mean_cosines(vectors).tolist()
-    highest = [
-        store.highest_keyword_score(query) if found else 1.0 for query, found in zip(queries, keyword, strict=True)
+    scales = [
+        Scale(unrelated, store.highest_keyword_score(query) if words else 1.0)
+        for unrelated, query, words in zip(store.mean_cosines(vectors).tolist(), queries, keyword, strict=True)
     ]
-    scales = map(Scale, unrelated, highest)
-    return [FUSIONS[fusion](*each) for each in zip(dense, keyword, scales, strict=True)]
+    every = []
+    for near, words, scale in zip(dense, keyword, scales, strict=True):
+        mixed = fuse_convex(near, words, scale)
+        ranking = mixed if fusion == "convex" else FUSIONS[fusion](near, words, scale)
+        every.append(Found(ranking, "hybrid" if fusion == "convex" else fusion, partial(_score, mixed)))
+    return every
 
 
-def _dense(store: Searchable, vectors: Vectors, k: int, where: Filter | None) -> list[Ranking]:
+def _score(ranking: Ranking, key: int) -> float:
+    return ranking[key][0]
+
+
+def _keyword_strength(store: Searchable, query: str, ranking: Ranking, key: int) -> float:
+    return ranking[key][0] / store.highest_keyword_score(query)
+
+
+def _dense(store: Searchable, roll: Roll, vectors: Vectors, k: int, where: Filter | None) -> list[Ranking]:
     """One search for all queries; those whose documents share passages too much go deeper, one by one."""
     n = 2 * k + 10
     scores, ids = store.search_vectors(vectors, n, where)
     rankings = []
     for row, vector in enumerate(vectors):
-        ranking = _by_document(store, scores[row], ids[row], k)
+        ranking = _rolled(roll, scores[row], ids[row], k)
         if len(ranking) < k and _full(ids[row], n):
-            ranking = _deeper(store, partial(_dense_passages, store, vector, where), k, 4 * n)
+            ranking = _deeper(roll, partial(_dense_passages, store, vector, where), k, 4 * n)
         rankings.append(ranking)
     return rankings
 
@@ -165,37 +238,49 @@ def _dense_passages(store: Searchable, vector: Vectors, where: Filter | None, n:
     return scores[0], ids[0]
 
 
-def _keyword(store: Searchable, query: str, k: int, where: Filter | None) -> Ranking:
-    return _deeper(store, lambda n: store.search_keywords(query, n, where), k, 2 * k + 10)
+def _keyword_passages(store: Searchable, query: str, where: Filter | None, n: int) -> tuple[Vectors, Ids]:
+    return store.search_keywords(query, n, where)
 
 
-def _deeper(store: Searchable, search: Callable[[int], tuple[Vectors, Ids]], k: int, n: int) -> Ranking:
-    """Ask for more and more passages until they belong to k documents, or there are no more."""
+def _deeper(roll: Roll, search: Callable[[int], tuple[Vectors, Ids]], k: int, n: int = 0) -> Ranking:
+    """Ask for more and more passages, n at first, until they belong to k documents, or there are no more."""
+    n = n or 2 * k + 10
     while True:
         scores, ids = search(n)
-        ranking = _by_document(store, scores, ids, k)
+        ranking = _rolled(roll, scores, ids, k)
         if len(ranking) >= k or not _full(ids, n):
             return ranking
         n *= 4
 
 
-def _by_document(store: Searchable, scores: Vectors, passages: Ids, k: int) -> Ranking:
+def _rolled(roll: Roll, scores: Vectors, passages: Ids, k: int) -> Ranking:
     """Roll passages, best first, up to the first k documents."""
-    documents = store.documents_of([int(passage) for passage in passages if passage != -1])
+    keys = roll([int(passage) for passage in passages if passage != -1])
     ranking: Ranking = {}
     for score, passage in zip(scores.tolist(), passages.tolist(), strict=True):
-        if passage in documents and len(ranking) < k:
-            ranking.setdefault(documents[passage], (score, passage))
+        if passage in keys and len(ranking) < k:
+            ranking.setdefault(keys[passage], (score, passage))
     return ranking
 
 
-def _hits(store: Searchable, ranking: Ranking, k: int) -> list[Hit]:
-    best = list(ranking.values())[:k]
-    found = store.show([passage for _, passage in best])
+def _hits(store: Readable, found: Found, k: int, confidence: Callable[[float], float | None] | None) -> list[Hit]:
+    best = list(found.ranking.items())[:k]
+    stored = store.show([passage for _, (_, passage) in best])
     return [
-        Hit(rank, shown.doc_id, score, shown.title, shown.text, shown.start, shown.end, shown.metadata)
-        for rank, (score, passage) in enumerate(best, 1)
-        for shown in (found[passage],)
+        Hit(
+            rank,
+            shown.doc_id,
+            score,
+            shown.title,
+            shown.text,
+            shown.start,
+            shown.end,
+            shown.metadata,
+            found.kind,
+            confidence(found.strength(key)) if confidence else None,
+        )
+        for rank, (key, (score, passage)) in enumerate(best, 1)
+        for shown in (stored[passage],)
     ]
 
 
@@ -219,11 +304,21 @@ def fuse_convex(dense: Ranking, keyword: Ranking, scale: Scale) -> Ranking:
     in the narrow cone of a raw BERT; what is farther gets less than 0. BM25 has a true zero, and its one is the least
     that no passage exceeds. A document that is not among the nearest is taken to be as near as the last of them.
     """
-    cosines = {document: _share(score, scale.unrelated, 1) for document, (score, _) in dense.items()}
-    farthest = min(cosines.values(), default=0.0)
-    ours = {document: DENSE_WEIGHT * cosines.get(document, farthest) for document in dense | keyword}
-    theirs = {d: (1 - DENSE_WEIGHT) * _share(score, 0, scale.highest) for d, (score, _) in keyword.items()}
+    ours = {document: DENSE_WEIGHT * dense_part(score, scale) for document, (score, _) in dense.items()}
+    farthest = min(ours.values(), default=0.0)
+    ours |= {document: farthest for document in keyword if document not in dense}
+    theirs = {d: (1 - DENSE_WEIGHT) * keyword_part(score, scale) for d, (score, _) in keyword.items()}
     return _fused(dense, keyword, ours, theirs)
+
+
+def dense_part(cosine: Score, scale: Scale) -> Score:
+    """Where a cosine lies between that of an unrelated passage, 0, and that of the same text, 1."""
+    return _share(cosine, scale.unrelated, 1)
+
+
+def keyword_part(bm25: Score, scale: Scale) -> Score:
+    """A BM25 as a share of the highest that any passage could have."""
+    return _share(bm25, 0, scale.highest)
 
 
 FUSIONS = {"convex": fuse_convex, "rrf": fuse_rrf}
@@ -237,9 +332,9 @@ def _fused(dense: Ranking, keyword: Ranking, ours: dict[int, float], theirs: dic
     return {document: (totals[document], passages[document]) for document in order}
 
 
-def _share(score: float, zero: float, one: float) -> float:
-    """Where a score lies between zero and one; 0 where these are the same."""
-    return (score - zero) / (one - zero) if one > zero else 0.0
+def _share(score: Score, zero: float, one: float) -> Score:
+    """Where a score, or each of many, lies between zero and one; 0 where these are the same."""
+    return (score - zero) / (one - zero) if one > zero else score * 0
 
 
 def _full(ids: Ids, n: int) -> bool:

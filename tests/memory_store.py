@@ -18,7 +18,14 @@ from python_filters import matches
 from semsearch.arrays import Ids, Vectors
 from semsearch.errors import LockedError, NoIndexError, RecordError
 from semsearch.filters.syntax import Filter, check_fields
-from semsearch.stores.base import Entry, Plan, StoredPassage, refuse_other_chunking, refuse_other_encoder
+from semsearch.stores.base import (
+    Entry,
+    Plan,
+    StoredDocument,
+    StoredPassage,
+    refuse_other_chunking,
+    refuse_other_encoder,
+)
 from semsearch.transforms import fit_transform
 from semsearch.types import Document, EncoderSpec, Origin, Passage, Root
 
@@ -38,8 +45,9 @@ class MemoryStore:
         self.roots: Sequence[Root] = ()
         self.numbers: dict[str, int] = {}
         self.rows: dict[int, Row] = {}
-        self.documents: dict[str, Document] = {}
+        self.documents_by_id: dict[str, Document] = {}
         self.transform: Any = None
+        self.background: Mapping[str, Any] | None = None
         self.taken = Lock()
         self.n_documents = self.n_passages = 0
 
@@ -61,7 +69,7 @@ class MemoryStore:
         return self._get(2)
 
     def files_of(self, root: str, n: int) -> dict[str, str]:
-        own = [one for one in self.documents.values() if one.origin and one.origin.doc_id == one.doc_id]
+        own = [one for one in self.documents_by_id.values() if one.origin and one.origin.doc_id == one.doc_id]
         found = {one.origin.file: one.content_hash for one in own if one.origin and one.origin.key[0] == root}
         return dict(sorted(found.items())[:n])
 
@@ -69,12 +77,12 @@ class MemoryStore:
         return self._about is not None
 
     def fields(self) -> list[str]:
-        return sorted({name for document in self.documents.values() for name in document.metadata})
+        return sorted({name for document in self.documents_by_id.values() for name in document.metadata})
 
     def counts(self) -> dict[str, int]:
         passages = [passage for _, _, passage, _ in self.rows.values()]
         return {
-            "documents": len(self.documents),
+            "documents": len(self.documents_by_id),
             "passages": len(passages),
             "tokens": sum(passage.n_tokens for passage in passages),
             "truncated": sum(passage.n_lost > 0 for passage in passages),
@@ -114,6 +122,37 @@ class MemoryStore:
     def _weight(self, word: str) -> float:
         n = sum(word in _words_of(document, passage) for _, document, passage, _ in self.rows.values())
         return max(1e-6, math.log((len(self.rows) - n + 0.5) / (n + 0.5)))
+
+    def passages_from(self, position: float, n: int) -> list[int]:
+        numbers = sorted(self.rows)
+        start = numbers[0] + round(position * (numbers[-1] - numbers[0])) if numbers else 0
+        return [number for number in numbers if number >= start][:n]
+
+    def vectors_of(self, passages: Sequence[int]) -> Vectors:
+        finish = self.transform or (lambda rows: rows)
+        width = finish(np.zeros((1, self.spec.dim), np.float32)).shape[1]
+        return np.stack([finish(self.rows[n][3][None])[0] if n in self.rows else np.zeros(width) for n in passages])
+
+    def cosines(self, queries: Vectors, passages: Sequence[int]) -> Vectors:
+        return (self.transform or (lambda rows: rows))(queries) @ self.vectors_of(passages).T
+
+    def keyword_scores(self, query: str, passages: Sequence[int]) -> Vectors:
+        scores, found = self.search_keywords(query, len(self.rows), None)
+        every = dict(zip(found.tolist(), scores.tolist(), strict=True))
+        return np.array([every.get(number, 0) for number in passages], np.float32)
+
+    def documents(self, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
+        there = [self.documents_by_id[doc_id] for doc_id in doc_ids if doc_id in self.documents_by_id]
+        return {
+            d.doc_id: StoredDocument(
+                d.doc_id,
+                d.title,
+                d.text,
+                d.metadata,
+                [(p.start, p.end) for _, own, p, _ in self.rows.values() if own.doc_id == d.doc_id],
+            )
+            for d in there
+        }
 
     def search_keywords(self, query: str, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
         words = {number: _words_of(document, passage) for number, (_, document, passage, _) in self.rows.items()}
@@ -192,7 +231,7 @@ class MemoryWriter:
     def plan(self, documents: Sequence[Document], *, replace: bool = False) -> Plan:
         plan = Plan([], [], 0)
         for document in documents:
-            stored = self.store.documents.get(document.doc_id)
+            stored = self.store.documents_by_id.get(document.doc_id)
             if stored is None:
                 plan.encode.append(document)
                 continue
@@ -219,12 +258,12 @@ class MemoryWriter:
             if doc_id not in store.numbers:
                 store.n_documents += 1
                 store.numbers[doc_id] = store.n_documents
-            store.documents[doc_id] = entry.document
+            store.documents_by_id[doc_id] = entry.document
             for passage, vector in zip(entry.passages, entry.vectors, strict=True):
                 store.n_passages += 1
                 store.rows[store.n_passages] = (store.numbers[doc_id], entry.document, passage, vector)
         for document in describe:
-            store.documents[document.doc_id] = document
+            store.documents_by_id[document.doc_id] = document
             for number, (owner, old, passage, vector) in store.rows.items():
                 if old.doc_id == document.doc_id:
                     store.rows[number] = (owner, document, passage, vector)
@@ -234,16 +273,16 @@ class MemoryWriter:
         self.store.rows = {number: row for number, row in rows.items() if row[1].doc_id != doc_id}
 
     def delete(self, doc_ids: Sequence[str]) -> list[str]:
-        there = [doc_id for doc_id in dict.fromkeys(doc_ids) if doc_id in self.store.documents]
+        there = [doc_id for doc_id in dict.fromkeys(doc_ids) if doc_id in self.store.documents_by_id]
         for doc_id in there:
             self._drop_passages(doc_id)
-            del self.store.documents[doc_id], self.store.numbers[doc_id]
+            del self.store.documents_by_id[doc_id], self.store.numbers[doc_id]
         return there
 
     def unseen(self, within: Origin | None = None) -> list[tuple[str, Origin | None]]:
         return [
             (doc_id, document.origin)
-            for doc_id, document in self.store.documents.items()
+            for doc_id, document in self.store.documents_by_id.items()
             if doc_id not in self.seen and (within is None or lies_in(document, within))
         ]
 
@@ -253,6 +292,9 @@ class MemoryWriter:
         rows = np.stack([row[3] for row in self.store.rows.values()])
         self.store.transform = fit_transform(self.store.spec.transform, [rows], self.store.spec.dim)
         return True
+
+    def keep_background(self, background: Mapping[str, Any]) -> None:
+        self.store.background = dict(background)
 
     def seal(self, *, final: bool) -> None:
         pass

@@ -278,8 +278,7 @@ class _LentVectors:
         self._words = words
         self._vectors: faiss_segments.FaissIndex = None
         self._remembered: dict[tuple[str, int], tuple[tuple[Vectors, Ids], float]] = {}
-        self.snapshot, self.documents_of = words.snapshot, words.documents_of
-        self.doc_ids, self.show = words.doc_ids, words.show
+        self.snapshot, self.documents_of, self.doc_ids = words.snapshot, words.documents_of, words.doc_ids
         self.highest_keyword_score = cache(words.highest_keyword_score)
         self.spared_seconds = 0.0
 

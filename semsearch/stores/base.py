@@ -46,6 +46,21 @@ class StoredPassage:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """A document as it is stored.
+
+    Attributes:
+        spans: Character offsets (start, end) of its passages, in their order; neighbors may overlap.
+    """
+
+    doc_id: str
+    title: str
+    text: str
+    metadata: Metadata
+    spans: Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A document with its passages and their vectors `[passages, dim]`, ready to be committed."""
 
@@ -74,7 +89,7 @@ class Plan:
 
 
 class Searchable(Protocol):
-    """What a search asks. Threads may share one."""
+    """What a ranking of documents asks. Threads may share one."""
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Everything asked inside sees one committed state, whatever a writer does meanwhile."""
@@ -128,12 +143,41 @@ class Searchable(Protocol):
         """The id of each of these documents; those that are gone are left out."""
         ...
 
+
+class Readable(Searchable, Protocol):
+    """What is asked of an index besides: to show what was found, and to say how good it is, and why."""
+
     def show(self, passages: Sequence[int]) -> dict[int, StoredPassage]:
         """Text and metadata of each of these passages; those that are gone are left out."""
         ...
 
+    def documents(self, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
+        """Whole documents by their ids, in the order given; ids that are not there are left out."""
+        ...
 
-class Store(Searchable, Protocol):
+    @property
+    def background(self) -> Mapping[str, Any] | None:
+        """What `StoreWriter.keep_background` was given last; None for nothing yet."""
+        ...
+
+    def passages_from(self, position: float, n: int) -> list[int]:
+        """At most n consecutive passages from a position on, which is 0 for the oldest and 1 for the newest."""
+        ...
+
+    def vectors_of(self, passages: Sequence[int]) -> Vectors:
+        """The vectors of passages `[n, dim]` as they are searched, unit rows; zeros for those that are gone."""
+        ...
+
+    def cosines(self, queries: Vectors, passages: Sequence[int]) -> Vectors:
+        """The cosine of each query `[n, dim]`, as the encoder gives it, with each of some passages: `[n, passages]`."""
+        ...
+
+    def keyword_scores(self, query: str, passages: Sequence[int]) -> Vectors:
+        """The score that each of some passages has in `search_keywords`; 0 for one without a word of the query."""
+        ...
+
+
+class Store(Readable, Protocol):
     """A place for one index, which may not have been made yet: then everything but `write` raises NoIndexError."""
 
     @property
@@ -267,6 +311,10 @@ class StoreWriter(Protocol):
         Returns:
             Whether it was fitted now.
         """
+        ...
+
+    def keep_background(self, background: Mapping[str, Any]) -> None:
+        """Store how unrelated pairs score, as JSON; see `semsearch.confidence`."""
         ...
 
     def seal(self, *, final: bool) -> None:

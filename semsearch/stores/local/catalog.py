@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from semsearch.stores.local.database import Database
-from semsearch.stores.local.guard import checksum, damaged
+from semsearch.stores.local.guard import INDEX_AGAIN, checksum, damaged
 from semsearch.types import EncoderSpec, Root
 
 log = logging.getLogger(__name__)
@@ -93,6 +93,7 @@ class Catalog:
         """
         self._database = database
         self._about: tuple[tuple[int, str], About] | None = None
+        self._background: tuple[State, Any] | None = None
         with database.snapshot():
             self.about()
 
@@ -216,6 +217,18 @@ class Catalog:
             ):
                 return roots
         raise damaged(self._database.folder, "its setting 'roots' names no folders")
+
+    def background(self) -> dict[str, Any] | None:
+        """See `Readable.background`."""
+        with self._database.snapshot():
+            state = self.state()
+            if self._background is None or self._background[0] != state:
+                stored = self._database.one("SELECT count(*) FROM settings WHERE key = 'background'")
+                self._background = state, self.setting("background") if stored else None
+        background = self._background[1]
+        if not isinstance(background, dict | None):
+            raise damaged(self._database.folder, "its setting 'background' is no object", INDEX_AGAIN)
+        return background
 
     def files_of(self, root: str, n: int) -> dict[str, str]:
         """See `Store.files_of`."""

@@ -13,7 +13,7 @@ import numpy as np
 from semsearch.arrays import Ids, Vectors
 from semsearch.filters.sqlite import compile_filter
 from semsearch.filters.syntax import Filter, check_fields
-from semsearch.stores.base import StoredPassage
+from semsearch.stores.base import StoredDocument, StoredPassage
 from semsearch.stores.local import segments as faiss_segments
 from semsearch.stores.local.catalog import KIND, Catalog, Segment, State, last_covered, read_object
 from semsearch.stores.local.database import Database, Parameter
@@ -73,17 +73,32 @@ class Reader:
             expression = match_expression(query)
             if not expression:
                 return np.empty(0, np.float32), np.empty(0, np.int64)
-            exact = self._exact_weights(query)
-            score = "-bm25(keywords)" + " + ? * (rowid IN (SELECT rowid FROM exact WHERE exact MATCH ?))" * len(exact)
-            sql = f"SELECT {score} AS score, rowid FROM keywords WHERE keywords MATCH ?"
-            parameters: list[Parameter] = [value for token, weight in exact.items() for value in (weight, token)]
-            parameters.append(expression)
+            sql, parameters = self._scored(query, expression)
             if allowed is not None:
                 among, numbers = self._shorter(allowed)
                 sql += f" AND +rowid {among} (SELECT value FROM json_each(?))"  # with + no index: the words come first
                 parameters.append(json.dumps(numbers.tolist()))
             rows = self._database.execute(f"{sql} ORDER BY score DESC, rowid LIMIT ?", [*parameters, k]).fetchall()
             return np.array([row[0] for row in rows], np.float32), np.array([row[1] for row in rows], np.int64)
+
+    def _scored(self, query: str, expression: str) -> tuple[str, list[Parameter]]:
+        """SQL for the score and the number of each passage that has words of a query, and its parameters."""
+        exact = self._exact_weights(query)
+        score = "-bm25(keywords)" + " + ? * (rowid IN (SELECT rowid FROM exact WHERE exact MATCH ?))" * len(exact)
+        parameters: list[Parameter] = [value for token, weight in exact.items() for value in (weight, token)]
+        return f"SELECT {score} AS score, rowid FROM keywords WHERE keywords MATCH ?", [*parameters, expression]
+
+    def keyword_scores(self, query: str, passages: Sequence[int]) -> Vectors:
+        """See `Readable.keyword_scores`."""
+        expression = match_expression(query)
+        if not expression or not passages:
+            return np.zeros(len(passages), np.float32)
+        with self._database.snapshot():
+            sql, parameters = self._scored(query, expression)
+            sql += " AND rowid BETWEEN ? AND ? AND +rowid IN (SELECT value FROM json_each(?))"
+            parameters += [min(passages), max(passages), json.dumps(list(passages))]
+            scores = {number: score for score, number in self._database.execute(sql, parameters)}
+        return np.array([scores.get(number, 0.0) for number in passages], np.float32)
 
     def highest_keyword_score(self, query: str) -> float:
         """See `Searchable.highest_keyword_score`."""
@@ -98,6 +113,46 @@ class Reader:
             if self._mean is None:
                 self._mean = faiss_segments.mean([*self._loaded.values(), *self._tail], self._deleted, rows.shape[1])
             return rows @ self._mean
+
+    def passages_from(self, position: float, n: int) -> list[int]:
+        """See `Readable.passages_from`."""
+        with self._database.snapshot():
+            first = self._database.one("SELECT coalesce(min(id), 0) FROM passages")
+            last = self._database.one("SELECT coalesce(max(id), 0) FROM passages")
+            start = first + round(position * (last - first))
+            rows = self._database.execute("SELECT id FROM passages WHERE id >= ? ORDER BY id LIMIT ?", (start, n))
+            return [int(number) for (number,) in rows]
+
+    def vectors_of(self, passages: Sequence[int]) -> Vectors:
+        """See `Readable.vectors_of`."""
+        return self._vectors.of(passages)
+
+    def cosines(self, queries: Vectors, passages: Sequence[int]) -> Vectors:
+        """See `Readable.cosines`."""
+        with self._database.snapshot():
+            cosines: Vectors = self._vectors.transformed(queries) @ self._vectors.of(passages).T
+        return cosines
+
+    def documents(self, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
+        """See `Readable.documents`."""
+        asked = json.dumps(list(doc_ids))
+        sql = (
+            f"SELECT {PASSAGE}, passages.checksum, doc_id FROM passages JOIN documents ON documents.id = document "
+            "WHERE doc_id IN (SELECT value FROM json_each(?)) ORDER BY document, ordinal"
+        )
+        described = (
+            "SELECT title, text, doc_id, metadata, content_hash, n_passages, root, file, checksum FROM documents "
+            "WHERE doc_id IN (SELECT value FROM json_each(?))"
+        )
+        spans: dict[str, list[tuple[int, int]]] = {}
+        with self._database.snapshot():
+            for row in self._database.execute(sql, (asked,)):
+                spans.setdefault(str(row[8]), []).append(self._sound(row)[3:5])
+            found = {}
+            for row in self._database.execute(described, (asked,)):
+                doc_id, title, text, metadata = self._whole(row)
+                found[doc_id] = StoredDocument(doc_id, title, text, metadata, spans.get(doc_id, []))
+        return {doc_id: found[doc_id] for doc_id in doc_ids if doc_id in found}
 
     def documents_of(self, passages: Sequence[int]) -> dict[int, int]:
         """See `Searchable.documents_of`."""
@@ -119,7 +174,7 @@ class Reader:
             return {number: self._described(*described) for number, *described in rows}
 
     def show(self, passages: Sequence[int]) -> dict[int, StoredPassage]:
-        """See `Searchable.show`."""
+        """See `Readable.show`."""
         sql = f"""
             SELECT {PASSAGE}, passages.checksum,
                 title, text, doc_id, metadata, content_hash, n_passages, root, file, documents.checksum
@@ -130,14 +185,19 @@ class Reader:
         with self._database.snapshot():
             for row in self._database.execute(sql, (json.dumps(list(passages)),)):
                 number, _, _, start, end = self._sound(row)[:5]
-                title, text, *described = row[8:]
-                doc_id = self._described(*described)
-                metadata = read_object(described[1], self._database.folder, f"the metadata of {doc_id!r} are no object")
-                if not isinstance(title, str) or Document(doc_id, str(text), title).content_hash != described[2]:
-                    what = f"the text of document {doc_id!r} is not what was written"
-                    raise damaged(self._database.folder, what, INDEX_AGAIN)
+                doc_id, title, text, metadata = self._whole(row[8:])
                 shown[number] = StoredPassage(doc_id, title, text[start:end], start, end, metadata)
         return shown
+
+    def _whole(self, row: tuple[Any, ...]) -> tuple[str, str, str, dict[str, Any]]:
+        """Id, title, text and metadata of a document, after a look at its checksums."""
+        title, text, *described = row
+        doc_id = self._described(*described)
+        metadata = read_object(described[1], self._database.folder, f"the metadata of {doc_id!r} are no object")
+        if not isinstance(title, str) or Document(doc_id, str(text), title).content_hash != described[2]:
+            what = f"the text of document {doc_id!r} is not what was written"
+            raise damaged(self._database.folder, what, INDEX_AGAIN)
+        return doc_id, title, text, metadata
 
     def _sound(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
         """A row that begins with the columns of PASSAGE, after a look at the checksum behind them."""

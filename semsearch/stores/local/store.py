@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from semsearch.errors import StoreError
 from semsearch.files import is_regular
 from semsearch.forks import ForkLock
-from semsearch.stores.base import StoredPassage
+from semsearch.stores.base import StoredDocument, StoredPassage
 from semsearch.stores.local.catalog import Catalog
 from semsearch.stores.local.database import DATABASE, Database
 from semsearch.types import EncoderSpec, Root
@@ -117,6 +117,22 @@ class LocalStore:
         """See `Searchable.mean_cosines`."""
         return self._read().mean_cosines(queries)
 
+    def passages_from(self, position: float, n: int) -> list[int]:
+        """See `Readable.passages_from`."""
+        return self._read().passages_from(position, n)
+
+    def vectors_of(self, passages: Sequence[int]) -> Vectors:
+        """See `Readable.vectors_of`."""
+        return self._read().vectors_of(passages)
+
+    def cosines(self, queries: Vectors, passages: Sequence[int]) -> Vectors:
+        """See `Readable.cosines`."""
+        return self._read().cosines(queries, passages)
+
+    def keyword_scores(self, query: str, passages: Sequence[int]) -> Vectors:
+        """See `Readable.keyword_scores`."""
+        return self._read().keyword_scores(query, passages)
+
     def documents_of(self, passages: Sequence[int]) -> dict[int, int]:
         """See `Searchable.documents_of`."""
         return self._read().documents_of(passages)
@@ -126,8 +142,17 @@ class LocalStore:
         return self._read().doc_ids(documents)
 
     def show(self, passages: Sequence[int]) -> dict[int, StoredPassage]:
-        """See `Searchable.show`."""
+        """See `Readable.show`."""
         return self._read().show(passages)
+
+    def documents(self, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
+        """See `Readable.documents`."""
+        return self._read().documents(doc_ids)
+
+    @property
+    def background(self) -> Mapping[str, Any] | None:
+        """See `Readable.background`."""
+        return self._open().background()
 
     def prepare(self) -> None:
         """See `Store.prepare`: FAISS takes a tenth of a second to import."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -49,11 +49,11 @@ class VectorTable:
             damaged: list[int] = []
             sql = "SELECT passage, vector, checksum FROM vectors WHERE passage BETWEEN ? AND ? ORDER BY passage"
             for row, (passage, blob, stored) in enumerate(self._database.execute(sql, (first, upper))):
-                ids[row] = passage
-                if type(blob) is bytes and len(blob) == 4 * dim and checksum(passage, blob) == stored:
-                    rows[row] = np.frombuffer(blob, LITTLE_ENDIAN)
-                else:
+                ids[row], vector = passage, self._row(passage, blob, stored, dim)
+                if vector is None:
                     damaged.append(passage)
+                else:
+                    rows[row] = vector
             damaged += ids[~np.isfinite(rows).all(1)].tolist()
             if damaged:
                 raise self._named(damaged)
@@ -62,6 +62,34 @@ class VectorTable:
                 what = f"{wanted} passages have {n} vectors"
                 raise guard.damaged(self._database.folder, what, guard.INDEX_AGAIN)
             return ids, rows
+
+    def of(self, passages: Sequence[int]) -> Vectors:
+        """The vectors of passages `[n, dim]` as they are searched; zeros for those that are gone.
+
+        Raises:
+            DamagedError: One of them is not what was written.
+        """
+        with self._database.snapshot():
+            dim = self._catalog.spec.dim
+            sql = "SELECT passage, vector, checksum FROM vectors WHERE passage IN (SELECT value FROM json_each(?))"
+            found: dict[int, Vectors] = {}
+            for passage, blob, stored in self._database.execute(sql, (json.dumps(list(passages)),)):
+                row = self._row(passage, blob, stored, dim)
+                if row is None:
+                    raise self._named([passage])
+                found[passage] = row
+            rows = np.zeros((len(passages), self.dim()), np.float32)
+            there = [place for place, passage in enumerate(passages) if passage in found]
+            if there:
+                rows[there] = self.transformed(np.stack([found[passages[place]] for place in there]))
+            return rows
+
+    @staticmethod
+    def _row(passage: int, blob: object, stored: int, dim: int) -> Vectors | None:
+        """A vector from its blob; None if that is not what was written."""
+        if type(blob) is bytes and len(blob) == 4 * dim and checksum(passage, blob) == stored:
+            return np.frombuffer(blob, LITTLE_ENDIAN)
+        return None
 
     def _named(self, passages: list[int]) -> DamagedError:
         """The error for vectors that are not what was written."""

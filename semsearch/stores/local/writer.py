@@ -203,6 +203,12 @@ class Writer:
             self._mark_changed()
         return True
 
+    def keep_background(self, background: Mapping[str, Any]) -> None:
+        """See `StoreWriter.keep_background`."""
+        with self._database.change():
+            write_setting(self._database, "background", dict(background))
+            self._mark_changed()
+
     def seal(self, *, final: bool) -> None:
         """Bring committed vectors into segments.
 
