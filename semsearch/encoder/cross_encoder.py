@@ -153,7 +153,9 @@ class PairBatcher:
         self._refuse_long(query)
         for start in range(0, len(passages), TOKENIZED_AT_ONCE):
             pairs = [(query, passage) for passage in passages[start : start + TOKENIZED_AT_ONCE]]
-            encodings = [self._cut(encoding) for encoding in encode_batch(self.tokenizer, pairs)]
+            whole = encode_batch(self.tokenizer, pairs)
+            self._tell(sum(len(encoding.ids) > self.max_tokens for encoding in whole))
+            encodings = [self._cut(encoding) for encoding in whole]
             for rows in length_sorted_batches([len(ids) for ids, _ in encodings], self.batch_tokens):
                 ids, types = ([encodings[row][part] for row in rows] for part in (0, 1))
                 yield PairBatch(start + np.asarray(rows), ids, 0, types)
@@ -166,18 +168,23 @@ class PairBatcher:
                 "see nothing of a passage; ask something shorter"
             )
 
+    def _tell(self, n_cut: int) -> None:
+        """Warn of passages that are cut, in words that are the same for every query, so that it is said once."""
+        if n_cut:
+            log.info("cutting %d passages to %d tokens with their query", n_cut, self.max_tokens)
+            warnings.warn(
+                f"passages that are too long to be read with the query in {self.max_tokens} tokens are cut for "
+                f"cross-encoder {self.model!r}",
+                TruncationWarning,
+                stacklevel=2,
+            )
+
     def _cut(self, encoding: Any) -> tuple[TokenIds, TokenIds]:
         """Ids and types of a pair, without the end of a passage that is too long."""
         excess = len(encoding.ids) - self.max_tokens
         if excess <= 0:
             return encoding.ids, encoding.type_ids
         end = len(encoding.ids) - encoding.sequence_ids[::-1].index(1)  # behind the passage's last token
-        warnings.warn(
-            f"passages that are too long to be read with the query in {self.max_tokens} tokens are cut for "
-            f"cross-encoder {self.model!r}",
-            TruncationWarning,
-            stacklevel=2,
-        )
         kept = [*range(end - excess), *range(end, len(encoding.ids))]
         return [encoding.ids[at] for at in kept], [encoding.type_ids[at] for at in kept]
 
