@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from semsearch.corpus.readers import read_corpus
     from semsearch.corpus.sources import ReadOptions
     from semsearch.encoder.cache import CacheWarning
+    from semsearch.encoder.cross_encoder import CrossEncoder
     from semsearch.encoder.encoder import Encoder, PoolingWarning, TextEncoder
     from semsearch.encoder.runtimes.load import FallbackWarning
     from semsearch.encoder.word_hash import WordHashEncoder
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "comparison": ("PoolerComparison", "compare_poolers"),
     "encoder.cache": ("CacheWarning",),
+    "encoder.cross_encoder": ("CrossEncoder",),
     "encoder.encoder": ("Encoder", "PoolingWarning", "TextEncoder"),
     "encoder.word_hash": ("WordHashEncoder",),
     "encoder.runtimes.load": ("FallbackWarning",),
@@ -52,6 +54,7 @@ _MODULES = {name: f"semsearch.{module}" for module, names in _HOMES.items() for 
 __all__ = [
     "CacheWarning",
     "Chunking",
+    "CrossEncoder",
     "Document",
     "Encoder",
     "EncoderSpec",

@@ -324,17 +324,31 @@ class Index:
         self, queries: Sequence[str], k: int, rerank: str | Reranker | None, depth: int | None, **wishes: Any
     ) -> list[list[Hit]]:
         """As `search_many`, with a second stage over the hits of the first one."""
-        from semsearch.rerank import Surroundings, check_rerank, depth_for, load_reranker, rerank_hits
+        from semsearch.rerank import check_rerank, depth_for, rerank_hits
 
         asked = check_rerank(rerank, depth, k)
         if not self._store.exists():
             return [[] for _ in queries]
-        around = Surroundings(self._encoder.get, self._settings.device, self._settings.runtime)
-        with self._reranking:  # before the search, so that a missing model is told at once
-            reranker = load_reranker(asked, around, self._rerankers)
+        reranker = self.reranker(asked)  # before the search, so that a missing model is told at once
         found = self.search_many(queries, depth_for(k, depth), **wishes)
         titles = self.chunking.title
         return [rerank_hits(reranker, *each, k, titles=titles) for each in zip(queries, found, strict=True)]
+
+    def reranker(self, rerank: str | Reranker) -> Reranker:
+        """What scores plain texts for a query, `reranker.scores(query, texts)`; a model of its own is loaded once.
+
+        Args:
+            rerank: As for `search`.
+
+        Raises:
+            ModelError: The checkpoint cannot be loaded, or is no cross-encoder.
+            UsageError: An unknown name; or the encoder of the index gives no tokens.
+        """
+        from semsearch.rerank import Surroundings, load_reranker
+
+        around = Surroundings(self._encoder.get, self._settings.device, self._settings.runtime)
+        with self._reranking:
+            return load_reranker(rerank, around, self._rerankers)
 
     @property
     def location(self) -> str:

