@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from semsearch.comparison import PoolerComparison, compare_poolers
+    from semsearch.context import Context, Excerpt
     from semsearch.corpus.chunking import Chunking
     from semsearch.corpus.readers import read_corpus
     from semsearch.corpus.sources import ReadOptions
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "comparison": ("PoolerComparison", "compare_poolers"),
+    "context": ("Context", "Excerpt"),
     "encoder.cache": ("CacheWarning",),
     "encoder.cross_encoder": ("CrossEncoder",),
     "encoder.encoder": ("Encoder", "PoolingWarning", "TextEncoder"),
@@ -54,10 +56,12 @@ _MODULES = {name: f"semsearch.{module}" for module, names in _HOMES.items() for 
 __all__ = [
     "CacheWarning",
     "Chunking",
+    "Context",
     "CrossEncoder",
     "Document",
     "Encoder",
     "EncoderSpec",
+    "Excerpt",
     "FallbackWarning",
     "Hit",
     "Index",
