@@ -274,7 +274,8 @@ class Index:
             min_confidence: Leave out hits with a lower confidence, which may be all; see `Hit.confidence`.
             rerank: What scores the best candidates again: `late-interaction`, `cross-encoder:MODEL` with a local
                 directory or a Hugging Face name, or a reranker such as `CrossEncoder.load(...)`.
-            rerank_depth: How many candidates, at least k; None for 50, or k where that is more.
+            rerank_depth: How many candidates, at least k; None for 20 with late interaction and 50 with others, or k
+                where that is more.
 
         Raises:
             UsageError: An empty query, k below 1, an unknown mode or reranker, a depth below k; a least confidence in
@@ -402,7 +403,7 @@ class Index:
         if not self._store.exists():
             return [[] for _ in queries]
         reranker = self.reranker(asked)  # before the search, so that a missing model is told at once
-        found = self.search_many(queries, depth_for(k, depth), **wishes)
+        found = self.search_many(queries, depth_for(reranker, k, depth), **wishes)
         titles = self.chunking.title
         return [rerank_hits(reranker, *each, k, titles=titles) for each in zip(queries, found, strict=True)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -189,6 +190,27 @@ def test_as_many_candidates_as_asked_for_are_scored(tmp_path: Path, k: int, dept
         found = index.search("water", k, rerank=marks, rerank_depth=depth)
     assert len(found) == k
     assert len(marks.asked[0][1]) == expected
+
+
+class CountingWords(WordHashEncoder):
+    """Counts the texts whose words it is asked for."""
+
+    counted: ClassVar[list[int]] = []
+
+    def encode_document_tokens(self, texts, layers=(-1,)):
+        self.counted.append(len(texts))
+        return super().encode_document_tokens(texts, layers)
+
+
+@pytest.mark.parametrize(("k", "expected"), [(10, 20), (30, 30)])
+def test_late_interaction_looks_at_fewer(tmp_path: Path, k: int, expected: int) -> None:
+    corpus = [{"_id": str(number), "text": f"water {number}"} for number in range(80)]
+    encoder = CountingWords(65_536)
+    index_corpus(tmp_path / "index", corpus, encoder)
+    encoder.counted.clear()
+    with Index.open(tmp_path / "index", encoder=encoder) as index:
+        assert len(index.search("water", k, rerank="late-interaction")) == k
+    assert encoder.counted == [1, expected]  # the query, which words are asked of as of a passage, and the candidates
 
 
 def test_a_cross_encoder_orders_as_sentence_transformers_does(index: Index, tmp_path: Path) -> None:

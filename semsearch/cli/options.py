@@ -150,6 +150,9 @@ Rerank = Annotated[
     typer.Option(help="Score the best candidates again: late-interaction, or cross-encoder:MODEL (name or directory)."),
 ]
 RerankDepth = Annotated[
-    int | None, typer.Option(help="With --rerank: how many candidates [default: 50, or K where that is more]")
+    int | None,
+    typer.Option(
+        help="With --rerank: how many candidates [default: 20 for late interaction, 50 for others; at least K]"
+    ),
 ]
 RunFile = Annotated[Path | None, typer.Option(help="With --queries: write a TREC run to this file.")]

@@ -15,6 +15,9 @@ from semsearch.errors import ModelError
 Batches: TypeAlias = Callable[[Sequence[str], str], Iterator[Batch]]
 """Texts, and what stands in front of each of them, to batches of token ids."""
 
+SQUARES = {2: "nd,nd->n", 3: "ntd,ntd->n"}
+"""Sums of squares of each text, by dimensions: of vectors, and of vectors of tokens."""
+
 ADVICE = {
     "openvino": "take `runtime` 'torch'",
     "float16": "take `precision` 'bfloat16' or 'float32'",
@@ -50,9 +53,8 @@ def check_finite(vectors: Vectors, texts: Sequence[str], model: str) -> Vectors:
 
 
 def _refuse(vectors: Vectors, texts: Sequence[str], rows: Sequence[int], where: str) -> None:
-    rows_of = vectors.reshape(len(vectors), -1)  # of token vectors, `[n, longest, hidden]`, all of a text in one row
     with np.errstate(over="ignore", invalid="ignore"):
-        squares = np.einsum("nd,nd->n", rows_of, rows_of)  # NaN and infinity stay what they are, in one pass
+        squares = np.einsum(SQUARES[vectors.ndim], vectors, vectors)  # NaN and infinity stay what they are, in one pass
     bad = np.flatnonzero(~np.isfinite(squares)).tolist()
     if bad:
         raise ModelError(
