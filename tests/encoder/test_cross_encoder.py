@@ -218,6 +218,12 @@ def test_texts_that_are_none_are_refused(pairs: Make) -> None:
         encoder.scores(QUERY, ["Bread", 7])
     with pytest.raises(UsageError, match="`text` is of type NoneType; expected one string"):
         encoder.scores(None, ["Bread"])
+    with pytest.raises(
+        UsageError, match=r"`texts` has 'Br\\ud800d' at position 1 \(from 0\), which is not valid Unicode"
+    ):
+        encoder.scores(QUERY, ["Bread", "Br\ud800d"])
+    with pytest.raises(UsageError, match=r"`text` is '\\ud800', which is not valid Unicode"):
+        encoder.scores("\ud800", ["Bread"])
 
 
 def test_a_model_that_does_not_convert_runs_on_torch_and_says_so(pairs: Make, tmp_path: Path, monkeypatch) -> None:
