@@ -40,14 +40,10 @@ def refuse_fork(library: str) -> None:
         )
 
 
-def encode_batch(tokenizer: Tokenizer, texts: Sequence[str | tuple[str, str]], *, offsets: bool = False) -> list[Any]:
-    """The tokenizers.Encoding of each text or pair, with offsets only where they are asked for.
-
-    In a forked child one at a time, for that needs no other thread.
-    """
+def encode_batch(tokenizer: Tokenizer, texts: Sequence[str | tuple[str, str]]) -> list[Any]:
+    """The tokenizers.Encoding of each text or pair; in a forked child one at a time, for that needs no other thread."""
     if runs_here("tokenizers"):
-        encode = tokenizer.encode_batch if offsets else tokenizer.encode_batch_fast  # fast: it tracks no offsets
-        return list(encode(list(texts)))
+        return list(tokenizer.encode_batch_fast(list(texts)))
     return [tokenizer.encode(*((text,) if isinstance(text, str) else text)) for text in texts]
 
 

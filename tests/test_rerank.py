@@ -197,9 +197,9 @@ class CountingWords(WordHashEncoder):
 
     counted: ClassVar[list[int]] = []
 
-    def encode_document_tokens(self, texts, layers=(-1,)):
+    def encode_document_tokens(self, texts):
         self.counted.append(len(texts))
-        return super().encode_document_tokens(texts, layers)
+        return super().encode_document_tokens(texts)
 
 
 @pytest.mark.parametrize(("k", "expected"), [(10, 20), (30, 30)])

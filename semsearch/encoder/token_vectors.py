@@ -1,4 +1,4 @@
-"""Texts to one vector a token: what late interaction compares, and what an explanation shares a score out among."""
+"""Texts to one vector a token: what late interaction compares."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ from numpy.typing import NDArray
 
 from semsearch.arrays import Vectors
 from semsearch.encoder.checkpoint import Checkpoint
-from semsearch.encoder.pooling import token_states
+from semsearch.encoder.pooling import TOKENS
 from semsearch.encoder.runtimes.base import QUANTIZED, Runtime
 from semsearch.encoder.runtimes.load import load_runtime
 from semsearch.encoder.runtimes.networks import PooledNetwork
 from semsearch.encoder.texts import check_texts
+from semsearch.encoder.token_parts import Span, tokenize
 from semsearch.encoder.tokenization import Batcher
 from semsearch.encoder.vectors import run
 from semsearch.forks import ForkLock
-
-LAST = (-1,)
-"""The layers that are read by default: the last one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +38,12 @@ class TokenVectors:
     offsets: NDArray[np.int64]
 
 
+def offsets_of(spans: Sequence[Span]) -> NDArray[np.int64]:
+    """Where tokens stand in their text, as `TokenVectors` has it."""
+    places = [(-1, -1) if one.special or one.end <= 0 else (max(one.start, 0), one.end) for one in spans]
+    return np.array(places, np.int64).reshape(-1, 2)
+
+
 class TokenReader:
     """Runs the backbone of an encoder without its pooler, which it loads when first asked for tokens."""
 
@@ -54,26 +58,25 @@ class TokenReader:
         self._checkpoint, self._batcher = checkpoint, batcher
         self._name, self._device = like.name, like.device.partition(",")[0]
         self._precision = "auto" if like.precision.startswith(QUANTIZED) else like.precision
-        self._runtimes: dict[tuple[int, ...], Runtime] = {}
+        self._runtime: Runtime | None = None
         self._lock = ForkLock()
 
-    def __call__(self, texts: Sequence[str], prefix: str, layers: Sequence[int]) -> list[TokenVectors]:
+    def __call__(self, texts: Sequence[str], prefix: str) -> list[TokenVectors]:
         """Encode texts with the prefix in front; see `Encoder.encode_document_tokens`."""
         texts = check_texts(texts)
-        offsets = self._batcher.offsets(texts, prefix)
+        tokenizer, longest = self._batcher.tokenizer, self._batcher.max_tokens
+        offsets = [offsets_of(tokenize(tokenizer, prefix, text, longest)[1]) for text in texts]
         found: dict[int, TokenVectors] = {}
-        for batch, (states,) in run(self._runtime(layers), self._batcher, texts, prefix, self._checkpoint.name):
+        for batch, (states,) in run(self._loaded(), self._batcher, texts, prefix, self._checkpoint.name):
             for row, ids, vectors in zip(batch.rows.tolist(), batch.ids, states, strict=True):
                 kept = vectors[batch.skip : len(ids)].copy()  # which lets go of the rest of the batch
                 found[row] = TokenVectors(kept, offsets[row][batch.skip :])
         return [found[row] for row in range(len(texts))]
 
-    def _runtime(self, layers: Sequence[int]) -> Runtime:
-        pooler = token_states(tuple(layers))
-        pooler.resolve_layers(self._checkpoint.n_layers)
+    def _loaded(self) -> Runtime:
         with self._lock:
-            if pooler.layers not in self._runtimes:
-                network = PooledNetwork(self._checkpoint, ((pooler, ()),))
+            if self._runtime is None:
+                network = PooledNetwork(self._checkpoint, ((TOKENS, ()),))
                 where = {"runtime": self._name, "device": self._device, "precision": self._precision}
-                self._runtimes[pooler.layers] = load_runtime(network, **where)
-            return self._runtimes[pooler.layers]
+                self._runtime = load_runtime(network, **where)
+            return self._runtime

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,6 @@ from semsearch.forks import encode_batch, runs_here
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-T = TypeVar("T")
 
 TokenIds: TypeAlias = list[int]
 
@@ -104,7 +102,7 @@ class Batcher:
 
     def __call__(self, texts: Sequence[str], prefix: str) -> Iterator[Batch]:
         """Yields batches that hold each text once, with the prefix in front."""
-        skip = 0 if self.pools_prefix or not prefix else self._prefix_length(prefix)
+        skip = self.skipped(prefix)
 
         def tokenize(start: int) -> list[TokenIds]:
             return self._tokenize([prefix + text for text in texts[start : start + TOKENIZED_AT_ONCE]])
@@ -120,40 +118,19 @@ class Batcher:
 
     def _tokenize(self, texts: list[str]) -> list[TokenIds]:
         """Ids with special tokens, cut to `max_tokens` in front of the closing special tokens."""
-        closing = _closing_tokens(self.tokenizer)
+        closing = closing_tokens(self.tokenizer)
+        keep = self.max_tokens - closing
         return [
-            self._cut(ids, closing)
+            ids if len(ids) <= self.max_tokens else ids[:keep] + ids[len(ids) - closing :]
             for start in range(0, len(texts), ENCODINGS_AT_ONCE)
             for ids in (e.ids for e in encode_batch(self.tokenizer, texts[start : start + ENCODINGS_AT_ONCE]))
         ]
 
-    def _cut(self, tokens: list[T], closing: int) -> list[T]:
-        """What is kept of the tokens of a text, closing special tokens included."""
-        keep = self.max_tokens - closing
-        return tokens if len(tokens) <= self.max_tokens else tokens[:keep] + tokens[len(tokens) - closing :]
-
-    def offsets(self, texts: Sequence[str], prefix: str) -> list[NDArray[np.int64]]:
-        """Where each token of a text is found in it, in the order of its ids: int64 `[tokens, 2]`, half open.
-
-        Special tokens, and those of the prefix, are nowhere: -1, -1.
-        """
-        closing = _closing_tokens(self.tokenizer)
-        return [
-            np.array(self._cut(_places(encoding, len(prefix)), closing), np.int64).reshape(-1, 2)
-            for encoding in encode_batch(self.tokenizer, [prefix + text for text in texts], offsets=True)
-        ]
-
-    def _prefix_length(self, prefix: str) -> int:
-        """Tokens of the prefix, with the opening special tokens."""
-        return len(self._tokenize([prefix])[0]) - _closing_tokens(self.tokenizer)
-
-
-def _places(encoding: Any, prefix: int) -> list[tuple[int, int]]:
-    """Each token's characters, without those of the prefix."""
-    return [
-        (-1, -1) if special or end <= prefix else (max(start, prefix) - prefix, end - prefix)
-        for (start, end), special in zip(encoding.offsets, encoding.special_tokens_mask, strict=True)
-    ]
+    def skipped(self, prefix: str) -> int:
+        """Leading tokens that take no part in pooling: the opening special tokens and those of the prefix, or none."""
+        if self.pools_prefix or not prefix:
+            return 0
+        return len(self._tokenize([prefix])[0]) - closing_tokens(self.tokenizer)
 
 
 def length_sorted_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
@@ -171,7 +148,7 @@ def length_sorted_batches(lengths: Sequence[int], budget: int) -> Iterator[list[
         yield batch
 
 
-def _closing_tokens(tokenizer: Tokenizer) -> int:
+def closing_tokens(tokenizer: Tokenizer) -> int:
     """How many special tokens stand behind a text: 1 for BERT's [SEP]."""
     mask = tokenizer.encode("a").special_tokens_mask
     return len(mask) - 1 - max(i for i, special in enumerate(mask) if not special)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
-from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, NoReturn
@@ -17,7 +16,8 @@ import numpy as np
 from semsearch.arrays import Vector, Vectors
 from semsearch.encoder.encoder import Progress
 from semsearch.encoder.texts import check_text, check_texts
-from semsearch.encoder.token_vectors import LAST, TokenVectors
+from semsearch.encoder.token_parts import Span, TokenParts
+from semsearch.encoder.token_vectors import TokenVectors, offsets_of
 from semsearch.errors import UsageError
 from semsearch.transforms import unit_rows
 from semsearch.types import EncoderSpec
@@ -99,33 +99,44 @@ class WordHashEncoder:
         vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
         for row, text in enumerate(texts):
             for word in WORD.findall(text.lower())[: self.max_tokens]:
-                component, sign = self._place(word)
-                vectors[row, component] += sign
+                place, sign = self._component(word)
+                vectors[row, place] += sign
             if progress:
                 progress(1)
         return unit_rows(vectors)
 
-    def encode_query_tokens(self, texts: Sequence[str], layers: Sequence[int] = LAST) -> list[TokenVectors]:
+    def encode_query_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
         """Encode queries word by word; see `encode_document_tokens`."""
-        return self.encode_document_tokens(texts, layers)
+        return self.encode_document_tokens(texts)
 
-    def encode_document_tokens(self, texts: Sequence[str], layers: Sequence[int] = LAST) -> list[TokenVectors]:
-        """Encode passages word by word: +1 or -1 in one component, whichever layers are asked for.
+    def encode_document_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        """Encode passages word by word: 1 or -1 in one component each.
 
         Raises:
             UsageError: The texts are one string, or one of them is no string.
         """
-        return [self._words(text) for text in check_texts(texts)]
+        return [TokenVectors(parts.vectors, offsets_of(parts.spans)) for parts in self.split_documents(texts)]
 
-    def _words(self, text: str) -> TokenVectors:
-        words = list(islice(WORD.finditer(text), self.max_tokens))
-        vectors = np.zeros((len(words), self.dim), dtype=np.float32)
-        for row, word in enumerate(words):
-            component, sign = self._place(word[0].lower())
-            vectors[row, component] = sign
-        return TokenVectors(vectors, np.array([word.span() for word in words], np.int64).reshape(-1, 2))
+    def split_documents(self, texts: Sequence[str]) -> list[TokenParts]:
+        """Split the vector of each passage into what each of its words contributes: one component of 1 or -1.
 
-    def _place(self, word: str) -> tuple[int, int]:
+        Raises:
+            UsageError: The texts are one string, or one of them is no string.
+        """
+        return [self._split(text) for text in check_texts(texts)]
+
+    def _split(self, text: str) -> TokenParts:
+        origin = [place for place, character in enumerate(text) for _ in character.lower()]  # İ becomes two characters
+        words = list(WORD.finditer(text.lower()))
+        seen, vectors = words[: self.max_tokens], np.zeros((min(len(words), self.max_tokens), self.dim), np.float32)
+        for row, word in enumerate(seen):
+            place, sign = self._component(word[0])
+            vectors[row, place] = sign
+        bounds = [(origin[word.start()], origin[word.end() - 1] + 1) for word in seen]
+        spans = [Span(text[start:end], start, end) for start, end in bounds]
+        return TokenParts(spans, vectors, np.zeros(self.dim, np.float32), len(words) - len(seen))
+
+    def _component(self, word: str) -> tuple[int, int]:
         """The component that a word adds to, and what it adds."""
         code = int.from_bytes(blake2b(word.encode(), digest_size=8).digest(), "little")
         return (code >> 1) % self.dim, 1 if code & 1 else -1
