@@ -42,6 +42,12 @@ Hosts = Annotated[
     typer.Option("--allow-host", help="Name under which the server may be addressed; repeat it; * for any."),
 ]
 PublicUrl = Annotated[str, typer.Option(help="Address at which browsers reach the server, for links to documents.")]
+Second = Annotated[
+    str,
+    typer.Option(
+        "--rerank", help="Second stage of searches that ask for one: late-interaction or cross-encoder:MODEL."
+    ),
+]
 MaxBodyMb = Annotated[int, typer.Option(help="Most that a request may hold, in MiB.")]
 MaxSeconds = Annotated[float, typer.Option(help="Time until a request must be answered.")]
 
@@ -57,6 +63,7 @@ def serve(
     public_url: PublicUrl = "",
     max_body_mb: MaxBodyMb = 64,
     max_seconds: MaxSeconds = 60.0,
+    rerank: Second = "late-interaction",
     device: opt.Device = "auto",
     runtime: opt.RuntimeName = "auto",
 ) -> None:
@@ -91,6 +98,7 @@ def serve(
         public_url=public_url or (address if local else ""),  # else nobody knows how it is reached
         max_body_bytes=max_body_mb * 2**20,
         max_seconds=max_seconds,
+        rerank=rerank,
         device=device,
         runtime=runtime,
     )
