@@ -32,7 +32,7 @@ RANKS = {
     **{"background": 15, "context": 15, "corpus_map": 15, "explain": 15, "ingest": 20},
     **{"index_encoder": 25, "evaluation": 25, "reports": 30, "datasets": 30, "tool": 35},
     **{"index": 40, "comparison": 40, "semsearch": 50},  # the facades, then the door
-    **{"mcp": 55, "integrations": 60, "cli": 70, "__main__": 80},
+    **{"mcp": 55, "integrations": 60, "server": 60, "cli": 70, "__main__": 80},
 }
 """Room to height; a room imports itself and lower ones, never another of its own height."""
 

@@ -17,7 +17,7 @@ from typer.main import get_command
 
 import semsearch
 from semsearch import interrupts
-from semsearch.cli import datasets, doctor, evaluate, mcp, parameters, streams, terminal
+from semsearch.cli import datasets, doctor, evaluate, mcp, parameters, serve, streams, terminal
 from semsearch.cli import options as opt
 from semsearch.cli.locations import HOME, find_index, indexes_in
 from semsearch.encoder.cache import CacheWarning
@@ -36,6 +36,7 @@ app = typer.Typer(
 
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(datasets.app, name="data")
+app.command()(serve.serve)
 app.command()(mcp.mcp)
 app.command()(doctor.doctor)
 

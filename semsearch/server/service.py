@@ -1,0 +1,291 @@
+"""What routers ask: searches, documents and vectors of the served indexes, on behalf of one who may see some of them.
+
+Nothing here knows HTTP. Every method is asynchronous, checks the access first, and raises the errors of
+semsearch.errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
+
+from semsearch.errors import MismatchError, NoIndexError, NotReadyError, TooLargeError, UsageError
+from semsearch.search import check_search
+from semsearch.server.batching import ROLES, TICKET, lane_of
+from semsearch.server.desk import Answer as Answer
+from semsearch.server.desk import Desk, unlocked
+from semsearch.server.keys import EVERYTHING, READ, WRITE, Access
+from semsearch.server.settings import Settings
+from semsearch.server.shelf import Shelf
+
+if TYPE_CHECKING:
+    from semsearch.arrays import Vectors
+    from semsearch.context import Context
+    from semsearch.corpus.readers import Corpus
+    from semsearch.filters.read import Where
+    from semsearch.index import Index
+    from semsearch.ingest import IngestResult
+    from semsearch.stores.base import StoredDocument
+    from semsearch.types import EncoderSpec, Hit
+
+T = TypeVar("T")
+
+KEYWORD = "keyword"
+
+SHORT = 4_000
+"""Characters that are split into tokens without a thread of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Vectors of texts.
+
+    Attributes:
+        vectors: float32 `[n, dim]`, in the order of the texts.
+        tokens: How many tokens of each text the encoder saw, special tokens and prefix included.
+    """
+
+    vectors: Vectors
+    tokens: list[int]
+
+
+class Wishes(TypedDict, total=False):
+    """Options of `Index.context`."""
+
+    where: Where | None
+    min_confidence: float | None
+    neighbors: int
+    diversity: float
+    candidates: int
+
+
+@dataclass(frozen=True)
+class Service:
+    """The served indexes, as one who asks may see them; `for_` gives the same for somebody else."""
+
+    shelf: Shelf
+    settings: Settings
+    desk: Desk
+    access: Access = EVERYTHING
+
+    def for_(self, access: Access) -> Service:
+        """The same indexes, as somebody with this access sees them."""
+        return replace(self, access=access)
+
+    @property
+    def names(self) -> list[str]:
+        """The indexes that may be seen, in the order in which they were given."""
+        return self.access.names(self.shelf.names)
+
+    def one_of(self, name: str | None) -> str:
+        """The index of that name, or the only one that may be seen.
+
+        Raises:
+            UsageError: No name is given, and there are several.
+        """
+        if name is not None:
+            return name
+        names = self.names
+        if len(names) != 1:
+            raise UsageError(f"`index` is missing; expected one of {', '.join(names) or 'none'}")
+        return names[0]
+
+    async def search(
+        self,
+        name: str,
+        query: str,
+        k: int = 10,
+        *,
+        mode: str | None = None,
+        where: Where | None = None,
+        fusion: str = "convex",
+        unit: str = "document",
+        min_confidence: float | None = None,
+        rerank: bool = False,
+    ) -> Answer:
+        """Search an index; see `Index.search`. While its model is being loaded, any mode is answered by keyword search.
+
+        With `rerank` the second stage of the settings follows, once the model is loaded.
+
+        Raises:
+            UnknownIndexError, ForbiddenError: The index may not be read.
+            TooLargeError: The query is too long, or k too large.
+            OverloadedError: Too many searches are waiting.
+        """
+        self._read(name)
+        self._check_query(query, k)
+        check_search([query], k, KEYWORD if mode is None else mode, fusion, unit, min_confidence)
+        wishes: dict[str, Any] = {"where": where, "fusion": fusion, "unit": unit, "min_confidence": min_confidence}
+
+        def answers(queries: Sequence[str]) -> list[Answer]:
+            every, how, warming = self._found(name, mode, lambda index, how: find(index, queries, how))
+            return [Answer(hits, how, warming) for hits in every]
+
+        def find(index: Index, queries: Sequence[str], how: str) -> list[list[Hit]]:
+            again = self.settings.rerank if rerank and self.shelf.queue(name) else None
+            return index.search_many(queries, k, mode=how, rerank=again, **wishes)
+
+        key = None if mode == KEYWORD else (name, k, mode, rerank, repr(wishes))  # words gain nothing, and lose in step
+        future = self.desk.searches.submit(query, key, answers)
+        return await self.desk.in_time(asyncio.wrap_future(future))
+
+    async def context(
+        self, name: str, question: str, budget: int = 1_500, *, mode: str | None = None, **wishes: Unpack[Wishes]
+    ) -> tuple[Context, str, bool]:
+        """What to put into a prompt, see `Index.context`; the mode, and whether the model is being loaded, as `search`.
+
+        Until it is loaded, a token is taken to be three bytes, which is fewer than most have.
+        """
+        self._read(name)
+        self._check_query(question, wishes.get("candidates", 1))
+        check_search([question], 1, KEYWORD if mode is None else mode)
+
+        def make(index: Index, mode: str) -> Context:
+            count = None if self.shelf.queue(name) else lambda text: len(text.encode()) // 3 + 1
+            return index.context(question, budget, mode=mode, count=count, **wishes)
+
+        return await self._answered(name, mode, make)
+
+    async def documents(self, name: str, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
+        """Whole documents by their ids, in the order given; ids that are not there are left out."""
+        self._read(name)
+        self._check_batch(doc_ids, "ids")
+        return await self._reading(lambda: self._with(name, lambda index: index.documents(doc_ids)))
+
+    async def add(self, name: str, corpus: Corpus) -> IngestResult:
+        """Add documents, in place of those with their ids; what was added when this returns survives any crash.
+
+        Raises:
+            UnknownIndexError, ForbiddenError: The index may not be written.
+            RecordError: A bad document; those before it are added.
+            LockedError: Another process writes.
+            NotReadyError: The model is still being loaded.
+        """
+        self._write(name)
+
+        def add() -> IngestResult:
+            TICKET.set(None)  # what was begun is ended, whoever waits
+            index = self.shelf.wait_for(name, self.settings.max_seconds)
+            index.documents([])  # raises where it is gone: adding would make a new one
+            return unlocked(lambda: self._guarded(name, index, lambda: index.add(corpus)))
+
+        return await self.desk.write(add)
+
+    async def delete(self, name: str, doc_ids: Sequence[str]) -> list[str]:
+        """Delete documents; returns the ids that were there."""
+        self._write(name)
+        self._check_batch(doc_ids, "ids")
+
+        def delete() -> list[str]:
+            return unlocked(lambda: self._with(name, lambda index: index.delete(doc_ids)))
+
+        return await self.desk.write(delete)
+
+    async def encode(self, name: str, texts: Sequence[str], role: str = "query") -> Encoded:
+        """Encode texts as the index does, as a `query` or a `document`; waits until the model is loaded.
+
+        Raises:
+            TooLargeError: More texts than the server takes at once.
+            OverloadedError: Too many texts are waiting.
+            NotReadyError: The model is still being loaded when the time is up.
+            ModelError: It cannot be loaded.
+        """
+        self._read(name)
+        self._check_batch(texts, "texts")
+        if role not in ROLES:
+            raise UsageError(f"unknown role {role!r:.60}; expected one of {', '.join(ROLES)}")
+        queue = self.shelf.queue(name)
+        if queue is None:
+            await self._reading(lambda: self.shelf.wait_for(name, self.settings.max_seconds))
+            queue = self.shelf.queue(name)
+        if queue is None:
+            raise NotReadyError(f"the index {name!r} was replaced; try again")
+        if sum(map(len, texts)) <= SHORT:
+            lengths = queue.lengths(texts, role)
+        else:
+            lengths = await self._reading(lambda: queue.lengths(texts, role))
+        future = queue.submit(texts, role, lengths, lane=lane_of(len(texts)))
+        return Encoded(await self.desk.in_time(asyncio.wrap_future(future)), lengths)
+
+    async def spec(self, name: str) -> EncoderSpec:
+        """The encoder of an index, without loading it: its model's name, dimension, maximal length and so on."""
+        self._read(name)
+        return await self._reading(lambda: self._with(name, lambda index: index.spec))
+
+    async def described(self, name: str) -> tuple[dict[str, Any], EncoderSpec, list[str]]:
+        """What an index holds (see `Index.status`), its encoder, and the names of its metadata fields."""
+        self._read(name)
+        return await self._reading(
+            lambda: self._with(name, lambda index: (index.status(), index.spec, self.shelf.fields(name)))
+        )
+
+    def state(self, name: str) -> tuple[str, str]:
+        """Whether an index is searched by meaning yet (see `shelf.WARM`), and why not if it never will be."""
+        self._read(name)
+        return self.shelf.state(name)
+
+    # --- what may be asked
+
+    def check_write(self, name: str, n: int) -> None:
+        """Check that so many documents may be added, before they are read; raises as `add` and `delete` do."""
+        self._write(name)
+        if n > self.settings.max_batch:
+            raise TooLargeError(f"{n:,} documents at once; at most {self.settings.max_batch:,} are taken")
+
+    def _read(self, name: str) -> None:
+        self.access.require(READ, name, self.shelf.names)
+
+    def _write(self, name: str) -> None:
+        self.access.require(WRITE, name, self.shelf.names)
+
+    def _check_query(self, query: str, k: int) -> None:
+        most = self.settings
+        if len(query) > most.max_query_chars:
+            raise TooLargeError(f"the query has {len(query):,} characters; at most {most.max_query_chars:,} are taken")
+        if isinstance(k, int) and k > most.max_k:
+            raise TooLargeError(f"`k` is {k:,}; this server gives at most {most.max_k:,} hits")
+
+    def _check_batch(self, batch: Sequence[str], what: str) -> None:
+        if len(batch) > self.settings.max_batch:
+            raise TooLargeError(f"{len(batch):,} {what} at once; at most {self.settings.max_batch:,} are taken")
+
+    # --- in threads
+
+    async def _answered(self, name: str, mode: str | None, find: Callable[[Index, str], T]) -> tuple[T, str, bool]:
+        """What is found, the mode in which it was, and whether the model is still being loaded."""
+        return await self._reading(lambda: self._found(name, mode, find))
+
+    def _found(self, name: str, mode: str | None, find: Callable[[Index, str], T]) -> tuple[T, str, bool]:
+        for last in (False, True):
+            index = self.shelf.warm(name)
+            failure = self.shelf.failure(name) if index is None else None
+            if failure and mode not in (None, KEYWORD):
+                raise failure
+            chosen = index or self.shelf.cold(name)
+            how = (mode or chosen.default_mode) if index else KEYWORD
+            try:
+                found = self._guarded(name, chosen, partial(find, chosen, how))
+            except MismatchError:  # another index took its place: it is open now, and searched by words at first
+                if last:
+                    raise
+                continue
+            return found, how, index is None and failure is None and mode != KEYWORD
+        raise AssertionError("a loop that returns or raises")
+
+    def _with(self, name: str, ask: Callable[[Index], T]) -> T:
+        index = self.shelf.warm(name) or self.shelf.cold(name)
+        return self._guarded(name, index, lambda: ask(index))
+
+    def _guarded(self, name: str, index: Index, ask: Callable[[], T]) -> T:
+        """Ask, and have the index opened again next time if it was replaced or deleted."""
+        try:
+            return ask()
+        except (MismatchError, NoIndexError):
+            self.shelf.forget(name, index)
+            raise
+
+    async def _reading(self, ask: Callable[[], T]) -> T:
+        return await self.desk.read(ask)
