@@ -35,9 +35,7 @@ class Search(_Asked):
     fusion: Literal["convex", "rrf"] = Field("convex", description="How `hybrid` mixes both.")
     unit: Literal["document", "passage"] = Field("document", description="What is ranked.")
     min_confidence: float | None = Field(None, ge=0, le=1, description="Leave out hits with a lower confidence.")
-    rerank: bool = Field(
-        False, description="Score the best hits again by the server's second stage; slower."
-    )
+    rerank: bool = Field(False, description="Score the best hits again by the server's second stage; slower.")
 
 
 class FoundHit(BaseModel):
