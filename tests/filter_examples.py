@@ -89,6 +89,20 @@ ANSWERS = [
     ("lang contains 'N'", "ac"),
     ("year contains 2020", "g"),
     ("year contains 2019", ""),
+    # the beginning or the end of a text, in any case
+    ("lang starts with 'E'", "ac"),
+    ("lang starts with 'n'", ""),
+    ("lang ends with 'N'", "ac"),
+    ('lang ends with "\'s"', "f"),
+    ("tags starts with 'überb'", "d"),
+    ("tags ends with '100%'", "d"),
+    ("tags ends with '?d'", "f"),
+    ("tags starts with 'survey'", ""),
+    ("tags starts with 'A['", "f"),
+    ("year ends with '99'", "d"),
+    ("lang ENDS  WITH ''", "abcfg"),
+    ("title starts with 'ATT'", "ac"),
+    ("not lang starts with 'e'", "bdefgh"),
     # null is missing or null
     ("lang is null", "deh"),
     ("lang IS NOT NULL", "abcfg"),
@@ -162,6 +176,7 @@ def comparisons(names: st.SearchStrategy[str], texts: st.SearchStrategy[str]) ->
         st.builds(Comparison, paths, st.sampled_from(["=", "!=", "contains"]), one)
         | st.builds(Comparison, paths, st.sampled_from(["<", "<=", ">", ">="]), st.tuples(texts | NUMBERS))
         | st.builds(Comparison, paths, st.sampled_from(["in", "not in"]), several)
+        | st.builds(Comparison, paths, st.sampled_from(["starts with", "ends with"]), st.tuples(texts))
         | st.builds(Comparison, paths, st.sampled_from(["is null", "is not null"]))
     )
 

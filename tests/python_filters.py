@@ -80,6 +80,14 @@ def contains(field: Any, values: Values) -> bool:
     return kind(field) == kind(values[0]) == "text" and part_of(str(values[0]), field)
 
 
+def one_end(whole: Callable[[str, int], str]) -> Callable[[Any, Values], bool]:
+    return lambda field, values: (
+        kind(field) == "text"
+        and len(str(values[0])) <= len(field)
+        and part_of(str(values[0]), whole(field, len(str(values[0]))))
+    )
+
+
 def part_of(needle: str, text: str) -> bool:
     """Whether some stretch of the text is the needle, each character in any case that is one character."""
     forms = [{form for form in (char, char.lower(), char.upper(), char.title()) if len(form) == 1} for char in needle]
@@ -97,6 +105,8 @@ HOLDS: dict[str, Callable[[Any, Values], bool]] = {
     ">": ordered(operator.gt),
     ">=": ordered(operator.ge),
     "contains": contains,
+    "starts with": one_end(lambda text, n: text[:n]),
+    "ends with": one_end(lambda text, n: text[len(text) - n :]),
     "is null": lambda field, _: field is None,
     "is not null": lambda field, _: field is not None,
 }

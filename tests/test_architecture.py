@@ -94,7 +94,7 @@ def test_corpus_and_encoder_know_nothing_of_filters(file):
     assert [module for module in imported(TREES[file]) if module.startswith("semsearch.filters")] == []
 
 
-FRONT_ENDS, BACK_ENDS = {"text", "mapping", "read"}, {"sqlite"}
+FRONT_ENDS, BACK_ENDS = {"text", "mapping", "read", "openai", "dify"}, {"sqlite"}
 """Files of filters/; beneath both are the tree and its notation."""
 
 

@@ -21,6 +21,7 @@ EXAMPLE = "{'year': {'>=': 2020}, 'lang': 'en'}"
 
 _ELSEWHERE = {"eq": "=", "ne": "!=", "neq": "!=", "gt": ">", "gte": ">=", "ge": ">=", "lt": "<", "lte": "<="}
 _ELSEWHERE |= {"le": "<=", "nin": "not in", "=>": ">=", "=<": "<=", "like": "contains", "is": "is null"}
+_ELSEWHERE |= {"startswith": "starts with", "endswith": "ends with", "prefix": "starts with"}
 """What operators are called in other filter languages, for hints."""
 
 _Path = tuple[str, ...]

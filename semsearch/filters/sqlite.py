@@ -141,8 +141,14 @@ def _contains(values: Sequence[Value]) -> _Test:
     listed = f"exists (select 1 from {elements} where {test})"
     if not isinstance(value, str):
         return listed, parameters
-    pattern = "*" + "".join(map(_either_case, value)) + "*"  # SQLite takes 50,000 bytes, MAX_NEEDLE fits
-    return f"({listed} or field.type = 'text' and field.value glob ?)", (*parameters, pattern)
+    part, pattern = _like(value, "*", "*")
+    return f"({listed} or {part})", (*parameters, *pattern)
+
+
+def _like(value: Value, before: str, after: str) -> _Test:
+    """A text that has the value in any case, with these patterns around it."""
+    pattern = before + "".join(map(_either_case, str(value))) + after  # SQLite takes 50,000 bytes, MAX_NEEDLE fits
+    return "field.type = 'text' and field.value glob ?", (pattern,)
 
 
 def _either_case(char: str) -> str:
@@ -155,5 +161,7 @@ _OPERATORS: dict[str, Callable[[Sequence[Value]], _Test]] = {
     **dict.fromkeys(("!=", "not in"), _not_among),
     **{symbol: partial(_ordered, symbol) for symbol in ("<", "<=", ">", ">=")},
     "contains": _contains,
+    "starts with": lambda values: _like(values[0], "", "*"),
+    "ends with": lambda values: _like(values[0], "*", ""),
     "is not null": lambda _: ("field.type <> 'null'", ()),
 }

@@ -21,6 +21,8 @@ knows neither notation nor database. Whatever the back end, a filter means this:
 *   `contains`: the field is a list that has an element equal to the value; or both are text, and the value is a part
     of the field, ignoring case letter by letter: a character of the value stands for itself and for its lower, upper
     and title case where these are one character. Empty text is a part of every text.
+*   `starts with`, `ends with`: both are text, and the field begins or ends with the value, ignoring case as `contains`
+    does. A list does neither.
 *   `is null`: the field is missing or null. `is not null`: it is neither.
 
 `Comparison` refuses what no document could hold or a database could not be asked, with the same FilterError whichever
@@ -49,7 +51,7 @@ MAX_STEPS = 16
 """Names in a path."""
 
 MAX_NEEDLE = 1_000
-"""Characters after `contains`."""
+"""Characters after `contains`, `starts with` or `ends with`."""
 
 LISTED = 20
 """Fields that a message names."""
@@ -279,11 +281,18 @@ def _needle(operator: str, values: tuple[Value, ...]) -> None:
         raise FilterError(f"{operator} takes at most {MAX_NEEDLE:,} characters, got {len(values[0]):,}")
 
 
+def _affix(operator: str, values: tuple[Value, ...]) -> None:
+    _needle(operator, values)
+    if not isinstance(values[0], str):
+        raise FilterError(f"{operator} compares text, got {values[0]!r}")
+
+
 _VALUE_CHECKS: dict[str, Callable[[str, tuple[Value, ...]], None]] = {
     **dict.fromkeys(("=", "!="), _one),
     **dict.fromkeys(("<", "<=", ">", ">="), _orderable),
     **dict.fromkeys(("in", "not in"), _at_least_one),
     "contains": _needle,
+    **dict.fromkeys(("starts with", "ends with"), _affix),
     **dict.fromkeys(("is null", "is not null"), _none),
 }
 

@@ -29,6 +29,7 @@ _GRAMMAR = rf"""
     ?both: negated (_AND negated)*
     ?negated: _NOT negated -> negate | "(" either ")" | compare
     compare: field (EQUALITY | CONTAINS) value
+        | field (STARTS_WITH | ENDS_WITH) text
         | field ORDER scalar
         | field (IN | NOT_IN) "(" value ("," value)* ")"
         | field (IS_NULL | IS_NOT_NULL)
@@ -36,6 +37,7 @@ _GRAMMAR = rf"""
     name: NAME | QUOTED_NAME
     ?value: scalar | BOOLEAN -> literal
     scalar: (STRING | NUMBER) -> literal
+    text: STRING -> literal
 
     EQUALITY: "==" | "=" | "!=" | "<>"
     ORDER: "<=" | "<" | ">=" | ">"
@@ -47,6 +49,8 @@ _GRAMMAR = rf"""
     IS_NULL.2: /is\s+null(?![\w-])/i
     IS_NOT_NULL.2: /is\s+not\s+null(?![\w-])/i
     CONTAINS.2: /contains(?![\w-])/i
+    STARTS_WITH.2: /starts\s+with(?![\w-])/i
+    ENDS_WITH.2: /ends\s+with(?![\w-])/i
     BOOLEAN.2: /(true|false)(?![\w-])/i
     NAME: /{NAME}/
     QUOTED_NAME: /{QUOTED_NAME}/
@@ -56,9 +60,10 @@ _GRAMMAR = rf"""
 """
 _EXPECTED = {  # what to ask for, by the first of these terminals that the parser would have taken
     "BOOLEAN": "a value ('text', a number, true or false)",
-    "STRING": "'text' or a number",
+    "NUMBER": "'text' or a number",
+    "STRING": "'text'",
     "_AND": "'and' or 'or'",
-    "EQUALITY": "an operator (= != < <= > >= in, not in, contains, is null, is not null)",
+    "EQUALITY": "an operator (= != < <= > >= in, not in, contains, starts with, ends with, is null, is not null)",
     "NAME": "a field name",
     "COMMA": "',' or ')'",
     "LPAR": "'('",

@@ -37,6 +37,8 @@ from semsearch.filters.text import parse
         ({"year": {"in": {2019: "a", 2020: "b"}.keys()}}, "year in (2019, 2020)"),
         ({"year": {"NOT  in": [2019]}}, "year not in (2019)"),
         ({"tags": {"contains": "it's"}}, "tags contains 'it''s'"),
+        ({"lang": {"starts with": "e"}}, "lang starts with 'e'"),
+        ({"lang": {"Ends With": ""}}, "lang ends with ''"),
         ({"lang": {"is null": True}}, "lang is null"),
         ({"lang": {"is null": False}}, "lang is not null"),
         ({"lang": {"is not null": True}}, "lang is not null"),
@@ -60,7 +62,7 @@ def test_a_mapping_reads_as_what_the_expression_reads_as(mapping, expression):
     assert from_mapping(mapping) == parse(expression)
 
 
-OPERATORS = "(known: =, !=, <, <=, >, >=, in, not in, contains, is null, is not null)"
+OPERATORS = "(known: =, !=, <, <=, >, >=, in, not in, contains, starts with, ends with, is null, is not null)"
 
 
 @pytest.mark.parametrize(
@@ -77,6 +79,8 @@ OPERATORS = "(known: =, !=, <, <=, >, >=, in, not in, contains, is null, is not 
         ({"year": {"contain": 1}}, f"'year' has an unknown operator 'contain', did you mean 'contains'? {OPERATORS}"),
         ({"year": {"$gte": 1}}, "unknown operator '$gte', did you mean '>='?"),
         ({"year": {"=>": 1}}, "did you mean '>='?"),
+        ({"lang": {"startswith": "e"}}, "did you mean 'starts with'?"),
+        ({"year": {"starts with": 20}}, "'year': starts with compares text, got 20"),
         ({"year": {"$nin": [1]}}, "did you mean 'not in'?"),
         (
             {"author": {"name": "Ada"}},

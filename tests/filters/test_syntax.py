@@ -63,6 +63,9 @@ YEAR = ("year",)
         (YEAR, "=", ("a\0",), "'year': text with a NUL character or a lone surrogate matches nothing"),
         (("a", "b c"), "=", ("\ud83d",), "'a.`b c`': text with a NUL character or a lone surrogate"),
         (("a\nb",), "=", (1, 2), "'`a\\nb`': = takes one value, got 2"),
+        (YEAR, "starts with", (20,), "'year': starts with compares text, got 20"),
+        (YEAR, "ends with", (), "'year': ends with takes one value, got 0"),
+        (YEAR, "ends with", ("x" * 1_001,), "'year': ends with takes at most 1,000 characters, got 1,001"),
         (YEAR, "contains", ("x" * 1_001,), "'year': contains takes at most 1,000 characters, got 1,001"),
     ],
 )
