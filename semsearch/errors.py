@@ -7,6 +7,16 @@
     ├── SourceError                a whole file, folder or stream cannot be read as a corpus
     ├── ModelError                 a checkpoint cannot be loaded, or lacks what was requested
     │   └── UnsupportedError       a runtime cannot run it, or is not installed
+    ├── ServingError               a server cannot answer a request
+    │   ├── UnknownIndexError      no index of that name is served, or not with this key
+    │   ├── UnknownDocumentError   the index has no document with that id
+    │   ├── UnauthorizedError      no key, or a wrong one
+    │   ├── ForbiddenError         the key does not allow it, or a wrong host or origin
+    │   ├── TooLargeError          a request is over one of the server's limits
+    │   ├── OverloadedError        too much is waiting already
+    │   ├── NotReadyError          the model is not loaded yet
+    │   ├── TimeLimitError         the answer took too long
+    │   └── ClientGoneError        nobody waits for the answer anymore
     └── StoreError                 an index folder cannot be used
         ├── NoIndexError           it does not exist, or is not an index
         ├── DamagedError           something in it is not what was written
@@ -76,6 +86,46 @@ class ModelError(SemsearchError):
 
 class UnsupportedError(ModelError):
     """A runtime cannot run a checkpoint, does not support the precision, or is not installed."""
+
+
+class ServingError(SemsearchError):
+    """A server cannot answer a request."""
+
+
+class UnknownIndexError(ServingError):
+    """No index of that name is served, or not with this key."""
+
+
+class UnknownDocumentError(ServingError):
+    """The index has no document with that id."""
+
+
+class UnauthorizedError(ServingError):
+    """The request has no key, or a wrong one."""
+
+
+class ForbiddenError(ServingError):
+    """The key does not allow it, or the request comes from a wrong host or origin."""
+
+
+class TooLargeError(ServingError):
+    """The request is over one of the server's limits."""
+
+
+class OverloadedError(ServingError):
+    """Too much is waiting already; the same request may be sent again later."""
+
+
+class NotReadyError(ServingError):
+    """The model is not loaded yet; the same request may be sent again later."""
+
+
+class TimeLimitError(ServingError):
+    """The answer took longer than the server's limit."""
+
+
+class ClientGoneError(ServingError):
+    """Nobody waits for the answer anymore."""
 
 
 class StoreError(SemsearchError):
