@@ -29,7 +29,14 @@ RANKS = {
     **{"types": 2, "transforms": 3, "filters": 3, "corpus": 4, "encoder": 4, "stores": 4},
     **{"confidence": 5, "poolers": 5, "search": 10, "background": 15, "ingest": 20},
     **{"index_encoder": 25, "evaluation": 25, "reports": 30, "datasets": 30},
-    **{"index": 40, "comparison": 40, "semsearch": 50, "server": 60, "cli": 70, "__main__": 80},  # the facades, then the door
+    **{
+        "index": 40,
+        "comparison": 40,
+        "semsearch": 50,
+        "server": 60,
+        "cli": 70,
+        "__main__": 80,
+    },  # the facades, then the door
 }
 """Room to height; a room imports itself and lower ones, never another of its own height."""
 

@@ -17,7 +17,7 @@ from typer.main import get_command
 
 import semsearch
 from semsearch import interrupts
-from semsearch.cli import datasets, evaluate, parameters, streams, terminal
+from semsearch.cli import datasets, evaluate, parameters, serve, streams, terminal
 from semsearch.cli import options as opt
 from semsearch.encoder.cache import CacheWarning
 from semsearch.errors import NoIndexError, SemsearchError, SourceError, StoreError, UsageError
@@ -38,6 +38,7 @@ app = typer.Typer(
 
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(datasets.app, name="data")
+app.command()(serve.serve)
 
 
 @app.callback(invoke_without_command=True)

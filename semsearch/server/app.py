@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
+from threading import Thread
 
+from anyio import to_thread
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import Scope
 
 from semsearch.errors import SemsearchError
-from semsearch.server.contracts import Contract, contracts, own_shape
-from semsearch.server.problems import problem_of
+from semsearch.server.contracts import Contract, Shape, contracts, own_shape
+from semsearch.server.gate import REQUEST_ID, Gate
+from semsearch.server.metrics import Metrics
+from semsearch.server.problems import Problem, problem_of
+from semsearch.server.schema import describe
 from semsearch.server.service import Service
 from semsearch.server.settings import Settings
 from semsearch.server.shelf import Shelf
 from semsearch.version import __version__
+
+METHODS = ("GET", "POST", "DELETE", "OPTIONS")
 
 
 def create_app(indexes: Mapping[str, str | Path], settings: Settings | None = None) -> FastAPI:
@@ -25,22 +38,82 @@ def create_app(indexes: Mapping[str, str | Path], settings: Settings | None = No
         settings: How it behaves.
     """
     settings = settings or Settings()
-    app = FastAPI(title="semsearch", version=__version__)
-    app.state.service = Service(Shelf(indexes, settings), settings)
-    app.state.contracts = contracts()
-    for contract in app.state.contracts:
+    metrics = Metrics(lambda: shelf.waiting)
+    shelf = Shelf(indexes, settings, metrics.batch)
+    spoken = contracts()
+    app = FastAPI(
+        title="semsearch",
+        version=__version__,
+        lifespan=_lifespan,
+        docs_url=None,  # those pages are fetched from elsewhere
+        redoc_url=None,
+    )
+    app.state.settings, app.state.metrics, app.state.contracts = settings, metrics, spoken
+    app.state.service = Service(shelf, settings)
+    for contract in spoken:
         app.include_router(contract.router, tags=[contract.name])
     app.add_exception_handler(SemsearchError, _refused)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(HTTPException, _unroutable)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.hosts), www_redirect=False)
+    app.add_middleware(Gate, settings=settings, metrics=metrics, answer=answer)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.origins),
+            allow_methods=METHODS,
+            allow_headers=["*"],
+            expose_headers=[REQUEST_ID, "retry-after"],
+        )
+    describe(app, keys=bool(settings.keys))
     return app
 
 
-async def _refused(request: Request, error: Exception) -> JSONResponse:
-    problem = problem_of(error)
-    status, body = shape_for(request.app.state.contracts, request.url.path)(problem, "")
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Open the indexes beside the first requests, and let go of them after the last."""
+    shelf: Shelf = app.state.service.shelf
+    Thread(target=shelf.start, name="opener", daemon=True).start()
+    yield
+    await to_thread.run_sync(shelf.close)
+
+
+def answer(scope: Scope, problem: Problem) -> JSONResponse:
+    """A problem in the shape of the contract that a request belongs to."""
+    shape = shape_for(scope["app"].state.contracts, scope["path"])
+    status, body = shape(problem, scope["state"]["request_id"])
     headers = {} if problem.retry_after is None else {"Retry-After": str(problem.retry_after)}
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Basic realm="semsearch, key as password", charset="UTF-8"'
     return JSONResponse(body, status, headers)
 
 
-def shape_for(known: tuple[Contract, ...], path: str):
-    matching = [(len(start), contract.shape) for contract in known for start in contract.paths if path.startswith(start)]
+def shape_for(known: tuple[Contract, ...], path: str) -> Shape:
+    """How the contract with the longest matching path shapes errors."""
+    matching = [(len(start), one.shape) for one in known for start in one.paths if path.startswith(start)]
     return max(matching, key=lambda one: one[0])[1] if matching else own_shape
+
+
+async def _refused(request: Request, error: Exception) -> JSONResponse:
+    return answer(request.scope, problem_of(error))
+
+
+async def _malformed(request: Request, error: Exception) -> JSONResponse:
+    """The first thing that is wrong with a request, as 400: clients of foreign contracts expect no 422."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"] if part != "body") or "the body"
+    more = len(error.errors()) - 1
+    message = f"`{place}`: {first['msg']}{f' (and {more} more)' if more else ''}"
+    return answer(request.scope, Problem(400, "bad_request", message))
+
+
+NAMES = {404: "not_found", 405: "method_not_allowed"}
+
+
+async def _unroutable(request: Request, error: Exception) -> JSONResponse:
+    """No such path, another method, or a body that cannot be read."""
+    assert isinstance(error, HTTPException)
+    reply = answer(request.scope, Problem(error.status_code, NAMES.get(error.status_code, "bad_request"), error.detail))
+    reply.headers.update(error.headers or {})
+    return reply

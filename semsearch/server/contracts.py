@@ -16,9 +16,7 @@ Shape: TypeAlias = Callable[[Problem, str], tuple[int, Mapping[str, Any]]]
 
 def own_shape(problem: Problem, request_id: str) -> tuple[int, Mapping[str, Any]]:
     """`{"error": {"code", "message", "request_id"}}`."""
-    return problem.status, {
-        "error": {"code": problem.code, "message": problem.message, "request_id": request_id}
-    }
+    return problem.status, {"error": {"code": problem.code, "message": problem.message, "request_id": request_id}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +38,11 @@ class Contract:
 
 def contracts() -> tuple[Contract, ...]:
     """Every contract; the longest of the paths that a request begins with decides how its errors look."""
-    from semsearch.server.routes import search, status
+    from semsearch.server.routes import document_page, documents, search, status
 
     return (
         Contract("search", search.router, ("/search",)),
-        Contract("status", status.router, ("/indexes", "/health", "/ready")),
+        Contract("documents", documents.router, ("/documents",)),
+        Contract("page", document_page.router, ("/doc/",)),
+        Contract("status", status.router, ("/indexes", "/health", "/ready", "/metrics")),
     )

@@ -46,7 +46,7 @@ class Settings:
     max_batch: int = 2_048
     max_waiting: int = 32_768
     max_seconds: float = 60.0
-    batch_tokens: int = 16_384
+    batch_tokens: int = 4_096
     batching: bool = True
     device: str = "auto"
     runtime: str = "auto"

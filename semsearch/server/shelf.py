@@ -1,20 +1,238 @@
-"""The indexes of a server, opened when they are first asked, and the encoders that they share."""
+"""The indexes of a server, opened when they are first asked, and the encoders that they share.
+
+An index can be searched by words as soon as it is open. Its encoder is loaded by a thread of the shelf, once for all
+indexes with the same fingerprint; from then on it can be searched by meaning too. Everything here may block, and is
+called in worker threads.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Condition, Thread
 
+from semsearch import Index
+from semsearch.errors import MismatchError, NotReadyError, SemsearchError
+from semsearch.server.batching import EncodingQueue, QueuedEncoder
 from semsearch.server.settings import Settings
+from semsearch.stores.local.store import LocalStore
+from semsearch.types import EncoderSettings
+
+log = logging.getLogger(__name__)
+
+WARM, WARMING, FAILED, CLOSED = "warm", "warming", "failed", "closed"
+"""States of an index: searched by meaning too, by words alone for now, by words alone for good, not opened yet."""
+
+FIRST = "the first text takes longer than those after it"
+
+
+@dataclass
+class Slot:
+    """One index.
+
+    Attributes:
+        cold: Without an encoder; None until it is first asked.
+        warm: The same with one.
+        queue: Of that encoder.
+        error: Why the encoder cannot be loaded.
+    """
+
+    place: str | Path
+    cold: Index | None = None
+    warm: Index | None = None
+    queue: EncodingQueue | None = None
+    error: SemsearchError | None = None
+    stores: list[LocalStore] = field(default_factory=list)
+
+    @property
+    def state(self) -> str:
+        """WARM, WARMING, FAILED or CLOSED."""
+        if self.warm:
+            return WARM
+        return FAILED if self.error else WARMING if self.cold else CLOSED
 
 
 class Shelf:
     """Holds the served indexes by name."""
 
-    def __init__(self, places: Mapping[str, str | Path], settings: Settings) -> None:
-        self._places, self._settings = dict(places), settings
+    def __init__(
+        self,
+        places: Mapping[str, str | Path],
+        settings: Settings,
+        watch: Callable[[int, float], None] | None = None,
+    ) -> None:
+        """Remember where indexes are; nothing is opened yet.
+
+        Args:
+            places: Folders by name.
+            settings: Of the server.
+            watch: As for `EncodingQueue`.
+        """
+        self._slots = {name: Slot(place) for name, place in places.items()}
+        self._settings, self._watch = settings, watch
+        self._changed = Condition()
+        self._queues: dict[str, EncodingQueue] = {}
+        self._wanted: list[str] = []
+        self._loader: Thread | None = None
+        self._closed = False
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every index, in the order given."""
-        return tuple(self._places)
+        return tuple(self._slots)
+
+    @property
+    def waiting(self) -> int:
+        """Texts that wait to be encoded."""
+        return sum(queue.waiting for queue in list(self._queues.values()))
+
+    def state(self, name: str) -> tuple[str, str]:
+        """WARM, WARMING, FAILED or CLOSED, and why it failed."""
+        slot = self._slots[name]
+        return slot.state, str(slot.error or "")
+
+    def start(self) -> None:
+        """Open all indexes and begin to load their encoders; one that cannot be opened says so when it is asked."""
+        for name in self._slots:
+            try:
+                self.cold(name)
+            except SemsearchError as error:
+                log.warning("index %s: %s", name, error)
+
+    def cold(self, name: str) -> Index:
+        """The index, opened, for all that needs no encoder; one that was opened before is kept."""
+        slot = self._slots[name]
+        with self._changed:
+            if self._closed:
+                raise NotReadyError("the server is stopping; try again")
+            if slot.cold is None:
+                store = LocalStore(slot.place)
+                settings = EncoderSettings(device=self._settings.device, runtime=self._settings.runtime)
+                slot.cold = Index(store, settings=settings)
+                slot.stores.append(store)
+                self._want(name)
+            return slot.cold
+
+    def warm(self, name: str) -> Index | None:
+        """The index with its encoder; None while that is being loaded, or where it cannot be."""
+        self.cold(name)
+        return self._slots[name].warm
+
+    def fields(self, name: str) -> list[str]:
+        """Names of the metadata fields of an index that is open."""
+        return self._slots[name].stores[-1].fields()
+
+    def failure(self, name: str) -> SemsearchError | None:
+        """Why there is no encoder; None where it is loaded, or being loaded."""
+        return self._slots[name].error
+
+    def wait_for(self, name: str, seconds: float) -> Index:
+        """The index with its encoder, as soon as that is loaded.
+
+        Raises:
+            NotReadyError: It is not in time.
+            ModelError, MismatchError: It cannot be loaded.
+        """
+        self.cold(name)
+        slot, until = self._slots[name], time.monotonic() + seconds
+        with self._changed:
+            while slot.warm is None and slot.error is None and not self._closed:
+                if not self._changed.wait(until - time.monotonic()) and time.monotonic() >= until:
+                    break
+            if slot.warm:
+                return slot.warm
+        raise slot.error or NotReadyError(f"the model of index {name!r} is still being loaded; try again")
+
+    def queue(self, name: str) -> EncodingQueue:
+        """Where texts for the encoder of a warm index wait."""
+        queue = self._slots[name].queue
+        if queue is None:
+            raise NotReadyError(f"the model of index {name!r} is being loaded; try again")
+        return queue
+
+    def forget(self, name: str, index: Index) -> None:
+        """Open an index again when it is next asked: it was deleted, or another one took its place."""
+        slot = self._slots[name]
+        with self._changed:
+            if index in (slot.warm, slot.cold):
+                log.info("index %s was replaced or deleted; it is opened again when it is next asked", name)
+                slot.cold = slot.warm = slot.queue = slot.error = None
+
+    def close(self) -> None:
+        """Let go of everything, after the batches that are being encoded."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for queue in self._queues.values():
+            queue.close()
+        for slot in self._slots.values():
+            for store in slot.stores:
+                store.close()
+
+    def _want(self, name: str) -> None:
+        """Have the encoder of an index loaded; inside the lock."""
+        self._wanted.append(name)
+        if self._loader is None:
+            self._loader = Thread(target=self._load_wanted, name="loader", daemon=True)
+            self._loader.start()
+
+    def _load_wanted(self) -> None:
+        while True:
+            with self._changed:
+                if not self._wanted or self._closed:
+                    self._loader = None
+                    return
+                name = self._wanted.pop(0)
+                cold = self._slots[name].cold
+            if cold:
+                self._load(self._slots[name], name, cold)
+
+    def _load(self, slot: Slot, name: str, cold: Index) -> None:
+        queue: EncodingQueue | None = None
+        warm: Index | None = None
+        error: SemsearchError | None = None
+        started = time.perf_counter()
+        try:
+            queue = self._queue_for(cold)
+            warm = Index(slot.stores[-1], encoder=QueuedEncoder(queue))
+        except SemsearchError as failure:
+            error = failure
+        except Exception as failure:
+            log.exception("index %s: its encoder cannot be loaded", name)
+            error = MismatchError(f"the encoder of index {name!r} cannot be loaded ({type(failure).__name__})")
+        with self._changed:
+            if slot.cold is cold:  # no other index took its place meanwhile
+                slot.warm, slot.queue, slot.error = warm, queue, error
+            retired, slot.stores = slot.stores[:-1], slot.stores[-1:]
+            used = {id(one.queue) for one in self._slots.values()}
+            idle = [key for key, one in self._queues.items() if id(one) not in used]
+            unused = [self._queues.pop(key) for key in idle]
+            self._changed.notify_all()
+        for queue_left in unused:
+            queue_left.close()
+        for store in retired:
+            store.close()
+        log.log(
+            logging.WARNING if error else logging.INFO,
+            "index %s: %s after %.1f s",
+            *(name, error or "searched by meaning", time.perf_counter() - started),
+        )
+
+    def _queue_for(self, index: Index) -> EncodingQueue:
+        """The queue of the index's encoder, which is loaded unless another index has it already."""
+        fingerprint = index.spec.fingerprint
+        if fingerprint not in self._queues:
+            encoder = index.encoder
+            encoder.encode_queries([FIRST])
+            settings = self._settings
+            self._queues[fingerprint] = EncodingQueue(
+                encoder,
+                batch_tokens=settings.batch_tokens,
+                max_waiting=settings.max_waiting,
+                together=settings.batching,
+                watch=self._watch,
+            )
+        return self._queues[fingerprint]

@@ -1,0 +1,119 @@
+"""The command `semsearch serve`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from semsearch.cli import options as opt
+from semsearch.cli import terminal
+from semsearch.errors import NoIndexError, UnsupportedError, UsageError
+
+TOKENS = "SEMSEARCH_TOKEN"
+"""Environment variable with keys, separated by white space; other users of the machine cannot see them there."""
+
+HOME = Path("indexes")
+
+Served = Annotated[
+    list[str] | None, typer.Option("--index", "-i", help="NAME=DIR or DIR; repeat it [default: all in indexes/]")
+]
+Host = Annotated[str, typer.Option(help="Address to listen on; one that others can reach needs a token.")]
+Port = Annotated[int, typer.Option(help="Port to listen on; 0 for a free one.")]
+Tokens = Annotated[
+    list[str] | None,
+    typer.Option(
+        help=f"Key that clients must send; repeat it. read:KEY, write:KEY and @NAME,NAME:KEY allow less. "
+        f"Better set {TOKENS}."
+    ),
+]
+Workers = Annotated[int, typer.Option(help="Processes, each with a model of its own.")]
+Origins = Annotated[
+    list[str] | None, typer.Option("--cors", help="Origin of pages that may ask; repeat it; * for any.")
+]
+Hosts = Annotated[
+    list[str] | None,
+    typer.Option("--allow-host", help="Name under which the server may be addressed; repeat it; * for any."),
+]
+PublicUrl = Annotated[str, typer.Option(help="Address at which browsers reach the server, for links to documents.")]
+MaxBodyMb = Annotated[int, typer.Option(help="Most that a request may hold, in MiB.")]
+MaxSeconds = Annotated[float, typer.Option(help="Time until a request must be answered.")]
+
+
+def serve(
+    index: Served = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    token: Tokens = None,
+    workers: Workers = 1,
+    cors: Origins = None,
+    allow_host: Hosts = None,
+    public_url: PublicUrl = "",
+    max_body_mb: MaxBodyMb = 64,
+    max_seconds: MaxSeconds = 60.0,
+    device: opt.Device = "auto",
+    runtime: opt.RuntimeName = "auto",
+) -> None:
+    """Serve indexes over HTTP, as the retrieval backend of a chatbot."""
+    try:
+        from semsearch.server import run
+        from semsearch.server.keys import Key
+        from semsearch.server.settings import LOCAL_HOSTS, Settings
+    except ImportError as error:
+        raise UnsupportedError(f"serving needs {error.name}; install it: pip install 'semsearch[serve]'") from None
+    for name, given, least in (("workers", workers, 1), ("max_body_mb", max_body_mb, 1), ("port", port, 0)):
+        if given < least:
+            raise UsageError(f"`{name}` must be at least {least}, got {given}")
+    if not max_seconds > 0:
+        raise UsageError(f"`max_seconds` must be above 0, got {max_seconds}")
+    places = _places(index)
+    keys = tuple(Key.parse(text) for text in [*(token or ()), *os.environ.get(TOKENS, "").split()])
+    local = run.is_loopback(host)
+    if not keys and not local:
+        raise UsageError(
+            f"`host` {host!r} can be reached by others, so clients need a key; set one with `token` or {TOKENS}, or "
+            "listen on 127.0.0.1"
+        )
+    settings = Settings(
+        keys=keys,
+        hosts=tuple(allow_host) if allow_host else LOCAL_HOSTS if local else ("*",),
+        origins=tuple(cors or ()),
+        public_url=public_url,
+        max_body_bytes=max_body_mb * 2**20,
+        max_seconds=max_seconds,
+        device=device,
+        runtime=runtime,
+    )
+    listening = run.bind(host, port)
+    address = f"http://{f'[{host}]' if ':' in host and '[' not in host else host}:{listening.getsockname()[1]}"
+    terminal.say(f"serving {', '.join(places)} at {address} (Ctrl-C stops it)")
+    run.serve(places, settings, listening, workers=workers)
+
+
+def _places(given: list[str] | None) -> dict[str, str]:
+    """Folders by name, each looked at."""
+    from semsearch.index import Index
+
+    named = [_named(text) for text in given] if given else [(path.name, str(path)) for path in _all()]
+    places: dict[str, str] = {}
+    for name, folder in named:
+        if not name or "/" in name or not name.isprintable() or name in places:
+            raise UsageError(f"`index` gives the name {name!r:.60}; expected a name of its own, as in NAME=DIR")
+        Index.open(folder)  # raises where there is none
+        places[name] = str(Path(folder).absolute())
+    if not places:
+        raise NoIndexError("no index in indexes/; make one with: semsearch index CORPUS, or name one with `index`")
+    return places
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, is_, folder = text.partition("=")
+    if is_ and "/" not in name and not Path(text).exists():
+        return name, folder
+    return Path(os.path.abspath(text)).name, text
+
+
+def _all() -> list[Path]:
+    return sorted(path.parent for path in HOME.glob("*/passages.sqlite"))

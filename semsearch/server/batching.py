@@ -1,0 +1,321 @@
+"""Texts of different requests are encoded together, without a timer.
+
+One thread owns the encoder. Whenever it is free it takes what waits: the oldest text, and those of like length around
+it until the batch, padded, is full. What a person waits for goes ahead of bulk, but never for long. Texts whose client
+has gone are dropped, and where a batch fails each request in it is tried by itself, so that only a bad one fails.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from threading import Condition, Thread
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from semsearch.arrays import Vectors
+from semsearch.encoder.encoder import Progress, TextEncoder
+from semsearch.errors import ClientGoneError, NotReadyError, OverloadedError
+from semsearch.forks import encode_batch
+from semsearch.types import EncoderSpec
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+log = logging.getLogger(__name__)
+
+URGENT, BULK = 0, 1
+"""Lanes: what somebody waits for, and what comes in heaps."""
+
+URGENT_IN_A_ROW = 8
+"""Batches of the first lane after which the second gets one, if something waits there."""
+
+FEW = 16
+"""Texts of a request that somebody waits for, at most."""
+
+WINDOW = 4_096
+"""Oldest texts of a lane among which those of like length are looked for."""
+
+
+@dataclass
+class Ticket:
+    """Whether somebody still waits for the answer to a request."""
+
+    gone: bool = False
+
+
+TICKET: ContextVar[Ticket | None] = ContextVar("ticket", default=None)
+"""Of the request for which a thread or task works; None for nobody's."""
+
+
+@dataclass(eq=False)
+class _Job:
+    """The texts of one request.
+
+    Attributes:
+        role: A key of ROLES.
+        vectors: float32 `[n, dim]`, filled as its texts are encoded.
+        left: Texts that are not encoded yet.
+    """
+
+    texts: Sequence[str]
+    role: str
+    ticket: Ticket | None
+    vectors: Vectors
+    left: int
+    future: Future[Vectors] = field(default_factory=Future)
+
+    @property
+    def dropped(self) -> bool:
+        """Whether nobody needs what is left of it."""
+        return self.future.done() or (self.ticket is not None and self.ticket.gone)
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """Give its vectors, or the error, to who waits; nobody may wait anymore."""
+        if self.future.done() or not self.future.set_running_or_notify_cancel():
+            return
+        if error is None:
+            self.future.set_result(self.vectors)
+        else:
+            self.future.set_exception(error)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Text:
+    """One text of a job, and its length in tokens."""
+
+    job: _Job
+    row: int
+    length: int
+
+
+ROLES: Mapping[str, Callable[[TextEncoder, Sequence[str]], Vectors]] = {
+    "query": lambda encoder, texts: encoder.encode_queries(texts),
+    "document": lambda encoder, texts: encoder.encode_documents(texts),
+}
+"""How a text of each role is encoded."""
+
+
+class EncodingQueue:
+    """Texts that wait for one encoder, and the thread that encodes them."""
+
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        *,
+        batch_tokens: int,
+        max_waiting: int,
+        together: bool = True,
+        watch: Callable[[int, float], None] | None = None,
+    ) -> None:
+        """Start the thread.
+
+        Args:
+            encoder: That only this thread uses from now on.
+            batch_tokens: Of a batch, padding included.
+            max_waiting: Texts that may wait.
+            together: Whether a batch may hold texts of several requests.
+            watch: Told the number of texts of each batch, and the seconds that it took.
+        """
+        self.encoder = encoder
+        self._batch_tokens, self._max_waiting, self._together, self._watch = batch_tokens, max_waiting, together, watch
+        self._changed = Condition()
+        self._lanes: tuple[list[_Text], list[_Text]] = ([], [])
+        self._urgent, self._closed = 0, False
+        self._thread = Thread(target=self._run, name="encoder", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Texts that wait."""
+        return sum(map(len, self._lanes))
+
+    def lengths(self, texts: Sequence[str], role: str) -> list[int]:
+        """Tokens that the encoder sees of each text, special tokens and prefix included."""
+        spec = self.encoder.spec
+        prefix = spec.query_prefix if role == "query" else spec.passage_prefix
+        encodings = encode_batch(self.encoder.tokenizer, [prefix + text for text in texts])
+        return [min(len(encoding.ids), spec.max_tokens) for encoding in encodings]
+
+    def submit(
+        self, texts: Sequence[str], role: str, lengths: Sequence[int], *, lane: int = URGENT, wait: bool = False
+    ) -> Future[Vectors]:
+        """Have texts encoded.
+
+        Args:
+            texts: To be encoded.
+            role: A key of ROLES.
+            lengths: Of the texts, in tokens.
+            lane: URGENT or BULK.
+            wait: Whether to wait for room rather than to be refused.
+
+        Returns:
+            Their vectors to come, float32 `[n, dim]`.
+
+        Raises:
+            OverloadedError: There is no room.
+            NotReadyError: The queue was closed.
+        """
+        job = _Job(texts, role, TICKET.get(), np.empty((len(texts), self.encoder.spec.dim), np.float32), len(texts))
+        if not texts:
+            job.finish()
+            return job.future
+        with self._changed:
+            while self._full(len(texts)) and not self._closed:
+                if not wait:
+                    raise OverloadedError(
+                        f"{self.waiting:,} texts are waiting to be encoded, and {self._max_waiting:,} may; try again"
+                    )
+                self._changed.wait()
+            if self._closed:
+                raise NotReadyError("the server is stopping; try again")
+            self._lanes[lane].extend(_Text(job, row, length) for row, length in enumerate(lengths))
+            self._changed.notify_all()
+        return job.future
+
+    def close(self) -> None:
+        """End the thread after the batch that it is at; what still waits fails."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _full(self, n: int) -> bool:
+        """Whether n more texts are too many; an empty queue takes any number."""
+        return 0 < self.waiting and self.waiting + n > self._max_waiting
+
+    def _run(self) -> None:
+        while batch := self._next():
+            started = time.perf_counter()
+            self._encode(batch)
+            if self._watch:
+                self._watch(len(batch), time.perf_counter() - started)
+        for text in [*self._lanes[URGENT], *self._lanes[BULK]]:
+            text.job.finish(NotReadyError("the server is stopping; try again"))
+
+    def _next(self) -> list[_Text]:
+        """Take a batch, all of one role; waits for one, and is empty when the queue is closed."""
+        with self._changed:
+            while not self._closed:
+                for lane in self._lanes:
+                    _drop(lane)
+                waiting = [number for number, lane in enumerate(self._lanes) if lane]
+                if waiting:
+                    turn = BULK in waiting and self._urgent >= URGENT_IN_A_ROW
+                    chosen = BULK if turn else waiting[0]
+                    self._urgent = self._urgent + 1 if chosen == URGENT else 0
+                    batch = self._take(self._lanes[chosen])
+                    self._changed.notify_all()
+                    return batch
+                self._changed.wait()
+            return []
+
+    def _take(self, lane: list[_Text]) -> list[_Text]:
+        oldest = lane[0]
+        window = lane[:WINDOW] if self._together else [text for text in lane if text.job is oldest.job]
+        fitting = [text for text in window if text.job.role == oldest.job.role]
+        batch = around(fitting, self._batch_tokens)
+        taken = set(map(id, batch))
+        lane[:] = [text for text in lane if id(text) not in taken]
+        return batch
+
+    def _encode(self, batch: list[_Text]) -> None:
+        """Encode a batch; where that fails, each job of it by itself."""
+        try:
+            self._fill(batch)
+        except BaseException as error:
+            jobs = [list(texts) for _, texts in groupby(sorted(batch, key=_whose), key=_whose)]
+            if len(jobs) == 1:
+                batch[0].job.finish(error)
+                return
+            log.warning("a batch of %d requests failed with %s; each is tried alone", len(jobs), type(error).__name__)
+            for texts in jobs:
+                self._encode(texts)
+
+    def _fill(self, batch: list[_Text]) -> None:
+        vectors = ROLES[batch[0].job.role](self.encoder, [text.job.texts[text.row] for text in batch])
+        for text, vector in zip(batch, vectors, strict=True):
+            text.job.vectors[text.row] = vector
+            text.job.left -= 1
+            if not text.job.left:
+                text.job.finish()
+
+
+def lane_of(n: int) -> int:
+    """The lane for a request with so many texts."""
+    return URGENT if n <= FEW else BULK
+
+
+def around(texts: Sequence[_Text], budget: int) -> list[_Text]:
+    """The first text, and others of like length, as many as fit: `n * longest` stays within `budget` tokens."""
+    order = sorted(texts, key=lambda text: -text.length)
+    first = order.index(texts[0])
+    end = first + 1
+    while end < len(order) and (end + 1 - first) * order[first].length <= budget:
+        end += 1
+    start = first
+    while start > 0 and (end - start + 1) * order[start - 1].length <= budget:
+        start -= 1
+    return order[start:end]
+
+
+def _whose(text: _Text) -> int:
+    return id(text.job)
+
+
+def _drop(lane: list[_Text]) -> None:
+    """Take out the texts that nobody waits for."""
+    gone = {id(text.job) for text in lane if text.job.dropped}
+    if gone:
+        for text in lane:
+            if id(text.job) in gone:
+                text.job.finish(ClientGoneError("nobody waits for the answer anymore"))
+        lane[:] = [text for text in lane if id(text.job) not in gone]
+
+
+@dataclass(frozen=True)
+class QueuedEncoder:
+    """An encoder for an index whose texts go through a queue; waits for their vectors in the calling thread."""
+
+    queue: EncodingQueue
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """As the encoder's."""
+        return self.queue.encoder.spec
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """As the encoder's."""
+        return self.queue.encoder.tokenizer
+
+    @property
+    def artifacts(self) -> Mapping[str, Path]:
+        """As the encoder's."""
+        return self.queue.encoder.artifacts
+
+    def quantize(self, texts: Sequence[str]) -> TextEncoder:
+        """As the encoder's; not through the queue."""
+        return self.queue.encoder.quantize(texts)
+
+    def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+        """Encode queries, a few of them ahead of bulk: float32 `[n, dim]`."""
+        return self._encode(texts, "query", lane_of(len(texts)), progress)
+
+    def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+        """Encode passages when no query waits: float32 `[n, dim]`; waits for room in the queue."""
+        return self._encode(texts, "document", BULK, progress)
+
+    def _encode(self, texts: Sequence[str], role: str, lane: int, progress: Progress | None) -> Vectors:
+        lengths = self.queue.lengths(texts, role)
+        vectors = self.queue.submit(texts, role, lengths, lane=lane, wait=lane == BULK).result()
+        if progress:
+            progress(len(texts))
+        return vectors

@@ -1,0 +1,98 @@
+"""What comes in over HTTP as documents, all of it checked before any of it is added."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import BinaryIO
+
+from semsearch.corpus.readers import ReadOptions, as_records, read_corpus
+from semsearch.corpus.sources import ENDINGS
+from semsearch.errors import RecordError, TooLargeError
+from semsearch.server.models import GivenDocument
+from semsearch.types import Document
+
+GZ = ".gz"
+
+
+def from_json(given: Iterable[GivenDocument]) -> list[Document]:
+    """Documents of a JSON body.
+
+    Raises:
+        RecordError: One is unusable, or has the id of another.
+    """
+    records = [
+        {"_id": one.id, "text": one.text, "title": one.title or "", "metadata": one.metadata or {}} for one in given
+    ]
+    return _distinct(as_records(records))
+
+
+def from_files(files: Sequence[tuple[str, BinaryIO]], most: int, most_chars: int) -> list[Document]:
+    """Documents of uploaded files, under the names that they were given by their owner.
+
+    The names decide how files are read and what documents are called, and nothing else: no path is made of them.
+
+    Args:
+        files: Name and content.
+        most: Documents.
+        most_chars: Characters of all of them, for a small file may be a large one packed.
+
+    Raises:
+        RecordError: A file cannot be read, a record is unusable, or has the id of another.
+        TooLargeError: They hold more.
+    """
+    documents: list[Document | RecordError] = []
+    size = 0
+    with TemporaryDirectory(prefix="semsearch-upload-") as folder:
+        for number, (name, content) in enumerate(files):
+            path = Path(folder, f"{number}{_ending(name)}")
+            with path.open("wb") as copy:
+                shutil.copyfileobj(content, copy)
+            for record in read_corpus(path, ReadOptions()):
+                documents.append(_renamed(record, path.name, _id_of(name)))
+                size += record.size if isinstance(record, Document) else 0
+                if len(documents) > most or size > most_chars:
+                    raise TooLargeError(
+                        f"the files hold more than {most:,} documents or {most_chars:,} characters; send fewer at once"
+                    )
+    return _distinct(documents)
+
+
+def _ending(name: str) -> str:
+    """The ending of a file that a reader knows, with that of gzip; raises RecordError."""
+    lower = name.lower()
+    packed = GZ if lower.endswith(GZ) else ""
+    ending = PurePosixPath(lower.removesuffix(GZ)).suffix
+    if ending not in ENDINGS:
+        raise RecordError(_id_of(name), None, f"unknown kind of file; expected one of {', '.join(ENDINGS)}")
+    return ending + packed
+
+
+def _id_of(name: str) -> str:
+    """The name of a file without folders that lead elsewhere."""
+    parts = name.replace("\\", "/").split("/")
+    return "/".join(part for part in parts if part not in ("", ".", "..")) or "file"
+
+
+def _renamed(record: Document | RecordError, stored: str, name: str) -> Document | RecordError:
+    """A record of a stored file, as one of the file that was sent, and without a place on this machine."""
+    if isinstance(record, RecordError):
+        return RecordError(name, record.line, record.reason)
+    if record.doc_id != stored:
+        return replace(record, origin=None, source="")
+    named = {"path": name} if record.metadata.get("path") == stored else {}
+    return replace(record, doc_id=name, origin=None, source="", metadata={**record.metadata, **named})
+
+
+def _distinct(records: Iterable[Document | RecordError]) -> list[Document]:
+    documents: dict[str, Document] = {}
+    for number, record in enumerate(records, 1):
+        if isinstance(record, RecordError):
+            raise record
+        if record.doc_id in documents:
+            raise RecordError("the request", number, f"a second document with the id {record.doc_id!r:.200}")
+        documents[record.doc_id] = record
+    return list(documents.values())

@@ -1,0 +1,96 @@
+"""Documents: adding, uploading, reading and deleting them, under `/documents`."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+from anyio import to_thread
+from fastapi import APIRouter, File, Form, Path, Query, UploadFile
+
+from semsearch.errors import UnknownDocumentError
+from semsearch.ingest import IngestResult
+from semsearch.server.access import Asked
+from semsearch.server.intake import from_files, from_json
+from semsearch.server.links import document_url
+from semsearch.server.models import Added, Addition, Deleted, Deletion, WholeDocument
+from semsearch.server.schema import REFUSALS
+from semsearch.server.service import Service
+from semsearch.types import Document
+
+router = APIRouter(responses=REFUSALS)
+
+DocId: TypeAlias = Annotated[str, Path(description="The document's id, percent-encoded; it may hold slashes.")]
+IndexName: TypeAlias = Annotated[
+    str | None, Query(alias="index", description="Name of the index; may be left out where one is served.")
+]
+
+
+@router.post("/documents", operation_id="add_documents")
+async def add(asked: Addition, service: Asked) -> Added:
+    """Add documents, or put them in place of those with their ids; unchanged text is not encoded again."""
+    name = service.one_of(asked.index)
+    service.check_write(name, len(asked.documents))
+    return await _added(service, name, from_json(asked.documents))
+
+
+@router.post("/documents/files", operation_id="upload_documents")
+async def upload(
+    service: Asked,
+    files: Annotated[list[UploadFile], File(description="jsonl, csv, tsv, txt, md, html or pdf, each also .gz.")],
+    index: Annotated[str | None, Form(description="Name of the index; may be left out where one is served.")] = None,
+) -> Added:
+    """Add the documents of files; a file that is one document gets its name as the id."""
+    name = service.one_of(index)
+    service.check_write(name, len(files))
+    given = [(file.filename or "", file.file) for file in files]
+    most = service.settings
+    documents = await to_thread.run_sync(lambda: from_files(given, most.max_batch, 4 * most.max_body_bytes))
+    return await _added(service, name, documents)
+
+
+@router.post("/documents/delete", operation_id="delete_documents")
+async def delete_many(asked: Deletion, service: Asked) -> Deleted:
+    """Delete documents by their ids."""
+    name = service.one_of(asked.index)
+    there = await service.delete(name, asked.ids)
+    known = set(there)
+    return Deleted(index=name, deleted=there, missing=[doc_id for doc_id in asked.ids if doc_id not in known])
+
+
+@router.get("/documents/{doc_id:path}", operation_id="get_document")
+async def get(doc_id: DocId, service: Asked, index: IndexName = None) -> WholeDocument:
+    """A whole document, with the places of its passages."""
+    name = service.one_of(index)
+    stored = (await service.documents(name, [doc_id])).get(doc_id)
+    if stored is None:
+        raise unknown(doc_id, name)
+    return WholeDocument(
+        index=name,
+        id=doc_id,
+        title=stored.title,
+        text=stored.text,
+        metadata=dict(stored.metadata),
+        passages=list(stored.spans),
+        url=document_url(service, name, doc_id),
+    )
+
+
+@router.delete("/documents/{doc_id:path}", operation_id="delete_document")
+async def delete(doc_id: DocId, service: Asked, index: IndexName = None) -> Deleted:
+    """Delete a document."""
+    name = service.one_of(index)
+    there = await service.delete(name, [doc_id])
+    if not there:
+        raise unknown(doc_id, name)
+    return Deleted(index=name, deleted=there, missing=[])
+
+
+def unknown(doc_id: str, index: str) -> UnknownDocumentError:
+    """The error for an id that is not there."""
+    return UnknownDocumentError(f"no document {doc_id!r:.200} in index {index!r}; search it to see which there are")
+
+
+async def _added(service: Service, name: str, documents: list[Document]) -> Added:
+    result: IngestResult = await service.add(name, documents)
+    counts = {field: getattr(result, field) for field in Added.model_fields if field not in ("index", "ids")}
+    return Added(index=name, ids=[document.doc_id for document in documents], **counts)
