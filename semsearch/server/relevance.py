@@ -2,7 +2,8 @@
 
 The joint for rerankers: whatever scores pairs of texts takes the place of `relevance`. Until then the encoder of the
 index does, and a cosine becomes a score from 0 to 1 by what unrelated pairs have in the index, see
-`semsearch.confidence`; not where the index transforms its vectors, whose cosines are others. A text's score never depends on the other texts.
+`semsearch.confidence`; except where the index transforms its vectors, whose cosines are others. The score of a text
+never depends on the other texts.
 """
 
 from __future__ import annotations

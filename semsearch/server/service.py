@@ -33,6 +33,7 @@ from semsearch.server.shelf import Shelf
 if TYPE_CHECKING:
     from semsearch import Index
     from semsearch.arrays import Vectors
+    from semsearch.confidence import Background
     from semsearch.corpus.readers import Corpus
     from semsearch.filters.read import Where
     from semsearch.ingest import IngestResult
@@ -149,6 +150,28 @@ class Service:
             return index.search(query, k, mode=mode, **wishes)
 
         return Answer(*await self._answered(name, mode, find))
+
+    async def search_vector(
+        self,
+        name: str,
+        vector: Sequence[float],
+        k: int = 10,
+        *,
+        where: Where | None = None,
+        unit: str = "document",
+        min_confidence: float | None = None,
+    ) -> Answer:
+        """Search an index by a vector of its encoder `[dim]`, by cosine; see `Index.search_vector`."""
+        self._read(name)
+        self._check_query("", k)
+        wishes: dict[str, Any] = {"where": where, "unit": unit, "min_confidence": min_confidence}
+        hits = await self._reading(lambda: self._with(name, lambda index: index.search_vector(vector, k, **wishes)))
+        return Answer(hits, "dense")
+
+    async def background(self, name: str) -> Background | None:
+        """How unrelated pairs score in an index; see `Index.background`."""
+        self._read(name)
+        return await self._reading(lambda: self._with(name, lambda index: index.background))
 
     async def documents(self, name: str, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
         """Whole documents by their ids, in the order given; ids that are not there are left out."""

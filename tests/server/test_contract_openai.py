@@ -85,12 +85,30 @@ def test_dimensions_cut_and_rescale(client: TestClient):
         ({"input": [[5, 7], [1]]}, 400, "bad_request", "input", "the tokens of another model's tokenizer; send text"),
         ({"input": ["\ud800"]}, 400, "bad_request", "input", "half a surrogate pair at 0"),
         ({"input": ["x"] * 2_049}, 400, "bad_request", None, "2,049 texts; expected at most 2,048"),
-        ({"input": "x", "encoding_format": "int8"}, 400, "bad_request", "encoding_format", "expected one of float, base64"),
-        ({"input": "x", "dimensions": 0}, 400, "bad_request", "dimensions", "gives vectors of 4096, expected 1 to that"),
+        (
+            {"input": "x", "encoding_format": "int8"},
+            400,
+            "bad_request",
+            "encoding_format",
+            "expected one of float, base64",
+        ),
+        (
+            {"input": "x", "dimensions": 0},
+            400,
+            "bad_request",
+            "dimensions",
+            "gives vectors of 4096, expected 1 to that",
+        ),
         ({"input": "x", "dimensions": 4_097}, 400, "bad_request", "dimensions", "`dimensions` is 4097"),
         ({"input": "x", "dimensions": "many"}, 400, "bad_request", "dimensions", "valid integer"),
         ({"input": "x", "input_type": "poem"}, 400, "bad_request", "input_type", "expected one of query,"),
-        ({"input": "x", "model": "gpt"}, 404, "model_not_found", None, "the model 'gpt' is not served; expected an index"),
+        (
+            {"input": "x", "model": "gpt"},
+            404,
+            "model_not_found",
+            None,
+            "the model 'gpt' is not served; expected an index",
+        ),
         ({"input": "x", "model": "gpt:query"}, 404, "model_not_found", None, "the model 'gpt:query' is not served"),
         ({"input": "x", "model": 7}, 400, "bad_request", "model", "valid string"),
         ({}, 400, "bad_request", "input", "Field required"),
@@ -150,7 +168,10 @@ def test_a_role_decides_the_prefix(tmp_path: Path):
     folder = tmp_path / "prefixed"
     with Index.open(folder, create=True, model=MODEL_DIR, query_prefix="query: ", passage_prefix="") as index:
         index.add([{"_id": "1", "text": "a heron"}])
-        expected = {"query": index.encoder.encode_queries(["heron"]), "document": index.encoder.encode_documents(["heron"])}
+        expected = {
+            "query": index.encoder.encode_queries(["heron"]),
+            "document": index.encoder.encode_documents(["heron"]),
+        }
     with served({"prefixed": folder}) as client:
         ids = [one["id"] for one in client.get("/v1/models").json()["data"]]
         assert ids == ["prefixed", "prefixed:query", "prefixed:document"]
@@ -163,6 +184,7 @@ def test_a_role_decides_the_prefix(tmp_path: Path):
             vector = embed(client, input="heron", **body)["data"][0]["embedding"]
             assert vector == pytest.approx(expected[role][0].tolist(), abs=1e-3)
         assert np.abs(expected["query"] - expected["document"]).max() > 0.01
+
 
 # --- vector stores
 
@@ -278,7 +300,10 @@ def test_a_threshold_leaves_out_what_scores_less(client: TestClient):
         ({"query": "x", "filters": {"type": "like"}}, "the type of a filter is 'like'"),
         ({"query": "x", "filters": []}, "`filters`: Input should be a valid dictionary"),
         ({"query": "x", "filters": {"type": "eq", "key": "yaer", "value": 1}}, "a field 'yaer', did you mean 'year'"),
-        ({"query": "x", "ranking_options": {"score_threshold": 7}}, "`score_threshold` is 7.0; expected a number from 0"),
+        (
+            {"query": "x", "ranking_options": {"score_threshold": 7}},
+            "`score_threshold` is 7.0; expected a number from 0",
+        ),
         ({"query": "x", "ranking_options": {"score_threshold": -1}}, "`score_threshold` is -1.0"),
     ],
 )

@@ -150,6 +150,5 @@ async def search_the_web(
     name = service.one_of(index)
     found = await find(service, name, body.query, 5 if body.count is None else body.count, unit="document")
     return [
-        {"link": link_to(service, name, hit), "title": hit.title or hit.doc_id, "snippet": hit.text}
-        for _, hit in found
+        {"link": link_to(service, name, hit), "title": hit.title or hit.doc_id, "snippet": hit.text} for _, hit in found
     ]

@@ -1,7 +1,7 @@
 """Reranking for the clients of Cohere, Jina, vLLM and TEI: one handler, for they differ in two fields of the body.
 
-    {"query", "documents": [text or {"text"}], "top_n"?, "model"?, "return_documents"?}    Cohere, Jina, vLLM
-    {"query", "texts": [text], "raw_scores"?, "return_text"?}                              TEI
+{"query", "documents": [text or {"text"}], "top_n"?, "model"?, "return_documents"?}    Cohere, Jina, vLLM
+{"query", "texts": [text], "raw_scores"?, "return_text"?}                              TEI
 """
 
 from __future__ import annotations
@@ -75,8 +75,9 @@ def texts_to_order(body: RerankRequest) -> list[str]:
     texts = [one.get("text") if isinstance(one, Mapping) else one for one in body.documents]
     for index, text in enumerate(texts):
         if not isinstance(text, str):
-            raise UsageError(f"`documents` has {body.documents[index]!r:.60} at {index}; expected text, or an object "
-                             "with a text")
+            raise UsageError(
+                f"`documents` has {body.documents[index]!r:.60} at {index}; expected text, or an object with a text"
+            )
     return texts_of([text or " " for text in texts], "documents") if texts else []
 
 

@@ -87,5 +87,3 @@ def attributes_of(metadata: Mapping[str, Any], above: tuple[str, ...] = ()) -> I
             yield write_key(path), ", ".join(str(one) for one in value if one is not None)
         elif value is not None:
             yield write_key(path), value
-
-
