@@ -207,11 +207,11 @@ def check_vector(vector: object, spec: EncoderSpec) -> Vectors:
     Raises:
         UsageError: It is not one of finite numbers, or not as long as the encoder's.
     """
-    try:
-        row = np.asarray(vector, np.float32)
-    except (TypeError, ValueError, OverflowError):
-        row = np.empty(0, np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinity
+        try:
+            row = np.asarray(vector, np.float32)
+        except (TypeError, ValueError, OverflowError):
+            row = np.empty(0, np.float32)
         finite = bool(np.isfinite(np.square(row).sum()))
     if row.ndim != 1 or not row.size or not finite:
         raise UsageError(f"the vector is {vector!r:.60}; expected a list of {spec.dim} finite numbers")

@@ -164,6 +164,7 @@ def test_a_model_goes_by_the_names_of_the_index_and_the_encoder(client: TestClie
     assert embed(client, input="x", model=name)["model"] == (name or "birds")
 
 
+@pytest.mark.slow
 def test_a_role_decides_the_prefix(tmp_path: Path):
     folder = tmp_path / "prefixed"
     with Index.open(folder, create=True, model=MODEL_DIR, query_prefix="query: ", passage_prefix="") as index:
