@@ -2,7 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install install-dev demo test test-fast lint bench clean
+CLIENTS := openai llama_index haystack litellm
+
+.PHONY: install install-dev demo test test-fast test-clients lint bench clean
 
 install: .venv/.installed ## the environment with semsearch and the default checkpoint
 install-dev: .venv/.installed-dev
@@ -30,6 +32,21 @@ test: install-dev ## every test
 test-fast: install-dev ## the quicker tests
 	$(BIN)/python -m pytest -n auto -m 'not slow'
 
+test-clients: $(CLIENTS:%=test-clients-%) ## what other people's clients get from a server, each family in an environment of its own
+
+.PRECIOUS: .venv-clients/%/.installed
+test-clients-%: install-dev .venv-clients/%/.installed tests/clients/node/node_modules
+	.venv-clients/$*/bin/python -m pytest -c tests/clients/pytest.ini --confcutdir tests/clients tests/clients/test_clients_$*.py
+
+.venv-clients/%/.installed: tests/clients/requirements/%.txt
+	test -x .venv-clients/$*/bin/python || $(PYTHON) -m venv .venv-clients/$*
+	.venv-clients/$*/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
+tests/clients/node/node_modules: tests/clients/node/package.json
+	if command -v npm; then cd tests/clients/node && npm install --silent --no-package-lock --no-audit --no-fund; fi
+	mkdir -p $@ && touch $@
+
 lint: install-dev ## linters and the type checker
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -39,4 +56,4 @@ bench: .venv-bench/.installed ## every measurement, against peers in an environm
 	.venv-bench/bin/python bench/run.py
 
 clean:
-	rm -rf .venv .venv-bench build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-bench .venv-clients tests/clients/node/node_modules build dist .pytest_cache .mypy_cache .ruff_cache

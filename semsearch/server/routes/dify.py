@@ -39,7 +39,7 @@ class Retrieval(BaseModel):
 @router.post("/retrieval", summary="Find passages (Dify)")
 async def retrieve(body: Retrieval, service: Asked) -> dict[str, Any]:
     """Find passages with a score from 0 to 1."""
-    setting = body.retrieval_setting or RetrievalSetting()
+    setting = body.retrieval_setting or RetrievalSetting(score_threshold=None)
     where = None if body.metadata_condition is None else from_dify(body.metadata_condition)
     found = await find(
         service, body.knowledge_id, body.query, setting.top_k, where=where, least=setting.score_threshold
