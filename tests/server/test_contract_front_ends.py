@@ -109,7 +109,7 @@ def test_the_tools_are_described_by_a_small_document_of_their_own(client: TestCl
     assert operations == {
         "search_documents": ("/search", "post"),
         "read_document": ("/document", "post"),
-        "list_indexes": ("/indexes", "get"),
+        "list_searchable_indexes": ("/indexes", "get"),
     }
     references = set(find_references(document))
     assert references == {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}

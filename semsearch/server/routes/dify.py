@@ -16,8 +16,32 @@ from semsearch.filters.dify import from_dify
 from semsearch.server.access import Asked
 from semsearch.server.finding import find, link_to
 from semsearch.server.problems import Problem
+from semsearch.server.schema import refusals
 
-router = APIRouter()
+
+class DifyError(BaseModel):
+    """An error, as Dify reads it."""
+
+    error_code: int
+    error_msg: str
+
+
+class Record(BaseModel):
+    """A passage that was found."""
+
+    content: str
+    score: float = Field(description="From 0 to 1.")
+    title: str
+    metadata: dict[str, Any]
+
+
+class Records(BaseModel):
+    """What was found, best first."""
+
+    records: list[Record]
+
+
+router = APIRouter(responses=refusals(DifyError))
 
 
 class RetrievalSetting(BaseModel):
@@ -37,25 +61,24 @@ class Retrieval(BaseModel):
 
 
 @router.post("/retrieval", summary="Find passages (Dify)")
-async def retrieve(body: Retrieval, service: Asked) -> dict[str, Any]:
+async def retrieve(body: Retrieval, service: Asked) -> Records:
     """Find passages with a score from 0 to 1."""
     setting = body.retrieval_setting or RetrievalSetting(score_threshold=None)
     where = None if body.metadata_condition is None else from_dify(body.metadata_condition)
     found = await find(
         service, body.knowledge_id, body.query, setting.top_k, where=where, least=setting.score_threshold
     )
-    return {
-        "records": [
-            {
-                "content": hit.text,
-                "score": score,
-                "title": hit.title or hit.doc_id,
-                "metadata": {"doc_id": hit.doc_id, "url": link_to(service, body.knowledge_id, hit)}
-                | dict(hit.metadata),
-            }
+    return Records(
+        records=[
+            Record(
+                content=hit.text,
+                score=score,
+                title=hit.title or hit.doc_id,
+                metadata={"doc_id": hit.doc_id, "url": link_to(service, body.knowledge_id, hit), **hit.metadata},
+            )
             for score, hit in found
         ]
-    }
+    )
 
 
 def dify_shape(problem: Problem, request_id: str) -> tuple[int, Mapping[str, Any]]:

@@ -16,9 +16,27 @@ from semsearch.server.embedding import embed, model_of, shown_name
 from semsearch.server.json_bytes import json_response
 from semsearch.server.problems import Problem
 from semsearch.server.routes.openai import Texts, texts_of
+from semsearch.server.schema import refusals
 from semsearch.version import __version__
 
-router = APIRouter()
+
+class OllamaError(BaseModel):
+    """An error, as Ollama's clients read it."""
+
+    error: str
+
+
+class OllamaEmbeddings(BaseModel):
+    """Vectors in the order of the texts; times are in nanoseconds."""
+
+    model: str
+    embeddings: list[list[float]]
+    total_duration: int | None = None
+    load_duration: int | None = None
+    prompt_eval_count: int | None = None
+
+
+router = APIRouter(responses=refusals(OllamaError))
 
 
 class OllamaRequest(BaseModel):
@@ -29,7 +47,7 @@ class OllamaRequest(BaseModel):
     dimensions: int | None = None
 
 
-@router.post("/api/embed", summary="Vectors of texts (Ollama)")
+@router.post("/api/embed", summary="Vectors of texts (Ollama)", responses={200: {"model": OllamaEmbeddings}})
 async def create_ollama_vectors(body: OllamaRequest, service: Asked) -> Response:
     """Encode texts; without any, or with an empty one, Ollama's clients expect no vectors, and the model is loaded."""
     started = time.perf_counter_ns()

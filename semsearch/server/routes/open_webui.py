@@ -11,9 +11,10 @@ from pydantic import BaseModel, Field
 from semsearch.errors import UnknownDocumentError
 from semsearch.server.access import Asked
 from semsearch.server.finding import find, link_to
+from semsearch.server.schema import REFUSALS, without_422
 from semsearch.version import __version__
 
-router, tools = APIRouter(), APIRouter()
+router, tools = APIRouter(responses=REFUSALS), APIRouter()
 
 BASE = "/tools"
 """What is pasted into Open WebUI, behind the server's address."""
@@ -115,7 +116,7 @@ async def read_document(body: ToolRead, service: Asked) -> ToolDocument:
     )
 
 
-@tools.get("/indexes", operation_id="list_indexes", summary="Which indexes there are")
+@tools.get("/indexes", operation_id="list_searchable_indexes", summary="Which indexes there are")
 async def list_tool_indexes(service: Asked) -> dict[str, list[str]]:
     """The names of the indexes that can be searched."""
     return {"indexes": service.names}
@@ -124,12 +125,8 @@ async def list_tool_indexes(service: Asked) -> dict[str, list[str]]:
 @router.get(f"{BASE}/openapi.json", summary="The tools (Open WebUI)")
 async def describe_tools() -> dict[str, Any]:
     """The OpenAPI document of the tools alone, with paths relative to the tool server's address."""
-    return get_openapi(
-        title="semsearch",
-        version=__version__,
-        description="Searches the user's own documents by meaning.",
-        routes=tools.routes,
-    )
+    about = "Searches the user's own documents by meaning."
+    return without_422(get_openapi(title="semsearch", version=__version__, description=about, routes=tools.routes))
 
 
 router.include_router(tools, prefix=BASE)

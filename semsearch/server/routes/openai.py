@@ -22,9 +22,66 @@ from semsearch.server.contracts import Shape
 from semsearch.server.embedding import ROLES, embed, model_of
 from semsearch.server.json_bytes import json_response
 from semsearch.server.problems import Problem
+from semsearch.server.schema import refusals
 from semsearch.server.service import Service
 
-router = APIRouter()
+
+class OpenAIProblem(BaseModel):
+    """What is wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class OpenAIError(BaseModel):
+    """An error, as OpenAI's clients read it."""
+
+    error: OpenAIProblem
+
+
+class Embedding(BaseModel):
+    """One vector: numbers, or base64 of little-endian float32."""
+
+    object: str
+    index: int
+    embedding: list[float] | str
+
+
+class Usage(BaseModel):
+    """Tokens that the encoder saw."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class Embeddings(BaseModel):
+    """Vectors in the order of the texts."""
+
+    object: str
+    model: str
+    data: list[Embedding]
+    usage: Usage
+
+
+class ModelEntry(BaseModel):
+    """An index, as a model."""
+
+    id: str
+    object: str
+    created: int
+    owned_by: str
+
+
+class ModelList(BaseModel):
+    """Every index, as a model."""
+
+    object: str
+    data: list[ModelEntry]
+
+
+router = APIRouter(responses=refusals(OpenAIError))
 
 _TEXTS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
 
@@ -44,7 +101,7 @@ class EmbeddingsRequest(BaseModel):
     input_type: str | None = Field(None, description="query or document, for encoders with prefixes.")
 
 
-@router.post("/v1/embeddings", summary="Vectors of texts")
+@router.post("/v1/embeddings", summary="Vectors of texts", responses={200: {"model": Embeddings}})
 async def create_embeddings(body: EmbeddingsRequest, service: Asked) -> Response:
     """Encode up to 2,048 texts; the shape is OpenAI's."""
     encode = _choose(FORMATS, "encoding_format", body.encoding_format or "float")
@@ -60,13 +117,14 @@ async def create_embeddings(body: EmbeddingsRequest, service: Asked) -> Response
 
 
 @router.get("/v1/models", summary="The indexes, as models")
-async def list_models(service: Asked) -> dict[str, Any]:
+async def list_models(service: Asked) -> ModelList:
     """Every index that may be seen is a model, whose vectors are those of its encoder."""
-    return {"object": "list", "data": [model for name in service.names for model in await _models(service, name)]}
+    models = [model for name in service.names for model in await _models(service, name)]
+    return ModelList(object="list", data=models)
 
 
 @router.get("/v1/models/{model:path}", summary="One index, as a model")
-async def retrieve_model(model: str, service: Asked) -> dict[str, Any]:
+async def retrieve_model(model: str, service: Asked) -> ModelEntry:
     """The model of that name."""
     found = await model_of(service, model)
     return _model(found.name)
@@ -113,7 +171,7 @@ def _choose(table: Mapping[str, Any], name: str, asked: str) -> Any:
     return table[asked]
 
 
-async def _models(service: Service, name: str) -> list[dict[str, Any]]:
+async def _models(service: Service, name: str) -> list[ModelEntry]:
     """An index as a model, and by role where that makes a difference; nothing where the index is gone."""
     try:
         spec = await service.spec(name)
@@ -123,8 +181,8 @@ async def _models(service: Service, name: str) -> list[dict[str, Any]]:
     return [_model(f"{name}{role}") for role in ("", *roles)]
 
 
-def _model(name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": "semsearch"}
+def _model(name: str) -> ModelEntry:
+    return ModelEntry(id=name, object="model", created=0, owned_by="semsearch")
 
 
 def openai_shape(missing: str) -> Shape:

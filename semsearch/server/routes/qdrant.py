@@ -12,8 +12,54 @@ from semsearch.errors import UsageError
 from semsearch.server.access import Asked
 from semsearch.server.finding import link_to, score_of, threshold
 from semsearch.server.problems import Problem
+from semsearch.server.schema import refusals
+from semsearch.types import Hit
 
-router = APIRouter()
+
+class QdrantProblem(BaseModel):
+    """What is wrong."""
+
+    error: str
+
+
+class QdrantError(BaseModel):
+    """An error, as Qdrant's clients read it."""
+
+    status: QdrantProblem
+    time: float
+
+
+class Payload(BaseModel):
+    """A passage and its document."""
+
+    text: str
+    metadata: dict[str, Any]
+
+
+class Point(BaseModel):
+    """A passage that was found."""
+
+    id: int
+    version: int
+    score: float = Field(description="From 0 to 1.")
+    payload: Payload
+
+
+class PointList(BaseModel):
+    """The nearest, best first."""
+
+    points: list[Point]
+
+
+class Points(BaseModel):
+    """What was found."""
+
+    result: PointList
+    status: str
+    time: float
+
+
+router = APIRouter(responses=refusals(QdrantError))
 
 
 class Nearest(BaseModel):
@@ -32,7 +78,7 @@ class PointsQuery(BaseModel):
 
 
 @router.post("/collections/{name}/points/query", summary="The nearest passages to a vector (Qdrant)")
-async def query_points(name: str, body: PointsQuery, service: Asked) -> dict[str, Any]:
+async def query_points(name: str, body: PointsQuery, service: Asked) -> Points:
     """Find passages by a vector; the link is in `payload.metadata.source`, where Open WebUI shows it."""
     if body.filter:
         raise UsageError("`filter` is not taken here; leave it out")
@@ -40,19 +86,17 @@ async def query_points(name: str, body: PointsQuery, service: Asked) -> dict[str
     k, least = 10 if body.limit is None else body.limit, threshold(service, body.score_threshold)
     answer = await service.search_vector(name, vector, k, unit="passage", min_confidence=least)
     points = [
-        {
-            "id": position,
-            "version": 0,
-            "score": score_of(hit),
-            "payload": {
-                "text": hit.text,
-                "metadata": dict(hit.metadata)
-                | {"source": link_to(service, name, hit), "name": hit.title or hit.doc_id, "doc_id": hit.doc_id},
-            },
-        }
+        Point(
+            id=position, version=0, score=score_of(hit), payload=Payload(text=hit.text, metadata=_metadata(hit, link))
+        )
         for position, hit in enumerate(answer.hits)
+        for link in (link_to(service, name, hit),)
     ]
-    return {"result": {"points": points}, "status": "ok", "time": 0}
+    return Points(result=PointList(points=points), status="ok", time=0)
+
+
+def _metadata(hit: Hit, link: str) -> dict[str, Any]:
+    return {**hit.metadata, "source": link, "name": hit.title or hit.doc_id, "doc_id": hit.doc_id}
 
 
 def qdrant_shape(problem: Problem, request_id: str) -> tuple[int, Mapping[str, Any]]:

@@ -18,9 +18,53 @@ from semsearch.server.access import Asked
 from semsearch.server.embedding import model_of
 from semsearch.server.problems import Problem
 from semsearch.server.relevance import Relevance, relevance
-from semsearch.server.routes.openai import texts_of
+from semsearch.server.routes.openai import Usage, texts_of
+from semsearch.server.schema import refusals
 
-router = APIRouter()
+
+class RerankError(BaseModel):
+    """An error, under the name that each of the clients reads."""
+
+    message: str
+    detail: str
+    error: str
+    error_type: str
+
+
+class TextOf(BaseModel):
+    """A document that was given."""
+
+    text: str
+
+
+class Reranked(BaseModel):
+    """A document by its position in the request."""
+
+    index: int
+    relevance_score: float
+    document: TextOf | None = None
+
+
+class Reranking(BaseModel):
+    """Documents, best first."""
+
+    id: str
+    object: str
+    model: str
+    results: list[Reranked]
+    meta: dict[str, Any]
+    usage: Usage
+
+
+class TeiScore(BaseModel):
+    """A text by its position in the request."""
+
+    index: int
+    score: float
+    text: str | None = None
+
+
+router = APIRouter(responses={**refusals(RerankError, 422), 200: {"model": Reranking | list[TeiScore]}})
 
 
 class RerankRequest(BaseModel):

@@ -16,9 +16,18 @@ from semsearch.server.json_bytes import json_response
 from semsearch.server.problems import Problem
 from semsearch.server.routes.openai import Texts, texts_of
 from semsearch.server.routes.rerank import tei_type
+from semsearch.server.schema import refusals
 from semsearch.version import __version__
 
-router = APIRouter()
+
+class TeiError(BaseModel):
+    """An error, as TEI's clients read it."""
+
+    error: str
+    error_type: str
+
+
+router = APIRouter(responses=refusals(TeiError, 422))
 
 
 class EmbedRequest(BaseModel):
@@ -31,7 +40,7 @@ class EmbedRequest(BaseModel):
     dimensions: int | None = None
 
 
-@router.post("/embed", summary="Vectors of texts (TEI)")
+@router.post("/embed", summary="Vectors of texts (TEI)", responses={200: {"model": list[list[float]]}})
 async def create_vectors(body: EmbedRequest, service: Asked) -> Response:
     """Encode texts with the encoder of the first index."""
     if body.prompt_name is not None and body.prompt_name not in ROLES:

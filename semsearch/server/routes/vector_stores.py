@@ -13,11 +13,12 @@ from semsearch.filters.notation import write_key
 from semsearch.filters.openai import from_openai
 from semsearch.server.access import Asked
 from semsearch.server.finding import find, link_to
-from semsearch.server.routes.openai import Texts, texts_of
+from semsearch.server.routes.openai import OpenAIError, Texts, texts_of
+from semsearch.server.schema import refusals
 from semsearch.server.service import Service
 from semsearch.types import Hit
 
-router = APIRouter()
+router = APIRouter(responses=refusals(OpenAIError))
 
 MOST = 50
 """Results that OpenAI gives at most."""
@@ -38,8 +39,35 @@ class VectorStoreQuery(BaseModel):
     ranking_options: RankingOptions | None = None
 
 
+class Content(BaseModel):
+    """A passage."""
+
+    type: str
+    text: str
+
+
+class SearchResult(BaseModel):
+    """A passage that was found, and its document."""
+
+    file_id: str
+    filename: str
+    score: float = Field(description="From 0 to 1.")
+    attributes: dict[str, str | bool | float | int]
+    content: list[Content]
+
+
+class SearchPage(BaseModel):
+    """What was found, best first; there is one page."""
+
+    object: str = "vector_store.search_results.page"
+    search_query: list[str]
+    data: list[SearchResult]
+    has_more: bool = False
+    next_page: str | None = None
+
+
 @router.post("/v1/vector_stores/{vector_store_id}/search", summary="Search an index as a vector store")
-async def search_vector_store(vector_store_id: str, body: VectorStoreQuery, service: Asked) -> dict[str, Any]:
+async def search_vector_store(vector_store_id: str, body: VectorStoreQuery, service: Asked) -> SearchPage:
     """Find passages; several queries share one list, and a passage has the best of its scores."""
     queries = texts_of(body.query, "query")
     k = 10 if body.max_num_results is None else body.max_num_results
@@ -55,23 +83,19 @@ async def search_vector_store(vector_store_id: str, body: VectorStoreQuery, serv
             place = hit.doc_id, hit.start
             best[place] = max(best.get(place, (score, hit)), (score, hit), key=lambda one: one[0])
     found = sorted(best.values(), key=lambda one: -one[0])[:k]
-    return {
-        "object": "vector_store.search_results.page",
-        "search_query": queries,
-        "data": [_result(service, vector_store_id, score, hit) for score, hit in found],
-        "has_more": False,
-        "next_page": None,
-    }
+    return SearchPage(
+        search_query=queries, data=[_result(service, vector_store_id, score, hit) for score, hit in found]
+    )
 
 
-def _result(service: Service, name: str, score: float, hit: Hit) -> dict[str, Any]:
-    return {
-        "file_id": hit.doc_id,
-        "filename": hit.title or hit.doc_id,
-        "score": score,
-        "attributes": {"url": link_to(service, name, hit), **dict(attributes_of(hit.metadata))},
-        "content": [{"type": "text", "text": hit.text}],
-    }
+def _result(service: Service, name: str, score: float, hit: Hit) -> SearchResult:
+    return SearchResult(
+        file_id=hit.doc_id,
+        filename=hit.title or hit.doc_id,
+        score=score,
+        attributes={"url": link_to(service, name, hit), **dict(attributes_of(hit.metadata))},
+        content=[Content(type="text", text=hit.text)],
+    )
 
 
 def attributes_of(metadata: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, str | float | bool]]:
