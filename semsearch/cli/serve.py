@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -66,6 +67,8 @@ def serve(
     for name, given, least in (("workers", workers, 1), ("max_body_mb", max_body_mb, 1), ("port", port, 0)):
         if given < least:
             raise UsageError(f"`{name}` must be at least {least}, got {given}")
+    if port > 65_535:
+        raise UsageError(f"`port` must be at most 65535, got {port}")
     if not max_seconds > 0:
         raise UsageError(f"`max_seconds` must be above 0, got {max_seconds}")
     places = _places(index)
@@ -89,7 +92,8 @@ def serve(
     listening = run.bind(host, port)
     address = f"http://{f'[{host}]' if ':' in host and '[' not in host else host}:{listening.getsockname()[1]}"
     terminal.say(f"serving {', '.join(places)} at {address} (Ctrl-C stops it)")
-    run.serve(places, settings, listening, workers=workers)
+    with suppress(KeyboardInterrupt):  # raised once all requests are answered: that is how a server ends
+        run.serve(places, settings, listening, workers=workers)
 
 
 def _places(given: list[str] | None) -> dict[str, str]:

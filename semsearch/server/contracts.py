@@ -42,7 +42,7 @@ def contracts() -> tuple[Contract, ...]:
     from semsearch.server.routes.foreign import FOREIGN
 
     return (
-        Contract("search", search.router, ("/search",)),
+        Contract("search", search.router, ("/search", "/context")),
         Contract("documents", documents.router, ("/documents",)),
         Contract("page", document_page.router, ("/doc/",)),
         Contract("status", status.router, ("/indexes", "/health", "/ready", "/metrics")),

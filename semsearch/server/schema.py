@@ -43,6 +43,7 @@ def describe(app: FastAPI, *, keys: bool) -> None:
         if not app.openapi_schema:
             document = get_openapi(title=app.title, version=app.version, routes=app.routes, description=ABOUT)
             without_422(document)
+            _errors_as_json(document)
             if keys:
                 document.setdefault("components", {})["securitySchemes"] = {
                     "key": {"type": "http", "scheme": "bearer"},
@@ -67,3 +68,12 @@ def without_422(document: dict[str, Any]) -> dict[str, Any]:
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     return document
+
+
+def _errors_as_json(document: dict[str, Any]) -> None:
+    """Say of operations that answer with a page that their errors are JSON all the same."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status, answer in operation["responses"].items():
+                if not status.startswith("2") and "text/html" in answer.get("content", {}):
+                    answer["content"] = {"application/json": answer["content"]["text/html"]}

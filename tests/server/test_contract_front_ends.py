@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from serving import make_index, served
-from starlette.testclient import TestClient
+from contract_serving import make_index, served
 
 from semsearch import WordHashEncoder
 from semsearch.server.keys import Key
@@ -20,12 +20,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def client(folder: Path) -> Iterator[TestClient]:
+def client(folder: Path) -> Iterator[httpx.Client]:
     with served({"birds": folder}, public_url="http://search.example:8000/") as client:
         yield client
 
 
-def post(client: TestClient, path: str, status: int = 200, **body: Any) -> Any:
+def post(client: httpx.Client, path: str, status: int = 200, **body: Any) -> Any:
     response = client.post(path, json=body)
     assert response.status_code == status, response.text
     return response.json()
@@ -34,12 +34,12 @@ def post(client: TestClient, path: str, status: int = 200, **body: Any) -> Any:
 # --- Dify
 
 
-def retrieve(client: TestClient, status: int = 200, **wishes: Any) -> Any:
+def retrieve(client: httpx.Client, status: int = 200, **wishes: Any) -> Any:
     body = {"knowledge_id": "birds", "query": "the heron waits in the reeds", "retrieval_setting": {"top_k": 1}}
     return post(client, "/retrieval", status, **{**body, **wishes})
 
 
-def test_dify_gets_passages_with_scores_and_metadata(client: TestClient):
+def test_dify_gets_passages_with_scores_and_metadata(client: httpx.Client):
     (record,) = retrieve(client)["records"]
     assert (record["title"], record["content"]) == ("Heron", "The heron waits in the reeds by the river.")
     assert 0.5 < record["score"] <= 1
@@ -50,11 +50,11 @@ def test_dify_gets_passages_with_scores_and_metadata(client: TestClient):
     }
 
 
-def test_dify_gets_nothing_where_nothing_reaches_the_threshold(client: TestClient):
+def test_dify_gets_nothing_where_nothing_reaches_the_threshold(client: httpx.Client):
     assert retrieve(client, retrieval_setting={"top_k": 3, "score_threshold": 1.0}) == {"records": []}
 
 
-def test_difys_conditions_filter(client: TestClient):
+def test_difys_conditions_filter(client: httpx.Client):
     condition = {"conditions": [{"name": "year", "comparison_operator": "<", "value": 2020}]}
     (record,) = retrieve(client, metadata_condition=condition)["records"]
     assert (record["title"], record["metadata"]["doc_id"]) == ("a/b c.md", "a/b c.md")
@@ -79,7 +79,7 @@ def test_difys_conditions_filter(client: TestClient):
     ],
 )
 def test_what_is_wrong_is_told_in_difys_shape_and_never_as_404(
-    client: TestClient, wishes: Any, code: int, message: str
+    client: httpx.Client, wishes: Any, code: int, message: str
 ):
     response = client.post("/retrieval", json={"knowledge_id": "birds", "query": "x", **wishes})
     assert response.status_code in (400, 413)
@@ -101,7 +101,7 @@ def test_dify_is_told_of_a_wrong_key_before_the_body_is_looked_at(folder: Path):
 # --- Open WebUI's tools
 
 
-def test_the_tools_are_described_by_a_small_document_of_their_own(client: TestClient):
+def test_the_tools_are_described_by_a_small_document_of_their_own(client: httpx.Client):
     document = client.get("/tools/openapi.json").json()
     operations = {
         op["operationId"]: (path, method) for path, ops in document["paths"].items() for method, op in ops.items()
@@ -128,7 +128,7 @@ def find_references(value: Any) -> Iterator[str]:
             yield from find_references(one)
 
 
-def test_every_tool_answers_at_its_path(client: TestClient):
+def test_every_tool_answers_at_its_path(client: httpx.Client):
     found = post(client, "/tools/search", query="the heron waits in the reeds", k=1, index=None, where=None)
     (result,) = found["results"]
     assert result.pop("confidence") > 0.5
@@ -151,7 +151,7 @@ def test_every_tool_answers_at_its_path(client: TestClient):
     assert client.get("/tools/indexes").json() == {"indexes": ["birds"]}
 
 
-def test_a_tool_that_finds_nothing_says_so(client: TestClient):
+def test_a_tool_that_finds_nothing_says_so(client: httpx.Client):
     found = post(client, "/tools/search", query="heron", where="year = 1900")
     assert found == {"note": "Nothing relevant was found. Say so, or try other words.", "results": []}
 
@@ -183,7 +183,7 @@ def test_a_long_document_comes_in_parts(tmp_path: Path):
     ],
 )
 def test_what_is_wrong_with_a_tool_call_is_one_line(
-    client: TestClient, path: str, body: Any, status: int, message: str
+    client: httpx.Client, path: str, body: Any, status: int, message: str
 ):
     assert message in post(client, path, status, **body)["error"]["message"]
 
@@ -197,7 +197,7 @@ def test_a_tool_call_without_an_index_needs_to_name_one_of_several(folder: Path,
         assert result["url"] == "/doc/1?index=other&chars=0-7#passage"
 
 
-def test_a_web_search_gives_links_titles_and_snippets(client: TestClient):
+def test_a_web_search_gives_links_titles_and_snippets(client: httpx.Client):
     assert post(client, "/web_search", query="cats purr when they are content", count=1) == [
         {"link": "https://example.org/cats", "title": "linked", "snippet": "Cats purr when they are content."}
     ]
@@ -206,13 +206,13 @@ def test_a_web_search_gives_links_titles_and_snippets(client: TestClient):
 # --- Qdrant's points
 
 
-def points(client: TestClient, status: int = 200, name: str = "birds", **wishes: Any) -> Any:
+def points(client: httpx.Client, status: int = 200, name: str = "birds", **wishes: Any) -> Any:
     vector = WordHashEncoder(4096).encode_query("the heron waits in the reeds").tolist()
     body = {"query": {"nearest": vector}, "limit": 2, "with_vector": False, "with_payload": True, **wishes}
     return post(client, f"/collections/{name}/points/query", status, **body)
 
 
-def test_points_come_with_their_text_and_a_link(client: TestClient):
+def test_points_come_with_their_text_and_a_link(client: httpx.Client):
     first, second = points(client)["result"]["points"]
     assert first["payload"] == {
         "text": "The heron waits in the reeds by the river.",
@@ -227,7 +227,7 @@ def test_points_come_with_their_text_and_a_link(client: TestClient):
     assert 1 >= first["score"] > second["score"] >= 0
 
 
-def test_points_for_a_vector_by_itself_of_any_length_and_with_a_threshold(client: TestClient):
+def test_points_for_a_vector_by_itself_of_any_length_and_with_a_threshold(client: httpx.Client):
     vector = (7 * WordHashEncoder(4096).encode_query("the heron waits in the reeds")).tolist()
     alone, nearest = (found["result"]["points"] for found in (points(client, query=vector), points(client)))
     assert [one["payload"] for one in alone] == [one["payload"] for one in nearest]
@@ -237,7 +237,7 @@ def test_points_for_a_vector_by_itself_of_any_length_and_with_a_threshold(client
     assert len(points(client, score_threshold=best)["result"]["points"]) == 1
 
 
-def test_a_vector_of_our_embeddings_finds_what_a_search_finds(client: TestClient):
+def test_a_vector_of_our_embeddings_finds_what_a_search_finds(client: httpx.Client):
     question = "a kingfisher in the cold river"
     vector = post(client, "/v1/embeddings", input=question, model="birds:query")["data"][0]["embedding"]
     (point,) = points(client, query={"nearest": vector}, limit=1)["result"]["points"]
@@ -259,7 +259,7 @@ def test_a_vector_of_our_embeddings_finds_what_a_search_finds(client: TestClient
         ({"name": "nope"}, 404, "unknown index 'nope'"),
     ],
 )
-def test_what_is_wrong_is_told_in_qdrants_shape(client: TestClient, wishes: Any, status: int, message: str):
+def test_what_is_wrong_is_told_in_qdrants_shape(client: httpx.Client, wishes: Any, status: int, message: str):
     answer = points(client, status, **wishes)
     assert answer["time"] == 0
     assert message in answer["status"]["error"]

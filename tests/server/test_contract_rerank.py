@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
-from serving import make_index, served
-from starlette.testclient import TestClient
+from contract_serving import make_index, served
 
 from semsearch import WordHashEncoder
 from semsearch.server.keys import Key
@@ -18,12 +18,12 @@ DOCUMENTS = ["bread in the oven", "the heron in the reeds", "a heron", "nothing 
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     with served({"birds": make_index(tmp_path_factory.mktemp("rerank") / "birds")}) as client:
         yield client
 
 
-def rerank(client: TestClient, path: str = "/v2/rerank", status: int = 200, **body: Any) -> Any:
+def rerank(client: httpx.Client, path: str = "/v2/rerank", status: int = 200, **body: Any) -> Any:
     response = client.post(path, json={"query": QUERY, **body})
     assert response.status_code == status, response.text
     return response.json()
@@ -36,7 +36,7 @@ def by_cosine() -> list[int]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_documents_are_ordered_with_scores_from_0_to_1(client: TestClient, path: str):
+def test_documents_are_ordered_with_scores_from_0_to_1(client: httpx.Client, path: str):
     answer = rerank(client, path, documents=DOCUMENTS, model="birds")
     scores = [one["relevance_score"] for one in answer["results"]]
     assert [one["index"] for one in answer["results"]] == by_cosine()
@@ -53,7 +53,7 @@ def test_documents_are_ordered_with_scores_from_0_to_1(client: TestClient, path:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_tei_has_a_list(client: TestClient, path: str):
+def test_tei_has_a_list(client: httpx.Client, path: str):
     answer = rerank(client, path, texts=DOCUMENTS, truncate=True, raw_scores=False, return_text=False)
     assert [one["index"] for one in answer] == by_cosine()
     assert all(set(one) == {"index", "score"} and 0 <= one["score"] <= 1 for one in answer)
@@ -64,7 +64,7 @@ def test_tei_has_a_list(client: TestClient, path: str):
         assert (one["score"], one["text"]) == (pytest.approx(cosine, abs=1e-6), DOCUMENTS[one["index"]])
 
 
-def test_a_score_does_not_depend_on_the_other_documents(client: TestClient):
+def test_a_score_does_not_depend_on_the_other_documents(client: httpx.Client):
     together = {one["index"]: one["relevance_score"] for one in rerank(client, documents=DOCUMENTS)["results"]}
     for index, document in enumerate(DOCUMENTS):
         (alone,) = rerank(client, documents=[document])["results"]
@@ -72,23 +72,23 @@ def test_a_score_does_not_depend_on_the_other_documents(client: TestClient):
 
 
 @pytest.mark.parametrize(("top_n", "n"), [(None, 4), (0, 4), (1, 1), (3, 3), (100, 4)])
-def test_top_n(client: TestClient, top_n: int | None, n: int):
+def test_top_n(client: httpx.Client, top_n: int | None, n: int):
     assert len(rerank(client, documents=DOCUMENTS, top_n=top_n)["results"]) == n
 
 
-def test_documents_may_be_objects_and_come_back(client: TestClient):
+def test_documents_may_be_objects_and_come_back(client: httpx.Client):
     documents = [{"text": "bread", "title": "unused"}, "the heron", {"text": ""}]
     answer = rerank(client, documents=documents, return_documents=True, max_tokens_per_doc=4096, rank_fields=None)
     assert answer["results"][0]["document"]["text"] == "the heron"
     assert {one["document"]["text"].strip() for one in answer["results"]} == {"bread", "the heron", ""}
 
 
-def test_explicit_nulls_are_what_is_left_out(client: TestClient):
+def test_explicit_nulls_are_what_is_left_out(client: httpx.Client):
     nulls = dict.fromkeys(("model", "top_n", "return_documents", "texts", "return_text", "raw_scores", "priority"))
     assert rerank(client, documents=DOCUMENTS, **nulls)["results"] == rerank(client, documents=DOCUMENTS)["results"]
 
 
-def test_without_documents_there_are_no_results(client: TestClient):
+def test_without_documents_there_are_no_results(client: httpx.Client):
     answer = rerank(client, documents=[])
     assert (answer["results"], answer["usage"]["total_tokens"]) == ([], 0)
 
@@ -114,7 +114,7 @@ def test_without_documents_there_are_no_results(client: TestClient):
         ({"texts": [{"text": "a"}]}, 400, "`texts` has {'text': 'a'} at 0; expected text"),
     ],
 )
-def test_what_is_wrong_is_told_as_each_of_the_clients_reads_it(client: TestClient, body, status: int, message: str):
+def test_what_is_wrong_is_told_as_each_of_the_clients_reads_it(client: httpx.Client, body, status: int, message: str):
     answer = rerank(client, status=status, **body)
     assert message in answer["message"]
     assert answer["message"] == answer["detail"] == answer["error"]

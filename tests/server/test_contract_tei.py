@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
-from serving import make_index, served
-from starlette.testclient import TestClient
+from contract_serving import make_index, served
 
 from semsearch import WordHashEncoder
 from semsearch.version import __version__
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    with served({"birds": make_index(tmp_path_factory.mktemp("tei") / "birds", "hash:64")}) as client:
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    with served({"birds": make_index(tmp_path_factory.mktemp("tei") / "birds", 64)}) as client:
         yield client
 
 
-def post(client: TestClient, path: str, status: int = 200, **body: Any) -> Any:
+def post(client: httpx.Client, path: str, status: int = 200, **body: Any) -> Any:
     response = client.post(path, json=body)
     assert response.status_code == status, response.text
     return response.json()
@@ -28,7 +28,7 @@ def post(client: TestClient, path: str, status: int = 200, **body: Any) -> Any:
 EXPECTED = WordHashEncoder(64).encode_documents(["a heron", "bread"]).tolist()
 
 
-def test_tei_embeds_one_text_or_several(client: TestClient):
+def test_tei_embeds_one_text_or_several(client: httpx.Client):
     assert post(client, "/embed", inputs=["a heron", "bread"]) == [pytest.approx(row) for row in EXPECTED]
     nulls = {"truncate": None, "prompt_name": None, "dimensions": None}
     assert post(client, "/embed", inputs="a heron", normalize=True, **nulls) == [pytest.approx(EXPECTED[0])]
@@ -36,7 +36,7 @@ def test_tei_embeds_one_text_or_several(client: TestClient):
     assert len(cut) == 60
 
 
-def test_tei_tells_about_the_model(client: TestClient):
+def test_tei_tells_about_the_model(client: httpx.Client):
     info = client.get("/info").json()
     assert info["model_type"] == {"embedding": {"pooling": "word-hash"}}
     assert (info["model_id"], info["max_input_length"], info["max_client_batch_size"]) == ("hash:64", 256, 2_048)
@@ -68,14 +68,14 @@ def test_a_model_of_a_folder_is_told_by_its_last_name():
         ({}, "Field required"),
     ],
 )
-def test_what_is_wrong_is_told_in_teis_shape(client: TestClient, body: Any, message: str):
+def test_what_is_wrong_is_told_in_teis_shape(client: httpx.Client, body: Any, message: str):
     answer = post(client, "/embed", 422, **body)
     assert set(answer) == {"error", "error_type"}
     assert message in answer["error"]
     assert answer["error_type"] == "Validation"
 
 
-def test_ollama_embeds_one_text_or_several(client: TestClient):
+def test_ollama_embeds_one_text_or_several(client: httpx.Client):
     answer = post(client, "/api/embed", model="birds", input=["a heron", "bread"], truncate=True, keep_alive="5m")
     assert answer["embeddings"] == [pytest.approx(row) for row in EXPECTED]
     assert (answer["model"], answer["prompt_eval_count"]) == ("birds", 3)
@@ -84,13 +84,13 @@ def test_ollama_embeds_one_text_or_several(client: TestClient):
 
 
 @pytest.mark.parametrize("empty", ["", []])
-def test_ollama_is_asked_to_load_a_model_by_nothing(client: TestClient, empty: Any):
+def test_ollama_is_asked_to_load_a_model_by_nothing(client: httpx.Client, empty: Any):
     assert post(client, "/api/embed", model="birds", input=empty) == {"model": "birds", "embeddings": []}
 
 
-def test_ollama_lists_the_indexes_as_models(client: TestClient):
+def test_ollama_lists_the_indexes_as_models(client: httpx.Client):
     (model,) = client.get("/api/tags").json()["models"]
-    assert (model["name"], model["model"], model["details"]["parent_model"]) == ("birds", "birds", "hash:64")
+    assert (model["name"], model["model"], model["details"]["parent_model"]) == ("birds", "birds", 64)
     assert client.get("/api/version").json() == {"version": __version__}
 
 
@@ -103,7 +103,7 @@ def test_ollama_lists_the_indexes_as_models(client: TestClient):
         ({"model": "birds"}, 400, "Field required"),
     ],
 )
-def test_what_is_wrong_is_told_in_ollamas_shape(client: TestClient, body: Any, status: int, message: str):
+def test_what_is_wrong_is_told_in_ollamas_shape(client: httpx.Client, body: Any, status: int, message: str):
     answer = post(client, "/api/embed", status, **body)
     assert set(answer) == {"error"}
     assert message in answer["error"]

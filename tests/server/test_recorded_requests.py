@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from serving import make_index, served
-from starlette.testclient import TestClient
+from contract_serving import make_index, served
 
 from semsearch import WordHashEncoder
 from semsearch.server.keys import Key
@@ -28,7 +28,7 @@ REQUESTS = [
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     folder = make_index(tmp_path_factory.mktemp("recorded") / "birds")
     with served({"birds": folder}, keys=(Key.parse("secret"),)) as client:
         yield client
@@ -60,7 +60,7 @@ def check(found: Any, expected: Any, place: str = "answer") -> None:
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
-def test_a_recorded_request_gets_what_its_client_reads(client: TestClient, request_: dict[str, Any]):
+def test_a_recorded_request_gets_what_its_client_reads(client: httpx.Client, request_: dict[str, Any]):
     content = b"" if request_["body"] is None else json.dumps(request_["body"]).encode()
     vector = WordHashEncoder(4096).encode_query("a heron in the reeds").tolist()
     content = content.replace(b'"<vector>"', json.dumps(vector).encode())
