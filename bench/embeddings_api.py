@@ -178,11 +178,11 @@ def main() -> None:
     parser.add_argument("--txtai", default=sys.executable)
     asked = parser.parse_args()
     short, long = short_texts(), long_texts()
-    mixed = [text for pair in zip(short[:192], long[:192], strict=True) for text in pair]
+    mixed = [text for pair in zip(short[:128], long[:128], strict=True) for text in pair]
     loads = {
         "64 mixed texts a request, 4 at once": (batches(mixed, 64), 4),
-        "64 sentences a request, 4 at once": (batches(short[:1_024], 64), 4),
-        "one sentence a request, 16 at once": (batches(short[:512], 1), 16),
+        "64 sentences a request, 4 at once": (batches(short[:768], 64), 4),
+        "one sentence a request, 16 at once": (batches(short[:256], 1), 16),
     }
     expected = Encoder.load(precision="float32").encode_documents(mixed[:64])
     print(f"{describe()}\n")

@@ -27,7 +27,9 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 
 def refusals(model: type[BaseModel], *more: int) -> dict[int | str, dict[str, Any]]:
     """The same for a foreign contract, whose errors have another shape, and perhaps more statuses."""
-    told: dict[int | str, dict[str, Any]] = dict.fromkeys(more, {"description": "The request makes no sense here."})
+    told: dict[int | str, dict[str, Any]] = {
+        status: {"description": "The request makes no sense here."} for status in more
+    }
     return {status: {**answer, "model": model} for status, answer in (REFUSALS | told).items()}
 
 

@@ -90,7 +90,7 @@ def test_ollama_is_asked_to_load_a_model_by_nothing(client: httpx.Client, empty:
 
 def test_ollama_lists_the_indexes_as_models(client: httpx.Client):
     (model,) = client.get("/api/tags").json()["models"]
-    assert (model["name"], model["model"], model["details"]["parent_model"]) == ("birds", "birds", 64)
+    assert (model["name"], model["model"], model["details"]["parent_model"]) == ("birds", "birds", "hash:64")
     assert client.get("/api/version").json() == {"version": __version__}
 
 
