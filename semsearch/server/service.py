@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 from semsearch.errors import MismatchError, NoIndexError, NotReadyError, TooLargeError, UsageError
 from semsearch.search import check_search
 from semsearch.server.batching import ROLES, TICKET, lane_of
+from semsearch.server.desk import Answer as Answer
 from semsearch.server.desk import Desk, unlocked
 from semsearch.server.keys import EVERYTHING, READ, WRITE, Access
 from semsearch.server.settings import Settings
@@ -37,21 +38,6 @@ KEYWORD = "keyword"
 
 SHORT = 4_000
 """Characters that are split into tokens without a thread of their own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The hits of a search.
-
-    Attributes:
-        hits: Best first.
-        mode: How they were found: `dense`, `keyword` or `hybrid`.
-        warming: Whether the words alone were compared because the model is not loaded yet.
-    """
-
-    hits: list[Hit]
-    mode: str
-    warming: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +118,15 @@ class Service:
         check_search([query], k, KEYWORD if mode is None else mode, fusion, unit, min_confidence)
         wishes: dict[str, Any] = {"where": where, "fusion": fusion, "unit": unit, "min_confidence": min_confidence}
 
-        def find(index: Index, mode: str) -> list[Hit]:
-            return index.search(query, k, mode=mode, **wishes)
+        def answers(queries: Sequence[str]) -> list[Answer]:
+            every, how, warming = self._found(name, mode, lambda index, how: find(index, queries, how))
+            return [Answer(hits, how, warming) for hits in every]
 
-        return Answer(*await self._answered(name, mode, find))
+        def find(index: Index, queries: Sequence[str], how: str) -> list[list[Hit]]:
+            return index.search_many(queries, k, mode=how, **wishes)
+
+        future = self.desk.searches.submit(query, (name, k, mode, repr(wishes)), answers)
+        return await self.desk.in_time(asyncio.wrap_future(future))
 
     async def search_vector(
         self,
