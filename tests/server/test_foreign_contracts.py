@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +86,17 @@ def test_a_write_key_reads_nothing(tmp_path: Path):
         ]:
             assert client.post(path, json=body, headers={"api-key": "W"}).status_code == 403, path
             assert client.post(path, json=body, headers={"api-key": "K"}).status_code == 200, path
+
+
+def test_an_index_that_disappears_is_told_in_each_shape(tmp_path: Path):
+    folder = make_index(tmp_path / "birds")
+    with served({"birds": folder}) as client:
+        assert client.post("/retrieval", json={"knowledge_id": "birds", "query": "x"}).status_code == 200
+        shutil.rmtree(folder)
+        gone = client.post("/retrieval", json={"knowledge_id": "birds", "query": "x"})
+        assert (gone.status_code, gone.json()["error_code"]) == (400, 2001)
+        assert client.post("/v1/vector_stores/birds/search", json={"query": "x"}).status_code == 404
+        assert client.get("/v1/models").json()["data"] == []
+        assert client.get("/api/tags").json() == {"models": []}
+        unknown = client.post("/v1/embeddings", json={"input": "x", "model": "hash:4096"})
+        assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
