@@ -91,7 +91,7 @@ async def rerank(body: RerankRequest, service: Asked) -> Any:
         raise UsageError("`query` is empty; expected text")
     texts = texts_to_order(body)
     model = await model_of(service, body.model)
-    scored = await relevance(service, model.index, body.query, texts) if texts else Relevance([], [], 0)
+    scored = await relevance(service, model.index, body.query, texts) if texts else NOTHING
     order = sorted(range(len(texts)), key=lambda index: -scored.raw[index])
     if body.documents is None:
         return _tei_results(body, texts, scored, order)
@@ -112,6 +112,9 @@ async def rerank(body: RerankRequest, service: Asked) -> Any:
     }
 
 
+NOTHING = Relevance([], [], 0)
+
+
 def texts_to_order(body: RerankRequest) -> list[str]:
     """The texts of a request, which may be none for Cohere; raises UsageError."""
     if body.documents is None:
@@ -122,7 +125,9 @@ def texts_to_order(body: RerankRequest) -> list[str]:
             raise UsageError(
                 f"`documents` has {body.documents[index]!r:.60} at {index}; expected text, or an object with a text"
             )
-    return texts_of([text or " " for text in texts], "documents") if texts else []
+    if texts:
+        texts_of([text or "empty" for text in texts], "documents")  # Cohere's clients may send empty ones
+    return texts
 
 
 def _tei_results(body: RerankRequest, texts: Sequence[str], scored: Relevance, order: Sequence[int]) -> Any:
