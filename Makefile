@@ -23,6 +23,12 @@ install-dev: .venv/.installed-dev
 	.venv-bench/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	touch $@
 
+.venv-infinity/.installed: constraints.txt # an environment of its own: it needs another typer
+	test -x .venv-infinity/bin/python || $(PYTHON) -m venv .venv-infinity
+	grep '^torch' constraints.txt > .venv-infinity/torch.txt
+	.venv-infinity/bin/python -m pip install --quiet --constraint .venv-infinity/torch.txt 'infinity-emb[server,torch]==0.0.78'
+	touch $@
+
 demo: install ## index the sample corpus and answer three queries
 	$(BIN)/semsearch demo
 
@@ -52,8 +58,8 @@ lint: install-dev ## linters and the type checker
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv-bench/.installed ## every measurement, against peers in an environment of their own
+bench: .venv-bench/.installed .venv-infinity/.installed ## every measurement, against peers in an environment of their own
 	.venv-bench/bin/python bench/run.py
 
 clean:
-	rm -rf .venv .venv-bench .venv-clients tests/clients/node/node_modules build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-bench .venv-clients .venv-infinity tests/clients/node/node_modules build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,11 +1,8 @@
 """Embeddings over HTTP, beside other Python servers of the same model: all run at once, and take turns under load.
 
 Three loads, each from clients that keep their connections: requests of 64 mixed texts, of 64 sentences, and of one
-sentence at 16 at once, as Open WebUI sends them. The servers of others have environments of their own:
+sentence at 16 at once, as Open WebUI sends them. infinity has an environment of its own, which `make bench` makes; txtai's API needs `pip install 'txtai[api]'`.
 
-    python3 -m venv .venv-infinity
-    .venv-infinity/bin/pip install 'infinity-emb[server,torch]==0.0.78'
-    .venv-bench/bin/pip install 'txtai[api]==9.10.0'
     python bench/embeddings_api.py [--rounds 3] [--infinity .venv-infinity/bin/infinity_emb] [--txtai PYTHON]
 """
 
@@ -110,13 +107,13 @@ def sides(folder: Path, infinity: str, txtai: str) -> dict[str, Side]:
     command = [sys.executable, "-m", "semsearch", "serve", "--index", f"model={index}", "--port", str(port)]
     served[OURS] = Side(port, command, openai("model", "/v1"), of_openai, "/ready")
     for name, dtype in (("infinity", "auto"), ("infinity, bfloat16", "bfloat16")):
-        if Path(infinity).exists():
+        if Path(infinity).is_file():
             port = free_port()
             command = [infinity, "v2", "--model-id", str(MODEL_DIR), "--engine", "torch", "--dtype", dtype]
             command += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", "model"]
             command += ["--no-bettertransformer", "--device", "cpu"]
             served[name] = Side(port, command, openai("model", ""), of_openai, "/health")
-    if Path(txtai).exists():
+    if txtai:
         port = free_port()
         command = [txtai, "-m", "uvicorn", "txtai.api:app", "--port", str(port)]
         served["txtai"] = Side(
@@ -174,15 +171,19 @@ def batches(texts: Sequence[str], n: int) -> list[Sequence[str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--texts", type=int, default=256, help="of the first and the last load; three times as many else"
+    )
     parser.add_argument("--infinity", default=".venv-infinity/bin/infinity_emb")
-    parser.add_argument("--txtai", default=sys.executable)
+    parser.add_argument("--txtai", default="", help="a Python that has its API")
     asked = parser.parse_args()
     short, long = short_texts(), long_texts()
-    mixed = [text for pair in zip(short[:128], long[:128], strict=True) for text in pair]
+    n = asked.texts
+    mixed = [text for pair in zip(short[: n // 2], long[: n // 2], strict=True) for text in pair]
     loads = {
         "64 mixed texts a request, 4 at once": (batches(mixed, 64), 4),
-        "64 sentences a request, 4 at once": (batches(short[:768], 64), 4),
-        "one sentence a request, 16 at once": (batches(short[:256], 1), 16),
+        "64 sentences a request, 4 at once": (batches(short[: 3 * n], 64), 4),
+        "one sentence a request, 16 at once": (batches(short[:n], 1), 16),
     }
     expected = Encoder.load(precision="float32").encode_documents(mixed[:64])
     print(f"{describe()}\n")
@@ -203,9 +204,9 @@ def main() -> None:
             turns = {name: load(side, requests, clients) for name, side in served.items()}
             for turn in turns.values():
                 turn()
-            seconds, n = take_turns(turns, asked.rounds), sum(map(len, requests))
+            seconds, count = take_turns(turns, asked.rounds), sum(map(len, requests))
             cells = [
-                f"{n / statistics.median(spent):.0f}"
+                f"{count / statistics.median(spent):.0f}"
                 + (f", ours is {spread(ratios(spent, seconds[OURS]))} times as fast" if name != OURS else "")
                 for name, spent in seconds.items()
             ]
