@@ -1,7 +1,8 @@
 """Embeddings over HTTP, beside other Python servers of the same model: all run at once, and take turns under load.
 
 Three loads, each from clients that keep their connections: requests of 64 mixed texts, of 64 sentences, and of one
-sentence at 16 at once, as Open WebUI sends them. infinity has an environment of its own, which `make bench` makes; txtai's API needs `pip install 'txtai[api]'`.
+sentence at 16 at once, as Open WebUI sends them. infinity has an environment of its own, which `make bench` makes;
+txtai's API needs `pip install 'txtai[api]'`.
 
     python bench/embeddings_api.py [--rounds 3] [--infinity .venv-infinity/bin/infinity_emb] [--txtai PYTHON]
 """

@@ -33,7 +33,7 @@ class _Question(Generic[T]):
     """A question that waits.
 
     Attributes:
-        key: Of what it asks for, but for its text.
+        key: Of what it asks for, but for its text; None for one that is answered alone.
         answers: Answers questions with that key.
     """
 
@@ -77,6 +77,11 @@ class Groups(Generic[T]):
     def submit(self, text: str, key: Hashable, answers: Answers[T]) -> Future[T]:
         """Have a question answered.
 
+        Args:
+            text: Of the question.
+            key: Of all else that it asks for; None for a question that gains nothing from others beside it.
+            answers: Answers questions with that key.
+
         Raises:
             OverloadedError: Too many wait.
         """
@@ -100,8 +105,9 @@ class Groups(Generic[T]):
             if not self._waiting:
                 self._busy -= 1
                 return []
-            key = self._waiting[0].key
-            group = [question for question in self._waiting if question.key == key][: self._at_once]
+            first = self._waiting[0]
+            alike = [first] if first.key is None else [one for one in self._waiting if one.key == first.key]
+            group = alike[: min(self._at_once, -(-len(alike) // THREADS))]  # the rest is for the other threads
             taken = set(map(id, group))
             self._waiting = [question for question in self._waiting if id(question) not in taken]
             return group

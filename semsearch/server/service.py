@@ -125,7 +125,8 @@ class Service:
         def find(index: Index, queries: Sequence[str], how: str) -> list[list[Hit]]:
             return index.search_many(queries, k, mode=how, **wishes)
 
-        future = self.desk.searches.submit(query, (name, k, mode, repr(wishes)), answers)
+        key = None if mode == KEYWORD else (name, k, mode, repr(wishes))  # words gain nothing, and lose in step
+        future = self.desk.searches.submit(query, key, answers)
         return await self.desk.in_time(asyncio.wrap_future(future))
 
     async def search_vector(
