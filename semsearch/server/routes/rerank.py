@@ -119,12 +119,12 @@ def texts_to_order(body: RerankRequest) -> list[str]:
     """The texts of a request, which may be none for Cohere; raises UsageError."""
     if body.documents is None:
         return texts_of(body.texts, "texts")
-    texts = [one.get("text") if isinstance(one, Mapping) else one for one in body.documents]
-    for index, text in enumerate(texts):
+    texts = []
+    for index, one in enumerate(body.documents):
+        text = one.get("text") if isinstance(one, Mapping) else one
         if not isinstance(text, str):
-            raise UsageError(
-                f"`documents` has {body.documents[index]!r:.60} at {index}; expected text, or an object with a text"
-            )
+            raise UsageError(f"`documents` has {one!r:.60} at {index}; expected text, or an object with a text")
+        texts.append(text)
     if texts:
         texts_of([text or "empty" for text in texts], "documents")  # Cohere's clients may send empty ones
     return texts
