@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 CLIENTS := openai llama_index haystack litellm
 
-.PHONY: install install-dev demo test test-fast test-clients lint bench clean
+.PHONY: install install-dev demo test test-fast test-clients test-frameworks lint bench clean
 
 install: .venv/.installed ## the environment with semsearch and the default checkpoint
 install-dev: .venv/.installed-dev
@@ -38,7 +38,15 @@ test: install-dev ## every test
 test-fast: install-dev ## the quicker tests
 	$(BIN)/python -m pytest -n auto -m 'not slow'
 
-test-clients: $(CLIENTS:%=test-clients-%) ## what other people's clients get from a server, each family in an environment of its own
+test-clients: test-frameworks $(CLIENTS:%=test-clients-%) ## what other people's programs make of semsearch, in environments of their own
+
+test-frameworks: .venv-clients/frameworks/.installed
+	.venv-clients/frameworks/bin/python -m pytest tests/clients/frameworks
+
+.venv-clients/frameworks/.installed: tests/clients/frameworks/requirements.txt pyproject.toml constraints.txt
+	test -x .venv-clients/frameworks/bin/python || $(PYTHON) -m venv .venv-clients/frameworks
+	.venv-clients/frameworks/bin/python -m pip install --quiet --constraint constraints.txt --requirement $<
+	touch $@
 
 .PRECIOUS: .venv-clients/%/.installed
 test-clients-%: install-dev .venv-clients/%/.installed tests/clients/node/node_modules

@@ -15,7 +15,7 @@ from typing import cast
 
 from semsearch.errors import FilterError
 from semsearch.filters.notation import SYNONYMS, read_operator, read_path, write_path
-from semsearch.filters.syntax import OPERATORS, And, Comparison, Filter, Not, Or, Value, check_depth, join
+from semsearch.filters.syntax import LISTING, OPERATORS, And, Comparison, Filter, Not, Or, Value, check_depth, join
 
 EXAMPLE = "{'year': {'>=': 2020}, 'lang': 'en'}"
 
@@ -121,7 +121,7 @@ def _nullness(path: _Path, operator: str, wanted: object) -> Comparison:
 
 
 _READERS: dict[str, Callable[[_Path, str, object], Comparison]] = {
-    **dict.fromkeys(("in", "not in"), _among),
+    **dict.fromkeys(LISTING, _among),
     **dict.fromkeys(("is null", "is not null"), _nullness),
 }
 """How the operand of an operator is read where it is not a single value."""

@@ -30,6 +30,11 @@ A, B, C = (Comparison((name,), "=", (1,)) for name in "abc")
         ("x Contains ''", Comparison(("x",), "contains", ("",))),
         ("x starts\n with 'a'", Comparison(("x",), "starts with", ("a",))),
         ("x Ends With ''", Comparison(("x",), "ends with", ("",))),
+        ("x contains  Exactly 'a'", Comparison(("x",), "contains exactly", ("a",))),
+        ("x is list ()", Comparison(("x",), "is list")),
+        ("x IS LIST (1, 'a', true)", Comparison(("x",), "is list", (1, "a", True))),
+        ("at is at '2020-01-01'", Comparison(("at",), "is at", ("2020-01-01",))),
+        ("list Is  Before '2020-01-01'", Comparison(("list",), "is before", ("2020-01-01",))),
         ("starts starts with 'a'", Comparison(("starts",), "starts with", ("a",))),
         ("x is  null", Comparison(("x",), "is null")),
         ("x IS NOT NULL", Comparison(("x",), "is not null")),
@@ -73,9 +78,13 @@ def test_integers_stay_integers():
         (
             "year",
             5,
-            "expected an operator (= != < <= > >= in, not in, contains, starts with, ends with, is null, is not null), "
-            "got the end",
+            "expected an operator (=, !=, <, <=, >, >=, in, not in, contains, contains exactly, starts with, "
+            "ends with, is list, is before, is after, is at, is null, is not null), got the end",
         ),
+        ("year contains exactly 1", 23, "expected 'text', got '1'"),
+        ("year is list 1", 14, "expected '(', got '1'"),
+        ("year is at '2020'", 6, "is at takes a date or time such as"),
+        ("year is before yesterday", 16, "expected 'text', got 'yesterday'"),
         ("year starts with 1", 18, "expected 'text', got '1'"),
         ("year starts = 1", 6, "expected an operator"),
         ("year like 1", 6, "expected an operator"),
