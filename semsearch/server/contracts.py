@@ -39,10 +39,12 @@ class Contract:
 def contracts() -> tuple[Contract, ...]:
     """Every contract; the longest of the paths that a request begins with decides how its errors look."""
     from semsearch.server.routes import document_page, documents, search, status
+    from semsearch.server.routes.foreign import FOREIGN
 
     return (
         Contract("search", search.router, ("/search", "/context")),
         Contract("documents", documents.router, ("/documents",)),
         Contract("page", document_page.router, ("/doc/",)),
         Contract("status", status.router, ("/indexes", "/health", "/ready", "/metrics")),
+        *FOREIGN,
     )
