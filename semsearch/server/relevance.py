@@ -1,9 +1,8 @@
 """How relevant texts are to a query, whether they are in an index or not: the second stage that clients ask for.
 
-The joint for rerankers: whatever scores pairs of texts takes the place of `relevance`. Until then the encoder of the
-index does, and a cosine becomes a score from 0 to 1 by what unrelated pairs have in the index, see
-`semsearch.confidence`; except where the index transforms its vectors, whose cosines are others. The score of a text
-never depends on the other texts.
+Where the server's second stage is a cross-encoder, it scores them. Otherwise the encoder of the index does, and a
+cosine becomes a score from 0 to 1 by what unrelated pairs have in the index, see `semsearch.confidence`; except where
+the index transforms its vectors, whose cosines are others. The score of a text never depends on the other texts.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from semsearch.errors import UsageError
+from semsearch.rerank import parse_rerank
 from semsearch.transforms import unit_rows
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ class Relevance:
 
     Attributes:
         scores: From 0 to 1.
-        raw: Before they were brought there: cosines. They order the texts as `scores` do.
-        tokens: How many were encoded.
+        raw: Before they were brought there: cosines, or the same for a cross-encoder. They order the texts as `scores`.
+        tokens: How many the index's encoder counts.
     """
 
     scores: list[float]
@@ -35,7 +35,7 @@ class Relevance:
 
 
 async def relevance(service: Service, name: str, query: str, texts: Sequence[str]) -> Relevance:
-    """Score texts against a query by an index's encoder.
+    """Score texts against a query.
 
     Raises:
         UsageError: More texts than are taken at once.
@@ -44,6 +44,9 @@ async def relevance(service: Service, name: str, query: str, texts: Sequence[str
     most = service.settings.max_batch
     if len(texts) > most:
         raise UsageError(f"there are {len(texts):,} documents; expected at most {most:,} in a request")
+    if parse_rerank(service.settings.rerank)[0] == "cross-encoder":
+        scores, tokens = await service.score(name, query, texts)
+        return Relevance(scores, scores, tokens)
     asked = await service.encode(name, [query], "query")
     given = await service.encode(name, texts, "document")
     cosines = unit_rows(given.vectors) @ unit_rows(asked.vectors)[0]

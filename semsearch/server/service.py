@@ -233,6 +233,24 @@ class Service:
         future = queue.submit(texts, role, lengths, lane=lane_of(len(texts)))
         return Encoded(await self.desk.in_time(asyncio.wrap_future(future)), lengths)
 
+    async def score(self, name: str, query: str, texts: Sequence[str]) -> tuple[list[float], int]:
+        """Scores of texts for a query by the second stage of the settings, see `Index.reranker`; and their tokens.
+
+        Tokens are those of the index's encoder.
+        """
+        self._read(name)
+        self._check_query(query, 1)
+        self._check_batch(texts, "texts")
+
+        def score() -> tuple[list[float], int]:
+            index = self.shelf.wait_for(name, self.settings.max_seconds)
+            scores = self._guarded(name, index, lambda: index.reranker(self.settings.rerank).scores(query, texts))
+            queue = self.shelf.queue(name)
+            tokens = sum(queue.lengths([query, *texts], "document")) if queue else 0
+            return [float(score) for score in scores], tokens
+
+        return await self._reading(score)
+
     async def spec(self, name: str) -> EncoderSpec:
         """The encoder of an index, without loading it: its model's name, dimension, maximal length and so on."""
         self._read(name)

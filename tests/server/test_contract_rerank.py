@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from contract_serving import make_index, served
+from fakes import pair_checkpoint
+from sentence_transformers import CrossEncoder as Peer
 
 from semsearch import WordHashEncoder
 from semsearch.server.keys import Key
@@ -136,3 +139,14 @@ def test_keys_as_clients_send_them(tmp_path, headers: dict[str, str]):
         assert client.post("/rerank", json=body, headers=headers).status_code == 200
         wrong = client.post("/rerank", json=body)
         assert (wrong.status_code, set(wrong.json())) == (401, {"message", "detail", "error", "error_type"})
+
+
+def test_a_cross_encoder_scores_where_the_server_has_one(tmp_path: Path):
+    folder = pair_checkpoint(tmp_path / "model")
+    expected = Peer(str(folder), device="cpu").predict([(QUERY, text) for text in DOCUMENTS])
+    indexes = {"birds": make_index(tmp_path / "birds")}
+    with served(indexes, rerank=f"cross-encoder:{folder}", runtime="torch", device="cpu") as client:
+        for answer in (rerank(client, documents=DOCUMENTS)["results"], rerank(client, "/rerank", texts=DOCUMENTS)):
+            scores = {one["index"]: one.get("relevance_score", one.get("score")) for one in answer}
+            assert [scores[n] for n in range(len(DOCUMENTS))] == pytest.approx(expected.tolist(), abs=5e-3)
+            assert list(scores.values()) == sorted(scores.values(), reverse=True)
