@@ -327,11 +327,7 @@ class Index:
         from semsearch.search import check_search, check_vector, find
 
         check_search([], k, "dense", unit=unit, min_confidence=min_confidence)
-        condition = None
-        if where is not None:
-            from semsearch.filters.read import read_filter
-
-            condition = read_filter(where)
+        condition = _condition(where)
         if not self._store.exists():
             return []
         with self._store.snapshot():
@@ -492,27 +488,19 @@ class Index:
             MismatchError: The checkpoint is not the one that the index was built with.
         """
         from semsearch.explain.explain import check_hits, explain, gather, needs_encoder
+        from semsearch.explain.tokens import Splitter
         from semsearch.search import check_search
 
         check_search([query], 1, self.default_mode, unit=unit)
         if not check_hits(hits):
             return []
-        condition = None
-        if where is not None:
-            from semsearch.filters.read import read_filter
-
-            condition = read_filter(where)
-        if not needs_encoder(hits):
-            return explain(query, hits, gather(self._store, query, None, hits, where=condition, unit=unit), None)
-        from semsearch.encoder.vectors import check_finite
-        from semsearch.explain.tokens import Splitter
-
-        encoder = self.encoder
-        (vector,) = check_finite(encoder.encode_queries([query]), [query], encoder.spec.model)
-        with self._store.snapshot():
-            self._encoder.refuse_replaced(encoder)
+        condition = _condition(where)
+        with self._asking([query], "dense" if needs_encoder(hits) else "keyword") as vectors:
+            vector = None if vectors is None else vectors[0]
             gathered = gather(self._store, query, vector, hits, where=condition, unit=unit)
-            splitter = Splitter(encoder, self.chunking, vector, self._store.fitted())
+            splitter = None
+            if vector is not None:
+                splitter = Splitter(self.encoder, self.chunking, vector, self._store.fitted())
         return explain(query, hits, gathered, splitter)
 
     def facets(self, n: int = 10) -> dict[str, list[tuple[Any, int]]]:
