@@ -66,8 +66,9 @@ def test_a_recorded_request_gets_what_its_client_reads(client: httpx.Client, req
     content = content.replace(b'"<vector>"', json.dumps(vector).encode())
     answer = client.request(request_["method"], request_["path"], headers=request_["headers"], content=content)
     assert answer.status_code == request_["status"], answer.text
-    assert answer.headers["content-type"] == "application/json"
-    check(answer.json(), request_["answer"])
+    if request_["answer"] is not None:
+        assert answer.headers["content-type"] == "application/json"
+        check(answer.json(), request_["answer"])
 
 
 def test_a_check_can_fail():
@@ -77,4 +78,4 @@ def test_a_check_can_fail():
 
 
 def test_every_front_end_that_we_have_requests_of_is_there():
-    assert {path.stem for path in FOLDER.glob("*.json")} >= {"dify", "open_webui"}
+    assert {path.stem for path in FOLDER.glob("*.json")} == {"dify", "librechat", "open_webui"}
