@@ -8,7 +8,7 @@ from pathlib import Path
 
 MEASUREMENTS = (
     *("encoding", "encoding_memory", "precision", "startup", "search_latency", "ingest_throughput", "ingest_memory"),
-    *("fusion", "filters", "batch_tokens", "sts_poolers"),
+    *("fusion", "confidence", "filters", "batch_tokens", "sts_poolers"),
 )
 
 for name in MEASUREMENTS:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from semsearch.comparison import PoolerComparison, compare_poolers
+    from semsearch.context import Context, Excerpt
     from semsearch.corpus.chunking import Chunking
     from semsearch.corpus.readers import read_corpus
     from semsearch.corpus.sources import ReadOptions
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "comparison": ("PoolerComparison", "compare_poolers"),
+    "context": ("Context", "Excerpt"),
     "encoder.cache": ("CacheWarning",),
     "encoder.encoder": ("Encoder", "PoolingWarning", "TextEncoder"),
     "encoder.word_hash": ("WordHashEncoder",),
@@ -52,9 +54,11 @@ _MODULES = {name: f"semsearch.{module}" for module, names in _HOMES.items() for 
 __all__ = [
     "CacheWarning",
     "Chunking",
+    "Context",
     "Document",
     "Encoder",
     "EncoderSpec",
+    "Excerpt",
     "FallbackWarning",
     "Hit",
     "Index",

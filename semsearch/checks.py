@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TypeAlias
 
 from semsearch.errors import UsageError
@@ -25,6 +25,7 @@ TEXT: Check = (lambda value: isinstance(value, str)), "text"
 NAMES: Check = _is_names, "a list of names, such as ['mean', 'cls']"
 WHOLE: Check = is_whole, "a whole number"
 IDS: Check = _is_names, "a list of ids as text"
+NUMBER: Check = (lambda value: isinstance(value, Real) and not isinstance(value, bool)), "a number"
 FLAG: Check = (lambda value: isinstance(value, bool)), "True or False"
 FUNCTION: Check = callable, "a function"
 

@@ -65,7 +65,7 @@ class Background:
         try:
             tails = {mode: tuple((float(x), float(p)) for x, p in tail) for mode, tail in stored["tails"].items()}
             background = cls(stored["passages"], tails)
-        except (AttributeError, KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"no background: {error}") from None
         if type(background.passages) is not int or not all(map(_is_tail, tails.values())):
             raise ValueError("no background: its numbers are in no order")

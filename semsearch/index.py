@@ -14,13 +14,15 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 from semsearch.checks import FLAG, FUNCTION, IDS, Check, check_types
+from semsearch.confidence import DEFAULT
 from semsearch.corpus.chunking import Chunking
 from semsearch.corpus.sources import ReadOptions
 from semsearch.errors import DamagedError, UsageError
@@ -32,9 +34,12 @@ from semsearch.stores.local.store import LocalStore
 from semsearch.types import EncoderSettings, EncoderSpec, Hit
 
 if TYPE_CHECKING:
+    from semsearch.arrays import Vectors
+    from semsearch.context import Context
     from semsearch.corpus.readers import Corpus
     from semsearch.encoder.encoder import TextEncoder
     from semsearch.filters.read import Where
+    from semsearch.filters.syntax import Filter
     from semsearch.ingest import IngestResult, Watch
 
 log = logging.getLogger(__name__)
@@ -286,23 +291,77 @@ class Index:
 
         mode = self.default_mode if mode is None else mode
         check_search(queries, k, mode, fusion, unit, min_confidence)
-        condition = None
-        if where is not None:  # without one, what reads filters need not be imported
-            from semsearch.filters.read import read_filter
-
-            condition = read_filter(where)
+        wishes: dict[str, Any] = {"fusion": fusion, "unit": unit, "min_confidence": min_confidence}
+        condition = _condition(where)
         if not self._store.exists():
             return [[] for _ in queries]
-        wishes: dict[str, Any] = {"mode": mode, "fusion": fusion, "unit": unit, "min_confidence": min_confidence}
+        with self._asking(queries, mode) as vectors:
+            return find(self._store, queries, vectors, k, mode=mode, where=condition, **wishes)
+
+    def context(
+        self,
+        question: str,
+        budget: int = 1_500,
+        *,
+        mode: str | None = None,
+        where: Where | None = None,
+        min_confidence: float | None = DEFAULT,
+        neighbors: int = 0,
+        diversity: float = 0.3,
+        candidates: int = 40,
+        count: Callable[[str], int] | None = None,
+    ) -> Context:
+        """What to put into a prompt about a question: the passages that answer it, numbered, within a budget of tokens.
+
+        Passages that touch become one excerpt, and one that repeats a better one is left out. Without a passage that is
+        sure enough the context is empty, which is false, and its text says so.
+
+        Args:
+            question: In plain words.
+            budget: Tokens that the block may have, at least 100.
+            mode: As for `search`.
+            where: As for `search`.
+            min_confidence: Leave out passages with a lower confidence; None for none.
+            neighbors: Passages before and behind each that are shown with it.
+            diversity: From 0 (best first) to 1: what a passage repeats of others counts this much against it.
+            candidates: How many of the best passages are chosen from.
+            count: Counts the tokens of a text as the model that is prompted does; None for the encoder's own tokenizer.
+
+        Raises:
+            UsageError: Arguments out of range; see `search` for more.
+        """
+        from semsearch.context import NOTHING, Context, check_context, make_context
+        from semsearch.search import check_search, find_shown
+
+        mode = self.default_mode if mode is None else mode
+        check_search([question], candidates, mode, min_confidence=min_confidence)
+        check_context(budget, neighbors, diversity, count)
+        wishes: dict[str, Any] = {"mode": mode, "where": _condition(where), "min_confidence": min_confidence}
+        if not self._store.exists():
+            return Context(question, (), NOTHING, 0)
+        counted = count or self._count_tokens
+        with self._asking([question], mode) as vectors:
+            (found,) = find_shown(self._store, [question], vectors, candidates, unit="passage", **wishes)
+            return make_context(self._store, question, found, counted, budget, neighbors, diversity)
+
+    @contextmanager
+    def _asking(self, queries: Sequence[str], mode: str) -> Iterator[Vectors | None]:
+        """The vectors of queries, None for keyword search, and one state of the index while they are asked."""
         if mode == "keyword":
-            return find(self._store, queries, None, k, where=condition, **wishes)
+            with self._store.snapshot():
+                yield None
+            return
         from semsearch.encoder.vectors import check_finite
 
         encoder = self.encoder
         vectors = check_finite(encoder.encode_queries(queries), queries, encoder.spec.model)
         with self._store.snapshot():
             self._encoder.refuse_replaced(encoder)
-            return find(self._store, queries, vectors, k, where=condition, **wishes)
+            yield vectors
+
+    def _count_tokens(self, text: str) -> int:
+        """Tokens of a text by the encoder's tokenizer, without special ones."""
+        return len(self.encoder.tokenizer.encode(text, add_special_tokens=False).ids)
 
     @property
     def location(self) -> str:
@@ -383,6 +442,15 @@ EXPECTED: Mapping[str, Check] = {
     "encoder": (lambda value: callable(getattr(value, "encode_documents", None)), "an encoder, such as Encoder.load()"),
 }
 """What fits an argument."""
+
+
+def _condition(where: Where | None) -> Filter | None:
+    """A filter as its syntax tree; without one, what reads filters need not be imported."""
+    if where is None:
+        return None
+    from semsearch.filters.read import read_filter
+
+    return read_filter(where)
 
 
 def _store(location: str | Path | Store) -> Store:

@@ -21,6 +21,8 @@ UNSEEN: dict[int, None] = dict.fromkeys((*DIRECTIONS, *TAGS))
 
 _ONE_LINE: dict[int, str | None] = {**dict.fromkeys(CONTROLS, " "), **UNSEEN}
 
+_LINES = {code: as_ for code, as_ in _ONE_LINE.items() if chr(code) not in "\n\t"}
+
 _ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029, *DIRECTIONS)}
 _ESCAPES |= {code: f"\\udb40\\u{0xDC00 + code - 0xE0000:04x}" for code in TAGS}
 
@@ -28,6 +30,11 @@ _ESCAPES |= {code: f"\\udb40\\u{0xDC00 + code - 0xE0000:04x}" for code in TAGS}
 def one_line(text: str) -> str:
     """Return a text on one line, with spaces for control characters and without marks of direction."""
     return text.translate(_ONE_LINE)
+
+
+def harmless(text: str) -> str:
+    """Return a text with its lines and tabs, and otherwise as `one_line` does."""
+    return text.translate(_LINES)
 
 
 def escape_json(text: str) -> str:

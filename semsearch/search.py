@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from semsearch.arrays import Ids, Vectors
-from semsearch.checks import TEXT, WHOLE, check_types
+from semsearch.checks import NUMBER, TEXT, WHOLE, check_types
 from semsearch.confidence import background_of
 from semsearch.errors import UsageError
 from semsearch.filters.syntax import Filter
@@ -68,6 +68,20 @@ class Found:
     strength: Callable[[int], float]
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A hit with what the store knows it by.
+
+    Attributes:
+        passage: The store's number of the passage.
+        strength: See `Found`.
+    """
+
+    passage: int
+    strength: float
+    hit: Hit
+
+
 def find(
     store: Readable,
     queries: Sequence[str],
@@ -97,6 +111,24 @@ def find(
         FilterError: The filter reads a field that no document has.
         UsageError: `min_confidence` is given and the index has not been measured.
     """
+    wishes: dict[str, Any] = {"mode": mode, "where": where, "fusion": fusion, "unit": unit}
+    every = find_shown(store, queries, vectors, k, **wishes, min_confidence=min_confidence)
+    return [[one.hit for one in some] for some in every]
+
+
+def find_shown(
+    store: Readable,
+    queries: Sequence[str],
+    vectors: Vectors | None,
+    k: int,
+    *,
+    mode: str,
+    where: Filter | None = None,
+    fusion: str = "convex",
+    unit: str = "document",
+    min_confidence: float | None = None,
+) -> list[list[Shown]]:
+    """As `find`, with the number of each hit's passage, and its strength."""
     with store.snapshot():
         background = background_of(store)
         if min_confidence is not None and (background is None or mode not in background.tails):
@@ -105,10 +137,12 @@ def find(
                 "index the same corpus again, which measures it"
             )
         every = _found(store, queries, vectors, k, mode, fusion, where, unit)
-        hits = [_hits(store, found, k, partial(background.confidence, mode) if background else None) for found in every]
+        shown = [
+            _shown(store, found, k, partial(background.confidence, mode) if background else None) for found in every
+        ]
     if min_confidence is None:
-        return hits
-    return [[hit for hit in some if hit.confidence and hit.confidence >= min_confidence] for some in hits]
+        return shown
+    return [[one for one in some if one.hit.confidence and one.hit.confidence >= min_confidence] for some in shown]
 
 
 def find_run(
@@ -146,10 +180,11 @@ def check_search(
             more, an unknown mode, fusion or unit, a confidence that is not from 0 to 1.
     """
     chosen = {"mode": mode, "fusion": fusion, "unit": unit}
-    check_types({"k": k, **chosen}, {"k": WHOLE, **dict.fromkeys(chosen, TEXT)})
+    expected = {"k": WHOLE, **dict.fromkeys(chosen, TEXT), "min_confidence": NUMBER}
+    check_types({"k": k, **chosen, "min_confidence": min_confidence}, expected, ("min_confidence",))
     if k < 1:
         raise UsageError(f"`k` must be at least 1, got {k}")
-    if min_confidence is not None and not (_is_number(min_confidence) and 0 <= min_confidence <= 1):
+    if min_confidence is not None and not 0 <= min_confidence <= 1:
         raise UsageError(f"`min_confidence` is {min_confidence!r:.60}; expected a number from 0 to 1")
     for name, given, known in (("mode", mode, MODES), ("fusion", fusion, tuple(FUSIONS)), ("unit", unit, tuple(UNITS))):
         if given not in known:
@@ -163,10 +198,6 @@ def check_search(
             raise UsageError("the query is empty; ask something")
         if re.search("[\ud800-\udfff]", query):
             raise UsageError(f"the query is {query!r:.60}, which is not valid Unicode; expected text in UTF-8")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 Roll: TypeAlias = Callable[[Sequence[int]], dict[int, int]]
@@ -263,25 +294,17 @@ def _rolled(roll: Roll, scores: Vectors, passages: Ids, k: int) -> Ranking:
     return ranking
 
 
-def _hits(store: Readable, found: Found, k: int, confidence: Callable[[float], float | None] | None) -> list[Hit]:
+def _shown(store: Readable, found: Found, k: int, confidence: Callable[[float], float | None] | None) -> list[Shown]:
     best = list(found.ranking.items())[:k]
     stored = store.show([passage for _, (_, passage) in best])
-    return [
-        Hit(
-            rank,
-            shown.doc_id,
-            score,
-            shown.title,
-            shown.text,
-            shown.start,
-            shown.end,
-            shown.metadata,
-            found.kind,
-            confidence(found.strength(key)) if confidence else None,
-        )
-        for rank, (key, (score, passage)) in enumerate(best, 1)
-        for shown in (stored[passage],)
-    ]
+    shown = []
+    for rank, (key, (score, number)) in enumerate(best, 1):
+        passage, strength = stored[number], found.strength(key) if confidence else 0.0
+        sure = confidence(strength) if confidence else None
+        place = passage.start, passage.end
+        hit = Hit(rank, passage.doc_id, score, passage.title, passage.text, *place, passage.metadata, found.kind, sure)
+        shown.append(Shown(number, strength, hit))
+    return shown
 
 
 def fuse_rrf(dense: Ranking, keyword: Ranking, scale: Scale) -> Ranking:

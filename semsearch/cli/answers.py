@@ -5,13 +5,13 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from semsearch.cli import terminal
-from semsearch.errors import SourceError
+from semsearch.errors import SourceError, UsageError
 
 if TYPE_CHECKING:
     from semsearch.index import Index
@@ -38,6 +38,51 @@ def answer_file(index: Index, file: str, k: int, **wishes: Any) -> Iterator[Answ
     every = read_queries(file)
     while batch := list(islice(every, QUERIES_AT_ONCE)):
         yield from zip(batch, index.search_many([query.text for query in batch], k, **wishes), strict=True)
+
+
+def check_context_options(
+    context: bool, *, budget: int | None, neighbors: int | None, queries: str | None, fusion: str
+) -> None:
+    """Refuse options that would have no effect.
+
+    Raises:
+        UsageError: The first of them.
+    """
+    if not context and (budget is not None or neighbors is not None):
+        raise UsageError("--budget and --neighbors go with --context")
+    if context and (queries is not None or fusion != "convex"):
+        raise UsageError("--context answers one query at a time, and goes with neither --queries nor --fusion rrf")
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How the answers to queries of one index are printed."""
+
+    index: Path
+    as_json: bool
+    context: bool
+    budget: int | None
+    neighbors: int | None
+
+
+def print_context(index: Index, query: str, wishes: dict[str, Any], form: Form) -> bool:
+    """Print what to put into a prompt about a question; says whether there is anything."""
+    given = {"budget": form.budget, "neighbors": form.neighbors, **wishes}
+    context = index.context(query, **{name: value for name, value in given.items() if value is not None})
+    if form.as_json:
+        terminal.print_json(context.to_json())
+    else:
+        terminal.block(context.text)
+    return bool(context)
+
+
+def print_hits(query: str, mode: str, found: list[Hit], form: Form) -> bool:
+    """Print the hits of a query; says whether there are any."""
+    if form.as_json:
+        terminal.print_json(as_object(query, form.index, mode, found))
+    else:
+        terminal.hits(found)
+    return bool(found)
 
 
 def as_object(query: str, index: Path, mode: str, found: list[Hit]) -> dict[str, Any]:

@@ -140,6 +140,10 @@ def query(
     mode: opt.SearchMode = None,
     where: opt.FilterText = None,
     fusion: opt.FusionName = opt.Fusion.convex,
+    min_confidence: opt.MinConfidence = None,
+    context: opt.AsContext = False,
+    budget: opt.Budget = None,
+    neighbors: opt.Neighbors = None,
     queries: opt.QueryFile = None,
     run: opt.RunFile = None,
     interactive: opt.Interactive = False,
@@ -147,8 +151,8 @@ def query(
     device: opt.Device = "auto",
     runtime: opt.RuntimeName = "auto",
     as_json: opt.AsJson = False,
-) -> None:
-    """Search an index with the encoder that it was built with."""
+) -> int:
+    """Search an index with the encoder that it was built with; exit code 3 if nothing is found."""
     from semsearch.cli import answers, session
     from semsearch.index import Index
     from semsearch.reports import trec
@@ -159,35 +163,38 @@ def query(
         )
     if run and not queries:
         raise UsageError("--run goes with --queries FILE")
+    answers.check_context_options(context, budget=budget, neighbors=neighbors, queries=queries, fusion=fusion.value)
     folder = _find_index(index, newest=True)
     with Index.open(folder, model=model, device=device, runtime=runtime) as opened:
         chosen = mode.value if mode else opened.default_mode
-        wishes: dict[str, Any] = {"mode": chosen, "where": where, "fusion": fusion.value}
+        wishes: dict[str, Any] = {"mode": chosen, "where": where, "min_confidence": min_confidence}
         if queries is not None:
-            every = answers.answer_file(opened, queries, k, **wishes)
+            every = answers.answer_file(opened, queries, k, **wishes, fusion=fusion.value)
             if run:
                 scores = ((query.query_id, {hit.doc_id: hit.score for hit in hits}) for query, hits in every)
-                answered = trec.write_run(run, scores)
+                n_written = trec.write_run(run, scores)
                 if as_json:
-                    terminal.print_json({"index": str(folder), "mode": chosen, "queries": answered, "run": str(run)})
+                    terminal.print_json({"index": str(folder), "mode": chosen, "queries": n_written, "run": str(run)})
                 else:
-                    terminal.say(f"wrote the answers to {answered:,} queries to {run}")
+                    terminal.say(f"wrote the answers to {n_written:,} queries to {run}")
             else:
                 answers.print_lines(every, folder, chosen)
-            return
+            return 0
+        form = answers.Form(folder, as_json, context, budget, neighbors)
+        answered: list[bool] = []
         for question in [text] if text is not None else session.questions(opened, chosen):
             try:
-                found = opened.search(question, k, **wishes)
+                if context:
+                    answered.append(answers.print_context(opened, question, wishes, form))
+                else:
+                    found = opened.search(question, k, **wishes, fusion=fusion.value)
+                    answered.append(answers.print_hits(question, chosen, found, form))
             except SemsearchError as error:
                 if not interactive:
                     raise
                 terminal.say(f"error: {error}")
-                continue
-            if as_json:
-                terminal.print_json(answers.as_object(question, folder, chosen, found))
-            else:
-                terminal.hits(found)
             sys.stdout.flush()
+    return 0 if interactive or any(answered) else NOTHING_FOUND
 
 
 @app.command("list")
@@ -331,6 +338,9 @@ def _run() -> int:
         raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
 
+
+NOTHING_FOUND = 3
+"""Exit code of a query that nothing answers."""
 
 INTERRUPTED = 130
 """Exit code that typer returns for Ctrl-C."""

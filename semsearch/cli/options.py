@@ -131,6 +131,14 @@ SearchMode = Annotated[
     typer.Option(help="Search by meaning (dense), by words (keyword), or both (hybrid) [default: hybrid]"),
 ]
 FilterText = Annotated[str | None, typer.Option(help="Filter expression, e.g.: year >= 2020 and lang = 'en'")]
+MinConfidence = Annotated[
+    float | None, typer.Option(help="Leave out hits with a lower confidence, from 0 to 1.", show_default=False)
+]
+AsContext = Annotated[
+    bool, typer.Option("--context", help="Print a numbered block of passages for a prompt, in place of hits.")
+]
+Budget = Annotated[int | None, typer.Option(help="With --context: tokens the block may have [default: 1500]")]
+Neighbors = Annotated[int | None, typer.Option(help="With --context: passages to add on each side [default: 0]")]
 FusionName = Annotated[Fusion, typer.Option(help="How a hybrid search combines scores.")]
 QueryFile = Annotated[str | None, typer.Option(help="JSON lines with _id and text: answer many queries at once.")]
 Interactive = Annotated[

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from semsearch.cli import streams
 from semsearch.cli.parameters import as_options
+from semsearch.confidence import DEFAULT
 from semsearch.printable import escape_json, one_line
 
 if TYPE_CHECKING:
@@ -87,12 +88,15 @@ def hits(found: Sequence[Hit]) -> None:
 
     console = Console(highlight=False)
     for hit in found:
-        head = Text(f"{hit.rank:>3}  {hit.score:.3f}  ", style="cyan")
+        sure = "" if hit.confidence is None else f"{hit.confidence:4.0%}  "
+        head = Text(f"{hit.rank:>3}  {hit.score:.3f}  {sure}", style="cyan")
         doc_id, title = one_line(hit.doc_id), one_line(hit.title)
         console.print(head.append(title or doc_id, style="bold default").append(f"  {doc_id}", style="dim"))
         console.print(Text(_snippet(hit.text)), width=min(console.width, 110), soft_wrap=False)
     if not found:
         console.print("  nothing found", style="dim")
+    elif all(hit.confidence is not None and hit.confidence < DEFAULT for hit in found):
+        console.print("  perhaps nothing here answers the query: the confidence in every hit is low", style="dim")
 
 
 def _row(hit: Hit) -> tuple[object, ...]:

@@ -12,7 +12,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from io import BytesIO
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from semsearch.corpus.front_matter import split_front_matter
@@ -59,8 +59,10 @@ def from_pdf(data: bytes) -> Plain:
         raise ValueError("an encrypted PDF; decrypt it first, for example with qpdf --decrypt")
     if not any(pages):
         raise ValueError("a PDF without a text layer (scanned?); run text recognition first, for example ocrmypdf")
-    text, title = (unicodedata.normalize("NFKC", cleaned(each)) for each in ("\n\n".join(filter(None, pages)), title))
-    return Plain(text, title.strip(), {"pages": len(pages)})
+    texts = [unicodedata.normalize("NFKC", cleaned(page)).strip() for page in pages]
+    starts = [0, *accumulate(len(text) + 2 * bool(text) for text in texts)]
+    title = unicodedata.normalize("NFKC", cleaned(title)).strip()
+    return Plain("\n\n".join(filter(None, texts)), title, {"pages": len(pages), "page_starts": starts[:-1]})
 
 
 def _markdown_pieces(tokens: Sequence[Token]) -> Iterator[str | int]:

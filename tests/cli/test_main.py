@@ -137,15 +137,19 @@ def test_query_as_json_is_as_documented():
             {
                 **{"rank": 1, "doc_id": "b", "score": pytest.approx(B_SCORE), "title": "Bread"},
                 **{"text": "Flour, water and salt.", "start": 0, "end": 22},
-                "metadata": {"year": 2010, "lang": "en"},
+                **{"metadata": {"year": 2010, "lang": "en"}, "kind": "cosine", "confidence": SOME},
             },
             {
                 **{"rank": 2, "doc_id": "a", "score": pytest.approx(A_SCORE), "title": "Heron"},
                 **{"text": "The heron waits by the water.", "start": 0, "end": 29},
-                "metadata": {"year": 2020, "lang": "en"},
+                **{"metadata": {"year": 2020, "lang": "en"}, "kind": "cosine", "confidence": SOME},
             },
         ],
     }
+
+
+SOME = pytest.approx(0.5, abs=0.49)
+"""Any confidence; tests/test_confidence.py has its values."""
 
 
 def test_query_piped_is_a_table_of_tabs():
@@ -160,7 +164,46 @@ def test_keyword_search_finds_only_what_has_the_word_also_in_chinese():
     indexed()
     assert found("waters", "--mode", "keyword") == ["b", "a"]  # stemmed; the shorter one first
     assert found("要热", "--mode", "keyword") == ["c"]
-    assert found("nothing", "--mode", "keyword") == []
+    nothing = call("query", "nothing", "--mode", "keyword", "--json")
+    assert (nothing.code, nothing.err, nothing.json["hits"]) == (3, "", [])
+
+
+def test_what_is_too_doubtful_is_left_out():
+    indexed()
+    sure = call("query", "water", "--json").ok().json["hits"][0]["confidence"]
+    assert [hit["doc_id"] for hit in call("query", "water", "--min-confidence", sure, "--json").ok().json["hits"]] == [
+        "b"
+    ]
+    nothing = call("query", "water", "--min-confidence", 1)
+    assert (nothing.code, nothing.rows, nothing.err) == (3, [["rank", "score", "doc_id", "title", "text"]], "")
+    call("query", "water", "--min-confidence", 2).fails(2, "--min-confidence is 2.0", "from 0 to 1")
+
+
+def test_a_context_is_a_block_for_a_prompt():
+    indexed()
+    block = call("query", "water", "--context", "--min-confidence", 0, "--budget", 200).ok()
+    assert "[1] Bread (b, characters 0-22)\nFlour, water and salt." in block.out
+    told = call("query", "water", "--context", "--min-confidence", 0, "--neighbors", 1, "--json").ok().json
+    assert [one["doc_id"] for one in told["excerpts"]][:2] == ["b", "a"]
+    assert told["question"] == "water"
+    assert told["tokens"] <= 1500
+    nothing = call("query", "water", "--context", "--min-confidence", 1)
+    assert (nothing.code, nothing.out, nothing.err) == (3, "No document in the index answers the question.\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (("--budget", 300), "--budget and --neighbors go with --context"),
+        (("--neighbors", 1), "--budget and --neighbors go with --context"),
+        (("--context", "--fusion", "rrf"), "neither --queries nor --fusion rrf"),
+        (("--context", "--budget", 7), "--budget must be at least 100 tokens"),
+        (("--context", "--neighbors", -1), "--neighbors must be at least 0"),
+    ],
+)
+def test_options_of_a_context_go_together(words, part):
+    indexed()
+    call("query", "water", *words).fails(2, part)
 
 
 UNRELATED = (A_SCORE + B_SCORE) / 24  # four passages, and twenty at 0

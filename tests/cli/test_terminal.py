@@ -30,12 +30,13 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # --- on a terminal
 
 
-def on_terminal(*words: object, piped: tuple[str, ...] = ()) -> tuple[str, str]:
+def on_terminal(*words: object, piped: tuple[str, ...] = (), code: int = 0) -> tuple[str, str]:
     """Run the command with standard output and error on a terminal of 100 columns.
 
     Args:
         *words: Its arguments.
         piped: Which of `stdout` and `stderr` goes into a pipe instead.
+        code: That it must exit with.
 
     Returns:
         What came out on the terminal, and what came out of the pipe.
@@ -52,7 +53,7 @@ def on_terminal(*words: object, piped: tuple[str, ...] = ()) -> tuple[str, str]:
         try:
             shown = b"".join(_until_closed(ours))
             read = b"".join(stream.read() for stream in (process.stdout, process.stderr) if stream)
-            assert process.wait(timeout=60) == 0
+            assert process.wait(timeout=60) == code
         finally:
             process.kill()
             os.close(ours)
@@ -93,14 +94,26 @@ def test_a_terminal_shows_hits_in_color_each_over_its_passage():
     shown, _ = on_terminal("query", "water", "-k", 2, "--mode", "dense")
     assert ESCAPE in shown
     lines = [line.strip() for line in plain(shown) if line.strip()]
-    assert [line.split() for line in lines[::2]] == [["1", "0.447", "Bread", "b"], ["2", "0.302", "Heron", "a"]]
-    assert lines[1::2] == ["Flour, water and salt.", "The heron waits by the water."]
+    heads = [re.sub(r" \d+% ", " ", line).split() for line in lines[:4:2]]
+    assert heads == [["1", "0.447", "Bread", "b"], ["2", "0.302", "Heron", "a"]]
+    assert lines[1:4:2] == ["Flour, water and salt.", "The heron waits by the water."]
+
+
+@NO_TERMINAL
+def test_a_terminal_says_how_sure_the_hits_are():
+    indexed(
+        "some", [{"_id": str(n), "text": text} for n, text in enumerate(("the heron in the reeds", "bread and rye"))]
+    )
+    sure, _ = on_terminal("query", "the heron in the reeds", "-k", 1)
+    doubtful, _ = on_terminal("query", "the moon and the sea")
+    assert re.search(r"1  0\.\d+   \d\d%", "\n".join(plain(sure)))
+    assert ("perhaps nothing here answers" in sure, "perhaps nothing here answers" in doubtful) == (False, True)
 
 
 @NO_TERMINAL
 def test_a_terminal_says_that_nothing_was_found():
     indexed()
-    assert "nothing found" in on_terminal("query", "nothing", "--mode", "keyword")[0]
+    assert "nothing found" in on_terminal("query", "nothing", "--mode", "keyword", code=3)[0]
 
 
 @NO_TERMINAL

@@ -481,7 +481,8 @@ def test_html_deeper_than_python_recurses():
 def test_pdf_by_hand(tmp_path):
     data = pdf(shown(b"Page one"), b"", shown(b"Page two"), info=b"/Title(The title)")
     path = write(tmp_path / "a.pdf", data)
-    expected = Document("a.pdf", "Page one\n\nPage two", "The title", {"path": "a.pdf", "pages": 3}, path)
+    pages = {"pages": 3, "page_starts": [0, 10, 10]}
+    expected = Document("a.pdf", "Page one\n\nPage two", "The title", {"path": "a.pdf", **pages}, path)
     assert read(path) == [expected]
 
 

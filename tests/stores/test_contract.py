@@ -193,3 +193,43 @@ def test_there_is_one_writer_and_it_lets_go(store: Store):
         raise ZeroDivisionError
     fill(store, entry("b", UNIT[:1]))
     assert store.counts()["documents"] == 2
+
+
+def test_stretches_vectors_and_scores_of_chosen_passages(store: Store):
+    rows = np.random.default_rng(2).normal(size=(9, 4)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    texts = ["kax", "kax lux", "rex", "kax kax dox", *["lux"] * 5]
+    fill(store, *(entry(f"d{n}", row[None], text) for n, (row, text) in enumerate(zip(rows, texts, strict=True))))
+    every = store.passages_from(0, 99)
+    assert (len(every), every) == (9, sorted(every))
+    assert store.passages_from(0, 2) == every[:2]
+    assert store.passages_from(1, 5) == every[-1:]
+    assert store.passages_from(0.5, 2) == every[4:6]
+    some = [every[3], every[0]]
+    assert store.vectors_of([*some, 10**9]) == pytest.approx(np.stack([rows[3], rows[0], np.zeros(4)]), abs=1e-6)
+    assert store.cosines(UNIT[:2], some) == pytest.approx((UNIT[:2] @ rows[[3, 0]].T), abs=1e-6)
+    for query in ("kax", "lux dox", "unheard", ""):
+        scores, found = store.search_keywords(query, 9, None)
+        expected = dict(zip(found.tolist(), scores.tolist(), strict=True))
+        assert store.keyword_scores(query, every) == pytest.approx([expected.get(one, 0) for one in every])
+        assert store.keyword_scores(query, []).shape == (0,)
+
+
+def test_whole_documents_are_given_by_their_ids(store: Store):
+    fill(store, entry("a", UNIT[:2], "heron waits", "Bird", year=2021), entry("b", UNIT[:1], "owl"))
+    found = store.documents(["b", "nobody", "a"])
+    assert list(found) == ["b", "a"]
+    one = found["a"]
+    assert (one.doc_id, one.title, one.text, dict(one.metadata)) == ("a", "Bird", "heron waits", {"year": 2021})
+    assert [tuple(span) for span in one.spans] == [(0, 5), (5, 11)]
+    assert store.documents([]) == {}
+
+
+def test_a_background_is_kept(store: Store):
+    fill(store, entry("a", UNIT[:1]))
+    assert store.background is None
+    kept = {"passages": 1, "tails": {"dense": [[0.5, 0.5]]}}
+    with store.write(store.spec, store.chunking) as writer:
+        writer.keep_background(kept)
+        writer.keep_background({**kept, "passages": 2})
+    assert store.background == {**kept, "passages": 2}

@@ -1,0 +1,92 @@
+"""Whether the confidence of the best hit tells questions that an index can answer from those that it cannot.
+
+Questions that have answers are those of the corpus itself. Questions that have none are those of the other corpus,
+nonsense, and, hardest, the corpus's own after all documents that were judged relevant to any of them are gone. For each
+mode: the area under the ROC curve, and at some thresholds the share of questions for which something is found.
+
+    python bench/confidence.py
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import string
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from machine import data_folder, describe
+
+from semsearch import Index
+
+MODES = ("dense", "keyword", "hybrid")
+
+THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
+
+
+def main() -> None:
+    """Print a table for each corpus."""
+    print(f"{describe()}\n")
+    corpora = {"sample": Path(__file__).parents[1] / "corpora" / "sample", "cranfield": data_folder() / "cranfield"}
+    asked = {name: questions(folder) for name, folder in corpora.items()}
+    with tempfile.TemporaryDirectory() as temporary:
+        for name, folder in corpora.items():
+            (other,) = corpora.keys() - {name}
+            print(f"| {name} | questions | AUC | {' | '.join(f'≥ {one}' for one in THRESHOLDS)} |")
+            print("|---" * (3 + len(THRESHOLDS)) + "|")
+            with Index.open(Path(temporary) / name, create=True) as index:
+                index.add(str(folder / "corpus.jsonl"))
+                sets = {"own": asked[name], "of the other corpus": asked[other], "nonsense": nonsense()}
+                best = {(kind, mode): best_of(index, some, mode) for kind, some in sets.items() for mode in MODES}
+                index.delete(sorted(relevant(folder)))
+                best |= {("own, answers deleted", mode): best_of(index, asked[name], mode) for mode in MODES}
+            print_rows(best)
+
+
+def print_rows(best: Mapping[tuple[str, str], Sequence[float]]) -> None:
+    """A line for each mode and kind of question."""
+    for mode in MODES:
+        for kind in dict.fromkeys(kind for kind, _ in best):
+            sure = best[kind, mode]
+            area = "" if kind == "own" else f"{auc(best['own', mode], sure):.3f}"
+            shares = (f"{sum(one >= least for one in sure) / len(sure):.0%}" for least in THRESHOLDS)
+            print(f"| {mode} | {kind} | {area} | {' | '.join(shares)} |")
+    print()
+
+
+def best_of(index: Index, queries: Sequence[str], mode: str) -> list[float]:
+    """The confidence in the best hit of each query; 0 where nothing is found."""
+    found = index.search_many(queries, 10, mode=mode)
+    return [max((hit.confidence or 0 for hit in hits), default=0) for hits in found]
+
+
+def auc(high: Sequence[float], low: Sequence[float]) -> float:
+    """The chance that one of the first is greater than one of the second; half for equal ones."""
+    return sum((one > two) + (one == two) / 2 for one in high for two in low) / (len(high) * len(low))
+
+
+def nonsense(n: int = 100) -> list[str]:
+    """Two to four words of random letters."""
+    draw = random.Random(0)
+
+    def word() -> str:
+        return "".join(draw.choices(string.ascii_lowercase, k=draw.randint(4, 8)))
+
+    return [" ".join(word() for _ in range(draw.randint(2, 4))) for _ in range(n)]
+
+
+def questions(folder: Path) -> list[str]:
+    """The questions of a corpus."""
+    return [json.loads(line)["text"] for line in (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def relevant(folder: Path) -> set[str]:
+    """Documents that were judged relevant to any question."""
+    with next((folder / "qrels").glob("*.tsv")).open(encoding="utf-8") as file:
+        return {row["corpus-id"] for row in csv.DictReader(file, delimiter="\t") if int(row["score"]) > 0}
+
+
+if __name__ == "__main__":
+    main()

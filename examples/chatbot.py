@@ -1,0 +1,115 @@
+"""A chatbot for the terminal that answers from an index, cites its sources, and says when the index does not know.
+
+    pip install openai
+    semsearch index ~/notes
+    python examples/chatbot.py indexes/notes --base-url http://127.0.0.1:11434/v1 --model llama3.2
+
+Any server that speaks OpenAI's API will do: Ollama, llama.cpp, vLLM, LM Studio. A key is read from OPENAI_API_KEY.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+
+from openai import OpenAI, OpenAIError
+
+from semsearch import Context, Index
+from semsearch.errors import SemsearchError
+from semsearch.printable import harmless
+
+RULES = (
+    "Answer the question from the excerpts alone, in the language of the question. Put the number of the excerpt "
+    "behind each statement, like [1]. If the excerpts do not answer it, say that you do not know."
+)
+
+REWRITE = (
+    "Rewrite the last question so that it can be understood without the conversation: replace words such as it, they "
+    "or there by what they mean. Reply with the question alone."
+)
+
+REMEMBERED = 6
+"""Messages of the conversation that the model sees."""
+
+
+class Chatbot:
+    """A conversation about what is in an index."""
+
+    def __init__(self, index: Index, client: OpenAI, model: str, budget: int = 1_500) -> None:
+        self.index, self.client, self.model, self.budget = index, client, model, budget
+        self.history: list[dict[str, str]] = []
+
+    def ask(self, question: str) -> tuple[Context, Iterator[str]]:
+        """What is known about a question, and the pieces of the answer as they come."""
+        context = self.index.context(self.standing_alone(question), self.budget)
+        return context, self._answer(question, context)
+
+    def standing_alone(self, question: str) -> str:
+        """A follow-up question with its subject, such as `when does it bloom` after one about roses."""
+        if not self.history:
+            return question
+        asked = [*self.history[-REMEMBERED:], {"role": "user", "content": f"{REWRITE}\n\nThe question: {question}"}]
+        reply = self.client.chat.completions.create(model=self.model, messages=asked, temperature=0)  # type: ignore[arg-type]
+        rewritten = (reply.choices[0].message.content or "").strip() if reply.choices else ""
+        return rewritten if 0 < len(rewritten) < 500 else question
+
+    def _answer(self, question: str, context: Context) -> Iterator[str]:
+        if not context:  # nothing to answer from: the model is not asked, so it cannot make anything up
+            said = "I don't know: nothing in the documents answers that."
+            yield said
+        else:
+            prompt = f"{context.text}\n\nThe question: {question}"
+            asked = [
+                {"role": "system", "content": RULES},
+                *self.history[-REMEMBERED:],
+                {"role": "user", "content": prompt},
+            ]
+            said = ""
+            stream = self.client.chat.completions.create(model=self.model, messages=asked, stream=True)  # type: ignore[call-overload]
+            for event in stream:
+                piece = (event.choices[0].delta.content or "") if event.choices else ""
+                said += piece
+                yield piece
+        self.history += [{"role": "user", "content": question}, {"role": "assistant", "content": said}]
+
+
+def main() -> None:
+    """Talk until Ctrl-D."""
+    parser = argparse.ArgumentParser(description="Chat with the documents of an index.")
+    parser.add_argument("index", help="folder of the index")
+    parser.add_argument("--base-url", default="http://127.0.0.1:11434/v1", help="an OpenAI-compatible server")
+    parser.add_argument("--model", default="llama3.2", help="model to ask for")
+    arguments = parser.parse_args()
+    client = OpenAI(base_url=arguments.base_url, api_key=os.environ.get("OPENAI_API_KEY", "none"), timeout=60)
+    try:
+        with Index.open(arguments.index) as index:
+            talk(Chatbot(index, client, arguments.model))
+    except SemsearchError as error:
+        sys.exit(f"error: {error}")
+
+
+def talk(bot: Chatbot) -> None:
+    """Read questions, print answers and where they are from."""
+    while True:
+        try:
+            question = input("> ").strip()
+        except (EOFError, KeyboardInterrupt):
+            return
+        if not question:
+            continue
+        try:
+            context, pieces = bot.ask(question)
+            for piece in pieces:
+                print(harmless(piece), end="", flush=True)
+            print()
+        except (OpenAIError, SemsearchError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            continue
+        for excerpt in context.excerpts:
+            print(f"    {excerpt.heading}")
+
+
+if __name__ == "__main__":
+    main()
