@@ -12,6 +12,7 @@ import secrets
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,9 @@ SHINGLE, SAME_TEXT = 3, 0.8
 
 LEAST_TOKENS, LEAST_BUDGET = 32, 100
 """Of an excerpt that is cut, and of a block, which begins with some 50 of its own."""
+
+TITLE = 120
+"""Characters of a title in a heading."""
 
 URL_FIELDS = ("url", "link", "source", "href")
 """Metadata fields that may hold a document's address."""
@@ -61,7 +65,8 @@ class Excerpt:
     def heading(self) -> str:
         """The line above the text: number, title, document, place and address."""
         page = f", page {self.page}" if self.page else ""
-        named = f"{one_line(self.title)} ({one_line(self.doc_id)}" if self.title else f"({one_line(self.doc_id)}"
+        title = shorten(one_line(self.title), TITLE, placeholder="…")
+        named = f"{title} ({one_line(self.doc_id)}" if title else f"({one_line(self.doc_id)}"
         return f"[{self.number}] {named}, characters {self.start}-{self.end}{page}) {one_line(self.url)}".rstrip()
 
 
@@ -112,6 +117,9 @@ def make_context(
         budget: Tokens that the block may have.
         neighbors: Passages before and behind each that are shown with it.
         diversity: From 0 to 1: weight of what a passage repeats of others, against how well it fits.
+
+    Raises:
+        UsageError: Not even the beginning of the best passage fits into the budget.
     """
     chosen = _choose(store, found, diversity)
     documents = store.documents([one.hit.doc_id for one in chosen])
@@ -126,6 +134,8 @@ def make_context(
             kept.append(fitting)
         if fitting != excerpt:
             break
+    if excerpts and not kept:
+        raise UsageError(f"`budget` of {budget} tokens has no room for {excerpts[0].heading!r:.80}; raise it")
     text = _block(kept, nonce) if kept else NOTHING
     return Context(question, tuple(kept), text, count(text))
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
-from semsearch.checks import FLAG, FUNCTION, IDS, Check, check_types
+from semsearch.checks import FLAG, FUNCTION, IDS, WHOLE, Check, check_types
 from semsearch.confidence import DEFAULT
 from semsearch.corpus.chunking import Chunking
 from semsearch.corpus.sources import ReadOptions
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from semsearch.arrays import Vectors
     from semsearch.context import Context
     from semsearch.corpus.readers import Corpus
+    from semsearch.corpus_map import MapPoint
     from semsearch.encoder.encoder import TextEncoder
     from semsearch.filters.read import Where
     from semsearch.filters.syntax import Filter
@@ -362,6 +363,18 @@ class Index:
     def _count_tokens(self, text: str) -> int:
         """Tokens of a text by the encoder's tokenizer, without special ones."""
         return len(self.encoder.tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def facets(self, n: int = 10) -> dict[str, list[tuple[Any, int]]]:
+        """The n most frequent values of each metadata field, with how many documents have them."""
+        check_types({"n": n}, {"n": WHOLE})
+        return self._store.facets(n) if self._store.exists() else {}
+
+    def map(self, n: int = 2_000) -> list[MapPoint]:
+        """At most n documents as points in the plane, near one another where their texts are alike."""
+        from semsearch.corpus_map import map_documents
+
+        check_types({"n": n}, {"n": WHOLE})
+        return map_documents(self._store, n) if self._store.exists() else []
 
     @property
     def location(self) -> str:

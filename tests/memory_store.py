@@ -79,6 +79,19 @@ class MemoryStore:
     def fields(self) -> list[str]:
         return sorted({name for document in self.documents_by_id.values() for name in document.metadata})
 
+    def facets(self, n: int) -> dict[str, list[tuple[Any, int]]]:
+        counts: dict[str, Counter[tuple[type, Any]]] = {}
+        for document in self.documents_by_id.values():
+            for name, value in document.metadata.items():
+                members = value if isinstance(value, list) else [value]
+                simple = {(type(one), one) for one in members if isinstance(one, str | int | float)}
+                counts.setdefault(name, Counter()).update(simple)
+        ranked = {
+            name: sorted(every.items(), key=lambda item: (-item[1], isinstance(item[0][1], str), item[0][1]))
+            for name, every in sorted(counts.items())
+        }
+        return {name: [(value, count) for (_, value), count in some[:n]] for name, some in ranked.items() if some}
+
     def counts(self) -> dict[str, int]:
         passages = [passage for _, _, passage, _ in self.rows.values()]
         return {

@@ -157,6 +157,17 @@ def test_a_block_keeps_to_its_budget(place: Any):
         assert asked(index, "owl on its tree", budget=9_999, neighbors=99).excerpts[0].text == long
 
 
+def test_a_budget_that_holds_no_excerpt_is_said_to_be_too_small(place: Any):
+    with opened(place) as index:
+        index.add(
+            {"_id": "/".join(["a rather long path"] * 20), "text": "The owl hunts at night. " * 30, "title": "T " * 99}
+        )
+        with pytest.raises(UsageError, match="`budget` of 100 tokens has no room for"):
+            asked(index, "owl", budget=LEAST_BUDGET)
+        (one,) = asked(index, "owl", budget=300).excerpts
+        assert len(one.heading) < 600
+
+
 def test_a_text_without_sentences_is_cut_where_it_must(place: Any):
     with opened(place) as index:
         index.add({"_id": "x", "text": "owl " * 300})

@@ -21,7 +21,7 @@ from semsearch.types import Document, EncoderSpec, Metadata, Origin, Passage, Ro
 
 if TYPE_CHECKING:
     from semsearch.arrays import Ids, Vectors
-    from semsearch.filters.syntax import Filter
+    from semsearch.filters.syntax import Filter, Value
 
 UNRELATED = 20
 """Passages with a cosine of 0 that count into a mean cosine."""
@@ -225,6 +225,13 @@ class Store(Readable, Protocol):
 
     def fields(self) -> list[str]:
         """Names of the metadata fields that documents have, sorted."""
+        ...
+
+    def facets(self, n: int) -> dict[str, list[tuple[Value, int]]]:
+        """The n most frequent values of each metadata field, with how many documents have them; lists count by member.
+
+        Equal counts go by value; objects and null are left out.
+        """
         ...
 
     def counts(self) -> dict[str, int]:

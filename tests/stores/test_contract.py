@@ -233,3 +233,24 @@ def test_a_background_is_kept(store: Store):
         writer.keep_background(kept)
         writer.keep_background({**kept, "passages": 2})
     assert store.background == {**kept, "passages": 2}
+
+
+def test_facets_count_documents_by_value(store: Store):
+    rows = [
+        {"lang": "en", "year": 2020, "tags": ["x", "y", "x"], "seen": True},
+        {"lang": "en", "year": 2021, "tags": ["y"], "seen": False, "note": None, "more": {"a": 1}},
+        {"lang": "de", "year": 2020, "tags": [], "seen": 1, "ratio": 0.5},
+        {"lang": 2020},
+    ]
+    fill(store, *(entry(f"d{n}", UNIT[:1], **row) for n, row in enumerate(rows)))
+    assert store.facets(9) == {
+        "lang": [("en", 2), (2020, 1), ("de", 1)],
+        "ratio": [(0.5, 1)],
+        "seen": [(False, 1), (True, 1), (1, 1)],
+        "tags": [("y", 2), ("x", 1)],
+        "year": [(2020, 2), (2021, 1)],
+    }
+    assert store.facets(1)["lang"] == [("en", 2)]
+    with store.write(store.spec, store.chunking) as writer:
+        writer.delete(["d0", "d1", "d2"])
+    assert store.facets(9) == {"lang": [(2020, 1)]}

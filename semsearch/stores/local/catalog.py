@@ -13,11 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from semsearch.stores.local.database import Database
 from semsearch.stores.local.guard import INDEX_AGAIN, checksum, damaged
 from semsearch.types import EncoderSpec, Root
+
+if TYPE_CHECKING:
+    from semsearch.filters.syntax import Value
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +33,23 @@ PRECISION = re.compile(r"[a-z]+[0-9]+(:[0-9a-f]{64})?")
 
 MAX_DIM, MAX_TOKENS, MAX_SEGMENT_BYTES = 2**20, 2**40, 2**30
 """Bounds on what an index can ask for; far beyond any model, and what `writer.SEGMENT_BYTES` allows."""
+
+FACETS = """
+    WITH fields AS (
+        SELECT documents.id, field.key, field.type, field.value FROM documents, json_each(metadata) AS field
+        WHERE json_valid(metadata)
+    ), leaves AS (
+        SELECT id, key, type, value FROM fields WHERE type != 'array'
+        UNION
+        SELECT fields.id, fields.key, member.type, member.value FROM fields, json_each(fields.value) AS member
+        WHERE fields.type = 'array'
+    ), counted AS (
+        SELECT key, type, value, count(*) AS n,
+            row_number() OVER (PARTITION BY key ORDER BY count(*) DESC, value) AS place
+        FROM leaves WHERE type IN ('text', 'integer', 'real', 'true', 'false') GROUP BY key, type, value
+    )
+    SELECT key, type, value, n FROM counted WHERE place <= ? ORDER BY key, place
+"""
 
 State: TypeAlias = tuple[int, str, int]
 """A connection, the identity of the index in it, and its revision: two reads of the same state give the same."""
@@ -94,6 +114,7 @@ class Catalog:
         self._database = database
         self._about: tuple[tuple[int, str], About] | None = None
         self._background: tuple[State, Any] | None = None
+        self._facets: tuple[tuple[State, int], dict[str, list[tuple[Value, int]]]] | None = None
         with database.snapshot():
             self.about()
 
@@ -177,6 +198,17 @@ class Catalog:
         """Names of the metadata fields that documents have, sorted."""
         with self._database.snapshot():
             return [str(name) for (name,) in self._database.execute("SELECT name FROM fields ORDER BY name")]
+
+    def facets(self, n: int) -> dict[str, list[tuple[Value, int]]]:
+        """See `Store.facets`."""
+        with self._database.snapshot():
+            state = self.state(), n
+            if self._facets is None or self._facets[0] != state:
+                found: dict[str, list[tuple[Value, int]]] = {}
+                for name, kind, value, count in self._database.execute(FACETS, (n,)):
+                    found.setdefault(str(name), []).append((bool(value) if kind in ("true", "false") else value, count))
+                self._facets = state, found
+            return self._facets[1]
 
     def segments(self) -> list[Segment]:
         """The segments that are in force, by the passages they cover; none where their records are damaged.

@@ -25,7 +25,7 @@ from semsearch.types import EncoderSpec, Root
 
 if TYPE_CHECKING:
     from semsearch.arrays import Ids, Vectors
-    from semsearch.filters.syntax import Filter
+    from semsearch.filters.syntax import Filter, Value
     from semsearch.stores.local.reader import Reader
     from semsearch.stores.local.writer import Writer
 
@@ -86,6 +86,10 @@ class LocalStore:
     def fields(self) -> list[str]:
         """See `Store.fields`."""
         return self._open().fields()
+
+    def facets(self, n: int) -> dict[str, list[tuple[Value, int]]]:
+        """See `Store.facets`."""
+        return self._open().facets(n)
 
     def counts(self) -> dict[str, int]:
         """See `Store.counts`."""

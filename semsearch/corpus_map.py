@@ -1,0 +1,49 @@
+"""A map of a corpus: documents as points in the plane, near one another where their texts are alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from semsearch.arrays import Vectors
+from semsearch.stores.base import Readable
+
+
+@dataclass(frozen=True, slots=True)
+class MapPoint:
+    """A document on a map.
+
+    Attributes:
+        x, y: From -1 to 1.
+    """
+
+    doc_id: str
+    title: str
+    x: float
+    y: float
+
+
+def map_documents(store: Readable, n: int) -> list[MapPoint]:
+    """At most n documents, evenly spread over the index, by the first two principal components of a passage of each."""
+    with store.snapshot():
+        drawn = {passage for step in range(n) for passage in store.passages_from(step / max(n - 1, 1), 1)}
+        documents = {document: passage for passage, document in store.documents_of(sorted(drawn)).items()}
+        passages = sorted(documents.values())
+        places = principal_plane(store.vectors_of(passages)) if passages else np.empty((0, 2), np.float32)
+        shown = store.show(passages)
+    return [
+        MapPoint(shown[passage].doc_id, shown[passage].title, float(x), float(y))
+        for passage, (x, y) in zip(passages, places, strict=True)
+    ]
+
+
+def principal_plane(rows: Vectors) -> Vectors:
+    """Rows `[n, dim]` on their first two principal components `[n, 2]`, scaled to reach from -1 to 1."""
+    centered = rows - rows.mean(0)
+    _, _, axes = np.linalg.svd(centered, full_matrices=False)
+    plane = np.zeros((len(rows), 2), np.float32)
+    for n, axis in enumerate(axes[:2]):
+        plane[:, n] = centered @ (axis * np.sign(axis[np.abs(axis).argmax()]))  # an axis has no direction of its own
+    scaled: Vectors = plane / max(float(np.abs(plane).max()), 1e-12)
+    return scaled
