@@ -38,11 +38,15 @@ class Contract:
 
 def contracts() -> tuple[Contract, ...]:
     """Every contract; the longest of the paths that a request begins with decides how its errors look."""
+    from semsearch.server.page import chat, files, overview
     from semsearch.server.routes import document_page, documents, search, status
 
     return (
         Contract("search", search.router, ("/search",)),
         Contract("documents", documents.router, ("/documents",)),
         Contract("page", document_page.router, ("/doc/",)),
+        Contract("page", files.router, ("/static/",)),
+        Contract("overview", overview.router, ("/facets", "/map")),
+        Contract("chat", chat.router, ("/chat",)),
         Contract("status", status.router, ("/indexes", "/health", "/ready", "/metrics")),
     )

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -33,6 +34,7 @@ from semsearch.server.shelf import Shelf
 if TYPE_CHECKING:
     from semsearch import Index
     from semsearch.arrays import Vectors
+    from semsearch.context import Context
     from semsearch.corpus.readers import Corpus
     from semsearch.filters.read import Where
     from semsearch.ingest import IngestResult
@@ -43,6 +45,9 @@ T = TypeVar("T")
 
 READERS, WRITERS = 64, 4
 """Threads that search, most of which wait for the encoder; and threads that add, of which one writes at a time."""
+
+TALKS = 16
+"""Answers that language models may be writing at the same time."""
 
 KEYWORD = "keyword"
 
@@ -88,6 +93,18 @@ class Desk:
     readers: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(READERS))
     writers: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(WRITERS))
     waiting: int = 0
+    talks: int = 0
+
+    @contextmanager
+    def talk(self) -> Iterator[None]:
+        """Let a language model write an answer meanwhile; raises OverloadedError where too many are being written."""
+        if self.talks >= TALKS:
+            raise OverloadedError(f"{TALKS} answers are being written, and no more may; try again")
+        self.talks += 1
+        try:
+            yield
+        finally:
+            self.talks -= 1
 
 
 @dataclass(frozen=True)
@@ -149,6 +166,25 @@ class Service:
             return index.search(query, k, mode=mode, **wishes)
 
         return Answer(*await self._answered(name, mode, find))
+
+    async def context(
+        self, name: str, question: str, budget: int = 1_500, *, mode: str | None = None, where: Where | None = None
+    ) -> tuple[Context, str, bool]:
+        """What to put into a prompt, see `Index.context`; with the mode, and whether the model is still being loaded."""
+        self._read(name)
+        self._check_query(question, 1)
+        count = None if self.shelf.warm(name) else rough_tokens
+
+        def find(index: Index, mode: str) -> Context:
+            wishes: dict[str, Any] = {"where": where, "min_confidence": self.settings.min_confidence, "count": count}
+            return index.context(question, budget, mode=mode, **wishes)
+
+        return await self._answered(name, mode, find)
+
+    async def ask(self, name: str, question: Callable[[Index], T]) -> T:
+        """Whatever else an index can tell without its encoder."""
+        self._read(name)
+        return await self._reading(lambda: self._with(name, question))
 
     async def documents(self, name: str, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
         """Whole documents by their ids, in the order given; ids that are not there are left out."""
@@ -318,3 +354,8 @@ class Service:
             if ticket:
                 ticket.gone = True
             raise TimeLimitError(f"no answer within {seconds:g} seconds; try again, or ask for less") from None
+
+
+def rough_tokens(text: str) -> int:
+    """About as many as a tokenizer finds, rather more, while none is loaded."""
+    return len(text) // 3 + 1

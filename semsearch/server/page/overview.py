@@ -1,0 +1,126 @@
+"""What a page shows of a whole index: `GET /facets` and `GET /map`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+
+from semsearch import Index
+from semsearch.filters.syntax import is_built_in
+from semsearch.server.access import Asked
+from semsearch.server.routes.documents import IndexName
+from semsearch.server.schema import REFUSALS
+
+router = APIRouter(responses=REFUSALS)
+
+LOOKED_AT = 64
+"""Documents that tell which fields hold lists."""
+
+
+class FacetValue(BaseModel):
+    """A value of a metadata field."""
+
+    value: str | bool | int | float
+    count: int = Field(description="Documents that have it.")
+
+
+class Facet(BaseModel):
+    """A metadata field, and its most frequent values."""
+
+    field: str
+    values: list[FacetValue]
+    kind: str = Field(description="list: compare with `contains`; value: with `in`; unknown: with both.")
+
+
+class Facets(BaseModel):
+    """What an index can be filtered by."""
+
+    index: str
+    facets: list[Facet]
+
+
+class Point(BaseModel):
+    """A document on the map."""
+
+    id: str
+    title: str
+    x: float = Field(description="From -1 to 1.")
+    y: float = Field(description="From -1 to 1.")
+    value: str | None = Field(description="What it has in the field asked for, as text.")
+
+
+class Map(BaseModel):
+    """Documents as points, near one another where their texts are alike."""
+
+    index: str
+    points: list[Point]
+
+
+@router.get("/facets", operation_id="facets")
+async def facets(service: Asked, index: IndexName = None, n: Annotated[int, Query(ge=1, le=100)] = 8) -> Facets:
+    """The metadata fields that divide an index, with their most frequent values."""
+    name = service.one_of(index)
+    return Facets(index=name, facets=await service.ask(name, lambda index: facets_of(index, n)))
+
+
+@router.get("/map", operation_id="map")
+async def corpus_map(
+    service: Asked,
+    index: IndexName = None,
+    n: Annotated[int, Query(ge=1, le=2_000, description="Documents at most.")] = 1_000,
+    field: Annotated[str | None, Query(description="Metadata field whose values come with the points.")] = None,
+) -> Map:
+    """A map of the corpus by the first two principal components of its vectors."""
+    name = service.one_of(index)
+    return Map(index=name, points=await service.ask(name, lambda index: points_of(index, n, field)))
+
+
+def facets_of(index: Index, n: int) -> list[Facet]:
+    """Fields by which an index can be divided: a value must stand for several documents, and not for all."""
+    kinds = _kinds(index)
+    total = len(index)
+    found = []
+    for field, values in index.facets(n).items():
+        if is_built_in((field,)):
+            continue  # a filter with that name reads the document's own id or title
+        if values[0][1] > 1 and (len(values) > 1 or values[0][1] < total):
+            shown = [FacetValue(value=value, count=count) for value, count in values]
+            found.append(Facet(field=field, values=shown, kind=kinds.get(field, "unknown")))
+    return found
+
+
+def points_of(index: Index, n: int, field: str | None) -> list[Point]:
+    """The map, with the value that each document has in a field."""
+    points = index.map(n)
+    documents = index.documents([point.doc_id for point in points]) if field else {}
+    return [
+        Point(
+            id=point.doc_id,
+            title=point.title,
+            x=point.x,
+            y=point.y,
+            value=_as_text(documents[point.doc_id].metadata.get(field)) if point.doc_id in documents else None,
+        )
+        for point in points
+    ]
+
+
+def _kinds(index: Index) -> dict[str, str]:
+    """Which fields hold lists, as some documents spread over the index have them."""
+    kinds: dict[str, str] = {}
+    for document in index.documents([point.doc_id for point in index.map(LOOKED_AT)]).values():
+        for field, value in document.metadata.items():
+            kind = "list" if isinstance(value, list) else "value"
+            kinds[field] = kind if kinds.get(field, kind) == kind else "unknown"
+    return kinds
+
+
+def _as_text(value: Any) -> str | None:
+    """A value as a legend names it; of a list the first."""
+    if isinstance(value, list):
+        value = value[0] if value else None
+    if value is None or isinstance(value, dict):
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value)

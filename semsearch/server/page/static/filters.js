@@ -1,0 +1,97 @@
+// What may be chosen from the metadata of an index, and the filter that comes of it.
+
+import { ask } from "./api.js";
+import { $, el, show, trouble } from "./dom.js";
+import { change, state } from "./state.js";
+
+let facets = []; // [{field, kind, values: [{value, count}]}] of the index that is shown
+let shownOf = null;
+
+// Fields with their values, for who else needs them.
+export function fields() {
+  return facets.map(({ field }) => field);
+}
+
+// The filter as the server reads it; undefined for none.
+export function filter() {
+  const parts = state.where.trim() ? [`(${state.where})`] : [];
+  for (const [field, values] of Object.entries(state.chosen)) parts.push(among(field, values));
+  return parts.join(" and ") || undefined;
+}
+
+export function start() {
+  $("where").addEventListener("input", () => change({ where: $("where").value }));
+  $("clear").addEventListener("click", () => {
+    change({ where: "", chosen: {} });
+    $("where").focus();
+  });
+  const wide = matchMedia("(min-width: 60rem)");
+  $("filters-fold").open = wide.matches; // on a phone the hits come first
+  wide.addEventListener("change", () => ($("filters-fold").open = wide.matches));
+}
+
+export async function render() {
+  if ($("where").value !== state.where) $("where").value = state.where;
+  const n = Object.values(state.chosen).flat().length + (state.where.trim() ? 1 : 0);
+  $("filters-count").textContent = n ? `(${n})` : "";
+  show($("clear"), n > 0);
+  if (shownOf === state.index) return tick();
+  shownOf = state.index;
+  facets = [];
+  $("facets").replaceChildren();
+  try {
+    const found = await ask(`facets?${new URLSearchParams({ index: state.index })}`);
+    if (found.index !== state.index) return; // another was chosen meanwhile
+    facets = found.facets;
+    $("facets").replaceChildren(...facets.map(fieldset));
+    tick();
+  } catch (error) {
+    shownOf = null;
+    trouble(error);
+  }
+}
+
+// Beside the expression, why it cannot be read.
+export function complain(message) {
+  $("where-trouble").textContent = message;
+  show($("where-trouble"), Boolean(message));
+  $("where").setAttribute("aria-invalid", String(Boolean(message)));
+}
+
+function fieldset({ field, values }, number) {
+  const rows = values.map(({ value, count }) => {
+    const box = el("input", { type: "checkbox", onchange: (event) => choose(field, value, event.target.checked) });
+    box.facet = [field, value];
+    return el("label", { class: "facet" }, box, el("span", { dir: "auto" }, String(value)), el("small", {}, String(count)));
+  });
+  const few = number < 3 || rows.some((row) => has(...row.firstChild.facet));
+  return el("details", { class: "field", open: few }, el("summary", { dir: "auto" }, field),
+    el("div", { role: "group", "aria-label": field }, rows));
+}
+
+function tick() {
+  for (const box of $("facets").querySelectorAll("input")) box.checked = has(...box.facet);
+}
+
+function has(field, value) {
+  return Object.hasOwn(state.chosen, field) && state.chosen[field].includes(value);
+}
+
+function choose(field, value, on) {
+  const before = Object.hasOwn(state.chosen, field) ? state.chosen[field] : [];
+  const after = on ? [...before, value] : before.filter((one) => one !== value);
+  const chosen = Object.entries({ ...state.chosen, [field]: after }).filter(([, values]) => values.length);
+  change({ chosen: Object.fromEntries(chosen) });
+}
+
+function among(field, values) {
+  const kind = facets.find((facet) => facet.field === field)?.kind ?? "unknown";
+  const name = `\`${field.replaceAll("`", "``")}\``;
+  const tests = kind === "list" ? [] : [`${name} in (${values.map(literal).join(", ")})`];
+  if (kind !== "value") tests.push(...values.map((value) => `${name} contains ${literal(value)}`));
+  return `(${tests.join(" or ")})`;
+}
+
+function literal(value) {
+  return typeof value === "string" ? `'${value.replaceAll("'", "''")}'` : String(value);
+}
