@@ -59,7 +59,7 @@ class Map(BaseModel):
 
 
 @router.get("/facets", operation_id="facets")
-async def facets(service: Asked, index: IndexName = None, n: Annotated[int, Query(ge=1, le=100)] = 8) -> Facets:
+async def facets(service: Asked, index: IndexName = None, n: Annotated[int, Query(ge=1, le=100)] = 10) -> Facets:
     """The metadata fields that divide an index, with their most frequent values."""
     name = service.one_of(index)
     return Facets(index=name, facets=await service.ask(name, lambda index: facets_of(index, n)))
@@ -78,17 +78,22 @@ async def corpus_map(
 
 
 def facets_of(index: Index, n: int) -> list[Facet]:
-    """Fields by which an index can be divided: a value must stand for several documents, and not for all."""
-    kinds = _kinds(index)
-    total = len(index)
-    found = []
-    for field, values in index.facets(n).items():
-        if is_built_in((field,)):
-            continue  # a filter with that name reads the document's own id or title
-        if values[0][1] > 1 and (len(values) > 1 or values[0][1] < total):
-            shown = [FacetValue(value=value, count=count) for value, count in values]
-            found.append(Facet(field=field, values=shown, kind=kinds.get(field, "unknown")))
-    return found
+    """Fields by which an index can be divided, those first of whose documents the values shown are the most.
+
+    A value must stand for several documents, and not for all.
+    """
+    kinds, total = _kinds(index), len(index)
+    counted = {field: values for field, values in index.facets(n).items() if not is_built_in((field,))}
+    dividing = [(f, v) for f, v in counted.items() if v[0][1] > 1 and (len(v) > 1 or v[0][1] < total)]
+    dividing.sort(key=lambda one: -min(total, sum(count for _, count in one[1])))
+    return [
+        Facet(
+            field=field,
+            values=[FacetValue(value=value, count=count) for value, count in values],
+            kind=kinds.get(field, "unknown"),
+        )
+        for field, values in dividing
+    ]
 
 
 def points_of(index: Index, n: int, field: str | None) -> list[Point]:

@@ -42,7 +42,7 @@ async function start() {
   if (state.view in FIELDS && !state.doc) $(FIELDS[state.view]).focus();
 }
 
-async function render(indexes) {
+function render(indexes) {
   if (!indexes.some(({ name }) => name === state.index)) state.index = indexes[0].name;
   if (!["search", "map", "chat"].includes(state.view)) state.view = "search";
   $("index").value = state.index;
@@ -53,9 +53,9 @@ async function render(indexes) {
     show($(button.dataset.view), here);
   }
   reader.render();
-  await filters.render(); // whose kinds of fields a search needs
-  search.render();
-  map.render();
+  const known = filters.render();
+  search.render(known);
+  known.then(map.render);
 }
 
 function key(event) {

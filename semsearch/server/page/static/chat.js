@@ -89,12 +89,14 @@ function source(excerpt, { index }, unfolded) {
   };
   return el("li", {},
     el("a", { href: excerpt.url, onclick: toOpen, dir: "auto" }, excerpt.title || excerpt.id),
-    el("span", { class: "note" }, ` ${excerpt.title ? `${excerpt.id}, ` : ""}${place}`, excerpt.confidence === null ? null : ` · confidence ${excerpt.confidence.toFixed(2)}`), " ",
-    el("button", { type: "button", class: "quiet", "aria-label": `Copy citation of ${excerpt.title || excerpt.id}`, onclick: async () => {
-      await copy(citation(excerpt));
-      announce("Citation copied.");
-    } }, "Copy citation"),
-    el("details", { open: unfolded }, el("summary", {}, "Excerpt"), el("p", { class: "snippet", dir: "auto" }, excerpt.text)));
+    el("span", { class: "note" }, ` ${excerpt.title ? `${excerpt.id}, ` : ""}${place}`, excerpt.confidence === null ? null : ` · confidence ${excerpt.confidence.toFixed(2)}`),
+    el("details", { open: unfolded }, el("summary", {}, "Excerpt"), el("p", { class: "snippet", dir: "auto" }, excerpt.text),
+      el("button", { type: "button", class: "quiet", "aria-label": `Copy citation of ${excerpt.title || excerpt.id}`, onclick: () => copyOf(excerpt) }, "Copy citation")));
+}
+
+async function copyOf(excerpt) {
+  await copy(citation(excerpt));
+  announce("Citation copied.");
 }
 
 // The button of a citation such as [2]; null for a number that no excerpt has.

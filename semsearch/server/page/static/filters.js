@@ -59,7 +59,8 @@ export function complain(message) {
 }
 
 function fieldset({ field, values }, number) {
-  const rows = values.map(({ value, count }) => {
+  const ordered = values.every(({ value }) => typeof value === "number") ? values.toSorted((a, b) => a.value - b.value) : values;
+  const rows = ordered.map(({ value, count }) => {
     const box = el("input", { type: "checkbox", onchange: (event) => choose(field, value, event.target.checked) });
     box.facet = [field, value];
     return el("label", { class: "facet" }, box, el("span", { dir: "auto" }, String(value)), el("small", {}, String(count)));

@@ -55,12 +55,15 @@ function draw() {
   const values = [...counts].sort((a, b) => b[1] - a[1]).map(([value]) => value);
   const named = values.length > COLORS ? values.slice(0, COLORS - 1) : values;
   const color = (value) => (value === null || !colored ? "none" : named.includes(value) ? named.indexOf(value) : "other");
+  const [left, top, width, height] = frame();
+  const size = Math.max(width, height);
   circles = points.map((point, number) =>
-    el("circle", { cx: point.x.toFixed(4), cy: (-point.y).toFixed(4), r: 0.014, class: `c-${color(point.value)}`, dataset: { number } }));
-  const svg = el("svg", { viewBox: "-1.05 -1.05 2.1 2.1", role: "application", tabindex: "0", "aria-roledescription": "map",
+    el("circle", { cx: point.x.toFixed(4), cy: (-point.y).toFixed(4), r: (size * 0.007).toFixed(4), class: `c-${color(point.value)}`, dataset: { number } }));
+  const svg = el("svg", { viewBox: `${left} ${top} ${width} ${height}`, role: "application", tabindex: "0", "aria-roledescription": "map",
     "aria-label": `${points.length} documents of ${state.index}; arrow keys move, Enter opens`,
     onkeydown: move, onclick: (event) => go(event.target.dataset.number),
     onpointerover: (event) => point(event.target.dataset.number), onfocus: () => point(here) }, circles);
+  svg.style.aspectRatio = `${width} / ${height}`;
   $("drawing").replaceChildren(svg, el("p", { id: "tip", "aria-hidden": "true", hidden: true }));
   const others = values.length > named.length ? [["other", `${values.length - named.length} other values`]] : [];
   const legend = [...named.map((value, number) => [number, value]), ...others];
@@ -69,6 +72,17 @@ function draw() {
       el("i", { class: `c-${number}` }), String(value))));
   here = 0;
   ring();
+}
+
+// The stretch of the plane that has points in it, with a margin and no extreme shape.
+function frame() {
+  const [xs, ys] = [points.map(({ x }) => x), points.map(({ y }) => -y)];
+  const [left, right] = [Math.min(...xs, 1), Math.max(...xs, -1)];
+  const [top, bottom] = [Math.min(...ys, 1), Math.max(...ys, -1)];
+  const margin = 0.05 * Math.max(right - left, bottom - top, 0.1);
+  const width = Math.max(right - left, (bottom - top) * 0.8, 0.1) + 2 * margin;
+  const height = Math.max(bottom - top, (right - left) * 0.5, 0.1) + 2 * margin;
+  return [(left + right - width) / 2, (top + bottom - height) / 2, width, height];
 }
 
 // Rings around the hits of the last search.

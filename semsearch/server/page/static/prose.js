@@ -29,7 +29,7 @@ function inline(text, cite) {
     nodes.push(text.slice(behind, match.index));
     if (code) nodes.push(el("code", {}, code));
     else if (bold) nodes.push(el("strong", {}, bold));
-    else nodes.push(...numbers.split(",").map((number) => cite(Number(number)) ?? whole));
+    else nodes.push(...numbers.split(",").map((number) => cite(Number(number)) ?? `[${number.trim()}]`));
     behind = match.index + whole.length;
   }
   return [...nodes, text.slice(behind)];

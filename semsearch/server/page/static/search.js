@@ -46,7 +46,8 @@ export function found() {
   return last;
 }
 
-export function render() {
+// Takes the promise of the fields that can be filtered on.
+export function render(known) {
   if ($("query").value !== state.q) $("query").value = state.q;
   for (const radio of document.querySelectorAll("[name=mode]")) radio.checked = radio.value === state.mode;
   offerBeside();
@@ -56,7 +57,8 @@ export function render() {
   asked = now;
   k = STEP;
   clearTimeout(timer);
-  timer = setTimeout(run, first ? 0 : PAUSE_MS);
+  const needed = Object.keys(state.chosen).length ? known : null;
+  timer = setTimeout(() => run(needed), first ? 0 : PAUSE_MS);
 }
 
 // Other indexes, and other ways to search this one.
@@ -77,7 +79,7 @@ function parted(beside) {
   return [beside.slice(0, at), beside.slice(at + 1)];
 }
 
-async function run() {
+async function run(known = null) {
   clearTimeout(timer);
   running?.abort();
   running = new AbortController();
@@ -85,8 +87,11 @@ async function run() {
   complain("");
   if (!state.q.trim()) return intro();
   const sides = [[state.mode, state.index], ...(state.beside ? [parted(state.beside)] : [])];
+  await known; // how a field is compared depends on what it holds
+  if (signal.aborted) return;
   const where = filter();
   $("search").setAttribute("aria-busy", "true");
+  if (!links().length) $("count").textContent = "Searching…";
   try {
     const started = performance.now();
     const answers = await Promise.all(
@@ -152,7 +157,7 @@ function column(answer, otherRanks) {
 
 function item(hit, { index, query }, otherRanks) {
   const [text, spans] = snippet(hit, query);
-  const chips = Object.entries(hit.metadata).map(([field, value]) => [field, shown(value)]).filter(([, value]) => value && value.length <= 40).slice(0, 5);
+  const chips = Object.entries(hit.metadata).map(([field, value]) => [field, shown(value)]).filter(([, value]) => value && value.length <= 40).slice(0, 4);
   const there = otherRanks?.get(hit.id);
   const beside = !otherRanks ? null : el("span", { class: "there" }, there ? `rank ${there} beside` : "not beside");
   const toOpen = (event) => {
