@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -77,6 +78,8 @@ def serve(
     for name, given, least in (("workers", workers, 1), ("max_body_mb", max_body_mb, 1), ("port", port, 0)):
         if given < least:
             raise UsageError(f"`{name}` must be at least {least}, got {given}")
+    if port > 65_535:
+        raise UsageError(f"`port` must be at most 65535, got {port}")
     if not max_seconds > 0:
         raise UsageError(f"`max_seconds` must be above 0, got {max_seconds}")
     _check_language_model(llm_base_url, llm_model)
@@ -104,7 +107,8 @@ def serve(
     listening = run.bind(host, port)
     address = f"http://{f'[{host}]' if ':' in host and '[' not in host else host}:{listening.getsockname()[1]}"
     terminal.say(f"serving {', '.join(places)} at {address} (Ctrl-C stops it)")
-    run.serve(places, settings, listening, workers=workers)
+    with suppress(KeyboardInterrupt):  # raised once all requests are answered: that is how a server ends
+        run.serve(places, settings, listening, workers=workers)
 
 
 def _check_language_model(base_url: str, model: str) -> None:

@@ -18,6 +18,7 @@ from starlette.types import Scope
 
 from semsearch.errors import SemsearchError
 from semsearch.server.contracts import Contract, Shape, contracts, own_shape
+from semsearch.server.desk import Desk
 from semsearch.server.gate import REQUEST_ID, Gate
 from semsearch.server.metrics import Metrics
 from semsearch.server.problems import Problem, problem_of
@@ -49,7 +50,7 @@ def create_app(indexes: Mapping[str, str | Path], settings: Settings | None = No
         redoc_url=None,
     )
     app.state.settings, app.state.metrics, app.state.contracts = settings, metrics, spoken
-    app.state.service = Service(shelf, settings)
+    app.state.service = Service(shelf, settings, Desk(settings))
     for contract in spoken:
         app.include_router(contract.router, tags=[contract.name])
     app.add_exception_handler(SemsearchError, _refused)

@@ -42,7 +42,7 @@ def contracts() -> tuple[Contract, ...]:
     from semsearch.server.routes import document_page, documents, search, status
 
     return (
-        Contract("search", search.router, ("/search",)),
+        Contract("search", search.router, ("/search", "/context")),
         Contract("documents", documents.router, ("/documents",)),
         Contract("page", document_page.router, ("/doc/",)),
         Contract("page", files.router, ("/static/",)),

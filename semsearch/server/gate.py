@@ -59,9 +59,9 @@ class Gate:
 
         async def answer(message: Message) -> None:
             nonlocal status
+            if body.error and not status:  # whoever read the body took it for malformed
+                return
             if message["type"] == "http.response.start":
-                if body.error:  # which whoever read the body took for malformed
-                    raise body.error
                 status = message["status"]
                 MutableHeaders(scope=message)[REQUEST_ID] = request_id
             await send(message)
@@ -70,6 +70,8 @@ class Gate:
         try:
             self._check(scope, headers)
             await self._app(scope, body.receive, answer)
+            if body.error and not status:
+                raise body.error
         except Exception as error:
             body.error = None
             problem = problem_of(error)

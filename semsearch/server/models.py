@@ -69,6 +69,52 @@ class Found(BaseModel):
     hits: list[FoundHit]
 
 
+class ContextWish(_Asked):
+    """What a prompt needs to know about."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"question": "How do I save a wilting plant?", "budget": 800}]}
+    )
+
+    question: str = Field(description="In plain words.")
+    index: str | None = Field(None, description="Name of the index; may be left out where one is served.")
+    budget: int = Field(1_500, ge=100, le=1_000_000, description="Tokens that the text may have.")
+    mode: Mode | None = Field(None, description="As for a search.")
+    where: str | JsonObject | None = Field(None, description="As for a search.")
+    min_confidence: float | None = Field(
+        None, ge=0, le=1, description="Leave out passages with a lower confidence; the server's default if left out."
+    )
+    neighbors: int = Field(0, ge=0, le=1_000, description="Passages before and behind each that are shown with it.")
+    diversity: float = Field(0.3, ge=0, le=1, description="How much what repeats other passages counts against one.")
+
+
+class CitedExcerpt(BaseModel):
+    """A stretch of a document that stands in a context."""
+
+    number: int = Field(description="As it is cited, from 1 on.")
+    id: str
+    title: str
+    text: str
+    start: int = Field(description="Its first character in the document's text.")
+    end: int
+    page: int | None = Field(description="On which it begins, where the document has pages.")
+    url: str = Field(description="The document's own address, or that of the page that shows it here.")
+    score: float
+    confidence: float | None
+
+
+class FoundContext(BaseModel):
+    """What to put into a prompt; without excerpts, nothing is relevant, and the text says so."""
+
+    index: str
+    question: str
+    mode: str = Field(description="How it was searched.")
+    warming: bool = Field(description="Whether only words were compared because the model is not loaded yet.")
+    text: str = Field(description="To paste into the prompt: numbered excerpts, marked as data.")
+    tokens: int
+    excerpts: list[CitedExcerpt]
+
+
 class GivenDocument(_Asked):
     """A document to add, or to put in place of the one with its id."""
 

@@ -7,26 +7,15 @@ semsearch.errors.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
-from anyio import CapacityLimiter, to_thread
-
-from semsearch.errors import (
-    LockedError,
-    MismatchError,
-    NoIndexError,
-    OverloadedError,
-    TimeLimitError,
-    TooLargeError,
-    UsageError,
-)
+from semsearch.errors import MismatchError, NoIndexError, NotReadyError, TooLargeError, UsageError
 from semsearch.search import check_search
 from semsearch.server.batching import ROLES, TICKET, lane_of
+from semsearch.server.desk import Desk, unlocked
 from semsearch.server.keys import EVERYTHING, READ, WRITE, Access
 from semsearch.server.settings import Settings
 from semsearch.server.shelf import Shelf
@@ -43,16 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-READERS, WRITERS = 64, 4
-"""Threads that search, most of which wait for the encoder; and threads that add, of which one writes at a time."""
-
-TALKS = 16
-"""Answers that language models may be writing at the same time."""
-
 KEYWORD = "keyword"
-
-LOCK_SECONDS, LOCK_PAUSE = 10.0, 0.05
-"""How long a writer waits for another process, such as another worker, and how often it looks."""
 
 SHORT = 4_000
 """Characters that are split into tokens without a thread of their own."""
@@ -86,25 +66,14 @@ class Encoded:
     tokens: list[int]
 
 
-@dataclass
-class Desk:
-    """What all who ask share: threads, and how many wait for them."""
+class Wishes(TypedDict, total=False):
+    """Options of `Index.context`."""
 
-    readers: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(READERS))
-    writers: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(WRITERS))
-    waiting: int = 0
-    talks: int = 0
-
-    @contextmanager
-    def talk(self) -> Iterator[None]:
-        """Let a language model write an answer meanwhile; raises OverloadedError where too many are being written."""
-        if self.talks >= TALKS:
-            raise OverloadedError(f"{TALKS} answers are being written, and no more may; try again")
-        self.talks += 1
-        try:
-            yield
-        finally:
-            self.talks -= 1
+    where: Where | None
+    min_confidence: float | None
+    neighbors: int
+    diversity: float
+    candidates: int
 
 
 @dataclass(frozen=True)
@@ -113,8 +82,8 @@ class Service:
 
     shelf: Shelf
     settings: Settings
+    desk: Desk
     access: Access = EVERYTHING
-    desk: Desk = field(default_factory=Desk)
 
     def for_(self, access: Access) -> Service:
         """The same indexes, as somebody with this access sees them."""
@@ -168,18 +137,21 @@ class Service:
         return Answer(*await self._answered(name, mode, find))
 
     async def context(
-        self, name: str, question: str, budget: int = 1_500, *, mode: str | None = None, where: Where | None = None
+        self, name: str, question: str, budget: int = 1_500, *, mode: str | None = None, **wishes: Unpack[Wishes]
     ) -> tuple[Context, str, bool]:
-        """What to put into a prompt, see `Index.context`; with the mode, and whether the model is still being loaded."""
+        """What to put into a prompt, see `Index.context`; the mode, and whether the model is being loaded, as `search`.
+
+        Until it is loaded, a token is taken to be three bytes, which is fewer than most have.
+        """
         self._read(name)
-        self._check_query(question, 1)
-        count = None if self.shelf.warm(name) else rough_tokens
+        self._check_query(question, wishes.get("candidates", 1))
+        check_search([question], 1, KEYWORD if mode is None else mode)
 
-        def find(index: Index, mode: str) -> Context:
-            wishes: dict[str, Any] = {"where": where, "min_confidence": self.settings.min_confidence, "count": count}
-            return index.context(question, budget, mode=mode, **wishes)
+        def make(index: Index, mode: str) -> Context:
+            count = None if self.shelf.queue(name) else lambda text: len(text.encode()) // 3 + 1
+            return index.context(question, budget, mode=mode, count=count, **wishes)
 
-        return await self._answered(name, mode, find)
+        return await self._answered(name, mode, make)
 
     async def ask(self, name: str, question: Callable[[Index], T]) -> T:
         """Whatever else an index can tell without its encoder."""
@@ -207,9 +179,9 @@ class Service:
             TICKET.set(None)  # what was begun is ended, whoever waits
             index = self.shelf.wait_for(name, self.settings.max_seconds)
             index.documents([])  # raises where it is gone: adding would make a new one
-            return self._unlocked(lambda: self._guarded(name, index, lambda: index.add(corpus)))
+            return unlocked(lambda: self._guarded(name, index, lambda: index.add(corpus)))
 
-        return await to_thread.run_sync(add, limiter=self.desk.writers)
+        return await self.desk.write(add)
 
     async def delete(self, name: str, doc_ids: Sequence[str]) -> list[str]:
         """Delete documents; returns the ids that were there."""
@@ -217,9 +189,9 @@ class Service:
         self._check_batch(doc_ids, "ids")
 
         def delete() -> list[str]:
-            return self._unlocked(lambda: self._with(name, lambda index: index.delete(doc_ids)))
+            return unlocked(lambda: self._with(name, lambda index: index.delete(doc_ids)))
 
-        return await to_thread.run_sync(delete, limiter=self.desk.writers)
+        return await self.desk.write(delete)
 
     async def encode(self, name: str, texts: Sequence[str], role: str = "query") -> Encoded:
         """Encode texts as the index does, as a `query` or a `document`; waits until the model is loaded.
@@ -234,15 +206,18 @@ class Service:
         self._check_batch(texts, "texts")
         if role not in ROLES:
             raise UsageError(f"unknown role {role!r:.60}; expected one of {', '.join(ROLES)}")
-        if self.shelf.warm(name) is None:
-            await self._reading(lambda: self.shelf.wait_for(name, self.settings.max_seconds))
         queue = self.shelf.queue(name)
+        if queue is None:
+            await self._reading(lambda: self.shelf.wait_for(name, self.settings.max_seconds))
+            queue = self.shelf.queue(name)
+        if queue is None:
+            raise NotReadyError(f"the index {name!r} was replaced; try again")
         if sum(map(len, texts)) <= SHORT:
             lengths = queue.lengths(texts, role)
         else:
             lengths = await self._reading(lambda: queue.lengths(texts, role))
         future = queue.submit(texts, role, lengths, lane=lane_of(len(texts)))
-        return Encoded(await self._in_time(asyncio.wrap_future(future)), lengths)
+        return Encoded(await self.desk.in_time(asyncio.wrap_future(future)), lengths)
 
     async def spec(self, name: str) -> EncoderSpec:
         """The encoder of an index, without loading it: its model's name, dimension, maximal length and so on."""
@@ -321,41 +296,5 @@ class Service:
             self.shelf.forget(name, index)
             raise
 
-    def _unlocked(self, write: Callable[[], T]) -> T:
-        """Write as soon as no other process does; raises LockedError if that takes too long."""
-        until = time.monotonic() + LOCK_SECONDS
-        while True:
-            try:
-                return write()
-            except LockedError:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(LOCK_PAUSE)
-
     async def _reading(self, ask: Callable[[], T]) -> T:
-        """Ask in a thread, within the time limit, unless too many wait already."""
-        desk = self.desk
-        if desk.waiting >= self.settings.max_waiting:
-            raise OverloadedError(f"{desk.waiting:,} requests are waiting, and no more may; try again")
-        desk.waiting += 1
-        try:
-            return await self._in_time(to_thread.run_sync(ask, limiter=desk.readers, abandon_on_cancel=True))
-        finally:
-            desk.waiting -= 1
-
-    async def _in_time(self, answer: Awaitable[T]) -> T:
-        """Wait for an answer; raises TimeLimitError after the time limit, and nobody waits for it then."""
-        seconds = self.settings.max_seconds
-        try:
-            async with asyncio.timeout(seconds):
-                return await answer
-        except TimeoutError:
-            ticket = TICKET.get()
-            if ticket:
-                ticket.gone = True
-            raise TimeLimitError(f"no answer within {seconds:g} seconds; try again, or ask for less") from None
-
-
-def rough_tokens(text: str) -> int:
-    """About as many as a tokenizer finds, rather more, while none is loaded."""
-    return len(text) // 3 + 1
+        return await self.desk.read(ask)

@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 WARM, WARMING, FAILED, CLOSED = "warm", "warming", "failed", "closed"
 """States of an index: searched by meaning too, by words alone for now, by words alone for good, not opened yet."""
 
+FOLLOW_SECONDS = 1.0
+"""How often it is looked whether another index took the place of one."""
+
 FIRST = "the first text takes longer than those after it"
 
 
@@ -95,12 +98,13 @@ class Shelf:
         return slot.state, str(slot.error or "")
 
     def start(self) -> None:
-        """Open all indexes and begin to load their encoders; one that cannot be opened says so when it is asked."""
+        """Open all indexes and begin to load their encoders; from then on, see whether others took their places."""
         for name in self._slots:
             try:
                 self.cold(name)
-            except SemsearchError as error:
+            except SemsearchError as error:  # it says so when it is asked
                 log.warning("index %s: %s", name, error)
+        Thread(target=self._follow, name="follower", daemon=True).start()
 
     def cold(self, name: str) -> Index:
         """The index, opened, for all that needs no encoder; one that was opened before is kept."""
@@ -146,12 +150,9 @@ class Shelf:
                 return slot.warm
         raise slot.error or NotReadyError(f"the model of index {name!r} is still being loaded; try again")
 
-    def queue(self, name: str) -> EncodingQueue:
-        """Where texts for the encoder of a warm index wait."""
-        queue = self._slots[name].queue
-        if queue is None:
-            raise NotReadyError(f"the model of index {name!r} is being loaded; try again")
-        return queue
+    def queue(self, name: str) -> EncodingQueue | None:
+        """Where texts for the encoder of an index wait; None while that is not loaded. Never blocks."""
+        return self._slots[name].queue
 
     def forget(self, name: str, index: Index) -> None:
         """Open an index again when it is next asked: it was deleted, or another one took its place."""
@@ -171,6 +172,23 @@ class Shelf:
         for slot in self._slots.values():
             for store in slot.stores:
                 store.close()
+
+    def _follow(self) -> None:
+        """Have an index opened again soon after it was replaced, also if nobody searches it."""
+        while True:
+            with self._changed:
+                if self._closed or self._changed.wait_for(lambda: self._closed, FOLLOW_SECONDS):
+                    return
+            for name, slot in self._slots.items():
+                index, queue = slot.warm, slot.queue
+                if index is None or queue is None:
+                    continue
+                try:
+                    if index.spec.fingerprint != queue.encoder.spec.fingerprint:
+                        self.forget(name, index)
+                        self.cold(name)
+                except SemsearchError:
+                    self.forget(name, index)
 
     def _want(self, name: str) -> None:
         """Have the encoder of an index loaded; inside the lock."""

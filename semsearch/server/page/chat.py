@@ -71,7 +71,10 @@ async def chat(asked: Question, service: Asked) -> StreamingResponse:
     if model and history:
         with service.desk.talk():
             question = await model.standing_alone(question, history)
-    context, mode, warming = await service.context(name, question, asked.budget, mode=asked.mode, where=asked.where)
+    least = service.settings.min_confidence
+    context, mode, warming = await service.context(
+        name, question, asked.budget, mode=asked.mode, where=asked.where, min_confidence=least
+    )
     beginning = {
         "question": question,
         "index": name,

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
 from semsearch.errors import UsageError
-from semsearch.printable import one_line
+from semsearch.printable import harmless, one_line
 from semsearch.server.access import Asked
 from semsearch.server.links import HIGHLIGHT
 from semsearch.server.routes.documents import DocId, IndexName, unknown
@@ -94,4 +94,4 @@ def page(document: StoredDocument, index: str, start: int, end: int) -> str:
 
 
 def _shown(text: str) -> str:
-    return escape("\n".join(map(one_line, text.split("\n"))))
+    return escape(harmless(text))

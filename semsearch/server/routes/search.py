@@ -1,4 +1,4 @@
-"""Searching: `POST /search`."""
+"""Searching: `POST /search`, and `POST /context` for prompts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from semsearch.server.access import Asked
 from semsearch.server.links import document_url
-from semsearch.server.models import Found, FoundHit, Search
+from semsearch.server.models import CitedExcerpt, ContextWish, Found, FoundContext, FoundHit, Search
 from semsearch.server.schema import REFUSALS
 
 router = APIRouter(responses=REFUSALS)
@@ -20,3 +20,30 @@ async def search(asked: Search, service: Asked) -> Found:
     answer = await service.search(name, asked.query, asked.k, **wishes)
     hits = [FoundHit.of(hit, document_url(service, name, hit.doc_id, hit.start, hit.end)) for hit in answer.hits]
     return Found(index=name, query=asked.query, mode=answer.mode, warming=answer.warming, hits=hits)
+
+
+@router.post("/context", operation_id="context")
+async def context(asked: ContextWish, service: Asked) -> FoundContext:
+    """The passages that answer a question, numbered and within a budget of tokens, to put into a prompt."""
+    name = service.one_of(asked.index)
+    wishes = asked.model_dump(exclude={"index", "question", "budget", "mode"})
+    if asked.min_confidence is None:
+        wishes["min_confidence"] = service.settings.min_confidence
+    made, mode, warming = await service.context(name, asked.question, asked.budget, mode=asked.mode, **wishes)
+    excerpts = [
+        CitedExcerpt(
+            id=one.doc_id,
+            url=one.url or document_url(service, name, one.doc_id, one.start, one.end),
+            **{field: getattr(one, field) for field in CitedExcerpt.model_fields if field not in ("id", "url")},
+        )
+        for one in made.excerpts
+    ]
+    return FoundContext(
+        index=name,
+        question=asked.question,
+        mode=mode,
+        warming=warming,
+        text=made.text,
+        tokens=made.tokens,
+        excerpts=excerpts,
+    )
