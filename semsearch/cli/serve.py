@@ -47,7 +47,7 @@ PublicUrl = Annotated[str, typer.Option(help="Address at which browsers reach th
 MaxBodyMb = Annotated[int, typer.Option(help="Most that a request may hold, in MiB.")]
 MaxSeconds = Annotated[float, typer.Option(help="Time until a request must be answered.")]
 LlmBaseUrl = Annotated[
-    str, typer.Option(help=f"An OpenAI-compatible server that answers in the page's chat; its key is read from {LLM_KEY}.")
+    str, typer.Option(help=f"OpenAI-compatible server that answers in the page's chat; its key is read from {LLM_KEY}.")
 ]
 LlmModel = Annotated[str, typer.Option(help="The model that it is asked for.")]
 

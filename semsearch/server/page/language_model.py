@@ -7,13 +7,14 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 from urllib.parse import urlsplit
 
 from semsearch.errors import LanguageModelError
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
+    from openai.types.chat import ChatCompletionMessageParam
 
 log = logging.getLogger(__name__)
 
@@ -82,12 +83,7 @@ class LanguageModel:
         try:
             async with self._client() as client:
                 async with asyncio.timeout(self.seconds):
-                    stream = await client.chat.completions.create(
-                        model=self.name,
-                        messages=list(messages),  # type: ignore[arg-type]  # plain dictionaries of that shape
-                        stream=True,
-                    )
-                events = aiter(stream)
+                    events = await self._asked(client, messages)
                 while (piece := await self._next(events)) is not None and said < LONGEST_ANSWER:
                     said += len(piece)
                     if piece:
@@ -96,6 +92,11 @@ class LanguageModel:
             raise self._failure(error) from None
         if not said:
             raise LanguageModelError(f"{self._named} answered nothing that can be read; check `llm_base_url`")
+
+    async def _asked(self, client: AsyncOpenAI, messages: Sequence[Message]) -> AsyncIterator[object]:
+        """The events of a reply to come."""
+        given = cast("list[ChatCompletionMessageParam]", list(messages))
+        return aiter(await client.chat.completions.create(model=self.name, messages=given, stream=True))
 
     async def _next(self, events: AsyncIterator[object]) -> str | None:
         """The text of the next event, which may be empty; None behind the last."""
@@ -134,7 +135,7 @@ class LanguageModel:
     def _named(self) -> str:
         """The server without what an address may hold of secrets."""
         parts = urlsplit(self.base_url)
-        return f"the language model's server {parts.hostname or 'without a name'}{f':{parts.port}' if parts.port else ''}"
+        return f"the language model's server {parts.hostname}{f':{parts.port}' if parts.port else ''}"
 
 
 def _user(content: str) -> Message:

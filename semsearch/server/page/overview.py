@@ -99,17 +99,9 @@ def facets_of(index: Index, n: int) -> list[Facet]:
 def points_of(index: Index, n: int, field: str | None) -> list[Point]:
     """The map, with the value that each document has in a field."""
     points = index.map(n)
-    documents = index.documents([point.doc_id for point in points]) if field else {}
-    return [
-        Point(
-            id=point.doc_id,
-            title=point.title,
-            x=point.x,
-            y=point.y,
-            value=_as_text(documents[point.doc_id].metadata.get(field)) if point.doc_id in documents else None,
-        )
-        for point in points
-    ]
+    documents = index.documents([point.doc_id for point in points]) if field is not None else {}
+    values = {doc_id: _as_text(document.metadata.get(field or "")) for doc_id, document in documents.items()}
+    return [Point(id=one.doc_id, title=one.title, x=one.x, y=one.y, value=values.get(one.doc_id)) for one in points]
 
 
 def _kinds(index: Index) -> dict[str, str]:

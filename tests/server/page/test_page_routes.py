@@ -70,17 +70,20 @@ def test_every_file_of_the_page_is_served_under_the_policy(client: httpx.Client)
     assert answers[0].text == (FOLDER / "index.html").read_text("utf-8")
 
 
+BANNED = ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "style=", "<style", " onclick=")
+
+
 def test_the_files_have_nothing_inline_and_ask_nobody_else():
     for path in FOLDER.iterdir():
         text = path.read_text("utf-8")
         assert path.suffix in KINDS
-        for banned in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "style=", "<style", " onclick="):
+        for banned in BANNED:
             assert banned not in text, (path.name, banned)
         addresses = text.replace("http://www.w3.org/2000/svg", "").replace("^https?:", "")
         assert "http" not in addresses.replace("https, or from this machine", ""), path.name
 
 
-@pytest.mark.parametrize("name", ["..%2findex.html", "%2e%2e/page/files.py", "files.py", "x.js", "", ".", "static/app.js"])
+@pytest.mark.parametrize("name", ["..%2findex.html", "%2e%2e/page/files.py", "files.py", "x.js", "", ".", "static/x"])
 def test_nothing_else_is_served(client: httpx.Client, name):
     assert client.get(f"/static/{name}").status_code == 404
 
@@ -92,7 +95,8 @@ def test_facets_count_what_divides_the_index(client: httpx.Client):
         counted = Counter(document[field] for document in DOCUMENTS)
         assert [(one["value"], one["count"]) for one in facets[field]["values"]] == counted.most_common()
     assert facets["tags"]["values"] == [{"value": "wet", "count": 8}, {"value": "green", "count": 4}]
-    assert {field: one["kind"] for field, one in facets.items()} == {"lang": "value", "checked": "value", "tags": "list"}
+    kinds = {field: one["kind"] for field, one in facets.items()}
+    assert kinds == {"lang": "value", "checked": "value", "tags": "list"}
 
 
 def test_the_map_has_every_document_once_with_its_value(client: httpx.Client):
@@ -100,7 +104,8 @@ def test_the_map_has_every_document_once_with_its_value(client: httpx.Client):
     assert {one["id"]: one["value"] for one in points} == {document["_id"]: "wet" for document in DOCUMENTS}
     assert all(abs(one[axis]) <= 1 for one in points for axis in "xy")
     assert {one["value"] for one in client.get("/map").json()["points"]} == {None}
-    assert {one["value"] for one in client.get("/map", params={"field": "checked"}).json()["points"]} == {"true", "false"}
+    checked = client.get("/map", params={"field": "checked"}).json()["points"]
+    assert {one["value"] for one in checked} == {"true", "false"}
     assert client.get("/map", params={"n": 5_000}).status_code == 400
 
 
@@ -108,7 +113,8 @@ def test_keys_hold_for_what_the_page_asks_and_not_for_the_page(gardens: Path):
     keys = (Key.parse("secret"), Key.parse("@other:narrow"))
     with served({"gardens": gardens, "other": gardens}, Settings(keys=keys)) as client:
         assert client.get("/").status_code == client.get("/static/app.js").status_code == 200
-        for path in ("/facets?index=gardens", "/map?index=gardens", "/documents/?id=d1&index=gardens", "/static", "/static/../indexes"):
+        closed = ("/facets?index=gardens", "/map?index=gardens", "/documents/?id=d1&index=gardens", "/static")
+        for path in (*closed, "/static/../indexes"):
             assert client.get(path).status_code in (401, 404), path
         assert client.post("/chat", json={"question": "x", "index": "gardens"}).status_code == 401
         narrow = {"authorization": "Bearer narrow"}
@@ -158,7 +164,9 @@ def test_the_model_answers_from_the_excerpts(gardens: Path):
     system, prompt = asked["messages"]
     assert system["role"] == "system"
     assert prompt["content"].endswith("The question: gardens water")
-    assert all(f"[{one['number']}] Note" in prompt["content"] and one["text"] in prompt["content"] for one in head["excerpts"])
+    for one in head["excerpts"]:
+        assert f"[{one['number']}] Note" in prompt["content"]
+        assert one["text"] in prompt["content"]
 
 
 def test_a_follow_up_question_gets_its_subject_back(gardens: Path):
@@ -243,7 +251,10 @@ def test_a_model_server_that_refuses_is_named_with_its_status(gardens: Path):
     [
         (["--llm-base-url", "http://127.0.0.1:9/v1"], "--llm-base-url needs --llm-model beside it"),
         (["--llm-model", "m"], "--llm-model needs --llm-base-url beside it"),
-        (["--llm-base-url", "localhost:9", "--llm-model", "m"], "expected an address such as http://127.0.0.1:11434/v1"),
+        (
+            ["--llm-base-url", "localhost:9", "--llm-model", "m"],
+            "expected an address such as http://127.0.0.1:11434/v1",
+        ),
     ],
 )
 def test_half_a_language_model_is_refused_before_anything_is_served(options, message):
