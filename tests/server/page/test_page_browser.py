@@ -245,7 +245,7 @@ def test_two_poolers_stand_side_by_side(visit, address, folders):
     told = page.locator("#lists .column").first.locator(".there").all_inner_texts()
     assert told == [f"rank {right.index(title) + 1} beside" if title in right else "not beside" for title in left]
     page.select_option("#beside", label="by words")
-    until(page, "document.querySelectorAll('.column h2')[1]?.textContent.endsWith('words')")
+    until(page, "document.querySelectorAll('.column h2')[1]?.textContent.endsWith('· words')")
     assert titles(page, 1) == expected(folders["sample"], THIRSTY, mode="keyword")
 
 
