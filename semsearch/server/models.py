@@ -151,6 +151,13 @@ class Added(BaseModel):
     truncated: int = Field(description="Passages that the encoder does not see whole.")
 
 
+class Span(BaseModel):
+    """Characters of a text."""
+
+    start: int
+    end: int = Field(description="One behind the last.")
+
+
 class WholeDocument(BaseModel):
     """A document as it is stored."""
 
@@ -159,7 +166,7 @@ class WholeDocument(BaseModel):
     title: str
     text: str
     metadata: JsonObject
-    passages: list[tuple[int, int]] = Field(description="First character, and one behind the last, of each.")
+    passages: list[Span]
     url: str
 
 

@@ -36,6 +36,7 @@ def describe(app: FastAPI, *, keys: bool) -> None:
         if not app.openapi_schema:
             document = get_openapi(title=app.title, version=app.version, routes=app.routes, description=ABOUT)
             _without_422(document)
+            _errors_as_json(document)
             if keys:
                 document.setdefault("components", {})["securitySchemes"] = {
                     "key": {"type": "http", "scheme": "bearer"},
@@ -58,3 +59,12 @@ def _without_422(document: dict[str, Any]) -> None:
     schemas = document.get("components", {}).get("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
+
+
+def _errors_as_json(document: dict[str, Any]) -> None:
+    """Say of operations that answer with a page that their errors are JSON all the same."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status, answer in operation["responses"].items():
+                if not status.startswith("2") and "text/html" in answer.get("content", {}):
+                    answer["content"] = {"application/json": answer["content"]["text/html"]}

@@ -21,11 +21,11 @@ from semsearch.server.settings import Settings
 from semsearch.server.shelf import Shelf
 
 if TYPE_CHECKING:
-    from semsearch import Index
     from semsearch.arrays import Vectors
     from semsearch.context import Context
     from semsearch.corpus.readers import Corpus
     from semsearch.filters.read import Where
+    from semsearch.index import Index
     from semsearch.ingest import IngestResult
     from semsearch.stores.base import StoredDocument
     from semsearch.types import EncoderSpec, Hit

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Condition, Thread
 
-from semsearch import Index
 from semsearch.errors import MismatchError, NotReadyError, SemsearchError
+from semsearch.index import Index
 from semsearch.server.batching import EncodingQueue, QueuedEncoder
 from semsearch.server.settings import Settings
 from semsearch.stores.local.store import LocalStore

@@ -173,7 +173,7 @@ def test_documents_are_added_changed_and_deleted(client):
     (hit,) = client.post("/search", json={"query": "robin", "k": 1, "where": "year = 2023"}).json()["hits"]
     assert (hit["id"], hit["metadata"]) == ("robin/1", {"year": 2023, "tags": ["bird"]})
     stored = client.get("/documents/robin/1").json()
-    assert (stored["text"], stored["passages"]) == ("A robin sings.", [[0, 14]])
+    assert (stored["text"], stored["passages"]) == ("A robin sings.", [{"start": 0, "end": 14}])
     assert client.delete("/documents/robin%2F1").json()["deleted"] == ["robin/1"]
     refused(client.delete("/documents/robin/1"), 404, "'robin/1'")
     refused(client.get("/documents/robin/1"), 404)

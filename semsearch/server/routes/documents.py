@@ -12,7 +12,7 @@ from semsearch.ingest import IngestResult
 from semsearch.server.access import Asked
 from semsearch.server.intake import from_files, from_json
 from semsearch.server.links import document_url
-from semsearch.server.models import Added, Addition, Deleted, Deletion, WholeDocument
+from semsearch.server.models import Added, Addition, Deleted, Deletion, Span, WholeDocument
 from semsearch.server.schema import REFUSALS
 from semsearch.server.service import Service
 from semsearch.types import Document
@@ -75,7 +75,7 @@ async def get(
         title=stored.title,
         text=stored.text,
         metadata=dict(stored.metadata),
-        passages=list(stored.spans),
+        passages=[Span(start=start, end=end) for start, end in stored.spans],
         url=document_url(service, name, doc_id),
     )
 
