@@ -28,7 +28,7 @@ async function start() {
     });
   }
   filters.start();
-  search.start(indexes);
+  search.start(indexes, map.ring);
   map.start();
   chat.start();
   onChange(() => render(indexes));

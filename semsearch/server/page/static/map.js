@@ -3,7 +3,7 @@
 import { ask } from "./api.js";
 import { $, announce, el, trouble } from "./dom.js";
 import { open } from "./document.js";
-import { fields } from "./filters.js";
+import { telling } from "./filters.js";
 import { found } from "./search.js";
 import { state } from "./state.js";
 
@@ -11,7 +11,7 @@ const MANY = 1000; // points
 const COLORS = 8; // that can be told apart, the last for all other values
 
 let drawn = ""; // index and field, as text
-let colored = ""; // the field
+let colored = null; // the field; empty for none, null before one was chosen
 let points = [];
 let circles = [];
 let here = 0; // the point that the arrow keys are at
@@ -29,6 +29,7 @@ export async function render() {
   const now = JSON.stringify([state.index, colored]);
   if (now === drawn) return ring();
   drawn = now;
+  if (!points.length) $("point").textContent = "Drawing the map…";
   try {
     const asked = new URLSearchParams({ index: state.index, n: MANY, ...(colored ? { field: colored } : {}) });
     const answer = await ask(`map?${asked}`);
@@ -43,8 +44,8 @@ export async function render() {
 }
 
 function offer() {
-  const offered = fields();
-  if (!offered.includes(colored)) colored = offered[0] ?? "";
+  const offered = telling();
+  if (colored === null || (colored && !offered.includes(colored))) colored = offered[0] ?? "";
   $("colors").replaceChildren(el("option", { value: "" }, "none"), ...offered.map((field) => el("option", { value: field }, field)));
   $("colors").value = colored;
 }
@@ -71,6 +72,7 @@ function draw() {
     el("button", { type: "button", class: "quiet", "aria-pressed": "false", dir: "auto", onclick: (event) => only(event.currentTarget, `c-${number}`) },
       el("i", { class: `c-${number}` }), String(value))));
   here = 0;
+  $("point").textContent = "";
   ring();
 }
 
@@ -86,9 +88,9 @@ function frame() {
 }
 
 // Rings around the hits of the last search.
-function ring() {
+export function ring() {
   const ids = new Set(found());
-  circles.forEach((circle, number) => circle.classList.toggle("ring", ids.has(points[number].id)));
+  circles.forEach((circle, number) => circle.classList.toggle("ring", ids.has(points[number]?.id)));
 }
 
 // One value of the legend alone, until it is chosen again.

@@ -3,7 +3,7 @@
 import { ask } from "./api.js";
 import { $, announce, el, show, trouble } from "./dom.js";
 import { open } from "./document.js";
-import { complain, filter } from "./filters.js";
+import { complain, filter, telling } from "./filters.js";
 import { change, state } from "./state.js";
 import { citation, copy, marked, shown, snippet, sourceOf } from "./text.js";
 
@@ -11,6 +11,7 @@ const PAUSE_MS = 150; // of typing, before a question is asked
 const AGAIN_MS = 1500; // until a server whose model is being loaded is asked again
 const STEP = 10; // hits
 const MOST = 100;
+const CHIPS = 4; // metadata fields that a hit shows
 const UNRELATED = 0.5; // confidence below which a hit is no more alike than 1 in 100 unrelated passages
 
 const KINDS = { cosine: "cosine", bm25: "BM25", hybrid: "score", rrf: "rank score" };
@@ -22,9 +23,11 @@ let k = STEP;
 let timer = 0;
 let running = null;
 let last = []; // ids of the hits of the first list
+let hear = () => {}; // told of them
 
-export function start(served) {
+export function start(served, onFound) {
   indexes = served;
+  hear = onFound;
   $("search-form").addEventListener("submit", (event) => {
     event.preventDefault();
     links()[0]?.focus();
@@ -57,8 +60,7 @@ export function render(known) {
   asked = now;
   k = STEP;
   clearTimeout(timer);
-  const needed = Object.keys(state.chosen).length ? known : null;
-  timer = setTimeout(() => run(needed), first ? 0 : PAUSE_MS);
+  timer = setTimeout(() => run(known), first ? 0 : PAUSE_MS);
 }
 
 // Other indexes, and other ways to search this one.
@@ -87,7 +89,7 @@ async function run(known = null) {
   complain("");
   if (!state.q.trim()) return intro();
   const sides = [[state.mode, state.index], ...(state.beside ? [parted(state.beside)] : [])];
-  await known; // how a field is compared depends on what it holds
+  if (Object.keys(state.chosen).length) await known; // how a field is compared depends on what it holds
   if (signal.aborted) return;
   const where = filter();
   $("search").setAttribute("aria-busy", "true");
@@ -96,9 +98,11 @@ async function run(known = null) {
     const started = performance.now();
     const answers = await Promise.all(
       sides.map(([mode, index]) => ask("search", { query: state.q, index, mode, where, k }, signal)));
+    const ms = performance.now() - started;
+    await known; // which fields tell most about a hit
     if (signal.aborted) return; // its answer is stale
     trouble(null);
-    draw(answers, performance.now() - started);
+    draw(answers, ms);
     if (answers.some(({ warming }) => warming)) timer = setTimeout(run, AGAIN_MS);
   } catch (error) {
     if (signal.aborted) return;
@@ -124,7 +128,8 @@ function draw(answers, ms) {
   const had = links().indexOf(document.activeElement);
   const [first, second] = answers;
   last = first.hits.map(({ id }) => id);
-  $("count").textContent = told(first, ms) + (second ? ` · ${told(second)} beside` : "");
+  hear();
+  $("count").textContent = second ? `${first.hits.length} and ${second.hits.length} hits · ${Math.round(ms)} ms` : told(first, ms);
   const ranks = answers.map(({ hits }) => new Map(hits.map(({ id, rank }) => [id, rank])));
   $("lists").className = second ? "two" : "one";
   $("lists").replaceChildren(...answers.map((answer, side) => column(answer, second ? ranks[1 - side] : null)));
@@ -135,7 +140,7 @@ function draw(answers, ms) {
 function told({ hits, mode, warming }, ms) {
   const n = hits.length === 1 ? "1 hit" : hits.length ? `${hits.length} hits` : "Nothing found";
   const how = warming ? "words only, until the model is loaded" : MODES[mode];
-  return `${n} by ${how}${ms === undefined ? "" : ` · ${Math.round(ms)} ms`}`;
+  return `${n} by ${how} · ${Math.round(ms)} ms`;
 }
 
 function column(answer, otherRanks) {
@@ -157,7 +162,8 @@ function column(answer, otherRanks) {
 
 function item(hit, { index, query }, otherRanks) {
   const [text, spans] = snippet(hit, query);
-  const chips = Object.entries(hit.metadata).map(([field, value]) => [field, shown(value)]).filter(([, value]) => value && value.length <= 40).slice(0, 4);
+  const chips = telling().filter((field) => Object.hasOwn(hit.metadata, field)).map((field) => [field, shown(hit.metadata[field])])
+    .filter(([, value]) => value && value.length <= 40).slice(0, CHIPS);
   const there = otherRanks?.get(hit.id);
   const beside = !otherRanks ? null : el("span", { class: "there" }, there ? `rank ${there} beside` : "not beside");
   const toOpen = (event) => {
