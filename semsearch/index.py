@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from semsearch.corpus.readers import Corpus
     from semsearch.corpus_map import MapPoint
     from semsearch.encoder.encoder import TextEncoder
+    from semsearch.explain.records import Explanation
     from semsearch.filters.read import Where
     from semsearch.filters.syntax import Filter
     from semsearch.ingest import IngestResult, Watch
@@ -363,6 +364,51 @@ class Index:
     def _count_tokens(self, text: str) -> int:
         """Tokens of a text by the encoder's tokenizer, without special ones."""
         return len(self.encoder.tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def explain(
+        self, query: str, hits: Sequence[Hit], *, where: Where | None = None, unit: str = "document"
+    ) -> list[Explanation]:
+        """Why each of these hits was found: its score, token by token and term by term, and a snippet.
+
+        Contributions to a cosine are computed by the reference in float32, which is loaded when it is first needed.
+        They sum to the cosine but for the rounding of the index's precision, which is stated.
+
+        Args:
+            query: As it was searched.
+            hits: What was found.
+            where: The filter of the search, on which the scales of a hybrid score depend.
+            unit: The unit of the search.
+
+        Returns:
+            An explanation of each hit, in the order given; `semsearch.explain.records` says what its JSON holds.
+
+        Raises:
+            UsageError: A hit is gone from the index, or does not belong to the search; hits that are none.
+            MismatchError: The checkpoint is not the one that the index was built with.
+        """
+        from semsearch.explain.explain import check_hits, explain, gather, needs_encoder
+        from semsearch.search import check_search
+
+        check_search([query], 1, self.default_mode, unit=unit)
+        if not check_hits(hits):
+            return []
+        condition = None
+        if where is not None:
+            from semsearch.filters.read import read_filter
+
+            condition = read_filter(where)
+        if not needs_encoder(hits):
+            return explain(query, hits, gather(self._store, query, None, hits, where=condition, unit=unit), None)
+        from semsearch.encoder.vectors import check_finite
+        from semsearch.explain.tokens import Splitter
+
+        encoder = self.encoder
+        (vector,) = check_finite(encoder.encode_queries([query]), [query], encoder.spec.model)
+        with self._store.snapshot():
+            self._encoder.refuse_replaced(encoder)
+            gathered = gather(self._store, query, vector, hits, where=condition, unit=unit)
+            splitter = Splitter(encoder, self.chunking, vector, self._store.fitted())
+        return explain(query, hits, gathered, splitter)
 
     def facets(self, n: int = 10) -> dict[str, list[tuple[Any, int]]]:
         """The n most frequent values of each metadata field, with how many documents have them."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -37,6 +37,9 @@ Ranking: TypeAlias = dict[int, tuple[float, int]]
 """Number of a document, or of a passage, to its best score and the passage that has it, best first."""
 
 
+Parts: TypeAlias = tuple[dict[int, float], dict[int, float]]
+"""What the dense and the keyword side contribute to the score of each key of their rankings."""
+
 Score = TypeVar("Score", float, Vectors)
 
 
@@ -51,6 +54,14 @@ class Scale:
 
     unrelated: float
     highest: float
+
+
+class Sides(NamedTuple):
+    """Both rankings of a hybrid search for one query, and what their scores are measured by."""
+
+    dense: Ranking
+    keyword: Ranking
+    scale: Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,16 +242,31 @@ def _found(
             for query, ranking in zip(queries, keyword, strict=True)
         ]
     assert vectors is not None
-    scales = [
-        Scale(unrelated, store.highest_keyword_score(query) if words else 1.0)
-        for unrelated, query, words in zip(store.mean_cosines(vectors).tolist(), queries, keyword, strict=True)
-    ]
     every = []
-    for near, words, scale in zip(dense, keyword, scales, strict=True):
-        mixed = fuse_convex(near, words, scale)
-        ranking = mixed if fusion == "convex" else FUSIONS[fusion](near, words, scale)
+    for sides in _sides(store, queries, vectors, dense, keyword):
+        mixed = fuse_convex(*sides)
+        ranking = mixed if fusion == "convex" else FUSIONS[fusion](*sides)
         every.append(Found(ranking, "hybrid" if fusion == "convex" else fusion, partial(_score, mixed)))
     return every
+
+
+def find_sides(store: Searchable, query: str, vector: Vectors, k: int, *, where: Filter | None, unit: str) -> Sides:
+    """Both rankings of a hybrid search for one query `[dim]`, as deep as `find` makes them for k hits."""
+    roll, depth = UNITS[unit](store), max(min(int(k), MOST), FUSED_DEPTH)
+    dense = _dense(store, roll, vector[None], depth, where)
+    keyword = [_deeper(roll, partial(_keyword_passages, store, query, where), depth)]
+    return _sides(store, [query], vector[None], dense, keyword)[0]
+
+
+def _sides(
+    store: Searchable, queries: Sequence[str], vectors: Vectors, dense: Sequence[Ranking], keyword: Sequence[Ranking]
+) -> list[Sides]:
+    return [
+        Sides(near, words, Scale(unrelated, store.highest_keyword_score(query) if words else 1.0))
+        for near, words, query, unrelated in zip(
+            dense, keyword, queries, store.mean_cosines(vectors).tolist(), strict=True
+        )
+    ]
 
 
 def _score(ranking: Ranking, key: int) -> float:
@@ -312,11 +338,16 @@ def fuse_rrf(dense: Ranking, keyword: Ranking, scale: Scale) -> Ranking:
 
     Its scores say where a document stands, not how good it is, and lie between 0 and 2 / 61.
     """
+    return _fused(dense, keyword, *parts_rrf(dense, keyword, scale))
+
+
+def parts_rrf(dense: Ranking, keyword: Ranking, scale: Scale) -> Parts:
+    """The parts that `fuse_rrf` adds."""
 
     def parts(ranking: Ranking) -> dict[int, float]:
         return {document: 1 / (RRF_K + rank) for rank, document in enumerate(ranking, 1)}
 
-    return _fused(dense, keyword, parts(dense), parts(keyword))
+    return parts(dense), parts(keyword)
 
 
 def fuse_convex(dense: Ranking, keyword: Ranking, scale: Scale) -> Ranking:
@@ -327,11 +358,16 @@ def fuse_convex(dense: Ranking, keyword: Ranking, scale: Scale) -> Ranking:
     in the narrow cone of a raw BERT; what is farther gets less than 0. BM25 has a true zero, and its one is the least
     that no passage exceeds. A document that is not among the nearest is taken to be as near as the last of them.
     """
+    return _fused(dense, keyword, *parts_convex(dense, keyword, scale))
+
+
+def parts_convex(dense: Ranking, keyword: Ranking, scale: Scale) -> Parts:
+    """The parts that `fuse_convex` adds."""
     ours = {document: DENSE_WEIGHT * dense_part(score, scale) for document, (score, _) in dense.items()}
     farthest = min(ours.values(), default=0.0)
     ours |= {document: farthest for document in keyword if document not in dense}
     theirs = {d: (1 - DENSE_WEIGHT) * keyword_part(score, scale) for d, (score, _) in keyword.items()}
-    return _fused(dense, keyword, ours, theirs)
+    return ours, theirs
 
 
 def dense_part(cosine: Score, scale: Scale) -> Score:
@@ -344,6 +380,7 @@ def keyword_part(bm25: Score, scale: Scale) -> Score:
     return _share(bm25, 0, scale.highest)
 
 
+PARTS = {"convex": parts_convex, "rrf": parts_rrf}
 FUSIONS = {"convex": fuse_convex, "rrf": fuse_rrf}
 
 

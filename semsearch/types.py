@@ -130,6 +130,19 @@ class Query:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A term of a query, as keyword search counts it.
+
+    Attributes:
+        text: A word, two characters of a script without spaces, or an exact token such as `C++`.
+        exact: Whether it is an exact token, whose bonus is counted beside its words.
+    """
+
+    text: str
+    exact: bool
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Hit:
     """A document found, shown by its best passage.

@@ -23,6 +23,7 @@ from semsearch.arrays import Vectors
 from semsearch.corpus.chunking import Chunking
 from semsearch.encoder import load
 from semsearch.encoder.encoder import Progress, TextEncoder
+from semsearch.encoder.token_parts import TokenParts
 from semsearch.stores.base import Entry
 from semsearch.stores.local.store import LocalStore
 from semsearch.stores.local.writer import Writer
@@ -113,6 +114,9 @@ class CountingEncoder:
     def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         self.passages += texts
         return self.inner.encode_documents(texts, progress)
+
+    def split_documents(self, texts: Sequence[str]) -> list[TokenParts]:
+        return self.inner.split_documents(texts)
 
 
 class Quantized(CountingEncoder):

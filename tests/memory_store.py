@@ -27,7 +27,7 @@ from semsearch.stores.base import (
     refuse_other_encoder,
 )
 from semsearch.transforms import fit_transform
-from semsearch.types import Document, EncoderSpec, Origin, Passage, Root
+from semsearch.types import Document, EncoderSpec, Origin, Passage, Root, Term
 
 Row = tuple[int, Document, Passage, Vectors]
 """A document's number, the document, and one of its passages with its vector `[dim]`."""
@@ -184,6 +184,14 @@ class MemoryStore:
 
     def highest_keyword_score(self, query: str) -> float:
         return 2.2 * sum(map(self._weight, _words(query)))
+
+    def keyword_terms(self, query: str, passage: int) -> dict[Term, float]:
+        words = Counter(_words(query))
+        alone = {word: float(self.keyword_scores(word, [passage])[0]) for word in words}
+        return {Term(word, exact=False): words[word] * score for word, score in alone.items() if score}
+
+    def fitted(self) -> Any:
+        return self.transform
 
     def mean_cosines(self, queries: Vectors) -> Vectors:
         finish = self.transform or (lambda rows: rows)

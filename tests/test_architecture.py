@@ -27,7 +27,8 @@ RANKS = {
         "printable": 1,
     },
     **{"types": 2, "transforms": 3, "filters": 3, "corpus": 4, "encoder": 4, "stores": 4},
-    **{"confidence": 5, "poolers": 5, "search": 10, "background": 15, "context": 15, "corpus_map": 15, "ingest": 20},
+    **{"confidence": 5, "poolers": 5, "search": 10, "snippets": 10},
+    **{"background": 15, "context": 15, "corpus_map": 15, "explain": 15, "ingest": 20},
     **{"index_encoder": 25, "evaluation": 25, "reports": 30, "datasets": 30},
     **{
         "index": 40,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from semsearch.cli import terminal
+from semsearch.cli import hits, terminal
 from semsearch.errors import SourceError, UsageError
 
 if TYPE_CHECKING:
+    from semsearch.explain.records import Explanation
     from semsearch.index import Index
     from semsearch.types import Hit, Query
 
@@ -54,6 +55,14 @@ def check_context_options(
         raise UsageError("--context answers one query at a time, and goes with neither --queries nor --fusion rrf")
 
 
+def check_explain_options(explain: bool, *, context: bool, queries: str | None) -> None:
+    """Refuse `--explain` where it would have no effect; raises UsageError."""
+    if explain and (context or queries is not None):
+        raise UsageError(
+            "--explain explains the hits of one query at a time, and goes with neither --queries, --run nor --context"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """How the answers to queries of one index are printed."""
@@ -63,6 +72,7 @@ class Form:
     context: bool
     budget: int | None
     neighbors: int | None
+    explain: bool = False
 
 
 def print_context(index: Index, query: str, wishes: dict[str, Any], form: Form) -> bool:
@@ -76,18 +86,27 @@ def print_context(index: Index, query: str, wishes: dict[str, Any], form: Form) 
     return bool(context)
 
 
-def print_hits(query: str, mode: str, found: list[Hit], form: Form) -> bool:
-    """Print the hits of a query; says whether there are any."""
+def explain(index: Index, query: str, found: list[Hit], where: str | None, form: Form) -> Sequence[Explanation] | None:
+    """Explain the hits of a query where that was asked for."""
+    return index.explain(query, found, where=where) if form.explain else None
+
+
+def print_hits(
+    query: str, mode: str, found: list[Hit], form: Form, explained: Sequence[Explanation] | None = None
+) -> bool:
+    """Print the hits of a query, with their explanations where there are such; says whether there are any."""
     if form.as_json:
-        terminal.print_json(as_object(query, form.index, mode, found))
+        terminal.print_json(as_object(query, form.index, mode, found, explained))
     else:
-        terminal.hits(found)
+        hits.show(query, found, explained)
     return bool(found)
 
 
-def as_object(query: str, index: Path, mode: str, found: list[Hit]) -> dict[str, Any]:
+def as_object(
+    query: str, index: Path, mode: str, found: list[Hit], explained: Sequence[Explanation] | None = None
+) -> dict[str, Any]:
     """One answer as `--json` prints it."""
-    return {"query": query, "index": str(index), "mode": mode, "hits": [asdict(hit) for hit in found]}
+    return {"query": query, "index": str(index), "mode": mode, "hits": hits.as_json(query, found, explained)}
 
 
 def print_lines(answers: Iterable[Answer], index: Path, mode: str) -> None:

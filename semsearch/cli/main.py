@@ -144,6 +144,7 @@ def query(
     context: opt.AsContext = False,
     budget: opt.Budget = None,
     neighbors: opt.Neighbors = None,
+    explain: opt.Explain = False,
     queries: opt.QueryFile = None,
     run: opt.RunFile = None,
     interactive: opt.Interactive = False,
@@ -164,6 +165,7 @@ def query(
     if run and not queries:
         raise UsageError("--run goes with --queries FILE")
     answers.check_context_options(context, budget=budget, neighbors=neighbors, queries=queries, fusion=fusion.value)
+    answers.check_explain_options(explain, context=context, queries=queries)
     folder = _find_index(index, newest=True)
     with Index.open(folder, model=model, device=device, runtime=runtime) as opened:
         chosen = mode.value if mode else opened.default_mode
@@ -180,7 +182,7 @@ def query(
             else:
                 answers.print_lines(every, folder, chosen)
             return 0
-        form = answers.Form(folder, as_json, context, budget, neighbors)
+        form = answers.Form(folder, as_json, context, budget, neighbors, explain)
         answered: list[bool] = []
         for question in [text] if text is not None else session.questions(opened, chosen):
             try:
@@ -188,7 +190,8 @@ def query(
                     answered.append(answers.print_context(opened, question, wishes, form))
                 else:
                     found = opened.search(question, k, **wishes, fusion=fusion.value)
-                    answered.append(answers.print_hits(question, chosen, found, form))
+                    why = answers.explain(opened, question, found, where, form)
+                    answered.append(answers.print_hits(question, chosen, found, form, why))
             except SemsearchError as error:
                 if not interactive:
                     raise
@@ -267,6 +270,7 @@ def poolers(as_json: opt.AsJson = False) -> None:
 @app.command()
 def demo(as_json: opt.AsJson = False) -> None:
     """Index the sample corpus and answer three queries."""
+    from semsearch.cli import hits
     from semsearch.cli.answers import as_object
     from semsearch.index import Index
 
@@ -284,7 +288,7 @@ def demo(as_json: opt.AsJson = False) -> None:
             else:
                 options = f"{f' --mode {mode}' if mode else ''}{f' --where {where!r}' if where else ''}"
                 terminal.heading(f'semsearch query "{text}"{options}')
-                terminal.hits(found)
+                hits.show(text, found)
 
 
 DEMO = (

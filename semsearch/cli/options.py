@@ -140,6 +140,10 @@ AsContext = Annotated[
 Budget = Annotated[int | None, typer.Option(help="With --context: tokens the block may have [default: 1500]")]
 Neighbors = Annotated[int | None, typer.Option(help="With --context: passages to add on each side [default: 0]")]
 FusionName = Annotated[Fusion, typer.Option(help="How a hybrid search combines scores.")]
+Explain = Annotated[
+    bool,
+    typer.Option("--explain", help="Say why each hit was found: what its words contribute to the score."),
+]
 QueryFile = Annotated[str | None, typer.Option(help="JSON lines with _id and text: answer many queries at once.")]
 Interactive = Annotated[
     bool,

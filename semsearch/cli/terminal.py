@@ -12,15 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from semsearch.cli import streams
 from semsearch.cli.parameters import as_options
-from semsearch.confidence import DEFAULT
 from semsearch.printable import escape_json, one_line
 
 if TYPE_CHECKING:
     from semsearch.encoder.encoder import Progress
     from semsearch.ingest import IngestResult, Watch
-    from semsearch.types import Hit
-
-SNIPPET_CHARS = 240
 
 
 def print_json(value: Any) -> None:
@@ -76,37 +72,6 @@ def heading(text: str) -> None:
     from rich.text import Text
 
     Console(highlight=False).print(Text(f"\n{text}", style="bold"))
-
-
-def hits(found: Sequence[Hit]) -> None:
-    """The hits of one query, each with its best passage."""
-    if not sys.stdout.isatty():
-        table(("rank", "score", "doc_id", "title", "text"), [_row(hit) for hit in found])
-        return
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    for hit in found:
-        sure = "" if hit.confidence is None else f"{hit.confidence:4.0%}  "
-        head = Text(f"{hit.rank:>3}  {hit.score:.3f}  {sure}", style="cyan")
-        doc_id, title = one_line(hit.doc_id), one_line(hit.title)
-        console.print(head.append(title or doc_id, style="bold default").append(f"  {doc_id}", style="dim"))
-        console.print(Text(_snippet(hit.text)), width=min(console.width, 110), soft_wrap=False)
-    if not found:
-        console.print("  nothing found", style="dim")
-    elif all(hit.confidence is not None and hit.confidence < DEFAULT for hit in found):
-        console.print("  perhaps nothing here answers the query: the confidence in every hit is low", style="dim")
-
-
-def _row(hit: Hit) -> tuple[object, ...]:
-    return hit.rank, f"{hit.score:.4f}", hit.doc_id, hit.title, _snippet(hit.text)
-
-
-def _snippet(text: str) -> str:
-    """The beginning of a passage on one line."""
-    shown = " ".join(one_line(text).split())
-    return shown if len(shown) <= SNIPPET_CHARS else f"{shown[: SNIPPET_CHARS - 1]}…"
 
 
 def _cell(value: object) -> str:

@@ -80,6 +80,22 @@ class Chunking:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A text as an encoder sees it, the title in front.
+
+    Attributes:
+        title: As much of the title as stands in it.
+        title_start, text_start: Where the title and the passage's text begin in it; below 0 by the white space that
+            the outside of it lost.
+    """
+
+    text: str
+    title: str
+    title_start: int
+    text_start: int
+
+
 class Chunker:
     """Cuts documents into passages for one tokenizer."""
 
@@ -122,6 +138,17 @@ class Chunker:
             for token in self._tokenizer.encode(passage.encoded_text[:BLOCK_CHARS], add_special_tokens=False).ids
         )
 
+    def encodings(self, title: str, text: str) -> list[Encoded]:
+        """The texts that a passage with this title can have been encoded as.
+
+        There are two where the title is so long that it is shortened if the document is cut: with all of it, and with
+        what is kept then.
+        """
+        if not self._chunking.title:
+            return [_encoded("", text, 0)]
+        titles = dict.fromkeys([title, self._shorten(title, self._room() // 2)])
+        return [_encoded(one, f"{one} {text}", len(one) + 1) for one in titles]
+
     def _passages(self, document: Document, whole: str, n_tokens: int) -> tuple[Passage, ...] | RecordError:
         if not whole:
             return ()
@@ -136,8 +163,7 @@ class Chunker:
 
     def _cut(self, document: Document) -> Iterator[Passage]:
         """Cut into several passages, each with the title in front, which takes up at most half of it."""
-        room = self._limit - self._count([self._prefix])[0]
-        title = self._shorten(document.title, room // 2) if self._chunking.title else ""
+        title = self._shorten(document.title, self._room() // 2) if self._chunking.title else ""
         capacity = self._limit - self._count([self._prefix + title])[0]
         if title and capacity > 4 * CAPACITY_STEP:
             capacity -= capacity % CAPACITY_STEP
@@ -148,6 +174,10 @@ class Chunker:
         counts = self._count([self._prefix + text for text in texts])
         for ordinal, ((start, end), text, n) in enumerate(zip(spans, texts, counts, strict=True)):
             yield Passage(ordinal, start, end, text, n, max(0, n - self._max_tokens))
+
+    def _room(self) -> int:
+        """Tokens of a passage that the prefix and the special tokens leave."""
+        return self._limit - self._count([self._prefix])[0]
 
     def _encoded(self, title: str, text: str) -> str:
         """Return the text as it is encoded: `title + ' ' + text`, as in BEIR."""
@@ -176,6 +206,12 @@ class Chunker:
         from semantic_text_splitter import TextSplitter
 
         return TextSplitter.from_huggingface_tokenizer(self._tokenizer, capacity, overlap)
+
+
+def _encoded(title: str, whole: str, text_start: int) -> Encoded:
+    """Without outer white space."""
+    lost = len(whole) - len(whole.lstrip())
+    return Encoded(whole.strip(), title, -lost, text_start - lost)
 
 
 def _unknown_id(tokenizer: Tokenizer) -> int | None:

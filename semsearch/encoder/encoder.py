@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -20,14 +21,17 @@ from semsearch.encoder.pooling import Pooler, parse_pooler
 from semsearch.encoder.runtimes.base import Runtime
 from semsearch.encoder.runtimes.load import import_ahead, load_runtime
 from semsearch.encoder.texts import check_text, check_texts
+from semsearch.encoder.token_parts import TokenParts, tokenize
 from semsearch.encoder.tokenization import Batcher, check_max_tokens, check_prefix, load_tokenizer
 from semsearch.encoder.vectors import run
-from semsearch.errors import UsageError
+from semsearch.errors import ModelError, UsageError
 from semsearch.transforms import canonical_transform, parse_transform, unit_rows
 from semsearch.types import SETTINGS, EncoderSpec
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+    from semsearch.encoder.runtimes.torch_split import TorchSplit
 
 Progress: TypeAlias = Callable[[int], None]
 """Called with the number of texts just done."""
@@ -71,6 +75,14 @@ class TextEncoder(Protocol):
 
     def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """Float32 `[n, dim]`."""
+        ...
+
+    def split_documents(self, texts: Sequence[str]) -> list[TokenParts]:
+        """Split the vector of each passage into what each of its tokens contributes, in full precision.
+
+        Raises:
+            UnsupportedError: The vector is no sum over tokens.
+        """
         ...
 
 
@@ -228,6 +240,38 @@ class Encoder:
     def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """Encode passages, with the passage prefix in front: float32 `[n, dim]`; see `encode_queries`."""
         return self._encode(texts, self.spec.passage_prefix, progress)
+
+    def split_documents(self, texts: Sequence[str]) -> list[TokenParts]:
+        """Split the vector of each passage, with the passage prefix in front, into what each of its tokens contributes.
+
+        It is computed by the reference in float32, whatever the encoder runs on: `offset + vectors.sum(0)` is the
+        vector before it is rescaled to unit length, up to the encoder's own precision.
+
+        Raises:
+            UnsupportedError: The vector is no sum over tokens, as with BERT's own head.
+            ModelError: The checkpoint cannot be loaded, or is another one by now.
+            UsageError: The texts are one string, or one of them is no string; or the process was forked from one in
+                which torch runs.
+        """
+        prefix, skip = self.spec.passage_prefix, self._batcher.skipped(self.spec.passage_prefix)
+        found = []
+        for text in check_texts(texts):
+            ids, spans, n_lost = tokenize(self.tokenizer, prefix, text, self.spec.max_tokens)
+            vectors, offset = self._reference(ids, skip)
+            found.append(TokenParts(spans, vectors[:, : self.spec.dim], offset[: self.spec.dim], n_lost))
+        return found
+
+    @cached_property
+    def _reference(self) -> TorchSplit:
+        """The reference model, loaded when it is first asked."""
+        from semsearch.encoder.runtimes.torch_split import TorchSplit
+
+        checkpoint, pooler = open_checkpoint(self.spec.model), parse_pooler(self.spec.pooler)
+        if checkpoint.weights_hash(checkpoint.dense_behind(pooler.name)) != self.spec.weights:
+            raise ModelError(
+                f"what is at {self.spec.model!r} is no longer the checkpoint that was loaded; load the encoder again"
+            )
+        return TorchSplit(checkpoint, pooler)
 
     def _encode(self, texts: Sequence[str], prefix: str, progress: Progress | None) -> Vectors:
         texts = check_texts(texts)

@@ -1,8 +1,9 @@
 """The registry of poolers: each turns the hidden states of a batch into one vector a text.
 
-A pooler is a function `TokenStates -> [batch, dim]`. To add one, write the function and one line in `POOLERS`;
-the tests iterate the table. Notation as in the formulas: `h_l` are the hidden states of layer l, `h_0` the
-embedding output, `h_L` the last layer, `m` the attention mask ([CLS] and [SEP] included).
+A pooler is a function `TokenStates -> [batch, dim]`, and as a rule there is a second one beside it that splits this
+vector into what each token contributes. To add one, write both functions and one line in `POOLERS`; the tests iterate
+the table. Notation as in the formulas: `h_l` are the hidden states of layer l, `h_0` the embedding output, `h_L` the
+last layer, `m` the attention mask ([CLS] and [SEP] included).
 
 This module knows nothing of checkpoints or tokenizers, and importing it does not import torch.
 """
@@ -14,32 +15,33 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
+from semsearch.encoder.splitting import (
+    Split,
+    split_cls,
+    split_last,
+    split_max,
+    split_mean,
+    split_mean_sqrt_len,
+    split_weighted_mean,
+)
+from semsearch.encoder.token_states import (
+    TokenStates,
+    count_real,
+    first_real,
+    last_real,
+    pick,
+    positions,
+    total,
+    weighted_sum,
+)
 from semsearch.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class TokenStates:
-    """What a forward pass leaves behind for a batch of texts, padded left or right.
-
-    Attributes:
-        last: `h_L`, `[batch, tokens, hidden]`.
-        mask: 1 at real tokens, 0 at padding, `[batch, tokens]`.
-        layers: `h_0 … h_L`, each as `last`; empty where no pooler asked for them.
-        pooler_output: BERT's own head over [CLS], `[batch, hidden]`; None where the checkpoint has none.
-        skipped: Leading real tokens that the mask leaves out (a prefix that is not pooled).
-    """
-
-    last: Tensor
-    mask: Tensor
-    layers: tuple[Tensor, ...] = ()
-    pooler_output: Tensor | None = None
-    skipped: int | Tensor = 0
-
-
 Pool: TypeAlias = "Callable[[TokenStates], Tensor]"
+"""Token states to one vector a text, `[batch, dim]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Pooler:
         name: Canonical, as stored with an index.
         pool: The function.
         formula: What it computes, in words.
+        split: What each token contributes; None where the vector is no sum over tokens.
         layers: Layers it reads; negative counts from the last.
         known_as: What other tools call it.
         width: Length of its vector in units of the hidden size.
@@ -59,6 +62,7 @@ class Pooler:
     name: str
     pool: Pool
     formula: str
+    split: Split | None = None
     layers: tuple[int, ...] = (-1,)
     known_as: str = ""
     width: int = 1
@@ -79,30 +83,9 @@ class Pooler:
         return tuple(sorted({layer % (n_layers + 1) for layer in self.layers}))
 
 
-def _first_real(mask: Tensor) -> Tensor:
-    """Index of each row's first real token, `[batch]`."""
-    return mask.long().argmax(dim=1)
-
-
-def _last_real(mask: Tensor) -> Tensor:
-    """Index of each row's last real token, `[batch]`."""
-    return mask.shape[1] - 1 - mask.long().flip(1).argmax(dim=1)
-
-
-def _pick(states: Tensor, index: Tensor) -> Tensor:
-    """Each row's token at `index`: `[batch, tokens, hidden]` to `[batch, hidden]`."""
-    return states.gather(1, index[:, None, None].expand(-1, 1, states.shape[-1])).squeeze(1)
-
-
-def _weighted_sum(states: Tensor, weights: Tensor) -> Tensor:
-    """Sum over tokens; padding has weight 0 and is zeroed first, so that not even an inf leaks in."""
-    weights = weights.to(states.dtype).unsqueeze(-1)  # [batch, tokens, 1]
-    return (states.masked_fill(weights == 0, 0) * weights).sum(1)
-
-
 def pool_cls(states: TokenStates) -> Tensor:
     """`h_L` at the first real token."""
-    return _pick(states.last, _first_real(states.mask))
+    return pick(states.last, first_real(states.mask))
 
 
 def pool_head(states: TokenStates) -> Tensor:
@@ -114,8 +97,7 @@ def pool_head(states: TokenStates) -> Tensor:
 
 def pool_mean(states: TokenStates) -> Tensor:
     """`sum(h_L m) / max(sum m, 1e-9)`."""
-    count = states.mask.sum(1, keepdim=True).to(states.last.dtype)
-    return _weighted_sum(states.last, states.mask) / count.clamp(min=1e-9)
+    return weighted_sum(states.last, states.mask) / count_real(states)
 
 
 def pool_max(states: TokenStates) -> Tensor:
@@ -125,36 +107,42 @@ def pool_max(states: TokenStates) -> Tensor:
 
 def pool_mean_sqrt_len(states: TokenStates) -> Tensor:
     """`sum(h_L m) / sqrt(sum m)`."""
-    count = states.mask.sum(1, keepdim=True).to(states.last.dtype)
-    return _weighted_sum(states.last, states.mask) / count.clamp(min=1e-9).sqrt()
+    return weighted_sum(states.last, states.mask) / count_real(states).sqrt()
 
 
 def pool_weighted_mean(states: TokenStates) -> Tensor:
     """Mean with weights 1, 2, … by position among the real tokens, skipped ones counted (SGPT, Muennighoff 2022)."""
-    position = (states.mask.long().cumsum(1) + states.skipped) * states.mask.long()
-    total = position.sum(1, keepdim=True).to(states.last.dtype)
-    return _weighted_sum(states.last, position) / total.clamp(min=1e-9)
+    position = positions(states)
+    return weighted_sum(states.last, position) / total(states, position)
 
 
 def pool_last(states: TokenStates) -> Tensor:
     """`h_L` at the last real token."""
-    return _pick(states.last, _last_real(states.mask))
+    return pick(states.last, last_real(states.mask))
 
 
-def mean_of_layers(*layers: int) -> Pool:
-    """A pooler that averages these layers, then the tokens."""
+def mean_of_layers(*layers: int) -> tuple[Pool, Split]:
+    """A pooler that averages these layers, then the tokens, and how it splits."""
 
-    def pool(states: TokenStates) -> Tensor:
-        total = sum((states.layers[layer] for layer in layers[1:]), start=states.layers[layers[0]])
-        return pool_mean(replace(states, last=total / len(layers)))
+    def averaged(states: TokenStates) -> TokenStates:
+        summed = sum((states.layers[layer] for layer in layers[1:]), start=states.layers[layers[0]])
+        return replace(states, last=summed / len(layers))
 
-    return pool
+    return (lambda states: pool_mean(averaged(states))), (lambda states: split_mean(averaged(states)))
 
+
+FIRST_LAST, EMBEDDING_LAST, TOP2 = mean_of_layers(1, -1), mean_of_layers(0, -1), mean_of_layers(-1, -2)
 
 POOLERS: dict[str, Pooler] = {
     pooler.name: pooler
     for pooler in (
-        Pooler("cls", pool_cls, "last layer at the first real token", known_as="SimCSE cls_before_pooler; st cls"),
+        Pooler(
+            "cls",
+            pool_cls,
+            "last layer at the first real token",
+            split_cls,
+            known_as="SimCSE cls_before_pooler; st cls",
+        ),
         Pooler(
             "pooler-output",
             pool_head,
@@ -162,39 +150,46 @@ POOLERS: dict[str, Pooler] = {
             known_as="SimCSE cls",
             needs_head=True,
         ),
-        Pooler("mean", pool_mean, "mean of the last layer over real tokens", known_as="SimCSE avg; st mean"),
-        Pooler("max", pool_max, "elementwise maximum over real tokens", known_as="st max"),
+        Pooler(
+            "mean", pool_mean, "mean of the last layer over real tokens", split_mean, known_as="SimCSE avg; st mean"
+        ),
+        Pooler("max", pool_max, "elementwise maximum over real tokens", split_max, known_as="st max"),
         Pooler(
             "mean-sqrt-len",
             pool_mean_sqrt_len,
             "sum over real tokens / sqrt(their number)",
+            split_mean_sqrt_len,
             known_as="st mean_sqrt_len_tokens",
         ),
         Pooler(
             "weighted-mean",
             pool_weighted_mean,
             "mean with weights 1, 2, … by position among real tokens",
+            split_weighted_mean,
             known_as="st weightedmean",
         ),
-        Pooler("last", pool_last, "last layer at the last real token", known_as="st lasttoken"),
+        Pooler("last", pool_last, "last layer at the last real token", split_last, known_as="st lasttoken"),
         Pooler(
             "first-last",
-            mean_of_layers(1, -1),
+            FIRST_LAST[0],
             "mean over tokens of (h_1 + h_L) / 2",
+            FIRST_LAST[1],
             layers=(1, -1),
             known_as="SimCSE avg_first_last",
         ),
         Pooler(
             "embedding-last",
-            mean_of_layers(0, -1),
+            EMBEDDING_LAST[0],
             "mean over tokens of (h_0 + h_L) / 2",
+            EMBEDDING_LAST[1],
             layers=(0, -1),
             known_as="SimCSE avg_first_last before 2022",
         ),
         Pooler(
             "top2",
-            mean_of_layers(-1, -2),
+            TOP2[0],
             "mean over tokens of (h_L + h_{L-1}) / 2",
+            TOP2[1],
             layers=(-2, -1),
             known_as="SimCSE avg_top2",
         ),
@@ -260,10 +255,16 @@ def _on_layer(term: str, pooler: Pooler, whole: str) -> Pooler:
         )
     if layer == -1:
         return pooler  # the last layer, as without `layer:`
+    split = pooler.split
+
+    def moved(states: TokenStates) -> TokenStates:
+        return replace(states, last=states.layers[layer])
+
     return Pooler(
         name=f"layer:{layer}+{pooler.name}",
-        pool=lambda states: pooler.pool(replace(states, last=states.layers[layer])),
+        pool=lambda states: pooler.pool(moved(states)),
         formula=f"{pooler.formula}, on layer {layer}",
+        split=None if split is None else lambda states: split(moved(states)),
         layers=(layer,),
     )
 
@@ -276,10 +277,18 @@ def _concatenate(parts: list[Pooler]) -> Pooler:
 
         return torch.cat([part.pool(states) for part in parts], dim=-1)
 
+    splits = [part.split for part in parts if part.split]
+
+    def split(states: TokenStates) -> Tensor:
+        import torch
+
+        return torch.cat([one(states) for one in splits], dim=-1)
+
     return Pooler(
         name="+".join(part.name for part in parts),
         pool=pool,
         formula=" | ".join(part.formula for part in parts),
+        split=split if len(splits) == len(parts) else None,
         layers=tuple(dict.fromkeys(layer for part in parts for layer in part.layers)),
         width=sum(part.width for part in parts),
         needs_head=any(part.needs_head for part in parts),

@@ -71,7 +71,7 @@ class Batcher:
 
     def __call__(self, texts: Sequence[str], prefix: str) -> Iterator[Batch]:
         """Yields batches that hold each text once, with the prefix in front."""
-        skip = 0 if self.pools_prefix or not prefix else self._prefix_length(prefix)
+        skip = self.skipped(prefix)
 
         def tokenize(start: int) -> list[TokenIds]:
             return self._tokenize([prefix + text for text in texts[start : start + TOKENIZED_AT_ONCE]])
@@ -87,7 +87,7 @@ class Batcher:
 
     def _tokenize(self, texts: list[str]) -> list[TokenIds]:
         """Ids with special tokens, cut to `max_tokens` in front of the closing special tokens."""
-        closing = _closing_tokens(self.tokenizer)
+        closing = closing_tokens(self.tokenizer)
         keep = self.max_tokens - closing
         return [
             ids if len(ids) <= self.max_tokens else ids[:keep] + ids[len(ids) - closing :]
@@ -95,9 +95,11 @@ class Batcher:
             for ids in (e.ids for e in encode_batch(self.tokenizer, texts[start : start + ENCODINGS_AT_ONCE]))
         ]
 
-    def _prefix_length(self, prefix: str) -> int:
-        """Tokens of the prefix, with the opening special tokens."""
-        return len(self._tokenize([prefix])[0]) - _closing_tokens(self.tokenizer)
+    def skipped(self, prefix: str) -> int:
+        """Leading tokens that take no part in pooling: the opening special tokens and those of the prefix, or none."""
+        if self.pools_prefix or not prefix:
+            return 0
+        return len(self._tokenize([prefix])[0]) - closing_tokens(self.tokenizer)
 
 
 def length_sorted_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
@@ -115,7 +117,7 @@ def length_sorted_batches(lengths: Sequence[int], budget: int) -> Iterator[list[
         yield batch
 
 
-def _closing_tokens(tokenizer: Tokenizer) -> int:
+def closing_tokens(tokenizer: Tokenizer) -> int:
     """How many special tokens stand behind a text: 1 for BERT's [SEP]."""
     mask = tokenizer.encode("a").special_tokens_mask
     return len(mask) - 1 - max(i for i, special in enumerate(mask) if not special)

@@ -16,6 +16,7 @@ import numpy as np
 from semsearch.arrays import Vector, Vectors
 from semsearch.encoder.encoder import Progress
 from semsearch.encoder.texts import check_text, check_texts
+from semsearch.encoder.token_parts import Span, TokenParts
 from semsearch.errors import UsageError
 from semsearch.transforms import unit_rows
 from semsearch.types import EncoderSpec
@@ -97,8 +98,32 @@ class WordHashEncoder:
         vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
         for row, text in enumerate(texts):
             for word in WORD.findall(text.lower())[: self.max_tokens]:
-                code = int.from_bytes(blake2b(word.encode(), digest_size=8).digest(), "little")
-                vectors[row, (code >> 1) % self.dim] += 1 if code & 1 else -1
+                place, sign = self._component(word)
+                vectors[row, place] += sign
             if progress:
                 progress(1)
         return unit_rows(vectors)
+
+    def split_documents(self, texts: Sequence[str]) -> list[TokenParts]:
+        """Split the vector of each passage into what each of its words contributes: one component of 1 or -1.
+
+        Raises:
+            UsageError: The texts are one string, or one of them is no string.
+        """
+        return [self._split(text) for text in check_texts(texts)]
+
+    def _split(self, text: str) -> TokenParts:
+        origin = [place for place, character in enumerate(text) for _ in character.lower()]  # İ becomes two characters
+        words = list(WORD.finditer(text.lower()))
+        seen, vectors = words[: self.max_tokens], np.zeros((min(len(words), self.max_tokens), self.dim), np.float32)
+        for row, word in enumerate(seen):
+            place, sign = self._component(word[0])
+            vectors[row, place] = sign
+        bounds = [(origin[word.start()], origin[word.end() - 1] + 1) for word in seen]
+        spans = [Span(text[start:end], start, end) for start, end in bounds]
+        return TokenParts(spans, vectors, np.zeros(self.dim, np.float32), len(words) - len(seen))
+
+    def _component(self, word: str) -> tuple[int, int]:
+        """The component that a word adds to, and what it adds."""
+        code = int.from_bytes(blake2b(word.encode(), digest_size=8).digest(), "little")
+        return (code >> 1) % self.dim, 1 if code & 1 else -1

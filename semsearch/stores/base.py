@@ -17,11 +17,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from semsearch.errors import MismatchError, RecordError
-from semsearch.types import Document, EncoderSpec, Metadata, Origin, Passage, Root
+from semsearch.types import Document, EncoderSpec, Metadata, Origin, Passage, Root, Term
 
 if TYPE_CHECKING:
     from semsearch.arrays import Ids, Vectors
     from semsearch.filters.syntax import Filter, Value
+    from semsearch.transforms import Transform
 
 UNRELATED = 20
 """Passages with a cosine of 0 that count into a mean cosine."""
@@ -174,6 +175,21 @@ class Readable(Searchable, Protocol):
 
     def keyword_scores(self, query: str, passages: Sequence[int]) -> Vectors:
         """The score that each of some passages has in `search_keywords`; 0 for one without a word of the query."""
+        ...
+
+    def keyword_terms(self, query: str, passage: int) -> dict[Term, float]:
+        """What each term of a query contributes to the score of a passage in `search_keywords`, which is their sum.
+
+        Terms that the passage does not have are left out.
+        """
+        ...
+
+    def fitted(self) -> Transform | None:
+        """The transform between vectors as the encoder gives them and as they are searched; None where there is none.
+
+        Raises:
+            StoreError: The index has one that is not fitted yet.
+        """
         ...
 
 

@@ -138,11 +138,13 @@ def test_query_as_json_is_as_documented():
                 **{"rank": 1, "doc_id": "b", "score": pytest.approx(B_SCORE), "title": "Bread"},
                 **{"text": "Flour, water and salt.", "start": 0, "end": 22},
                 **{"metadata": {"year": 2010, "lang": "en"}, "kind": "cosine", "confidence": SOME},
+                "snippet": {"text": "Flour, water and salt.", "start": 0, "end": 22, "highlights": [[7, 12]]},
             },
             {
                 **{"rank": 2, "doc_id": "a", "score": pytest.approx(A_SCORE), "title": "Heron"},
                 **{"text": "The heron waits by the water.", "start": 0, "end": 29},
                 **{"metadata": {"year": 2020, "lang": "en"}, "kind": "cosine", "confidence": SOME},
+                "snippet": {"text": "The heron waits by the water.", "start": 0, "end": 29, "highlights": [[23, 28]]},
             },
         ],
     }

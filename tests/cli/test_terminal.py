@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from command import DOCUMENTS, HASH, SCRIPT, call, indexed, jsonl, run
 
-from semsearch import Hit, IngestResult
+from semsearch import IngestResult
 from semsearch.cli import terminal
 from semsearch.errors import RecordError
 
@@ -297,15 +297,6 @@ def test_an_output_that_is_full_is_one_line_of_error():
 
 
 # --- pieces
-
-HIT = Hit(1, "d1", 0.123456, "Title", "word " * 100, 0, 500, {})
-
-
-def test_a_snippet_is_the_beginning_of_a_passage_on_one_line(capsys: pytest.CaptureFixture[str]):
-    terminal.hits([HIT])
-    rank, score, doc_id, title, text = capsys.readouterr().out.splitlines()[1].split("\t")
-    assert (rank, score, doc_id, title) == ("1", "0.1235", "d1", "Title")
-    assert text == ("word " * 100)[: terminal.SNIPPET_CHARS - 1] + "…"
 
 
 def test_the_summary_counts_and_warns(capsys: pytest.CaptureFixture[str]):

@@ -123,6 +123,23 @@ def test_scores_have_a_scale_that_belongs_to_the_query_and_the_index(store: Stor
         writer.delete(["d0", "d5"])
     assert store.mean_cosines(UNIT) == pytest.approx(np.delete(rows, [0, 5], 0).sum(0) / 27, abs=1e-6)
     assert {"hybrid", "dense", "keyword"} == {*store.modes}
+    assert store.fitted() is None
+
+
+def test_the_terms_of_a_query_sum_to_the_score_of_a_passage(store: Store):
+    fill(store, entry("a", UNIT[:1], "kax lux lux"), entry("b", UNIT[:1], "rex"), entry("c", UNIT[:1], "dox fox zux"))
+    query = "lux kax lux rex unheard"
+    scores, passages = store.search_keywords(query, 9, None)
+    assert sorted(names(store, passages)) == ["a", "b"]
+    for score, passage in zip(scores.tolist(), passages.tolist(), strict=True):
+        terms = store.keyword_terms(query, passage)
+        assert sum(terms.values()) == pytest.approx(score, rel=1e-5)
+        wanted = {"a": {"lux": 2, "kax": 1}, "b": {"rex": 1}}[names(store, [passage])[0]]
+        alone = {word: times * store.keyword_scores(word, [passage])[0] for word, times in wanted.items()}
+        assert {term.text: brought for term, brought in terms.items()} == pytest.approx(alone, rel=1e-5)
+        assert not any(term.exact for term in terms)
+    assert store.keyword_terms("?!", int(passages[0])) == {}
+    assert store.keyword_terms("lux", 10**6) == {}
 
 
 def test_a_changed_document_takes_the_place_of_the_old_under_new_numbers(store: Store):
@@ -169,6 +186,9 @@ def test_a_transform_is_fitted_once_or_when_asked(store: Store):
     (scores,), _ = store.search_vectors(rows[:1], 40, None)
     assert np.sort(scores) == pytest.approx(np.sort(unit @ unit[0]), abs=1e-5)
     assert store.mean_cosines(rows[:1]) == pytest.approx([(unit @ unit[0]).sum() / 60], abs=1e-5)
+    transform = store.fitted()
+    assert transform is not None
+    assert transform(rows) == pytest.approx(unit, abs=1e-5)
     with store.write(store.spec, store.chunking) as writer:
         assert (writer.fit(), writer.fit(again=True)) == (False, True)
 

@@ -15,7 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from semsearch.encoder.checkpoint import OWN_HEAD, Checkpoint, Dense, Head
-from semsearch.encoder.pooling import Pooler, TokenStates
+from semsearch.encoder.pooling import Pooler
+from semsearch.encoder.token_states import TokenStates
 from semsearch.errors import ModelError
 from semsearch.forks import refuse_fork
 
@@ -69,15 +70,19 @@ class PooledModel(torch.nn.Module):
 
     def pool(self, output: Any, mask: torch.Tensor, skip: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return what each head makes of the backbone's output."""
+        states = self.states(output, mask, skip)
+        return tuple(dense(pooler.pool(states)) for pooler, dense in zip(self.poolers, self.dense, strict=True))
+
+    def states(self, output: Any, mask: torch.Tensor, skip: torch.Tensor) -> TokenStates:
+        """Return what poolers are given, in float32."""
         head = getattr(output, "pooler_output", None)
-        states = TokenStates(
+        return TokenStates(
             last=output.last_hidden_state.float(),
             mask=mask * (torch.arange(mask.shape[1], device=mask.device) >= skip),
             layers=tuple(layer.float() for layer in output.hidden_states) if self.all_layers else (),
             pooler_output=None if head is None else head.float(),
             skipped=skip,
         )
-        return tuple(dense(pooler.pool(states)) for pooler, dense in zip(self.poolers, self.dense, strict=True))
 
 
 def load_backbone(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from itertools import islice, pairwise
 
 _UNSPACED = (
@@ -45,6 +46,10 @@ _EXACT = re.compile(f"(?<!{_LETTER})[.#@$]?{_LETTER}+(?:[._@+#&'~-]+{_LETTER}+)*
 _PLAIN = re.compile(r"[^\W_]+|[^\W\d_]+(?:['&-][^\W\d_]+)+|(?:[^\W\d_]\.)+[^\W\d_]")
 """Words and numbers, hyphenated words, contractions and abbreviations such as `e.g` are ordinary."""
 
+EXACT_WORDS = "unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'"
+WORDS = f"porter {EXACT_WORDS}"
+"""FTS5's tokenizers of an index, as the last migration in `schema.py` has them: for exact tokens, and for words."""
+
 MAX_QUERY_WORDS = 1_000
 """A query as long as a book would make SQLite's parser give up."""
 
@@ -54,12 +59,31 @@ MAX_EXACT = 20
 
 def body(title: str, text: str) -> str:
     """What is indexed for a passage; the same call takes it out again, so a change here needs a migration."""
-    return _RUN.sub(lambda run: f" {' '.join(_clusters(run[0]))} ", fold(f"{title} {text}"))
+    folded = fold(f"{title} {text}")
+    return "".join(" " if space else folded[start:end] for space, start, end in spaced(folded))
+
+
+def spaced(folded: str) -> Iterator[tuple[bool, int, int]]:
+    """Parts of a folded text as they are indexed, as start and end; or, first, that a space is put in between them.
+
+    There is one before and behind each character of an unspaced script.
+    """
+    behind = 0
+    for run in _RUN.finditer(folded):
+        yield False, behind, run.start()
+        yield True, run.start(), run.start()
+        place = run.start()
+        for cluster in _clusters(run[0]):
+            yield False, place, place + len(cluster)
+            yield True, place + len(cluster), place + len(cluster)
+            place += len(cluster)
+        behind = run.end()
+    yield False, behind, len(folded)
 
 
 def tokens(title: str, text: str) -> str:
     """The exact tokens of a passage, spaced; they are taken out by the same call, too."""
-    return " ".join(dict.fromkeys(map(_spelled, _exact(fold(f"{title} {text}")))))
+    return " ".join(dict.fromkeys(map(spelled, _exact(fold(f"{title} {text}")))))
 
 
 def phrases(query: str) -> list[str]:
@@ -78,7 +102,7 @@ def match_expression(query: str) -> str:
 
 def exact_tokens(query: str) -> dict[str, list[str]]:
     """The exact tokens of a query as the index has them, in quotes for FTS5, each with the phrases of its pieces."""
-    return {f'"{_spelled(token)}"': phrases(token) for token in islice(_exact(fold(query)), MAX_EXACT)}
+    return {f'"{spelled(token)}"': phrases(token) for token in islice(_exact(fold(query)), MAX_EXACT)}
 
 
 def fold(text: str) -> str:
@@ -92,12 +116,23 @@ def fold(text: str) -> str:
 
 def _exact(text: str) -> list[str]:
     """What has symbols inside, or at an end, that make it something else: not a sentence's own punctuation."""
-    return [token for token in _EXACT.findall(text) if not _PLAIN.fullmatch(token)]
+    return [text[start:end] for start, end in exact_in(text)]
 
 
-def _spelled(token: str) -> str:
+def exact_in(folded: str) -> Iterator[tuple[int, int]]:
+    """Where a folded text has exact tokens, as start and end."""
+    return (token.span() for token in _EXACT.finditer(folded) if not _PLAIN.fullmatch(token[0]))
+
+
+def spelled(token: str) -> str:
     """As one word for FTS5: symbols become characters of a private plane, which count as letters."""
     return "".join(c if unicodedata.category(c)[0] in "LNM" else chr(0xF0000 + ord(c)) for c in token)
+
+
+def as_typed(expression: str) -> str:
+    """What stands in the quotes of a phrase or an exact token, without what was done to it for FTS5."""
+    letters = (chr(ord(c) - 0xF0000) if "\U000f0000" <= c < "\U00100000" else c for c in expression.strip('"'))
+    return "".join(letters).replace(" ", "")
 
 
 def _words(query: str) -> list[str]:

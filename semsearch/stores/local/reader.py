@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -18,10 +19,11 @@ from semsearch.stores.local import segments as faiss_segments
 from semsearch.stores.local.catalog import KIND, Catalog, Segment, State, last_covered, read_object
 from semsearch.stores.local.database import Database, Parameter
 from semsearch.stores.local.guard import INDEX_AGAIN, PASSAGE, checksum, damaged, passage_checksum
-from semsearch.stores.local.keywords import exact_tokens, match_expression, phrases
+from semsearch.stores.local.keywords import as_typed, exact_tokens, match_expression, phrases
 from semsearch.stores.local.segments import FaissIndex
 from semsearch.stores.local.vectors import VectorTable
-from semsearch.types import Document
+from semsearch.transforms import Transform
+from semsearch.types import Document, Term
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +101,24 @@ class Reader:
             parameters += [min(passages), max(passages), json.dumps(list(passages))]
             scores = {number: score for score, number in self._database.execute(sql, parameters)}
         return np.array([scores.get(number, 0.0) for number in passages], np.float32)
+
+    def keyword_terms(self, query: str, passage: int) -> dict[Term, float]:
+        """See `Readable.keyword_terms`; BM25 is a sum over phrases, so each is asked for alone."""
+        one = "SELECT -bm25(keywords) FROM keywords WHERE keywords MATCH ? AND rowid = ?"
+        found = {}
+        with self._database.snapshot():
+            for phrase, times in Counter(phrases(query)).items():
+                for (score,) in self._database.execute(one, (phrase, passage)):
+                    found[Term(as_typed(phrase), exact=False)] = times * score
+            for token, weight in self._exact_weights(query).items():
+                sql = "SELECT rowid FROM exact WHERE exact MATCH ? AND rowid = ?"
+                if self._database.execute(sql, (token, passage)).fetchone():
+                    found[Term(as_typed(token), exact=True)] = weight
+        return found
+
+    def fitted(self) -> Transform | None:
+        """See `Readable.fitted`."""
+        return self._vectors.fitted()
 
     def highest_keyword_score(self, query: str) -> float:
         """See `Searchable.highest_keyword_score`."""

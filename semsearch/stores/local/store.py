@@ -21,13 +21,14 @@ from semsearch.forks import ForkLock
 from semsearch.stores.base import StoredDocument, StoredPassage
 from semsearch.stores.local.catalog import Catalog
 from semsearch.stores.local.database import DATABASE, Database
-from semsearch.types import EncoderSpec, Root
+from semsearch.types import EncoderSpec, Root, Term
 
 if TYPE_CHECKING:
     from semsearch.arrays import Ids, Vectors
     from semsearch.filters.syntax import Filter, Value
     from semsearch.stores.local.reader import Reader
     from semsearch.stores.local.writer import Writer
+    from semsearch.transforms import Transform
 
 
 class LocalStore:
@@ -136,6 +137,14 @@ class LocalStore:
     def keyword_scores(self, query: str, passages: Sequence[int]) -> Vectors:
         """See `Readable.keyword_scores`."""
         return self._read().keyword_scores(query, passages)
+
+    def keyword_terms(self, query: str, passage: int) -> dict[Term, float]:
+        """See `Readable.keyword_terms`."""
+        return self._read().keyword_terms(query, passage)
+
+    def fitted(self) -> Transform | None:
+        """See `Readable.fitted`."""
+        return self._read().fitted()
 
     def documents_of(self, passages: Sequence[int]) -> dict[int, int]:
         """See `Searchable.documents_of`."""

@@ -113,15 +113,20 @@ class VectorTable:
         Raises:
             StoreError: The index has a transform that is not fitted yet.
         """
+        transform = self.fitted()
+        return transform(rows) if transform else rows
+
+    def fitted(self) -> Transform | None:
+        """See `Readable.fitted`."""
         if not self._catalog.spec.transform:
-            return rows
+            return None
         transform = self.transform()
         if transform is None:
             raise StoreError(
                 f"the transform {self._catalog.spec.transform!r} of {str(self._database.folder)!r} is not fitted yet: "
                 "the first run did not come to its end; run the same semsearch index command again"
             )
-        return transform(rows)
+        return transform
 
     def transform(self) -> Transform | None:
         """The fitted transform; None where there is none (yet).

@@ -1,0 +1,163 @@
+"""The verb: a query and its hits in, an explanation of each out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from semsearch.checks import TEXT, WHOLE, check_types
+from semsearch.errors import UnsupportedError, UsageError
+from semsearch.explain.records import Dense, Explanation, Keyword, Share, TermShare
+from semsearch.explain.sides import KINDS, WORDS_ALONE, Asked, Both, Side
+from semsearch.explain.tokens import Splitter, weighted
+from semsearch.filters.syntax import Filter
+from semsearch.snippets import SIZE, Snippet, cut
+from semsearch.stores.base import Readable
+from semsearch.stores.local.matches import Spans, find_matches, find_terms
+from semsearch.types import Hit
+
+if TYPE_CHECKING:
+    from semsearch.arrays import Vector
+
+SAME = 1e-3
+"""Difference of two scores, relative to the larger, beyond which they are not the same: bfloat16 has three digits."""
+
+
+def check_hits(hits: object) -> Sequence[Hit]:
+    """Return the hits.
+
+    Raises:
+        UsageError: They are no list of hits, or one of them has a score of a kind that cannot be explained.
+    """
+    if isinstance(hits, Hit) or not isinstance(hits, Sequence):
+        raise UsageError(f"`hits` is {hits!r:.60}; expected a list of hits, such as [hit]")
+    for hit in hits:
+        if not isinstance(hit, Hit):
+            raise UsageError(f"`hits` has {hit!r:.60}; expected hits that a search gave")
+        if hit.kind not in KINDS:
+            raise UsageError(
+                f"the score of the hit {hit.doc_id!r:.60} is of kind {hit.kind!r:.40}, which cannot be explained; "
+                f"expected one of {', '.join(KINDS)}"
+            )
+    return hits
+
+
+def needs_encoder(hits: Sequence[Hit]) -> bool:
+    """Whether one of these hits was found by meaning."""
+    return not {hit.kind for hit in hits} <= WORDS_ALONE
+
+
+def gather(
+    store: Readable, query: str, vector: Vector | None, hits: Sequence[Hit], *, where: Filter | None, unit: str
+) -> list[Both]:
+    """Ask a store, in one snapshot, how the score of each hit is made up.
+
+    Args:
+        store: Where they were found.
+        query: As it was searched.
+        vector: Of the query, as the encoder gives it, float32 `[dim]`; None where `needs_encoder` says so.
+        hits: What was found.
+        where: The filter of the search: ranks, and how near the last document is, depend on it.
+        unit: The unit of the search.
+
+    Raises:
+        UsageError: A hit is gone from the index, or belongs to another search.
+    """
+    depth = max((hit.rank for hit in hits), default=1)
+    with store.snapshot():
+        meaning = Asked(store, query, vector, where, unit, depth)
+        words = replace(meaning, vector=None)
+        return [KINDS[hit.kind](words if hit.kind in WORDS_ALONE else meaning, hit) for hit in hits]
+
+
+def explain(
+    query: str,
+    hits: Sequence[Hit],
+    gathered: Sequence[Both],
+    splitter: Splitter | None,
+    size: int = SIZE,
+) -> list[Explanation]:
+    """Explain hits, in the order given.
+
+    Args:
+        query: As it was searched.
+        hits: What was found.
+        gathered: What `gather` gave for each.
+        splitter: Of cosines with the query; None where no hit was found by meaning.
+        size: Characters of a snippet at most.
+    """
+    check_types({"query": query, "size": size}, {"query": TEXT, "size": WHOLE})
+    return [
+        _explain(query, hit, dense, words, splitter, size) for hit, (dense, words) in zip(hits, gathered, strict=True)
+    ]
+
+
+def _explain(
+    query: str, hit: Hit, near: Side | None, words: Side | None, splitter: Splitter | None, size: int
+) -> Explanation:
+    dense = None if near is None else _dense(near, hit, splitter)
+    keyword = None if words is None else _keyword(query, words, hit)
+    score = sum(side.share for side in (near, words) if side)
+    changed = abs(score - hit.score) > SAME * max(abs(score), abs(hit.score))
+    note = f"the hit had a score of {hit.score:.4f}; the index, or the search, is another one by now" if changed else ""
+    return Explanation(
+        hit.doc_id,
+        hit.start,
+        hit.end,
+        hit.kind,
+        score,
+        dense,
+        keyword,
+        _snippet(query, hit, dense, keyword, size),
+        note,
+    )
+
+
+def _dense(side: Side, hit: Hit, splitter: Splitter | None) -> Dense:
+    plain = Dense(*_shares(side, hit), offsets={}, note=side.note)
+    if side.passage is None or side.score is None or splitter is None:
+        return plain
+    try:
+        split = splitter.split(side.passage, side.score)
+    except UnsupportedError as error:
+        return replace(plain, note=str(error))
+    return replace(plain, tokens=split.tokens, offsets=split.offsets, rounding=split.rounding, n_lost=split.n_lost)
+
+
+def _keyword(query: str, side: Side, hit: Hit) -> Keyword:
+    plain = Keyword(*_shares(side, hit), note=side.note)
+    if side.passage is None or side.score is None or side.terms is None:
+        return plain
+    text, title = (find_terms(query, each) for each in (side.passage.text, side.passage.title))
+    terms = tuple(
+        TermShare(term.text, term.exact, score, tuple(text.get(term, ())), tuple(title.get(term, ())))
+        for term, score in sorted(side.terms.items(), key=lambda item: -item[1])
+    )
+    return replace(plain, terms=terms, rounding=side.score - sum(term.score for term in terms))
+
+
+def _shares(side: Side, hit: Hit) -> tuple[float, float | None, float, float, float, int | None, int, int]:
+    """The fields of a `Share`."""
+    passage = side.passage or hit
+    return side.share, side.score, side.zero, side.one, side.weight, side.rank, passage.start, passage.end
+
+
+def _snippet(query: str, hit: Hit, dense: Dense | None, keyword: Keyword | None, size: int) -> Snippet:
+    """The window that contributes most to the score."""
+    worth: list[tuple[int, int, float]] = []
+    if dense and (dense.start, dense.end) == (hit.start, hit.end):
+        worth += weighted(dense.tokens, _scale(dense))
+    if keyword and (keyword.start, keyword.end) == (hit.start, hit.end):
+        for term in keyword.terms:
+            each = _scale(keyword) * term.score / max(1, len(term.spans))
+            worth += [(start, end, each) for start, end in term.spans]
+    matches: Spans = find_matches(query, [hit.text])[0]
+    return cut(hit.text, matches, worth or [(start, end, 1.0) for start, end in matches], size)
+
+
+def _scale(part: Share) -> float:
+    """What a cosine or BM25 higher by 1 would contribute to the hit's score; on average, where only its rank counts."""
+    if part.rank is not None:
+        return part.share / part.score if part.score else 0.0
+    return part.weight / (part.one - part.zero) if part.one > part.zero else 0.0

@@ -1,0 +1,172 @@
+"""How the score of a hit is made up of a cosine and a BM25, asked of the store that it was found in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
+
+from semsearch.errors import UsageError
+from semsearch.filters.syntax import Filter
+from semsearch.search import DENSE_WEIGHT, FUSED_DEPTH, MOST, PARTS, UNITS, Sides, find_sides
+from semsearch.stores.base import Readable, StoredPassage
+from semsearch.types import Hit, Term
+
+if TYPE_CHECKING:
+    from semsearch.arrays import Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a score.
+
+    Attributes:
+        passage: What it is about; None where there is nothing to explain.
+        share: What it contributes to the score.
+        terms: What they contribute to a BM25.
+        score: The cosine or BM25; None where the share was assumed, or there is none.
+        zero, one, weight, rank: See `semsearch.explain.records`.
+        note: What else is to be said of it.
+    """
+
+    share: float
+    passage: StoredPassage | None = None
+    terms: Mapping[Term, float] | None = None
+    score: float | None = None
+    zero: float = 0.0
+    one: float = 1.0
+    weight: float = 1.0
+    rank: int | None = None
+    note: str = ""
+
+
+Both: TypeAlias = tuple[Side | None, Side | None]
+"""The dense and the keyword side of a hit; None for one that was not searched."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A query with the store that it was asked of, and how.
+
+    Attributes:
+        vector: The query's, as the encoder gives it, float32 `[dim]`; None where no hit needs it.
+        depth: How many hits were asked for, at least.
+    """
+
+    store: Readable
+    query: str
+    vector: Vector | None
+    where: Filter | None
+    unit: str
+    depth: int
+
+    @cached_property
+    def sides(self) -> Sides:
+        """Both rankings, as they were mixed."""
+        assert self.vector is not None
+        return find_sides(self.store, self.query, self.vector, self.depth, where=self.where, unit=self.unit)
+
+    def number_of(self, hit: Hit) -> int:
+        """The number of a hit's passage.
+
+        Raises:
+            UsageError: It is gone, or says something else by now.
+        """
+        from semsearch.filters.read import read_filter
+
+        own = read_filter({"doc_id": hit.doc_id})
+        assert own is not None
+        for number in self._passages(own):
+            shown = self.store.show([number])[number]
+            if (shown.start, shown.end) == (hit.start, hit.end):
+                if (shown.title, shown.text) == (hit.title, hit.text):
+                    return number
+                break
+        raise UsageError(
+            f"the hit {hit.doc_id!r:.60}, characters {hit.start} to {hit.end}, is not in the index (any more), or it "
+            "has no word of `query`; search again, and explain what is found"
+        )
+
+    def _passages(self, own: Filter) -> Iterator[int]:
+        """The passages of a document, the best first: all of them, or those that have a word of the query."""
+        if self.vector is not None:
+            numbers = self.store.search_vectors(self.vector[None], MOST, own)[1].flatten().tolist()
+        else:
+            numbers = self.store.search_keywords(self.query, MOST, own)[1].tolist()
+        yield from (number for number in numbers if number != -1)
+
+
+def _cosine(asked: Asked, hit: Hit) -> Both:
+    assert asked.vector is not None
+    number = asked.number_of(hit)
+    score = float(asked.store.cosines(asked.vector[None], [number])[0, 0])
+    return Side(score, asked.store.show([number])[number], None, score), None
+
+
+def _bm25(asked: Asked, hit: Hit) -> Both:
+    number = asked.number_of(hit)
+    score = float(asked.store.keyword_scores(asked.query, [number])[0])
+    return None, Side(score, *_worded(asked, number), score)
+
+
+def _worded(asked: Asked, number: int) -> tuple[StoredPassage, Mapping[Term, float]]:
+    """A passage, and what terms contribute to its BM25."""
+    return asked.store.show([number])[number], asked.store.keyword_terms(asked.query, number)
+
+
+def _fused(asked: Asked, hit: Hit, fusion: str) -> tuple[int, float, float]:
+    """The key of a hit in both rankings, and its two shares."""
+    number = asked.number_of(hit)
+    key = UNITS[asked.unit](asked.store)([number])[number]
+    ours, theirs = PARTS[fusion](*asked.sides)
+    if key not in asked.sides.dense and key not in asked.sides.keyword:
+        raise UsageError(
+            f"the hit {hit.doc_id!r:.60} is not among the {asked.depth:,} best for `query`; pass the `where` and the "
+            "`unit` of the search"
+        )
+    return key, ours.get(key, 0.0), theirs.get(key, 0.0)
+
+
+def _hybrid(asked: Asked, hit: Hit) -> Both:
+    key, ours, theirs = _fused(asked, hit, "convex")
+    dense, keyword, scale = asked.sides
+    taken = "; counted as near as the last of them"
+    near = Side(ours, zero=scale.unrelated, weight=DENSE_WEIGHT, note=_far(len(dense), taken))
+    words = Side(theirs, one=scale.highest, weight=1 - DENSE_WEIGHT, note=_without_words(len(keyword)))
+    if key in dense:
+        cosine, number = dense[key]
+        near = replace(near, passage=asked.store.show([number])[number], score=cosine, note="")
+    if key in keyword:
+        bm25, number = keyword[key]
+        passage, terms = _worded(asked, number)
+        words = replace(words, passage=passage, terms=terms, score=bm25, note="")
+    return near, words
+
+
+def _rrf(asked: Asked, hit: Hit) -> Both:
+    key, ours, theirs = _fused(asked, hit, "rrf")
+    dense, keyword, _ = asked.sides
+    near, words = Side(ours, note=_far(len(dense))), Side(theirs, note=_without_words(len(keyword)))
+    if key in dense:
+        cosine, number = dense[key]
+        near = Side(ours, asked.store.show([number])[number], None, cosine, rank=list(dense).index(key) + 1)
+    if key in keyword:
+        bm25, number = keyword[key]
+        words = Side(theirs, *_worded(asked, number), bm25, rank=list(keyword).index(key) + 1)
+    return near, words
+
+
+def _far(n: int, taken: str = "") -> str:
+    return f"not among the {n:,} nearest{taken}"
+
+
+def _without_words(n: int) -> str:
+    return "has no word of the query" if n < FUSED_DEPTH else f"not among the {n:,} best by words"
+
+
+KINDS: dict[str, Callable[[Asked, Hit], Both]] = {"cosine": _cosine, "bm25": _bm25, "hybrid": _hybrid, "rrf": _rrf}
+"""Kinds of scores that can be explained, and how each is made up."""
+
+WORDS_ALONE = {"bm25"}
+"""Kinds that need no vector."""

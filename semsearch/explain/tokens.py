@@ -1,0 +1,97 @@
+"""What each token of a passage contributes to its cosine with a query.
+
+A pooled vector is a sum over tokens, and everything up to the cosine is affine: `cos = sum_t (p_t A - m A) . q / |v|`,
+where `p_t` is a token's part, `A` and `m` belong to the index's transform, `q` is the query as it is searched and `v`
+the passage's vector before it is rescaled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from semsearch.corpus.chunking import Chunker, Chunking, Encoded
+from semsearch.encoder.encoder import TextEncoder
+from semsearch.encoder.token_parts import Span, TokenParts
+from semsearch.explain.records import TokenShare
+from semsearch.stores.base import StoredPassage
+from semsearch.transforms import Transform
+
+if TYPE_CHECKING:
+    from semsearch.arrays import Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A cosine as a sum of tokens' contributions, offsets and rounding; see `semsearch.explain.records`."""
+
+    tokens: tuple[TokenShare, ...]
+    offsets: dict[str, float]
+    rounding: float
+    n_lost: int
+
+
+class Splitter:
+    """Splits cosines with one query."""
+
+    def __init__(self, encoder: TextEncoder, chunking: Chunking, vector: Vector, transform: Transform | None) -> None:
+        """Prepare to split.
+
+        Args:
+            encoder: Of the index.
+            chunking: How its documents are cut.
+            vector: Of the query, as the encoder gives it, float32 `[dim]`.
+            transform: Of the index; None where there is none.
+        """
+        spec = encoder.spec
+        self._encoder, self._transform = encoder, transform
+        self._chunker = Chunker(encoder.tokenizer, spec.max_tokens, spec.passage_prefix, chunking)
+        self._query = (transform(vector[None])[0] if transform else vector).astype(np.float64)
+        self._rescaled = spec.normalize or transform is not None
+
+    def split(self, passage: StoredPassage, cosine: float) -> Split:
+        """Split the cosine of a passage.
+
+        Raises:
+            UnsupportedError: The pooler's vectors are no sums over tokens.
+        """
+        forms = self._chunker.encodings(passage.title, passage.text)
+        every = self._encoder.split_documents([form.text for form in forms])
+        splits = [self._split(form, parts, cosine) for form, parts in zip(forms, every, strict=True)]
+        return min(splits, key=lambda split: abs(split.rounding))  # of a title that may have been shortened
+
+    def _split(self, form: Encoded, parts: TokenParts, cosine: float) -> Split:
+        transform = self._transform
+        rows, offsets = parts.vectors.astype(np.float64), {"bias": parts.offset.astype(np.float64)}
+        if transform:
+            matrix = transform.matrix.astype(np.float64)
+            rows, offsets = rows @ matrix, {"bias": offsets["bias"] @ matrix, "transform": -(transform.mean @ matrix)}
+        length = float(np.linalg.norm(rows.sum(0) + sum(offsets.values()))) if self._rescaled else 1.0
+        query = self._query / (length or 1.0)
+        shares: list[float] = (rows @ query).tolist()
+        named = {name: float(offset @ query) for name, offset in offsets.items() if offset.any()}
+        rounding = cosine - sum(shares) - sum(named.values())
+        tokens = tuple(_placed(span, form, share) for span, share in zip(parts.spans, shares, strict=True))
+        return Split(tokens, named, rounding, parts.n_lost)
+
+
+def _placed(span: Span, form: Encoded, share: float) -> TokenShare:
+    """A token with its place in the passage's text, or in the title."""
+    if span.special:
+        return TokenShare(span.token, "special", None, None, share)
+    if span.end <= 0:
+        return TokenShare(span.token, "prefix", None, None, share)
+    if span.end > form.text_start:
+        start = max(span.start - form.text_start, 0)
+        return TokenShare(span.token, "text", start, span.end - form.text_start, share)
+    start, end = max(span.start, 0) - form.title_start, min(span.end - form.title_start, len(form.title))
+    return TokenShare(span.token, "title", start, end, share)
+
+
+def weighted(tokens: Sequence[TokenShare], scale: float) -> list[tuple[int, int, float]]:
+    """The tokens of the text with what each contributes to a score, as snippets are cut by."""
+    placed = ((one.start, one.end, one) for one in tokens if one.part == "text")
+    return [(start, end, scale * one.contribution) for start, end, one in placed if start is not None and end]

@@ -1,0 +1,172 @@
+"""Snippets: the part of a passage that answers best, with the words of the query in it.
+
+Words match as keyword search matches them. A snippet is a piece of the passage as it is, line breaks included; whoever
+shows it decides how.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Any, TypeAlias
+
+from semsearch.checks import TEXT, WHOLE, check_types
+from semsearch.errors import UsageError
+from semsearch.stores.local.matches import Spans, find_matches
+from semsearch.types import Hit
+
+SIZE = 240
+"""Characters of a snippet at most."""
+
+Weights: TypeAlias = Sequence[tuple[int, int, float]]
+"""Stretches of a text, start and end, and what each is worth in a snippet."""
+
+_SENTENCE = re.compile(r"[.!?…]+[\"'”’)\]]*\s+|[。！？]+[」』”）]*\s*")
+_LINE = re.compile(r"\n(?:[ \t\r]*\n)*")
+_SPACE = re.compile(r"\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """A part of a passage.
+
+    Attributes:
+        text: `passage[start:end]`, with its line breaks.
+        start, end: Character offsets into the text of the passage, half open.
+        highlights: What matches the query, as offsets into `text`, half open, ascending and without overlaps.
+    """
+
+    text: str
+    start: int
+    end: int
+    highlights: tuple[tuple[int, int], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object: `{"text", "start", "end", "highlights": [[start, end], …]}`."""
+        highlights = [list(span) for span in self.highlights]
+        return {"text": self.text, "start": self.start, "end": self.end, "highlights": highlights}
+
+
+def make_snippets(
+    query: str, hits: Sequence[Hit], size: int = SIZE, weights: Sequence[Weights | None] | None = None
+) -> list[Snippet]:
+    """A snippet of each hit's passage, in the order given: the window with the rarest and most words of the query.
+
+    A word is worth the less the more often the passage has it. Without any, a snippet is the beginning.
+
+    Args:
+        query: As it was searched.
+        hits: What was found.
+        size: Characters of a snippet at most.
+        weights: For each hit what stretches of its text are worth instead, such as what tokens contribute; None for
+            its words.
+
+    Raises:
+        UsageError: A query that is no text, or a size below 1.
+    """
+    check_types({"query": query, "size": size}, {"query": TEXT, "size": WHOLE})
+    if size < 1:
+        raise UsageError(f"`size` must be at least 1, got {size}")
+    every = find_matches(query, [hit.text for hit in hits])
+    chosen = weights or [None] * len(hits)
+    return [
+        cut(hit.text, matches, _by_rarity(hit.text, matches) if worth is None else worth, size)
+        for hit, matches, worth in zip(hits, every, chosen, strict=True)
+    ]
+
+
+def cut(text: str, matches: Spans, weights: Weights, size: int = SIZE) -> Snippet:
+    """The window of a text that is worth most, and the matches in it.
+
+    Windows begin and end with lines, sentences or words. Of several that are worth the same, the one is taken in whose
+    middle most of it stands; where nothing is worth anything, the beginning.
+    """
+    start, end = _window(text, weights, size) if len(text) > size else (0, len(text))
+    while start < end and text[start].isspace() and text[start] not in " \t":
+        start += 1  # blank lines; the indentation of the first line stays
+    end = start + len(text[start:end].rstrip())
+    inside = ((max(a, start) - start, min(b, end) - start) for a, b in matches if a < end and b > start)
+    return Snippet(text[start:end], start, end, tuple(inside))
+
+
+def _by_rarity(text: str, matches: Spans) -> Weights:
+    """Each match is worth as much less as the passage has more of the same."""
+    counts = Counter(text[start:end].casefold() for start, end in matches)
+    return [(start, end, 1 / counts[text[start:end].casefold()]) for start, end in matches]
+
+
+def _window(text: str, weights: Weights, size: int) -> tuple[int, int]:
+    units = list(_units(text, size))
+    if not units:
+        return 0, 0
+    worth = [0.0] * len(units)
+    moments = [0.0] * len(units)  # worth times where it stands
+    place = 0
+    for start, end, weight in sorted(weights):
+        while place + 1 < len(units) and units[place][1] <= start:
+            place += 1
+        worth[place] += weight
+        moments[place] += weight * (start + end) / 2
+    summed, moved = [0.0, *accumulate(worth)], [0.0, *accumulate(moments)]
+    best, chosen, last = (0.0, 0.0), (0, 0), 0
+    for first, (start, _) in enumerate(units):
+        last = max(last, first)
+        while last + 1 < len(units) and units[last + 1][1] - start <= size:
+            last += 1
+        total = round(summed[last + 1] - summed[first], 9)
+        off = abs((moved[last + 1] - moved[first]) / total - (start + size / 2)) if total > 0 else 0.0
+        if first == 0 or (total, -off) > best:
+            best, chosen = (total, -off), (start, units[last][1])
+        if last + 1 == len(units):
+            break
+    return chosen[0], _filled_up(text, *chosen, size)
+
+
+def _filled_up(text: str, start: int, end: int, size: int) -> int:
+    """The end of a window with as many words more as fit."""
+    limit = start + size
+    if limit >= len(text):
+        return len(text)
+    spaces = [space.start() for space in _SPACE.finditer(text, end, limit + 1)]
+    return min(max(spaces, default=end), limit)
+
+
+def _units(text: str, size: int) -> Iterator[tuple[int, int]]:
+    """Cut a text into pieces from which windows are made: lines, sentences where these are long, words where those are.
+
+    A third of a window at most, so that there is a choice of what stands around a match.
+    """
+    yield from _pieces(text, 0, len(text), max(1, size // 3), (_LINE, _SENTENCE, _SPACE))
+
+
+def _pieces(
+    text: str, start: int, end: int, longest: int, breaks: Sequence[re.Pattern[str]]
+) -> Iterator[tuple[int, int]]:
+    if end - start <= longest and breaks and breaks[0] is not _LINE:
+        yield start, end
+        return
+    if not breaks:
+        for place in range(start, end, longest):
+            yield place, min(place + longest, end)
+        return
+    cuts = [start, *(found.end() for found in breaks[0].finditer(text, start, end) if found.end() < end), end]
+    if breaks[0] is _SPACE:
+        cuts = list(_filled(cuts, longest))
+    for first, last in pairwise(cuts):
+        if first < last:
+            yield from _pieces(text, first, last, longest, breaks[1:])
+
+
+def _filled(cuts: Sequence[int], longest: int) -> Iterator[int]:
+    """Leave out cuts between which pieces would be shorter than they may be."""
+    yield cuts[0]
+    behind = cuts[0]
+    for cut, following in pairwise(cuts[1:]):
+        if following - behind > longest:
+            yield cut
+            behind = cut
+    if len(cuts) > 1:
+        yield cuts[-1]
