@@ -15,13 +15,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from threading import Condition, Thread
+from threading import Condition, Lock, Thread
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from semsearch.arrays import Vectors
 from semsearch.encoder.encoder import Progress, TextEncoder
+from semsearch.encoder.token_parts import TokenParts
 from semsearch.errors import ClientGoneError, NotReadyError, OverloadedError
 from semsearch.forks import encode_batch
 from semsearch.types import EncoderSpec
@@ -124,7 +125,7 @@ class EncodingQueue:
             together: Whether a batch may hold texts of several requests.
             watch: Told the number of texts of each batch, and the seconds that it took.
         """
-        self.encoder = encoder
+        self.encoder, self.splitting = encoder, Lock()
         self._batch_tokens, self._max_waiting, self._together, self._watch = batch_tokens, max_waiting, together, watch
         self._changed = Condition()
         self._lanes: tuple[list[_Text], list[_Text]] = ([], [])
@@ -304,6 +305,11 @@ class QueuedEncoder:
     def quantize(self, texts: Sequence[str]) -> TextEncoder:
         """As the encoder's; not through the queue."""
         return self.queue.encoder.quantize(texts)
+
+    def split_documents(self, texts: Sequence[str]) -> list[TokenParts]:
+        """As the encoder's; not through the queue, and one at a time."""
+        with self.queue.splitting:
+            return self.queue.encoder.split_documents(texts)
 
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """Encode queries, a few of them ahead of bulk: float32 `[n, dim]`."""

@@ -19,11 +19,13 @@ from semsearch.server.desk import Desk, unlocked
 from semsearch.server.keys import EVERYTHING, READ, WRITE, Access
 from semsearch.server.settings import Settings
 from semsearch.server.shelf import Shelf
+from semsearch.snippets import Snippet, make_snippets
 
 if TYPE_CHECKING:
     from semsearch.arrays import Vectors
     from semsearch.context import Context
     from semsearch.corpus.readers import Corpus
+    from semsearch.explain.records import Explanation
     from semsearch.filters.read import Where
     from semsearch.index import Index
     from semsearch.ingest import IngestResult
@@ -44,11 +46,13 @@ class Answer:
 
     Attributes:
         hits: Best first.
+        snippets: What to show of each.
         mode: How they were found: `dense`, `keyword` or `hybrid`.
         warming: Whether the words alone were compared because the model is not loaded yet.
     """
 
     hits: list[Hit]
+    snippets: list[Snippet]
     mode: str
     warming: bool = False
 
@@ -131,10 +135,35 @@ class Service:
         check_search([query], k, KEYWORD if mode is None else mode, fusion, unit, min_confidence)
         wishes: dict[str, Any] = {"where": where, "fusion": fusion, "unit": unit, "min_confidence": min_confidence}
 
-        def find(index: Index, mode: str) -> list[Hit]:
-            return index.search(query, k, mode=mode, **wishes)
+        def find(index: Index, mode: str) -> tuple[list[Hit], list[Snippet]]:
+            hits = index.search(query, k, mode=mode, **wishes)
+            return hits, make_snippets(query, hits)
 
-        return Answer(*await self._answered(name, mode, find))
+        (hits, snippets), how, warming = await self._answered(name, mode, find)
+        return Answer(hits, snippets, how, warming)
+
+    async def explain(
+        self,
+        name: str,
+        query: str,
+        doc_id: str,
+        k: int = 10,
+        *,
+        mode: str | None = None,
+        where: Where | None = None,
+        fusion: str = "convex",
+    ) -> tuple[Explanation | None, str, bool]:
+        """Why a document is among the hits of a search, which is made again; None where it is not. Mode as `search`."""
+        self._read(name)
+        self._check_query(query, k)
+        check_search([query], k, KEYWORD if mode is None else mode, fusion)
+
+        def find(index: Index, mode: str) -> Explanation | None:
+            hits = index.search(query, k, mode=mode, where=where, fusion=fusion)
+            wanted = [hit for hit in hits if hit.doc_id == doc_id]
+            return index.explain(query, wanted, where=where)[0] if wanted else None
+
+        return await self._answered(name, mode, find)
 
     async def context(
         self, name: str, question: str, budget: int = 1_500, *, mode: str | None = None, **wishes: Unpack[Wishes]

@@ -18,7 +18,10 @@ async def search(asked: Search, service: Asked) -> Found:
     name = service.one_of(asked.index)
     wishes = asked.model_dump(exclude={"index", "query", "k"})
     answer = await service.search(name, asked.query, asked.k, **wishes)
-    hits = [FoundHit.of(hit, document_url(service, name, hit.doc_id, hit.start, hit.end)) for hit in answer.hits]
+    hits = [
+        FoundHit.of(hit, document_url(service, name, hit.doc_id, hit.start, hit.end), snippet)
+        for hit, snippet in zip(answer.hits, answer.snippets, strict=True)
+    ]
     return Found(index=name, query=asked.query, mode=answer.mode, warming=answer.warming, hits=hits)
 
 

@@ -20,8 +20,10 @@ from test_chatbot import model_server
 
 from semsearch import Encoder, Index
 from semsearch.encoder.encoder import PoolingWarning
+from semsearch.explain.records import whole_words
 from semsearch.server.keys import Key
 from semsearch.server.settings import Settings
+from semsearch.snippets import make_snippets
 
 pytestmark = pytest.mark.slow
 
@@ -127,6 +129,12 @@ def expected(folder: Path, query: str, **wishes: Any) -> list[str]:
         return [hit.title or hit.doc_id for hit in index.search(query, **wishes)]
 
 
+def marks(folder: Path, query: str) -> list[str]:
+    with Index.open(folder, runtime="torch", device="cpu") as index:
+        snippets = make_snippets(query, index.search(query))
+    return [snippet.text[start:end] for snippet in snippets for start, end in snippet.highlights]
+
+
 # --- search as you type
 
 
@@ -144,8 +152,7 @@ def test_hits_come_while_one_types_and_a_key_at_a_time_is_no_question_each(visit
     assert titles(page) == expected(folders["sample"], THIRSTY)
     assert page.inner_text("#count").startswith("10 hits by meaning and words")
     assert page.locator("#count").get_attribute("role") == "status"
-    marked = {text.lower() for text in page.locator(".snippet mark").all_inner_texts()}
-    assert marked & {"plant", "plants", "look", "thirsty"}
+    assert page.locator(".snippet mark").all_inner_texts() == marks(folders["sample"], THIRSTY)
     assert THIRSTY.split()[0] in page.url.split("#")[1]  # behind the #, which no server sees
 
 
@@ -178,6 +185,28 @@ def test_the_mode_decides_how_it_is_searched_and_more_hits_can_be_had(visit, add
     page.get_by_role("button", name="More hits").click()
     until(page, "document.querySelectorAll('.hit').length === 20")
     assert titles(page) == expected(folders["sample"], "soil", k=20, mode="dense")
+
+
+def test_a_hit_tells_why_it_was_found(visit, address, folders):
+    page = visit(address, {"q": THIRSTY, "index": "sample"})
+    settled(page)
+    page.get_by_role("button", name=re.compile("^Why .* was found")).first.click()
+    page.wait_for_selector(".why .shaded")
+    with Index.open(folders["sample"], runtime="torch", device="cpu") as index:
+        (hit, *_) = index.search(THIRSTY)
+        (explained,) = index.explain(THIRSTY, [hit])
+    assert explained.dense
+    assert explained.keyword
+    shares = f"meaning {explained.dense.share:.3f} + words {explained.keyword.share:.3f}"
+    assert page.locator(".why p").first.inner_text() == f"Score {hit.score:.3f} = {shares}"
+    told = page.locator(".why p").nth(1).inner_text()
+    assert all(f"{one.term} {one.score:.2f}" in told for one in explained.keyword.terms if one.score > 0)
+    words = [one for one in whole_words(explained.dense.tokens) if one.contribution > 0]
+    best = max(words, key=lambda one: one.contribution)
+    assert f": {best.token} {best.contribution:.3f}" in page.locator(".why p").nth(2).inner_text()
+    assert page.locator(".why .shaded").evaluate("(node) => node.textContent") == hit.text
+    page.get_by_role("button", name=re.compile("^Why .* was found")).first.click()
+    page.wait_for_selector(".why", state="detached")
 
 
 def test_nonsense_is_marked_as_no_closer_than_chance(visit, address):

@@ -133,6 +133,24 @@ def test_a_document_is_read_by_any_id(tmp_path: Path):
             assert client.get("/documents/", params={"id": one}).json()["text"] == f"text of {number}"
 
 
+def test_a_hit_is_explained_by_what_sums_to_its_score(client: httpx.Client):
+    search = {"query": "gardens water", "mode": "hybrid", "where": "lang = 'en'"}
+    (first, *_) = client.post("/search", json=search).json()["hits"]
+    answer = client.post("/explain", json={**search, "id": first["id"]}).json()
+    explained = answer["explanation"]
+    assert (explained["doc_id"], explained["score"]) == (first["id"], pytest.approx(first["score"]))
+    assert explained["dense"]["share"] + explained["keyword"]["share"] == pytest.approx(first["score"])
+    assert {term["term"] for term in explained["keyword"]["terms"]} == {"gardens", "water"}
+    refused = client.post("/explain", json={**search, "id": "d1"})  # which is in German
+    assert (refused.status_code, refused.json()["error"]["code"]) == (404, "unknown_document")
+
+
+def test_snippets_say_what_matches(client: httpx.Client):
+    hits = client.post("/search", json={"query": "gardens water", "mode": "keyword"}).json()["hits"]
+    shown = {hit["id"]: [hit["snippet"]["text"][a:b] for a, b in hit["snippet"]["highlights"]] for hit in hits}
+    assert shown == {"d0": ["Gardens", "water"], "d3": ["water", "gardens"]}
+
+
 # --- the chat
 
 

@@ -12,7 +12,8 @@ export function telling() {
   const most = Math.max(...facets.map(({ values }) => sum(values)));
   const worth = ({ values }) => {
     const all = sum(values);
-    return (all / most) * values.reduce((told, { count }) => told - (count / all) * Math.log(count / all), 0);
+    const named = typeof values[0].value === "number" ? 0.5 : 1; // a word says more about a document than a number
+    return named * (all / most) * values.reduce((told, { count }) => told - (count / all) * Math.log(count / all), 0);
   };
   return facets.toSorted((a, b) => worth(b) - worth(a)).map(({ field }) => field);
 }

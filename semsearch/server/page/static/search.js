@@ -5,7 +5,8 @@ import { $, announce, el, show, trouble } from "./dom.js";
 import { open } from "./document.js";
 import { complain, filter, telling } from "./filters.js";
 import { change, state } from "./state.js";
-import { citation, copy, marked, shown, snippet, sourceOf } from "./text.js";
+import { why } from "./why.js";
+import { citation, copy, marked, shown, sourceOf } from "./text.js";
 
 const PAUSE_MS = 150; // of typing, before a question is asked
 const AGAIN_MS = 1500; // until a server whose model is being loaded is asked again
@@ -160,8 +161,7 @@ function column(answer, otherRanks) {
     el("h2", { class: otherRanks ? "" : "unseen" }, otherRanks ? named : "Hits"), nothing, list);
 }
 
-function item(hit, { index, query }, otherRanks) {
-  const [text, spans] = snippet(hit, query);
+function item(hit, { index, query, mode }, otherRanks) {
   const chips = telling().filter((field) => Object.hasOwn(hit.metadata, field)).map((field) => [field, shown(hit.metadata[field])])
     .filter(([, value]) => value && value.length <= 40).slice(0, CHIPS);
   const there = otherRanks?.get(hit.id);
@@ -173,13 +173,33 @@ function item(hit, { index, query }, otherRanks) {
   };
   return el("li", { class: "hit" },
     el("h3", { dir: "auto" }, el("a", { href: hit.url, onclick: toOpen }, hit.title || hit.id)),
-    el("p", { class: "snippet", dir: "auto" }, marked(text, spans)),
+    el("p", { class: "snippet", dir: "auto" }, marked(hit.snippet.text, hit.snippet.highlights)),
     el("p", { class: "facts" },
       hit.confidence === null ? null : sureness(hit.confidence),
       el("span", { class: "score" }, `${KINDS[hit.kind] ?? hit.kind} ${hit.score.toFixed(3)}`), beside,
       hit.title ? el("span", { class: "id" }, hit.id) : null,
       ...chips.map(([field, value]) => el("span", { class: "chip", dir: "auto" }, el("b", {}, field), ` ${value}`)),
-      el("button", { type: "button", class: "quiet", "aria-label": `Copy citation of ${hit.title || hit.id}`, onclick: () => cite(hit) }, "Copy citation")));
+      el("button", { type: "button", class: "quiet", "aria-label": `Copy citation of ${hit.title || hit.id}`, onclick: () => cite(hit) }, "Copy citation"),
+      reasons(hit, query, index, mode)));
+}
+
+// A button that shows below the hit where its score is from.
+function reasons(hit, query, index, mode) {
+  const button = el("button", { type: "button", class: "quiet", "aria-expanded": "false", "aria-label": `Why ${hit.title || hit.id} was found`, onclick: async () => {
+    const facts = button.parentElement;
+    const open = button.getAttribute("aria-expanded") === "true";
+    button.setAttribute("aria-expanded", String(!open));
+    if (open) return facts.nextElementSibling?.remove();
+    const told = el("div", { class: "why" }, el("p", { class: "note" }, "Looking at every word…"));
+    facts.after(told);
+    try {
+      const { explanation } = await ask("explain", { query, index, mode, id: hit.id, where: filter(), k });
+      told.replaceChildren(...why(explanation, hit));
+    } catch (error) {
+      told.replaceChildren(el("p", { class: "note bad" }, error.message));
+    }
+  } }, "Why?");
+  return button;
 }
 
 function sureness(confidence) {

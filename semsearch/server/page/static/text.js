@@ -32,23 +32,6 @@ export function marked(text, spans) {
   return [...nodes, rest].filter((node) => node !== "");
 }
 
-// What a hit shows of its passage: the server's snippet.
-export function snippet(hit, query) {
-  if (hit.snippet) return [hit.snippet.text, hit.snippet.highlights];
-  return [hit.text, words(hit.text, query)];
-}
-
-// Where words of a query stand in a text, by their beginnings: for servers that send no snippets.
-function words(text, query) {
-  const asked = [...query.toLowerCase().matchAll(/[\p{L}\p{N}]{3,}/gu)].map(([word]) => word.slice(0, Math.max(4, word.length - 2)));
-  if (!asked.length) return [];
-  const found = [...text.matchAll(/[\p{L}\p{N}]+/gu)].filter(([word]) => asked.some((start) => word.toLowerCase().startsWith(start)));
-  return found.map((match) => {
-    const start = [...text.slice(0, match.index)].length;
-    return [start, start + [...match[0]].length];
-  });
-}
-
 export function citation({ title, id, start, end, text, page, source, url }) {
   const place = page ? `page ${page}` : `characters ${start}–${end}`;
   const named = title ? `${title} (${id})` : id;
