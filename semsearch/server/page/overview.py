@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from semsearch import Index
 from semsearch.filters.syntax import is_built_in
+from semsearch.index import Index
 from semsearch.server.access import Asked
 from semsearch.server.routes.documents import IndexName
 from semsearch.server.schema import REFUSALS

@@ -167,11 +167,21 @@ def test_a_stale_answer_is_dropped(visit, address, folders):
         route.continue_()
 
     page.route("**/search", hold)
+    page.wait_for_selector("#facets label")
     page.fill("#query", "steak")
     page.wait_for_timeout(250)
     page.fill("#query", THIRSTY)
     page.wait_for_timeout(1500)
     assert slow.is_set()
+    assert titles(page) == expected(folders["sample"], THIRSTY)
+
+
+def test_what_was_typed_before_the_page_was_ready_is_searched(visit, address, folders):
+    page = visit(address)
+    page.route("**/indexes", lambda route: (page.wait_for_timeout(500), route.continue_()))
+    page.reload(wait_until="commit")
+    page.fill("#query", THIRSTY)
+    settled(page)
     assert titles(page) == expected(folders["sample"], THIRSTY)
 
 

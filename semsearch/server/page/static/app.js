@@ -38,7 +38,9 @@ async function start() {
     event.preventDefault(); // the part of the address behind # is the state of the page
     $("main").focus();
   });
+  const typed = $("query").value; // while the page was still being loaded
   read();
+  if (typed && !state.q) change({ q: typed });
   if (state.view in FIELDS && !state.doc) $(FIELDS[state.view]).focus();
 }
 

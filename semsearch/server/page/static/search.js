@@ -173,7 +173,7 @@ function item(hit, { index, query, mode }, otherRanks) {
   };
   return el("li", { class: "hit" },
     el("h3", { dir: "auto" }, el("a", { href: hit.url, onclick: toOpen }, hit.title || hit.id)),
-    el("p", { class: "snippet", dir: "auto" }, marked(hit.snippet.text, hit.snippet.highlights)),
+    el("p", { class: "snippet", dir: "auto" }, shortened(hit)),
     el("p", { class: "facts" },
       hit.confidence === null ? null : sureness(hit.confidence),
       el("span", { class: "score" }, `${KINDS[hit.kind] ?? hit.kind} ${hit.score.toFixed(3)}`), beside,
@@ -181,6 +181,12 @@ function item(hit, { index, query, mode }, otherRanks) {
       ...chips.map(([field, value]) => el("span", { class: "chip", dir: "auto" }, el("b", {}, field), ` ${value}`)),
       el("button", { type: "button", class: "quiet", "aria-label": `Copy citation of ${hit.title || hit.id}`, onclick: () => cite(hit) }, "Copy citation"),
       reasons(hit, query, index, mode)));
+}
+
+// The snippet, with dots where the passage goes on.
+function shortened({ text, snippet }) {
+  const nodes = marked(snippet.text, snippet.highlights);
+  return [snippet.start > 0 ? "… " : null, ...nodes, snippet.end < [...text.trimEnd()].length ? " …" : null];
 }
 
 // A button that shows below the hit where its score is from.
