@@ -130,9 +130,9 @@ def make_context(
         excerpt = replace(excerpt, number=len(kept) + 1)
         left = budget - count(_block(kept, nonce))
         fitting = _fitted(excerpt, left, count)
-        if fitting:
+        if fitting:  # what does not fit may have an endless address in front
             kept.append(fitting)
-        if fitting != excerpt:
+        if fitting and fitting != excerpt:
             break
     if excerpts and not kept:
         raise UsageError(f"`budget` of {budget} tokens has no room for {excerpts[0].heading!r:.80}; raise it")

@@ -30,14 +30,8 @@ RANKS = {
     **{"confidence": 5, "poolers": 5, "search": 10, "snippets": 10},
     **{"background": 15, "context": 15, "corpus_map": 15, "explain": 15, "ingest": 20},
     **{"index_encoder": 25, "evaluation": 25, "reports": 30, "datasets": 30},
-    **{
-        "index": 40,
-        "comparison": 40,
-        "semsearch": 50,
-        "server": 60,
-        "cli": 70,
-        "__main__": 80,
-    },  # the facades, then the door
+    **{"index": 40, "comparison": 40, "semsearch": 50},  # the facades, then the door
+    **{"mcp": 55, "server": 60, "cli": 70, "__main__": 80},
 }
 """Room to height; a room imports itself and lower ones, never another of its own height."""
 

@@ -166,6 +166,8 @@ def test_a_budget_that_holds_no_excerpt_is_said_to_be_too_small(place: Any):
             asked(index, "owl", budget=LEAST_BUDGET)
         (one,) = asked(index, "owl", budget=300).excerpts
         assert len(one.heading) < 600
+        index.add({"_id": "short", "text": "An owl."})
+        assert [one.doc_id for one in asked(index, "The owl hunts at night", budget=LEAST_BUDGET).excerpts] == ["short"]
 
 
 def test_a_text_without_sentences_is_cut_where_it_must(place: Any):

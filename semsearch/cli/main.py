@@ -17,16 +17,14 @@ from typer.main import get_command
 
 import semsearch
 from semsearch import interrupts
-from semsearch.cli import datasets, evaluate, parameters, serve, streams, terminal
+from semsearch.cli import datasets, doctor, evaluate, mcp, parameters, serve, streams, terminal
 from semsearch.cli import options as opt
+from semsearch.cli.locations import HOME, find_index, indexes_in
 from semsearch.encoder.cache import CacheWarning
-from semsearch.errors import NoIndexError, SemsearchError, SourceError, StoreError, UsageError
+from semsearch.errors import SemsearchError, SourceError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from semsearch.corpus.chunking import Chunking
-
-HOME = Path("indexes")
-"""Folder of indexes, unless --index names another place."""
 
 app = typer.Typer(
     add_completion=False,
@@ -39,6 +37,8 @@ app = typer.Typer(
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(datasets.app, name="data")
 app.command()(serve.serve)
+app.command()(mcp.mcp)
+app.command()(doctor.doctor)
 
 
 @app.callback(invoke_without_command=True)
@@ -166,7 +166,7 @@ def query(
         raise UsageError("--run goes with --queries FILE")
     answers.check_context_options(context, budget=budget, neighbors=neighbors, queries=queries, fusion=fusion.value)
     answers.check_explain_options(explain, context=context, queries=queries)
-    folder = _find_index(index, newest=True)
+    folder = find_index(index, newest=True)
     with Index.open(folder, model=model, device=device, runtime=runtime) as opened:
         chosen = mode.value if mode else opened.default_mode
         wishes: dict[str, Any] = {"mode": chosen, "where": where, "min_confidence": min_confidence}
@@ -205,7 +205,7 @@ def list_(
     folder: Annotated[Path, typer.Option("--folder", help="Folder of indexes.")] = HOME, as_json: opt.AsJson = False
 ) -> None:
     """List the indexes in a folder."""
-    rows = [_brief(path) for path in _indexes(folder, broken=True)]
+    rows = [_brief(path) for path in indexes_in(folder, broken=True)]
     if as_json:
         terminal.print_json(rows)
     elif rows:
@@ -219,7 +219,7 @@ def status(index: opt.WhichIndex = None, as_json: opt.AsJson = False) -> None:
     """Show what an index holds and which encoder it was built with."""
     from semsearch.index import Index
 
-    with Index.open(_find_index(index, newest=True)) as opened:
+    with Index.open(find_index(index, newest=True)) as opened:
         fields = opened.status()
     if as_json:
         terminal.print_json(fields)
@@ -236,7 +236,7 @@ def delete(
     """Delete documents from an index."""
     from semsearch.index import Index
 
-    folder = _find_index(index)
+    folder = find_index(index)
     with Index.open(folder) as opened:
         there = opened.delete(ids)
     missing = [doc_id for doc_id in ids if doc_id not in there]
@@ -401,50 +401,6 @@ def _default_folder(path: str) -> Path:
                     f"--index, or pass --index {folder} to add to that index"
                 )
     return folder
-
-
-def _indexes(folder: Path, *, broken: bool = False) -> list[Path]:
-    """Return the indexes in a folder; with `broken` also what has a database's name in it and is no such file."""
-    from semsearch.index import Index
-    from semsearch.stores.local.database import DATABASE
-
-    def wanted(path: Path) -> bool:
-        try:
-            return Index.exists(path) or (broken and os.path.lexists(path / DATABASE))
-        except OSError:  # it cannot be looked into
-            return broken
-
-    try:
-        return sorted(path for path in folder.iterdir() if wanted(path)) if folder.is_dir() else []
-    except OSError as error:
-        raise SourceError(f"cannot list {str(folder)!r}: {error.strerror}") from None
-
-
-def _find_index(given: Path | None, *, newest: bool = False) -> Path:
-    """Return the given index, or else the only one there is, or with `newest` the most recently updated one."""
-    from semsearch.stores.local.database import DATABASE
-
-    if given:
-        return given
-    found = _indexes(HOME)
-    if not found:
-        raise NoIndexError(
-            f"no index in {str(HOME)!r}; make one with: semsearch index CORPUS, or choose one with --index"
-        )
-    if len(found) == 1:
-        return found[0]
-    if not newest:
-        raise UsageError(f"there are several indexes; choose one with --index: {', '.join(map(str, found))}")
-
-    def updated(path: Path) -> int:
-        try:
-            return (path / DATABASE).stat().st_mtime_ns
-        except OSError:  # it was deleted meanwhile
-            return 0
-
-    last = max(found, key=updated)
-    terminal.say(f"using {last}, the most recently updated of {len(found)} indexes; choose another with --index")
-    return last
 
 
 def _brief(path: Path) -> dict[str, Any]:

@@ -150,3 +150,16 @@ Interactive = Annotated[
     typer.Option("--interactive", help="Answer one query after another, from a prompt (Ctrl-D ends it) or a pipe."),
 ]
 RunFile = Annotated[Path | None, typer.Option(help="With --queries: write a TREC run to this file.")]
+ServedIndexes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--index",
+        "-i",
+        metavar="[NAME=]DIR",
+        help="Index folder to serve, for several give it several times [default: "
+        "the most recently updated in indexes/]",
+    ),
+]
+PublicUrl = Annotated[
+    str, typer.Option("--url", help="Where `semsearch serve` shows the documents; citations link there.")
+]

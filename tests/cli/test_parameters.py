@@ -62,7 +62,7 @@ def test_warnings_name_options(monkeypatch):
         warnings.warn("name one with `pooler`", stacklevel=1)
         return []
 
-    monkeypatch.setattr(cli, "_indexes", find)
+    monkeypatch.setattr(cli, "indexes_in", find)
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         assert call("list").err == "warning: name one with --pooler\n"

@@ -1,0 +1,179 @@
+"""What to paste into each client so that it finds a server of semsearch: one small function a client, in one table."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from semsearch.cli.addresses import Address
+
+KEY = "YOUR_KEY"
+"""Stands for the key; doctor never knows one."""
+
+USUAL_PORT = 8_000
+"""On which `semsearch serve` listens unless it is told otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a client is to be told.
+
+    Attributes:
+        command: Words that run semsearch here.
+        indexes: Absolute folders by name.
+        port: On which the server listens.
+    """
+
+    address: Address
+    command: tuple[str, ...]
+    indexes: Mapping[str, Path]
+    port: int = USUAL_PORT
+
+    @property
+    def stdio(self) -> list[str]:
+        """Words that serve the indexes over standard input and output."""
+        return [
+            *self.command,
+            "mcp",
+            *(word for item in self.indexes.items() for word in ("--index", "=".join(map(str, item)))),
+        ]
+
+    @property
+    def serve(self) -> list[str]:
+        """Words that serve the indexes over HTTP, to containers too."""
+        indexes = self.stdio[len(self.command) + 1 :]
+        port = [] if self.port == USUAL_PORT else ["--port", str(self.port)]
+        return [*self.command, "serve", *indexes, "--host", "0.0.0.0", *port, "--token", KEY]
+
+
+@dataclass(frozen=True, slots=True)
+class Paste:
+    """What to paste, and where.
+
+    Attributes:
+        where: A file, a terminal or a form.
+        text: As it is pasted.
+        note: What else to know; empty for nothing.
+    """
+
+    where: str
+    text: str
+    note: str = ""
+
+
+NO_KEY = "Leave the key out if the server has none."
+DOCKER = (
+    "A container does not reach a server that listens on 127.0.0.1 alone. Docker on Linux needs "
+    "--add-host=host.docker.internal:host-gateway as well. Start the server with:"
+)
+
+
+def _headers() -> dict[str, str]:
+    return {"Authorization": f"Bearer {KEY}"}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2)
+
+
+def _claude_code(setup: Setup) -> list[Paste]:
+    url, header = f"{setup.address.url}/mcp", f"Authorization: Bearer {KEY}"
+    add = ["claude", "mcp", "add", "--transport", "http", "semsearch", url, "--header", header]
+    project = {"mcpServers": {"semsearch": {"type": "http", "url": url, "headers": _headers()}}}
+    return [
+        Paste("terminal", shlex.join(add), NO_KEY),
+        Paste(".mcp.json in a project", _json(project), NO_KEY),
+        Paste("terminal, without a server", shlex.join(["claude", "mcp", "add", "semsearch", "--", *setup.stdio])),
+    ]
+
+
+def _claude_desktop(setup: Setup) -> list[Paste]:
+    command, *args = setup.stdio
+    return [
+        Paste(
+            "claude_desktop_config.json (Settings, Developer, Edit Config)",
+            _json({"mcpServers": {"semsearch": {"command": command, "args": args}}}),
+            "Needs no server; restart Claude Desktop.",
+        )
+    ]
+
+
+def _cursor(setup: Setup) -> list[Paste]:
+    server = {"url": f"{setup.address.url}/mcp", "headers": _headers()}
+    return [Paste(".cursor/mcp.json", _json({"mcpServers": {"semsearch": server}}), NO_KEY)]
+
+
+def _vscode(setup: Setup) -> list[Paste]:
+    server = {"type": "http", "url": f"{setup.address.url}/mcp", "headers": _headers()}
+    return [Paste(".vscode/mcp.json", _json({"servers": {"semsearch": server}}), NO_KEY)]
+
+
+def _open_webui(setup: Setup) -> list[Paste]:
+    url = setup.address.docker_url
+    forms = (
+        ("Settings, External Tools: type MCP (streamable HTTP)", f"{url}/mcp"),
+        ("Settings, External Tools: type OpenAPI", f"{url}/tools"),
+        ("Settings, Documents, Embedding: engine OpenAI", f"{url}/v1"),
+        ("Settings, Documents, Reranking: engine External", f"{url}/v1/rerank"),
+        ("Settings, Documents, External Knowledge: provider qdrant", url),
+    )
+    return [Paste(f"Admin Panel, {where}", text, f"Key: {KEY}") for where, text in forms]
+
+
+def _librechat(setup: Setup) -> list[Paste]:
+    url = setup.address.docker_url
+    host = url.partition("://")[2].partition("/")[0].rpartition(":")[0] or url.partition("://")[2]
+    lines = (
+        "mcpSettings:",
+        "  allowedDomains:",
+        f"    - {json.dumps(host)}",
+        "mcpServers:",
+        "  semsearch:",
+        "    type: streamable-http",
+        f"    url: {json.dumps(f'{url}/mcp')}",
+        "    headers:",
+        f'      Authorization: "Bearer {KEY}"',
+    )
+    return [Paste("librechat.yaml", "\n".join(lines), NO_KEY)]
+
+
+def _dify(setup: Setup) -> list[Paste]:
+    ids = ", ".join(setup.indexes) or "the name of an index"
+    return [
+        Paste("Knowledge, External Knowledge API: API Endpoint", setup.address.docker_url, f"API Key: {KEY}"),
+        Paste("Connect to an External Knowledge Base: External Knowledge ID", ids, "One index each."),
+    ]
+
+
+def _anythingllm(setup: Setup) -> list[Paste]:
+    url = setup.address.docker_url
+    server = {"type": "streamable", "url": f"{url}/mcp", "headers": _headers()}
+    return [
+        Paste("plugins/anythingllm_mcp_servers.json", _json({"mcpServers": {"semsearch": server}}), NO_KEY),
+        Paste("Settings, Embedder: Generic OpenAI, Base URL", f"{url}/v1", f"API Key: {KEY}"),
+    ]
+
+
+def _n8n(setup: Setup) -> list[Paste]:
+    endpoint = f"{setup.address.docker_url}/mcp"
+    return [Paste("MCP Client Tool node: Endpoint", endpoint, f"HTTP Streamable; Bearer Auth with {KEY}.")]
+
+
+CLIENTS: Mapping[str, Callable[[Setup], list[Paste]]] = {
+    "claude-code": _claude_code,
+    "claude-desktop": _claude_desktop,
+    "cursor": _cursor,
+    "vscode": _vscode,
+    "open-webui": _open_webui,
+    "librechat": _librechat,
+    "dify": _dify,
+    "anythingllm": _anythingllm,
+    "n8n": _n8n,
+}
+
+IN_CONTAINERS = frozenset(("open-webui", "librechat", "dify", "anythingllm", "n8n"))
+"""Clients that usually run in a container."""

@@ -1,0 +1,132 @@
+"""The `semsearch doctor` command: what is served where, whether it works, and what to paste into each client."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from semsearch.cli import options as opt
+from semsearch.cli import terminal
+from semsearch.cli.locations import HOME, indexes_in, named_indexes
+from semsearch.errors import UsageError
+
+if TYPE_CHECKING:
+    from semsearch.cli.addresses import Address
+    from semsearch.cli.clients import Setup
+    from semsearch.cli.health import Check
+
+Host = Annotated[str, typer.Option("--host", help="Address on which the server listens, or will.")]
+Port = Annotated[int, typer.Option("--port", help="Its port.")]
+Url = Annotated[
+    str, typer.Option("--url", help="Address by which it is reached, such as https://search.example.org, if another.")
+]
+Client = Annotated[
+    str | None, typer.Option("--client", help="Print what to paste into this client only; see the list without it.")
+]
+
+
+def doctor(
+    index: opt.ServedIndexes = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8_000,
+    url: Url = "",
+    client: Client = None,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Check this installation, and print what is served where and what to paste into each client.
+
+    No server has to run. A key is never asked for or printed: replace YOUR_KEY.
+    """
+    from semsearch.cli.addresses import address_of
+    from semsearch.cli.clients import CLIENTS, Setup
+
+    if client is not None and client not in CLIENTS:
+        raise UsageError(f"unknown client {client!r}; expected one of {', '.join(CLIENTS)}")
+    address = address_of(host, port, url)
+    indexes = named_indexes(index or []) if index or indexes_in(HOME) else {}
+    setup = Setup(address, _command(), {name: folder.resolve() for name, folder in indexes.items()}, port)
+    if client is not None:
+        _print_client(client, setup, as_json)
+        return
+    checks = _checks(setup, expected=bool(url))
+    if as_json:
+        terminal.print_json(_as_object(setup, checks))
+    else:
+        _print(setup, checks)
+    if any(check.state == "failed" for check in checks):
+        raise typer.Exit(1)
+
+
+def _checks(setup: Setup, *, expected: bool) -> list[Check]:
+    """All checks; nothing is fetched from the hub."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    from semsearch.cli import health
+
+    indexes = list(health.check_indexes(setup.indexes)) or [
+        health.Check(
+            "index", health.NOTE, "none in indexes/; make one with: semsearch index CORPUS, or name one with --index"
+        )
+    ]
+    server = health.check_server(setup.address.url, expected=expected)
+    return [*health.check_versions(), *health.check_extras(), *health.check_model(), *indexes, *server]
+
+
+def _print(setup: Setup, checks: list[Check]) -> None:
+    terminal.table(("check", "state", "found"), checks)
+    terminal.heading(f"what a server at {setup.address.url} serves, and what to paste")
+    terminal.table(("what", "paste", "from inside docker"), _served(setup.address))
+    from semsearch.cli.clients import CLIENTS, DOCKER
+
+    terminal.heading(f"what to paste into a client: semsearch doctor --client NAME, one of {', '.join(CLIENTS)}")
+    terminal.line(f"{DOCKER} {shlex.join(setup.serve)}")
+
+
+def _served(address: Address) -> list[tuple[str, str, str]]:
+    from semsearch.cli.addresses import SERVED
+
+    return [(one.what, f"{address.url}{one.path}", f"{address.docker_url}{one.path}") for one in SERVED]
+
+
+def _print_client(name: str, setup: Setup, as_json: bool) -> None:
+    from semsearch.cli.clients import CLIENTS, DOCKER, IN_CONTAINERS
+
+    pastes = CLIENTS[name](setup)
+    if as_json:
+        terminal.print_json({"client": name, "paste": [asdict(paste) for paste in pastes]})
+        return
+    for paste in pastes:
+        terminal.heading(f"{name}: {paste.where}")
+        for line in paste.text.split("\n"):
+            terminal.line(line)
+        if paste.note:
+            terminal.line(paste.note)
+    if name in IN_CONTAINERS:
+        terminal.line(f"{DOCKER} {shlex.join(setup.serve)}")
+
+
+def _as_object(setup: Setup, checks: list[Check]) -> dict[str, Any]:
+    from semsearch.cli.clients import CLIENTS
+
+    served = [dict(zip(("what", "url", "docker_url"), row, strict=True)) for row in _served(setup.address)]
+    return {
+        "url": setup.address.url,
+        "docker_url": setup.address.docker_url,
+        "indexes": {name: str(folder) for name, folder in setup.indexes.items()},
+        "checks": [check._asdict() for check in checks],
+        "served": served,
+        "serve": setup.serve,
+        "clients": {name: [asdict(paste) for paste in make(setup)] for name, make in CLIENTS.items()},
+    }
+
+
+def _command() -> tuple[str, ...]:
+    """How to run semsearch from anywhere: the script beside this Python, or else its module."""
+    script = shutil.which("semsearch", path=str(Path(sys.executable).parent))
+    return (script,) if script else (sys.executable, "-m", "semsearch")

@@ -1,0 +1,173 @@
+"""What could keep a server from working here: versions, extras, the model, indexes, and the server itself."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.error import HTTPError, URLError
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+
+from semsearch.errors import SemsearchError, UsageError
+from semsearch.version import __version__
+
+if TYPE_CHECKING:
+    from semsearch.index import Index
+
+OK, NOTE, FAILED = "ok", "note", "failed"
+
+OLDEST_PYTHON = (3, 11)
+
+PACKAGES = ("torch", "openvino", "faiss-cpu", "transformers", "tokenizers", "numpy")
+
+NOT_FOR_USERS = frozenset(("dev", "bench"))
+
+TIMEOUT_SECONDS = 3.0
+
+LONGEST_REPLY = 4_096
+
+
+class Check(NamedTuple):
+    """What was looked at, how it is (`ok`, `note` or `failed`), and what was found or what to do."""
+
+    what: str
+    state: str
+    said: str
+
+
+def check_versions() -> Iterator[Check]:
+    """Python, semsearch and the packages that it stands on."""
+    enough = sys.version_info >= OLDEST_PYTHON
+    yield Check("python", OK if enough else FAILED, f"{platform.python_version()} at {sys.executable}")
+    versions = {name: _version(name) for name in PACKAGES}
+    missing = [name for name, version in versions.items() if version is None]
+    found = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    said = f"semsearch {__version__}, {found}" + (f"; missing: {', '.join(missing)}" if missing else "")
+    yield Check("packages", FAILED if missing else OK, said)
+
+
+def check_extras() -> Iterator[Check]:
+    """The extras, by the packages that each one asks for."""
+    for extra, packages in _extras().items():
+        missing = [name for name in packages if _version(name) is None]
+        said = f"missing {', '.join(missing)}; for this: pip install 'semsearch[{extra}]'" if missing else "installed"
+        yield Check(f"extra {extra}", NOTE if missing else OK, said)
+    if find_spec("mcp") is None and "mcp" not in _extras():
+        yield Check("extra mcp", NOTE, "missing mcp; for this: pip install 'semsearch[mcp]'")
+
+
+def check_model() -> Iterator[Check]:
+    """The default model; nothing is fetched."""
+    from semsearch.encoder.checkpoint import DEFAULT_MODEL, open_checkpoint
+
+    try:
+        checkpoint = open_checkpoint(None)
+    except SemsearchError as error:
+        yield Check("default model", NOTE, str(error))
+    else:
+        yield Check("default model", OK, f"{DEFAULT_MODEL} at {checkpoint.backbone}")
+
+
+def check_indexes(indexes: Mapping[str, Path]) -> Iterator[Check]:
+    """Each index: whether it can be read, its checkpoint is there and the same, and weak hits can be left out."""
+    from semsearch.index import Index
+
+    for name, folder in indexes.items():
+        what, started = f"index {name}", time.perf_counter()
+        try:
+            with Index.open(folder) as index:
+                status = index.status()
+                yield Check(what, OK, f"{status['documents']:,} documents, {status['bytes'] / 1e6:.1f} MB, {folder}")
+                _ = index.encoder
+                seconds = time.perf_counter() - started
+                yield Check(f"{what}: model", OK, f"{index.spec.model}, loaded in {seconds:.1f} s")
+                yield from _check_confidence(what, index)
+        except (SemsearchError, OSError) as error:
+            yield Check(what, FAILED, str(error))
+
+
+def _check_confidence(what: str, index: Index) -> Iterator[Check]:
+    try:
+        index.search("a", 1, min_confidence=0)
+    except UsageError as error:
+        yield Check(f"{what}: confidence", NOTE, str(error))
+
+
+def check_server(url: str, *, expected: bool) -> Iterator[Check]:
+    """Whether a server answers at an address: `/health`, then `/ready`.
+
+    Args:
+        url: Without a slash at the end.
+        expected: Whether it is a failure if none does.
+    """
+    for path in ("/health", "/ready"):
+        try:
+            status, reply = _get(f"{url}{path}")
+        except (URLError, OSError, ValueError) as error:
+            reason = getattr(error, "reason", None) or error
+            yield Check("server", FAILED if expected else NOTE, f"none answers at {url} ({reason})")
+            return
+        if status in (401, 403):
+            yield Check(f"server {path}", OK, "needs a key")
+        elif status == 503:
+            yield Check(f"server {path}", NOTE, f"not ready yet: {_short(reply)}")
+        elif status != 200 or not _is_json(reply):
+            yield Check(f"server {path}", FAILED, f"{url}{path} answers {status}: something else listens there")
+            return
+        else:
+            yield Check(f"server {path}", OK, _short(reply))
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    def redirect_request(self, *_: object, **__: object) -> Request | None:
+        """Follow none: what is asked about is this address."""
+        return None
+
+
+def _get(url: str) -> tuple[int, str]:
+    """Status and the beginning of the body; no proxy is asked, for none reaches this machine."""
+    try:
+        with build_opener(ProxyHandler({}), _NoRedirects).open(url, timeout=TIMEOUT_SECONDS) as response:
+            return response.status, response.read(LONGEST_REPLY).decode("utf-8", "replace")
+    except HTTPError as error:
+        return error.code, error.read(LONGEST_REPLY).decode("utf-8", "replace")
+
+
+def _is_json(reply: str) -> bool:
+    try:
+        json.loads(reply)
+    except ValueError:
+        return False
+    return True
+
+
+def _short(reply: str) -> str:
+    return reply if len(reply) <= 200 else f"{reply[:199]}…"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _extras() -> dict[str, list[str]]:
+    """What each extra of the installed semsearch asks for by itself."""
+    extras: dict[str, list[str]] = {}
+    try:
+        wanted = metadata.requires("semsearch") or []
+    except metadata.PackageNotFoundError:
+        return {}
+    for line in wanted:
+        found = re.match(r"([\w.-]+)(?:\[[^]]*\])?[^;]*;.*\bextra == ['\"]([\w-]+)['\"]", line)
+        if found and found[2] not in NOT_FOR_USERS and found[1] != "semsearch":
+            extras.setdefault(found[2], []).append(found[1])
+    return extras
