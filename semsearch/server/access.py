@@ -9,8 +9,11 @@ from fastapi import Depends, Request
 from semsearch.server.service import Service
 
 
-def service_of(request: Request) -> Service:
-    """The service, as the key of the request allows to see it; `app.py` has compared the key."""
+async def service_of(request: Request) -> Service:
+    """The service, as the key of the request allows to see it; `app.py` has compared the key.
+
+    It is asynchronous because FastAPI would call it in a thread otherwise, which takes longer than it does.
+    """
     service: Service = request.app.state.service
     return service.for_(request.state.access)
 

@@ -6,24 +6,42 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
 from semsearch.errors import LockedError, OverloadedError, TimeLimitError
 from semsearch.server.batching import TICKET
+from semsearch.server.grouping import Groups
 from semsearch.server.settings import Settings
+from semsearch.types import Hit
 
 T = TypeVar("T")
 
-READERS, WRITERS = 64, 4
-"""Threads that search, most of which wait for the encoder; and threads that add, of which one writes at a time."""
+READERS, WRITERS = 32, 4
+"""Threads that read, some of which wait for the encoder; and threads that add, of which one writes at a time."""
 
 TALKS = 16
 """Answers that a language model may be writing at the same time."""
 
 LOCK_SECONDS, LOCK_PAUSE = 10.0, 0.05
 """How long a writer waits for another process, such as another worker, and how often it looks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The hits of a search.
+
+    Attributes:
+        hits: Best first.
+        mode: How they were found: `dense`, `keyword` or `hybrid`.
+        warming: Whether the words alone were compared because the model is not loaded yet.
+    """
+
+    hits: list[Hit]
+    mode: str
+    warming: bool = False
 
 
 class Desk:
@@ -33,6 +51,7 @@ class Desk:
         self._seconds, self._most = settings.max_seconds, settings.max_waiting
         self._readers, self._writers = CapacityLimiter(READERS), CapacityLimiter(WRITERS)
         self._waiting = self._talks = 0
+        self.searches: Groups[Answer] = Groups(settings.max_waiting, together=settings.batching)
 
     @contextmanager
     def talk(self) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from semsearch.server.service import Service
 
@@ -10,19 +10,20 @@ HIGHLIGHT = "passage"
 """Id of the highlighted passage in the page."""
 
 
+STEPS = frozenset({"", ".", ".."})
+"""Parts of a path that lead elsewhere."""
+
+
 def document_url(service: Service, index: str, doc_id: str, start: int = 0, end: int = 0) -> str:
     """The address of a document's page, with the characters from start to end highlighted.
 
     An id whose parts a browser would take for steps up and down a path goes into the query instead.
     """
-    asked: dict[str, str] = {}
-    path = quote(doc_id, safe="/")
-    if set(doc_id.split("/")) & {"", ".", ".."}:
-        path, asked["id"] = "", doc_id
+    path, asked = quote(doc_id, safe="/"), []
+    if not STEPS.isdisjoint(doc_id.split("/")):
+        path, asked = "", [f"id={quote(doc_id, safe='')}"]
     if len(service.shelf.names) > 1:
-        asked["index"] = index
+        asked.append(f"index={quote(index, safe='')}")
     if end > start:
-        asked["chars"] = f"{start}-{end}"
-    query = f"?{urlencode(asked)}" if asked else ""
-    fragment = f"#{HIGHLIGHT}" if end > start else ""
-    return f"{service.settings.public_url.rstrip('/')}/doc/{path}{query}{fragment}"
+        asked.append(f"chars={start}-{end}#{HIGHLIGHT}")
+    return f"{service.settings.public_url.rstrip('/')}/doc/{path}{'?' if asked else ''}{'&'.join(asked)}"

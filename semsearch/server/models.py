@@ -36,6 +36,7 @@ class Search(_Asked):
     fusion: Literal["convex", "rrf"] = Field("convex", description="How `hybrid` mixes both.")
     unit: Literal["document", "passage"] = Field("document", description="What is ranked.")
     min_confidence: float | None = Field(None, ge=0, le=1, description="Leave out hits with a lower confidence.")
+    snippets: bool = Field(False, description="Whether to show of each hit what matches the query.")
 
 
 class Excerpted(BaseModel):
@@ -67,14 +68,16 @@ class FoundHit(BaseModel):
     confidence: float | None = Field(description="From 0 to 1, the same for every mode and query; null if not known.")
     metadata: JsonObject
     url: str = Field(description="Page that shows the document with the passage highlighted.")
-    snippet: Excerpted = Field(description="The part of the passage with most of the query's words.")
+    snippet: Excerpted | None = Field(
+        None, description="The part of the passage with most of the query's words; null unless asked for."
+    )
 
     @classmethod
-    def of(cls, hit: Hit, url: str, snippet: Snippet) -> FoundHit:
+    def of(cls, hit: Hit, url: str) -> FoundHit:
         """From a hit of the library."""
         made = ("id", "url", "metadata", "snippet")
         shared = {name: getattr(hit, name) for name in cls.model_fields if name not in made}
-        return cls(id=hit.doc_id, url=url, metadata=dict(hit.metadata), snippet=Excerpted.of(snippet), **shared)
+        return cls(id=hit.doc_id, url=url, metadata=dict(hit.metadata), **shared)
 
 
 class Found(BaseModel):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 from semsearch.errors import MismatchError, NoIndexError, NotReadyError, TooLargeError, UsageError
 from semsearch.search import check_search
 from semsearch.server.batching import ROLES, TICKET, lane_of
+from semsearch.server.desk import Answer as Answer
 from semsearch.server.desk import Desk, unlocked
 from semsearch.server.keys import EVERYTHING, READ, WRITE, Access
 from semsearch.server.settings import Settings
@@ -38,23 +39,6 @@ KEYWORD = "keyword"
 
 SHORT = 4_000
 """Characters that are split into tokens without a thread of their own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The hits of a search.
-
-    Attributes:
-        hits: Best first.
-        snippets: What to show of each.
-        mode: How they were found: `dense`, `keyword` or `hybrid`.
-        warming: Whether the words alone were compared because the model is not loaded yet.
-    """
-
-    hits: list[Hit]
-    snippets: list[Snippet]
-    mode: str
-    warming: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +119,16 @@ class Service:
         check_search([query], k, KEYWORD if mode is None else mode, fusion, unit, min_confidence)
         wishes: dict[str, Any] = {"where": where, "fusion": fusion, "unit": unit, "min_confidence": min_confidence}
 
-        def find(index: Index, mode: str) -> tuple[list[Hit], list[Snippet]]:
-            hits = index.search(query, k, mode=mode, **wishes)
-            return hits, make_snippets(query, hits)
+        def answers(queries: Sequence[str]) -> list[Answer]:
+            every, how, warming = self._found(name, mode, lambda index, how: find(index, queries, how))
+            return [Answer(hits, how, warming) for hits in every]
 
-        (hits, snippets), how, warming = await self._answered(name, mode, find)
-        return Answer(hits, snippets, how, warming)
+        def find(index: Index, queries: Sequence[str], how: str) -> list[list[Hit]]:
+            return index.search_many(queries, k, mode=how, **wishes)
+
+        key = None if mode == KEYWORD else (name, k, mode, repr(wishes))  # words gain nothing, and lose in step
+        future = self.desk.searches.submit(query, key, answers)
+        return await self.desk.in_time(asyncio.wrap_future(future))
 
     async def explain(
         self,
@@ -165,6 +153,15 @@ class Service:
 
         return await self._answered(name, mode, find)
 
+    async def snippets(self, query: str, hits: Sequence[Hit]) -> list[Snippet]:
+        """What to show of each hit of a search."""
+        return await self.desk.read(lambda: make_snippets(query, hits))
+
+    async def ask(self, name: str, question: Callable[[Index], T]) -> T:
+        """Whatever else an index can tell without its encoder."""
+        self._read(name)
+        return await self._reading(lambda: self._with(name, question))
+
     async def context(
         self, name: str, question: str, budget: int = 1_500, *, mode: str | None = None, **wishes: Unpack[Wishes]
     ) -> tuple[Context, str, bool]:
@@ -181,11 +178,6 @@ class Service:
             return index.context(question, budget, mode=mode, count=count, **wishes)
 
         return await self._answered(name, mode, make)
-
-    async def ask(self, name: str, question: Callable[[Index], T]) -> T:
-        """Whatever else an index can tell without its encoder."""
-        self._read(name)
-        return await self._reading(lambda: self._with(name, question))
 
     async def documents(self, name: str, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
         """Whole documents by their ids, in the order given; ids that are not there are left out."""

@@ -65,7 +65,7 @@ async def _described(service: Service, name: str) -> ServedIndex:
 
 
 @router.get("/metrics", operation_id="metrics", response_class=Response)
-def metrics(request: Request, service: Asked) -> Response:
+async def metrics(request: Request, service: Asked) -> Response:
     """Counts and times, for Prometheus."""
     page: bytes = request.app.state.metrics.page()
     return Response(page, media_type=request.app.state.metrics.content_type)

@@ -146,8 +146,9 @@ def test_a_hit_is_explained_by_what_sums_to_its_score(client: httpx.Client):
 
 
 def test_snippets_say_what_matches(client: httpx.Client):
-    hits = client.post("/search", json={"query": "gardens water", "mode": "keyword"}).json()["hits"]
+    hits = client.post("/search", json={"query": "gardens water", "mode": "keyword", "snippets": True}).json()["hits"]
     shown = {hit["id"]: [hit["snippet"]["text"][a:b] for a, b in hit["snippet"]["highlights"]] for hit in hits}
+    assert {hit["snippet"] for hit in client.post("/search", json={"query": "gardens water"}).json()["hits"]} == {None}
     assert shown == {"d0": ["Gardens", "water"], "d3": ["water", "gardens"]}
 
 

@@ -98,7 +98,7 @@ async function run(known = null) {
   try {
     const started = performance.now();
     const answers = await Promise.all(
-      sides.map(([mode, index]) => ask("search", { query: state.q, index, mode, where, k }, signal)));
+      sides.map(([mode, index]) => ask("search", { query: state.q, index, mode, where, k, snippets: true }, signal)));
     const ms = performance.now() - started;
     await known; // which fields tell most about a hit
     if (signal.aborted) return; // its answer is stale
