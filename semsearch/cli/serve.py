@@ -13,6 +13,7 @@ import typer
 
 from semsearch.cli import options as opt
 from semsearch.cli import terminal
+from semsearch.cli.locations import HOME, indexes_in
 from semsearch.errors import NoIndexError, UnsupportedError, UsageError
 
 TOKENS = "SEMSEARCH_TOKEN"
@@ -21,7 +22,8 @@ TOKENS = "SEMSEARCH_TOKEN"
 LLM_KEY = "SEMSEARCH_LLM_KEY"
 """Environment variable with the key for the language model's server."""
 
-HOME = Path("indexes")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""What an index may be served as: a part of paths, and of ids in the Model Context Protocol."""
 
 Served = Annotated[
     list[str] | None, typer.Option("--index", "-i", help="NAME=DIR or DIR; repeat it [default: all in indexes/]")
@@ -91,11 +93,13 @@ def serve(
             f"`host` {host!r} can be reached by others, so clients need a key; set one with `token` or {TOKENS}, or "
             "listen on 127.0.0.1"
         )
+    listening = run.bind(host, port)
+    address = f"http://{f'[{host}]' if ':' in host and '[' not in host else host}:{listening.getsockname()[1]}"
     settings = Settings(
         keys=keys,
         hosts=tuple(allow_host) if allow_host else LOCAL_HOSTS if local else ("*",),
         origins=tuple(cors or ()),
-        public_url=public_url,
+        public_url=public_url or (address if local else ""),  # else nobody knows how it is reached
         max_body_bytes=max_body_mb * 2**20,
         max_seconds=max_seconds,
         llm_base_url=llm_base_url,
@@ -104,8 +108,6 @@ def serve(
         device=device,
         runtime=runtime,
     )
-    listening = run.bind(host, port)
-    address = f"http://{f'[{host}]' if ':' in host and '[' not in host else host}:{listening.getsockname()[1]}"
     terminal.say(f"serving {', '.join(places)} at {address} (Ctrl-C stops it)")
     with suppress(KeyboardInterrupt):  # raised once all requests are answered: that is how a server ends
         run.serve(places, settings, listening, workers=workers)
@@ -128,11 +130,14 @@ def _places(given: list[str] | None) -> dict[str, str]:
     """Folders by name, each looked at."""
     from semsearch.index import Index
 
-    named = [_named(text) for text in given] if given else [(path.name, str(path)) for path in _all()]
+    named = [_named(text) for text in given] if given else [(path.name, str(path)) for path in indexes_in(HOME)]
     places: dict[str, str] = {}
     for name, folder in named:
-        if not name or "/" in name or not name.isprintable() or name in places:
-            raise UsageError(f"`index` gives the name {name!r:.60}; expected a name of its own, as in NAME=DIR")
+        if not NAME.fullmatch(name) or name in places:
+            raise UsageError(
+                f"`index` gives the name {name!r:.60}; expected one of its own, of letters, digits, dots, dashes and "
+                "underscores, as in NAME=DIR"
+            )
         Index.open(folder)  # raises where there is none
         places[name] = str(Path(folder).absolute())
     if not places:
@@ -145,7 +150,3 @@ def _named(text: str) -> tuple[str, str]:
     if is_ and "/" not in name and not Path(text).exists():
         return name, folder
     return Path(os.path.abspath(text)).name, text
-
-
-def _all() -> list[Path]:
-    return sorted(path.parent for path in HOME.glob("*/passages.sqlite"))

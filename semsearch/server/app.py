@@ -20,6 +20,7 @@ from semsearch.errors import SemsearchError
 from semsearch.server.contracts import Contract, Shape, contracts, own_shape
 from semsearch.server.desk import Desk
 from semsearch.server.gate import REQUEST_ID, Gate
+from semsearch.server.mcp_endpoint import add_mcp
 from semsearch.server.metrics import Metrics
 from semsearch.server.problems import Problem, problem_of
 from semsearch.server.schema import describe
@@ -66,6 +67,7 @@ def create_app(indexes: Mapping[str, str | Path], settings: Settings | None = No
             allow_headers=["*"],
             expose_headers=[REQUEST_ID, "retry-after"],
         )
+    app.state.mcp = add_mcp(app, app.state.service)
     describe(app, keys=bool(settings.keys))
     return app
 
@@ -75,7 +77,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open the indexes beside the first requests, and let go of them after the last."""
     shelf: Shelf = app.state.service.shelf
     Thread(target=shelf.start, name="opener", daemon=True).start()
-    yield
+    async with app.state.mcp():
+        yield
     await to_thread.run_sync(shelf.close)
 
 

@@ -21,7 +21,7 @@ T = TypeVar("T")
 Answers: TypeAlias = Callable[[Sequence[str]], Sequence[T]]
 """The answers to questions, in their order."""
 
-THREADS = 3
+THREADS = 8
 """Of which one waits for the encoder while another searches."""
 
 AT_ONCE = 64

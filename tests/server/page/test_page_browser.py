@@ -660,7 +660,7 @@ def test_the_key_is_asked_for_once_and_never_stands_in_an_address(visit, browser
         settled(page)
         assert not page.locator("dialog[open]").count()
         assert not any("sesame" in url for url in [*seen, page.url])
-        link = f"{address}{page.locator('.hit h3 a').first.get_attribute('href')}"
+        link = f"{address}/{page.locator('.hit h3 a').first.get_attribute('href')}"
         assert client.get(link).headers["www-authenticate"].startswith("Basic ")  # a browser asks for the password
         window = browser.new_context(http_credentials={"username": "", "password": "open sesame"})
         shown = window.new_page()

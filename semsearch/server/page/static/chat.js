@@ -6,7 +6,7 @@ import { open } from "./document.js";
 import { filter } from "./filters.js";
 import { prose } from "./prose.js";
 import { state } from "./state.js";
-import { citation, copy } from "./text.js";
+import { citation, copy, local } from "./text.js";
 
 const history = []; // [{role, content}] of what was answered; the server keeps none
 const REMEMBERED = 6;
@@ -88,7 +88,7 @@ function source(excerpt, { index }, unfolded) {
     open({ ...excerpt, index });
   };
   return el("li", {},
-    el("a", { href: excerpt.url, onclick: toOpen, dir: "auto" }, excerpt.title || excerpt.id),
+    el("a", { href: local(excerpt.url), onclick: toOpen, dir: "auto" }, excerpt.title || excerpt.id),
     el("span", { class: "note" }, ` ${excerpt.title ? `${excerpt.id}, ` : ""}${place}`, excerpt.confidence === null ? null : ` · confidence ${excerpt.confidence.toFixed(2)}`),
     el("details", { open: unfolded }, el("summary", {}, "Excerpt"), el("p", { class: "snippet", dir: "auto" }, excerpt.text),
       el("button", { type: "button", class: "quiet", "aria-label": `Copy citation of ${excerpt.title || excerpt.id}`, onclick: () => copyOf(excerpt) }, "Copy citation")));

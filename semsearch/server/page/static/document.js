@@ -3,7 +3,7 @@
 import { ask } from "./api.js";
 import { $, announce, el, show } from "./dom.js";
 import { change, state } from "./state.js";
-import { citation, copy, shown, sourceOf, split } from "./text.js";
+import { citation, copy, local, shown, sourceOf, split } from "./text.js";
 
 let current = ""; // what is shown, as text
 let back = null; // where the focus was
@@ -49,7 +49,7 @@ function draw(found, start, end) {
   ]);
   const title = el("h2", { id: "document-title", tabindex: "-1", dir: "auto" }, found.title || found.id);
   const cited = { ...found, start, end, source, text: passage || found.text };
-  const page = found.url + (end > start ? `${found.url.includes("?") ? "&" : "?"}chars=${start}-${end}#passage` : "");
+  const page = local(found.url) + (end > start ? `${found.url.includes("?") ? "&" : "?"}chars=${start}-${end}#passage` : "");
   $("document").replaceChildren(
     el("div", { class: "row bar" },
       el("button", { type: "button", class: "quiet", onclick: close }, "Close"),

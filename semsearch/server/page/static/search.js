@@ -6,7 +6,7 @@ import { open } from "./document.js";
 import { complain, filter, telling } from "./filters.js";
 import { change, state } from "./state.js";
 import { why } from "./why.js";
-import { citation, copy, marked, shown, sourceOf } from "./text.js";
+import { citation, copy, local, marked, shown, sourceOf } from "./text.js";
 
 const PAUSE_MS = 150; // of typing, before a question is asked
 const AGAIN_MS = 1500; // until a server whose model is being loaded is asked again
@@ -172,7 +172,7 @@ function item(hit, { index, query, mode }, otherRanks) {
     open({ id: hit.id, index, start: hit.start, end: hit.end });
   };
   return el("li", { class: "hit" },
-    el("h3", { dir: "auto" }, el("a", { href: hit.url, onclick: toOpen }, hit.title || hit.id)),
+    el("h3", { dir: "auto" }, el("a", { href: local(hit.url), onclick: toOpen }, hit.title || hit.id)),
     el("p", { class: "snippet", dir: "auto" }, shortened(hit)),
     el("p", { class: "facts" },
       hit.confidence === null ? null : sureness(hit.confidence),

@@ -32,6 +32,11 @@ export function marked(text, spans) {
   return [...nodes, rest].filter((node) => node !== "");
 }
 
+// The page of a document at the address at which this page was reached; others are for other machines.
+export function local(url) {
+  return url.slice(url.indexOf("/doc/") + 1);
+}
+
 export function citation({ title, id, start, end, text, page, source, url }) {
   const place = page ? `page ${page}` : `characters ${start}–${end}`;
   const named = title ? `${title} (${id})` : id;

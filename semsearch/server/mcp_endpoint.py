@@ -1,0 +1,66 @@
+"""The Model Context Protocol at /mcp, over the indexes that are served, where the extra `[mcp]` is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
+from importlib.util import find_spec
+from typing import TypeAlias
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.routing import Route
+
+from semsearch.index import Index
+from semsearch.server.keys import READ
+from semsearch.server.links import document_url
+from semsearch.server.service import Service
+from semsearch.server.shelf import WARM, Shelf
+
+PATH = "/mcp"
+
+Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[None]]
+
+
+class Opened(Mapping[str, Index]):
+    """The served indexes as they are now: with an encoder where it is loaded."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+
+    def __getitem__(self, name: str) -> Index:
+        if name not in self._shelf.names:
+            raise KeyError(name)
+        return self._shelf.warm(name) or self._shelf.cold(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shelf.names)
+
+    def __len__(self) -> int:
+        return len(self._shelf.names)
+
+
+def add_mcp(app: FastAPI, service: Service) -> Lifespan:
+    """Put the endpoint into an application.
+
+    Returns:
+        What must be open while requests are answered; it opens once.
+    """
+    if not service.shelf.names or find_spec("mcp") is None:
+        return nullcontext
+    from semsearch.mcp.http import http_app
+    from semsearch.mcp.server import create_mcp
+
+    shelf = service.shelf
+
+    def link(name: str, doc_id: str, start: int, end: int) -> str:
+        return document_url(service, name, doc_id, start, end)
+
+    def visible(request: Request) -> list[str]:
+        access = request.state.access
+        return access.names(shelf.names) if READ in access.scopes else []
+
+    server = create_mcp(Opened(shelf), link=link, is_warm=lambda name: shelf.state(name)[0] == WARM, visible=visible)
+    endpoint = http_app(server, path=PATH, guarded=True)
+    app.router.routes.append(Route(endpoint.path, endpoint.app, methods=["POST"]))
+    return endpoint.lifespan
