@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install install-dev demo test test-fast lint bench clean
+.PHONY: install install-dev demo test test-fast test-clients test-frameworks lint bench clean
 
 install: .venv/.installed ## the environment with semsearch and the default checkpoint
 install-dev: .venv/.installed-dev
@@ -30,6 +30,16 @@ test: install-dev ## every test
 test-fast: install-dev ## the quicker tests
 	$(BIN)/python -m pytest -n auto -m 'not slow'
 
+test-clients: test-frameworks ## what other people's programs make of semsearch, in environments of their own
+
+test-frameworks: .venv-clients/frameworks/.installed
+	.venv-clients/frameworks/bin/python -m pytest tests/clients/frameworks
+
+.venv-clients/frameworks/.installed: tests/clients/frameworks/requirements.txt pyproject.toml constraints.txt
+	test -x .venv-clients/frameworks/bin/python || $(PYTHON) -m venv .venv-clients/frameworks
+	.venv-clients/frameworks/bin/python -m pip install --quiet --constraint constraints.txt --requirement $<
+	touch $@
+
 lint: install-dev ## linters and the type checker
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -39,4 +49,4 @@ bench: .venv-bench/.installed ## every measurement, against peers in an environm
 	.venv-bench/bin/python bench/run.py
 
 clean:
-	rm -rf .venv .venv-bench build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-bench .venv-clients build dist .pytest_cache .mypy_cache .ruff_cache

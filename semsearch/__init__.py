@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from semsearch.corpus.readers import read_corpus
     from semsearch.corpus.sources import ReadOptions
     from semsearch.encoder.cache import CacheWarning
+    from semsearch.encoder.cross_encoder import CrossEncoder
     from semsearch.encoder.encoder import Encoder, PoolingWarning, TextEncoder
     from semsearch.encoder.runtimes.load import FallbackWarning
     from semsearch.encoder.word_hash import WordHashEncoder
@@ -38,6 +39,7 @@ _HOMES = {
     "comparison": ("PoolerComparison", "compare_poolers"),
     "context": ("Context", "Excerpt"),
     "encoder.cache": ("CacheWarning",),
+    "encoder.cross_encoder": ("CrossEncoder",),
     "encoder.encoder": ("Encoder", "PoolingWarning", "TextEncoder"),
     "encoder.word_hash": ("WordHashEncoder",),
     "encoder.runtimes.load": ("FallbackWarning",),
@@ -55,6 +57,7 @@ __all__ = [
     "CacheWarning",
     "Chunking",
     "Context",
+    "CrossEncoder",
     "Document",
     "Encoder",
     "EncoderSpec",

@@ -40,11 +40,11 @@ def refuse_fork(library: str) -> None:
         )
 
 
-def encode_batch(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Any]:
-    """The tokenizers.Encoding of each text; in a forked child one text at a time, for that needs no other thread."""
+def encode_batch(tokenizer: Tokenizer, texts: Sequence[str | tuple[str, str]]) -> list[Any]:
+    """The tokenizers.Encoding of each text or pair; in a forked child one at a time, for that needs no other thread."""
     if runs_here("tokenizers"):
         return list(tokenizer.encode_batch_fast(list(texts)))
-    return [tokenizer.encode(text) for text in texts]
+    return [tokenizer.encode(*((text,) if isinstance(text, str) else text)) for text in texts]
 
 
 class ForkLock:

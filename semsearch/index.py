@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from semsearch.filters.read import Where
     from semsearch.filters.syntax import Filter
     from semsearch.ingest import IngestResult, Watch
+    from semsearch.rerank import Reranker
+    from semsearch.tool import Tool
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +85,10 @@ class Index:
         if not create and not store.exists():
             _ = store.spec  # raises, and says what is there instead
         self._store, self._chunking, self._adding = store, chunking, ForkLock()
-        self._encoder = IndexEncoder(store, settings or EncoderSettings(), encoder)
+        self._settings = settings or EncoderSettings()
+        self._encoder = IndexEncoder(store, self._settings, encoder)
+        self._reranking = ForkLock()
+        self._rerankers: dict[str, Reranker] = {}
 
     @classmethod
     def open(
@@ -246,6 +251,19 @@ class Index:
         check_types({"doc_ids": doc_ids}, {"doc_ids": IDS})
         return self._store.documents(doc_ids) if self._store.exists() else {}
 
+    def select(self, where: Where | None = None) -> list[str]:
+        """The ids of the documents that meet a filter, all without one, in the order in which they were first added.
+
+        Raises:
+            FilterError: A filter that does not parse or names an unknown field.
+        """
+        condition = _condition(where)
+        return self._store.select(condition) if self._store.exists() else []
+
+    def fields(self) -> list[str]:
+        """The names of the metadata fields that documents have, sorted."""
+        return self._store.fields() if self._store.exists() else []
+
     def search(
         self,
         query: str,
@@ -256,6 +274,8 @@ class Index:
         fusion: str = "convex",
         unit: str = "document",
         min_confidence: float | None = None,
+        rerank: str | Reranker | None = None,
+        rerank_depth: int | None = None,
     ) -> list[Hit]:
         """The k best documents for a question, best first.
 
@@ -267,14 +287,20 @@ class Index:
             fusion: How `hybrid` mixes: `convex` (scaled scores) or `rrf` (ranks).
             unit: What is ranked: a `document` by its best passage, or each `passage` by itself.
             min_confidence: Leave out hits with a lower confidence, which may be all; see `Hit.confidence`.
+            rerank: What scores the best candidates again: `late-interaction`, `cross-encoder:MODEL` with a local
+                directory or a Hugging Face name, or a reranker such as `CrossEncoder.load(...)`.
+            rerank_depth: How many candidates, at least k; None for 20 with late interaction and 50 with others, or k
+                where that is more.
 
         Raises:
-            UsageError: An empty query, k below 1, an unknown mode; a least confidence in an index of before November
-                2026 to which nothing was added since.
+            UsageError: An empty query, k below 1, an unknown mode or reranker, a depth below k; a least confidence in
+                an index of before November 2026 to which nothing was added since.
             FilterError: A filter that does not parse or names an unknown field.
             MismatchError: The checkpoint is not the one that the index was built with.
+            ModelError: A model cannot be loaded, or cannot compute.
         """
         wishes: dict[str, Any] = {"fusion": fusion, "unit": unit, "min_confidence": min_confidence}
+        wishes |= {"rerank": rerank, "rerank_depth": rerank_depth}
         return self.search_many([query], k, mode=mode, where=where, **wishes)[0]
 
     def search_many(
@@ -287,12 +313,17 @@ class Index:
         fusion: str = "convex",
         unit: str = "document",
         min_confidence: float | None = None,
+        rerank: str | Reranker | None = None,
+        rerank_depth: int | None = None,
     ) -> list[list[Hit]]:
         """As `search`, for many questions at once: the hits of each, in the order given."""
         from semsearch.search import check_search, find
 
         mode = self.default_mode if mode is None else mode
         check_search(queries, k, mode, fusion, unit, min_confidence)
+        if rerank is not None or rerank_depth is not None:
+            first = {"mode": mode, "where": where, "fusion": fusion, "unit": unit, "min_confidence": min_confidence}
+            return self._search_again(queries, k, rerank, rerank_depth, **first)
         wishes: dict[str, Any] = {"fusion": fusion, "unit": unit, "min_confidence": min_confidence}
         condition = _condition(where)
         if not self._store.exists():
@@ -365,6 +396,45 @@ class Index:
         """Tokens of a text by the encoder's tokenizer, without special ones."""
         return len(self.encoder.tokenizer.encode(text, add_special_tokens=False).ids)
 
+    def as_tool(
+        self,
+        name: str | None = None,
+        description: str | None = None,
+        *,
+        k: int = 5,
+        mode: str | None = None,
+        where: Where | None = None,
+        min_confidence: float | None = DEFAULT,
+    ) -> Tool:
+        """A plain function for agents, DSPy and the like, which searches for the passages that answer a question.
+
+        It takes `query` and `k`, and returns a list of dicts with `id`, `title`, `text`, `start`, `end`, `page`, `url`,
+        `score`, `confidence` and `metadata`; an empty one where nothing is relevant.
+
+        Args:
+            name: Of the function; None for `search_` and the name of the index.
+            description: When it is of use, for a model that chooses among tools; None for a general one.
+            k: How many passages it returns unless it is asked otherwise.
+            mode: As for `search`.
+            where: As for `search`.
+            min_confidence: As for `search`.
+
+        Raises:
+            UsageError: The name is not possible, or an argument is out of range.
+        """
+        from semsearch.search import check_search
+        from semsearch.tool import description_for, make_tool, name_for
+
+        check_search([], k, mode or self.default_mode, min_confidence=min_confidence)
+        own = Path(self.location).name
+        wishes: dict[str, Any] = {"mode": mode, "where": _condition(where), "min_confidence": min_confidence}
+        return make_tool(
+            lambda query, k: self.search(query, k, unit="passage", **wishes),
+            name_for(own) if name is None else name,
+            description_for(own) if description is None else description,
+            k,
+        )
+
     def explain(
         self, query: str, hits: Sequence[Hit], *, where: Where | None = None, unit: str = "document"
     ) -> list[Explanation]:
@@ -421,6 +491,36 @@ class Index:
 
         check_types({"n": n}, {"n": WHOLE})
         return map_documents(self._store, n) if self._store.exists() else []
+
+    def _search_again(
+        self, queries: Sequence[str], k: int, rerank: str | Reranker | None, depth: int | None, **wishes: Any
+    ) -> list[list[Hit]]:
+        """As `search_many`, with a second stage over the hits of the first one."""
+        from semsearch.rerank import check_rerank, depth_for, rerank_hits
+
+        asked = check_rerank(rerank, depth, k)
+        if not self._store.exists():
+            return [[] for _ in queries]
+        reranker = self.reranker(asked)  # before the search, so that a missing model is told at once
+        found = self.search_many(queries, depth_for(reranker, k, depth), **wishes)
+        titles = self.chunking.title
+        return [rerank_hits(reranker, *each, k, titles=titles) for each in zip(queries, found, strict=True)]
+
+    def reranker(self, rerank: str | Reranker) -> Reranker:
+        """What scores plain texts for a query, `reranker.scores(query, texts)`; a model of its own is loaded once.
+
+        Args:
+            rerank: As for `search`.
+
+        Raises:
+            ModelError: The checkpoint cannot be loaded, or is no cross-encoder.
+            UsageError: An unknown name; or the encoder of the index gives no tokens.
+        """
+        from semsearch.rerank import Surroundings, load_reranker
+
+        around = Surroundings(self._encoder.get, self._settings.device, self._settings.runtime)
+        with self._reranking:
+            return load_reranker(rerank, around, self._rerankers)
 
     @property
     def location(self) -> str:

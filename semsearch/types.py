@@ -155,7 +155,9 @@ class Hit:
             tells ranks alone.
         text: The best passage.
         start, end: Its character offsets into the document's text.
-        kind: What the score is: `cosine`, `bm25`, `hybrid` or `rrf`.
+        kind: What the score is: `cosine`, `bm25`, `hybrid` or `rrf`; or, after a second stage, `cross-encoder` (0 to 1)
+            or `late-interaction` (the mean over the query's words of the best cosine in the passage; where the first
+            stage gave a cosine or a hybrid score, the mean of both).
         confidence: From 0 to 1, the same for every mode and query: see `semsearch.confidence`. None where the index
             has not been measured.
     """

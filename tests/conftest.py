@@ -18,6 +18,8 @@ from fakes import tiny_checkpoint
 
 from semsearch import Encoder
 
+collect_ignore = ["clients"]  # which have environments of their own: make test-clients
+
 
 @pytest.fixture(scope="session")
 def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:

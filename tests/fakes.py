@@ -86,6 +86,30 @@ def family_checkpoint(folder: Path, family: str, **config: Any) -> str:
     return str(folder)
 
 
+def pair_checkpoint(folder: Path, family: str = "Bert", *, files: dict[str, Any] | None = None, **config: Any) -> Path:
+    """A cross-encoder of one of the families with random weights, large enough to tell pairs apart.
+
+    Args:
+        folder: To be made.
+        family: What transformers calls it.
+        files: JSON files to write over those of the checkpoint.
+        **config: Over one label and the sizes of `FAMILIES`.
+    """
+    torch.manual_seed(0)
+    settings = getattr(transformers, f"{family}Config")(**{**FAMILIES.get(family, {}), "num_labels": 1, **config})
+    model = getattr(transformers, f"{family}ForSequenceClassification")(settings).eval()
+    with torch.no_grad():
+        for weights in model.parameters():
+            if weights.ndim > 1:
+                weights.mul_(4)
+    model.save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(Path(MODEL_DIR) / name, folder / name)
+    for name, content in (files or {}).items():
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    return folder
+
+
 class CountingEncoder:
     """An encoder that remembers the passages it was given."""
 

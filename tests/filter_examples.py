@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from semsearch.filters.syntax import And, Comparison, Filter, Not, Or
+from semsearch.moments import clock
 
 DOCUMENTS = {
     "a": {"year": 2019, "lang": "en", "tags": ["survey", "bert", 7], "author": {"name": "Ada", "born": 1815}},
@@ -12,9 +13,24 @@ DOCUMENTS = {
     "c": {"year": 2020.5, "lang": "EN", "open": False, "tags": [True, None, ["bert"]], 'q"uote': 1, "back\\slash": 1},
     "d": {"year": "1999", "lang": None, "author": {"name": None}, "tags": "Überblick 100%", "tick`": 1, "Größe": 2},
     "e": {"year": True, "open": 1, "author": "Ada", "tags": {"survey": 1}, "in": 1, "title": "metadata", "x-y": 1},
-    "f": {"year": -9223372036854775808, "lang": "it's", "note": 'say "hi"', "a": {"b": 1}, "0": 1, "tags": "a[b]*c?d"},
-    "g": {"year": [2020], "lang": "", "open": "true", "big": 9223372036854775807, "deep": {"a": {"b": {"c": 0.1}}}},
-    "h": {},
+    "f": {
+        "year": -9223372036854775808,
+        "lang": "it's",
+        "note": 'say "hi"',
+        "a": {"b": 1},
+        "0": 1,
+        "tags": "a[b]*c?d",
+        "at": "2020-01-31T24:00",
+    },
+    "g": {
+        "year": [2020],
+        "lang": "",
+        "open": "true",
+        "at": "2020-02-01 01:30+02:00",
+        "big": 9223372036854775807,
+        "deep": {"a": {"b": {"c": 0.1}}},
+    },
+    "h": {"at": "2020-02-01"},
 }
 TITLES = {
     "a": "Attention",
@@ -89,6 +105,48 @@ ANSWERS = [
     ("lang contains 'N'", "ac"),
     ("year contains 2020", "g"),
     ("year contains 2019", ""),
+    # the beginning or the end of a text, in any case
+    ("lang starts with 'E'", "ac"),
+    ("lang starts with 'n'", ""),
+    ("lang ends with 'N'", "ac"),
+    ('lang ends with "\'s"', "f"),
+    ("tags starts with 'überb'", "d"),
+    ("tags ends with '100%'", "d"),
+    ("tags ends with '?d'", "f"),
+    ("tags starts with 'survey'", ""),
+    ("tags starts with 'A['", "f"),
+    ("year ends with '99'", "d"),
+    ("lang ENDS  WITH ''", "abcfg"),
+    ("title starts with 'ATT'", "ac"),
+    ("not lang starts with 'e'", "bdefgh"),
+    # as it is written
+    ("tags contains exactly 'Ü'", "d"),
+    ("tags contains exactly 'ü'", ""),
+    ("tags contains exactly 'bert'", ""),
+    ("tags contains exactly '[b]*'", "f"),
+    ("lang contains  EXACTLY ''", "abcfg"),
+    ("title contains exactly 'tention'", "ac"),
+    # a list as a whole
+    ("tags is list ()", "b"),
+    ("tags is list ('survey', 'bert', 7)", "a"),
+    ("tags is list ('survey', 'bert', 7.0)", "a"),
+    ("tags is list ('bert', 'survey', 7)", ""),
+    ("tags is list ('survey', 'bert')", ""),
+    ("year is list (2020)", "g"),
+    ("year IS LIST (2020, 2020)", ""),
+    ("lang is list ()", ""),
+    ("tags is list (true, '', '')", ""),
+    # moments: g's is 23:30 of the day before in UTC, and its clock shows 1:30
+    ("at is before '2020-02-01T00:00:01'", "fh"),
+    ("at is before '2020-02-01T00:00Z'", "g"),
+    ("at is at '2020-02-01'", "fh"),
+    ("at is at '2020-01-31T23:30:00.000Z'", "g"),
+    ("at is at '2020-02-01T01:30'", "g"),
+    ("at is after '2020-01-31'", "fgh"),
+    ("at is after '2020-02-01T00:30+01:00'", ""),
+    ("at is after '2020-01-31T23:59:59.999999-01:00'", "fh"),
+    ("year is before '2020-02-01'", ""),
+    ("not at is at '2020-02-01'", "abcdeg"),
     # null is missing or null
     ("lang is null", "deh"),
     ("lang IS NOT NULL", "abcfg"),
@@ -141,16 +199,31 @@ ANSWERS = [
 # --- random ones
 
 NAMES = ["x", "y", 'q"\\`.$', "é", "doc_id", "title", "not"]
+DATES = st.sampled_from(
+    [
+        *(
+            "2020-02-01",
+            "2020-02-01T00:00Z",
+            "2020-01-31T24:00:00",
+            "2020-02-01 01:00:00.5+01:00",
+            "2020-01-31T23:00-0130",
+        ),
+        *("2020-02-30", "0001-01-01T00:00+01:00", "9999-12-31T23:59:59.999999"),
+    ]
+)
 TEXT = st.text(st.sampled_from("aAbÜü1'\"%_*?[]^-\\ 😀ßKſİıΣςǅ"), max_size=3)
 NUMBERS = (
     st.integers(-3, 3)
     | st.sampled_from([0.5, -1.0, 1e300, 2**63 - 1, -(2**63), 2.0**53, 2.0**64])
     | st.floats(allow_nan=False, allow_infinity=False)
 )
-VALUES = TEXT | NUMBERS | st.booleans()
+VALUES = TEXT | DATES | NUMBERS | st.booleans()
 JSON = VALUES | st.none() | st.lists(VALUES | st.none(), max_size=3) | st.sampled_from([2**64, 10**400, -(2**63) - 1])
 METADATA = st.dictionaries(st.sampled_from(NAMES), JSON | st.dictionaries(st.sampled_from(NAMES), JSON, max_size=3))
 TITLES_OF_ANY_KIND = TEXT | st.none()
+
+
+MOMENTS = st.sampled_from(["is before", "is after", "is at"])
 
 
 def comparisons(names: st.SearchStrategy[str], texts: st.SearchStrategy[str]) -> st.SearchStrategy[Comparison]:
@@ -162,6 +235,11 @@ def comparisons(names: st.SearchStrategy[str], texts: st.SearchStrategy[str]) ->
         st.builds(Comparison, paths, st.sampled_from(["=", "!=", "contains"]), one)
         | st.builds(Comparison, paths, st.sampled_from(["<", "<=", ">", ">="]), st.tuples(texts | NUMBERS))
         | st.builds(Comparison, paths, st.sampled_from(["in", "not in"]), several)
+        | st.builds(
+            Comparison, paths, st.sampled_from(["starts with", "ends with", "contains exactly"]), st.tuples(texts)
+        )
+        | st.builds(Comparison, paths, st.just("is list"), st.lists(values, max_size=3).map(tuple))
+        | st.builds(Comparison, paths, MOMENTS, st.tuples(DATES.filter(lambda text: clock(text) is not None)))
         | st.builds(Comparison, paths, st.sampled_from(["is null", "is not null"]))
     )
 

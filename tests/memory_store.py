@@ -167,6 +167,15 @@ class MemoryStore:
             for d in there
         }
 
+    def select(self, where: Filter | None) -> list[str]:
+        if where is not None:
+            check_fields(where, self.fields())
+        return [
+            d.doc_id
+            for d in self.documents_by_id.values()
+            if where is None or matches(where, d.doc_id, d.title, dict(d.metadata))
+        ]
+
     def search_keywords(self, query: str, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
         words = {number: _words_of(document, passage) for number, (_, document, passage, _) in self.rows.items()}
         mean = sum(map(Counter.total, words.values())) / max(1, len(words))

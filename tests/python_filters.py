@@ -6,7 +6,9 @@ It judges one document at a time: the second opinion on every database's back en
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from semsearch.filters.syntax import And, Comparison, Filter, Not, Or, Value
@@ -80,6 +82,39 @@ def contains(field: Any, values: Values) -> bool:
     return kind(field) == kind(values[0]) == "text" and part_of(str(values[0]), field)
 
 
+def moment(text: Any) -> datetime | None:
+    """A date or time in ISO 8601; 24:00 is the end of a day."""
+    if kind(text) != "text" or not re.match(r"\d{4}-\d\d-\d\d($|[T ]\d\d:)", text):
+        return None
+    try:
+        if re.search("[T ]24:00(:00)?$", text):
+            return datetime.fromisoformat(text[:10]) + timedelta(days=1)
+        found = datetime.fromisoformat(text)
+        return found if found.astimezone(UTC) or True else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def in_time(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Values], bool]:
+    def holds(field: Any, values: Values) -> bool:
+        one, other = moment(field), moment(values[0])
+        if one is None or other is None:
+            return False
+        if (one.tzinfo is None) != (other.tzinfo is None):
+            one, other = one.replace(tzinfo=None), other.replace(tzinfo=None)
+        return compare(one, other)
+
+    return holds
+
+
+def one_end(whole: Callable[[str, int], str]) -> Callable[[Any, Values], bool]:
+    return lambda field, values: (
+        kind(field) == "text"
+        and len(str(values[0])) <= len(field)
+        and part_of(str(values[0]), whole(field, len(str(values[0]))))
+    )
+
+
 def part_of(needle: str, text: str) -> bool:
     """Whether some stretch of the text is the needle, each character in any case that is one character."""
     forms = [{form for form in (char, char.lower(), char.upper(), char.title()) if len(form) == 1} for char in needle]
@@ -97,6 +132,15 @@ HOLDS: dict[str, Callable[[Any, Values], bool]] = {
     ">": ordered(operator.gt),
     ">=": ordered(operator.ge),
     "contains": contains,
+    "contains exactly": lambda field, values: kind(field) == "text" and str(values[0]) in field,
+    "is list": lambda field, values: (
+        kind(field) == "list" and len(field) == len(values) and all(map(equal, field, values))
+    ),
+    "is before": in_time(operator.lt),
+    "is after": in_time(operator.gt),
+    "is at": in_time(operator.eq),
+    "starts with": one_end(lambda text, n: text[:n]),
+    "ends with": one_end(lambda text, n: text[len(text) - n :]),
     "is null": lambda field, _: field is None,
     "is not null": lambda field, _: field is not None,
 }

@@ -24,14 +24,15 @@ RANKS = {
         "files": 1,
         "paths": 1,
         "interrupts": 1,
+        "moments": 1,
         "printable": 1,
     },
     **{"types": 2, "transforms": 3, "filters": 3, "corpus": 4, "encoder": 4, "stores": 4},
-    **{"confidence": 5, "poolers": 5, "search": 10, "snippets": 10},
+    **{"confidence": 5, "poolers": 5, "rerank": 5, "search": 10, "snippets": 10},
     **{"background": 15, "context": 15, "corpus_map": 15, "explain": 15, "ingest": 20},
-    **{"index_encoder": 25, "evaluation": 25, "reports": 30, "datasets": 30},
+    **{"index_encoder": 25, "evaluation": 25, "reports": 30, "datasets": 30, "tool": 35},
     **{"index": 40, "comparison": 40, "semsearch": 50},  # the facades, then the door
-    **{"mcp": 55, "server": 60, "cli": 70, "__main__": 80},
+    **{"mcp": 55, "integrations": 60, "server": 60, "cli": 70, "__main__": 80},
 }
 """Room to height; a room imports itself and lower ones, never another of its own height."""
 
@@ -39,8 +40,9 @@ EACH_FILE = pytest.mark.parametrize("file", FILES)
 
 
 def room_of(module: str) -> str:
-    """`semsearch.stores.local.reader` to `index`; the package itself is the door."""
-    return "semsearch" if module == "semsearch" else module.split(".")[1]
+    """`semsearch.stores.local.reader` to `stores`; the package itself, and each of its names, is the door."""
+    name = module.partition(".")[2].split(".")[0]
+    return "semsearch" if not name or name in semsearch.__all__ else name
 
 
 def home_of(file: str) -> str:
@@ -84,6 +86,9 @@ def test_imports_only_point_down(file):
         ("stores", "from semsearch.transforms import Transform", True),
         ("ingest", "from semsearch.encoder.encoder import Encoder", True),
         ("cli", "import semsearch", True),
+        ("integrations", "from semsearch import Index", True),
+        ("integrations", "from semsearch.cli import main", False),
+        ("index", "from semsearch import Index", False),
         ("stores", "from semsearch.stores.local.reader import Index", True),
     ],
 )
@@ -96,18 +101,22 @@ def test_corpus_and_encoder_know_nothing_of_filters(file):
     assert [module for module in imported(TREES[file]) if module.startswith("semsearch.filters")] == []
 
 
-FRONT_ENDS, BACK_ENDS = {"text", "mapping", "read"}, {"sqlite"}
-"""Files of filters/; beneath both are the tree and its notation."""
+FRONT_ENDS, BACK_ENDS = {"text", "mapping", "read", "openai", "dify", "llamaindex", "haystack"}, {"sqlite"}
+"""Files of filters/; beneath both are the tree, its notation, and what frameworks' front ends share."""
+
+
+BENEATH = {"syntax": {"notation"}, "frameworks": {"syntax"}}
+"""What these may know of one another."""
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if home_of(file) == "filters"])
 def test_front_ends_and_back_ends_of_filters_meet_in_the_tree_alone(file):
     name = file.removeprefix("filters/").removesuffix(".py")
     sides = FRONT_ENDS | BACK_ENDS
-    others = {name, "syntax", "notation"} | (FRONT_ENDS if name == "read" else set())
-    assert name in sides | {"__init__", "syntax", "notation"}
+    others = {name, "syntax", "notation", "frameworks"} | (FRONT_ENDS if name == "read" else set())
+    assert name in sides | {"__init__", "syntax", "notation", "frameworks"}
     known = {module.split(".")[2] for module in imported(TREES[file]) if module.startswith("semsearch.filters.")}
-    assert known <= (others if name in sides else {"notation"} - {name})
+    assert known <= (others if name in sides else BENEATH.get(name, set()))
 
 
 def test_every_room_of_the_house_has_a_height():

@@ -20,7 +20,7 @@ from memory_store import MemoryStore
 
 from semsearch import Document, Encoder, Hit, Index, WordHashEncoder
 from semsearch.encoder import load
-from semsearch.errors import LockedError, MismatchError, NoIndexError, UsageError
+from semsearch.errors import FilterError, LockedError, MismatchError, NoIndexError, UsageError
 from semsearch.stores.local.store import LocalStore
 
 BIRDS: list[dict[str, Any]] = [
@@ -64,6 +64,17 @@ def test_files_are_added_like_documents(place: Any, tmp_path: Path):
         assert index.add([tmp_path / "notes", str(tmp_path / "b.jsonl")]).documents == 2
         assert index.search("heron", 1)[0].doc_id == "a.txt"
         assert index.origin == str(tmp_path / "notes")
+
+
+def test_documents_are_selected_and_their_fields_named(place: Any):
+    with opened(place) as index:
+        assert (index.select(), index.fields()) == ([], [])
+        index.add([{"_id": "b", "text": "heron", "year": 2021}, {"_id": "a", "text": "bread", "lang": "en"}])
+        assert index.select() == ["b", "a"]
+        assert index.select({"lang": "en"}) == index.select("year is null") == ["a"]
+        assert index.fields() == ["lang", "year"]
+        with pytest.raises(FilterError, match="yaer"):
+            index.select("yaer = 1")
 
 
 def test_the_index_keeps_its_encoder_and_its_chunking(tmp_path: Path):

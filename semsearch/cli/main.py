@@ -140,6 +140,8 @@ def query(
     mode: opt.SearchMode = None,
     where: opt.FilterText = None,
     fusion: opt.FusionName = opt.Fusion.convex,
+    rerank: opt.Rerank = None,
+    rerank_depth: opt.RerankDepth = None,
     min_confidence: opt.MinConfidence = None,
     context: opt.AsContext = False,
     budget: opt.Budget = None,
@@ -164,14 +166,17 @@ def query(
         )
     if run and not queries:
         raise UsageError("--run goes with --queries FILE")
-    answers.check_context_options(context, budget=budget, neighbors=neighbors, queries=queries, fusion=fusion.value)
+    answers.check_context_options(
+        context, budget=budget, neighbors=neighbors, queries=queries, fusion=fusion.value, rerank=rerank
+    )
     answers.check_explain_options(explain, context=context, queries=queries)
     folder = find_index(index, newest=True)
     with Index.open(folder, model=model, device=device, runtime=runtime) as opened:
         chosen = mode.value if mode else opened.default_mode
         wishes: dict[str, Any] = {"mode": chosen, "where": where, "min_confidence": min_confidence}
+        ranking: dict[str, Any] = {"fusion": fusion.value, "rerank": rerank, "rerank_depth": rerank_depth}
         if queries is not None:
-            every = answers.answer_file(opened, queries, k, **wishes, fusion=fusion.value)
+            every = answers.answer_file(opened, queries, k, **wishes, **ranking)
             if run:
                 scores = ((query.query_id, {hit.doc_id: hit.score for hit in hits}) for query, hits in every)
                 n_written = trec.write_run(run, scores)
@@ -189,7 +194,7 @@ def query(
                 if context:
                     answered.append(answers.print_context(opened, question, wishes, form))
                 else:
-                    found = opened.search(question, k, **wishes, fusion=fusion.value)
+                    found = opened.search(question, k, **wishes, **ranking)
                     why = answers.explain(opened, question, found, where, form)
                     answered.append(answers.print_hits(question, chosen, found, form, why))
             except SemsearchError as error:

@@ -149,6 +149,16 @@ Interactive = Annotated[
     bool,
     typer.Option("--interactive", help="Answer one query after another, from a prompt (Ctrl-D ends it) or a pipe."),
 ]
+Rerank = Annotated[
+    str | None,
+    typer.Option(help="Score the best candidates again: late-interaction, or cross-encoder:MODEL (name or directory)."),
+]
+RerankDepth = Annotated[
+    int | None,
+    typer.Option(
+        help="With --rerank: how many candidates [default: 20 for late interaction, 50 for others; at least K]"
+    ),
+]
 RunFile = Annotated[Path | None, typer.Option(help="With --queries: write a TREC run to this file.")]
 ServedIndexes = Annotated[
     list[str] | None,

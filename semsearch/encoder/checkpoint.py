@@ -231,14 +231,14 @@ def open_checkpoint(model: str | Path | None, artifacts: Path | None = None) -> 
     modules = _modules(root, name)
     folders = dict(modules)
     backbone = folders.get("Transformer", root)
-    pooling = _read_json(folders.get("Pooling", root / "1_Pooling") / "config.json")
-    config = _read_json(backbone / "config.json")
+    pooling = read_json(folders.get("Pooling", root / "1_Pooling") / "config.json")
+    config = read_json(backbone / "config.json")
     if config is None:
         raise ModelError(f"model {name!r}: no config.json in {backbone}; expected a Hugging Face checkpoint")
     if config.get("is_encoder_decoder"):
         raise ModelError(f"model {name!r} is an encoder with a decoder; semsearch runs BERT-like encoders only")
-    settings = _read_json(backbone / "sentence_bert_config.json") or {}
-    prompts = _prompts(_read_json(root / "config_sentence_transformers.json") or {})
+    settings = read_json(backbone / "sentence_bert_config.json") or {}
+    prompts = _prompts(read_json(root / "config_sentence_transformers.json") or {})
     first_position = 2 if config.get("model_type") in OFFSET_POSITIONS else 0
     positions = config.get("max_position_embeddings")
     limit = int(positions) - first_position if positions else None
@@ -250,7 +250,7 @@ def open_checkpoint(model: str | Path | None, artifacts: Path | None = None) -> 
         pooler=_declared_pooler(pooling) if pooling else None,
         pools_prefix=bool((pooling or {}).get("include_prompt", True)),
         dense=tuple(_dense(folder, name) for kind, folder in modules if kind == "Dense"),
-        max_tokens=_max_tokens(settings, _read_json(backbone / "tokenizer_config.json") or {}, limit),
+        max_tokens=_max_tokens(settings, read_json(backbone / "tokenizer_config.json") or {}, limit),
         position_limit=limit,
         first_position=first_position,
         lowercase=bool(settings.get("do_lower_case", False)),
@@ -313,7 +313,7 @@ def _download(name: str) -> Path:
         ) from None
 
 
-def _read_json(path: Path, expected: type = dict) -> Any:
+def read_json(path: Path, expected: type = dict) -> Any:
     """A JSON file's content, None where there is no such file."""
     if not path.is_file():
         return None
@@ -330,7 +330,7 @@ def _modules(root: Path, name: str) -> list[tuple[str, Path]]:
     """What modules.json declares, in its order: the kind of each module, such as Pooling, and its folder."""
     file = root / "modules.json"
     try:
-        modules = [(str(m["type"]).rsplit(".", 1)[-1], root / m["path"]) for m in _read_json(file, list) or []]
+        modules = [(str(m["type"]).rsplit(".", 1)[-1], root / m["path"]) for m in read_json(file, list) or []]
     except (KeyError, TypeError):
         raise ModelError(f"{file}: expected a list of modules, each with a type and a path") from None
     kinds = [kind for kind, _ in modules]
@@ -367,7 +367,7 @@ def _declared_pooler(config: dict[str, Any]) -> str | None:
 
 def _dense(folder: Path, name: str) -> Dense:
     """A declared linear layer."""
-    config = _read_json(folder / "config.json") or {}
+    config = read_json(folder / "config.json") or {}
     if config.get("use_residual"):
         raise ModelError(f"model {name!r} has a Dense module with a residual connection, which is not supported")
     if {config.get(f"module_{end}_name") or "sentence_embedding" for end in ("input", "output")} != {

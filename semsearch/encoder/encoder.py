@@ -20,8 +20,10 @@ from semsearch.encoder.checkpoint import Checkpoint, hash_weights_ahead, open_ch
 from semsearch.encoder.pooling import Pooler, parse_pooler
 from semsearch.encoder.runtimes.base import Runtime
 from semsearch.encoder.runtimes.load import import_ahead, load_runtime
+from semsearch.encoder.runtimes.networks import PooledNetwork
 from semsearch.encoder.texts import check_text, check_texts
 from semsearch.encoder.token_parts import TokenParts, tokenize
+from semsearch.encoder.token_vectors import TokenReader, TokenVectors
 from semsearch.encoder.tokenization import Batcher, check_max_tokens, check_prefix, load_tokenizer
 from semsearch.encoder.vectors import run
 from semsearch.errors import ModelError, UsageError
@@ -98,6 +100,7 @@ class Encoder:
     tokenizer: Tokenizer
     _runtime: Runtime
     _batcher: Batcher
+    _tokens: TokenReader
 
     @classmethod
     def load(
@@ -164,12 +167,15 @@ class Encoder:
         max_tokens = check_max_tokens(checkpoint, max_tokens)
         with ThreadPoolExecutor(1) as beside:
             loading = beside.submit(load_tokenizer, checkpoint)
-            runs = load_runtime(checkpoint, [(chosen, dense)], runtime=runtime, device=device, precision=precision)
+            runs = load_runtime(
+                PooledNetwork(checkpoint, ((chosen, dense),)), runtime=runtime, device=device, precision=precision
+            )
             tokenizer, tokenizer_hash = loading.result()
         query_prefix = checkpoint.query_prefix if query_prefix is None else query_prefix
         passage_prefix = checkpoint.passage_prefix if passage_prefix is None else passage_prefix
         for prefix in (query_prefix, passage_prefix):
             check_prefix(tokenizer, prefix, max_tokens)
+        batcher = Batcher(tokenizer, max_tokens, checkpoint.pools_prefix, runs.batch_tokens)
         encoder = cls(
             spec=EncoderSpec(
                 model=checkpoint.name,
@@ -187,7 +193,8 @@ class Encoder:
             ),
             tokenizer=tokenizer,
             _runtime=runs,
-            _batcher=Batcher(tokenizer, max_tokens, checkpoint.pools_prefix, runs.batch_tokens),
+            _batcher=batcher,
+            _tokens=TokenReader(checkpoint, batcher, runs),
         )
         log.info(
             "loaded %s on %s in %.2f s, pooler %s, precision %s, runtime %s",
@@ -240,6 +247,20 @@ class Encoder:
     def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """Encode passages, with the passage prefix in front: float32 `[n, dim]`; see `encode_queries`."""
         return self._encode(texts, self.spec.passage_prefix, progress)
+
+    def encode_query_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        """Encode queries token by token, with the query prefix in front; see `encode_document_tokens`."""
+        return self._tokens(texts, self.spec.query_prefix)
+
+    def encode_document_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        """Encode passages token by token, with the passage prefix in front: the last layer's hidden states.
+
+        Texts are cut where `encode_documents` cuts them. The first call loads the backbone once more, without a pooler.
+
+        Raises:
+            ModelError, UsageError: As for `encode_queries`.
+        """
+        return self._tokens(texts, self.spec.passage_prefix)
 
     def split_documents(self, texts: Sequence[str]) -> list[TokenParts]:
         """Split the vector of each passage, with the passage prefix in front, into what each of its tokens contributes.

@@ -9,10 +9,13 @@ from semsearch.encoder.checkpoint import canonical_name
 from semsearch.encoder.encoder import Encoder, TextEncoder
 from semsearch.encoder.pooling import parse_pooler
 from semsearch.encoder.word_hash import WordHashEncoder
-from semsearch.errors import UsageError
+from semsearch.errors import ModelError, UsageError
 from semsearch.types import EncoderSettings, EncoderSpec
 
 HASH = "hash:"
+
+FOREIGN = "foreign:"
+"""In front of the name of a model that another program computes, see `foreign.py`."""
 
 
 def load_encoder(
@@ -35,6 +38,12 @@ def load_encoder(
     base = base if base and base.model == model else None
     if model and model.startswith(HASH):
         return _load_hash(model, base, **asked)
+    if base and base.model.startswith(FOREIGN):
+        name = base.model.removeprefix(FOREIGN)
+        raise ModelError(
+            f"the index has vectors of another program's model, {name!r}; open it from that program, as it was built, "
+            "or search by keyword"
+        )
     where: dict[str, Any] = {"device": settings.device, "runtime": settings.runtime, "artifacts": artifacts}
     if base is None:
         return Encoder.load(model, **where, **asked)

@@ -121,6 +121,15 @@ def pool_last(states: TokenStates) -> Tensor:
     return pick(states.last, last_real(states.mask))
 
 
+def keep_tokens(states: TokenStates) -> Tensor:
+    """`h_L` at every token, `[batch, tokens, hidden]`, and 0 at padding: no pooler, but a head like one."""
+    return states.last.masked_fill(states.mask.unsqueeze(-1) == 0, 0)
+
+
+TOKENS = Pooler("tokens", keep_tokens, "last layer at every token")
+"""In no table, for it gives a text no vector."""
+
+
 def mean_of_layers(*layers: int) -> tuple[Pool, Split]:
     """A pooler that averages these layers, then the tokens, and how it splits."""
 

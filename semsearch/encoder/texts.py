@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from semsearch.errors import UsageError
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half of a pair, which stands for no character."""
 
 
 def check_text(text: str) -> str:
     """Return the text.
 
     Raises:
-        UsageError: It is no string.
+        UsageError: It is no string, or no valid Unicode.
     """
     if not isinstance(text, str):
         raise UsageError(f"`text` is of type {type(text).__name__}; expected one string")
+    if _is_broken(text):
+        raise UsageError(f"`text` is {text!r:.60}, which is not valid Unicode; expected text in UTF-8")
     return text
 
 
@@ -22,7 +28,7 @@ def check_texts(texts: Sequence[str]) -> Sequence[str]:
     """Return the texts.
 
     Raises:
-        UsageError: They are one string, no sequence, or one of them is no string.
+        UsageError: They are one string, no sequence, or one of them is no string or no valid Unicode.
     """
     if isinstance(texts, str):
         raise UsageError(f"`texts` is the string {texts!r:.40}; expected a list of strings, such as [text]")
@@ -31,4 +37,13 @@ def check_texts(texts: Sequence[str]) -> Sequence[str]:
     for row, text in enumerate(texts):
         if not isinstance(text, str):
             raise UsageError(f"`texts` has a {type(text).__name__} at position {row} (from 0); expected strings alone")
+        if _is_broken(text):
+            raise UsageError(
+                f"`texts` has {text!r:.60} at position {row} (from 0), which is not valid Unicode; expected UTF-8"
+            )
     return texts
+
+
+def _is_broken(text: str) -> bool:
+    """Whether there are halves of surrogate pairs in a text, which no tokenizer takes."""
+    return not text.isascii() and SURROGATE.search(text) is not None

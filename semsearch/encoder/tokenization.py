@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 TokenIds: TypeAlias = list[int]
+
+Inputs: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+"""What a network takes: ids and mask, int64 `[n, longest]`, and a third input that depends on the network."""
 
 TOKENIZED_AT_ONCE = 4_096
 """Texts whose ids are held in memory at a time; also the window in which texts are sorted by length."""
@@ -50,14 +53,42 @@ class Batch:
     ids: list[TokenIds]
     skip: int
 
-    def padded(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Ids and mask, int64 `[n, longest]`; padding on the right, where it moves no position embedding."""
-        ids = np.zeros((len(self.ids), max(map(len, self.ids))), dtype=np.int64)
-        mask = np.zeros_like(ids)
-        for row, tokens in enumerate(self.ids):
-            ids[row, : len(tokens)] = tokens
-            mask[row, : len(tokens)] = 1
-        return ids, mask
+    def inputs(self) -> Inputs:
+        """Ids and mask, int64 `[n, longest]`, and `skip`, int64 `[]`."""
+        return *padded(self.ids), np.asarray(self.skip)
+
+    def part(self, rows: slice) -> Self:
+        """Some of the texts."""
+        return replace(self, rows=self.rows[rows], ids=self.ids[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class PairBatch(Batch):
+    """Pairs of texts that go through the backbone together, each pair as one sequence.
+
+    Attributes:
+        types: For each token of `ids` the segment that it belongs to, as the checkpoint's tokenizer numbers them.
+    """
+
+    types: list[TokenIds]
+
+    def inputs(self) -> Inputs:
+        """Ids, mask and types, int64 `[n, longest]`."""
+        return *padded(self.ids), padded(self.types)[0]
+
+    def part(self, rows: slice) -> Self:
+        """Some of the pairs."""
+        return replace(self, rows=self.rows[rows], ids=self.ids[rows], types=self.types[rows])
+
+
+def padded(rows: Sequence[TokenIds]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ids and mask, int64 `[n, longest]`; padding on the right, where it moves no position embedding."""
+    ids = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, tokens in enumerate(rows):
+        ids[row, : len(tokens)] = tokens
+        mask[row, : len(tokens)] = 1
+    return ids, mask
 
 
 @dataclass(frozen=True)

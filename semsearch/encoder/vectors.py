@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
 from semsearch.arrays import Vectors
 from semsearch.encoder.runtimes.base import Runtime
-from semsearch.encoder.tokenization import Batch, Batcher
+from semsearch.encoder.tokenization import Batch
 from semsearch.errors import ModelError
+
+Batches: TypeAlias = Callable[[Sequence[str], str], Iterator[Batch]]
+"""Texts, and what stands in front of each of them, to batches of token ids."""
+
+SQUARES = {2: "nd,nd->n", 3: "ntd,ntd->n"}
+"""Sums of squares of each text, by dimensions: of vectors, and of vectors of tokens."""
 
 ADVICE = {
     "openvino": "take `runtime` 'torch'",
@@ -20,7 +27,7 @@ ADVICE = {
 
 
 def run(
-    runtime: Runtime, batcher: Batcher, texts: Sequence[str], prefix: str, model: str
+    runtime: Runtime, batcher: Batches, texts: Sequence[str], prefix: str, model: str
 ) -> Iterator[tuple[Batch, list[Vectors]]]:
     """Encode texts, as `Runtime` does, and let no vector out that is not finite.
 
@@ -47,7 +54,7 @@ def check_finite(vectors: Vectors, texts: Sequence[str], model: str) -> Vectors:
 
 def _refuse(vectors: Vectors, texts: Sequence[str], rows: Sequence[int], where: str) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
-        squares = np.einsum("nd,nd->n", vectors, vectors)  # NaN and infinity stay what they are, in one pass
+        squares = np.einsum(SQUARES[vectors.ndim], vectors, vectors)  # NaN and infinity stay what they are, in one pass
     bad = np.flatnonzero(~np.isfinite(squares)).tolist()
     if bad:
         raise ModelError(

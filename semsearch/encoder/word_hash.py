@@ -17,6 +17,7 @@ from semsearch.arrays import Vector, Vectors
 from semsearch.encoder.encoder import Progress
 from semsearch.encoder.texts import check_text, check_texts
 from semsearch.encoder.token_parts import Span, TokenParts
+from semsearch.encoder.token_vectors import TokenVectors, offsets_of
 from semsearch.errors import UsageError
 from semsearch.transforms import unit_rows
 from semsearch.types import EncoderSpec
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 WORD = re.compile(r"\w+")
+
+
+def word_tokenizer() -> Tokenizer:
+    """Return a tokenizer that takes every word or punctuation mark for a token, all of them the same."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return tokenizer
 
 
 @dataclass(frozen=True)
@@ -64,11 +74,7 @@ class WordHashEncoder:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """Every word or punctuation mark is a token."""
-        from tokenizers import Tokenizer, models, pre_tokenizers
-
-        tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
-        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-        return tokenizer
+        return word_tokenizer()
 
     def quantize(self, texts: Sequence[str]) -> NoReturn:
         """Raise UsageError: there is nothing to quantize."""
@@ -103,6 +109,18 @@ class WordHashEncoder:
             if progress:
                 progress(1)
         return unit_rows(vectors)
+
+    def encode_query_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        """Encode queries word by word; see `encode_document_tokens`."""
+        return self.encode_document_tokens(texts)
+
+    def encode_document_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        """Encode passages word by word: 1 or -1 in one component each.
+
+        Raises:
+            UsageError: The texts are one string, or one of them is no string.
+        """
+        return [TokenVectors(parts.vectors, offsets_of(parts.spans)) for parts in self.split_documents(texts)]
 
     def split_documents(self, texts: Sequence[str]) -> list[TokenParts]:
         """Split the vector of each passage into what each of its words contributes: one component of 1 or -1.

@@ -17,6 +17,7 @@ from semsearch.encoder.encoder import Progress
 from semsearch.encoder.pooling import POOLERS, SIMCSE_NAMES, Pooler, parse_pooler
 from semsearch.encoder.runtimes.base import Runtime
 from semsearch.encoder.runtimes.load import load_runtime
+from semsearch.encoder.runtimes.networks import PooledNetwork
 from semsearch.encoder.texts import check_texts
 from semsearch.encoder.tokenization import TOKENIZED_AT_ONCE, Batcher, check_max_tokens, check_prefix, load_tokenizer
 from semsearch.encoder.vectors import run
@@ -113,7 +114,8 @@ class MultiPooler:
         reasons = {name: refused[parsed[name].name] for name in wanted if parsed[name].name in refused}
         if reasons.keys() >= {*wanted}:
             raise ModelError(f"no requested pooler is available for this checkpoint: {'; '.join(reasons.values())}")
-        runs = load_runtime(checkpoint, [*heads.values()], runtime=runtime, device=device, precision=precision)
+        network = PooledNetwork(checkpoint, tuple(heads.values()))
+        runs = load_runtime(network, runtime=runtime, device=device, precision=precision)
 
         def spec(pooler: Pooler, dense: tuple[Dense, ...]) -> EncoderSpec:
             return EncoderSpec(

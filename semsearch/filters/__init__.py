@@ -1,7 +1,11 @@
 """Conditions on documents: front ends read them into one syntax tree, and back ends compile that tree for a database.
 
-    text.py      an expression ──┐
-    mapping.py   a mapping ──────┴──→ syntax.py ──→ sqlite.py   a SQL condition
+    text.py        an expression ──┐
+    mapping.py     a mapping ──────┤
+    openai.py      OpenAI's ───────┤
+    dify.py        Dify's ─────────┼──→ syntax.py ──→ sqlite.py   a SQL condition
+    llamaindex.py  LlamaIndex's ───┤
+    haystack.py    Haystack's ─────┘
 
 A new front end (somebody's filter objects) is one file with a function that returns a `Filter`; the tree checks names
 and values itself, and `read.py` chooses among the front ends of Python. A new back end is one file with a function that

@@ -15,12 +15,13 @@ from typing import cast
 
 from semsearch.errors import FilterError
 from semsearch.filters.notation import SYNONYMS, read_operator, read_path, write_path
-from semsearch.filters.syntax import OPERATORS, And, Comparison, Filter, Not, Or, Value, check_depth, join
+from semsearch.filters.syntax import LISTING, OPERATORS, And, Comparison, Filter, Not, Or, Value, check_depth, join
 
 EXAMPLE = "{'year': {'>=': 2020}, 'lang': 'en'}"
 
 _ELSEWHERE = {"eq": "=", "ne": "!=", "neq": "!=", "gt": ">", "gte": ">=", "ge": ">=", "lt": "<", "lte": "<="}
 _ELSEWHERE |= {"le": "<=", "nin": "not in", "=>": ">=", "=<": "<=", "like": "contains", "is": "is null"}
+_ELSEWHERE |= {"startswith": "starts with", "endswith": "ends with", "prefix": "starts with"}
 """What operators are called in other filter languages, for hints."""
 
 _Path = tuple[str, ...]
@@ -120,7 +121,7 @@ def _nullness(path: _Path, operator: str, wanted: object) -> Comparison:
 
 
 _READERS: dict[str, Callable[[_Path, str, object], Comparison]] = {
-    **dict.fromkeys(("in", "not in"), _among),
+    **dict.fromkeys(LISTING, _among),
     **dict.fromkeys(("is null", "is not null"), _nullness),
 }
 """How the operand of an operator is read where it is not a single value."""

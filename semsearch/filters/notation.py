@@ -40,6 +40,16 @@ def read_path(text: str) -> tuple[str, ...] | None:
     return tuple(unquote(step) if step.startswith("`") else step for step in steps)
 
 
+def read_key(text: str) -> tuple[str, ...]:
+    """Return the path that a foreign client means by a key: a path where it is one, else the one name."""
+    return read_path(text) or (text,)
+
+
+def write_key(path: tuple[str, ...]) -> str:
+    """Write a path as a key for foreign clients, which `read_key` takes back; a name stands as it is if it can."""
+    return path[0] if len(path) == 1 and read_key(path[0]) == path else write_path(path)
+
+
 def write_value(value: str | int | float) -> str:
     """Write text in single quotes, numbers and booleans as JSON does."""
     return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else json.dumps(value)

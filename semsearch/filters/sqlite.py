@@ -1,7 +1,8 @@
 """A back end: the syntax tree to one parameterized SQLite condition on the table `documents`.
 
-The table has the columns `doc_id`, `title` and `metadata`, a JSON object. This module never runs the SQL, and knows the
-limits of SQLite's parser, which no other back end shares.
+The table has the columns `doc_id`, `title` and `metadata`, a JSON object, and the connection knows the functions of
+`semsearch.moments`. This module never runs the SQL, and knows the limits of SQLite's parser, which no other back end
+shares.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TypeAlias
 
 from semsearch.errors import FilterError
 from semsearch.filters.syntax import And, Comparison, Filter, Not, Or, Value, comparisons_of, is_built_in
+from semsearch.moments import clock, utc
 
 MAX_STACK = 40  # of the 100 entries of SQLite's parser stack (before 3.46); about one per level of nesting
 WIDTH = 8  # operands in one SQL chain: SQLite counts each as a level of an expression tree of at most 1,000
@@ -141,8 +143,37 @@ def _contains(values: Sequence[Value]) -> _Test:
     listed = f"exists (select 1 from {elements} where {test})"
     if not isinstance(value, str):
         return listed, parameters
-    pattern = "*" + "".join(map(_either_case, value)) + "*"  # SQLite takes 50,000 bytes, MAX_NEEDLE fits
-    return f"({listed} or field.type = 'text' and field.value glob ?)", (*parameters, pattern)
+    part, pattern = _like(value, "*", "*")
+    return f"({listed} or {part})", (*parameters, *pattern)
+
+
+def _like(value: Value, before: str, after: str) -> _Test:
+    """A text that has the value in any case, with these patterns around it."""
+    pattern = before + "".join(map(_either_case, str(value))) + after  # SQLite takes 50,000 bytes, MAX_NEEDLE fits
+    return "field.type = 'text' and field.value glob ?", (pattern,)
+
+
+def _is_list(values: Sequence[Value]) -> _Test:
+    """A list with as many elements, each of which is the value at its place."""
+    pairs = "json_each(iif(field.type = 'array', field.value, '[]')) as element join json_each(?) as wanted using (key)"
+    same = (
+        "replace(element.type, 'real', 'integer') = replace(wanted.type, 'real', 'integer') "
+        "and element.value is wanted.value"
+    )
+    equal = f"(select count(*) from {pairs} where {same}) = ?"
+    listed = json.dumps(list(values), ensure_ascii=False)
+    return (
+        f"field.type = 'array' and json_array_length(field.value) = ? and {equal}",
+        (len(values), listed, len(values)),
+    )
+
+
+def _moment(symbol: str, values: Sequence[Value]) -> _Test:
+    """A moment compared in UTC where both name their offsets, and else by the clock."""
+    shown, exact = clock(values[0]), utc(values[0])
+    tests = {f"moment_utc(field.value) {symbol} ?": exact, f"moment_clock(field.value) {symbol} ?": shown}
+    asked = {test: value for test, value in tests.items() if value is not None}
+    return f"field.type = 'text' and coalesce({', '.join(asked)}, 0)", tuple(asked.values())
 
 
 def _either_case(char: str) -> str:
@@ -155,5 +186,10 @@ _OPERATORS: dict[str, Callable[[Sequence[Value]], _Test]] = {
     **dict.fromkeys(("!=", "not in"), _not_among),
     **{symbol: partial(_ordered, symbol) for symbol in ("<", "<=", ">", ">=")},
     "contains": _contains,
+    "starts with": lambda values: _like(values[0], "", "*"),
+    "ends with": lambda values: _like(values[0], "*", ""),
+    "contains exactly": lambda values: ("field.type = 'text' and instr(field.value, ?) > 0", (values[0],)),
+    "is list": _is_list,
+    **{name: partial(_moment, symbol) for name, symbol in (("is before", "<"), ("is after", ">"), ("is at", "="))},
     "is not null": lambda _: ("field.type <> 'null'", ()),
 }

@@ -21,6 +21,13 @@ knows neither notation nor database. Whatever the back end, a filter means this:
 *   `contains`: the field is a list that has an element equal to the value; or both are text, and the value is a part
     of the field, ignoring case letter by letter: a character of the value stands for itself and for its lower, upper
     and title case where these are one character. Empty text is a part of every text.
+*   `starts with`, `ends with`: both are text, and the field begins or ends with the value, ignoring case as `contains`
+    does. A list does neither.
+*   `contains exactly`: both are text, and the value is a part of the field as it is written. A list has no such part.
+*   `is list`: the field is a list whose elements equal the values, in this order; without values, an empty list.
+*   `is before`, `is after`, `is at`: both are text that is a date or a time in ISO 8601, see `semsearch.moments`, and
+    the field is earlier or later than the value, or the same moment. A date is its midnight. Where only one of the two
+    names its offset from UTC, what their clocks show is compared.
 *   `is null`: the field is missing or null. `is not null`: it is neither.
 
 `Comparison` refuses what no document could hold or a database could not be asked, with the same FilterError whichever
@@ -38,6 +45,7 @@ from typing import ClassVar, TypeAlias
 
 from semsearch.errors import FilterError
 from semsearch.filters.notation import write_path, write_value
+from semsearch.moments import clock
 
 BUILT_IN = ("doc_id", "title")
 """Paths of one name that are not in the metadata."""
@@ -49,7 +57,10 @@ MAX_STEPS = 16
 """Names in a path."""
 
 MAX_NEEDLE = 1_000
-"""Characters after `contains`."""
+"""Characters after `contains`, `contains exactly`, `starts with` or `ends with`."""
+
+LISTING = ("in", "not in", "is list")
+"""Operators that are written with a list of values in parentheses."""
 
 LISTED = 20
 """Fields that a message names."""
@@ -69,7 +80,8 @@ class Comparison:
     Attributes:
         path: The field: one name, or several that step into nested objects.
         operator: One of OPERATORS.
-        values: As many as the operator takes: one, at least one for `in` and `not in`, none for `is null`.
+        values: As many as the operator takes: one, at least one for `in` and `not in`, any number for `is list`, none
+            for `is null`.
 
     Raises:
         FilterError: The path or a value is not possible; one line that names the field.
@@ -91,8 +103,8 @@ class Comparison:
     def __str__(self) -> str:
         """The comparison in the filter language."""
         values = ", ".join(map(write_value, self.values))
-        listed = f"({values})" if self.operator in ("in", "not in") else values
-        return " ".join([write_path(self.path), self.operator, *([listed] if self.values else [])])
+        listed = f"({values})" if self.operator in LISTING else values
+        return " ".join([write_path(self.path), self.operator, *([listed] if listed else [])])
 
     def __eq__(self, other: object) -> bool:
         return self._key == other._key if isinstance(other, Comparison) else NotImplemented
@@ -279,11 +291,26 @@ def _needle(operator: str, values: tuple[Value, ...]) -> None:
         raise FilterError(f"{operator} takes at most {MAX_NEEDLE:,} characters, got {len(values[0]):,}")
 
 
+def _affix(operator: str, values: tuple[Value, ...]) -> None:
+    _needle(operator, values)
+    if not isinstance(values[0], str):
+        raise FilterError(f"{operator} compares text, got {values[0]!r}")
+
+
+def _moment(operator: str, values: tuple[Value, ...]) -> None:
+    _one(operator, values)
+    if clock(values[0]) is None:
+        raise FilterError(f"{operator} takes a date or time such as '2026-11-29T17:15:00Z', got {values[0]!r:.60}")
+
+
 _VALUE_CHECKS: dict[str, Callable[[str, tuple[Value, ...]], None]] = {
     **dict.fromkeys(("=", "!="), _one),
     **dict.fromkeys(("<", "<=", ">", ">="), _orderable),
     **dict.fromkeys(("in", "not in"), _at_least_one),
     "contains": _needle,
+    **dict.fromkeys(("contains exactly", "starts with", "ends with"), _affix),
+    "is list": lambda operator, values: None,
+    **dict.fromkeys(("is before", "is after", "is at"), _moment),
     **dict.fromkeys(("is null", "is not null"), _none),
 }
 

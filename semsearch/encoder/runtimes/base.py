@@ -19,7 +19,7 @@ QUANTIZED = f"{INT8}:"
 
 
 class Runtime(Protocol):
-    """Turns batches of token ids into pooled vectors."""
+    """Carries batches of token ids through a network."""
 
     @property
     def name(self) -> str:
@@ -62,6 +62,8 @@ class Runtime(Protocol):
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[Vectors]]]:
         """Yield each batch, or its parts, in any order, with float32 `[n, dim]` for each head, not rescaled.
+
+        A head that keeps tokens gives `[n, longest, hidden]`, a classification head `[n, labels]`.
 
         Raises:
             ModelError: The model cannot compute them, such as for lack of memory.

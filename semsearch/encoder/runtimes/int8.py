@@ -76,7 +76,7 @@ def quantize(graph: Graph, batches: Iterable[Batch]) -> StoredGraph:
     """
     with _quiet_nncf() as nncf:
         advanced = nncf.quantization.advanced_parameters
-        items = [(*batch.padded(), np.asarray(batch.skip)) for batch in batches]
+        items = [batch.inputs() for batch in batches]
         model = nncf.quantize(
             graph.read(),
             nncf.Dataset(items),

@@ -1,4 +1,4 @@
-"""The table of runtimes, which carry token ids through a backbone and its poolers, and the choice of one.
+"""The table of runtimes, which carry token ids through a network, and the choice of one.
 
 `torch` is the reference and the way to an accelerator; `openvino` is the compiled one for CPUs. A new runtime is one
 function in `RUNTIMES`. A runtime knows nothing of text: prefixes, truncation and the order of the texts are the
@@ -11,12 +11,12 @@ import ctypes
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeAlias
 
 from semsearch import interrupts
-from semsearch.encoder.checkpoint import Checkpoint, Head
 from semsearch.encoder.runtimes.base import PRECISIONS, QUANTIZED, Runtime
+from semsearch.encoder.runtimes.networks import Network, PooledNetwork
 from semsearch.errors import UnsupportedError, UsageError
 
 RUNTIME_VARIABLE = "SEMSEARCH_RUNTIME"
@@ -25,27 +25,29 @@ RUNTIME_VARIABLE = "SEMSEARCH_RUNTIME"
 DRIVERS = ("libcuda.so.1", "nvcuda.dll", "libamdhip64.so")
 """Libraries without which torch finds no GPU, outside macOS."""
 
-Load: TypeAlias = Callable[[Checkpoint, Sequence[Head], str, str], Runtime]
-"""Makes a runtime of a checkpoint and heads on a device in a precision; raises UnsupportedError where it cannot."""
+Load: TypeAlias = Callable[[Network, str, str], Runtime]
+"""Makes a runtime of a network on a device in a precision; raises UnsupportedError where it cannot."""
 
 
 class FallbackWarning(UserWarning):
     """The compiled runtime could not be used, and torch does its work."""
 
 
-def _torch(checkpoint: Checkpoint, heads: Sequence[Head], device: str, precision: str) -> Runtime:
+def _torch(network: Network, device: str, precision: str) -> Runtime:
     if precision not in PRECISIONS:
         raise UnsupportedError(f"an index in {precision[:16]} needs the runtime openvino on the CPU")
     if "," in device or device.endswith(":*"):
+        if not isinstance(network, PooledNetwork):
+            raise UnsupportedError(f"a cross-encoder runs on one device, and {device!r} was asked for")
         from semsearch.encoder.runtimes.torch_workers import TorchWorkers
 
-        return TorchWorkers(checkpoint, heads, devices=device, precision=precision)
+        return TorchWorkers(network, devices=device, precision=precision)
     from semsearch.encoder.runtimes.torch import TorchRuntime
 
-    return TorchRuntime(checkpoint, heads, device=device, precision=precision)
+    return TorchRuntime(network, device=device, precision=precision)
 
 
-def _openvino(checkpoint: Checkpoint, heads: Sequence[Head], device: str, precision: str) -> Runtime:
+def _openvino(network: Network, device: str, precision: str) -> Runtime:
     if device != "cpu":
         raise UnsupportedError(f"runtime 'openvino' runs on the CPU, and device {device!r} was asked for")
     from semsearch.encoder.runtimes.openvino import OpenVinoRuntime
@@ -58,15 +60,14 @@ def _openvino(checkpoint: Checkpoint, heads: Sequence[Head], device: str, precis
         if isinstance(error, ModuleNotFoundError) and error.name == "openvino":
             raise UnsupportedError("runtime 'openvino' is not installed; pip install openvino") from None
         raise UnsupportedError(f"runtime 'openvino' cannot be imported ({error!s:.200}); install it again") from None
-    return OpenVinoRuntime.load(checkpoint, heads, precision)
+    return OpenVinoRuntime.load(network, precision)
 
 
 RUNTIMES: dict[str, Load] = {"openvino": _openvino, "torch": _torch}
 
 
 def load_runtime(
-    checkpoint: Checkpoint,
-    heads: Sequence[Head],
+    network: Network,
     *,
     runtime: str = "auto",
     device: str = "auto",
@@ -75,8 +76,7 @@ def load_runtime(
     """Make a runtime.
 
     Args:
-        checkpoint: The backbone, and where an index keeps what cannot be had from it.
-        heads: Poolers and what stands behind them, all over one forward pass.
+        network: What batches are carried through.
         runtime: `openvino`, `torch`, or `auto`: $SEMSEARCH_RUNTIME, else openvino on a CPU where it works, else torch.
         device: `auto`, or as torch names them; `cuda:0,cuda:1` or `cuda:*` for a process on each of several.
         precision: `auto`, `float32`, `bfloat16` or `float16`; or what the spec of an index with an 8-bit model says.
@@ -103,13 +103,13 @@ def load_runtime(
         device = choose_device(device)
     if runtime == "auto" and device == "cpu":
         try:
-            return RUNTIMES["openvino"](checkpoint, heads, device, precision)
+            return RUNTIMES["openvino"](network, device, precision)
         except UnsupportedError as error:
             interrupts.reraise(error)
             if precision not in PRECISIONS:
                 raise
             warnings.warn(f"{error}; torch takes over, which is slower", FallbackWarning, stacklevel=4)
-    return RUNTIMES["torch" if runtime == "auto" else runtime](checkpoint, heads, device, precision)
+    return RUNTIMES["torch" if runtime == "auto" else runtime](network, device, precision)
 
 
 def import_ahead(runtime: str, device: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Self
@@ -16,8 +16,8 @@ from typing import Any, Self
 import numpy as np
 
 from semsearch.arrays import Vectors
-from semsearch.encoder.checkpoint import Checkpoint, Head
 from semsearch.encoder.runtimes.base import QUANTIZED, Runtime
+from semsearch.encoder.runtimes.networks import Network
 from semsearch.encoder.runtimes.openvino_graph import BIN, SUMS, XML, Compiled, Graph, StoredGraph, graph_of
 from semsearch.encoder.runtimes.openvino_library import core, let_fork
 from semsearch.encoder.tokenization import Batch
@@ -36,7 +36,7 @@ PER_STREAM = 2
 
 
 class OpenVinoRuntime:
-    """A backbone and one head or more as one compiled graph."""
+    """A network as one compiled graph."""
 
     name = "openvino"
     device = "cpu"
@@ -47,7 +47,7 @@ class OpenVinoRuntime:
         """Compile a graph.
 
         Args:
-            graph: The backbone with its heads.
+            graph: Of a network.
             precision: `auto`, `float32`, `bfloat16`; or that of a quantized graph, see `quantized`.
             artifacts: What an index must keep of it; see `Runtime`.
 
@@ -62,7 +62,7 @@ class OpenVinoRuntime:
         self._used = False
 
     @classmethod
-    def load(cls, checkpoint: Checkpoint, heads: Sequence[Head], precision: str) -> Self:
+    def load(cls, network: Network, precision: str) -> Self:
         """Load the graph from the cache, or convert it; a quantized one from the index that keeps it.
 
         Raises:
@@ -71,10 +71,10 @@ class OpenVinoRuntime:
             UsageError: The process was forked from one in which OpenVINO runs.
         """
         if precision.startswith(QUANTIZED):
-            return cls._open_quantized(checkpoint.artifacts or Path(), precision)
+            return cls._open_quantized(network.checkpoint.artifacts or Path(), precision)
         choose_precision(precision)  # before seconds are spent on a conversion
-        runtime = cls(graph_of(checkpoint, heads), precision)
-        return runtime if runtime._graph.is_intact() else cls(graph_of(checkpoint, heads, anew=True), precision)
+        runtime = cls(graph_of(network), precision)
+        return runtime if runtime._graph.is_intact() else cls(graph_of(network, anew=True), precision)
 
     @classmethod
     def _open_quantized(cls, index: Path, precision: str) -> Self:
@@ -125,7 +125,7 @@ class OpenVinoRuntime:
             if len(running) == PER_STREAM * streams:
                 yield finish()
             request = idle.popleft() if idle else compiled.create_infer_request()
-            request.start_async((*batch.padded(), np.asarray(batch.skip)))
+            request.start_async(batch.inputs())
             running.append((request, batch))
         while running:
             yield finish()

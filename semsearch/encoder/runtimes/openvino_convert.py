@@ -1,4 +1,4 @@
-"""Backbone and poolers traced from torch into one openvino.Model, and proved to give the same numbers.
+"""A network traced from torch into one openvino.Model, and proved to give the same numbers.
 
 One batch of the proof holds a long text and a short one: what OpenVINO 2026.2 makes of a padded position that attends
 to nothing is NaN, which then spreads to the text; torch makes 0 of it.
@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from semsearch import interrupts
-from semsearch.encoder.checkpoint import Checkpoint, Head
+from semsearch.encoder.runtimes.networks import Network
 from semsearch.encoder.runtimes.openvino_library import converter, core
 from semsearch.encoder.runtimes.probes import MAX_WINDOW, probe_tokens
 from semsearch.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from semsearch.encoder.runtimes.torch_model import PooledModel
+    from semsearch.encoder.runtimes.torch_model import PairModel, PooledModel
 
 TOLERANCE = 1e-3
-"""Largest distance of a graph's vectors from torch's, in units of their largest component."""
+"""Largest distance of a graph's numbers from torch's, in units of the largest of them."""
 
 TRACERS = re.compile(r"(torch|transformers|openvino)\b")
 """Modules whose warnings during a conversion are about their own insides."""
@@ -46,8 +46,8 @@ class UnfaithfulError(UnsupportedError):
         self.reason = reason
 
 
-def convert(checkpoint: Checkpoint, heads: Sequence[Head]) -> Any:
-    """Trace a model with dynamic shapes into an openvino.Model, and compare the two on texts of other shapes.
+def convert(network: Network) -> Any:
+    """Trace a network with dynamic shapes into an openvino.Model, and compare the two on texts of other shapes.
 
     Raises:
         UnfaithfulError: It does not convert to the same numbers.
@@ -56,20 +56,20 @@ def convert(checkpoint: Checkpoint, heads: Sequence[Head]) -> Any:
     """
     import torch
 
-    from semsearch.encoder.runtimes.torch_model import PooledModel, quiet_transformers
+    from semsearch.encoder.runtimes.torch_model import quiet_transformers
 
     started = time.perf_counter()
-    model = PooledModel(checkpoint, heads)
+    model, checkpoint = network.load("float32"), network.checkpoint
     longest = probe_tokens(model.backbone.config, checkpoint.position_limit)
     if longest is None:
         raise UnfaithfulError(checkpoint.name, f"has a window of over {MAX_WINDOW:,} tokens, too wide to be compared")
-    example = tuple(torch.from_numpy(np.asarray(array)) for array in _probe(model, [9, 6], skip=0))
+    example = tuple(torch.from_numpy(np.asarray(array)) for array in _probe(model, [9, 6], third=0))
     try:
         with torch.inference_mode(), quiet_transformers(), _without_warnings_of_the_tracer():
             converted = converter()(model, example_input=example)
         compiled = core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         probes = [([3, 31, 17], 0), ([25], 2), ([longest, 3, longest // 2], 0)]
-        distance = np.max([_distance(model, compiled, lengths, skip) for lengths, skip in probes])
+        distance = np.max([_distance(model, compiled, lengths, third) for lengths, third in probes])
     except Exception as error:  # the tracer runs the model's own code, and raises whatever that does
         interrupts.reraise(error)
         reason = str(error).strip().splitlines() or [type(error).__name__]
@@ -100,20 +100,20 @@ def _without_warnings_of_the_tracer() -> Iterator[None]:
                 filters.remove(entry)
 
 
-def _probe(model: PooledModel, lengths: Sequence[int], skip: int) -> tuple[Any, Any, Any]:
-    """Token ids of made-up texts, their mask, and the prefix's length."""
+def _probe(model: PooledModel | PairModel, lengths: Sequence[int], third: int) -> tuple[Any, Any, Any]:
+    """Token ids of made-up texts, their mask, and the third input; see `PooledModel.third` and `PairModel.third`."""
     config = model.backbone.config
     longest = min(max(lengths), (getattr(config, "max_position_embeddings", None) or max(lengths) + 2) - 2)
     mask = (np.arange(longest) < np.asarray(lengths)[:, None]).astype(np.int64)
     ids = np.random.default_rng(0).integers(4, config.vocab_size, mask.shape)
-    return np.where(mask, ids, getattr(config, "pad_token_id", 0) or 0), mask, np.asarray(skip)
+    return np.where(mask, ids, getattr(config, "pad_token_id", 0) or 0), mask, model.third(mask, third)
 
 
-def _distance(model: PooledModel, compiled: Any, lengths: Sequence[int], skip: int) -> float:
-    """Largest distance between the vectors of both, in units of torch's largest component; NaN where there is one."""
+def _distance(model: PooledModel | PairModel, compiled: Any, lengths: Sequence[int], third: int) -> float:
+    """Largest distance between the numbers of both, in units of torch's largest; NaN where there is one."""
     import torch
 
-    arrays = _probe(model, lengths, skip)
+    arrays = _probe(model, lengths, third)
     with torch.inference_mode():
         expected = [vectors.numpy() for vectors in model(*map(torch.from_numpy, arrays))]
     actual = list(compiled(arrays).values())

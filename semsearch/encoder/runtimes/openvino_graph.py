@@ -17,7 +17,6 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from typing import Any, Protocol, TypeAlias
 from filelock import FileLock, Timeout
 
 from semsearch.encoder.cache import cache_folder, warn_of_cache
-from semsearch.encoder.checkpoint import Checkpoint, Head
+from semsearch.encoder.runtimes.networks import Network
 from semsearch.encoder.runtimes.openvino_library import core, openvino
 from semsearch.errors import UnsupportedError
 from semsearch.files import hash_ahead, hash_file
@@ -51,7 +50,7 @@ log = logging.getLogger(__name__)
 
 
 class Graph(Protocol):
-    """A converted backbone with its heads."""
+    """A converted network."""
 
     def read(self) -> Any:
         """Return it as an openvino.Model."""
@@ -184,12 +183,11 @@ def _write(path: Path, blob: Any) -> None:
     temporary.replace(path)
 
 
-def graph_of(checkpoint: Checkpoint, heads: Sequence[Head], *, anew: bool = False) -> Graph:
-    """Return the graph of a checkpoint's backbone with these heads: from the cache, or converted and kept there.
+def graph_of(network: Network, *, anew: bool = False) -> Graph:
+    """Return the graph of a network: from the cache, or converted and kept there.
 
     Args:
-        checkpoint: With the backbone.
-        heads: All over one forward pass.
+        network: A checkpoint's backbone, and what stands behind it.
         anew: Convert it also where there is one in the cache, which was found damaged.
 
     Returns:
@@ -199,10 +197,10 @@ def graph_of(checkpoint: Checkpoint, heads: Sequence[Head], *, anew: bool = Fals
         UnsupportedError: It does not convert, or not to the same numbers.
         ModelError: The checkpoint cannot be loaded.
     """
-    key = _key(checkpoint, heads)
+    key = _key(network)
     folder = cache_folder() / "graphs" / key
     if reason := _refused(folder):
-        raise UnsupportedError(f"model {checkpoint.name!r} {reason}")
+        raise UnsupportedError(f"model {network.checkpoint.name!r} {reason}")
     if not anew and (kept := StoredGraph.open(folder)):
         with suppress(OSError):
             (folder / SUMS).touch()
@@ -214,32 +212,32 @@ def graph_of(checkpoint: Checkpoint, heads: Sequence[Head], *, anew: bool = Fals
                 return kept
             if folder.exists():
                 log.warning("the converted model %s is damaged, and is converted again", folder)
-            return _convert_into(folder, checkpoint, heads)
+            return _convert_into(folder, network)
     except (OSError, Timeout) as error:
         warn_of_cache(
             f"the converted model cannot be kept in {str(folder.parent)!r} ({error}), so each start converts it again; "
             "name another folder with $SEMSEARCH_CACHE"
         )
-        return LooseGraph(_convert(checkpoint, heads))
+        return LooseGraph(_convert(network))
 
 
-def _convert_into(folder: Path, checkpoint: Checkpoint, heads: Sequence[Head]) -> StoredGraph:
+def _convert_into(folder: Path, network: Network) -> StoredGraph:
     """Convert a graph, and keep it in a folder of the cache; the caller holds its lock."""
     half_made = folder.with_name(f"{folder.name}.new")
     for old in (half_made, folder):
         shutil.rmtree(old, ignore_errors=True)
-    made = StoredGraph.write(_convert(checkpoint, heads, folder.with_suffix(REFUSED)), half_made)
+    made = StoredGraph.write(_convert(network, folder.with_suffix(REFUSED)), half_made)
     half_made.rename(folder)
     _prune(folder)
     return StoredGraph(folder, made.sha256, made.bin_sha256)
 
 
-def _convert(checkpoint: Checkpoint, heads: Sequence[Head], refused: Path | None = None) -> Any:
+def _convert(network: Network, refused: Path | None = None) -> Any:
     """Convert; where that gives other vectors, the reason is kept, for the next conversion would take as long."""
     from semsearch.encoder.runtimes.openvino_convert import UnfaithfulError, convert
 
     try:
-        return convert(checkpoint, heads)
+        return convert(network)
     except UnfaithfulError as error:
         if refused:
             refused.write_text(error.reason, encoding="utf-8")
@@ -253,10 +251,9 @@ def _refused(folder: Path) -> str:
     return ""
 
 
-def _key(checkpoint: Checkpoint, heads: Sequence[Head]) -> str:
+def _key(network: Network) -> str:
     """What a graph depends on."""
-    parts = [[pooler.name, checkpoint.weights_hash(dense)] for pooler, dense in heads]
-    return hashlib.sha256(json.dumps([FORMAT, openvino().__version__, parts]).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps([FORMAT, openvino().__version__, network.parts]).encode()).hexdigest()[:32]
 
 
 def _prune(current: Path) -> None:

@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 import numpy as np
 import torch
 
 from semsearch.arrays import Vectors
-from semsearch.encoder.checkpoint import Checkpoint, Head
-from semsearch.encoder.runtimes.torch_model import PooledModel, refuse_fork_of_torch
+from semsearch.encoder.runtimes.networks import Network
+from semsearch.encoder.runtimes.torch_model import DTYPES, PooledModel, refuse_fork_of_torch
 from semsearch.encoder.runtimes.torch_packing import Packer
 from semsearch.encoder.tokenization import Batch
 from semsearch.errors import ModelError, UnsupportedError, UsageError
-
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 BATCH_TOKENS = {"cpu": 2_048, "accelerator": 65_536}
 """Tokens, padding included, that go through the backbone at once; measured in bench/batch_tokens.py."""
@@ -36,6 +35,10 @@ IN_FLIGHT = 2
 NO_INT8 = "precision 'int8' needs the runtime openvino, and this model runs on torch"
 
 log = logging.getLogger(__name__)
+
+
+Forward: TypeAlias = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]]
+"""A network's inputs to its outputs."""
 
 
 def choose_device(device: str) -> str:
@@ -63,8 +66,8 @@ def choose_precision(precision: str, device: str) -> str:
         if device == "cpu":
             return "float32"
         return "bfloat16" if not device.startswith("cuda") or torch.cuda.is_bf16_supported() else "float16"
-    if precision not in PRECISIONS:
-        raise UsageError(f"unknown precision {precision!r}; known: auto, {', '.join(PRECISIONS)}")
+    if precision not in DTYPES:
+        raise UsageError(f"unknown precision {precision!r}; known: auto, {', '.join(DTYPES)}")
     return precision
 
 
@@ -82,13 +85,19 @@ class _Pending:
         return self.batch, [np.asarray(vectors.numpy(), dtype=np.float32) for vectors in self.pooled]
 
 
+def _run_packed(
+    packer: Packer, model: PooledModel, ids: torch.Tensor, mask: torch.Tensor, skip: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    return model.pool(packer(model, ids, mask), mask, skip)
+
+
 class TorchRuntime:
-    """A backbone and one head or more over the same forward pass, on one device."""
+    """A network on one device."""
 
     name = "torch"
     artifacts: Mapping[str, Path] = MappingProxyType({})
 
-    def __init__(self, checkpoint: Checkpoint, heads: Sequence[Head], *, device: str, precision: str) -> None:
+    def __init__(self, network: Network, *, device: str, precision: str) -> None:
         """Load the weights.
 
         Raises:
@@ -99,8 +108,11 @@ class TorchRuntime:
         refuse_fork_of_torch(self.device)
         self.precision = choose_precision(precision, self.device)
         self.batch_tokens = BATCH_TOKENS["cpu" if self.device == "cpu" else "accelerator"]
-        self._model = PooledModel(checkpoint, heads, PRECISIONS[self.precision]).to(self.device)
-        self._packer = Packer.where_it_works(self._model, checkpoint.first_position, self.device)
+        model = network.load(self.precision).to(self.device)
+        self._forward: Forward = model
+        if isinstance(model, PooledModel):
+            packer = Packer.where_it_works(model, network.checkpoint.first_position, self.device)
+            self._forward = partial(_run_packed, packer, model) if packer else model
 
     def quantize(self, batches: Iterable[Batch]) -> NoReturn:
         """Raise UnsupportedError; see `Runtime`."""
@@ -142,17 +154,12 @@ class TorchRuntime:
             half = len(batch.ids) // 2
             log.info("halving a batch of %d texts that %s has too little memory for", len(batch.ids), self.device)
             for rows in (slice(None, half), slice(half, None)):
-                yield from self._launch(replace(batch, rows=batch.rows[rows], ids=batch.ids[rows]))
+                yield from self._launch(batch.part(rows))
 
     @torch.inference_mode()
     def _start(self, batch: Batch) -> _Pending:
-        skip = torch.tensor(batch.skip, device=self.device)
-        ids, mask = (self._to_device(torch.from_numpy(array)) for array in batch.padded())
-        if self._packer:
-            pooled = self._model.pool(self._packer(self._model, ids, mask), mask, skip)
-        else:
-            pooled = self._model(ids, mask, skip)
-        return self._fetch(batch, pooled)
+        ids, mask, third = (self._to_device(torch.from_numpy(array)) for array in batch.inputs())
+        return self._fetch(batch, self._forward(ids, mask, third))
 
     def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
         """From pinned memory, which a GPU reads while it computes."""

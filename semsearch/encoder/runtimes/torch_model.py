@@ -1,4 +1,4 @@
-"""A backbone and its poolers as one torch module: what the torch runtime runs, and what others are converted from."""
+"""Networks as torch modules: what the torch runtime runs, and what others are converted from."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
+from inspect import signature
 from threading import Lock
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -19,6 +22,11 @@ from semsearch.encoder.pooling import Pooler
 from semsearch.encoder.token_states import TokenStates
 from semsearch.errors import ModelError
 from semsearch.forks import refuse_fork
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+PADDING_MOVES = 0.05
+"""Least difference, in units of the largest logit, that shows that a head reads padding; rounding stays far below."""
 
 
 @dataclass(slots=True)
@@ -84,13 +92,85 @@ class PooledModel(torch.nn.Module):
             skipped=skip,
         )
 
+    def third(self, mask: NDArray[np.int64], leading: int) -> NDArray[np.int64]:
+        """Make up the third input of a probe: `skip`."""
+        return np.asarray(leading)
 
-def load_backbone(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
-    """Load the transformer, with its own head where that is among the weights of the file."""
+
+class PairModel(torch.nn.Module):
+    """Token ids of pairs to the logits of the checkpoint's own classification head."""
+
+    def __init__(self, checkpoint: Checkpoint, types: bool, dtype: torch.dtype = torch.float32) -> None:
+        """Load the weights.
+
+        Args:
+            checkpoint: With a classification head.
+            types: Whether the model is told which text a token belongs to, where it has embeddings for that.
+            dtype: Of the weights.
+
+        Raises:
+            ModelError: Weights are missing, or damaged, or the head reads padding.
+            UsageError: The process was forked from one in which torch runs.
+        """
+        refuse_fork_of_torch("cpu")
+        super().__init__()
+        self.backbone = load_backbone(checkpoint, dtype, "AutoModelForSequenceClassification")
+        takes = signature(self.backbone.forward).parameters
+        types_known = getattr(self.backbone.config, "type_vocab_size", 0) or 0
+        self.reads_types = types and types_known > 1 and "token_type_ids" in takes
+        self.eval()
+        self._refuse_padding(checkpoint.name)
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor) -> tuple[torch.Tensor]:
+        """Score a batch of pairs.
+
+        Args:
+            ids: int64 `[n, tokens]`, padded on the right.
+            mask: Likewise, 1 at real tokens.
+            types: Likewise, the segment of each token.
+
+        Returns:
+            Logits, float32 `[n, labels]`.
+        """
+        told = {"token_type_ids": types} if self.reads_types else {}
+        return (self.backbone(input_ids=ids, attention_mask=mask, **told).logits.float(),)
+
+    def third(self, mask: NDArray[np.int64], leading: int) -> NDArray[np.int64]:
+        """Make up the third input of a probe: types, with the first text two tokens longer than `leading`."""
+        return np.where(np.arange(mask.shape[1]) < leading + 2, 0, mask)
+
+    @torch.inference_mode()
+    def _refuse_padding(self, name: str) -> None:
+        """Refuse a head that reads other numbers where there is padding, such as one over the last position."""
+        mask = torch.tensor([[1] * 5 + [0] * 4, [1] * 9])
+        ids = (mask * torch.arange(10, 28).reshape(2, 9)) % self.backbone.config.vocab_size
+        try:
+            (padded,), (alone,) = self(ids, mask, 0 * mask), self(ids[:1, :5], mask[:1, :5], 0 * mask[:1, :5])
+        except (RuntimeError, TypeError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ModelError(f"model {name!r} cannot score pairs in batches ({reason:.200})") from None
+        if (padded[0] - alone[0]).abs().max() > PADDING_MOVES * padded.abs().max():
+            raise ModelError(
+                f"the classification head of model {name!r} reads padding, so a score would depend on the texts scored "
+                "beside it; choose a BERT-like cross-encoder"
+            )
+
+
+def load_backbone(checkpoint: Checkpoint, dtype: torch.dtype, auto: str = "AutoModel") -> Any:
+    """Load the transformer, with its own head where that is among the weights of the file.
+
+    Args:
+        checkpoint: Where the weights are.
+        dtype: Of the weights.
+        auto: The class of transformers that loads it; of any but AutoModel every weight must be in the file.
+
+    Raises:
+        ModelError: Weights are missing, or damaged.
+    """
     transformers: Any = import_module("transformers")  # slow to import, and untyped in parts
     try:
         with quiet_transformers():
-            model, report = transformers.AutoModel.from_pretrained(
+            model, report = getattr(transformers, auto).from_pretrained(
                 checkpoint.backbone,
                 dtype=dtype,
                 local_files_only=True,
@@ -101,7 +181,7 @@ def load_backbone(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"model {checkpoint.name!r} cannot be loaded: {reason}") from None
-    invented = sorted(key for key in report["missing_keys"] if not key.startswith(OWN_HEAD))
+    invented = sorted(key for key in report["missing_keys"] if auto != "AutoModel" or not key.startswith(OWN_HEAD))
     if invented:
         raise ModelError(
             f"model {checkpoint.name!r} is missing weights (they would be random): {', '.join(invented[:3])}"

@@ -17,7 +17,8 @@ from typing import Any, NoReturn
 import torch
 
 from semsearch.arrays import Vectors
-from semsearch.encoder.checkpoint import Checkpoint, Head
+from semsearch.encoder.checkpoint import Checkpoint
+from semsearch.encoder.runtimes.networks import PooledNetwork
 from semsearch.encoder.runtimes.torch import BATCH_TOKENS, NO_INT8, TorchRuntime, choose_device, choose_precision
 from semsearch.encoder.tokenization import Batch
 from semsearch.errors import ModelError, UnsupportedError, UsageError
@@ -33,12 +34,11 @@ class TorchWorkers:
     name = "torch"
     artifacts: Mapping[str, Path] = MappingProxyType({})
 
-    def __init__(self, checkpoint: Checkpoint, heads: Sequence[Head], *, devices: str, precision: str) -> None:
+    def __init__(self, network: PooledNetwork, *, devices: str, precision: str) -> None:
         """Start the processes.
 
         Args:
-            checkpoint: With the backbone.
-            heads: As for `TorchRuntime`.
+            network: With registered poolers.
             devices: Joined by commas, or `cuda:*` for every one there is.
             precision: As for `TorchRuntime`.
 
@@ -55,8 +55,8 @@ class TorchWorkers:
         free: Any = context.SimpleQueue()
         for name in names:
             free.put(name)
-        poolers = [pooler.name for pooler, _ in heads]
-        arguments = (free, checkpoint, poolers, self.precision, max(1, torch.get_num_threads() // len(names)))
+        poolers = [pooler.name for pooler, _ in network.heads]
+        arguments = (free, network.checkpoint, poolers, self.precision, max(1, torch.get_num_threads() // len(names)))
         self._pool = ProcessPoolExecutor(len(names), context, _begin, arguments)
 
     def quantize(self, batches: Iterable[Batch]) -> NoReturn:
@@ -129,8 +129,8 @@ def _begin(free: Any, checkpoint: Checkpoint, poolers: Sequence[str], precision:
 
     Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
-    heads = [checkpoint.head(parse_pooler(name)) for name in poolers]
-    _here.append(TorchRuntime(checkpoint, heads, device=free.get(), precision=precision))
+    heads = tuple(checkpoint.head(parse_pooler(name)) for name in poolers)
+    _here.append(TorchRuntime(PooledNetwork(checkpoint, heads), device=free.get(), precision=precision))
 
 
 def _encode(batch: Batch) -> list[tuple[Batch, list[Vectors]]]:

@@ -15,6 +15,7 @@ import zlib
 from pathlib import Path
 from typing import TypeAlias
 
+from semsearch import moments
 from semsearch.errors import DamagedError, NoIndexError
 from semsearch.files import is_regular
 
@@ -100,6 +101,8 @@ def restrict(connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA {pragma}")
     connection.text_factory = _text
     connection.create_function("checksum", -1, checksum, deterministic=True)
+    for name, function in moments.FUNCTIONS.items():
+        connection.create_function(name, 1, function, deterministic=True)
 
 
 def _text(data: bytes) -> str:

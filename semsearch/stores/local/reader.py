@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from semsearch.arrays import Ids, Vectors
-from semsearch.filters.sqlite import compile_filter
+from semsearch.filters.sqlite import Condition, compile_filter
 from semsearch.filters.syntax import Filter, check_fields
 from semsearch.stores.base import StoredDocument, StoredPassage
 from semsearch.stores.local import segments as faiss_segments
@@ -173,6 +173,17 @@ class Reader:
                 doc_id, title, text, metadata = self._whole(row)
                 found[doc_id] = StoredDocument(doc_id, title, text, metadata, spans.get(doc_id, []))
         return {doc_id: found[doc_id] for doc_id in doc_ids if doc_id in found}
+
+    def select(self, where: Filter | None) -> list[str]:
+        """See `Readable.select`."""
+        described = "doc_id, metadata, content_hash, n_passages, root, file, checksum"
+        with self._database.snapshot():
+            condition = Condition("1", ())
+            if where is not None:
+                check_fields(where, self._catalog.fields())
+                condition = compile_filter(where)
+            sql = f"SELECT {described} FROM documents WHERE {condition.sql} ORDER BY id"
+            return [self._described(*row) for row in self._database.execute(sql, condition.parameters)]
 
     def documents_of(self, passages: Sequence[int]) -> dict[int, int]:
         """See `Searchable.documents_of`."""

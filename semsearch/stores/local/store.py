@@ -162,6 +162,10 @@ class LocalStore:
         """See `Readable.documents`."""
         return self._read().documents(doc_ids)
 
+    def select(self, where: Filter | None) -> list[str]:
+        """See `Readable.select`."""
+        return self._read().select(where)
+
     @property
     def background(self) -> Mapping[str, Any] | None:
         """See `Readable.background`."""

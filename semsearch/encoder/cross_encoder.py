@@ -1,0 +1,227 @@
+"""Cross-encoders: a query and a passage read together by one model, which says how relevant the one is to the other.
+
+Any sequence-classification checkpoint with one logit, or with a label for relevance, is one (Nogueira and Cho 2019).
+It has its own tokenizer and weights, and nothing to do with the encoder of an index.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semsearch.checks import check_types
+from semsearch.encoder.checkpoint import Checkpoint, hash_weights_ahead, open_checkpoint, read_json
+from semsearch.encoder.runtimes.base import Runtime
+from semsearch.encoder.runtimes.load import import_ahead, load_runtime
+from semsearch.encoder.runtimes.networks import PairNetwork
+from semsearch.encoder.texts import check_text, check_texts
+from semsearch.encoder.tokenization import (
+    TOKENIZED_AT_ONCE,
+    PairBatch,
+    TokenIds,
+    check_max_tokens,
+    length_sorted_batches,
+    load_tokenizer,
+)
+from semsearch.encoder.vectors import run
+from semsearch.errors import ModelError, UsageError
+from semsearch.forks import encode_batch
+from semsearch.types import SETTINGS
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+Scores: TypeAlias = NDArray[np.float32]
+"""float32 `[n]`, higher is better."""
+
+HEAD = "ForSequenceClassification"
+"""End of the name that transformers gives such an architecture."""
+
+RELEVANT = ("relevant", "relevance", "is_relevant", "true", "yes")
+"""Labels that stand for relevance, in small letters."""
+
+LEAST = 8
+"""Tokens of a passage that a query must leave room for."""
+
+log = logging.getLogger(__name__)
+
+
+class TruncationWarning(UserWarning):
+    """A passage is too long to be read together with the query, and only its beginning was read."""
+
+
+@dataclass(frozen=True)
+class CrossEncoder:
+    """A cross-encoder; make one with `CrossEncoder.load`.
+
+    A score depends on the query and the passage alone: on the CPU, a passage scored alone and beside others differs by
+    less than 1e-5 in float32.
+    """
+
+    model: str
+    max_tokens: int
+    kind: ClassVar[str] = "cross-encoder"
+    first_share: ClassVar[float] = 0
+    _relevant: int
+    _runtime: Runtime
+    _batcher: PairBatcher
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path,
+        *,
+        max_tokens: int | None = None,
+        precision: str = "auto",
+        device: str = "auto",
+        runtime: str = "auto",
+    ) -> Self:
+        """Load a checkpoint.
+
+        Args:
+            model: A local directory or a Hugging Face name.
+            max_tokens: Cut passages so that a pair has no more tokens; None for what the checkpoint was made for.
+            precision: As for `Encoder.load`.
+            device: As for `Encoder.load`, but one device.
+            runtime: As for `Encoder.load`.
+
+        Raises:
+            ModelError: The checkpoint cannot be found, has no classification head, or does not say which of its labels
+                stands for relevance.
+            UsageError: A setting that does not fit.
+        """
+        started = time.perf_counter()
+        settings = {"max_tokens": max_tokens, "precision": precision, "device": device, "runtime": runtime}
+        check_types(settings, SETTINGS, ("max_tokens",))
+        hash_weights_ahead(model)
+        import_ahead(runtime, device)
+        checkpoint = open_checkpoint(model)
+        relevant = _relevant(checkpoint)
+        names = (read_json(checkpoint.backbone / "tokenizer_config.json") or {}).get("model_input_names")
+        network = PairNetwork(checkpoint, types=names is None or "token_type_ids" in names)
+        longest = check_max_tokens(checkpoint, max_tokens)
+        runs = load_runtime(network, runtime=runtime, device=device, precision=precision)
+        tokenizer, _ = load_tokenizer(checkpoint)
+        log.info(
+            "loaded cross-encoder %s on %s in %.2f s, precision %s, runtime %s",
+            *(checkpoint.name, runs.device, time.perf_counter() - started, runs.precision, runs.name),
+        )
+        batcher = PairBatcher(tokenizer, longest, runs.batch_tokens, checkpoint.name)
+        return cls(checkpoint.name, longest, relevant, runs, batcher)
+
+    def scores(self, query: str, passages: Sequence[str]) -> Scores:
+        """Score passages for a query: float32 `[n]` in the order given, 0 for irrelevant to 1 for relevant.
+
+        A score is the sigmoid of the one logit, or the softmax of the label for relevance among several; it does not
+        depend on the other passages.
+
+        Raises:
+            ModelError: The runtime cannot compute them, such as for lack of memory, or not to finite numbers.
+            UsageError: The passages are one string, one of them is no string, or the query leaves none of them room;
+                or the process was forked from the one that loaded the model.
+        """
+        check_text(query)
+        passages = check_texts(passages)
+        scores = np.empty(len(passages), np.float32)
+        for batch, (logits,) in run(self._runtime, self._batcher, passages, query, self.model):
+            scores[batch.rows] = probabilities(logits, self._relevant)
+        return scores
+
+    def __repr__(self) -> str:
+        return f"CrossEncoder({self.model!r}, max_tokens={self.max_tokens}, runtime={self._runtime.name!r})"
+
+
+@dataclass(frozen=True)
+class PairBatcher:
+    """Tokenizes pairs, cuts passages so that a pair keeps to `max_tokens`, and groups pairs by length."""
+
+    tokenizer: Tokenizer
+    max_tokens: int
+    batch_tokens: int
+    model: str
+
+    def __call__(self, passages: Sequence[str], query: str) -> Iterator[PairBatch]:
+        """Yields batches that hold each passage once, behind the query."""
+        self._refuse_long(query)
+        for start in range(0, len(passages), TOKENIZED_AT_ONCE):
+            pairs = [(query, passage) for passage in passages[start : start + TOKENIZED_AT_ONCE]]
+            whole = encode_batch(self.tokenizer, pairs)
+            self._tell(sum(len(encoding.ids) > self.max_tokens for encoding in whole))
+            encodings = [self._cut(encoding) for encoding in whole]
+            for rows in length_sorted_batches([len(ids) for ids, _ in encodings], self.batch_tokens):
+                ids, types = ([encodings[row][part] for row in rows] for part in (0, 1))
+                yield PairBatch(start + np.asarray(rows), ids, 0, types)
+
+    def _refuse_long(self, query: str) -> None:
+        n_tokens = len(self.tokenizer.encode(query, "").ids)
+        if n_tokens > self.max_tokens - LEAST:
+            raise UsageError(
+                f"the query takes {n_tokens:,} of {self.max_tokens:,} tokens, so cross-encoder {self.model!r} would "
+                "see nothing of a passage; ask something shorter"
+            )
+
+    def _tell(self, n_cut: int) -> None:
+        """Warn of passages that are cut, in words that are the same for every query, so that it is said once."""
+        if n_cut:
+            log.info("cutting %d passages to %d tokens with their query", n_cut, self.max_tokens)
+            warnings.warn(
+                f"passages that are too long to be read with the query in {self.max_tokens} tokens are cut for "
+                f"cross-encoder {self.model!r}",
+                TruncationWarning,
+                stacklevel=2,
+            )
+
+    def _cut(self, encoding: Any) -> tuple[TokenIds, TokenIds]:
+        """Ids and types of a pair, without the end of a passage that is too long."""
+        excess = len(encoding.ids) - self.max_tokens
+        if excess <= 0:
+            return encoding.ids, encoding.type_ids
+        end = len(encoding.ids) - encoding.sequence_ids[::-1].index(1)  # behind the passage's last token
+        kept = [*range(end - excess), *range(end, len(encoding.ids))]
+        return [encoding.ids[at] for at in kept], [encoding.type_ids[at] for at in kept]
+
+
+def _relevant(checkpoint: Checkpoint) -> int:
+    """The logit that stands for relevance.
+
+    Raises:
+        ModelError: There is no classification head, or it cannot be told.
+    """
+    config = read_json(checkpoint.backbone / "config.json")
+    architectures = [str(name) for name in config.get("architectures") or ()]
+    if not any(name.endswith(HEAD) for name in architectures):
+        raise ModelError(
+            f"model {checkpoint.name!r} has no classification head ({', '.join(architectures) or 'no architecture'}; "
+            "its scores would be random numbers); a cross-encoder is a checkpoint for sequence classification"
+        )
+    declared = config.get("id2label")  # without it transformers makes two
+    labels = [str(label) for label in declared.values()] if isinstance(declared, dict) else ["LABEL_0", "LABEL_1"]
+    if len(labels) == 1:
+        return 0
+    found = [number for number, label in enumerate(labels) if label.lower() in RELEVANT]
+    if len(found) != 1:
+        raise ModelError(
+            f"model {checkpoint.name!r} has {len(labels)} labels ({', '.join(labels)}), and it cannot "
+            "be told which of them means relevance; if you know, name it 'relevant' in id2label of its config.json"
+        )
+    return found[0]
+
+
+def probabilities(logits: NDArray[np.float32], relevant: int) -> Scores:
+    """Sigmoid of the one logit, or softmax of the relevant one among several: `[n, labels]` to `[n]`.
+
+    Softmax of one logit is the sigmoid of its distance from the log-sum-exp of the others; a lone logit's other is 0.
+    """
+    exact = logits.astype(np.float64)
+    others = np.delete(exact, relevant, axis=1) if exact.shape[1] > 1 else np.zeros_like(exact)
+    distance = exact[:, relevant] - np.logaddexp.reduce(others, axis=1)
+    scores: Scores = (1 / (1 + np.exp(-np.clip(distance, -700, 700)))).astype(np.float32)
+    return scores
