@@ -24,6 +24,9 @@ from semsearch.server.service import Service
 
 NDJSON = "application/x-ndjson"
 
+UNBUFFERED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+"""Without the second nginx and its like hold an answer back until it is complete."""
+
 STREAM: dict[str, Any] = {
     "description": (
         "JSON objects, one a line: first `{question, index, model, mode, warming, excerpts}`, where `model` is null "
@@ -84,7 +87,7 @@ async def chat(asked: Question, service: Asked) -> StreamingResponse:
         "excerpts": [_shown(service, name, excerpt) for excerpt in context.excerpts],
     }
     answer = model.answer(asked.question, context.text, history) if model and context else None
-    return StreamingResponse(_told(service, beginning, answer), media_type=NDJSON)
+    return StreamingResponse(_told(service, beginning, answer), media_type=NDJSON, headers=UNBUFFERED)
 
 
 def language_model(service: Service) -> LanguageModel | None:

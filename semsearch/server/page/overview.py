@@ -16,7 +16,7 @@ from semsearch.server.schema import REFUSALS
 router = APIRouter(responses=REFUSALS)
 
 LOOKED_AT = 64
-"""Documents that tell which fields hold lists."""
+"""Documents that tell which fields hold lists; also those that are read at once, for their texts come along."""
 
 
 class FacetValue(BaseModel):
@@ -99,8 +99,11 @@ def facets_of(index: Index, n: int) -> list[Facet]:
 def points_of(index: Index, n: int, field: str | None) -> list[Point]:
     """The map, with the value that each document has in a field."""
     points = index.map(n)
-    documents = index.documents([point.doc_id for point in points]) if field is not None else {}
-    values = {doc_id: _as_text(document.metadata.get(field or "")) for doc_id, document in documents.items()}
+    values: dict[str, str | None] = {}
+    if field is not None:
+        for first in range(0, len(points), LOOKED_AT):
+            found = index.documents([point.doc_id for point in points[first : first + LOOKED_AT]])
+            values |= {doc_id: _as_text(document.metadata.get(field)) for doc_id, document in found.items()}
     return [Point(id=one.doc_id, title=one.title, x=one.x, y=one.y, value=values.get(one.doc_id)) for one in points]
 
 
