@@ -15,7 +15,9 @@ GUIDE = (Path(__file__).parents[1] / "docs" / "chatbots.md").read_text(encoding=
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_what_is_shown_for_a_client_is_what_doctor_prints(client: str):
-    setup = Setup(Address("127.0.0.1", "http://127.0.0.1:8000"), ("semsearch",), {"notes": Path("/home/me/indexes/notes")})
+    setup = Setup(
+        Address("127.0.0.1", "http://127.0.0.1:8000"), ("semsearch",), {"notes": Path("/home/me/indexes/notes")}
+    )
     for paste in CLIENTS[client](setup):
         assert re.sub(r"\s+", " ", paste.text) in re.sub(r"\s+", " ", GUIDE)
 

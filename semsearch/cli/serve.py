@@ -46,6 +46,12 @@ Hosts = Annotated[
     typer.Option("--allow-host", help="Name under which the server may be addressed; repeat it; * for any."),
 ]
 PublicUrl = Annotated[str, typer.Option(help="Address at which browsers reach the server, for links to documents.")]
+Second = Annotated[
+    str,
+    typer.Option(
+        "--rerank", help="Second stage of searches that ask for one: late-interaction or cross-encoder:MODEL."
+    ),
+]
 MaxBodyMb = Annotated[int, typer.Option(help="Most that a request may hold, in MiB.")]
 MaxSeconds = Annotated[float, typer.Option(help="Time until a request must be answered.")]
 LlmBaseUrl = Annotated[
@@ -65,6 +71,7 @@ def serve(
     public_url: PublicUrl = "",
     max_body_mb: MaxBodyMb = 64,
     max_seconds: MaxSeconds = 60.0,
+    rerank: Second = "late-interaction",
     llm_base_url: LlmBaseUrl = "",
     llm_model: LlmModel = "",
     device: opt.Device = "auto",
@@ -102,6 +109,7 @@ def serve(
         public_url=public_url or (address if local else ""),  # else nobody knows how it is reached
         max_body_bytes=max_body_mb * 2**20,
         max_seconds=max_seconds,
+        rerank=rerank,
         llm_base_url=llm_base_url,
         llm_model=llm_model,
         llm_key=os.environ.get(LLM_KEY, "").strip(),

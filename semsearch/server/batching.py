@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from semsearch.arrays import Vectors
-from semsearch.encoder.encoder import Progress, TextEncoder
+from semsearch.encoder.encoder import Encoder, Progress, TextEncoder
 from semsearch.encoder.token_parts import TokenParts
-from semsearch.errors import ClientGoneError, NotReadyError, OverloadedError
+from semsearch.encoder.token_vectors import TokenVectors
+from semsearch.errors import ClientGoneError, NotReadyError, OverloadedError, UsageError
 from semsearch.forks import encode_batch
 from semsearch.types import EncoderSpec
 
@@ -305,6 +306,22 @@ class QueuedEncoder:
     def quantize(self, texts: Sequence[str]) -> TextEncoder:
         """As the encoder's; not through the queue."""
         return self.queue.encoder.quantize(texts)
+
+    def encode_query_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        """As the encoder's; not through the queue."""
+        return self._reader.encode_query_tokens(texts)
+
+    def encode_document_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        """As the encoder's; not through the queue."""
+        return self._reader.encode_document_tokens(texts)
+
+    @property
+    def _reader(self) -> Encoder:
+        """The encoder as one that gives the vectors of tokens; raises UsageError where it gives none."""
+        encoder = self.queue.encoder
+        if not isinstance(encoder, Encoder):
+            raise UsageError(f"the model {self.spec.model!r} gives no vectors of tokens; search without `rerank`")
+        return encoder
 
     def split_documents(self, texts: Sequence[str]) -> list[TokenParts]:
         """As the encoder's; not through the queue, and one at a time."""

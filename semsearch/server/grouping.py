@@ -21,7 +21,7 @@ T = TypeVar("T")
 Answers: TypeAlias = Callable[[Sequence[str]], Sequence[T]]
 """The answers to questions, in their order."""
 
-THREADS = 8
+THREADS = 3
 """Of which one waits for the encoder while another searches."""
 
 AT_ONCE = 64

@@ -36,6 +36,7 @@ class Search(_Asked):
     fusion: Literal["convex", "rrf"] = Field("convex", description="How `hybrid` mixes both.")
     unit: Literal["document", "passage"] = Field("document", description="What is ranked.")
     min_confidence: float | None = Field(None, ge=0, le=1, description="Leave out hits with a lower confidence.")
+    rerank: bool = Field(False, description="Score the best hits again by the server's second stage; slower.")
     snippets: bool = Field(False, description="Whether to show of each hit what matches the query.")
 
 
@@ -64,7 +65,7 @@ class FoundHit(BaseModel):
     start: int = Field(description="Its first character in the document's text.")
     end: int
     score: float = Field(description="Higher is better; `kind` says what it is.")
-    kind: str = Field(description="cosine, bm25, hybrid or rrf.")
+    kind: str = Field(description="cosine, bm25, hybrid, rrf, or that of the second stage.")
     confidence: float | None = Field(description="From 0 to 1, the same for every mode and query; null if not known.")
     metadata: JsonObject
     url: str = Field(description="Page that shows the document with the passage highlighted.")

@@ -106,8 +106,11 @@ class Service:
         fusion: str = "convex",
         unit: str = "document",
         min_confidence: float | None = None,
+        rerank: bool = False,
     ) -> Answer:
         """Search an index; see `Index.search`. While its model is being loaded, any mode is answered by keyword search.
+
+        With `rerank` the second stage of the settings follows, once the model is loaded.
 
         Raises:
             UnknownIndexError, ForbiddenError: The index may not be read.
@@ -124,9 +127,10 @@ class Service:
             return [Answer(hits, how, warming) for hits in every]
 
         def find(index: Index, queries: Sequence[str], how: str) -> list[list[Hit]]:
-            return index.search_many(queries, k, mode=how, **wishes)
+            again = self.settings.rerank if rerank and self.shelf.queue(name) else None
+            return index.search_many(queries, k, mode=how, rerank=again, **wishes)
 
-        key = None if mode == KEYWORD else (name, k, mode, repr(wishes))  # words gain nothing, and lose in step
+        key = None if mode == KEYWORD else (name, k, mode, rerank, repr(wishes))  # words gain nothing, and lose in step
         future = self.desk.searches.submit(query, key, answers)
         return await self.desk.in_time(asyncio.wrap_future(future))
 

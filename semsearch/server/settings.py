@@ -24,6 +24,8 @@ class Settings:
         origins: What the header `Origin` may say, beside the server's own address; `*` for anything.
         public_url: Where browsers reach the server, for the links in citations; empty for paths alone.
         min_confidence: Which hits chat surfaces leave out, see `Hit.confidence`.
+        rerank: How a search that asks for a second stage is answered, see `Index.search`; only who runs the server
+            chooses a model, for whoever names one has it read from this machine's disk.
         max_body_bytes: Of a request.
         max_query_chars: Of a query.
         max_k: Hits of a search.
@@ -43,6 +45,7 @@ class Settings:
     origins: tuple[str, ...] = ()
     public_url: str = ""
     min_confidence: float = DEFAULT
+    rerank: str = "late-interaction"
     max_body_bytes: int = 64 * 2**20
     max_query_chars: int = 8_192
     max_k: int = 1_000

@@ -79,6 +79,11 @@ def test_no_answer_of_the_model_is_mixed_up(tmp_path):
         together = at_once(client, 16, 96, search)
         for number, ours in enumerate(together):
             same(ours, search(client, number), 1e-4)
+        again = client.post("/search", json={"query": "bread and water", "k": 3, "rerank": True}).json()["hits"]
+    with Index.open(tmp_path / "notes", runtime="torch") as index:
+        expected = index.search("bread and water", 3, rerank="late-interaction")
+    assert [hit["id"] for hit in again] == [hit.doc_id for hit in expected]
+    assert [hit["score"] for hit in again] == pytest.approx([hit.score for hit in expected], abs=1e-4)
 
 
 @pytest.mark.slow

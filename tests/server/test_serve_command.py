@@ -29,15 +29,18 @@ def folder(tmp_path, monkeypatch) -> Path:
     return build(tmp_path / "indexes" / "notes")
 
 
+LOG = Path("serve.log")
+"""What the command says, in the folder of the test; a pipe would fill up and hold it up."""
+
+
 @contextmanager
-def serving(*words: object, **environment: str) -> Iterator[tuple[httpx.Client, subprocess.Popen[str]]]:
+def serving(*words: object, **environment: str) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
     """The command in a process of its own, at a free port, and a client of it."""
     command = [sys.executable, "-m", "semsearch", "serve", "--port", "0", *map(str, words)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | environment) as process:
+    with LOG.open("wb") as log, subprocess.Popen(command, stderr=log, env=os.environ | environment) as process:
         try:
-            assert process.stderr
-            first = process.stderr.readline()
-            (address,) = re.findall(r"http://\S+", first) or [first]
+            wait_for(lambda: b"\n" in LOG.read_bytes())
+            (address,) = re.findall(r"http://\S+", LOG.read_text("utf-8").splitlines()[0])
             with httpx.Client(base_url=address, timeout=30) as client:
                 wait_for(lambda: _answers(client))
                 yield client, process
@@ -101,8 +104,7 @@ def test_it_serves_until_it_is_stopped(folder):
             assert (found["index"], found["hits"][0]["id"]) == ("notes", "heron")
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
-        assert process.stderr
-        lines = process.stderr.read().splitlines()
+    lines = LOG.read_text("utf-8").splitlines()[1:]
     assert all(json.loads(line)["level"] in ("info", "warning") for line in lines)
     assert not re.search("sk-1|sk-2|heron|Traceback", "\n".join(lines))
 
