@@ -16,7 +16,8 @@ from threading import Condition, Thread
 
 from semsearch.errors import MismatchError, NotReadyError, SemsearchError
 from semsearch.index import Index
-from semsearch.server.batching import EncodingQueue, QueuedEncoder
+from semsearch.server.batching import EncodingQueue
+from semsearch.server.queued_encoder import QueuedEncoder
 from semsearch.server.settings import Settings
 from semsearch.stores.local.store import LocalStore
 from semsearch.types import EncoderSettings

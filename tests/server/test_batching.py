@@ -13,7 +13,8 @@ import pytest
 
 from semsearch import WordHashEncoder
 from semsearch.errors import ClientGoneError, NotReadyError, OverloadedError
-from semsearch.server.batching import BULK, TICKET, URGENT, EncodingQueue, QueuedEncoder, Ticket
+from semsearch.server.batching import BULK, TICKET, URGENT, EncodingQueue, Ticket
+from semsearch.server.queued_encoder import QueuedEncoder
 
 
 class Held:
