@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 from semsearch.checks import FLAG, FUNCTION, IDS, WHOLE, Check, check_types
-from semsearch.confidence import DEFAULT
+from semsearch.confidence import DEFAULT, Background, background_of
 from semsearch.corpus.chunking import Chunking
 from semsearch.corpus.sources import ReadOptions
 from semsearch.errors import DamagedError, UsageError
@@ -34,7 +34,7 @@ from semsearch.stores.local.store import LocalStore
 from semsearch.types import EncoderSettings, EncoderSpec, Hit
 
 if TYPE_CHECKING:
-    from semsearch.arrays import Vectors
+    from semsearch.arrays import Vector, Vectors
     from semsearch.context import Context
     from semsearch.corpus.readers import Corpus
     from semsearch.corpus_map import MapPoint
@@ -303,6 +303,41 @@ class Index:
         wishes |= {"rerank": rerank, "rerank_depth": rerank_depth}
         return self.search_many([query], k, mode=mode, where=where, **wishes)[0]
 
+    def search_vector(
+        self,
+        vector: Sequence[float] | Vector,
+        k: int = 10,
+        *,
+        where: Where | None = None,
+        unit: str = "document",
+        min_confidence: float | None = None,
+    ) -> list[Hit]:
+        """The k best documents for a vector of the index's own encoder, by cosine; no encoder is loaded for it.
+
+        Args:
+            vector: `[dim]`, such as `index.encoder.encode_query(text)`; of any length where the encoder's have 1.
+            k: How many documents, at least 1.
+            where: As for `search`.
+            unit: As for `search`.
+            min_confidence: As for `search`.
+
+        Raises:
+            UsageError: The vector has another dimension, or is not finite numbers.
+        """
+        from semsearch.search import check_search, check_vector, find
+
+        check_search([], k, "dense", unit=unit, min_confidence=min_confidence)
+        condition = None
+        if where is not None:
+            from semsearch.filters.read import read_filter
+
+            condition = read_filter(where)
+        if not self._store.exists():
+            return []
+        with self._store.snapshot():
+            vectors = check_vector(vector, self._store.spec)
+            return find(self._store, [""], vectors, k, where=condition, unit=unit, min_confidence=min_confidence)[0]
+
     def search_many(
         self,
         queries: Sequence[str],
@@ -541,6 +576,11 @@ class Index:
     def chunking(self) -> Chunking:
         """How documents are cut."""
         return self._chunking or (_stored_chunking(self._store) if self._store.exists() else Chunking())
+
+    @property
+    def background(self) -> Background | None:
+        """How unrelated pairs score in the index; None where it was not measured yet."""
+        return background_of(self._store) if self._store.exists() else None
 
     @property
     def origin(self) -> str:

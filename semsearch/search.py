@@ -17,7 +17,8 @@ from semsearch.confidence import background_of
 from semsearch.errors import UsageError
 from semsearch.filters.syntax import Filter
 from semsearch.stores.base import Readable, Searchable
-from semsearch.types import Hit, Query, Run
+from semsearch.transforms import unit_rows
+from semsearch.types import EncoderSpec, Hit, Query, Run
 
 MODES = ("dense", "keyword", "hybrid")
 
@@ -209,6 +210,25 @@ def check_search(
             raise UsageError("the query is empty; ask something")
         if re.search("[\ud800-\udfff]", query):
             raise UsageError(f"the query is {query!r:.60}, which is not valid Unicode; expected text in UTF-8")
+
+
+def check_vector(vector: object, spec: EncoderSpec) -> Vectors:
+    """A vector of a query as the one row of float32 `[1, dim]`, of length 1 where the encoder's vectors have it.
+
+    Raises:
+        UsageError: It is not one of finite numbers, or not as long as the encoder's.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinity
+        try:
+            row = np.asarray(vector, np.float32)
+        except (TypeError, ValueError, OverflowError):
+            row = np.empty(0, np.float32)
+        finite = bool(np.isfinite(np.square(row).sum()))
+    if row.ndim != 1 or not row.size or not finite:
+        raise UsageError(f"the vector is {vector!r:.60}; expected a list of {spec.dim} finite numbers")
+    if len(row) != spec.dim:
+        raise UsageError(f"the vector has {len(row)} dimensions; the encoder of the index gives {spec.dim}")
+    return unit_rows(row[None]) if spec.normalize else row[None]
 
 
 Roll: TypeAlias = Callable[[Sequence[int]], dict[int, int]]

@@ -336,3 +336,60 @@ def test_a_type_checker_sees_the_types_of_a_consumer(tmp_path: Path):
     errors = [line for line in done.stdout.splitlines() if "error:" in line]
     assert len(errors) == 1, done.stdout
     assert 'Argument "k" to "search" of "Index" has incompatible type "str"; expected "int"' in errors[0]
+
+
+@pytest.mark.parametrize("unit", ["document", "passage"])
+def test_a_vector_finds_what_its_query_finds(place: Any, unit: str):
+    with opened(place) as index:
+        assert index.search_vector([0.0] * 512) == []
+        index.add(BIRDS)
+        vector = index.encoder.encode_queries(["a heron waits"])[0]
+        by_text = index.search("a heron waits", mode="dense", unit=unit)
+        for length in (1, 3):
+            by_vector = index.search_vector([length * float(x) for x in vector], unit=unit)
+            assert [hit.doc_id for hit in by_vector] == [hit.doc_id for hit in by_text] == ["1", "2"]
+            assert [hit.kind for hit in by_vector] == ["cosine", "cosine"]
+            assert [hit.score for hit in by_vector] == pytest.approx([hit.score for hit in by_text], abs=1e-6)
+            assert [hit.confidence for hit in by_vector] == pytest.approx([hit.confidence for hit in by_text])
+        assert [hit.doc_id for hit in index.search_vector(vector, where="year < 2020")] == ["2"]
+        assert [hit.doc_id for hit in index.search_vector(vector, k=1, min_confidence=0.0)] == ["1"]
+        assert all(hit.score == 0 for hit in index.search_vector([0.0] * 512))
+
+
+def test_a_vector_needs_no_encoder(tmp_path: Path):
+    with opened(tmp_path / "birds") as index:
+        index.add(BIRDS)
+        vector = index.encoder.encode_queries(["heron"])[0]
+    with Index.open(tmp_path / "birds", model=tmp_path / "nowhere") as index:
+        assert index.search_vector(vector, k=1)[0].doc_id == "1"
+
+
+@pytest.mark.parametrize(
+    ("vector", "message"),
+    [
+        ([], "the vector is []; expected a list of 512 finite numbers"),
+        ([1.0, 2.0], "the vector has 2 dimensions; the encoder of the index gives 512"),
+        ([[0.0] * 512], "expected a list of 512 finite numbers"),
+        ([float("nan")] * 512, "expected a list of 512 finite numbers"),
+        ([1e39] * 512, "expected a list of 512 finite numbers"),
+        ([10**400] * 512, "expected a list of 512 finite numbers"),
+        ("heron", "the vector is 'heron'; expected a list of 512 finite numbers"),
+        (None, "expected a list of 512 finite numbers"),
+        ([None] * 512, "expected a list of 512 finite numbers"),
+    ],
+)
+def test_what_is_no_vector_of_the_encoder_is_refused(place: Any, vector: Any, message: str):
+    with opened(place) as index:
+        index.add(BIRDS)
+        with pytest.raises(UsageError) as caught:
+            index.search_vector(vector)
+        assert message in str(caught.value)
+
+
+def test_the_background_is_there_as_soon_as_there_are_documents(place: Any):
+    with opened(place) as index:
+        assert index.background is None
+        index.add(BIRDS)
+        assert index.background is not None
+        for hit in index.search("heron reeds", mode="dense"):
+            assert hit.confidence == index.background.confidence("dense", hit.score)

@@ -111,6 +111,18 @@ def as_object(
     return {"query": query, "index": str(index), "mode": mode, "hits": hits.as_json(query, found, explained)}
 
 
+def write_run(answers: Iterable[Answer], file: Path, mode: str, form: Form) -> None:
+    """Write a TREC run, and say how many queries are in it."""
+    from semsearch.reports import trec
+
+    scores = ((query.query_id, {hit.doc_id: hit.score for hit in hits}) for query, hits in answers)
+    n = trec.write_run(file, scores)
+    if form.as_json:
+        terminal.print_json({"index": str(form.index), "mode": mode, "queries": n, "run": str(file)})
+    else:
+        terminal.say(f"wrote the answers to {n:,} queries to {file}")
+
+
 def print_lines(answers: Iterable[Answer], index: Path, mode: str) -> None:
     """An object a line for each query."""
     for query, found in answers:

@@ -17,7 +17,7 @@ from typer.main import get_command
 
 import semsearch
 from semsearch import interrupts
-from semsearch.cli import datasets, doctor, evaluate, mcp, parameters, serve, streams, terminal
+from semsearch.cli import datasets, doctor, evaluate, mcp, parameters, query, serve, streams, terminal
 from semsearch.cli import options as opt
 from semsearch.cli.locations import HOME, find_index, indexes_in
 from semsearch.encoder.cache import CacheWarning
@@ -36,9 +36,6 @@ app = typer.Typer(
 
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(datasets.app, name="data")
-app.command()(serve.serve)
-app.command()(mcp.mcp)
-app.command()(doctor.doctor)
 
 
 @app.callback(invoke_without_command=True)
@@ -132,77 +129,7 @@ def index(
         terminal.summary(result, str(folder), seconds)
 
 
-@app.command()
-def query(
-    text: opt.QueryText = None,
-    index: opt.WhichIndex = None,
-    k: opt.K = 10,
-    mode: opt.SearchMode = None,
-    where: opt.FilterText = None,
-    fusion: opt.FusionName = opt.Fusion.convex,
-    rerank: opt.Rerank = None,
-    rerank_depth: opt.RerankDepth = None,
-    min_confidence: opt.MinConfidence = None,
-    context: opt.AsContext = False,
-    budget: opt.Budget = None,
-    neighbors: opt.Neighbors = None,
-    explain: opt.Explain = False,
-    queries: opt.QueryFile = None,
-    run: opt.RunFile = None,
-    interactive: opt.Interactive = False,
-    model: opt.MovedModel = None,
-    device: opt.Device = "auto",
-    runtime: opt.RuntimeName = "auto",
-    as_json: opt.AsJson = False,
-) -> int:
-    """Search an index with the encoder that it was built with; exit code 3 if nothing is found."""
-    from semsearch.cli import answers, session
-    from semsearch.index import Index
-    from semsearch.reports import trec
-
-    if (text is not None) + (queries is not None) + interactive != 1:
-        raise UsageError(
-            'give either a query, as in: semsearch query "how do plants drink", or --queries FILE, or --interactive'
-        )
-    if run and not queries:
-        raise UsageError("--run goes with --queries FILE")
-    answers.check_context_options(
-        context, budget=budget, neighbors=neighbors, queries=queries, fusion=fusion.value, rerank=rerank
-    )
-    answers.check_explain_options(explain, context=context, queries=queries)
-    folder = find_index(index, newest=True)
-    with Index.open(folder, model=model, device=device, runtime=runtime) as opened:
-        chosen = mode.value if mode else opened.default_mode
-        wishes: dict[str, Any] = {"mode": chosen, "where": where, "min_confidence": min_confidence}
-        ranking: dict[str, Any] = {"fusion": fusion.value, "rerank": rerank, "rerank_depth": rerank_depth}
-        if queries is not None:
-            every = answers.answer_file(opened, queries, k, **wishes, **ranking)
-            if run:
-                scores = ((query.query_id, {hit.doc_id: hit.score for hit in hits}) for query, hits in every)
-                n_written = trec.write_run(run, scores)
-                if as_json:
-                    terminal.print_json({"index": str(folder), "mode": chosen, "queries": n_written, "run": str(run)})
-                else:
-                    terminal.say(f"wrote the answers to {n_written:,} queries to {run}")
-            else:
-                answers.print_lines(every, folder, chosen)
-            return 0
-        form = answers.Form(folder, as_json, context, budget, neighbors, explain)
-        answered: list[bool] = []
-        for question in [text] if text is not None else session.questions(opened, chosen):
-            try:
-                if context:
-                    answered.append(answers.print_context(opened, question, wishes, form))
-                else:
-                    found = opened.search(question, k, **wishes, **ranking)
-                    why = answers.explain(opened, question, found, where, form)
-                    answered.append(answers.print_hits(question, chosen, found, form, why))
-            except SemsearchError as error:
-                if not interactive:
-                    raise
-                terminal.say(f"error: {error}")
-            sys.stdout.flush()
-    return 0 if interactive or any(answered) else NOTHING_FOUND
+app.command()(query.query)
 
 
 @app.command("list")
@@ -270,6 +197,11 @@ def poolers(as_json: opt.AsJson = False) -> None:
         terminal.print_json([dict(zip(columns, row, strict=True)) for row in rows])
     else:
         terminal.table(columns, rows)
+
+
+app.command()(serve.serve)
+app.command()(mcp.mcp)
+app.command()(doctor.doctor)
 
 
 @app.command()
@@ -347,9 +279,6 @@ def _run() -> int:
         raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
 
-
-NOTHING_FOUND = 3
-"""Exit code of a query that nothing answers."""
 
 INTERRUPTED = 130
 """Exit code that typer returns for Ctrl-C."""

@@ -147,9 +147,9 @@ OPERATORS: dict[str, _Reader] = {
     **{"empty": _empty, "not empty": _not_empty, "null": _null, "not null": _not_null},
     **{">": _ordered(">"), "<": _ordered("<"), "≥": _ordered(">="), "≤": _ordered("<=")},
     **{"before": _dated("<"), "after": _dated(">")},
-    **{">=": _ordered(">="), "<=": _ordered("<="), "!=": _unequal, "==": _equal},
+    **{">=": _ordered(">="), "<=": _ordered("<="), "‹": _ordered("<"), "!=": _unequal, "==": _equal},
 }
-"""Every operator of Dify's, and at the end the plain spellings of some."""
+"""Every operator of Dify's, and at the end other spellings of some."""
 
 VALUELESS = ("empty", "not empty", "null", "not null")
 """Operators that take no value."""

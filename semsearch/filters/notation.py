@@ -41,7 +41,7 @@ def read_path(text: str) -> tuple[str, ...] | None:
 
 
 def read_key(text: str) -> tuple[str, ...]:
-    """Return the path that a foreign client means by a key: a path where it is one, else the one name."""
+    """Read the path that a foreign client means by a key: a path where it is one, else the one name."""
     return read_path(text) or (text,)
 
 

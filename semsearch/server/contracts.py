@@ -40,6 +40,7 @@ def contracts() -> tuple[Contract, ...]:
     """Every contract; the longest of the paths that a request begins with decides how its errors look."""
     from semsearch.server.page import chat, files, overview
     from semsearch.server.routes import document_page, documents, explain, search, status
+    from semsearch.server.routes.foreign import FOREIGN
 
     return (
         Contract("search", search.router, ("/search", "/context")),
@@ -50,4 +51,5 @@ def contracts() -> tuple[Contract, ...]:
         Contract("overview", overview.router, ("/facets", "/map")),
         Contract("chat", chat.router, ("/chat",)),
         Contract("status", status.router, ("/indexes", "/health", "/ready", "/metrics")),
+        *FOREIGN,
     )

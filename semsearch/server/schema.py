@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
 from semsearch.server.models import Refusal
 
@@ -24,6 +25,14 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 """What the server's own operations may answer instead; errors that only a fault can cause (500) are not among them."""
 
 
+def refusals(model: type[BaseModel], *more: int) -> dict[int | str, dict[str, Any]]:
+    """The same for a foreign contract, whose errors have another shape, and perhaps more statuses."""
+    told: dict[int | str, dict[str, Any]] = {
+        status: {"description": "The request makes no sense here."} for status in more
+    }
+    return {status: {**answer, "model": model} for status, answer in (REFUSALS | told).items()}
+
+
 def describe(app: FastAPI, *, keys: bool) -> None:
     """Have the application describe itself, once it is asked.
 
@@ -35,7 +44,7 @@ def describe(app: FastAPI, *, keys: bool) -> None:
     def openapi() -> dict[str, Any]:
         if not app.openapi_schema:
             document = get_openapi(title=app.title, version=app.version, routes=app.routes, description=ABOUT)
-            _without_422(document)
+            without_422(document)
             _errors_as_json(document)
             if keys:
                 document.setdefault("components", {})["securitySchemes"] = {
@@ -51,14 +60,16 @@ def describe(app: FastAPI, *, keys: bool) -> None:
 ABOUT = "Semantic search over your own documents, and the retrieval backend of chatbots."
 
 
-def _without_422(document: dict[str, Any]) -> None:
+def without_422(document: dict[str, Any]) -> dict[str, Any]:
     """Take out what FastAPI says of malformed requests, which are 400 here."""
     for operations in document["paths"].values():
         for operation in operations.values():
-            operation["responses"].pop("422", None)
+            if "HTTPValidationError" in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
     schemas = document.get("components", {}).get("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
+    return document
 
 
 def _errors_as_json(document: dict[str, Any]) -> None:

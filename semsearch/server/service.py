@@ -24,6 +24,7 @@ from semsearch.snippets import Snippet, make_snippets
 
 if TYPE_CHECKING:
     from semsearch.arrays import Vectors
+    from semsearch.confidence import Background
     from semsearch.context import Context
     from semsearch.corpus.readers import Corpus
     from semsearch.explain.records import Explanation
@@ -165,6 +166,28 @@ class Service:
         """Whatever else an index can tell without its encoder."""
         self._read(name)
         return await self._reading(lambda: self._with(name, question))
+
+    async def search_vector(
+        self,
+        name: str,
+        vector: Sequence[float],
+        k: int = 10,
+        *,
+        where: Where | None = None,
+        unit: str = "document",
+        min_confidence: float | None = None,
+    ) -> Answer:
+        """Search an index by a vector of its encoder `[dim]`, by cosine; see `Index.search_vector`."""
+        self._read(name)
+        self._check_query("", k)
+        wishes: dict[str, Any] = {"where": where, "unit": unit, "min_confidence": min_confidence}
+        hits = await self._reading(lambda: self._with(name, lambda index: index.search_vector(vector, k, **wishes)))
+        return Answer(hits, "dense")
+
+    async def background(self, name: str) -> Background | None:
+        """How unrelated pairs score in an index; see `Index.background`."""
+        self._read(name)
+        return await self._reading(lambda: self._with(name, lambda index: index.background))
 
     async def context(
         self, name: str, question: str, budget: int = 1_500, *, mode: str | None = None, **wishes: Unpack[Wishes]

@@ -198,7 +198,7 @@ def test_a_context_is_a_block_for_a_prompt():
     [
         (("--budget", 300), "--budget and --neighbors go with --context"),
         (("--neighbors", 1), "--budget and --neighbors go with --context"),
-        (("--context", "--fusion", "rrf"), "neither --queries nor --fusion rrf"),
+        (("--context", "--fusion", "rrf"), "--fusion rrf"),
         (("--context", "--budget", 7), "--budget must be at least 100 tokens"),
         (("--context", "--neighbors", -1), "--neighbors must be at least 0"),
     ],

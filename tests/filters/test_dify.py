@@ -134,7 +134,13 @@ def interpret(operator_: str, field: Any, value: Any) -> bool:
         "before": lambda: ordered(operator.lt, field, value),
         "after": lambda: ordered(operator.gt, field, value),
     }
-    positive |= {"=": positive["is"], "==": positive["is"], ">=": positive["≥"], "<=": positive["≤"]}
+    positive |= {
+        "=": positive["is"],
+        "==": positive["is"],
+        ">=": positive["≥"],
+        "‹": positive["<"],
+        "<=": positive["≤"],
+    }
     negative = {"not contains": "contains", "is not": "is", "≠": "is", "!=": "is", "not in": "in"}
     return not positive[negative[operator_]]() if operator_ in negative else positive[operator_]()
 

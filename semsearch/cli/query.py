@@ -1,0 +1,80 @@
+"""`semsearch query`: one query, a file of them, or a session."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from semsearch.cli import options as opt
+from semsearch.cli import terminal
+from semsearch.cli.locations import find_index
+from semsearch.errors import SemsearchError, UsageError
+
+NOTHING_FOUND = 3
+"""Exit code of a query that nothing answers."""
+
+
+def query(
+    text: opt.QueryText = None,
+    index: opt.WhichIndex = None,
+    k: opt.K = 10,
+    mode: opt.SearchMode = None,
+    where: opt.FilterText = None,
+    fusion: opt.FusionName = opt.Fusion.convex,
+    rerank: opt.Rerank = None,
+    rerank_depth: opt.RerankDepth = None,
+    min_confidence: opt.MinConfidence = None,
+    context: opt.AsContext = False,
+    budget: opt.Budget = None,
+    neighbors: opt.Neighbors = None,
+    explain: opt.Explain = False,
+    queries: opt.QueryFile = None,
+    run: opt.RunFile = None,
+    interactive: opt.Interactive = False,
+    model: opt.MovedModel = None,
+    device: opt.Device = "auto",
+    runtime: opt.RuntimeName = "auto",
+    as_json: opt.AsJson = False,
+) -> int:
+    """Search an index with the encoder that it was built with; exit code 3 if nothing is found."""
+    from semsearch.cli import answers, session
+    from semsearch.index import Index
+
+    if (text is not None) + (queries is not None) + interactive != 1:
+        raise UsageError(
+            'give either a query, as in: semsearch query "how do plants drink", or --queries FILE, or --interactive'
+        )
+    if run and not queries:
+        raise UsageError("--run goes with --queries FILE")
+    answers.check_context_options(
+        context, budget=budget, neighbors=neighbors, queries=queries, fusion=fusion.value, rerank=rerank
+    )
+    answers.check_explain_options(explain, context=context, queries=queries)
+    folder = find_index(index, newest=True)
+    with Index.open(folder, model=model, device=device, runtime=runtime) as opened:
+        chosen = mode.value if mode else opened.default_mode
+        wishes: dict[str, Any] = {"mode": chosen, "where": where, "min_confidence": min_confidence}
+        ranking: dict[str, Any] = {"fusion": fusion.value, "rerank": rerank, "rerank_depth": rerank_depth}
+        form = answers.Form(folder, as_json, context, budget, neighbors, explain)
+        if queries is not None:
+            every = answers.answer_file(opened, queries, k, **wishes, **ranking)
+            if run:
+                answers.write_run(every, run, chosen, form)
+            else:
+                answers.print_lines(every, folder, chosen)
+            return 0
+        answered: list[bool] = []
+        for question in [text] if text is not None else session.questions(opened, chosen):
+            try:
+                if context:
+                    answered.append(answers.print_context(opened, question, wishes, form))
+                else:
+                    found = opened.search(question, k, **wishes, **ranking)
+                    why = answers.explain(opened, question, found, where, form)
+                    answered.append(answers.print_hits(question, chosen, found, form, why))
+            except SemsearchError as error:
+                if not interactive:
+                    raise
+                terminal.say(f"error: {error}")
+            sys.stdout.flush()
+    return 0 if interactive or any(answered) else NOTHING_FOUND

@@ -1,0 +1,65 @@
+"""Searches for chatbots: passages with a score from 0 to 1, where what is not relevant is left out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from semsearch.errors import UsageError
+from semsearch.server.links import document_url
+
+if TYPE_CHECKING:
+    from semsearch.filters.read import Where
+    from semsearch.server.service import Service
+    from semsearch.types import Hit
+
+
+async def find(
+    service: Service,
+    name: str,
+    query: str,
+    k: int,
+    *,
+    where: Where | None = None,
+    least: float | None = None,
+    unit: str = "passage",
+) -> list[tuple[float, Hit]]:
+    """The k best passages of an index for a question, each with its score from 0 to 1, best first.
+
+    Args:
+        service: As whoever asks may see it.
+        name: Of the index.
+        query: In plain words.
+        k: How many, at most.
+        where: Only documents that meet this.
+        least: The least score; None or 0 for what the server is set to.
+        unit: What is ranked: each `passage` by itself, or a `document` by its best passage.
+    """
+    answer = await service.search(name, query, k, where=where, unit=unit, min_confidence=threshold(service, least))
+    return [(score_of(hit), hit) for hit in answer.hits]
+
+
+def threshold(service: Service, asked: float | None) -> float:
+    """The least score that a request asks for, from 0 to 1; where it asks for none, or 0, what the server is set to.
+
+    Raises:
+        UsageError: It is outside of that range, or no number.
+    """
+    if asked is not None and not 0 <= asked <= 1:
+        raise UsageError(f"`score_threshold` is {asked}; expected a number from 0 to 1")
+    return asked or service.settings.min_confidence
+
+
+def score_of(hit: Hit) -> float:
+    """The score from 0 to 1 that contracts promise: how confident the hit is, see `Hit.confidence`.
+
+    A hit of an index that has not been measured has its own score, cut to that range.
+    """
+    return min(1.0, max(0.0, hit.score if hit.confidence is None else hit.confidence))
+
+
+def link_to(service: Service, name: str, hit: Hit) -> str:
+    """Where a browser finds the passage: the document's own `url`, or the page that this server has for it."""
+    url = hit.metadata.get("url")
+    if isinstance(url, str) and url.startswith(("http://", "https://")):
+        return url
+    return document_url(service, name, hit.doc_id, hit.start, hit.end)

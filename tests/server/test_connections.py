@@ -1,0 +1,32 @@
+"""Connections that clients keep: an answer leaves at once, in whatever pieces it is written."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import time
+from contextlib import closing
+from pathlib import Path
+
+from contract_serving import make_index, served
+
+from semsearch.server.run import bind
+
+
+def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_headers(tmp_path: Path):
+    # Nagle's algorithm would hold the body back for the 40 ms after which Linux acknowledges the headers.
+    with served({"birds": make_index(tmp_path / "birds")}) as client:
+        kept = http.client.HTTPConnection("127.0.0.1", client.base_url.port)
+        took = []
+        for _ in range(60):
+            started = time.perf_counter()
+            kept.request("POST", "/v1/embeddings", b'{"input": "a heron"}', {"Content-Type": "application/json"})
+            assert kept.getresponse().read()
+            took.append(time.perf_counter() - started)
+        kept.close()
+        assert min(took[30:]) < 0.03  # the first are acknowledged at once whatever happens
+
+
+def test_accepted_connections_send_small_pieces_at_once():
+    with closing(bind("127.0.0.1", 0)) as listening:
+        assert listening.proto == socket.IPPROTO_TCP  # asyncio turns Nagle's algorithm off for such sockets alone
