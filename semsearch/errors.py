@@ -124,6 +124,10 @@ class TimeLimitError(ServingError):
     """The answer took longer than the server's limit."""
 
 
+class LanguageModelError(ServingError):
+    """The language model that answers in the chat cannot be reached, says nothing, or makes no sense."""
+
+
 class ClientGoneError(ServingError):
     """Nobody waits for the answer anymore."""
 

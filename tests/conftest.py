@@ -7,8 +7,10 @@ import os
 if "PYTEST_XDIST_WORKER" in os.environ:  # before numpy and torch look: their threads would wait for one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -70,3 +72,22 @@ def data() -> Path:
 def checkpoint(tmp_path: Path) -> Callable[..., Path]:
     """Makes a small checkpoint below the test's folder; see `fakes.tiny_checkpoint`."""
     return lambda **wishes: tiny_checkpoint(tmp_path / f"checkpoint-{len(list(tmp_path.iterdir()))}", **wishes)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium; without it a test is skipped, but never in CI."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        program = None
+    if program is None:
+        message = "no browser to look with; install chromium and playwright"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        yield launched
+        launched.close()

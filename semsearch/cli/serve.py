@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from contextlib import suppress
@@ -17,6 +18,9 @@ from semsearch.errors import NoIndexError, UnsupportedError, UsageError
 
 TOKENS = "SEMSEARCH_TOKEN"
 """Environment variable with keys, separated by white space; other users of the machine cannot see them there."""
+
+LLM_KEY = "SEMSEARCH_LLM_KEY"
+"""Environment variable with the key for the language model's server."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """What an index may be served as: a part of paths, and of ids in the Model Context Protocol."""
@@ -50,6 +54,10 @@ Second = Annotated[
 ]
 MaxBodyMb = Annotated[int, typer.Option(help="Most that a request may hold, in MiB.")]
 MaxSeconds = Annotated[float, typer.Option(help="Time until a request must be answered.")]
+LlmBaseUrl = Annotated[
+    str, typer.Option(help=f"OpenAI-compatible server that answers in the page's chat; its key is read from {LLM_KEY}.")
+]
+LlmModel = Annotated[str, typer.Option(help="The model that it is asked for.")]
 
 
 def serve(
@@ -64,6 +72,8 @@ def serve(
     max_body_mb: MaxBodyMb = 64,
     max_seconds: MaxSeconds = 60.0,
     rerank: Second = "late-interaction",
+    llm_base_url: LlmBaseUrl = "",
+    llm_model: LlmModel = "",
     device: opt.Device = "auto",
     runtime: opt.RuntimeName = "auto",
 ) -> None:
@@ -81,6 +91,7 @@ def serve(
         raise UsageError(f"`port` must be at most 65535, got {port}")
     if not max_seconds > 0:
         raise UsageError(f"`max_seconds` must be above 0, got {max_seconds}")
+    _check_language_model(llm_base_url, llm_model)
     places = _places(index)
     keys = tuple(Key.parse(text) for text in [*(token or ()), *os.environ.get(TOKENS, "").split()])
     local = run.is_loopback(host)
@@ -99,12 +110,28 @@ def serve(
         max_body_bytes=max_body_mb * 2**20,
         max_seconds=max_seconds,
         rerank=rerank,
+        llm_base_url=llm_base_url,
+        llm_model=llm_model,
+        llm_key=os.environ.get(LLM_KEY, "").strip(),
         device=device,
         runtime=runtime,
     )
     terminal.say(f"serving {', '.join(places)} at {address} (Ctrl-C stops it)")
     with suppress(KeyboardInterrupt):  # raised once all requests are answered: that is how a server ends
         run.serve(places, settings, listening, workers=workers)
+
+
+def _check_language_model(base_url: str, model: str) -> None:
+    """Refuse an address that is none, one of both alone, and a missing library, before anything is opened."""
+    if not base_url and not model:
+        return
+    if not base_url or not model:
+        missing, given = ("llm_model", "llm_base_url") if base_url else ("llm_base_url", "llm_model")
+        raise UsageError(f"`{given}` needs `{missing}` beside it")
+    if not re.match(r"https?://[^\s/]+", base_url):
+        raise UsageError(f"`llm_base_url` is {base_url!r:.80}; expected an address such as http://127.0.0.1:11434/v1")
+    if importlib.util.find_spec("openai") is None:
+        raise UnsupportedError("`llm_base_url` needs openai; install it: pip install 'semsearch[chat]'")
 
 
 def _places(given: list[str] | None) -> dict[str, str]:

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import groupby
-from threading import Condition, Thread
+from threading import Condition, Lock, Thread
 
 import numpy as np
 
@@ -118,7 +118,7 @@ class EncodingQueue:
             together: Whether a batch may hold texts of several requests.
             watch: Told the number of texts of each batch, and the seconds that it took.
         """
-        self.encoder = encoder
+        self.encoder, self.splitting = encoder, Lock()
         self._batch_tokens, self._max_waiting, self._together, self._watch = batch_tokens, max_waiting, together, watch
         self._changed = Condition()
         self._lanes: tuple[list[_Text], list[_Text]] = ([], [])

@@ -38,13 +38,18 @@ class Contract:
 
 def contracts() -> tuple[Contract, ...]:
     """Every contract; the longest of the paths that a request begins with decides how its errors look."""
-    from semsearch.server.routes import document_page, documents, search, status
+    from semsearch.server.page import chat, files, overview
+    from semsearch.server.routes import document_page, documents, explain, search, status
     from semsearch.server.routes.foreign import FOREIGN
 
     return (
         Contract("search", search.router, ("/search", "/context")),
+        Contract("explain", explain.router, ("/explain",)),
         Contract("documents", documents.router, ("/documents",)),
         Contract("page", document_page.router, ("/doc/",)),
+        Contract("page", files.router, ("/static/",)),
+        Contract("overview", overview.router, ("/facets", "/map")),
+        Contract("chat", chat.router, ("/chat",)),
         Contract("status", status.router, ("/indexes", "/health", "/ready", "/metrics")),
         *FOREIGN,
     )

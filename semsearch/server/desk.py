@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,6 +21,9 @@ T = TypeVar("T")
 
 READERS, WRITERS = 32, 4
 """Threads that read, some of which wait for the encoder; and threads that add, of which one writes at a time."""
+
+TALKS = 16
+"""Answers that a language model may be writing at the same time."""
 
 LOCK_SECONDS, LOCK_PAUSE = 10.0, 0.05
 """How long a writer waits for another process, such as another worker, and how often it looks."""
@@ -46,8 +50,23 @@ class Desk:
     def __init__(self, settings: Settings) -> None:
         self._seconds, self._most = settings.max_seconds, settings.max_waiting
         self._readers, self._writers = CapacityLimiter(READERS), CapacityLimiter(WRITERS)
-        self._waiting = 0
+        self._waiting = self._talks = 0
         self.searches: Groups[Answer] = Groups(settings.max_waiting, together=settings.batching)
+
+    @contextmanager
+    def talk(self) -> Iterator[None]:
+        """Have a language model write an answer meanwhile.
+
+        Raises:
+            OverloadedError: Too many answers are being written already.
+        """
+        if self._talks >= TALKS:
+            raise OverloadedError(f"{TALKS} answers are being written, and no more may; try again")
+        self._talks += 1
+        try:
+            yield
+        finally:
+            self._talks -= 1
 
     async def read(self, ask: Callable[[], T]) -> T:
         """Ask in a thread, within the time limit.

@@ -29,8 +29,9 @@ log = logging.getLogger(__name__)
 
 REQUEST_ID = "x-request-id"
 
-OPEN = frozenset({"/health"})
-"""Paths that need no key."""
+OPEN = frozenset({"/health", "/"})
+OPEN_FOLDER = "/static/"
+"""Paths that need no key, and the folder of those: the page itself, which asks for one."""
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -87,7 +88,7 @@ class Gate:
         origin = headers.get("origin")
         if origin is not None and not self._allowed(origin, headers):
             raise ForbiddenError(f"requests from the origin {origin!r:.100} are not taken; allow it with `cors`")
-        scope["state"]["access"] = EVERYTHING if scope["path"] in OPEN else self._keys.access(headers)
+        scope["state"]["access"] = EVERYTHING if is_open(scope["path"]) else self._keys.access(headers)
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._settings.max_body_bytes:
             raise too_large(self._settings.max_body_bytes)
@@ -158,6 +159,11 @@ class Body:
         """Stop watching."""
         if self._gone:
             self._gone.cancel()
+
+
+def is_open(path: str) -> bool:
+    """Whether a path needs no key."""
+    return path in OPEN or path.startswith(OPEN_FOLDER)
 
 
 def too_large(most: int) -> TooLargeError:

@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from semsearch.snippets import Snippet
 from semsearch.types import Hit
 
 Mode: TypeAlias = Literal["dense", "keyword", "hybrid"]
@@ -36,6 +37,22 @@ class Search(_Asked):
     unit: Literal["document", "passage"] = Field("document", description="What is ranked.")
     min_confidence: float | None = Field(None, ge=0, le=1, description="Leave out hits with a lower confidence.")
     rerank: bool = Field(False, description="Score the best hits again by the server's second stage; slower.")
+    snippets: bool = Field(False, description="Whether to show of each hit what matches the query.")
+
+
+class Excerpted(BaseModel):
+    """A part of a passage, with its line breaks."""
+
+    text: str
+    start: int = Field(description="Its first character in the passage.")
+    end: int
+    highlights: list[tuple[int, int]] = Field(description="What matches the query, as offsets into this text.")
+
+    @classmethod
+    def of(cls, snippet: Snippet) -> Excerpted:
+        """From a snippet of the library."""
+        highlights = list(snippet.highlights)
+        return cls(text=snippet.text, start=snippet.start, end=snippet.end, highlights=highlights)
 
 
 class FoundHit(BaseModel):
@@ -52,11 +69,15 @@ class FoundHit(BaseModel):
     confidence: float | None = Field(description="From 0 to 1, the same for every mode and query; null if not known.")
     metadata: JsonObject
     url: str = Field(description="Page that shows the document with the passage highlighted.")
+    snippet: Excerpted | None = Field(
+        None, description="The part of the passage with most of the query's words; null unless asked for."
+    )
 
     @classmethod
     def of(cls, hit: Hit, url: str) -> FoundHit:
         """From a hit of the library."""
-        shared = {name: getattr(hit, name) for name in cls.model_fields if name not in ("id", "url", "metadata")}
+        made = ("id", "url", "metadata", "snippet")
+        shared = {name: getattr(hit, name) for name in cls.model_fields if name not in made}
         return cls(id=hit.doc_id, url=url, metadata=dict(hit.metadata), **shared)
 
 

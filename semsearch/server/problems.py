@@ -45,6 +45,7 @@ TABLE: dict[type[Exception], tuple[int, str, int | None]] = {
     errors.ClientGoneError: (499, "client_gone", None),
     errors.DamagedError: (500, "damaged", None),
     errors.StoreError: (500, "index_unusable", None),
+    errors.LanguageModelError: (502, "language_model", None),
     errors.NotReadyError: (503, "not_ready", 2),
     errors.ModelError: (503, "model_unusable", None),
     errors.TimeLimitError: (504, "time_limit", None),

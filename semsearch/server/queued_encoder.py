@@ -61,8 +61,9 @@ class QueuedEncoder:
         return encoder
 
     def split_documents(self, texts: Sequence[str]) -> list[TokenParts]:
-        """As the encoder's; not through the queue."""
-        return self.queue.encoder.split_documents(texts)
+        """As the encoder's; not through the queue, and one at a time."""
+        with self.queue.splitting:
+            return self.queue.encoder.split_documents(texts)
 
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """Encode queries, a few of them ahead of bulk: float32 `[n, dim]`."""

@@ -20,12 +20,14 @@ from semsearch.server.desk import Desk, unlocked
 from semsearch.server.keys import EVERYTHING, READ, WRITE, Access
 from semsearch.server.settings import Settings
 from semsearch.server.shelf import Shelf
+from semsearch.snippets import Snippet, make_snippets
 
 if TYPE_CHECKING:
     from semsearch.arrays import Vectors
     from semsearch.confidence import Background
     from semsearch.context import Context
     from semsearch.corpus.readers import Corpus
+    from semsearch.explain.records import Explanation
     from semsearch.filters.read import Where
     from semsearch.index import Index
     from semsearch.ingest import IngestResult
@@ -132,6 +134,38 @@ class Service:
         key = None if mode == KEYWORD else (name, k, mode, rerank, repr(wishes))  # words gain nothing, and lose in step
         future = self.desk.searches.submit(query, key, answers)
         return await self.desk.in_time(asyncio.wrap_future(future))
+
+    async def explain(
+        self,
+        name: str,
+        query: str,
+        doc_id: str,
+        k: int = 10,
+        *,
+        mode: str | None = None,
+        where: Where | None = None,
+        fusion: str = "convex",
+    ) -> tuple[Explanation | None, str, bool]:
+        """Why a document is among the hits of a search, which is made again; None where it is not. Mode as `search`."""
+        self._read(name)
+        self._check_query(query, k)
+        check_search([query], k, KEYWORD if mode is None else mode, fusion)
+
+        def find(index: Index, mode: str) -> Explanation | None:
+            hits = index.search(query, k, mode=mode, where=where, fusion=fusion)
+            wanted = [hit for hit in hits if hit.doc_id == doc_id]
+            return index.explain(query, wanted, where=where)[0] if wanted else None
+
+        return await self._answered(name, mode, find)
+
+    async def snippets(self, query: str, hits: Sequence[Hit]) -> list[Snippet]:
+        """What to show of each hit of a search."""
+        return await self.desk.read(lambda: make_snippets(query, hits))
+
+    async def ask(self, name: str, question: Callable[[Index], T]) -> T:
+        """Whatever else an index can tell without its encoder."""
+        self._read(name)
+        return await self._reading(lambda: self._with(name, question))
 
     async def search_vector(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from semsearch.confidence import DEFAULT
 from semsearch.server.keys import Key
@@ -34,6 +34,9 @@ class Settings:
         max_seconds: Until a request must be answered; documents that are added have no limit.
         batch_tokens: Tokens, with padding, that are encoded at once.
         batching: Whether the texts of different requests are encoded together; False only to measure what that gains.
+        llm_base_url: An OpenAI-compatible server whose model answers in the chat of the page; empty for none.
+        llm_model: As that server calls it.
+        llm_key: For that server, never shown.
         device, runtime: As for `Encoder.load`.
     """
 
@@ -51,5 +54,8 @@ class Settings:
     max_seconds: float = 60.0
     batch_tokens: int = 4_096
     batching: bool = True
+    llm_base_url: str = ""
+    llm_model: str = ""
+    llm_key: str = field(default="", repr=False)
     device: str = "auto"
     runtime: str = "auto"

@@ -46,12 +46,13 @@ def every_route(client: httpx.Client) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer wrong"}, {"api-key": "all-"}])
-def test_nothing_but_health_answers_without_a_key(client, headers):
-    routes = [*every_route(client), ("GET", "/openapi.json"), ("GET", "/nothing"), ("GET", "/"), ("OPTIONS", "/search")]
+def test_nothing_but_health_and_the_page_answers_without_a_key(client, headers):
+    routes = [*every_route(client), ("GET", "/openapi.json"), ("GET", "/nothing"), ("OPTIONS", "/search")]
+    routes += [("GET", "/"), ("GET", "/static/app.js"), ("GET", "/static")]
     assert len(routes) > 12
     for method, path in routes:
         answer = client.request(method, path, headers=headers)
-        expected = 200 if path == "/health" else 401
+        expected = 200 if path in ("/health", "/", "/static/app.js") else 401
         assert answer.status_code == expected, (method, path)
         if expected == 401:
             assert answer.headers["www-authenticate"].startswith("Basic ")

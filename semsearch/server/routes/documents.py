@@ -24,6 +24,8 @@ IndexName: TypeAlias = Annotated[
     str | None, Query(alias="index", description="Name of the index; may be left out where one is served.")
 ]
 
+ODD = "The document's id, in place of the path: for ids that no path can hold, such as `..`."
+
 
 @router.post("/documents", operation_id="add_documents")
 async def add(asked: Addition, service: Asked) -> Added:
@@ -58,9 +60,12 @@ async def delete_many(asked: Deletion, service: Asked) -> Deleted:
 
 
 @router.get("/documents/{doc_id:path}", operation_id="get_document")
-async def get(doc_id: DocId, service: Asked, index: IndexName = None) -> WholeDocument:
+async def get(
+    doc_id: DocId, service: Asked, index: IndexName = None, id: Annotated[str | None, Query(description=ODD)] = None
+) -> WholeDocument:
     """A whole document, with the places of its passages."""
     name = service.one_of(index)
+    doc_id = id if id is not None else doc_id
     stored = (await service.documents(name, [doc_id])).get(doc_id)
     if stored is None:
         raise unknown(doc_id, name)

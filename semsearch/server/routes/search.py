@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from semsearch.server.access import Asked
 from semsearch.server.links import document_url
-from semsearch.server.models import CitedExcerpt, ContextWish, Found, FoundContext, FoundHit, Search
+from semsearch.server.models import CitedExcerpt, ContextWish, Excerpted, Found, FoundContext, FoundHit, Search
 from semsearch.server.schema import REFUSALS
 
 router = APIRouter(responses=REFUSALS)
@@ -16,9 +16,12 @@ router = APIRouter(responses=REFUSALS)
 async def search(asked: Search, service: Asked) -> Response:
     """The documents that answer a query, best first, each shown by its best passage."""
     name = service.one_of(asked.index)
-    wishes = asked.model_dump(exclude={"index", "query", "k"})
+    wishes = asked.model_dump(exclude={"index", "query", "k", "snippets"})
     answer = await service.search(name, asked.query, asked.k, **wishes)
     hits = [FoundHit.of(hit, document_url(service, name, hit.doc_id, hit.start, hit.end)) for hit in answer.hits]
+    if asked.snippets:
+        for hit, snippet in zip(hits, await service.snippets(asked.query, answer.hits), strict=True):
+            hit.snippet = Excerpted.of(snippet)
     found = Found(index=name, query=asked.query, mode=answer.mode, warming=answer.warming, hits=hits)
     return Response(found.model_dump_json(), media_type="application/json")  # what was just checked is not again
 

@@ -1,0 +1,1 @@
+"""The web page at `/`, and what it asks beyond the server's own API."""

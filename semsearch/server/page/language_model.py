@@ -1,0 +1,142 @@
+"""A language model behind an OpenAI-compatible server: what it is asked, and what its answers and failures become."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias, cast
+from urllib.parse import urlsplit
+
+from semsearch.errors import LanguageModelError
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+    from openai.types.chat import ChatCompletionMessageParam
+
+log = logging.getLogger(__name__)
+
+RULES = (
+    "Answer the question from the excerpts alone, in the language of the question, in a few plain sentences. Put the "
+    "number of the excerpt behind each statement, like [1]. If the excerpts do not answer the question, say that you "
+    "do not know."
+)
+
+REWRITE = (
+    "Rewrite the last question so that it can be understood without the conversation: replace words such as it, they "
+    "or there by what they mean. Reply with the question alone."
+)
+
+REMEMBERED = 6
+"""Messages of the conversation that the model sees."""
+
+LONGEST_ANSWER, LONGEST_QUESTION = 20_000, 500
+"""Characters of an answer after which it is cut off, and of a rewritten question that is believed."""
+
+Message: TypeAlias = dict[str, str]
+"""`{"role", "content"}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageModel:
+    """A model and the server that runs it.
+
+    Attributes:
+        base_url: Ends in /v1 as a rule.
+        name: As that server calls it.
+        key: Never shown; empty for none.
+        seconds: How long it may say nothing.
+    """
+
+    base_url: str
+    name: str
+    key: str = field(default="", repr=False)
+    seconds: float = 60.0
+
+    async def standing_alone(self, question: str, history: Sequence[Message]) -> str:
+        """A follow-up question with its subject, such as `when does it bloom` after one about roses.
+
+        Raises:
+            LanguageModelError: The server gives no answer.
+        """
+        if not history:
+            return question
+        pieces = self._stream([*history[-REMEMBERED:], _user(f"{REWRITE}\n\nThe question: {question}")])
+        rewritten = "".join([piece async for piece in pieces]).strip()
+        return rewritten if len(rewritten) < LONGEST_QUESTION else question
+
+    def answer(self, question: str, context: str, history: Sequence[Message]) -> AsyncGenerator[str]:
+        """The pieces of an answer from a context, as they come.
+
+        Raises:
+            LanguageModelError: The server gives no answer, or stops in the middle.
+        """
+        system = {"role": "system", "content": RULES}
+        prompt = _user(f"{context}\n\nThe question: {question}")
+        return self._stream([system, *history[-REMEMBERED:], prompt])
+
+    async def _stream(self, messages: Sequence[Message]) -> AsyncGenerator[str]:
+        """The pieces of a reply; one line for whatever goes wrong, for strangers' servers send anything."""
+        said = 0
+        try:
+            async with self._client() as client:
+                async with asyncio.timeout(self.seconds):
+                    events = await self._asked(client, messages)
+                while (piece := await self._next(events)) is not None and said < LONGEST_ANSWER:
+                    said += len(piece)
+                    if piece:
+                        yield piece
+        except Exception as error:
+            raise self._failure(error) from None
+        if not said:
+            raise LanguageModelError(f"{self._named} answered nothing that can be read; check `llm_base_url`")
+
+    async def _asked(self, client: AsyncOpenAI, messages: Sequence[Message]) -> AsyncIterator[object]:
+        """The events of a reply to come."""
+        given = cast("list[ChatCompletionMessageParam]", list(messages))
+        return aiter(await client.chat.completions.create(model=self.name, messages=given, stream=True))
+
+    async def _next(self, events: AsyncIterator[object]) -> str | None:
+        """The text of the next event, which may be empty; None behind the last."""
+        async with asyncio.timeout(self.seconds):
+            event = await anext(events, None)
+        if event is None:
+            return None
+        choices = getattr(event, "choices", None)
+        text = choices[0].delta.content if choices else ""
+        return text if isinstance(text, str) else ""
+
+    def _client(self) -> AbstractAsyncContextManager[AsyncOpenAI]:
+        from openai import AsyncOpenAI
+
+        return AsyncOpenAI(
+            base_url=self.base_url, api_key=self.key or "none", timeout=self.seconds, max_retries=0, organization=""
+        )
+
+    def _failure(self, error: Exception) -> LanguageModelError:
+        """One line; never what the server said, which may hold the key."""
+        from openai import APIConnectionError, APIStatusError, APITimeoutError
+
+        log.info("language model: %s", type(error).__name__)
+        if isinstance(error, TimeoutError | APITimeoutError):
+            return LanguageModelError(f"{self._named} said nothing for {self.seconds:g} seconds; try again")
+        if isinstance(error, APIStatusError):
+            return LanguageModelError(
+                f"{self._named} refused with status {error.status_code}; check `llm_base_url`, `llm_model` "
+                f"({self.name!r:.80}) and its key"
+            )
+        if isinstance(error, APIConnectionError):
+            return LanguageModelError(f"{self._named} cannot be reached; start it, or check `llm_base_url`")
+        return LanguageModelError(f"{self._named} sent an answer that makes no sense; check `llm_base_url`")
+
+    @property
+    def _named(self) -> str:
+        """The server without what an address may hold of secrets."""
+        parts = urlsplit(self.base_url)
+        return f"the language model's server {parts.hostname}{f':{parts.port}' if parts.port else ''}"
+
+
+def _user(content: str) -> Message:
+    return {"role": "user", "content": content}

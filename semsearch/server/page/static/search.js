@@ -1,0 +1,248 @@
+// Search as you type: one list of hits, or two side by side.
+
+import { ask } from "./api.js";
+import { $, announce, el, show, trouble } from "./dom.js";
+import { open } from "./document.js";
+import { complain, filter, telling } from "./filters.js";
+import { change, state } from "./state.js";
+import { why } from "./why.js";
+import { citation, copy, local, marked, shown, sourceOf } from "./text.js";
+
+const PAUSE_MS = 150; // of typing, before a question is asked
+const AGAIN_MS = 1500; // until a server whose model is being loaded is asked again
+const STEP = 10; // hits
+const MOST = 100;
+const CHIPS = 4; // metadata fields that a hit shows
+const UNRELATED = 0.5; // confidence below which a hit is no more alike than 1 in 100 unrelated passages
+
+const KINDS = { cosine: "cosine", bm25: "BM25", hybrid: "score", rrf: "rank score" };
+const MODES = { hybrid: "meaning and words", dense: "meaning", keyword: "words" };
+
+let indexes = [];
+let asked = null; // what the hits on the page answer, as text
+let k = STEP;
+let timer = 0;
+let running = null;
+let last = []; // ids of the hits of the first list
+let hear = () => {}; // told of them
+
+export function start(served, onFound) {
+  indexes = served;
+  hear = onFound;
+  $("search-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    links()[0]?.focus();
+  });
+  $("query").addEventListener("input", () => change({ q: $("query").value }));
+  $("search-form").addEventListener("change", (event) => {
+    if (event.target.name === "mode") change({ mode: event.target.value });
+  });
+  $("beside").addEventListener("change", () => change({ beside: $("beside").value }));
+  $("more").addEventListener("click", () => {
+    k = Math.min(k + STEP, MOST);
+    run();
+  });
+  $("search").addEventListener("keydown", move);
+}
+
+// Ids of what the last search found.
+export function found() {
+  return last;
+}
+
+// Takes the promise of the fields that can be filtered on.
+export function render(known) {
+  if ($("query").value !== state.q) $("query").value = state.q;
+  for (const radio of document.querySelectorAll("[name=mode]")) radio.checked = radio.value === state.mode;
+  offerBeside();
+  const now = JSON.stringify([state.q, state.index, state.mode, state.where, state.chosen, state.beside]);
+  if (now === asked) return;
+  const first = asked === null;
+  asked = now;
+  k = STEP;
+  clearTimeout(timer);
+  timer = setTimeout(() => run(known), first ? 0 : PAUSE_MS);
+}
+
+// Other indexes, and other ways to search this one.
+function offerBeside() {
+  const others = indexes.filter(({ name }) => name !== state.index).map(({ name, pooler }) => [`${state.mode}/${name}`, `${name} · ${pooler ?? "?"}`]);
+  const ways = Object.entries(MODES).filter(([mode]) => mode !== state.mode).map(([mode, told]) => [`${mode}/${state.index}`, `by ${told}`]);
+  const offered = [["", "nothing"], ...others, ...ways];
+  if (state.beside && !offered.some(([value]) => value === state.beside)) {
+    const [mode, name] = parted(state.beside);
+    offered.push([state.beside, `${name} by ${MODES[mode] ?? mode}`]);
+  }
+  $("beside").replaceChildren(...offered.map(([value, told]) => el("option", { value }, told)));
+  $("beside").value = state.beside;
+}
+
+function parted(beside) {
+  const at = beside.indexOf("/");
+  return [beside.slice(0, at), beside.slice(at + 1)];
+}
+
+async function run(known = null) {
+  clearTimeout(timer);
+  running?.abort();
+  running = new AbortController();
+  const { signal } = running;
+  complain("");
+  if (!state.q.trim()) return intro();
+  const sides = [[state.mode, state.index], ...(state.beside ? [parted(state.beside)] : [])];
+  if (Object.keys(state.chosen).length) await known; // how a field is compared depends on what it holds
+  if (signal.aborted) return;
+  const where = filter();
+  $("search").setAttribute("aria-busy", "true");
+  if (!links().length) $("count").textContent = "Searching…";
+  try {
+    const started = performance.now();
+    const answers = await Promise.all(
+      sides.map(([mode, index]) => ask("search", { query: state.q, index, mode, where, k, snippets: true }, signal)));
+    const ms = performance.now() - started;
+    await known; // which fields tell most about a hit
+    if (signal.aborted) return; // its answer is stale
+    trouble(null);
+    draw(answers, ms);
+    if (answers.some(({ warming }) => warming)) timer = setTimeout(run, AGAIN_MS);
+  } catch (error) {
+    if (signal.aborted) return;
+    if (error.code === "bad_filter") complain(error.message);
+    else trouble(error);
+  }
+  $("search").removeAttribute("aria-busy");
+}
+
+function intro() {
+  last = [];
+  trouble(null);
+  $("search").removeAttribute("aria-busy");
+  show($("more"), false);
+  const index = indexes.find(({ name }) => name === state.index);
+  const holds = index?.documents === null || !index ? "" : `${index.documents.toLocaleString("en")} documents`;
+  const made = index?.model ? ` · ${index.model} · ${index.pooler}` : "";
+  $("count").textContent = `${holds}${made}`;
+  $("lists").replaceChildren(el("p", { class: "intro" }, "Type a question. Press ", el("kbd", {}, "/"), " to come back to the field from anywhere."));
+}
+
+function draw(answers, ms) {
+  const had = links().indexOf(document.activeElement);
+  const [first, second] = answers;
+  last = first.hits.map(({ id }) => id);
+  hear();
+  $("count").textContent = second ? `${first.hits.length} and ${second.hits.length} hits · ${Math.round(ms)} ms` : told(first, ms);
+  const ranks = answers.map(({ hits }) => new Map(hits.map(({ id, rank }) => [id, rank])));
+  $("lists").className = second ? "two" : "one";
+  $("lists").replaceChildren(...answers.map((answer, side) => column(answer, second ? ranks[1 - side] : null)));
+  show($("more"), first.hits.length === k && k < MOST);
+  if (had >= 0) links()[Math.min(had, links().length - 1)]?.focus(); // the same place, in the new list
+}
+
+function told({ hits, mode, warming }, ms) {
+  const n = hits.length === 1 ? "1 hit" : hits.length ? `${hits.length} hits` : "Nothing found";
+  const how = warming ? "words only, until the model is loaded" : MODES[mode];
+  return `${n} by ${how} · ${Math.round(ms)} ms`;
+}
+
+function column(answer, otherRanks) {
+  const index = indexes.find(({ name }) => name === answer.index);
+  const named = `${answer.index} · ${index?.pooler ?? ""} · ${MODES[answer.mode]}`;
+  const list = el("ol", { class: "hits" });
+  let sure = true;
+  for (const hit of answer.hits) {
+    if (sure && hit.confidence !== null && hit.confidence < UNRELATED) {
+      sure = false;
+      list.append(el("li", { class: "line" }, "From here on no closer to the question than unrelated texts may be"));
+    }
+    list.append(item(hit, answer, otherRanks));
+  }
+  const nothing = answer.hits.length ? null : el("p", { class: "intro" }, "Nothing found. Try other words, or fewer filters.");
+  return el("section", { class: "column", "aria-label": `Hits in ${named}` },
+    el("h2", { class: otherRanks ? "" : "unseen" }, otherRanks ? named : "Hits"), nothing, list);
+}
+
+function item(hit, { index, query, mode }, otherRanks) {
+  const chips = telling().filter((field) => Object.hasOwn(hit.metadata, field)).map((field) => [field, shown(hit.metadata[field])])
+    .filter(([, value]) => value && value.length <= 40).slice(0, CHIPS);
+  const there = otherRanks?.get(hit.id);
+  const beside = !otherRanks ? null : el("span", { class: "there" }, there ? `rank ${there} beside` : "not beside");
+  const toOpen = (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a tab or window of its own
+    event.preventDefault();
+    open({ id: hit.id, index, start: hit.start, end: hit.end });
+  };
+  return el("li", { class: "hit" },
+    el("h3", { dir: "auto" }, el("a", { href: local(hit.url), onclick: toOpen }, hit.title || hit.id)),
+    el("p", { class: "snippet", dir: "auto" }, shortened(hit)),
+    el("p", { class: "facts" },
+      hit.confidence === null ? null : sureness(hit.confidence),
+      el("span", { class: "score" }, `${KINDS[hit.kind] ?? hit.kind} ${hit.score.toFixed(3)}`), beside,
+      hit.title ? el("span", { class: "id" }, hit.id) : null,
+      ...chips.map(([field, value]) => el("span", { class: "chip", dir: "auto" }, el("b", {}, field), ` ${value}`)),
+      el("button", { type: "button", class: "quiet", "aria-label": `Copy citation of ${hit.title || hit.id}`, onclick: () => cite(hit) }, "Copy citation"),
+      reasons(hit, query, index, mode)));
+}
+
+// The snippet, with dots where the passage goes on.
+function shortened({ text, snippet }) {
+  const nodes = marked(snippet.text, snippet.highlights);
+  return [snippet.start > 0 ? "… " : null, ...nodes, snippet.end < [...text.trimEnd()].length ? " …" : null];
+}
+
+// A button that shows below the hit where its score is from.
+function reasons(hit, query, index, mode) {
+  const button = el("button", { type: "button", class: "quiet", "aria-expanded": "false", "aria-label": `Why ${hit.title || hit.id} was found`, onclick: async () => {
+    const facts = button.parentElement;
+    const open = button.getAttribute("aria-expanded") === "true";
+    button.setAttribute("aria-expanded", String(!open));
+    if (open) return facts.nextElementSibling?.remove();
+    const told = el("div", { class: "why" }, el("p", { class: "note" }, "Looking at every word…"));
+    facts.after(told);
+    try {
+      const { explanation } = await ask("explain", { query, index, mode, id: hit.id, where: filter(), k });
+      told.replaceChildren(...why(explanation, hit));
+    } catch (error) {
+      told.replaceChildren(el("p", { class: "note bad" }, error.message));
+    }
+  } }, "Why?");
+  return button;
+}
+
+function sureness(confidence) {
+  const told = confidence.toFixed(2);
+  return el("span", { class: "sure" }, el("meter", { min: 0, max: 1, low: UNRELATED, high: 0.9, optimum: 1, value: told, "aria-hidden": "true" }), `confidence ${told}`);
+}
+
+async function cite(hit) {
+  await copy(citation({ ...hit, source: sourceOf(hit.metadata) }));
+  announce("Citation copied.");
+}
+
+function links() {
+  return [...$("lists").querySelectorAll(".hit h3 a")];
+}
+
+// Arrows through the hits and, where two lists stand side by side, between them.
+function move(event) {
+  const at = event.target;
+  if (event.key === "ArrowDown" && at === $("query")) step(event, links()[0]);
+  const list = at.closest?.(".hits");
+  if (!list || !at.matches("h3 a")) return;
+  const here = [...list.querySelectorAll("h3 a")];
+  const place = here.indexOf(at);
+  if (event.key === "ArrowDown") step(event, here[place + 1]);
+  if (event.key === "ArrowUp") step(event, here[place - 1] ?? $("query"));
+  if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
+    const lists = [...$("lists").querySelectorAll(".hits")];
+    const other = lists[lists.indexOf(list) + (event.key === "ArrowRight" ? 1 : -1)];
+    const there = [...(other?.querySelectorAll("h3 a") ?? [])];
+    step(event, there[Math.min(place, there.length - 1)]);
+  }
+  if (event.key === "Escape" && !state.doc) step(event, $("query"));
+}
+
+function step(event, target) {
+  if (!target) return;
+  event.preventDefault();
+  target.focus();
+}
