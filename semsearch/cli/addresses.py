@@ -29,7 +29,7 @@ class Served(NamedTuple):
 
 SERVED = (
     Served("web page", "/"),
-    Served("own API, described at /docs", "/"),
+    Served("own API, described at /openapi.json", "/"),
     Served("MCP (streamable HTTP)", "/mcp"),
     Served("OpenAI embeddings and vector store search", "/v1", "/embeddings"),
     Served("rerank for Cohere", "", "/v2/rerank"),

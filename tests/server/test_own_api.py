@@ -263,5 +263,7 @@ def test_every_operation_is_described_with_an_id_and_its_errors(reader):
     operations = [one for methods in document["paths"].values() for one in methods.values()]
     ids = [one["operationId"] for one in operations]
     assert len(set(ids)) == len(ids) >= 10
-    assert all("422" not in one["responses"] and "401" in one["responses"] for one in operations)
+    assert all("401" in one["responses"] for one in operations)
+    malformed = {path for path, methods in document["paths"].items() if "422" in str(methods)}
+    assert malformed == {"/embed", "/info", "/rerank", "/v1/rerank", "/v2/rerank"}  # as TEI does
     assert "examples" in document["components"]["schemas"]["Search"]
