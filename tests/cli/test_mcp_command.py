@@ -159,6 +159,7 @@ def test_it_ends_at_once_when_it_is_told_to(end):
     with started("--index", indexed()) as process:
         initialize(process)
         process.send_signal(end)
+        process.wait(timeout=5)  # before standard input is closed, which ends it too
         out, err = process.communicate(timeout=5)
         assert (process.returncode, out, err) == (-end, b"", b"error: stopped\n")
 
