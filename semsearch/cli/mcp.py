@@ -39,3 +39,5 @@ def mcp(
         warming.start()
         stack.callback(warming.stop)
         server.run("stdio")
+        if interrupts.noted():  # the loop may take the interrupt for the end of its input
+            raise KeyboardInterrupt
