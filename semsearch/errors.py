@@ -16,6 +16,7 @@
     │   ├── OverloadedError        too much is waiting already
     │   ├── NotReadyError          the model is not loaded yet
     │   ├── TimeLimitError         the answer took too long
+    │   ├── LanguageModelError     the server of a language model is down, slow, or answers nonsense
     │   └── ClientGoneError        nobody waits for the answer anymore
     └── StoreError                 an index folder cannot be used
         ├── NoIndexError           it does not exist, or is not an index

@@ -21,6 +21,9 @@ from semsearch.types import Hit
 SIZE = 240
 """Characters of a snippet at most."""
 
+READ = 50_000
+"""Characters at the beginning of a passage that are looked at; a passage is longer only where truncation was chosen."""
+
 Weights: TypeAlias = Sequence[tuple[int, int, float]]
 """Stretches of a text, start and end, and what each is worth in a snippet."""
 
@@ -55,7 +58,8 @@ def make_snippets(
 ) -> list[Snippet]:
     """A snippet of each hit's passage, in the order given: the window with the rarest and most words of the query.
 
-    A word is worth the less the more often the passage has it. Without any, a snippet is the beginning.
+    A word is worth the less the more often the passage has it. Without any, a snippet is the beginning. Of a passage of
+    more than READ characters, the rest is not looked at.
 
     Args:
         query: As it was searched.
@@ -70,11 +74,12 @@ def make_snippets(
     check_types({"query": query, "size": size}, {"query": TEXT, "size": WHOLE})
     if size < 1:
         raise UsageError(f"`size` must be at least 1, got {size}")
-    every = find_matches(query, [hit.text for hit in hits])
+    texts = [hit.text[:READ] for hit in hits]
+    every = find_matches(query, texts)
     chosen = weights or [None] * len(hits)
     return [
-        cut(hit.text, matches, _by_rarity(hit.text, matches) if worth is None else worth, size)
-        for hit, matches, worth in zip(hits, every, chosen, strict=True)
+        cut(text, matches, _by_rarity(text, matches) if worth is None else worth, size)
+        for text, matches, worth in zip(texts, every, chosen, strict=True)
     ]
 
 

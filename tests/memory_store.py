@@ -37,7 +37,7 @@ class MemoryStore:
     """One index in this process; see `Store`."""
 
     artifacts: Path | None = None
-    modes = ("hybrid", "dense", "keyword")
+    modes: Sequence[str] = ("hybrid", "dense", "keyword")
 
     def __init__(self, location: str = "memory") -> None:
         self.location = location

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 from semsearch import interrupts
 from semsearch.cli import options as opt
+from semsearch.cli import signals
 from semsearch.cli.locations import named_indexes
 from semsearch.errors import UsageError
 
@@ -38,6 +39,5 @@ def mcp(
         server = create_mcp(opened, public_url=checked_url(url), is_warm=warming.is_warm)
         warming.start()
         stack.callback(warming.stop)
+        signals.release()  # there is nothing to put in order, and an event loop may lose an interrupt
         server.run("stdio")
-        if interrupts.noted():  # the loop may take the interrupt for the end of its input
-            raise KeyboardInterrupt

@@ -19,7 +19,13 @@ from semsearch.server.problems import BUG, TABLE, Problem
 from semsearch.server.routes.foreign import FOREIGN
 from semsearch.server.schema import REFUSALS
 
-PROBLEMS = [Problem(status, code, "`k` is 0", seconds) for status, code, seconds in TABLE.values()] + [BUG]
+OWN = 502
+"""A language model that fails: of the chat alone."""
+
+PROBLEMS = [
+    *(Problem(status, code, "`k` is 0", seconds) for status, code, seconds in TABLE.values() if status != OWN),
+    BUG,
+]
 ROUTES = [(contract, route) for contract in FOREIGN for route in contract.router.routes if isinstance(route, APIRoute)]
 
 
