@@ -33,7 +33,7 @@ GAP = 0.01
 """Two scores that are kept are this far apart at least."""
 
 COPY = 0.95
-"""Cosine with the passage of a pseudo-query from which on another passage repeats it."""
+"""How far, from the mean cosine (0) to the same text (1), another passage lies that repeats that of a pseudo-query."""
 
 STALE = 1.25
 """An index is measured again when it has this many times as many passages, or as few."""
@@ -66,7 +66,7 @@ FOREIGN = (
 def is_stale(store: Store) -> bool:
     """Whether an index was not measured yet, or has grown or shrunk much since."""
     background, passages = background_of(store), store.counts()["passages"]
-    if background is None:
+    if background is None or not passages:
         return passages > 0
     return not background.passages / STALE <= passages <= background.passages * STALE
 
@@ -86,18 +86,21 @@ def measure_background(store: Store, encoder: TextEncoder, seed: int = 0) -> Bac
             if n % QUERIES_A_STRETCH == 0:
                 stretch = store.passages_from(random.uniform(0, last), PASSAGES_A_STRETCH)
                 owners, rows = store.documents_of(stretch), store.vectors_of(stretch)
+                near = store.cosines(vectors[n : n + QUERIES_A_STRETCH], stretch)
             unrelated = np.ones(len(stretch), bool)
             if source is not None:
-                own = store.documents_of([source]).get(source)
-                unrelated = (rows @ store.vectors_of([source])[0] < COPY) & [owners[one] != own for one in stretch]
-            cosines = store.cosines(vectors[n : n + 1], stretch)[0][unrelated]
+                own, alike = store.documents_of([source]).get(source), rows @ store.vectors_of([source])[0]
+                unrelated = dense_part(alike, Scale(float(alike.mean()), 1)) < COPY  # all are alike in a narrow cone
+                unrelated &= [owners[one] != own for one in stretch]
+            cosines = near[n % QUERIES_A_STRETCH][unrelated]
             scores["dense"].append(cosines)
             if "keyword" in scores:
                 scale = Scale(means[n], store.highest_keyword_score(query))
                 words = keyword_part(store.keyword_scores(query, stretch)[unrelated], scale)
                 scores["keyword"].append(words)
                 scores["hybrid"].append(DENSE_WEIGHT * dense_part(cosines, scale) + (1 - DENSE_WEIGHT) * words)
-    return Background(passages, {mode: _tail(np.concatenate(every)) for mode, every in scores.items()})
+    measured = {mode: np.concatenate(every) for mode, every in scores.items()}
+    return Background(passages, {mode: _tail(every) for mode, every in measured.items() if len(every)})
 
 
 def _own_queries(store: Store, random: Random) -> dict[str, int | None]:

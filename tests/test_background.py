@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from random import Random
 from statistics import NormalDist
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from fakes import CountingEncoder
 from memory_store import MemoryStore
 
-from semsearch import Index, WordHashEncoder
+from semsearch import Index, WordHashEncoder, background
 from semsearch.arrays import Vectors
 from semsearch.background import is_stale, measure_background
 from semsearch.confidence import DEFAULT, Background
@@ -75,6 +76,36 @@ def test_copies_of_a_document_are_not_unrelated(dense_place: Any):
     with Index.open(dense_place, create=True, encoder=RandomEncoder()) as index:
         index.add(numbered(100) + [{"_id": f"copy {n}", "text": "the same words in many places"} for n in range(200)])
         assert background_in(index).tails["dense"][-1][0] < 0.7
+
+
+class ConeEncoder(RandomEncoder):
+    """All texts in nearly the same direction, as a raw [CLS] has them."""
+
+    def encode_documents(self, texts: Sequence[str], progress: Any = None) -> Vectors:
+        rows = super().encode_documents(texts) * 0.1
+        rows[:, 0] += 1
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    encode_queries = encode_documents
+
+
+def test_in_a_narrow_cone_a_passage_that_is_near_is_no_copy(dense_place: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(background, "QUERIES", 10)  # all out of documents, none about other things
+    with Index.open(dense_place, create=True, encoder=ConeEncoder()) as index:
+        index.add(numbered(300))
+        assert len(background._own_queries(index._store, Random(0))) == 10
+        tail = background_in(index).tails["dense"]
+    # a . b of (1 + 0.1 u, 0.1 v) at length 1 is 1 / 1.01 with a deviation of 0.01 / 8 / 1.01, and what the axis adds
+    assert tail[0][0] == pytest.approx(1 / 1.01, abs=0.005)
+    assert tail[-1][0] < 1 + 0.02
+
+
+def test_an_index_that_was_emptied_takes_documents_without_words(place: Any):
+    with Index.open(place, create=True, encoder=WordHashEncoder(256)) as index:
+        index.add({"_id": "1", "text": "a heron in the reeds"})
+        index.delete(["1"])
+        assert index.add({"_id": "2", "text": ""}).empty == 1
+        assert index.add({"_id": "3", "text": "a heron"}).encoded == 1
 
 
 def test_an_index_is_measured_again_when_it_has_grown(place: Any):
