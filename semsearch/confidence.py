@@ -40,7 +40,7 @@ class Background:
 
     Attributes:
         passages: How many the index had when it was measured.
-        tails: By mode, on the scale of `semsearch.search.Found.strength`.
+        tails: By mode, on the scale of `semsearch.search.Found.strengths`.
     """
 
     passages: int

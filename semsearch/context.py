@@ -126,14 +126,16 @@ def make_context(
     excerpts = _merged([_excerpt(one, documents[one.hit.doc_id], neighbors) for one in chosen], documents)
     nonce = secrets.token_hex(8)
     kept: list[Excerpt] = []
+    left = budget - count(_block(kept, nonce))
     for excerpt in excerpts:
         excerpt = replace(excerpt, number=len(kept) + 1)
-        left = budget - count(_block(kept, nonce))
         fitting = _fitted(excerpt, left, count)
-        if fitting:  # what does not fit may have an endless address in front
-            kept.append(fitting)
-        if fitting and fitting != excerpt:
+        if not fitting:  # perhaps for an endless address in front
+            continue
+        kept.append(fitting)
+        if fitting != excerpt:
             break
+        left = budget - count(_block(kept, nonce))
     if excerpts and not kept:
         raise UsageError(f"`budget` of {budget} tokens has no room for {excerpts[0].heading!r:.80}; raise it")
     text = _block(kept, nonce) if kept else NOTHING

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -71,13 +71,13 @@ class Found:
 
     Attributes:
         kind: What the scores are, see `Hit.kind`.
-        strength: By key of the ranking, on the scale on which an index is measured: the cosine, the share of the
-            highest BM25, or the convex mix of both.
+        strengths: Gives, by key of the ranking, what is on the scale on which an index is measured: the cosine, the
+            share of the highest BM25, or the convex mix of both.
     """
 
     ranking: Ranking
     kind: str
-    strength: Callable[[int], float]
+    strengths: Callable[[], Mapping[int, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,19 +254,21 @@ def _found(
     depth = max(k, FUSED_DEPTH) if mode == "hybrid" else k
     dense = [] if vectors is None or mode == "keyword" else _dense(store, roll, vectors, depth, where)
     if mode == "dense":
-        return [Found(ranking, "cosine", partial(_score, ranking)) for ranking in dense]
+        return [Found(ranking, "cosine", partial(_scores, ranking)) for ranking in dense]
     keyword = [_deeper(roll, partial(_keyword_passages, store, query, where), depth) for query in queries]
     if mode == "keyword":
         return [
-            Found(ranking, "bm25", partial(_keyword_strength, store, query, ranking))
+            Found(ranking, "bm25", partial(_shares, store, query, ranking))
             for query, ranking in zip(queries, keyword, strict=True)
         ]
     assert vectors is not None
     every = []
     for sides in _sides(store, queries, vectors, dense, keyword):
-        mixed = fuse_convex(*sides)
-        ranking = mixed if fusion == "convex" else FUSIONS[fusion](*sides)
-        every.append(Found(ranking, "hybrid" if fusion == "convex" else fusion, partial(_score, mixed)))
+        ranking = FUSIONS[fusion](*sides)
+        if fusion == "convex":
+            every.append(Found(ranking, "hybrid", partial(_scores, ranking)))
+        else:
+            every.append(Found(ranking, fusion, partial(_mixed, sides)))
     return every
 
 
@@ -289,12 +291,17 @@ def _sides(
     ]
 
 
-def _score(ranking: Ranking, key: int) -> float:
-    return ranking[key][0]
+def _scores(ranking: Ranking) -> dict[int, float]:
+    return {key: score for key, (score, _) in ranking.items()}
 
 
-def _keyword_strength(store: Searchable, query: str, ranking: Ranking, key: int) -> float:
-    return ranking[key][0] / store.highest_keyword_score(query)
+def _shares(store: Searchable, query: str, ranking: Ranking) -> dict[int, float]:
+    highest = store.highest_keyword_score(query) if ranking else 1.0
+    return {key: score / highest for key, (score, _) in ranking.items()}
+
+
+def _mixed(sides: Sides) -> dict[int, float]:
+    return _scores(fuse_convex(*sides))
 
 
 def _dense(store: Searchable, roll: Roll, vectors: Vectors, k: int, where: Filter | None) -> list[Ranking]:
@@ -342,10 +349,10 @@ def _rolled(roll: Roll, scores: Vectors, passages: Ids, k: int) -> Ranking:
 
 def _shown(store: Readable, found: Found, k: int, confidence: Callable[[float], float | None] | None) -> list[Shown]:
     best = list(found.ranking.items())[:k]
-    stored = store.show([passage for _, (_, passage) in best])
+    stored, strengths = store.show([passage for _, (_, passage) in best]), found.strengths()
     shown = []
     for rank, (key, (score, number)) in enumerate(best, 1):
-        passage, strength = stored[number], found.strength(key) if confidence else 0.0
+        passage, strength = stored[number], strengths[key]
         sure = confidence(strength) if confidence else None
         place = passage.start, passage.end
         hit = Hit(rank, passage.doc_id, score, passage.title, passage.text, *place, passage.metadata, found.kind, sure)

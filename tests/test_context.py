@@ -143,6 +143,19 @@ def test_what_repeats_comes_later(place: Any, diversity: float, order: list[str]
     assert [one.doc_id for one in found.excerpts] == order
 
 
+def test_an_index_that_was_not_measured_has_the_same_order(place: Any):
+    texts = {name: f"owl {'heron ' * n}tree {name}" for n, name in enumerate("abcd")}
+    with opened(place) as index:
+        index.add([{"_id": name, "text": text} for name, text in texts.items()])
+        measured = asked(index, "owl tree", diversity=0.3)
+        with index._store.write(index.spec, index.chunking.to_json()) as writer:
+            writer.keep_background({})
+        assert [hit.confidence for hit in index.search("owl tree", 1)] == [None]
+        order = [one.doc_id for one in asked(index, "owl tree", diversity=0.01).excerpts]
+        assert order == [hit.doc_id for hit in index.search("owl tree")]
+    assert measured
+
+
 def test_a_block_keeps_to_its_budget(place: Any):
     long = " ".join(f"The owl number {n} sits on its tree." for n in range(200))
     with opened(place) as index:
