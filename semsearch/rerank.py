@@ -253,7 +253,9 @@ def rerank_hits(reranker: Reranker, query: str, hits: Sequence[Hit], k: int, *, 
 
 
 def _is_reranker(value: object) -> TypeGuard[Reranker]:
-    return callable(getattr(value, "scores", None)) and isinstance(getattr(value, "kind", None), str)
+    share = getattr(value, "first_share", None)
+    named = isinstance(getattr(value, "kind", None), str) and isinstance(share, int | float)
+    return named and callable(getattr(value, "scores", None))
 
 
 def _gives_tokens(encoder: object) -> TypeGuard[TokenEncoder]:

@@ -338,3 +338,14 @@ def test_a_long_passage_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         "warning: passages that are too long to be read with the query in 66 tokens are cut for cross-encoder "
         f"'{folder}'"
     ]
+
+
+def test_a_reranker_that_does_not_say_how_to_mix_its_scores_is_refused(index: Index) -> None:
+    class Half:
+        kind = "half"
+
+        def scores(self, query: str, passages: Sequence[str]) -> np.ndarray:
+            return np.zeros(len(passages), np.float32)
+
+    with pytest.raises(UsageError, match=r"`rerank` is .* or a CrossEncoder"):
+        index.search("water", 2, rerank=Half())  # type: ignore[arg-type]
