@@ -817,6 +817,13 @@ def test_a_path_is_text_or_any_object_that_stands_for_one(tmp_path, spell):
 NO_PATHS = [b"c.jsonl", bytearray(b"c"), 5, 1.5, None, True, {"c.jsonl": 1}]
 
 
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.JSONL.GZ"])
+def test_only_reading_tells_how_many_records_are_in_a_gzipped_file(tmp_path, name):
+    (tmp_path / name).write_bytes(gzip.compress(b'{"_id": "1", "text": "a"}\n{"_id": "2", "text": "b"}\n'))
+    assert len(list(read_corpus(str(tmp_path / name)))) == 2
+    assert count_records(str(tmp_path / name)) is None
+
+
 @pytest.mark.parametrize("path", NO_PATHS)
 def test_what_is_no_path_is_one_line_that_names_the_parameter(path):
     expected = "; expected a path as text or pathlib.Path"
