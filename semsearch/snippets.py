@@ -15,14 +15,11 @@ from typing import Any, TypeAlias
 
 from semsearch.checks import TEXT, WHOLE, check_types
 from semsearch.errors import UsageError
-from semsearch.stores.local.matches import Spans, find_matches
+from semsearch.stores.local.matches import READ, Spans, find_matches
 from semsearch.types import Hit
 
 SIZE = 240
 """Characters of a snippet at most."""
-
-READ = 50_000
-"""Characters at the beginning of a passage that are looked at; a passage is longer only where truncation was chosen."""
 
 Weights: TypeAlias = Sequence[tuple[int, int, float]]
 """Stretches of a text, start and end, and what each is worth in a snippet."""
@@ -53,9 +50,7 @@ class Snippet:
         return {"text": self.text, "start": self.start, "end": self.end, "highlights": highlights}
 
 
-def make_snippets(
-    query: str, hits: Sequence[Hit], size: int = SIZE, weights: Sequence[Weights | None] | None = None
-) -> list[Snippet]:
+def make_snippets(query: str, hits: Sequence[Hit], size: int = SIZE) -> list[Snippet]:
     """A snippet of each hit's passage, in the order given: the window with the rarest and most words of the query.
 
     A word is worth the less the more often the passage has it. Without any, a snippet is the beginning. Of a passage of
@@ -65,8 +60,6 @@ def make_snippets(
         query: As it was searched.
         hits: What was found.
         size: Characters of a snippet at most.
-        weights: For each hit what stretches of its text are worth instead, such as what tokens contribute; None for
-            its words.
 
     Raises:
         UsageError: A query that is no text, or a size below 1.
@@ -75,11 +68,9 @@ def make_snippets(
     if size < 1:
         raise UsageError(f"`size` must be at least 1, got {size}")
     texts = [hit.text[:READ] for hit in hits]
-    every = find_matches(query, texts)
-    chosen = weights or [None] * len(hits)
     return [
-        cut(text, matches, _by_rarity(text, matches) if worth is None else worth, size)
-        for text, matches, worth in zip(texts, every, chosen, strict=True)
+        cut(text, matches, by_rarity(text, matches), size)
+        for text, matches in zip(texts, find_matches(query, texts), strict=True)
     ]
 
 
@@ -97,7 +88,7 @@ def cut(text: str, matches: Spans, weights: Weights, size: int = SIZE) -> Snippe
     return Snippet(text[start:end], start, end, tuple(inside))
 
 
-def _by_rarity(text: str, matches: Spans) -> Weights:
+def by_rarity(text: str, matches: Spans) -> Weights:
     """Each match is worth as much less as the passage has more of the same."""
     counts = Counter(text[start:end].casefold() for start, end in matches)
     return [(start, end, 1 / counts[text[start:end].casefold()]) for start, end in matches]

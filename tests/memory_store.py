@@ -163,6 +163,7 @@ class MemoryStore:
                 d.text,
                 d.metadata,
                 [(p.start, p.end) for _, own, p, _ in self.rows.values() if own.doc_id == d.doc_id],
+                [number for number, (_, own, _, _) in self.rows.items() if own.doc_id == d.doc_id],
             )
             for d in there
         }

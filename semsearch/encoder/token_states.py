@@ -45,7 +45,7 @@ def pick(states: Tensor, index: Tensor) -> Tensor:
 
 def count_real(states: TokenStates) -> Tensor:
     """Number of real tokens, `[batch, 1]`; not 0, for a text without any."""
-    return states.mask.sum(1, keepdim=True).to(states.last.dtype).clamp(min=1e-9)
+    return total(states, states.mask)
 
 
 def positions(states: TokenStates) -> Tensor:

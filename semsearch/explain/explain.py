@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from semsearch.checks import TEXT, WHOLE, check_types
 from semsearch.errors import UnsupportedError, UsageError
 from semsearch.explain.records import Dense, Explanation, Keyword, Share, TermShare
 from semsearch.explain.sides import KINDS, WORDS_ALONE, Asked, Both, Side
 from semsearch.explain.tokens import Splitter, weighted
 from semsearch.filters.syntax import Filter
-from semsearch.snippets import SIZE, Snippet, cut
+from semsearch.snippets import Snippet, by_rarity, cut
 from semsearch.stores.base import Readable
-from semsearch.stores.local.matches import Spans, find_matches, find_terms
+from semsearch.stores.local.matches import READ, Spans, find_matches, find_terms
 from semsearch.types import Hit
 
 if TYPE_CHECKING:
@@ -76,7 +75,6 @@ def explain(
     hits: Sequence[Hit],
     gathered: Sequence[Both],
     splitter: Splitter | None,
-    size: int = SIZE,
 ) -> list[Explanation]:
     """Explain hits, in the order given.
 
@@ -85,16 +83,13 @@ def explain(
         hits: What was found.
         gathered: What `gather` gave for each.
         splitter: Of cosines with the query; None where no hit was found by meaning.
-        size: Characters of a snippet at most.
     """
-    check_types({"query": query, "size": size}, {"query": TEXT, "size": WHOLE})
-    return [
-        _explain(query, hit, dense, words, splitter, size) for hit, (dense, words) in zip(hits, gathered, strict=True)
-    ]
+    every = zip(hits, gathered, find_matches(query, [hit.text for hit in hits]), strict=True)
+    return [_explain(query, hit, dense, words, splitter, matches) for hit, (dense, words), matches in every]
 
 
 def _explain(
-    query: str, hit: Hit, near: Side | None, words: Side | None, splitter: Splitter | None, size: int
+    query: str, hit: Hit, near: Side | None, words: Side | None, splitter: Splitter | None, matches: Spans
 ) -> Explanation:
     dense = None if near is None else _dense(near, hit, splitter)
     keyword = None if words is None else _keyword(query, words, hit)
@@ -109,7 +104,7 @@ def _explain(
         score,
         dense,
         keyword,
-        _snippet(query, hit, dense, keyword, size),
+        _snippet(hit, dense, keyword, matches),
         note,
     )
 
@@ -143,8 +138,8 @@ def _shares(side: Side, hit: Hit) -> tuple[float, float | None, float, float, fl
     return side.share, side.score, side.zero, side.one, side.weight, side.rank, passage.start, passage.end
 
 
-def _snippet(query: str, hit: Hit, dense: Dense | None, keyword: Keyword | None, size: int) -> Snippet:
-    """The window that contributes most to the score."""
+def _snippet(hit: Hit, dense: Dense | None, keyword: Keyword | None, matches: Spans) -> Snippet:
+    """The window that contributes most to the score; where that is not known, as without an explanation."""
     worth: list[tuple[int, int, float]] = []
     if dense and (dense.start, dense.end) == (hit.start, hit.end):
         worth += weighted(dense.tokens, _scale(dense))
@@ -152,8 +147,8 @@ def _snippet(query: str, hit: Hit, dense: Dense | None, keyword: Keyword | None,
         for term in keyword.terms:
             each = _scale(keyword) * term.score / max(1, len(term.spans))
             worth += [(start, end, each) for start, end in term.spans]
-    matches: Spans = find_matches(query, [hit.text])[0]
-    return cut(hit.text, matches, worth or [(start, end, 1.0) for start, end in matches], size)
+    text = hit.text[:READ]
+    return cut(text, matches, worth or by_rarity(text, matches))
 
 
 def _scale(part: Share) -> float:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 from semsearch.errors import UsageError
 from semsearch.filters.syntax import Filter
-from semsearch.search import DENSE_WEIGHT, FUSED_DEPTH, MOST, PARTS, UNITS, Sides, find_sides
+from semsearch.search import DENSE_WEIGHT, FUSED_DEPTH, PARTS, UNITS, Parts, Sides, find_sides
 from semsearch.stores.base import Readable, StoredPassage
 from semsearch.types import Hit, Term
 
@@ -60,6 +60,7 @@ class Asked:
     where: Filter | None
     unit: str
     depth: int
+    _parts: dict[str, Parts] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def sides(self) -> Sides:
@@ -73,28 +74,25 @@ class Asked:
         Raises:
             UsageError: It is gone, or says something else by now.
         """
-        from semsearch.filters.read import read_filter
+        document = self.store.documents([hit.doc_id]).get(hit.doc_id)
+        if document and (hit.start, hit.end) in document.spans:
+            if (document.title, document.text[hit.start : hit.end]) == (hit.title, hit.text):
+                return document.passages[document.spans.index((hit.start, hit.end))]
+        raise gone(hit)
 
-        own = read_filter({"doc_id": hit.doc_id})
-        assert own is not None
-        for number in self._passages(own):
-            shown = self.store.show([number])[number]
-            if (shown.start, shown.end) == (hit.start, hit.end):
-                if (shown.title, shown.text) == (hit.title, hit.text):
-                    return number
-                break
-        raise UsageError(
-            f"the hit {hit.doc_id!r:.60}, characters {hit.start} to {hit.end}, is not in the index (any more), or it "
-            "has no word of `query`; search again, and explain what is found"
-        )
+    def parts(self, fusion: str) -> Parts:
+        """What each side contributes to the score of each key, as the fusion adds them."""
+        if fusion not in self._parts:
+            self._parts[fusion] = PARTS[fusion](*self.sides)
+        return self._parts[fusion]
 
-    def _passages(self, own: Filter) -> Iterator[int]:
-        """The passages of a document, the best first: all of them, or those that have a word of the query."""
-        if self.vector is not None:
-            numbers = self.store.search_vectors(self.vector[None], MOST, own)[1].flatten().tolist()
-        else:
-            numbers = self.store.search_keywords(self.query, MOST, own)[1].tolist()
-        yield from (number for number in numbers if number != -1)
+
+def gone(hit: Hit) -> UsageError:
+    """The error for a hit that the index, or the search, no longer has."""
+    return UsageError(
+        f"the hit {hit.doc_id!r:.60}, characters {hit.start} to {hit.end}, is not in the index (any more), or it "
+        "has no word of `query`; search again, and explain what is found"
+    )
 
 
 def _cosine(asked: Asked, hit: Hit) -> Both:
@@ -107,6 +105,8 @@ def _cosine(asked: Asked, hit: Hit) -> Both:
 def _bm25(asked: Asked, hit: Hit) -> Both:
     number = asked.number_of(hit)
     score = float(asked.store.keyword_scores(asked.query, [number])[0])
+    if not score:
+        raise gone(hit)
     return None, Side(score, *_worded(asked, number), score)
 
 
@@ -119,7 +119,7 @@ def _fused(asked: Asked, hit: Hit, fusion: str) -> tuple[int, float, float]:
     """The key of a hit in both rankings, and its two shares."""
     number = asked.number_of(hit)
     key = UNITS[asked.unit](asked.store)([number])[number]
-    ours, theirs = PARTS[fusion](*asked.sides)
+    ours, theirs = asked.parts(fusion)
     if key not in asked.sides.dense and key not in asked.sides.keyword:
         raise UsageError(
             f"the hit {hit.doc_id!r:.60} is not among the {asked.depth:,} best for `query`; pass the `where` and the "

@@ -52,6 +52,7 @@ class StoredDocument:
 
     Attributes:
         spans: Character offsets (start, end) of its passages, in their order; neighbors may overlap.
+        passages: Their numbers.
     """
 
     doc_id: str
@@ -59,6 +60,7 @@ class StoredDocument:
     text: str
     metadata: Metadata
     spans: Sequence[tuple[int, int]]
+    passages: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -256,6 +256,7 @@ def test_whole_documents_are_given_by_their_ids(store: Store):
     one = found["a"]
     assert (one.doc_id, one.title, one.text, dict(one.metadata)) == ("a", "Bird", "heron waits", {"year": 2021})
     assert [tuple(span) for span in one.spans] == [(0, 5), (5, 11)]
+    assert [store.show([number])[number].text for number in one.passages] == ["heron", " waits"]
     assert store.documents([]) == {}
 
 

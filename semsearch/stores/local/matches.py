@@ -70,6 +70,9 @@ class _Traced:
         return self.text[start:end], self.starts[start:end], self.ends[start:end]
 
 
+READ = 50_000
+"""Characters at the beginning of a text that are looked at; a passage is longer only where truncation was chosen."""
+
 NOTHING = (" ", (0,), (0,))
 """A space that was put in."""
 
@@ -107,7 +110,7 @@ def _find(
             expressions = [expression for expression in wanted[tokenizer] if expression]
             if not expressions:
                 continue
-            traced = traced or [_trace(text) for text in texts]
+            traced = traced or [_trace(text[:READ]) for text in texts]
             rows, table = [prepare(one) for one in traced], f"table{number}"
             connection.execute(f'CREATE VIRTUAL TABLE {table} USING fts5(body, tokenize="{tokenizer}")')
             connection.executemany(f"INSERT INTO {table} (rowid, body) VALUES (?, ?)", enumerate(r.text for r in rows))

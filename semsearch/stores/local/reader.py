@@ -160,19 +160,18 @@ class Reader:
             f"SELECT {PASSAGE}, passages.checksum, doc_id FROM passages JOIN documents ON documents.id = document "
             "WHERE doc_id IN (SELECT value FROM json_each(?)) ORDER BY document, ordinal"
         )
-        described = (
-            "SELECT title, text, doc_id, metadata, content_hash, n_passages, root, file, checksum FROM documents "
-            "WHERE doc_id IN (SELECT value FROM json_each(?))"
-        )
-        spans: dict[str, list[tuple[int, int]]] = {}
+        placed: dict[str, list[tuple[int, int, int]]] = {}
         with self._database.snapshot():
             for row in self._database.execute(sql, (asked,)):
-                spans.setdefault(str(row[8]), []).append(self._sound(row)[3:5])
-            found = {}
-            for row in self._database.execute(described, (asked,)):
-                doc_id, title, text, metadata = self._whole(row)
-                found[doc_id] = StoredDocument(doc_id, title, text, metadata, spans.get(doc_id, []))
-        return {doc_id: found[doc_id] for doc_id in doc_ids if doc_id in found}
+                number, _, _, *span = self._sound(row)[:5]
+                placed.setdefault(str(row[8]), []).append((number, *span))
+            found = self._documents("doc_id", doc_ids)
+        return {
+            doc_id: StoredDocument(*found[doc_id], [(start, end) for _, start, end in own], [n for n, _, _ in own])
+            for doc_id in doc_ids
+            if doc_id in found
+            for own in (placed.get(doc_id, []),)
+        }
 
     def select(self, where: Filter | None) -> list[str]:
         """See `Readable.select`."""
@@ -206,19 +205,27 @@ class Reader:
 
     def show(self, passages: Sequence[int]) -> dict[int, StoredPassage]:
         """See `Readable.show`."""
-        sql = f"""
-            SELECT {PASSAGE}, passages.checksum,
-                title, text, doc_id, metadata, content_hash, n_passages, root, file, documents.checksum
-            FROM passages JOIN documents ON documents.id = passages.document
-            WHERE passages.id IN (SELECT value FROM json_each(?))
-            """
+        sql = (
+            f"SELECT {PASSAGE}, passages.checksum FROM passages JOIN documents ON documents.id = document "
+            "WHERE passages.id IN (SELECT value FROM json_each(?))"
+        )
         shown: dict[int, StoredPassage] = {}
         with self._database.snapshot():
-            for row in self._database.execute(sql, (json.dumps(list(passages)),)):
-                number, _, _, start, end = self._sound(row)[:5]
-                doc_id, title, text, metadata = self._whole(row[8:])
+            rows = [self._sound(row) for row in self._database.execute(sql, (json.dumps(list(passages)),))]
+            documents = self._documents("id", {row[1] for row in rows})
+            for number, document, _, start, end, *_ in rows:
+                doc_id, title, text, metadata = documents[document]
                 shown[number] = StoredPassage(doc_id, title, text[start:end], start, end, metadata)
         return shown
+
+    def _documents(self, column: str, values: Iterable[Any]) -> dict[Any, tuple[str, str, str, dict[str, Any]]]:
+        """Id, title, text and metadata of documents, read and checked once each, by the values of `id` or `doc_id`."""
+        sql = (
+            f"SELECT {column}, title, text, doc_id, metadata, content_hash, n_passages, root, file, checksum "
+            f"FROM documents WHERE {column} IN (SELECT value FROM json_each(?))"
+        )
+        rows = self._database.execute(sql, (json.dumps(list(values)),))
+        return {value: self._whole(tuple(row)) for value, *row in rows}
 
     def _whole(self, row: tuple[Any, ...]) -> tuple[str, str, str, dict[str, Any]]:
         """Id, title, text and metadata of a document, after a look at its checksums."""
