@@ -79,15 +79,19 @@ def address_of(host: str, port: int, url: str) -> Address:
     return Address(host, checked_url(f"http://{bracketed}:{port}"))
 
 
-def checked_url(url: str) -> str:
+def checked_url(url: str, name: str = "url") -> str:
     """An address without a slash at the end; empty stays empty.
+
+    Args:
+        url: As it was given.
+        name: Of the parameter.
 
     Raises:
         UsageError: It is no address of a web server, or holds a name, a password or a query.
     """
     if not url:
         return ""
-    wrong = UsageError("`url` is no address of a web server; expected one such as http://127.0.0.1:8000")
+    wrong = UsageError(f"`{name}` is no address of a web server; expected one such as http://127.0.0.1:8000")
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -97,7 +101,7 @@ def checked_url(url: str) -> str:
         raise wrong
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise UsageError(
-            "`url` holds a name, a password, a query or a fragment; expected the bare address of the server"
+            f"`{name}` holds a name, a password, a query or a fragment; expected the bare address of the server"
         )
     return url.rstrip("/")
 

@@ -13,6 +13,7 @@ import typer
 
 from semsearch.cli import options as opt
 from semsearch.cli import terminal
+from semsearch.cli.addresses import checked_url
 from semsearch.cli.locations import HOME, indexes_in
 from semsearch.errors import NoIndexError, UnsupportedError, UsageError
 
@@ -92,6 +93,7 @@ def serve(
     if not max_seconds > 0:
         raise UsageError(f"`max_seconds` must be above 0, got {max_seconds}")
     _check_language_model(llm_base_url, llm_model)
+    reached = checked_url(public_url, "public_url")
     places = _places(index)
     keys = tuple(Key.parse(text) for text in [*(token or ()), *os.environ.get(TOKENS, "").split()])
     local = run.is_loopback(host)
@@ -106,7 +108,7 @@ def serve(
         keys=keys,
         hosts=tuple(allow_host) if allow_host else LOCAL_HOSTS if local else ("*",),
         origins=tuple(cors or ()),
-        public_url=public_url or (address if local else ""),  # else nobody knows how it is reached
+        public_url=reached or (address if local else ""),  # else nobody knows how it is reached
         max_body_bytes=max_body_mb * 2**20,
         max_seconds=max_seconds,
         rerank=rerank,
@@ -146,7 +148,7 @@ def _places(given: list[str] | None) -> dict[str, str]:
                 f"`index` gives the name {name!r:.60}; expected one of its own, of letters, digits, dots, dashes and "
                 "underscores, as in NAME=DIR"
             )
-        Index.open(folder)  # raises where there is none
+        Index.open(folder).close()  # raises where there is none
         places[name] = str(Path(folder).absolute())
     if not places:
         raise NoIndexError("no index in indexes/; make one with: semsearch index CORPUS, or name one with `index`")

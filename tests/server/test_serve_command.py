@@ -71,6 +71,8 @@ def test_other_addresses_than_loopback_need_a_key(folder, host):
         (["--workers", "0"], 2, ["--workers"]),
         (["--max-body-mb", "0"], 2, ["--max-body-mb"]),
         (["--max-seconds", "0"], 2, ["--max-seconds"]),
+        (["--public-url", "http://[::1"], 2, ["--public-url"]),
+        (["--public-url", "https://ada:secret@docs.example"], 2, ["--public-url"]),
         (["--token", ""], 2, ["--token"]),
         (["--token", "schlüssel"], 2, ["--token"]),
     ],
