@@ -33,21 +33,24 @@ class Desk:
     Attributes:
         is_warm: Whether the model of an index is loaded; until then it is searched by words, unless a mode is named.
         visible: Which indexes a request over HTTP may see; None for all.
+        loads: Whether a search in a named mode may load the model itself.
     """
 
     shelf: Shelf
     is_warm: Callable[[str], bool]
     visible: Visible | None = None
+    loads: bool = True
 
     def shelf_for(self, context: Context[Any, Any]) -> Shelf:
         """What the request that is being answered may see."""
         request = context.request_context.request
         return self.shelf.part(self.visible(request)) if self.visible and request is not None else self.shelf
 
-    def mode_of(self, name: str, index: Index) -> str:
-        """How an index is searched at the moment where no mode is named."""
-        usual = index.default_mode
-        return "keyword" if usual == "hybrid" and not self.is_warm(name) else usual
+    def mode_of(self, name: str, index: Index, asked: str | None = None) -> str:
+        """How an index is searched at the moment, in the mode that is named, or where none is."""
+        wanted = asked or index.default_mode
+        waits = not self.loads or (asked is None and wanted == "hybrid")
+        return "keyword" if waits and not self.is_warm(name) else wanted
 
 
 def choose_index(shelf: Shelf, given: str | None) -> tuple[str, Index]:

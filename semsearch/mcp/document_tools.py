@@ -11,8 +11,7 @@ from mcp.types import CallToolResult
 
 from semsearch import context as contexts
 from semsearch.confidence import DEFAULT
-from semsearch.errors import SemsearchError, UsageError
-from semsearch.index import Index
+from semsearch.errors import SemsearchError
 from semsearch.mcp import arguments as arg
 from semsearch.mcp.answers import ContextAnswer, Excerpt, IndexDescription, IndexesAnswer, ReadAnswer, as_result
 from semsearch.mcp.budget import end_within, estimate_tokens, shortened
@@ -54,16 +53,14 @@ class DocumentTools:
         name, chosen = choose_index(shelf, index)
         wishes: dict[str, Any] = {"where": where, "candidates": k, "neighbors": neighbors, "budget": budget}
         with refusing(name):
-            used = mode or self.desk.mode_of(name, chosen)
-            notes = {COLD} if mode is None and used != chosen.default_mode else set()
-            try:
-                least = DEFAULT if min_confidence is None else min_confidence
-                found = chosen.context(query, mode=used, min_confidence=least, count=estimate_tokens, **wishes)
-            except UsageError:
-                if min_confidence is not None or not _is_unmeasured(chosen, query, used):
-                    raise
+            used = self.desk.mode_of(name, chosen, mode)
+            notes = {COLD} if used != (mode or chosen.default_mode) else set()
+            least = min_confidence
+            if least is None and chosen.background is None:
                 notes.add(UNMEASURED)
-                found = chosen.context(query, mode=used, min_confidence=None, count=estimate_tokens, **wishes)
+            elif least is None:
+                least = DEFAULT
+            found = chosen.context(query, mode=used, min_confidence=least, count=estimate_tokens, **wishes)
         excerpts = [_cited(shelf, name, one) for one in found.excerpts]
         return as_result(
             ContextAnswer(
@@ -147,8 +144,3 @@ def _cited(shelf: Shelf, name: str, one: contexts.Excerpt) -> Excerpt:
         page=one.page,
         confidence=None if one.confidence is None else round(one.confidence, 3),
     )
-
-
-def _is_unmeasured(index: Index, query: str, mode: str) -> bool:
-    """Whether an index cannot tell how sure its hits are."""
-    return any(hit.confidence is None for hit in index.search(query, 1, mode=mode))

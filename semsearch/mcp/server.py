@@ -43,6 +43,7 @@ def create_mcp(
     link: Link | None = None,
     is_warm: Callable[[str], bool] = lambda name: True,
     visible: Visible | None = None,
+    loads: bool = True,
 ) -> MCPServer[Any]:
     """Make a server over indexes; nothing is loaded, read or bound yet.
 
@@ -54,11 +55,12 @@ def create_mcp(
         is_warm: Whether the model of an index is loaded. Until it is, searches go by words alone and say so, so that no
             client has to wait; see `semsearch.mcp.warming`.
         visible: Which indexes a request over HTTP may see, by its key, say; None for all.
+        loads: Whether a search in a named mode may load a model itself, rather than go by words until it is loaded.
 
     Raises:
         UsageError: No index, or a name with other characters.
     """
-    desk = Desk(make_shelf(indexes, public_url, link), is_warm, visible)
+    desk = Desk(make_shelf(indexes, public_url, link), is_warm, visible, loads)
     connector, documents = ConnectorTools(desk), DocumentTools(desk)
     tools = [_tool(getattr(connector, name), *told) for name, told in CONNECTOR.items()]
     tools += [_strict(_tool(getattr(documents, name), *told)) for name, told in RICH.items()]

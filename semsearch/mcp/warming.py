@@ -18,7 +18,7 @@ class Warming:
     def __init__(self, indexes: Mapping[str, Index]) -> None:
         """Take indexes by name; nothing is loaded before `start`."""
         self._indexes = dict(indexes)
-        self._warm = {name: threading.Event() for name in indexes}
+        self._warm: set[str] = set()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._load, name="semsearch-warming", daemon=True)
 
@@ -28,7 +28,7 @@ class Warming:
 
     def is_warm(self, name: str) -> bool:
         """Whether the encoder of an index is loaded; an index whose model cannot be loaded never is."""
-        return self._warm[name].is_set()
+        return name in self._warm
 
     def wait(self, seconds: float) -> bool:
         """Wait until everything is loaded or has failed; returns whether that is so."""
@@ -41,9 +41,10 @@ class Warming:
 
     def _load(self) -> None:
         for name, index in self._indexes.items():
+            if self._stopped.is_set():
+                return
             try:
-                if not self._stopped.is_set():
-                    index.encoder.encode_queries(["warm up"])
+                index.encoder.encode_queries(["warm up"])
             except Exception as error:
                 if self._stopped.is_set():
                     return
@@ -51,4 +52,4 @@ class Warming:
                     log.exception("the model of the index %r cannot be loaded", name)
                 log.warning("the index %r is searched by words alone: %s", name, error)
             else:
-                self._warm[name].set()
+                self._warm.add(name)

@@ -60,7 +60,10 @@ def add_mcp(app: FastAPI, service: Service) -> Lifespan:
         access = request.state.access
         return access.names(shelf.names) if READ in access.scopes else []
 
-    server = create_mcp(Opened(shelf), link=link, is_warm=lambda name: shelf.state(name)[0] == WARM, visible=visible)
+    def is_warm(name: str) -> bool:
+        return shelf.state(name)[0] == WARM
+
+    server = create_mcp(Opened(shelf), link=link, is_warm=is_warm, visible=visible, loads=False)
     endpoint = http_app(server, path=PATH, guarded=True)
     app.router.routes.append(Route(endpoint.path, endpoint.app, methods=["POST"]))
     return endpoint.lifespan

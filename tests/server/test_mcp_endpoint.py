@@ -8,6 +8,8 @@ import httpx
 import pytest
 from serving import NOTES, build, served
 
+from semsearch.encoder import load
+from semsearch.errors import ModelError
 from semsearch.server.keys import Key
 from semsearch.server.settings import Settings
 
@@ -54,3 +56,20 @@ def test_a_key_for_one_index_sees_no_other(client):
 def test_it_needs_a_key_and_keeps_no_connection_open(client):
     assert client.post("/mcp", json={}, headers=HEADERS).status_code == 401
     assert client.get("/mcp", headers={**HEADERS, "authorization": "Bearer all"}).status_code == 405
+
+
+def test_a_named_mode_loads_no_model_beside_that_of_the_server(tmp_path, monkeypatch):
+    loads = []
+
+    def fail(*_: object) -> object:
+        loads.append(1)
+        raise ModelError("the checkpoint is gone")
+
+    monkeypatch.setattr(load, "load_encoder", fail)
+    with served({"notes": build(tmp_path / "notes")}) as client:
+        for _ in range(3):
+            failed, text = ask(client, "none", "search_documents", query="a heron by the water", mode="dense")
+            answer = json.loads(text)
+            assert (failed, answer["mode"]) == (False, "keyword")
+            assert answer["note"].startswith("The model is not loaded")
+    assert len(loads) == 1
