@@ -19,7 +19,7 @@ def check_text(text: str) -> str:
     """
     if not isinstance(text, str):
         raise UsageError(f"`text` is of type {type(text).__name__}; expected one string")
-    if _is_broken(text):
+    if is_broken(text):
         raise UsageError(f"`text` is {text!r:.60}, which is not valid Unicode; expected text in UTF-8")
     return text
 
@@ -37,13 +37,13 @@ def check_texts(texts: Sequence[str]) -> Sequence[str]:
     for row, text in enumerate(texts):
         if not isinstance(text, str):
             raise UsageError(f"`texts` has a {type(text).__name__} at position {row} (from 0); expected strings alone")
-        if _is_broken(text):
+        if is_broken(text):
             raise UsageError(
                 f"`texts` has {text!r:.60} at position {row} (from 0), which is not valid Unicode; expected UTF-8"
             )
     return texts
 
 
-def _is_broken(text: str) -> bool:
+def is_broken(text: str) -> bool:
     """Whether there are halves of surrogate pairs in a text, which no tokenizer takes."""
     return not text.isascii() and SURROGATE.search(text) is not None

@@ -17,7 +17,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import Scope
 
 from semsearch.errors import SemsearchError
-from semsearch.server.contracts import Contract, Shape, contracts, own_shape
+from semsearch.server.contract import Contract, Shape, own_shape
+from semsearch.server.contracts import contracts
 from semsearch.server.desk import Desk
 from semsearch.server.gate import REQUEST_ID, Gate
 from semsearch.server.mcp_endpoint import add_mcp

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from semsearch.server.contracts import Contract
+from semsearch.server.contract import Contract
 from semsearch.server.routes import dify, ollama, open_webui, openai, qdrant, rerank, tei, vector_stores
 
 FOREIGN = (

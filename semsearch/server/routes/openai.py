@@ -16,9 +16,10 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from semsearch.arrays import Vectors
+from semsearch.encoder.texts import is_broken
 from semsearch.errors import StoreError, UnknownIndexError, UsageError
 from semsearch.server.access import Asked
-from semsearch.server.contracts import Shape
+from semsearch.server.contract import Shape
 from semsearch.server.embedding import ROLES, embed, model_of
 from semsearch.server.json_bytes import json_response
 from semsearch.server.problems import Problem
@@ -146,12 +147,9 @@ def texts_of(value: object, name: str) -> list[str]:
             raise UsageError(f"`{name}` has {text!r:.60} at {index}; expected text")
         if not text:
             raise UsageError(f"`{name}` has an empty text at {index}; leave it out")
-        if not text.isascii() and _SURROGATE.search(text):
+        if is_broken(text):
             raise UsageError(f"`{name}` has a text with half a surrogate pair at {index}; expected Unicode")
     return texts
-
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _are_tokens(value: Sequence[object]) -> bool:
