@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import groupby
+from operator import attrgetter
 from threading import Condition, Lock, Thread
 
 import numpy as np
@@ -266,9 +267,10 @@ def _whose(text: _Text) -> int:
 
 def _drop(lane: list[_Text]) -> None:
     """Take out the texts that nobody waits for."""
-    gone = {id(text.job) for text in lane if text.job.dropped}
+    gone = set()
+    for job, _ in groupby(lane, key=attrgetter("job")):  # whose texts lie side by side
+        if job.dropped:
+            job.finish(ClientGoneError("nobody waits for the answer anymore"))
+            gone.add(id(job))
     if gone:
-        for text in lane:
-            if id(text.job) in gone:
-                text.job.finish(ClientGoneError("nobody waits for the answer anymore"))
         lane[:] = [text for text in lane if id(text.job) not in gone]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from semsearch.context import url_of
 from semsearch.errors import UsageError
 from semsearch.server.links import document_url
 
@@ -31,22 +32,23 @@ async def find(
         query: In plain words.
         k: How many, at most.
         where: Only documents that meet this.
-        least: The least score; None or 0 for what the server is set to.
+        least: The least score; None or 0 for what the server is set to, in an index that was measured.
         unit: What is ranked: each `passage` by itself, or a `document` by its best passage.
     """
-    answer = await service.search(name, query, k, where=where, unit=unit, min_confidence=threshold(service, least))
+    asked = threshold(least)
+    answer = await service.search(name, query, k, where=where, unit=unit, min_confidence=asked, usual=True)
     return [(score_of(hit), hit) for hit in answer.hits]
 
 
-def threshold(service: Service, asked: float | None) -> float:
-    """The least score that a request asks for, from 0 to 1; where it asks for none, or 0, what the server is set to.
+def threshold(asked: float | None) -> float | None:
+    """The least score that a request asks for, above 0 and up to 1; None where it asks for none, or for 0.
 
     Raises:
         UsageError: It is outside of that range, or no number.
     """
     if asked is not None and not 0 <= asked <= 1:
         raise UsageError(f"`score_threshold` is {asked}; expected a number from 0 to 1")
-    return asked or service.settings.min_confidence
+    return asked or None
 
 
 def score_of(hit: Hit) -> float:
@@ -58,8 +60,5 @@ def score_of(hit: Hit) -> float:
 
 
 def link_to(service: Service, name: str, hit: Hit) -> str:
-    """Where a browser finds the passage: the document's own `url`, or the page that this server has for it."""
-    url = hit.metadata.get("url")
-    if isinstance(url, str) and url.startswith(("http://", "https://")):
-        return url
-    return document_url(service, name, hit.doc_id, hit.start, hit.end)
+    """Where a browser finds the passage: the document's own address, or the page that this server has for it."""
+    return url_of(hit.metadata) or document_url(service, name, hit.doc_id, hit.start, hit.end)

@@ -12,6 +12,7 @@ from typing import BinaryIO
 from semsearch.corpus.readers import ReadOptions, as_records, read_corpus
 from semsearch.corpus.sources import ENDINGS
 from semsearch.errors import RecordError, TooLargeError
+from semsearch.mcp.shelf import STEPS
 from semsearch.server.models import GivenDocument
 from semsearch.types import Document
 
@@ -74,7 +75,7 @@ def _ending(name: str) -> str:
 def _id_of(name: str) -> str:
     """The name of a file without folders that lead elsewhere."""
     parts = name.replace("\\", "/").split("/")
-    return "/".join(part for part in parts if part not in ("", ".", "..")) or "file"
+    return "/".join(part for part in parts if part not in STEPS) or "file"
 
 
 def _renamed(record: Document | RecordError, stored: str, name: str) -> Document | RecordError:

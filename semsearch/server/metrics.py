@@ -51,6 +51,7 @@ class Metrics:
         """Count a batch of the encoder."""
         self._batches.observe(texts)
         self._encoding.inc(seconds)
+        self._gauge.set(self._waiting())  # a worker that nobody asks for its numbers must not keep an old one
 
     def page(self) -> bytes:
         """In Prometheus's text format; of all workers where there are several."""

@@ -1,13 +1,18 @@
 """Errors as HTTP answers: one table from the tree of semsearch.errors to status and code.
 
-The message is the error's one line. Each contract gives the body its own shape.
+The message is the error's one line, unless that names places of this machine: then the log has it, and whoever asked is
+told what to do. Each contract gives the body its own shape.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from semsearch import errors
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +59,40 @@ TABLE: dict[type[Exception], tuple[int, str, int | None]] = {
 }
 """Error to status, code and seconds to wait; an error that is not here has what its nearest ancestor has."""
 
+SEE_LOG = "the reason is in the server's log"
+
+TOLD: Mapping[type[Exception], str] = {
+    errors.NoIndexError: "the index is not there any more; have it built again, or ask another one",
+    errors.LockedError: "another process is writing to the index; try again",
+    errors.MismatchError: f"the index was built again, or its model has changed; ask once more ({SEE_LOG})",
+    errors.DiskFullError: "the server's disk is full; what was acknowledged is kept",
+    errors.StoreError: f"the index cannot be used; {SEE_LOG}",
+    errors.ModelError: f"a model cannot be used; {SEE_LOG}",
+}
+"""What is told in place of errors whose line names places of this machine; the nearest ancestor decides."""
+
 BUG = Problem(500, "internal_error", "the server met an error that it did not expect; its log tells more")
 
 
 def problem_of(error: BaseException) -> Problem:
-    """What an error means to whoever asked; one that was not raised on purpose tells nothing."""
+    """What an error means to whoever asked; one that was not raised on purpose tells nothing.
+
+    Where that is not the error's own line, the line goes to the log.
+    """
     for kind in type(error).__mro__:
         if kind in TABLE:
             status, code, retry_after = TABLE[kind]
-            return Problem(status, code, " ".join(str(error).split()), retry_after)
+            if told(error) != line_of(error):
+                log.warning("%s: %s", code, line_of(error))
+            return Problem(status, code, told(error), retry_after)
     return BUG
+
+
+def told(error: BaseException) -> str:
+    """What whoever asked is told of an error."""
+    return next((TOLD[kind] for kind in type(error).__mro__ if kind in TOLD), line_of(error))
+
+
+def line_of(error: BaseException) -> str:
+    """An error's message on one line."""
+    return " ".join(str(error).split())

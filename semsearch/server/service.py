@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 from semsearch.errors import MismatchError, NoIndexError, NotReadyError, TooLargeError, UsageError
+from semsearch.mcp.budget import estimate_tokens
 from semsearch.search import check_search
 from semsearch.server.batching import ROLES, TICKET, lane_of
 from semsearch.server.desk import Answer as Answer
@@ -59,7 +60,6 @@ class Wishes(TypedDict, total=False):
     """Options of `Index.context`."""
 
     where: Where | None
-    min_confidence: float | None
     neighbors: int
     diversity: float
     candidates: int
@@ -107,11 +107,13 @@ class Service:
         fusion: str = "convex",
         unit: str = "document",
         min_confidence: float | None = None,
+        usual: bool = False,
         rerank: bool = False,
     ) -> Answer:
         """Search an index; see `Index.search`. While its model is being loaded, any mode is answered by keyword search.
 
-        With `rerank` the second stage of the settings follows, once the model is loaded.
+        With `rerank` the second stage of the settings follows, once the model is loaded. With `usual`, where no least
+        confidence is given, that of the settings holds in an index that was measured.
 
         Raises:
             UnknownIndexError, ForbiddenError: The index may not be read.
@@ -121,7 +123,7 @@ class Service:
         self._read(name)
         self._check_query(query, k)
         check_search([query], k, KEYWORD if mode is None else mode, fusion, unit, min_confidence)
-        wishes: dict[str, Any] = {"where": where, "fusion": fusion, "unit": unit, "min_confidence": min_confidence}
+        wishes: dict[str, Any] = {"where": where, "fusion": fusion, "unit": unit}
 
         def answers(queries: Sequence[str]) -> list[Answer]:
             every, how, warming = self._found(name, mode, lambda index, how: find(index, queries, how))
@@ -129,9 +131,11 @@ class Service:
 
         def find(index: Index, queries: Sequence[str], how: str) -> list[list[Hit]]:
             again = self.settings.rerank if rerank and self.shelf.queue(name) else None
-            return index.search_many(queries, k, mode=how, rerank=again, **wishes)
+            least = self._least(index, min_confidence, usual)
+            return index.search_many(queries, k, mode=how, rerank=again, min_confidence=least, **wishes)
 
-        key = None if mode == KEYWORD else (name, k, mode, rerank, repr(wishes))  # words gain nothing, and lose in step
+        words = mode == KEYWORD  # which gain nothing, and lose in step
+        key = None if words else (name, k, mode, rerank, min_confidence, usual, repr(wishes))
         future = self.desk.searches.submit(query, key, answers)
         return await self.desk.in_time(asyncio.wrap_future(future))
 
@@ -176,13 +180,23 @@ class Service:
         where: Where | None = None,
         unit: str = "document",
         min_confidence: float | None = None,
+        usual: bool = False,
     ) -> Answer:
-        """Search an index by a vector of its encoder `[dim]`, by cosine; see `Index.search_vector`."""
+        """Search an index by a vector of its encoder `[dim]`, by cosine; see `Index.search_vector`, and `search`."""
         self._read(name)
         self._check_query("", k)
-        wishes: dict[str, Any] = {"where": where, "unit": unit, "min_confidence": min_confidence}
-        hits = await self._reading(lambda: self._with(name, lambda index: index.search_vector(vector, k, **wishes)))
-        return Answer(hits, "dense")
+
+        def find(index: Index) -> list[Hit]:
+            least = self._least(index, min_confidence, usual)
+            return index.search_vector(vector, k, where=where, unit=unit, min_confidence=least)
+
+        return Answer(await self._reading(lambda: self._with(name, find)), "dense")
+
+    def _least(self, index: Index, asked: float | None, usual: bool) -> float | None:
+        """The least confidence of a search: what is asked for, or that of the settings where it is `usual`."""
+        if asked is not None or not usual or index.background is None:
+            return asked
+        return self.settings.min_confidence
 
     async def background(self, name: str) -> Background | None:
         """How unrelated pairs score in an index; see `Index.background`."""
@@ -190,19 +204,28 @@ class Service:
         return await self._reading(lambda: self._with(name, lambda index: index.background))
 
     async def context(
-        self, name: str, question: str, budget: int = 1_500, *, mode: str | None = None, **wishes: Unpack[Wishes]
+        self,
+        name: str,
+        question: str,
+        budget: int = 1_500,
+        *,
+        mode: str | None = None,
+        min_confidence: float | None = None,
+        **wishes: Unpack[Wishes],
     ) -> tuple[Context, str, bool]:
         """What to put into a prompt, see `Index.context`; the mode, and whether the model is being loaded, as `search`.
 
-        Until it is loaded, a token is taken to be three bytes, which is fewer than most have.
+        Where no least confidence is given, that of the settings holds in an index that was measured. Until the model is
+        loaded, a token is taken to be three bytes, which is fewer than most have.
         """
         self._read(name)
         self._check_query(question, wishes.get("candidates", 1))
         check_search([question], 1, KEYWORD if mode is None else mode)
 
         def make(index: Index, mode: str) -> Context:
-            count = None if self.shelf.queue(name) else lambda text: len(text.encode()) // 3 + 1
-            return index.context(question, budget, mode=mode, count=count, **wishes)
+            count = None if self.shelf.queue(name) else estimate_tokens
+            least = self._least(index, min_confidence, usual=True)
+            return index.context(question, budget, mode=mode, count=count, min_confidence=least, **wishes)
 
         return await self._answered(name, mode, make)
 

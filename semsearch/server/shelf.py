@@ -17,6 +17,7 @@ from threading import Condition, Thread
 from semsearch.errors import MismatchError, NotReadyError, SemsearchError
 from semsearch.index import Index
 from semsearch.server.batching import EncodingQueue
+from semsearch.server.problems import told
 from semsearch.server.queued_encoder import QueuedEncoder
 from semsearch.server.settings import Settings
 from semsearch.stores.local.store import LocalStore
@@ -96,7 +97,7 @@ class Shelf:
     def state(self, name: str) -> tuple[str, str]:
         """WARM, WARMING, FAILED or CLOSED, and why it failed."""
         slot = self._slots[name]
-        return slot.state, str(slot.error or "")
+        return slot.state, told(slot.error) if slot.error else ""
 
     def start(self) -> None:
         """Open all indexes and begin to load their encoders; from then on, see whether others took their places."""

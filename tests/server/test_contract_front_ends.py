@@ -12,6 +12,7 @@ from contract_serving import make_index, served
 
 from semsearch import WordHashEncoder
 from semsearch.server.keys import Key
+from semsearch.stores.local.store import LocalStore
 
 
 @pytest.fixture(scope="module")
@@ -281,3 +282,27 @@ def test_nonsense_finds_nothing_by_default(folder: Path):
             len(retrieve(client, query=nonsense, retrieval_setting={"top_k": 1, "score_threshold": 1e-9})["records"])
             == 1
         )
+
+
+def test_an_index_that_was_not_measured_answers_all_the_same(tmp_path: Path):
+    folder = make_index(tmp_path / "birds")
+    with LocalStore(folder) as store, store.write(store.spec, store.chunking) as writer:
+        writer.keep_background({})
+    asked = "the heron waits in the reeds"
+    with served({"birds": folder}, min_confidence=0.5) as client:
+        assert retrieve(client)["records"][0]["metadata"]["doc_id"] == "heron"
+        vector = WordHashEncoder(4_096).encode_query(asked).tolist()
+        points = post(client, "/collections/birds/points/query", query={"nearest": vector}, limit=1)
+        assert points["result"]["points"][0]["payload"]["metadata"]["doc_id"] == "heron"
+        assert post(client, "/web_search", query=asked, count=1)[0]["title"] == "Heron"
+        assert post(client, "/context", question=asked)["excerpts"][0]["id"] == "heron"
+        told = post(client, "/context", 400, question=asked, min_confidence=0.5)["error"]["message"]
+        assert "was not measured yet" in told
+
+
+def test_a_link_is_the_documents_own_address_in_whichever_field(tmp_path: Path):
+    birds = [{"_id": "heron", "text": "The heron waits in the reeds.", "source": "https://birds.test/heron"}]
+    with served({"birds": make_index(tmp_path / "birds", documents=birds)}) as client:
+        (found,) = post(client, "/web_search", query="heron in the reeds", count=1)
+        excerpt = post(client, "/context", question="heron in the reeds", min_confidence=0)["excerpts"][0]
+    assert found["link"] == excerpt["url"] == "https://birds.test/heron"

@@ -262,7 +262,7 @@ def test_each_sees_what_the_key_allows(tmp_path, open_service):
             call()
 
 
-def test_a_checkpoint_that_changed_under_the_index_is_refused_and_words_are_searched(tmp_path, monkeypatch):
+def test_a_checkpoint_that_changed_under_the_index_is_refused_and_words_are_searched(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(load, "load_encoder", lambda *_: WordHashEncoder(64))
     with served({"notes": build(tmp_path / "notes")}) as client:
         assert client.get("/ready").json()["status"] == "failed"
@@ -270,4 +270,18 @@ def test_a_checkpoint_that_changed_under_the_index_is_refused_and_words_are_sear
         assert (found["mode"], found["warming"], len(found["hits"])) == ("keyword", False, 1)
         refused = client.post("/search", json={"query": "heron", "mode": "dense"})
         assert (refused.status_code, refused.json()["error"]["code"]) == (409, "mismatch")
+        described = client.get("/indexes")
+        assert str(tmp_path) not in refused.text + described.text
+        assert described.json()["indexes"][0]["reason"].startswith("the index was built again, or its model")
+        assert any(str(tmp_path) in record.getMessage() for record in caplog.records)
         assert client.get("/indexes").json()["indexes"][0]["documents"] == len(NOTES)
+
+
+def test_an_answer_tells_no_place_of_this_machine(tmp_path, caplog):
+    with served({"notes": build(tmp_path / "notes")}) as client:
+        shutil.rmtree(tmp_path / "notes")
+        answers = [client.post("/search", json={"query": "heron"}), client.get("/documents/heron")]
+    for answer in answers:
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "index_gone")
+        assert "/" not in answer.json()["error"]["message"]
+    assert str(tmp_path) in caplog.text

@@ -74,10 +74,7 @@ async def chat(asked: Question, service: Asked) -> StreamingResponse:
     if model and history:
         with service.desk.talk():
             question = await model.standing_alone(question, history)
-    least = service.settings.min_confidence
-    context, mode, warming = await service.context(
-        name, question, asked.budget, mode=asked.mode, where=asked.where, min_confidence=least
-    )
+    context, mode, warming = await service.context(name, question, asked.budget, mode=asked.mode, where=asked.where)
     beginning = {
         "question": question,
         "index": name,

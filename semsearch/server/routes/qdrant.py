@@ -83,8 +83,8 @@ async def query_points(name: str, body: PointsQuery, service: Asked) -> Points:
     if body.filter:
         raise UsageError("`filter` is not taken here; leave it out")
     vector = body.query.nearest if isinstance(body.query, Nearest) else body.query
-    k, least = 10 if body.limit is None else body.limit, threshold(service, body.score_threshold)
-    answer = await service.search_vector(name, vector, k, unit="passage", min_confidence=least)
+    k, least = 10 if body.limit is None else body.limit, threshold(body.score_threshold)
+    answer = await service.search_vector(name, vector, k, unit="passage", min_confidence=least, usual=True)
     points = [
         Point(
             id=position, version=0, score=score_of(hit), payload=Payload(text=hit.text, metadata=_metadata(hit, link))

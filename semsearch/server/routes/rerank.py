@@ -89,14 +89,14 @@ async def rerank(body: RerankRequest, service: Asked) -> Any:
         raise UsageError("expected either `documents` or `texts`, a list of what is to be ordered")
     if not body.query.strip():
         raise UsageError("`query` is empty; expected text")
+    if body.documents is not None and body.top_n is not None and body.top_n < 0:
+        raise UsageError(f"`top_n` is {body.top_n}; expected how many of the best are wanted, or 0 for all")
     texts = texts_to_order(body)
     model = await model_of(service, body.model)
     scored = await relevance(service, model.index, body.query, texts) if texts else NOTHING
     order = sorted(range(len(texts)), key=lambda index: -scored.raw[index])
     if body.documents is None:
         return _tei_results(body, texts, scored, order)
-    if body.top_n is not None and body.top_n < 0:
-        raise UsageError(f"`top_n` is {body.top_n}; expected how many of the best are wanted, or 0 for all")
     results = [
         {"index": index, "relevance_score": scored.scores[index]}
         | ({"document": {"text": texts[index]}} if body.return_documents else {})
