@@ -1,13 +1,17 @@
-"""How many tokens to put through the backbone at once on a CPU: the runtimes' `batch_tokens` come from here.
+"""How texts are put into batches on a CPU: the runtimes' `batching` comes from here.
 
-The sizes take turns, so that a noisy machine hits all of them.
+First the tokens of a batch, for many texts; then, for a few texts at a time as a server has them, the padding that
+another batch is made to save (`inf`: never). The settings take turns, so that a noisy machine hits all of them.
 
     python bench/batch_tokens.py [--rounds 5]
 """
 
 from __future__ import annotations
 
+import math
+import random
 import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -15,23 +19,56 @@ from machine import describe, long_texts, short_texts
 from measure import rounds, take_turns
 
 from semsearch import Encoder
+from semsearch.encoder.tokenization import Batching
 
-BUDGETS = (1_024, 2_048, 4_096, 8_192, 16_384)
+TOKENS = (1_024, 2_048, 4_096, 8_192, 16_384)
+
+OVERHEADS = (0, 16, 32, 48, 64, 96, math.inf)
+
+GROUPS = (4, 16, 32, 64)
+"""Texts that are encoded at a time."""
 
 
 def main() -> None:
     n = rounds(__doc__, 5)
     print(f"{describe()}\n")
-    print(f"| texts/s, median of {n} rounds | {' | '.join(f'{budget:,} tokens' for budget in BUDGETS)} |")
-    print(f"|---|{'---|' * len(BUDGETS)}")
+    heading(n, [f"{tokens:,} tokens" for tokens in TOKENS])
     for runtime in ("openvino", "torch"):
         loaded = Encoder.load(device="cpu", runtime=runtime)
-        batchers = {budget: replace(loaded._batcher, batch_tokens=budget) for budget in BUDGETS}
-        encoders = {str(budget): replace(loaded, _batcher=batcher) for budget, batcher in batchers.items()}
         for name, texts in {"short": short_texts()[:1_500], "long": long_texts()[:150]}.items():
-            sides = {budget: partial(encoder.encode_documents, texts) for budget, encoder in encoders.items()}
-            speeds = [len(texts) / statistics.median(spent) for spent in take_turns(sides, n).values()]
-            print(f"| {runtime}, {name} | {' | '.join(f'{speed:.1f}' for speed in speeds)} |", flush=True)
+            row(f"{runtime}, {name}", {str(size): with_(loaded, tokens=size) for size in TOKENS}, [texts], n)
+    print()
+    heading(n, [f"padding {overhead:g}" for overhead in OVERHEADS])
+    loaded, chosen = Encoder.load(device="cpu", runtime="openvino"), random.Random(0)
+    for size in GROUPS:
+        groups = [chosen.sample(short_texts(), size) for _ in range(400 // size)]
+        row(f"{size} at a time", {str(most): with_(loaded, overhead=most) for most in OVERHEADS}, groups, n)
+
+
+def with_(encoder: Encoder, **settings: float) -> Encoder:
+    """The same encoder with other batches."""
+    batching: Batching = replace(encoder._batcher.batching, **settings)  # type: ignore[arg-type]
+    return replace(encoder, _batcher=replace(encoder._batcher, batching=batching))
+
+
+def heading(n: int, settings: Iterable[str]) -> None:
+    """The first lines of a table."""
+    names = [f"texts/s, median of {n} rounds", *settings]
+    print(f"| {' | '.join(names)} |\n{'|---' * len(names)}|")
+
+
+def row(name: str, encoders: Mapping[str, Encoder], groups: Sequence[Sequence[str]], n: int) -> None:
+    """What encoders with different settings make of the same groups of texts."""
+    sides = {setting: partial(encode, encoder, groups) for setting, encoder in encoders.items()}
+    texts = sum(map(len, groups))
+    speeds = [texts / statistics.median(spent) for spent in take_turns(sides, n).values()]
+    print(f"| {name} | {' | '.join(f'{speed:.1f}' for speed in speeds)} |", flush=True)
+
+
+def encode(encoder: Encoder, groups: Sequence[Sequence[str]]) -> None:
+    """Encode one group after the other."""
+    for texts in groups:
+        encoder.encode_documents(texts)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from semsearch.encoder.runtimes.networks import PairNetwork
 from semsearch.encoder.texts import check_text, check_texts
 from semsearch.encoder.tokenization import (
     TOKENIZED_AT_ONCE,
+    Batching,
     PairBatch,
     TokenIds,
     check_max_tokens,
@@ -114,7 +115,7 @@ class CrossEncoder:
             "loaded cross-encoder %s on %s in %.2f s, precision %s, runtime %s",
             *(checkpoint.name, runs.device, time.perf_counter() - started, runs.precision, runs.name),
         )
-        batcher = PairBatcher(tokenizer, longest, runs.batch_tokens, checkpoint.name)
+        batcher = PairBatcher(tokenizer, longest, runs.batching, checkpoint.name)
         return cls(checkpoint.name, longest, relevant, runs, batcher)
 
     def scores(self, query: str, passages: Sequence[str]) -> Scores:
@@ -145,7 +146,7 @@ class PairBatcher:
 
     tokenizer: Tokenizer
     max_tokens: int
-    batch_tokens: int
+    batching: Batching
     model: str
 
     def __call__(self, passages: Sequence[str], query: str) -> Iterator[PairBatch]:
@@ -156,7 +157,7 @@ class PairBatcher:
             whole = encode_batch(self.tokenizer, pairs)
             self._tell(sum(len(encoding.ids) > self.max_tokens for encoding in whole))
             encodings = [self._cut(encoding) for encoding in whole]
-            for rows in length_sorted_batches([len(ids) for ids, _ in encodings], self.batch_tokens):
+            for rows in length_sorted_batches([len(ids) for ids, _ in encodings], self.batching):
                 ids, types = ([encodings[row][part] for row in rows] for part in (0, 1))
                 yield PairBatch(start + np.asarray(rows), ids, 0, types)
 

@@ -24,7 +24,7 @@ from semsearch.encoder.runtimes.networks import PooledNetwork
 from semsearch.encoder.texts import check_text, check_texts
 from semsearch.encoder.token_parts import TokenParts, tokenize
 from semsearch.encoder.token_vectors import TokenReader, TokenVectors
-from semsearch.encoder.tokenization import Batcher, check_max_tokens, check_prefix, load_tokenizer
+from semsearch.encoder.tokenization import Batcher, Batching, check_max_tokens, check_prefix, load_tokenizer
 from semsearch.encoder.vectors import run
 from semsearch.errors import ModelError, UsageError
 from semsearch.transforms import canonical_transform, parse_transform, unit_rows
@@ -175,7 +175,7 @@ class Encoder:
         passage_prefix = checkpoint.passage_prefix if passage_prefix is None else passage_prefix
         for prefix in (query_prefix, passage_prefix):
             check_prefix(tokenizer, prefix, max_tokens)
-        batcher = Batcher(tokenizer, max_tokens, checkpoint.pools_prefix, runs.batch_tokens)
+        batcher = Batcher(tokenizer, max_tokens, checkpoint.pools_prefix, runs.batching)
         encoder = cls(
             spec=EncoderSpec(
                 model=checkpoint.name,
@@ -220,7 +220,7 @@ class Encoder:
             UnsupportedError: This one does not run on openvino, or NNCF is not installed.
             UsageError: The texts are one string, or one of them is no string.
         """
-        alone = replace(self._batcher, batch_tokens=1)
+        alone = replace(self._batcher, batching=Batching(tokens=1))
         runtime = self._runtime.quantize(alone(check_texts(texts), self.spec.passage_prefix))
         return replace(self, spec=replace(self.spec, precision=runtime.precision), _runtime=runtime)
 

@@ -6,6 +6,7 @@ This module knows nothing of weights or poolers, and imports neither torch nor (
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -93,12 +94,12 @@ def padded(rows: Sequence[TokenIds]) -> tuple[NDArray[np.int64], NDArray[np.int6
 
 @dataclass(frozen=True)
 class Batcher:
-    """Tokenizes texts, cuts them to `max_tokens`, and groups them by length within `batch_tokens`."""
+    """Tokenizes texts, cuts them to `max_tokens`, and groups them by length as a runtime wants it."""
 
     tokenizer: Tokenizer
     max_tokens: int
     pools_prefix: bool
-    batch_tokens: int
+    batching: Batching
 
     def __call__(self, texts: Sequence[str], prefix: str) -> Iterator[Batch]:
         """Yields batches that hold each text once, with the prefix in front."""
@@ -112,7 +113,7 @@ class Batcher:
             for start in range(0, len(texts), TOKENIZED_AT_ONCE):
                 behind = start + TOKENIZED_AT_ONCE
                 coming = ahead.submit(tokenize, behind) if behind < len(texts) else None
-                for rows in length_sorted_batches([len(tokens) for tokens in ids], self.batch_tokens):
+                for rows in length_sorted_batches([len(tokens) for tokens in ids], self.batching):
                     yield Batch(start + np.asarray(rows), [ids[row] for row in rows], skip)
                 ids = coming.result() if coming else []
 
@@ -133,19 +134,43 @@ class Batcher:
         return len(self._tokenize([prefix])[0]) - closing_tokens(self.tokenizer)
 
 
-def length_sorted_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Group texts of like length, longest first, so that `rows * longest` stays within `budget` tokens.
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """How texts are put into batches.
+
+    Attributes:
+        tokens: Of a batch at most, padding included.
+        overhead: What a batch costs by itself, in tokens: where another one saves more padding than that, it is made.
+    """
+
+    tokens: int
+    overhead: float = math.inf
+
+
+def length_sorted_batches(lengths: Sequence[int], batching: Batching) -> Iterator[list[int]]:
+    """Group texts of like length, longest first, so that `rows * longest` stays within the tokens of a batch.
 
     The longest come first, so that a batch too large for the memory fails at once. Yields row numbers.
     """
     batch: list[int] = []
     for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > budget:
-            yield batch
+        if batch and (len(batch) + 1) * lengths[batch[0]] > batching.tokens:
+            yield from _with_less_padding(batch, lengths, batching.overhead)
             batch = []
         batch.append(row)
     if batch:
+        yield from _with_less_padding(batch, lengths, batching.overhead)
+
+
+def _with_less_padding(batch: list[int], lengths: Sequence[int], overhead: float) -> Iterator[list[int]]:
+    """Cut a batch, longest first, in two where that saves more tokens than the overhead; then each part likewise."""
+    longest = lengths[batch[0]]
+    saved, cut = max(((longest - lengths[row]) * (len(batch) - place), place) for place, row in enumerate(batch))
+    if saved <= overhead:
         yield batch
+    else:
+        yield from _with_less_padding(batch[:cut], lengths, overhead)
+        yield from _with_less_padding(batch[cut:], lengths, overhead)
 
 
 def closing_tokens(tokenizer: Tokenizer) -> int:

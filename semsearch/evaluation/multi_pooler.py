@@ -141,7 +141,7 @@ class MultiPooler:
             refused=reasons,
             declared=checkpoint.pooler,
             n_layers=checkpoint.n_layers,
-            _batcher=Batcher(tokenizer, longest, checkpoint.pools_prefix, runs.batch_tokens),
+            _batcher=Batcher(tokenizer, longest, checkpoint.pools_prefix, runs.batching),
             _runtime=runs,
             _kept=tuple(kept.values()),
             _cache=cache,

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
 from semsearch import Encoder, EncoderSpec, WordHashEncoder
-from semsearch.encoder.tokenization import length_sorted_batches
+from semsearch.encoder.tokenization import Batching, length_sorted_batches
 from semsearch.errors import UsageError
 
 pytestmark = pytest.mark.usefixtures("reference")
@@ -142,12 +142,12 @@ def test_a_prefix_that_leaves_no_room_is_refused(checkpoint: Make) -> None:
         Encoder.load(str(checkpoint()), "mean", max_tokens=8, query_prefix="one two three four five six seven: ")
 
 
-@given(st.lists(st.integers(1, 300), max_size=60), st.integers(1, 600))
-@example([], 10)
-@example([20], 10)
-@example([5, 5, 5], 10)
-def test_batches_hold_every_row_once_and_keep_to_the_budget(lengths: list[int], budget: int) -> None:
-    batches = list(length_sorted_batches(lengths, budget))
+@given(st.lists(st.integers(1, 300), max_size=60), st.integers(1, 600), st.integers(0, 600))
+@example([], 10, 0)
+@example([20], 10, 0)
+@example([5, 5, 5], 10, 0)
+def test_batches_hold_every_row_once_and_keep_to_the_budget(lengths: list[int], budget: int, overhead: int) -> None:
+    batches = list(length_sorted_batches(lengths, Batching(budget, overhead)))
     assert sorted(row for rows in batches for row in rows) == list(range(len(lengths)))
     for rows in batches:
         assert rows
@@ -157,7 +157,21 @@ def test_batches_hold_every_row_once_and_keep_to_the_budget(lengths: list[int], 
 
 
 def test_texts_of_like_length_share_a_batch() -> None:
-    assert list(length_sorted_batches([2, 9, 3, 10, 2], 20)) == [[3, 1], [2, 0, 4]]
+    assert list(length_sorted_batches([2, 9, 3, 10, 2], Batching(20))) == [[3, 1], [2, 0, 4]]
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=8), st.integers(0, 60))
+def test_no_further_cut_saves_more_padding_than_a_batch_costs(lengths: list[int], overhead: int) -> None:
+    for rows in length_sorted_batches(lengths, Batching(1_000, overhead)):
+        sizes = sorted((lengths[row] for row in rows), reverse=True)
+        cuts = [(cut * sizes[0] + (len(sizes) - cut) * sizes[cut]) for cut in range(1, len(sizes))]
+        assert all(len(sizes) * sizes[0] <= tokens + overhead for tokens in cuts)
+
+
+def test_one_long_text_is_not_what_short_ones_are_padded_to() -> None:
+    lengths = [10, 90, 9, 11]
+    assert list(length_sorted_batches(lengths, Batching(1_000))) == [[1, 3, 0, 2]]
+    assert list(length_sorted_batches(lengths, Batching(1_000, overhead=48))) == [[1], [3, 0, 2]]
 
 
 SETTINGS: list[dict[str, Any]] = [

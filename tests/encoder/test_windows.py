@@ -16,9 +16,11 @@ from safetensors.torch import load_file, save_file
 from semsearch import Encoder, FallbackWarning, Index, WordHashEncoder
 from semsearch.encoder.checkpoint import open_checkpoint
 from semsearch.encoder.runtimes import openvino_convert
+from semsearch.encoder.runtimes.openvino import OpenVinoRuntime
 from semsearch.encoder.runtimes.probes import MAX_WINDOW, PROBE_TOKENS, probe_tokens
 from semsearch.encoder.runtimes.torch_model import PooledModel
 from semsearch.encoder.runtimes.torch_packing import Packer
+from semsearch.encoder.tokenization import Batching
 from semsearch.errors import ModelError, UnsupportedError
 from semsearch.evaluation import MultiPooler
 from semsearch.poolers import parse_pooler
@@ -91,6 +93,7 @@ def test_8_bits_of_a_backbone_with_windows_are_refused_and_no_index_is_made(mode
 @pytest.mark.slow
 def test_vectors_that_are_not_finite_are_refused_with_the_text_and_what_to_do(model, monkeypatch, tmp_path):
     unproved(monkeypatch, tmp_path)
+    monkeypatch.setattr(OpenVinoRuntime, "batching", Batching(1_024))  # all in one batch, however much is padding
     settings = {"runtime": "openvino", "precision": "float32", "device": "cpu"}
     encoder = Encoder.load(model, "mean", **settings)
     said = (

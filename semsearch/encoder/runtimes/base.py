@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from semsearch.arrays import Vectors
-from semsearch.encoder.tokenization import Batch
+from semsearch.encoder.tokenization import Batch, Batching
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
@@ -37,8 +37,8 @@ class Runtime(Protocol):
         ...
 
     @property
-    def batch_tokens(self) -> int:
-        """Tokens, padding included, that it wants in a batch."""
+    def batching(self) -> Batching:
+        """How it wants texts to be put into batches."""
         ...
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +20,7 @@ from semsearch.encoder.runtimes.base import QUANTIZED, Runtime
 from semsearch.encoder.runtimes.networks import Network
 from semsearch.encoder.runtimes.openvino_graph import BIN, SUMS, XML, Compiled, Graph, StoredGraph, graph_of
 from semsearch.encoder.runtimes.openvino_library import core, let_fork
-from semsearch.encoder.tokenization import Batch
+from semsearch.encoder.tokenization import Batch, Batching
 from semsearch.errors import ModelError, UnsupportedError
 from semsearch.files import is_regular
 from semsearch.forks import refuse_fork
@@ -40,7 +40,7 @@ class OpenVinoRuntime:
 
     name = "openvino"
     device = "cpu"
-    batch_tokens = 1_024
+    batching = Batching(1_024, overhead=48)
     """Measured in bench/batch_tokens.py."""
 
     def __init__(self, graph: Graph, precision: str, artifacts: Mapping[str, Path] | None = None) -> None:
@@ -107,10 +107,10 @@ class OpenVinoRuntime:
         """
         refuse_fork("openvino")
         batches = iter(batches)
-        head = list(islice(batches, 2))
+        head, aim = self._begun(batches)
         if not head:
             return
-        compiled = self._compiled_for(ONE if len(head) < 2 else MANY)
+        compiled = self._compiled_for(aim)
         streams = int(compiled.get_property("NUM_STREAMS"))
         idle: deque[Any] = deque()
         running: deque[tuple[Any, Batch]] = deque()
@@ -129,6 +129,17 @@ class OpenVinoRuntime:
             running.append((request, batch))
         while running:
             yield finish()
+
+    def _begun(self, batches: Iterator[Batch]) -> tuple[list[Batch], str]:
+        """The first batches, and what to compile for: MANY costs time and memory, and pays where much is to be done."""
+        head: list[Batch] = []
+        n_tokens = 0
+        for batch in batches:
+            head.append(batch)
+            n_tokens += sum(map(len, batch.ids))
+            if len(head) > 1 and n_tokens > self.batching.tokens:
+                return head, MANY
+        return head, ONE
 
     def _compiled_for(self, aim: str) -> Compiled:
         """The graph compiled with this aim, else with the other where its files were deleted after that was used."""

@@ -23,11 +23,11 @@ from semsearch.arrays import Vectors
 from semsearch.encoder.runtimes.networks import Network
 from semsearch.encoder.runtimes.torch_model import DTYPES, PooledModel, refuse_fork_of_torch
 from semsearch.encoder.runtimes.torch_packing import Packer
-from semsearch.encoder.tokenization import Batch
+from semsearch.encoder.tokenization import Batch, Batching
 from semsearch.errors import ModelError, UnsupportedError, UsageError
 
-BATCH_TOKENS = {"cpu": 2_048, "accelerator": 65_536}
-"""Tokens, padding included, that go through the backbone at once; measured in bench/batch_tokens.py."""
+BATCHING = {"cpu": Batching(2_048), "accelerator": Batching(65_536)}
+"""Measured in bench/batch_tokens.py; padding costs nothing where it is packed away."""
 
 IN_FLIGHT = 2
 """Batches that an accelerator is given before the first is waited for."""
@@ -107,7 +107,7 @@ class TorchRuntime:
         self.device = choose_device(device)
         refuse_fork_of_torch(self.device)
         self.precision = choose_precision(precision, self.device)
-        self.batch_tokens = BATCH_TOKENS["cpu" if self.device == "cpu" else "accelerator"]
+        self.batching = BATCHING["cpu" if self.device == "cpu" else "accelerator"]
         model = network.load(self.precision).to(self.device)
         self._forward: Forward = model
         if isinstance(model, PooledModel):

@@ -19,7 +19,7 @@ import torch
 from semsearch.arrays import Vectors
 from semsearch.encoder.checkpoint import Checkpoint
 from semsearch.encoder.runtimes.networks import PooledNetwork
-from semsearch.encoder.runtimes.torch import BATCH_TOKENS, NO_INT8, TorchRuntime, choose_device, choose_precision
+from semsearch.encoder.runtimes.torch import BATCHING, NO_INT8, TorchRuntime, choose_device, choose_precision
 from semsearch.encoder.tokenization import Batch
 from semsearch.errors import ModelError, UnsupportedError, UsageError
 from semsearch.forks import refuse_fork
@@ -49,7 +49,7 @@ class TorchWorkers:
         names = _names(devices)
         self.device = ",".join(names)
         self.precision = choose_precision(precision, names[0])
-        self.batch_tokens = BATCH_TOKENS["cpu" if names[0] == "cpu" else "accelerator"]
+        self.batching = BATCHING["cpu" if names[0] == "cpu" else "accelerator"]
         self._n_workers = len(names)
         context = multiprocessing.get_context("spawn")
         free: Any = context.SimpleQueue()
