@@ -4,7 +4,7 @@ Two servers of the same index take turns under load from clients that keep their
 have an answer. Both are one process; they differ in whether texts and searches of different requests go together.
 Every answer is compared with that to the same query asked alone.
 
-    python bench/serve.py [--rounds 3] [--seconds 10] [--clients 32]
+    python bench/serve.py [--rounds 3] [--seconds 10] [--clients 32] [--runtime auto]
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from semsearch.server.run import bind, serve
 from semsearch.server.settings import Settings
 listening = bind("127.0.0.1", 0)
 print(listening.getsockname()[1], flush=True)
-serve({"sample": sys.argv[1]}, Settings(batching=sys.argv[2] == "together"), listening)
+serve({"sample": sys.argv[1]}, Settings(batching=sys.argv[2] == "together", runtime=sys.argv[3]), listening)
 """
 
 SIDES = ("together", "alone")
@@ -78,9 +78,9 @@ class Server:
 
 
 @contextmanager
-def server(folder: Path, side: str) -> Iterator[Server]:
+def server(folder: Path, side: str, runtime: str) -> Iterator[Server]:
     """A server that searches by meaning."""
-    command = [sys.executable, "-c", SERVER, str(folder), side]
+    command = [sys.executable, "-c", SERVER, str(folder), side, runtime]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment()
     ) as process:
@@ -149,6 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name, default in (("rounds", 3), ("seconds", 10), ("clients", 32)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--runtime", default="auto")
     wish = parser.parse_args()
     texts = list(short_texts())[:2_000]
     print(f"{describe()}; {wish.clients} clients, {wish.rounds} rounds of {wish.seconds} s\n")
@@ -158,7 +159,7 @@ def main() -> None:
         folder = Path(temporary, "index")
         with Index.open(folder, create=True) as index:
             index.add(Path(__file__).parents[1] / "corpora/sample")
-        servers = {side: stack.enter_context(server(folder, side)) for side in SIDES}
+        servers = {side: stack.enter_context(server(folder, side, wish.runtime)) for side in SIDES}
         for one in servers.values():  # compiles what many texts at once need
             asyncio.run(under_load(one.port, wish.clients, texts, None, 2))
         for name, mode in CASES.items():

@@ -7,6 +7,7 @@ called in worker threads.
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -235,6 +236,8 @@ class Shelf:
             queue_left.close()
         for store in retired:
             store.close()
+        gc.collect()
+        gc.freeze()  # what was loaded stays, and looking through it holds up every request for a tenth of a second
         log.log(
             logging.WARNING if error else logging.INFO,
             "index %s: %s after %.1f s",
