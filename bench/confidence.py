@@ -9,8 +9,6 @@ mode: the area under the ROC curve, and at some thresholds the share of question
 
 from __future__ import annotations
 
-import csv
-import json
 import random
 import string
 import tempfile
@@ -20,6 +18,8 @@ from pathlib import Path
 from machine import data_folder, describe
 
 from semsearch import Index
+from semsearch.corpus.readers import read_queries
+from semsearch.evaluation.retrieval_data import read_qrels
 
 MODES = ("dense", "keyword", "hybrid")
 
@@ -79,13 +79,13 @@ def nonsense(n: int = 100) -> list[str]:
 
 def questions(folder: Path) -> list[str]:
     """The questions of a corpus."""
-    return [json.loads(line)["text"] for line in (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [query.text for query in read_queries(str(folder / "queries.jsonl"))]
 
 
 def relevant(folder: Path) -> set[str]:
     """Documents that were judged relevant to any question."""
-    with next((folder / "qrels").glob("*.tsv")).open(encoding="utf-8") as file:
-        return {row["corpus-id"] for row in csv.DictReader(file, delimiter="\t") if int(row["score"]) > 0}
+    qrels = read_qrels(next((folder / "qrels").glob("*.tsv")))
+    return {doc_id for judged in qrels.values() for doc_id, gain in judged.items() if gain > 0}
 
 
 if __name__ == "__main__":

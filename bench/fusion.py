@@ -5,7 +5,6 @@ python bench/fusion.py
 
 from __future__ import annotations
 
-import csv
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from measure import run_of
 
 from semsearch import Chunking, Encoder, Index, Query, search
 from semsearch.corpus.readers import read_queries
+from semsearch.evaluation.retrieval_data import read_qrels
 
 WEIGHTS = (0.4, 0.5, 0.6, 0.7)
 DEPTHS = (100, 1_000)
@@ -84,9 +84,7 @@ def runs(searcher: Index, queries: list[Query]) -> Iterator[tuple[str, search.Ru
 
 def scores(folder: Path, encoder: Encoder) -> dict[str, str]:
     """`nDCG@10 / R@100` of each run over a folder in BEIR's layout."""
-    with (folder / "qrels" / "test.tsv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    qrels = [ir_measures.Qrel(row["query-id"], row["corpus-id"], int(row["score"])) for row in rows]
+    qrels = read_qrels(folder / "qrels" / "test.tsv")
     queries = list(read_queries(str(folder / "queries.jsonl")))
     with tempfile.TemporaryDirectory() as temporary:
         with Index.open(temporary, create=True, encoder=encoder, chunking=Chunking(on_long="truncate")) as searcher:

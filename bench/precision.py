@@ -8,7 +8,6 @@ here on Cranfield's abstracts, and for STS-B on sentences of its development set
 
 from __future__ import annotations
 
-import csv
 import random
 import tempfile
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from semsearch.corpus.readers import read_queries
 from semsearch.encoder.runtimes.int8 import SAMPLE
 from semsearch.evaluation import load_sts
 from semsearch.evaluation.correlation import correlate
+from semsearch.evaluation.retrieval_data import read_qrels
 
 
 def sts_b(encoder: Encoder) -> float:
@@ -37,9 +37,7 @@ def sts_b(encoder: Encoder) -> float:
 def cranfield(encoder: Encoder) -> str:
     """`nDCG@10 / R@100` of dense search."""
     folder = data_folder() / "cranfield"
-    with (folder / "qrels" / "test.tsv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    qrels = [ir_measures.Qrel(row["query-id"], row["corpus-id"], int(row["score"])) for row in rows]
+    qrels = read_qrels(folder / "qrels" / "test.tsv")
     with tempfile.TemporaryDirectory() as temporary:
         with Index.open(temporary, create=True, encoder=encoder, chunking=Chunking(on_long="truncate")) as searcher:
             searcher.add(folder)

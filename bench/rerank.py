@@ -9,7 +9,6 @@ Without it, the default model's own size with a random head stands in for its co
 from __future__ import annotations
 
 import argparse
-import csv
 import shutil
 import statistics
 import tempfile
@@ -30,7 +29,9 @@ from semsearch import Chunking, Encoder, Hit, Index, Query
 from semsearch.corpus.readers import read_queries
 from semsearch.encoder.cross_encoder import CrossEncoder, Scores
 from semsearch.encoder.token_vectors import TokenVectors
+from semsearch.evaluation.retrieval_data import read_qrels
 from semsearch.rerank import FIRST_SHARE, LateInteraction, Reranker, rerank_hits
+from semsearch.types import Qrels
 
 DEPTHS = (20, 50, 100)
 MODES = ("dense", "hybrid")
@@ -75,7 +76,7 @@ class Remembered:
         return np.array([self.known[query, text] for text in passages], np.float32)
 
 
-def ndcg(qrels: list[ir_measures.Qrel], queries: list[Query], found: list[list[Hit]]) -> float:
+def ndcg(qrels: Qrels, queries: list[Query], found: list[list[Hit]]) -> float:
     """NDCG@10 over all queries."""
     run = {q.query_id: {hit.doc_id: hit.score for hit in hits} for q, hits in zip(queries, found, strict=True)}
     return float(ir_measures.calc_aggregate([nDCG @ 10], qrels, run)[nDCG @ 10])
@@ -83,9 +84,7 @@ def ndcg(qrels: list[ir_measures.Qrel], queries: list[Query], found: list[list[H
 
 def gains(folder: Path, encoder: Encoder, rerankers: Mapping[str, Reranker]) -> Iterator[tuple[Measured, float]]:
     """NDCG@10 of each first stage, and of each reranker at each depth over it."""
-    with (folder / "qrels" / "test.tsv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    qrels = [ir_measures.Qrel(row["query-id"], row["corpus-id"], int(row["score"])) for row in rows]
+    qrels = read_qrels(folder / "qrels" / "test.tsv")
     queries = list(read_queries(str(folder / "queries.jsonl")))
     with tempfile.TemporaryDirectory() as temporary:
         with Index.open(temporary, create=True, encoder=encoder, chunking=Chunking(on_long="truncate")) as index:
