@@ -21,7 +21,7 @@ T = TypeVar("T")
 Answers: TypeAlias = Callable[[Sequence[str]], Sequence[T]]
 """The answers to questions, in their order."""
 
-THREADS = 3
+THREADS = 2
 """Of which one waits for the encoder while another searches."""
 
 AT_ONCE = 64
@@ -107,7 +107,7 @@ class Groups(Generic[T]):
                 return []
             first = self._waiting[0]
             alike = [first] if first.key is None else [one for one in self._waiting if one.key == first.key]
-            group = alike[: min(self._at_once, -(-len(alike) // THREADS))]  # the rest is for the other threads
+            group = alike[: self._at_once]
             taken = set(map(id, group))
             self._waiting = [question for question in self._waiting if id(question) not in taken]
             return group
