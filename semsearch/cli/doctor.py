@@ -33,7 +33,7 @@ Client = Annotated[
 
 
 def doctor(
-    index: opt.ServedIndexes = None,
+    index: opt.AllIndexes = None,
     host: Host = "127.0.0.1",
     port: Port = 8_000,
     url: Url = "",

@@ -61,18 +61,27 @@ def find_index(given: Path | None, *, newest: bool = False) -> Path:
 def named_indexes(given: Sequence[str]) -> dict[str, Path]:
     """Indexes by name, each given as `NAME=DIR`, or as a folder, whose own name it then has.
 
-    Without any, the most recently updated one. What a name may not hold becomes a hyphen where the folder names it.
+    Without any, all of the current folder's. What a name may not hold becomes a hyphen where the folder names it.
 
     Raises:
-        UsageError: Two have the same name.
+        UsageError: Two have the same name, or one has other characters.
         NoIndexError: None was given, and there is none.
     """
+    from semsearch.mcp.shelf import NAME
+
+    every = given or [str(folder) for folder in indexes_in(HOME)]
+    if not every:
+        raise NoIndexError(
+            f"no index in {str(HOME)!r}; make one with: semsearch index CORPUS, or name one with --index"
+        )
     named: dict[str, Path] = {}
-    for one in given or [str(find_index(None, newest=True))]:
+    for one in every:
         name, equals, folder = one.partition("=")
-        if not equals or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or Path(one).exists():
+        if not equals or "/" in name or Path(one).exists():
             folder = one
-            name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(one).resolve().name).strip("-._") or "index"
+            name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(one).resolve().name).strip("-._")[:100] or "index"
+        elif not NAME.fullmatch(name):
+            raise UsageError(f"the index is named {name!r:.60}; expected letters, digits and . _ -, such as 'notes'")
         if name in named:
             raise UsageError(
                 f"two indexes are named {name!r}: {str(named[name])!r} and {folder!r}; name them with --index NAME=DIR"

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from semsearch import interrupts
 from semsearch.cli import options as opt
 from semsearch.cli import signals
-from semsearch.cli.locations import named_indexes
+from semsearch.cli.locations import find_index, named_indexes
 from semsearch.errors import UsageError
 
 
@@ -33,7 +33,7 @@ def mcp(
     with ExitStack() as stack:
         opened = {
             name: stack.enter_context(Index.open(folder, device=device, runtime=runtime))
-            for name, folder in named_indexes(index or []).items()
+            for name, folder in named_indexes(index or [str(find_index(None, newest=True))]).items()
         }
         warming = Warming(opened)
         server = create_mcp(opened, public_url=checked_url(url), is_warm=warming.is_warm)

@@ -160,14 +160,17 @@ RerankDepth = Annotated[
     ),
 ]
 RunFile = Annotated[Path | None, typer.Option(help="With --queries: write a TREC run to this file.")]
+AllIndexes = Annotated[
+    list[str] | None,
+    typer.Option("--index", "-i", metavar="[NAME=]DIR", help="Index folder; repeat it [default: all in indexes/]"),
+]
 ServedIndexes = Annotated[
     list[str] | None,
     typer.Option(
         "--index",
         "-i",
         metavar="[NAME=]DIR",
-        help="Index folder to serve, for several give it several times [default: "
-        "the most recently updated in indexes/]",
+        help="Index folder; repeat it [default: the most recently updated in indexes/]",
     ),
 ]
 PublicUrl = Annotated[

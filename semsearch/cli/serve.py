@@ -6,16 +6,15 @@ import importlib.util
 import os
 import re
 from contextlib import suppress
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from semsearch.cli import options as opt
 from semsearch.cli import terminal
-from semsearch.cli.addresses import checked_url
-from semsearch.cli.locations import HOME, indexes_in
-from semsearch.errors import NoIndexError, UnsupportedError, UsageError
+from semsearch.cli.addresses import checked_url, is_loopback
+from semsearch.cli.locations import named_indexes
+from semsearch.errors import UsageError
 
 TOKENS = "SEMSEARCH_TOKEN"
 """Environment variable with keys, separated by white space; other users of the machine cannot see them there."""
@@ -23,12 +22,6 @@ TOKENS = "SEMSEARCH_TOKEN"
 LLM_KEY = "SEMSEARCH_LLM_KEY"
 """Environment variable with the key for the language model's server."""
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-"""What an index may be served as: a part of paths, and of ids in the Model Context Protocol."""
-
-Served = Annotated[
-    list[str] | None, typer.Option("--index", "-i", help="NAME=DIR or DIR; repeat it [default: all in indexes/]")
-]
 Host = Annotated[str, typer.Option(help="Address to listen on; one that others can reach needs a token.")]
 Port = Annotated[int, typer.Option(help="Port to listen on; 0 for a free one.")]
 Tokens = Annotated[
@@ -62,7 +55,7 @@ LlmModel = Annotated[str, typer.Option(help="The model that it is asked for.")]
 
 
 def serve(
-    index: Served = None,
+    index: opt.AllIndexes = None,
     host: Host = "127.0.0.1",
     port: Port = 8000,
     token: Tokens = None,
@@ -84,7 +77,7 @@ def serve(
         from semsearch.server.keys import Key
         from semsearch.server.settings import LOCAL_HOSTS, Settings
     except ImportError as error:
-        raise UnsupportedError(f"serving needs {error.name}; install it: pip install 'semsearch[serve]'") from None
+        raise UsageError(f"serving needs {error.name}; install it: pip install 'semsearch[serve]'") from None
     for name, given, least in (("workers", workers, 1), ("max_body_mb", max_body_mb, 1), ("port", port, 0)):
         if given < least:
             raise UsageError(f"`{name}` must be at least {least}, got {given}")
@@ -96,7 +89,7 @@ def serve(
     reached = checked_url(public_url, "public_url")
     places = _places(index)
     keys = tuple(Key.parse(text) for text in [*(token or ()), *os.environ.get(TOKENS, "").split()])
-    local = run.is_loopback(host)
+    local = is_loopback(host)
     if not keys and not local:
         raise UsageError(
             f"`host` {host!r} can be reached by others, so clients need a key; set one with `token` or {TOKENS}, or "
@@ -133,30 +126,14 @@ def _check_language_model(base_url: str, model: str) -> None:
     if not re.match(r"https?://[^\s/]+", base_url):
         raise UsageError(f"`llm_base_url` is {base_url!r:.80}; expected an address such as http://127.0.0.1:11434/v1")
     if importlib.util.find_spec("openai") is None:
-        raise UnsupportedError("`llm_base_url` needs openai; install it: pip install 'semsearch[chat]'")
+        raise UsageError("`llm_base_url` needs openai; install it: pip install 'semsearch[chat]'")
 
 
 def _places(given: list[str] | None) -> dict[str, str]:
     """Folders by name, each looked at."""
     from semsearch.index import Index
 
-    named = [_named(text) for text in given] if given else [(path.name, str(path)) for path in indexes_in(HOME)]
-    places: dict[str, str] = {}
-    for name, folder in named:
-        if not NAME.fullmatch(name) or name in places:
-            raise UsageError(
-                f"`index` gives the name {name!r:.60}; expected one of its own, of letters, digits, dots, dashes and "
-                "underscores, as in NAME=DIR"
-            )
+    named = named_indexes(given or [])
+    for folder in named.values():
         Index.open(folder).close()  # raises where there is none
-        places[name] = str(Path(folder).absolute())
-    if not places:
-        raise NoIndexError("no index in indexes/; make one with: semsearch index CORPUS, or name one with `index`")
-    return places
-
-
-def _named(text: str) -> tuple[str, str]:
-    name, is_, folder = text.partition("=")
-    if is_ and "/" not in name and not Path(text).exists():
-        return name, folder
-    return Path(os.path.abspath(text)).name, text
+    return {name: str(folder.absolute()) for name, folder in named.items()}

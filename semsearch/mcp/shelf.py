@@ -20,13 +20,15 @@ address of a page that shows them."""
 SCHEME = "semsearch"
 """Of the addresses of documents as resources of the protocol."""
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""What an index may be served as: a part of addresses, and of ids."""
+
 STEPS = frozenset(("", ".", ".."))
 """Parts of a path that lead elsewhere."""
 
 LONGEST_URL = 2_000
 """Characters of a document's own address; what is longer would crowd out everything else."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PLACE = re.compile(r"(.+)#chars=(\d{1,15})-(\d{1,15})", re.DOTALL)
 
 
@@ -95,7 +97,7 @@ def make_shelf(indexes: Mapping[str, Index], public_url: str = "", link: Link | 
     if not indexes:
         raise UsageError("there is no index to serve; expected one or more")
     for name in indexes:
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise UsageError(f"the index is named {name!r:.60}; expected letters, digits and . _ -, such as 'notes'")
     several = len(indexes) > 1
     base = public_url.rstrip("/")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import socket
 from collections.abc import Mapping
@@ -18,18 +17,10 @@ from semsearch.errors import UsageError
 from semsearch.server.app import create_app
 from semsearch.server.logs import config
 from semsearch.server.metrics import SHARED_FOLDER
-from semsearch.server.settings import LOOPBACK, Settings
+from semsearch.server.settings import Settings
 
 GRACE_SECONDS = 10
 """How long requests have to end when the server is stopped."""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host in LOOPBACK
 
 
 def bind(host: str, port: int) -> socket.socket:

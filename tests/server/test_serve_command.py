@@ -66,6 +66,7 @@ def test_other_addresses_than_loopback_need_a_key(folder, host):
         (["--index", "nothing"], 1, ["nothing"]),
         (["--index", "notes=nothing"], 1, ["nothing"]),
         (["--index", "x=indexes/notes", "--index", "x=indexes/notes"], 2, ["--index", "'x'"]),
+        (["--index", "two words=indexes/notes"], 2, ["'two words'", "expected letters, digits"]),
         (["--port", "-1"], 2, ["--port"]),
         (["--port", "70000"], 2, ["70000"]),
         (["--workers", "0"], 2, ["--workers"]),
@@ -90,7 +91,7 @@ def test_a_key_is_not_shown_in_an_error(folder, monkeypatch):
 
 def test_without_an_index_there_is_nothing_to_serve(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    call("serve").fails(1, "no index in indexes/")
+    call("serve").fails(1, "no index in 'indexes'; make one with")
 
 
 def test_a_port_in_use_is_said(folder):
