@@ -8,6 +8,7 @@ import numpy as np
 
 from semsearch.arrays import Vectors
 from semsearch.stores.base import Readable
+from semsearch.types import Metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class MapPoint:
     title: str
     x: float
     y: float
+    metadata: Metadata
 
 
 def map_documents(store: Readable, n: int) -> list[MapPoint]:
@@ -33,8 +35,8 @@ def map_documents(store: Readable, n: int) -> list[MapPoint]:
         places = principal_plane(store.vectors_of(passages)) if passages else np.empty((0, 2), np.float32)
         shown = store.show(passages)
     return [
-        MapPoint(shown[passage].doc_id, shown[passage].title, float(x), float(y))
-        for passage, (x, y) in zip(passages, places, strict=True)
+        MapPoint(one.doc_id, one.title, float(x), float(y), one.metadata)
+        for one, (x, y) in zip(map(shown.__getitem__, passages), places, strict=True)
     ]
 
 

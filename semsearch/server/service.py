@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
-from semsearch.errors import MismatchError, NoIndexError, NotReadyError, TooLargeError, UsageError
+from semsearch.errors import MismatchError, NoIndexError, NotReadyError, TooLargeError, UnknownDocumentError, UsageError
 from semsearch.mcp.budget import estimate_tokens
 from semsearch.search import check_search
 from semsearch.server.batching import ROLES, TICKET, lane_of
@@ -169,7 +169,7 @@ class Service:
     async def ask(self, name: str, question: Callable[[Index], T]) -> T:
         """Whatever else an index can tell without its encoder."""
         self._read(name)
-        return await self._reading(lambda: self._with(name, question))
+        return await self.desk.read(lambda: self._with(name, question))
 
     async def search_vector(
         self,
@@ -190,7 +190,7 @@ class Service:
             least = self._least(index, min_confidence, usual)
             return index.search_vector(vector, k, where=where, unit=unit, min_confidence=least)
 
-        return Answer(await self._reading(lambda: self._with(name, find)), "dense")
+        return Answer(await self.desk.read(lambda: self._with(name, find)), "dense")
 
     def _least(self, index: Index, asked: float | None, usual: bool) -> float | None:
         """The least confidence of a search: what is asked for, or that of the settings where it is `usual`."""
@@ -201,7 +201,7 @@ class Service:
     async def background(self, name: str) -> Background | None:
         """How unrelated pairs score in an index; see `Index.background`."""
         self._read(name)
-        return await self._reading(lambda: self._with(name, lambda index: index.background))
+        return await self.desk.read(lambda: self._with(name, lambda index: index.background))
 
     async def context(
         self,
@@ -233,7 +233,18 @@ class Service:
         """Whole documents by their ids, in the order given; ids that are not there are left out."""
         self._read(name)
         self._check_batch(doc_ids, "ids")
-        return await self._reading(lambda: self._with(name, lambda index: index.documents(doc_ids)))
+        return await self.desk.read(lambda: self._with(name, lambda index: index.documents(doc_ids)))
+
+    async def document(self, name: str, doc_id: str) -> StoredDocument:
+        """A whole document.
+
+        Raises:
+            UnknownDocumentError: There is none with that id.
+        """
+        stored = (await self.documents(name, [doc_id])).get(doc_id)
+        if stored is None:
+            raise unknown(doc_id, name)
+        return stored
 
     async def add(self, name: str, corpus: Corpus) -> IngestResult:
         """Add documents, in place of those with their ids; what was added when this returns survives any crash.
@@ -279,14 +290,14 @@ class Service:
             raise UsageError(f"unknown role {role!r:.60}; expected one of {', '.join(ROLES)}")
         queue = self.shelf.queue(name)
         if queue is None:
-            await self._reading(lambda: self.shelf.wait_for(name, self.settings.max_seconds))
+            await self.desk.read(lambda: self.shelf.wait_for(name, self.settings.max_seconds))
             queue = self.shelf.queue(name)
         if queue is None:
             raise NotReadyError(f"the index {name!r} was replaced; try again")
         if sum(map(len, texts)) <= SHORT:
             lengths = queue.lengths(texts, role)
         else:
-            lengths = await self._reading(lambda: queue.lengths(texts, role))
+            lengths = await self.desk.read(lambda: queue.lengths(texts, role))
         future = queue.submit(texts, role, lengths, lane=lane_of(len(texts)))
         return Encoded(await self.desk.in_time(asyncio.wrap_future(future)), lengths)
 
@@ -306,18 +317,18 @@ class Service:
             tokens = sum(queue.lengths([query, *texts], "document")) if queue else 0
             return [float(score) for score in scores], tokens
 
-        return await self._reading(score)
+        return await self.desk.read(score)
 
     async def spec(self, name: str) -> EncoderSpec:
         """The encoder of an index, without loading it: its model's name, dimension, maximal length and so on."""
         self._read(name)
-        return await self._reading(lambda: self._with(name, lambda index: index.spec))
+        return await self.desk.read(lambda: self._with(name, lambda index: index.spec))
 
     async def described(self, name: str) -> tuple[dict[str, Any], EncoderSpec, list[str]]:
         """What an index holds (see `Index.status`), its encoder, and the names of its metadata fields."""
         self._read(name)
-        return await self._reading(
-            lambda: self._with(name, lambda index: (index.status(), index.spec, self.shelf.fields(name)))
+        return await self.desk.read(
+            lambda: self._with(name, lambda index: (index.status(), index.spec, index.fields()))
         )
 
     def state(self, name: str) -> tuple[str, str]:
@@ -354,7 +365,7 @@ class Service:
 
     async def _answered(self, name: str, mode: str | None, find: Callable[[Index, str], T]) -> tuple[T, str, bool]:
         """What is found, the mode in which it was, and whether the model is still being loaded."""
-        return await self._reading(lambda: self._found(name, mode, find))
+        return await self.desk.read(lambda: self._found(name, mode, find))
 
     def _found(self, name: str, mode: str | None, find: Callable[[Index, str], T]) -> tuple[T, str, bool]:
         for last in (False, True):
@@ -385,5 +396,7 @@ class Service:
             self.shelf.forget(name, index)
             raise
 
-    async def _reading(self, ask: Callable[[], T]) -> T:
-        return await self.desk.read(ask)
+
+def unknown(doc_id: str, index: str) -> UnknownDocumentError:
+    """The error for an id that is not there."""
+    return UnknownDocumentError(f"no document {doc_id!r:.200} in index {index!r}; search it to see which there are")

@@ -128,10 +128,6 @@ class Shelf:
         self.cold(name)
         return self._slots[name].warm
 
-    def fields(self, name: str) -> list[str]:
-        """Names of the metadata fields of an index that is open."""
-        return self._slots[name].stores[-1].fields()
-
     def failure(self, name: str) -> SemsearchError | None:
         """Why there is no encoder; None where it is loaded, or being loaded."""
         return self._slots[name].error

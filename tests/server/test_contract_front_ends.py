@@ -177,7 +177,7 @@ def test_a_long_document_comes_in_parts(tmp_path: Path):
         ("/tools/search", {"query": "x", "index": "nope"}, 404, "unknown index 'nope'"),
         ("/tools/search", {"query": "x", "where": "yaer = 1"}, 400, "did you mean 'year'"),
         ("/tools/search", {"query": "x", "k": 0}, 400, "`k` must be at least 1"),
-        ("/tools/document", {"id": "nobody"}, 404, "no document has the id 'nobody'"),
+        ("/tools/document", {"id": "nobody"}, 404, "no document 'nobody' in index 'birds'"),
         ("/tools/document", {"id": "heron", "start": -1}, 400, "greater than or equal to 0"),
         ("/web_search", {"query": "x", "count": 0}, 400, "`k` must be at least 1"),
         ("/web_search?index=nope", {"query": "x"}, 404, "unknown index 'nope'"),

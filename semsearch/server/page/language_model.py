@@ -7,8 +7,11 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, TypeAlias, cast
 from urllib.parse import urlsplit
+
+from anyio import to_thread
 
 from semsearch.errors import LanguageModelError
 
@@ -80,6 +83,7 @@ class LanguageModel:
     async def _stream(self, messages: Sequence[Message]) -> AsyncGenerator[str]:
         """The pieces of a reply; one line for whatever goes wrong, for strangers' servers send anything."""
         said = 0
+        await to_thread.run_sync(import_module, "openai")  # takes a second the first time
         try:
             async with self._client() as client:
                 async with asyncio.timeout(self.seconds):

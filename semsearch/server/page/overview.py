@@ -16,7 +16,7 @@ from semsearch.server.schema import REFUSALS
 router = APIRouter(responses=REFUSALS)
 
 LOOKED_AT = 64
-"""Documents that tell which fields hold lists; also those that are read at once, for their texts come along."""
+"""Documents that tell which fields hold lists."""
 
 
 class FacetValue(BaseModel):
@@ -98,20 +98,17 @@ def facets_of(index: Index, n: int) -> list[Facet]:
 
 def points_of(index: Index, n: int, field: str | None) -> list[Point]:
     """The map, with the value that each document has in a field."""
-    points = index.map(n)
-    values: dict[str, str | None] = {}
-    if field is not None:
-        for first in range(0, len(points), LOOKED_AT):
-            found = index.documents([point.doc_id for point in points[first : first + LOOKED_AT]])
-            values |= {doc_id: _as_text(document.metadata.get(field)) for doc_id, document in found.items()}
-    return [Point(id=one.doc_id, title=one.title, x=one.x, y=one.y, value=values.get(one.doc_id)) for one in points]
+    return [
+        Point(id=one.doc_id, title=one.title, x=one.x, y=one.y, value=_as_text(one.metadata.get(field or "")))
+        for one in index.map(n)
+    ]
 
 
 def _kinds(index: Index) -> dict[str, str]:
     """Which fields hold lists, as some documents spread over the index have them."""
     kinds: dict[str, str] = {}
-    for document in index.documents([point.doc_id for point in index.map(LOOKED_AT)]).values():
-        for field, value in document.metadata.items():
+    for point in index.map(LOOKED_AT):
+        for field, value in point.metadata.items():
             kind = "list" if isinstance(value, list) else "value"
             kinds[field] = kind if kinds.get(field, kind) == kind else "unknown"
     return kinds

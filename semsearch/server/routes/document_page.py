@@ -15,7 +15,7 @@ from semsearch.errors import UsageError
 from semsearch.printable import harmless, one_line
 from semsearch.server.access import Asked
 from semsearch.server.links import HIGHLIGHT
-from semsearch.server.routes.documents import DocId, IndexName, unknown
+from semsearch.server.routes.documents import DocId, IndexName
 from semsearch.server.schema import REFUSALS
 from semsearch.stores.base import StoredDocument
 
@@ -55,10 +55,7 @@ async def show(
 ) -> HTMLResponse:
     """A document as a page, which citations link to."""
     name, wanted = service.one_of(index), id if id is not None else doc_id
-    stored = (await service.documents(name, [wanted])).get(wanted)
-    if stored is None:
-        raise unknown(wanted, name)
-    return HTMLResponse(page(stored, name, *span_of(chars)), headers=HEADERS)
+    return HTMLResponse(page(await service.document(name, wanted), name, *span_of(chars)), headers=HEADERS)
 
 
 def span_of(chars: str | None) -> tuple[int, int]:

@@ -7,14 +7,13 @@ from typing import Annotated, TypeAlias
 from anyio import to_thread
 from fastapi import APIRouter, File, Form, Path, Query, UploadFile
 
-from semsearch.errors import UnknownDocumentError
 from semsearch.ingest import IngestResult
 from semsearch.server.access import Asked
 from semsearch.server.intake import from_files, from_json
 from semsearch.server.links import document_url
 from semsearch.server.models import Added, Addition, Deleted, Deletion, Span, WholeDocument
 from semsearch.server.schema import REFUSALS
-from semsearch.server.service import Service
+from semsearch.server.service import Service, unknown
 from semsearch.types import Document
 
 router = APIRouter(responses=REFUSALS)
@@ -66,9 +65,7 @@ async def get(
     """A whole document, with the places of its passages."""
     name = service.one_of(index)
     doc_id = id if id is not None else doc_id
-    stored = (await service.documents(name, [doc_id])).get(doc_id)
-    if stored is None:
-        raise unknown(doc_id, name)
+    stored = await service.document(name, doc_id)
     return WholeDocument(
         index=name,
         id=doc_id,
@@ -88,11 +85,6 @@ async def delete(doc_id: DocId, service: Asked, index: IndexName = None) -> Dele
     if not there:
         raise unknown(doc_id, name)
     return Deleted(index=name, deleted=there, missing=[])
-
-
-def unknown(doc_id: str, index: str) -> UnknownDocumentError:
-    """The error for an id that is not there."""
-    return UnknownDocumentError(f"no document {doc_id!r:.200} in index {index!r}; search it to see which there are")
 
 
 async def _added(service: Service, name: str, documents: list[Document]) -> Added:

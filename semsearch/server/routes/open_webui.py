@@ -8,7 +8,6 @@ from fastapi import APIRouter, Query
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, Field
 
-from semsearch.errors import UnknownDocumentError
 from semsearch.server.access import Asked
 from semsearch.server.finding import find, link_to
 from semsearch.server.schema import REFUSALS, without_422
@@ -103,9 +102,7 @@ async def search_documents(body: ToolSearch, service: Asked) -> ToolAnswer:
 async def read_document(body: ToolRead, service: Asked) -> ToolDocument:
     """Read the text around a passage, or a whole document; a long one comes in parts."""
     name, start = service.one_of(body.index), body.start or 0
-    document = (await service.documents(name, [body.id])).get(body.id)
-    if document is None:
-        raise UnknownDocumentError(f"no document has the id {body.id!r:.100}; expected one that a search has found")
+    document = await service.document(name, body.id)
     return ToolDocument(
         id=document.doc_id,
         title=document.title,
