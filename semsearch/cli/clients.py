@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from semsearch.cli.addresses import Address
 
@@ -126,7 +127,7 @@ def _open_webui(setup: Setup) -> list[Paste]:
 
 def _librechat(setup: Setup) -> list[Paste]:
     url = setup.address.docker_url
-    host = url.partition("://")[2].partition("/")[0].rpartition(":")[0] or url.partition("://")[2]
+    host = urlsplit(url).hostname
     lines = (
         "mcpSettings:",
         "  allowedDomains:",

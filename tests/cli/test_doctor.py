@@ -281,6 +281,15 @@ def test_claude_desktop_starts_what_really_runs():
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [("https://docs.example.org/search", "docs.example.org"), ("http://[2001:db8::1]:81", "2001:db8::1")],
+)
+def test_librechat_allows_the_host_alone_without_port_and_path(url, host):
+    (paste,) = pastes("librechat", "--url", url)
+    assert yaml.safe_load(paste["text"])["mcpSettings"] == {"allowedDomains": [host]}
+
+
 def test_librechat_gets_yaml_that_allows_the_private_host():
     (paste,) = pastes("librechat", "--port", 81)
     assert yaml.safe_load(paste["text"]) == {
