@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from semsearch.encoder.encoder import TextEncoder
     from semsearch.encoder.token_vectors import TokenVectors
 
-DEPTHS = {"late-interaction": 20, "cross-encoder": 50}
-"""Candidates that are scored again, at least, by kind of reranker; more where more hits are wanted.
+DEPTH = 50
+"""Candidates that are scored again, at least; more where more hits are wanted.
 
-Late interaction finds among 20 what it finds among 100 (bench/rerank.py). For a cross-encoder, time is the bound: the
-best possible order of 20, 50 or 100 candidates of a hybrid search has an nDCG@10 of 0.72, 0.81 or 0.88 on Cranfield.
+Time is the bound: the best possible order of 20, 50 or 100 candidates of a hybrid search has an nDCG@10 of 0.72, 0.81
+or 0.88 on Cranfield.
 """
 
-OTHER_DEPTH = 50
-"""The same for a reranker of the caller's own."""
+DEPTHS = {"late-interaction": 20}
+"""The same for kinds of rerankers that gain nothing from more (bench/rerank.py)."""
 
 FIRST_SHARE = 0.5
 """Share of the first stage's score beside late interaction; measured in bench/rerank.py."""
@@ -218,7 +218,7 @@ def check_rerank(rerank: str | Reranker | None, depth: int | None, k: int) -> st
 
 def depth_for(reranker: Reranker, k: int, depth: int | None) -> int:
     """How many candidates to look for: as many as asked for, or what suits the reranker."""
-    return max(k, DEPTHS.get(reranker.kind, OTHER_DEPTH)) if depth is None else depth
+    return max(k, DEPTHS.get(reranker.kind, DEPTH)) if depth is None else depth
 
 
 def rerank_hits(reranker: Reranker, query: str, hits: Sequence[Hit], k: int, *, titles: bool = True) -> list[Hit]:

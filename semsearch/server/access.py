@@ -10,7 +10,7 @@ from semsearch.server.service import Service
 
 
 async def service_of(request: Request) -> Service:
-    """The service, as the key of the request allows to see it; `app.py` has compared the key.
+    """The service, as the key of the request allows to see it; `gate.py` has compared it.
 
     It is asynchronous because FastAPI would call it in a thread otherwise, which takes longer than it does.
     """

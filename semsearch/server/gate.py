@@ -45,6 +45,7 @@ class Gate:
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, answer: Answer) -> None:
         self._app, self._settings, self._metrics, self._answer = app, settings, metrics, answer
         self._keys = Keys(settings.keys)
+        self._own = urlsplit(settings.public_url).netloc
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or answer it here."""
@@ -95,7 +96,7 @@ class Gate:
 
     def _allowed(self, origin: str, headers: Headers) -> bool:
         """Whether a page of that origin may ask: one that is listed, or the server's own."""
-        allowed, own = self._settings.origins, (headers.get("host"), urlsplit(self._settings.public_url).netloc)
+        allowed, own = self._settings.origins, (headers.get("host"), self._own)
         return "*" in allowed or origin in allowed or (_netloc(origin) or None) in own
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:

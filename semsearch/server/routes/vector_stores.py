@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from fastapi import APIRouter
@@ -78,10 +80,10 @@ async def search_vector_store(vector_store_id: str, body: VectorStoreQuery, serv
     where = None if body.filters is None else from_openai(body.filters)
     least = body.ranking_options.score_threshold if body.ranking_options else None
     best: dict[tuple[str, int], tuple[float, Hit]] = {}
-    for query in queries:
-        for score, hit in await find(service, vector_store_id, query, k, where=where, least=least):
-            place = hit.doc_id, hit.start
-            best[place] = max(best.get(place, (score, hit)), (score, hit), key=lambda one: one[0])
+    pages = await asyncio.gather(*(find(service, vector_store_id, one, k, where=where, least=least) for one in queries))
+    for score, hit in chain.from_iterable(pages):
+        place = hit.doc_id, hit.start
+        best[place] = max(best.get(place, (score, hit)), (score, hit), key=lambda one: one[0])
     found = sorted(best.values(), key=lambda one: -one[0])[:k]
     return SearchPage(
         search_query=queries, data=[_result(service, vector_store_id, score, hit) for score, hit in found]
