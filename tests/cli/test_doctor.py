@@ -281,13 +281,10 @@ def test_claude_desktop_starts_what_really_runs():
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
-@pytest.mark.parametrize(
-    ("url", "host"),
-    [("https://docs.example.org/search", "docs.example.org"), ("http://[2001:db8::1]:81", "2001:db8::1")],
-)
-def test_librechat_allows_the_host_alone_without_port_and_path(url, host):
+@pytest.mark.parametrize("url", ["https://docs.example.org/search", "http://docs.example.org:81"])
+def test_librechat_allows_the_host_alone_without_port_and_path(url):
     (paste,) = pastes("librechat", "--url", url)
-    assert yaml.safe_load(paste["text"])["mcpSettings"] == {"allowedDomains": [host]}
+    assert yaml.safe_load(paste["text"])["mcpSettings"] == {"allowedDomains": ["docs.example.org"]}
 
 
 def test_librechat_gets_yaml_that_allows_the_private_host():
