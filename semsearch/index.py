@@ -373,6 +373,7 @@ class Index:
         neighbors: int = 0,
         diversity: float = 0.3,
         candidates: int = 40,
+        rerank: str | Reranker | None = None,
         count: Callable[[str], int] | None = None,
     ) -> Context:
         """What to put into a prompt about a question: the passages that answer it, numbered, within a budget of tokens.
@@ -389,23 +390,33 @@ class Index:
             neighbors: Passages before and behind each that are shown with it.
             diversity: From 0 (best first) to 1: what a passage repeats of others counts this much against it.
             candidates: How many of the best passages are chosen from.
+            rerank: What scores these again; as for `search`.
             count: Counts the tokens of a text as the model that is prompted does; None for the encoder's own tokenizer.
 
         Raises:
             UsageError: Arguments out of range; see `search` for more.
         """
         from semsearch.context import NOTHING, Context, check_context, make_context
+        from semsearch.rerank import check_rerank, rerank_shown
         from semsearch.search import check_search, find_shown
 
         mode = self.default_mode if mode is None else mode
         check_search([question], candidates, mode, min_confidence=min_confidence)
         check_context(budget, neighbors, diversity, count)
         wishes: dict[str, Any] = {"mode": mode, "where": _condition(where), "min_confidence": min_confidence}
+        asked = None if rerank is None else check_rerank(rerank, None, candidates)
         if not self._store.exists():
             return Context(question, (), NOTHING, 0)
         counted = count or self._count_tokens
+        reranker = None if asked is None else self.reranker(asked)
         with self._asking([question], mode) as vectors:
             (found,) = find_shown(self._store, [question], vectors, candidates, unit="passage", **wishes)
+            if reranker is None:
+                return make_context(self._store, question, found, counted, budget, neighbors, diversity)
+        found = rerank_shown(reranker, question, found, titles=self.chunking.title)  # while others may search and write
+        with self._store.snapshot():
+            there = self._store.documents_of([one.passage for one in found])
+            found = [one for one in found if one.passage in there]
             return make_context(self._store, question, found, counted, budget, neighbors, diversity)
 
     @contextmanager

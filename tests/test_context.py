@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,42 @@ def test_the_same_readme_in_four_places_is_one(place: Any):
         context = asked(index, "feed the owl")
     assert [one.doc_id for one in context.excerpts if "README" in one.doc_id] == ["0/README"]
     assert len(context.excerpts) == 2
+
+
+class Marks:
+    """A reranker that gives logits: texts by what they hold."""
+
+    kind, first_share = "marks", 0.0
+
+    def __init__(self, marks: dict[str, float], meanwhile: Callable[[], object] = lambda: None) -> None:
+        self.marks, self.meanwhile = marks, meanwhile
+
+    def scores(self, query: str, passages: Sequence[str]) -> np.ndarray:
+        self.meanwhile()
+        return np.array([next(mark for word, mark in self.marks.items() if word in text) for text in passages])
+
+
+BIRDS = {"owl": "The owl hunts.", "eagle": "The eagle hunts too.", "swan": "The swan sleeps and never hunts."}
+
+
+@pytest.mark.parametrize("diversity", [0, 0.1])
+def test_a_second_stage_decides_the_order(place: Any, diversity: float):
+    with opened(place) as index:
+        index.add([{"_id": name, "text": text} for name, text in BIRDS.items()])
+        marks = Marks({"owl": -9.0, "eagle": -1.0, "swan": -5.0})
+        context = asked(index, "hunts", mode="keyword", rerank=marks, diversity=diversity)
+        assert [(one.doc_id, one.score) for one in context.excerpts] == [("eagle", -1.0), ("swan", -5.0), ("owl", -9.0)]
+        assert [one.doc_id for one in asked(index, "hunts", mode="keyword").excerpts] != ["eagle", "swan", "owl"]
+        with pytest.raises(UsageError, match="unknown reranker 'zorg'"):
+            asked(index, "hunts", rerank="zorg")
+
+
+def test_what_is_deleted_while_it_is_scored_again_is_left_out(place: Any):
+    with opened(place) as index:
+        index.add([{"_id": name, "text": text} for name, text in BIRDS.items()])
+        marks = Marks({"": 1.0}, lambda: index.delete(["eagle"]))
+        context = asked(index, "hunts", mode="keyword", rerank=marks)
+    assert sorted(one.doc_id for one in context.excerpts) == ["owl", "swan"]
 
 
 PLAN = {"question": [1, 0, 0], "a": [0.9, 0.43589, 0], "b": [0.88, 0.4, 0.2561], "c": [0.7, -0.71414, 0]}

@@ -311,7 +311,9 @@ def test_the_command_reranks_and_refuses_in_one_line(tmp_path: Path, monkeypatch
     assert [hit["kind"] for hit in done.json["hits"]] == ["cross-encoder"] * 2
     assert all(0 < hit["score"] < 1 for hit in done.json["hits"])
     call("query", "water", "--rerank", "zorg").fails(2, "unknown reranker 'zorg'; expected late-interaction or")
-    call("query", "water", "--context", "--rerank", "late-interaction").fails(
+    again = call("query", "water", "--context", "--rerank", f"cross-encoder:{folder}", "--json").ok()
+    assert again.json["excerpts"][0]["score"] == pytest.approx(done.json["hits"][0]["score"], abs=1e-3)
+    call("query", "water", "--context", "--rerank", "late-interaction", "--rerank-depth", 9).fails(
         2, "goes with none of --queries, --fusion"
     )
     call("query", "water", "--rerank-depth", 9).fails(2, "--rerank-depth goes with --rerank")

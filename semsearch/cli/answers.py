@@ -42,7 +42,7 @@ def answer_file(index: Index, file: str, k: int, **wishes: Any) -> Iterator[Answ
 
 
 def check_context_options(
-    context: bool, *, budget: int | None, neighbors: int | None, queries: str | None, fusion: str, rerank: str | None
+    context: bool, *, budget: int | None, neighbors: int | None, queries: str | None, fusion: str, depth: int | None
 ) -> None:
     """Refuse options that would have no effect.
 
@@ -51,9 +51,9 @@ def check_context_options(
     """
     if not context and (budget is not None or neighbors is not None):
         raise UsageError("--budget and --neighbors go with --context")
-    if context and (queries is not None or fusion != "convex" or rerank is not None):
+    if context and (queries is not None or fusion != "convex" or depth is not None):
         raise UsageError(
-            "--context answers one query at a time, and goes with none of --queries, --fusion rrf and --rerank"
+            "--context answers one query at a time, and goes with none of --queries, --fusion rrf and --rerank-depth"
         )
 
 

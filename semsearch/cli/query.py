@@ -47,7 +47,7 @@ def query(
     if run and not queries:
         raise UsageError("--run goes with --queries FILE")
     answers.check_context_options(
-        context, budget=budget, neighbors=neighbors, queries=queries, fusion=fusion.value, rerank=rerank
+        context, budget=budget, neighbors=neighbors, queries=queries, fusion=fusion.value, depth=rerank_depth
     )
     answers.check_explain_options(explain, context=context, queries=queries)
     folder = find_index(index, newest=True)
@@ -67,7 +67,7 @@ def query(
         for question in [text] if text is not None else session.questions(opened, chosen):
             try:
                 if context:
-                    answered.append(answers.print_context(opened, question, wishes, form))
+                    answered.append(answers.print_context(opened, question, wishes | {"rerank": rerank}, form))
                 else:
                     found = opened.search(question, k, **wishes, **ranking)
                     why = answers.explain(opened, question, found, where, form)

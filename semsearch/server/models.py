@@ -108,6 +108,7 @@ class ContextWish(_Asked):
     )
     neighbors: int = Field(0, ge=0, le=1_000, description="Passages before and behind each that are shown with it.")
     diversity: float = Field(0.3, ge=0, le=1, description="How much what repeats other passages counts against one.")
+    rerank: bool = Field(False, description="Score the best passages again by the server's second stage; slower.")
 
 
 class CitedExcerpt(BaseModel):

@@ -211,21 +211,23 @@ class Service:
         *,
         mode: str | None = None,
         min_confidence: float | None = None,
+        rerank: bool = False,
         **wishes: Unpack[Wishes],
     ) -> tuple[Context, str, bool]:
         """What to put into a prompt, see `Index.context`; the mode, and whether the model is being loaded, as `search`.
 
         Where no least confidence is given, that of the settings holds in an index that was measured. Until the model is
-        loaded, a token is taken to be three bytes, which is fewer than most have.
+        loaded, a token is taken to be three bytes, which is fewer than most have, and there is no second stage.
         """
         self._read(name)
         self._check_query(question, wishes.get("candidates", 1))
         check_search([question], 1, KEYWORD if mode is None else mode)
 
         def make(index: Index, mode: str) -> Context:
-            count = None if self.shelf.queue(name) else estimate_tokens
+            is_warm = self.shelf.queue(name) is not None
+            again, count = self.settings.rerank if rerank and is_warm else None, None if is_warm else estimate_tokens
             least = self._least(index, min_confidence, usual=True)
-            return index.context(question, budget, mode=mode, count=count, min_confidence=least, **wishes)
+            return index.context(question, budget, mode=mode, count=count, min_confidence=least, rerank=again, **wishes)
 
         return await self._answered(name, mode, make)
 

@@ -80,8 +80,13 @@ def test_no_answer_of_the_model_is_mixed_up(tmp_path):
         for number, ours in enumerate(together):
             same(ours, search(client, number), 1e-4)
         again = client.post("/search", json={"query": "bread and water", "k": 3, "rerank": True}).json()["hits"]
+        asked = {"question": "bread and water", "min_confidence": 0, "rerank": True}
+        excerpts = client.post("/context", json=asked).json()["excerpts"]
     with Index.open(tmp_path / "notes", runtime="torch") as index:
         expected = index.search("bread and water", 3, rerank="late-interaction")
+        context = index.context("bread and water", min_confidence=0, rerank="late-interaction")
+    assert [one["id"] for one in excerpts] == [one.doc_id for one in context.excerpts]
+    assert [one["score"] for one in excerpts] == pytest.approx([one.score for one in context.excerpts], abs=1e-4)
     assert [hit["id"] for hit in again] == [hit.doc_id for hit in expected]
     assert [hit["score"] for hit in again] == pytest.approx([hit.score for hit in expected], abs=1e-4)
 
