@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
@@ -69,17 +70,21 @@ class Desk:
             self._talks -= 1
 
     async def read(self, ask: Callable[[], T]) -> T:
-        """Ask in a thread, within the time limit.
+        """Ask in a thread, as `admit` does; where that takes too long, the thread goes on."""
+        return await self.admit(partial(to_thread.run_sync, ask, limiter=self._readers, abandon_on_cancel=True))
+
+    async def admit(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Wait for an answer within the time limit, unless too many wait already.
 
         Raises:
-            OverloadedError: Too many wait already.
-            TimeLimitError: It took too long; the thread goes on.
+            OverloadedError: Too many do.
+            TimeLimitError: It took too long.
         """
         if self._waiting >= self._most:
             raise OverloadedError(f"{self._waiting:,} requests are waiting, and no more may; try again")
         self._waiting += 1
         try:
-            return await self.in_time(to_thread.run_sync(ask, limiter=self._readers, abandon_on_cancel=True))
+            return await self.in_time(ask())
         finally:
             self._waiting -= 1
 

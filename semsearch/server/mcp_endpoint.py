@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TypeAlias
 
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from semsearch.index import Index
+from semsearch.server.desk import Desk
 from semsearch.server.keys import READ
 from semsearch.server.links import document_url
 from semsearch.server.service import Service
@@ -40,6 +43,19 @@ class Opened(Mapping[str, Index]):
         return len(self._shelf.names)
 
 
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """An application whose requests count among those that wait, and end within the time limit."""
+
+    app: ASGIApp
+    desk: Desk
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; raises OverloadedError and TimeLimitError."""
+        own = dict(scope)  # in which it may write itself down as the application
+        await self.desk.admit(lambda: self.app(own, receive, send))
+
+
 def add_mcp(app: FastAPI, service: Service) -> Lifespan:
     """Put the endpoint into an application.
 
@@ -65,5 +81,5 @@ def add_mcp(app: FastAPI, service: Service) -> Lifespan:
 
     server = create_mcp(Opened(shelf), link=link, is_warm=is_warm, visible=visible, loads=False)
     endpoint = http_app(server, path=PATH, guarded=True)
-    app.router.routes.append(Route(endpoint.path, endpoint.app, methods=["POST"]))
+    app.router.routes.append(Route(endpoint.path, Bounded(endpoint.app, service.desk), methods=["POST"]))
     return endpoint.lifespan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import httpx
 import pytest
@@ -11,6 +12,7 @@ from serving import NOTES, build, served
 from semsearch.encoder import load
 from semsearch.errors import ModelError
 from semsearch.server.keys import Key
+from semsearch.server.mcp_endpoint import Opened
 from semsearch.server.settings import Settings
 
 HEADERS = {"accept": "application/json, text/event-stream", "mcp-protocol-version": "2025-06-18"}
@@ -56,6 +58,20 @@ def test_a_key_for_one_index_sees_no_other(client):
 def test_it_needs_a_key_and_keeps_no_connection_open(client):
     assert client.post("/mcp", json={}, headers=HEADERS).status_code == 401
     assert client.get("/mcp", headers={**HEADERS, "authorization": "Bearer all"}).status_code == 405
+
+
+@pytest.mark.parametrize(("wishes", "status"), [({"max_waiting": 0}, 429), ({"max_seconds": 0.3}, 504)])
+def test_it_keeps_to_the_limits_of_the_server(tmp_path, monkeypatch, wishes, status):
+    def slow(opened: Opened, name: str) -> None:
+        time.sleep(2)
+
+    monkeypatch.setattr(Opened, "__getitem__", slow)
+    with served({"notes": build(tmp_path / "notes")}, Settings(**wishes), ready=False) as client:
+        params = {"name": "list_indexes", "arguments": {}}
+        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        answer = client.post("/mcp", json=call, headers=HEADERS)
+        assert (answer.status_code, "error" in answer.json()) == (status, True)
+        assert client.get("/health").status_code == 200
 
 
 def test_a_named_mode_loads_no_model_beside_that_of_the_server(tmp_path, monkeypatch):
