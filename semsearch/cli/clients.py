@@ -116,13 +116,14 @@ def _vscode(setup: Setup) -> list[Paste]:
 def _open_webui(setup: Setup) -> list[Paste]:
     url = setup.address.docker_url
     forms = (
-        ("Settings, External Tools: type MCP (streamable HTTP)", f"{url}/mcp"),
-        ("Settings, External Tools: type OpenAPI", f"{url}/tools"),
-        ("Settings, Documents, Embedding: engine OpenAI", f"{url}/v1"),
-        ("Settings, Documents, Reranking: engine External", f"{url}/v1/rerank"),
-        ("Settings, Documents, External Knowledge: provider qdrant", url),
+        ("Integrations, External Tool Servers: type MCP Streamable HTTP", f"{url}/mcp"),
+        ("Integrations, External Tool Servers: type OpenAPI", f"{url}/tools"),
+        ("Documents, Embedding: engine OpenAI, the index as the model", f"{url}/v1"),
+        ("Documents, Retrieval, Hybrid Search: reranking engine External, the index as the model", f"{url}/v1/rerank"),
+        ("Integrations, External Knowledge Sources: provider Qdrant, the index as the collection", url),
+        ("Web Search: engine external, with Bypass Web Loader", f"{url}/web_search"),
     )
-    return [Paste(f"Admin Panel, {where}", text, f"Key: {KEY}") for where, text in forms]
+    return [Paste(f"Settings, Admin, {where}", text, f"Key: {KEY}") for where, text in forms]
 
 
 def _librechat(setup: Setup) -> list[Paste]:

@@ -309,6 +309,7 @@ def test_open_webui_dify_and_n8n_get_the_addresses_of_their_forms():
         f"{docker}/v1",
         f"{docker}/v1/rerank",
         docker,
+        f"{docker}/web_search",
     ]
     assert [one["text"] for one in pastes("dify", "--index", f"birds={indexed()}")] == [docker, "birds"]
     assert [one["text"] for one in pastes("n8n")] == [f"{docker}/mcp"]

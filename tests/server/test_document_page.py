@@ -34,6 +34,11 @@ def test_nothing_in_a_document_becomes_markup():
     assert tree.css_first(".text").text() == tree.css_first("dd").text() == tree.css_first("h1").text() == visible
 
 
+def test_metadata_is_shown_as_a_reader_expects_it():
+    tree = shown("a", tags=["herbs", "drying"], open=True, year=2024, by={"name": "Zoë"}, none=None)
+    assert [node.text() for node in tree.css("dd")] == ["herbs, drying", "true", "2024", '{"name": "Zoë"}', "null"]
+
+
 def test_lines_and_emptiness_are_kept():
     assert shown("a\n\nb").css_first(".text").text() == "a\n\nb"
     assert shown("", title="").css_first("h1").text() == "id"

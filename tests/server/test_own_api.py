@@ -256,6 +256,10 @@ def test_numbers_are_counted_for_prometheus(client):
     page = client.get("/metrics").text
     assert 'semsearch_requests_total{method="POST",route="/search",status="200"} 1.0' in page
     assert "semsearch_waiting_texts 0.0" in page
+    client.get("/tools/indexes")
+    assert (
+        'semsearch_requests_total{method="GET",route="/tools/indexes",status="200"} 1.0' in client.get("/metrics").text
+    )
 
 
 def test_every_operation_is_described_with_an_id_and_its_errors(reader):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from html import escape
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
@@ -78,7 +79,8 @@ def page(document: StoredDocument, index: str, start: int, end: int) -> str:
     before, passage, behind = text[:start], text[start:end], text[max(start, end) :]
     marked = f'<mark id="{HIGHLIGHT}">{_shown(passage)}</mark>' if passage else ""
     described = "".join(
-        f"<dt>{escape(one_line(field))}</dt><dd>{_shown(str(value))}</dd>" for field, value in document.metadata.items()
+        f"<dt>{escape(one_line(field))}</dt><dd>{_shown(_as_text(value))}</dd>"
+        for field, value in document.metadata.items()
     )
     return (
         f'<!doctype html><html><head><meta charset="utf-8"><title>{escape(title)}</title>'
@@ -88,6 +90,13 @@ def page(document: StoredDocument, index: str, start: int, end: int) -> str:
         f'<div class="text" dir="auto">{_shown(before)}{marked}{_shown(behind)}</div>'
         "</main></body></html>"
     )
+
+
+def _as_text(value: Any) -> str:
+    """A value of the metadata as a reader expects it; of a list its values."""
+    if isinstance(value, list):
+        return ", ".join(map(_as_text, value))
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _shown(text: str) -> str:
