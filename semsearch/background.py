@@ -1,24 +1,40 @@
 """Measuring how unrelated pairs of a query and a passage score in an index; see `confidence.py` for the use of it.
 
-The queries are stretches of words out of the index's own documents, and each is scored, in every mode, against
-consecutive passages of other documents somewhere in the index. Such pairs are unrelated as a rule, and yet have the
-language and the subject of the corpus in common. An index of few documents gets queries about other things as well.
+The queries are stretches of words out of the index's own documents, and each is scored, in every mode, against passages
+of other documents drawn from the whole index. Such pairs are unrelated as a rule, and yet have the language and the
+subject of the corpus in common. Tickets, records and log lines are made from one template each: of passages that share
+half of their words one alone is taken, and none that shares so many with that of the query. An index of few documents,
+or of few such kinds, gets queries about other things as well; and those are always paired with one another, which tells
+how the encoder sees unrelated texts where the index has too few.
 """
 
 from __future__ import annotations
 
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from random import Random
 
 import numpy as np
 
-from semsearch.arrays import Vectors
+from semsearch.arrays import Ids, Vectors
 from semsearch.confidence import Background, Tail, background_of
 from semsearch.encoder.encoder import TextEncoder
 from semsearch.search import DENSE_WEIGHT, Scale, dense_part, keyword_part
 from semsearch.stores.base import Store
 
-QUERIES, QUERIES_A_STRETCH, PASSAGES_A_STRETCH = 60, 5, 500
-"""Pseudo-queries, and how many of them meet the same consecutive passages."""
+QUERIES, DRAWN = 60, 240
+"""Pseudo-queries, and how many passages are drawn to make them from."""
+
+RUNS, RUN = 50, 20
+"""Runs of consecutive passages that the queries meet, and how many passages each has."""
+
+SAME = 0.5
+"""Share of the words of two passages together, from which on both are of one template."""
+
+BUCKETS = 4_096
+"""Into which words are hashed where passages are compared."""
 
 WORDS, CHARACTERS = (4, 12), (8, 24)
 """Shortest and longest pseudo-query, in words or, of a text without spaces, in characters."""
@@ -31,9 +47,6 @@ LEAST_PAIRS = 2
 
 GAP = 0.01
 """Two scores that are kept are this far apart at least."""
-
-COPY = 0.95
-"""How far, from the mean cosine (0) to the same text (1), another passage lies that repeats that of a pseudo-query."""
 
 STALE = 1.25
 """An index is measured again when it has this many times as many passages, or as few."""
@@ -71,44 +84,110 @@ def is_stale(store: Store) -> bool:
     return not background.passages / STALE <= passages <= background.passages * STALE
 
 
+@dataclass(frozen=True, slots=True)
+class _Passages:
+    """Passages of an index.
+
+    Attributes:
+        numbers, documents: Of the store, int64 `[n]`.
+        words: 1 for each bucket that a word of it falls into, float32 `[n, BUCKETS]`.
+    """
+
+    numbers: Ids
+    documents: Ids
+    texts: list[str]
+    words: Vectors
+
+
 def measure_background(store: Store, encoder: TextEncoder, seed: int = 0) -> Background:
     """Score unrelated pairs, in each mode of a store that has passages."""
     random = Random(seed)
+    foreign = encoder.encode_queries(FOREIGN)
     scores: dict[str, list[Vectors]] = {mode: [] for mode in store.modes}
+
+    def add(cosines: Vectors, scale: Scale, words: Vectors | None = None) -> None:
+        """Add pairs of one query; without words in common these have no part in keyword search."""
+        scores["dense"].append(cosines)
+        if words is not None:
+            scores["keyword"].append(words)
+        if "hybrid" in scores:
+            shared = np.zeros(len(cosines), np.float32) if words is None else words
+            scores["hybrid"].append(DENSE_WEIGHT * dense_part(cosines, scale) + (1 - DENSE_WEIGHT) * shared)
+
     with store.snapshot():
         passages = store.counts()["passages"]
-        last = max(0.0, 1 - PASSAGES_A_STRETCH / passages)  # where a stretch still has its length
-        queries = {**_own_queries(store, random), **dict.fromkeys(FOREIGN)}  # to the passages that they are out of
-        asked = list(queries.items())[:QUERIES]
-        vectors = encoder.encode_queries([query for query, _ in asked])
-        means = store.mean_cosines(vectors).tolist()
-        for n, (query, source) in enumerate(asked):
-            if n % QUERIES_A_STRETCH == 0:
-                stretch = store.passages_from(random.uniform(0, last), PASSAGES_A_STRETCH)
-                owners, rows = store.documents_of(stretch), store.vectors_of(stretch)
-                near = store.cosines(vectors[n : n + QUERIES_A_STRETCH], stretch)
-            unrelated = np.ones(len(stretch), bool)
-            if source is not None:
-                own, alike = store.documents_of([source]).get(source), rows @ store.vectors_of([source])[0]
-                unrelated = dense_part(alike, Scale(float(alike.mean()), 1)) < COPY  # all are alike in a narrow cone
-                unrelated &= [owners[one] != own for one in stretch]
-            cosines = near[n % QUERIES_A_STRETCH][unrelated]
-            scores["dense"].append(cosines)
+        sources = _distinct(store, _one_a_document(store, random))
+        own = [_stretch(text, random) for text in sources.texts[:QUERIES]]
+        queries = [*own, *FOREIGN][:QUERIES]
+        vectors = np.concatenate([encoder.encode_queries(own), foreign])[: len(queries)]
+        met = _distinct(store, _runs(store, random, passages))
+        cosines, means = store.cosines(vectors, met.numbers.tolist()), store.mean_cosines(vectors).tolist()
+        alike = _shared(sources.words, met.words) >= SAME
+        for row, query in enumerate(queries):
+            unrelated = np.ones(len(met.numbers), bool)
+            if row < len(own):
+                unrelated = (met.documents != sources.documents[row]) & ~alike[row]
+            scale, words = Scale(means[row], 1.0), None
             if "keyword" in scores:
-                scale = Scale(means[n], store.highest_keyword_score(query))
-                words = keyword_part(store.keyword_scores(query, stretch)[unrelated], scale)
-                scores["keyword"].append(words)
-                scores["hybrid"].append(DENSE_WEIGHT * dense_part(cosines, scale) + (1 - DENSE_WEIGHT) * words)
-    measured = {mode: np.concatenate(every) for mode, every in scores.items()}
+                scale = Scale(means[row], store.highest_keyword_score(query))
+                words = keyword_part(store.keyword_scores(query, met.numbers[unrelated].tolist()), scale)
+            add(cosines[row][unrelated], scale, words)
+        apart = ~np.eye(len(FOREIGN), dtype=bool)
+        for one, mean, near in zip(apart, store.mean_cosines(foreign).tolist(), foreign @ foreign.T, strict=True):
+            add(near[one], Scale(mean, 1.0))
+    measured = {mode: np.concatenate(every) for mode, every in scores.items() if every}
     return Background(passages, {mode: _tail(every) for mode, every in measured.items() if len(every)})
 
 
-def _own_queries(store: Store, random: Random) -> dict[str, int | None]:
-    """Stretches of words out of passages of different documents, with these passages."""
-    drawn = [passage for _ in range(QUERIES) for passage in store.passages_from(random.random(), 1)]
-    by_document = {document: passage for passage, document in store.documents_of(drawn).items()}
-    shown = store.show(list(by_document.values()))
-    return {_stretch(shown[passage].text or shown[passage].title, random): passage for passage in by_document.values()}
+def _one_a_document(store: Store, random: Random) -> list[int]:
+    """Passages of different documents all over the index, in no order."""
+    drawn = [passage for _ in range(DRAWN) for passage in store.passages_from(random.random(), 1)]
+    of_documents = list({document: passage for passage, document in store.documents_of(drawn).items()}.values())
+    random.shuffle(of_documents)
+    return of_documents
+
+
+def _runs(store: Store, random: Random, passages: int) -> list[int]:
+    """Passages all over the index, some in a row each, which takes less reading than each by itself."""
+    last = max(0.0, 1 - RUN / passages)  # where a run still has its length
+    return sorted({passage for _ in range(RUNS) for passage in store.passages_from(random.uniform(0, last), RUN)})
+
+
+def _distinct(store: Store, passages: Sequence[int]) -> _Passages:
+    """Passages, without those of a template of which there is one already."""
+    shown, documents = store.show(passages), store.documents_of(passages)
+    texts = [shown[passage].text or shown[passage].title for passage in passages]
+    words = _words(texts)
+    alike, kept = _shared(words, words) >= SAME, list[int]()
+    for place in range(len(passages)):
+        if not alike[place, kept].any():
+            kept.append(place)
+    numbers = [passages[place] for place in kept]
+    owners = [documents[number] for number in numbers]
+    return _Passages(np.array(numbers, np.int64), np.array(owners, np.int64), [texts[n] for n in kept], words[kept])
+
+
+def _words(texts: Sequence[str]) -> Vectors:
+    """The words of each text, whose digits do not count: see `_Passages.words`."""
+    rows = np.zeros((len(texts), BUCKETS), np.float32)
+    for row, text in enumerate(texts):
+        for word in set(re.findall(r"\w+", re.sub(r"\d+", "0", text.casefold()))):
+            unspaced = len(word) >= LONG and not word.isascii()
+            for unit in {word[n : n + 2] for n in range(len(word) - 1)} if unspaced else {word}:
+                rows[row, zlib.crc32(unit.encode("utf-8", "replace")) % BUCKETS] = 1
+    return rows
+
+
+LONG = 12
+"""Characters from which on what looks like a word may be a sentence of a script without spaces."""
+
+
+def _shared(words: Vectors, others: Vectors) -> Vectors:
+    """The words that each text has in common with each other, as a share of those of both (Jaccard 1901) `[n, m]`."""
+    common = words @ others.T
+    union = words.sum(1)[:, None] + others.sum(1)[None] - common
+    shares: Vectors = common / np.maximum(union, 1)
+    return shares
 
 
 def _stretch(text: str, random: Random) -> str:

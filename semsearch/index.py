@@ -231,7 +231,7 @@ class Index:
         return result
 
     def delete(self, doc_ids: Sequence[str]) -> list[str]:
-        """Delete documents.
+        """Delete documents; where that leaves few, the encoder is loaded to measure again what confidence is told by.
 
         Returns:
             The ids that were there.
@@ -242,7 +242,7 @@ class Index:
         from semsearch.ingest import delete_documents
 
         with self._adding:
-            there = delete_documents(self._store, doc_ids)
+            there = delete_documents(self._store, doc_ids, lambda: self.encoder)
         log.info("%s: %d documents deleted", self.location, len(there))
         return there
 

@@ -20,7 +20,7 @@ from semsearch.corpus.readers import Record
 from semsearch.corpus.roots import Coverage
 from semsearch.encoder.encoder import Progress, TextEncoder
 from semsearch.encoder.vectors import check_finite
-from semsearch.errors import LockedError, RecordError, SourceError, UsageError
+from semsearch.errors import LockedError, MismatchError, ModelError, RecordError, SourceError, UsageError
 from semsearch.stores.base import Entry, Plan, Store, StoreWriter
 from semsearch.types import Document, Passage, Quantization
 
@@ -214,8 +214,13 @@ def calibrate(
     return encoder, records, Quantization(loss.mean_cosine, loss.overlap, speed)
 
 
-def delete_documents(store: Store, doc_ids: Sequence[str]) -> list[str]:
-    """Take documents out of an index.
+def delete_documents(store: Store, doc_ids: Sequence[str], encoder: Callable[[], TextEncoder]) -> list[str]:
+    """Take documents out of an index, and measure it again where it shrinks much.
+
+    Args:
+        store: Where the index is kept.
+        doc_ids: Those that are not there do not matter.
+        encoder: Gives the encoder of the index where it is needed.
 
     Returns:
         The ids that were there.
@@ -227,6 +232,11 @@ def delete_documents(store: Store, doc_ids: Sequence[str]) -> list[str]:
     with store.write(store.spec, store.chunking, store.origin) as writer:
         there = writer.delete(doc_ids)
         writer.seal(final=True)
+        if there and is_stale(store):
+            try:
+                writer.keep_background(measure_background(store, encoder()).to_json())
+            except (ModelError, MismatchError) as error:  # what is deleted stays so
+                log.warning("confidence is still told by what the index held before the deletion: %s", error)
     return there
 
 

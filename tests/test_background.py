@@ -5,16 +5,16 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import shutil
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from random import Random
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import pytest
-from fakes import CountingEncoder
+from fakes import CountingEncoder, tiny_checkpoint
 from memory_store import MemoryStore
 
 from semsearch import Index, WordHashEncoder, background
@@ -56,6 +56,13 @@ def numbered(n: int, text: str = "document number {} says {} things") -> list[di
     return [{"_id": str(number), "text": text.format(number, number * 7)} for number in range(n)]
 
 
+def different(n: int) -> list[dict[str, str]]:
+    """Documents that have no word in common."""
+    letters = str.maketrans("0123456789", "abcdefghij")
+    words = [f"word{number}".translate(letters) for number in range(8 * n)]
+    return [{"_id": f"different {row}", "text": " ".join(words[8 * row : 8 * row + 8])} for row in range(n)]
+
+
 def background_in(index: Index) -> Background:
     stored = index._store.background
     assert stored
@@ -64,7 +71,7 @@ def background_in(index: Index) -> Background:
 
 def test_cosines_of_random_directions_are_those_of_the_normal_distribution(dense_place: Any):
     with Index.open(dense_place, create=True, encoder=RandomEncoder()) as index:
-        index.add(numbered(300))
+        index.add(different(300))
         background = background_in(index)
     assert background.passages == 300
     normal = NormalDist(0, 1 / 8)  # in 64 dimensions, nearly
@@ -74,7 +81,7 @@ def test_cosines_of_random_directions_are_those_of_the_normal_distribution(dense
 
 def test_copies_of_a_document_are_not_unrelated(dense_place: Any):
     with Index.open(dense_place, create=True, encoder=RandomEncoder()) as index:
-        index.add(numbered(100) + [{"_id": f"copy {n}", "text": "the same words in many places"} for n in range(200)])
+        index.add(different(100) + [{"_id": f"copy {n}", "text": "the same words in many places"} for n in range(200)])
         assert background_in(index).tails["dense"][-1][0] < 0.7
 
 
@@ -92,12 +99,71 @@ class ConeEncoder(RandomEncoder):
 def test_in_a_narrow_cone_a_passage_that_is_near_is_no_copy(dense_place: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(background, "QUERIES", 10)  # all out of documents, none about other things
     with Index.open(dense_place, create=True, encoder=ConeEncoder()) as index:
-        index.add(numbered(300))
-        assert len(background._own_queries(index._store, Random(0))) == 10
+        index.add(different(300))
         tail = background_in(index).tails["dense"]
     # a . b of (1 + 0.1 u, 0.1 v) at length 1 is 1 / 1.01 with a deviation of 0.01 / 8 / 1.01, and what the axis adds
     assert tail[0][0] == pytest.approx(1 / 1.01, abs=0.005)
     assert tail[-1][0] < 1 + 0.02
+
+
+def test_words_in_common_are_a_share_of_all_and_digits_do_not_count():
+    texts = [
+        "one two three four",
+        "One, two! five six",
+        "request 12 of 7",
+        "request 340 of 1",
+        "怎样备份照片才放心不下",
+        "...",
+    ]
+    words = background._words(texts)
+    shares = background._shared(words, words)
+    assert shares[0, 1] == pytest.approx(2 / 6)
+    assert (shares[2, 3], shares[4, 4], shares[0, 2], shares[5, 5]) == (1, 1, 0, 0)
+    assert background._words(["怎样备份照片才放心不下呢"]).sum() == 11
+
+
+@pytest.mark.parametrize("n", [50, 1_000])
+def test_records_of_one_template_are_not_unrelated(dense_place: Any, n: int):
+    def record(number: int) -> str:
+        return (
+            f"Ticket {number}. The user Ann{number % 7} reported that the password was not accepted, and it was reset."
+        )
+
+    records = [{"_id": str(number), "text": record(number)} for number in range(n)]
+    with Index.open(dense_place, create=True, encoder=WordHashEncoder(1_024)) as index:
+        index.add(different(100) + records)
+        tail = background_in(index).tails["dense"]
+        assert tail[-1][0] < 0.8  # as foreign queries have it, and far below that of two records
+        assert next(share for score, share in tail if score > 0.3) <= 0.005
+        (first, *_) = different(1)
+        for query in (first["text"], "the password was not accepted"):
+            assert index.search(query, 1, min_confidence=DEFAULT)
+
+
+@pytest.mark.slow
+def test_many_records_of_one_template_hide_no_other_document(tmp_path: Path):
+    template = (
+        "Ticket {}. Status: closed. Subject: cannot log in. The user {} reported on day {} that the password was not "
+        "accepted. The password was reset and the user could log in again."
+    )
+    names = ("Anna", "Bob", "Carl", "Dora")
+    tickets = [{"_id": f"t{n}", "text": template.format(n * 7, names[n % 4], n % 30)} for n in range(300)]
+    with Index.open(tmp_path / "index", create=True) as index:
+        index.add(str(SAMPLE / "corpus.jsonl"))
+        index.add(tickets)
+        assert share_sure(index, queries_of(SAMPLE), "hybrid") >= 0.8
+        assert share_sure(index, NONSENSE, "hybrid") == 0
+        assert index.search("The user could not log in: password refused", 1, min_confidence=DEFAULT)
+
+
+@pytest.mark.slow
+def test_a_long_log_makes_nothing_certain(tmp_path: Path):
+    log = "\n".join(f"2026-11-{n % 30 + 1:02d} INFO request {n} served in {n * 7 % 90} ms" for n in range(5_000))
+    plants = "Water the plants twice a week. Most house plants want less water in winter."
+    with Index.open(tmp_path / "index", create=True) as index:
+        index.add([{"_id": "plants", "text": plants}, {"_id": "log", "text": log}])
+        assert index.search("how often should I water my plants", 1, min_confidence=DEFAULT)[0].doc_id == "plants"
+        assert share_sure(index, ["capital of mongolia", "who wrote this symphony", *NONSENSE], "hybrid") == 0
 
 
 def test_an_index_that_was_emptied_takes_documents_without_words(place: Any):
@@ -117,9 +183,21 @@ def test_an_index_is_measured_again_when_it_has_grown(place: Any):
         index.add(numbered(60))
         assert background_in(index).passages == 60
         index.delete([str(number) for number in range(45)])
+        assert background_in(index).passages == 15
         index.add(numbered(59)[45:])
         assert background_in(index).passages == 15
         assert not is_stale(index._store)
+
+
+def test_documents_are_deleted_even_where_the_model_is_gone(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    model = tiny_checkpoint(tmp_path / "model")
+    with Index.open(tmp_path / "index", create=True, model=str(model), pooler="mean", runtime="torch") as index:
+        index.add(numbered(30))
+    shutil.rmtree(model)
+    with Index.open(tmp_path / "index") as index:
+        assert len(index.delete([str(number) for number in range(20)])) == 20
+        assert len(index) == 10
+    assert "confidence is still told by what the index held before" in caplog.text
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])

@@ -12,7 +12,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
-from semsearch.errors import MismatchError, NoIndexError, NotReadyError, TooLargeError, UnknownDocumentError, UsageError
+from semsearch.errors import (
+    MismatchError,
+    ModelError,
+    NoIndexError,
+    NotReadyError,
+    TooLargeError,
+    UnknownDocumentError,
+    UsageError,
+)
 from semsearch.mcp.budget import estimate_tokens
 from semsearch.search import check_search
 from semsearch.server.batching import ROLES, TICKET, lane_of
@@ -273,7 +281,11 @@ class Service:
         self._check_batch(doc_ids, "ids")
 
         def delete() -> list[str]:
-            return unlocked(lambda: self._with(name, lambda index: index.delete(doc_ids)))
+            try:
+                index = self.shelf.wait_for(name, self.settings.max_seconds)
+            except (ModelError, MismatchError):  # documents can be deleted all the same
+                index = self.shelf.cold(name)
+            return unlocked(lambda: self._guarded(name, index, lambda: index.delete(doc_ids)))
 
         return await self.desk.write(delete)
 
