@@ -22,8 +22,10 @@ from semsearch.checks import FUNCTION, NUMBER, WHOLE, check_types
 from semsearch.confidence import background_of
 from semsearch.errors import UsageError
 from semsearch.printable import harmless, one_line
+from semsearch.rerank import Reranker, reranked
 from semsearch.search import Shown
 from semsearch.stores.base import Readable, StoredDocument
+from semsearch.types import Hit
 
 SHINGLE, SAME_TEXT = 3, 0.8
 """Words in a row by which texts are compared, and the share of them in common from which on one repeats the other."""
@@ -137,9 +139,26 @@ def make_context(
             break
         left = budget - count(_block(kept, nonce))
     if excerpts and not kept:
-        raise UsageError(f"`budget` of {budget} tokens has no room for {excerpts[0].heading!r:.80}; raise it")
+        raise UsageError(
+            f"`budget` of {budget} tokens has no room for the text of {excerpts[0].doc_id!r:.80}; raise it"
+        )
     text = _block(kept, nonce) if kept else NOTHING
     return Context(question, tuple(kept), text, count(text))
+
+
+def rerank_shown(reranker: Reranker, query: str, found: Sequence[Shown], *, titles: bool = True) -> list[Shown]:
+    """All that was found in the order of `rerank_hits`, with its scores as strengths, of which none is below 0.
+
+    Raises:
+        ModelError: See `rerank_hits`.
+    """
+    again = reranked(reranker, query, [one.hit for one in found], titles)
+    least = min([0.0, *(hit.score for _, hit in again)])  # logits may all be negative
+    return [replace(found[at], strength=hit.score - least, hit=hit) for at, hit in again]
+
+
+REPEATS = 3
+"""How many times as many hits are looked at as are wanted, where some may say the same."""
 
 
 def check_context(budget: int, neighbors: int, diversity: float, count: Callable[[str], int] | None) -> None:
@@ -265,6 +284,14 @@ def _fitted(excerpt: Excerpt, budget: int, count: Callable[[str], int]) -> Excer
     ends = [found.end() for found in re.finditer(r"[.!?。！？]+[\"')\]]*(?=\s|$)|[。！？]|\n", excerpt.text[:low])]
     end = ends[-1] if ends and ends[-1] > low // 2 else low
     return replace(excerpt, text=excerpt.text[:end].rstrip(), end=excerpt.start + len(excerpt.text[:end].rstrip()))
+
+
+def distinct(hits: Sequence[Hit]) -> list[Hit]:
+    """Hits without those whose passage says the same as that of a better one, word for word."""
+    first: dict[str, Hit] = {}
+    for hit in hits:
+        first.setdefault(" ".join(hit.text.split()), hit)
+    return list(first.values())
 
 
 def url_of(metadata: Mapping[str, Any]) -> str:

@@ -396,8 +396,8 @@ class Index:
         Raises:
             UsageError: Arguments out of range; see `search` for more.
         """
-        from semsearch.context import NOTHING, Context, check_context, make_context
-        from semsearch.rerank import check_rerank, rerank_shown
+        from semsearch.context import NOTHING, Context, check_context, make_context, rerank_shown
+        from semsearch.rerank import check_rerank
         from semsearch.search import check_search, find_shown
 
         mode = self.default_mode if mode is None else mode

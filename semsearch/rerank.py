@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from semsearch.encoder.cross_encoder import CrossEncoder, Scores
     from semsearch.encoder.encoder import TextEncoder
     from semsearch.encoder.token_vectors import TokenVectors
-    from semsearch.search import Shown
 
 DEPTH = 50
 """Candidates that are scored again, at least; more where more hits are wanted.
@@ -237,22 +236,11 @@ def rerank_hits(reranker: Reranker, query: str, hits: Sequence[Hit], k: int, *, 
     Raises:
         ModelError: The reranker cannot compute the scores, or not to finite numbers.
     """
-    return [hit for _, hit in _reranked(reranker, query, hits, titles)[:k]]
+    return [hit for _, hit in reranked(reranker, query, hits, titles)[:k]]
 
 
-def rerank_shown(reranker: Reranker, query: str, found: Sequence[Shown], *, titles: bool = True) -> list[Shown]:
-    """All that was found in the order of `rerank_hits`, with its scores as strengths, of which none is below 0.
-
-    Raises:
-        ModelError: See `rerank_hits`.
-    """
-    again = _reranked(reranker, query, [one.hit for one in found], titles)
-    least = min([0.0, *(hit.score for _, hit in again)])  # logits may all be negative
-    return [replace(found[at], strength=hit.score - least, hit=hit) for at, hit in again]
-
-
-def _reranked(reranker: Reranker, query: str, hits: Sequence[Hit], titles: bool) -> list[tuple[int, Hit]]:
-    """Hits with their new scores, best first, each behind the place that it had."""
+def reranked(reranker: Reranker, query: str, hits: Sequence[Hit], titles: bool) -> list[tuple[int, Hit]]:
+    """Hits with their new scores, best first, each behind the place that it had; see `rerank_hits`."""
     if not hits:
         return []
     texts = [f"{hit.title} {hit.text}".strip() if titles else hit.text.strip() for hit in hits]

@@ -39,7 +39,7 @@ Where = Annotated[
     ),
 ]
 Mode = Annotated[
-    Literal["hybrid", "dense", "keyword"] | None,
+    Literal["dense", "keyword", "hybrid"] | None,
     Field(description="Search by meaning and words (hybrid, the default), by meaning (dense), or by words (keyword)."),
 ]
 K = Annotated[int, Field(description="How many passages at most.", json_schema_extra=_from(1, MOST_RESULTS))]

@@ -10,6 +10,7 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult
 
 from semsearch.confidence import DEFAULT
+from semsearch.context import REPEATS, distinct
 from semsearch.index import Index
 from semsearch.mcp.answers import FetchAnswer, Found, SearchAnswer, as_result
 from semsearch.mcp.arguments import MOST_TOKENS, RESULTS, Id, Query, check_query
@@ -42,7 +43,7 @@ class ConnectorTools:
             with refusing(name):
                 index = shelf.indexes[name]
                 mode = self.desk.mode_of(name, index)
-                hits = index.search(query, RESULTS, mode=mode)
+                hits = distinct(index.search(query, REPEATS * RESULTS, mode=mode))[:RESULTS]
                 notes |= {UNMEASURED} if any(hit.confidence is None for hit in hits) else set()
                 notes |= {COLD} if mode != index.default_mode else set()
                 sure = [hit for hit in hits if hit.confidence is None or hit.confidence >= DEFAULT]

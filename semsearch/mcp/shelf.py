@@ -111,7 +111,7 @@ def make_shelf(indexes: Mapping[str, Index], public_url: str = "", link: Link | 
 def page_url(base: str, index: str, doc_id: str, start: int = 0, end: int = 0) -> str:
     """The address of a document's page on a server, with the characters from start to end highlighted.
 
-    An id whose parts a browser would take for steps up and down a path goes into the query instead.
+    An id that no path can hold goes into the query instead: a browser takes some parts for steps up and down.
 
     Args:
         base: Address of the server, without a slash at the end.
@@ -120,7 +120,7 @@ def page_url(base: str, index: str, doc_id: str, start: int = 0, end: int = 0) -
         start: Character offset into its text.
         end: The same, behind what was found; 0 for nothing.
     """
-    climbs = not STEPS.isdisjoint(doc_id.split("/"))
+    climbs = "\n" in doc_id or not STEPS.isdisjoint(doc_id.split("/"))
     asked = [f"id={quote(doc_id, safe='')}"] if climbs else []
     asked += [f"index={quote(index, safe='')}"] if index else []
     asked += [f"chars={start}-{end}#passage"] if end > start else []

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from semsearch.context import url_of
-from semsearch.errors import UsageError
+from semsearch.context import REPEATS, distinct, url_of
+from semsearch.errors import TooLargeError, UsageError
 from semsearch.server.links import document_url
 
 if TYPE_CHECKING:
@@ -23,8 +23,11 @@ async def find(
     where: Where | None = None,
     least: float | None = None,
     unit: str = "passage",
+    asked_as: str = "k",
 ) -> list[tuple[float, Hit]]:
     """The k best passages of an index for a question, each with its score from 0 to 1, best first.
+
+    A passage with the text of a better one is left out, so that the same file in several places is one answer.
 
     Args:
         service: As whoever asks may see it.
@@ -34,10 +37,26 @@ async def find(
         where: Only documents that meet this.
         least: The least score; None or 0 for what the server is set to, in an index that was measured.
         unit: What is ranked: each `passage` by itself, or a `document` by its best passage.
+        asked_as: What a request calls `k`.
     """
     asked = threshold(least)
-    answer = await service.search(name, query, k, where=where, unit=unit, min_confidence=asked, usual=True)
-    return [(score_of(hit), hit) for hit in answer.hits]
+    deep = depth(service, k, asked_as)
+    answer = await service.search(name, query, deep, where=where, unit=unit, min_confidence=asked, usual=True)
+    return [(score_of(hit), hit) for hit in distinct(answer.hits)[:k]]
+
+
+def depth(service: Service, k: int, asked_as: str) -> int:
+    """How many hits to look at for k that differ.
+
+    Raises:
+        UsageError, TooLargeError: So few, or so many, are not given.
+    """
+    most = service.settings.max_k
+    if k < 1:
+        raise UsageError(f"`{asked_as}` must be at least 1, got {k}")
+    if k > most:
+        raise TooLargeError(f"`{asked_as}` is {k:,}; this server gives at most {most:,} hits")
+    return min(REPEATS * k, most)
 
 
 def threshold(asked: float | None) -> float | None:

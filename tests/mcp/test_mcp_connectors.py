@@ -7,9 +7,10 @@ from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
 import pytest
 from assistant import ERAS, call, connected, refusal, result
+from memory_store import MemoryStore
 from older_index import make_older_index
 
-from semsearch import Index
+from semsearch import Index, WordHashEncoder
 from semsearch.errors import UsageError
 from semsearch.mcp.budget import estimate_tokens
 from semsearch.mcp.server import create_mcp
@@ -156,9 +157,8 @@ def test_ids_of_several_indexes_tell_them_apart(sample, odd):
 
 
 def test_the_surest_hits_of_all_indexes_come_first(sample, odd):
-    query = (
-        f"{odd.documents(['untitled'])['untitled'].text} {sample.documents(['gardening-015'])['gardening-015'].text}"
-    )
+    wombats = odd.documents(["untitled"])["untitled"].text
+    query = f"{wombats} {sample.documents(['gardening-015'])['gardening-015'].text[:60]}"
     found = call(create_mcp({"one": sample, "two": odd}), "search", query=query)["results"]
     by_hand = sorted(
         (
@@ -170,6 +170,15 @@ def test_the_surest_hits_of_all_indexes_come_first(sample, odd):
     )[:10]
     assert [one["id"].partition("#")[0] for one in found] == [doc_id for _, doc_id in by_hand]
     assert {doc_id.partition(":")[0] for _, doc_id in by_hand} == {"one", "two"}
+
+
+def test_the_same_passage_in_several_documents_is_one_result():
+    documents = [{"_id": f"{n}/README", "text": "Feed the owl once a day."} for n in range(4)]
+    documents += [{"_id": f"other {n}", "text": f"The heron number {n} waits in the reeds."} for n in range(20)]
+    with Index.open(MemoryStore(), create=True, encoder=WordHashEncoder(4_096)) as index:
+        index.add(documents)
+        found = call(create_mcp({"birds": index}), "search", query="feed the owl once a day")["results"]
+    assert [one["id"].partition("#")[0] for one in found if "README" in one["id"]] == ["0/README"]
 
 
 @pytest.mark.parametrize("name", ["", "a:b", "a/b", "-a", "a b", "é", "a" * 101])

@@ -86,7 +86,7 @@ def test_a_context_keeps_to_its_budget_and_to_k(server, budget, k):
         ({"budget": 10**9}, "`budget` must be from 100 to 8,000"),
         ({"neighbors": -1}, "`neighbors` must be from 0 to 5, got -1"),
         ({"min_confidence": 7}, "expected a number from 0 to 1"),
-        ({"mode": "psychic"}, "'hybrid', 'dense' or 'keyword'"),
+        ({"mode": "psychic"}, "'dense', 'keyword' or 'hybrid'"),
         ({"where": "nope = 1"}, "no document has a field 'nope' (known: 'lang'"),
         ({"where": "year >="}, "expected 'text' or a number"),
         ({"where": "year = 'a\0'"}, "NUL character"),

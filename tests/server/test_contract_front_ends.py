@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from contract_serving import make_index, served
+from contract_serving import BIRDS, make_index, served
 
 from semsearch import WordHashEncoder
 from semsearch.server.keys import Key
@@ -55,6 +55,24 @@ def test_dify_gets_nothing_where_nothing_reaches_the_threshold(client: httpx.Cli
     assert retrieve(client, retrieval_setting={"top_k": 3, "score_threshold": 1.0}) == {"records": []}
 
 
+def test_nulls_of_dify_are_defaults(client: httpx.Client):
+    setting = {"top_k": None, "score_threshold": None}
+    assert len(retrieve(client, retrieval_setting=setting)["records"]) == len(BIRDS)
+
+
+def test_the_same_passage_in_several_documents_is_one_answer(tmp_path: Path):
+    copies = [{"_id": f"{n}/README", "text": "Feed the owl  once a day."} for n in range(4)]
+    others = [{"_id": f"other {n}", "text": f"The owl number {n} hunts at night."} for n in range(3)]
+    with served({"birds": make_index(tmp_path / "birds", documents=copies + others)}) as client:
+        asked = "feed the owl once a day"
+        found = [one["title"] for one in retrieve(client, query=asked, retrieval_setting={"top_k": 3})["records"]]
+        assert (len(found), sum("README" in title for title in found)) == (3, 1)
+        vector = WordHashEncoder(4_096).encode_query(asked).tolist()
+        points = post(client, "/collections/birds/points/query", query={"nearest": vector}, limit=3)["result"]["points"]
+        found = [one["payload"]["metadata"]["doc_id"] for one in points]
+        assert (len(found), sum("README" in doc_id for doc_id in found)) == (3, 1)
+
+
 def test_difys_conditions_filter(client: httpx.Client):
     condition = {"conditions": [{"name": "year", "comparison_operator": "<", "value": 2020}]}
     (record,) = retrieve(client, metadata_condition=condition)["records"]
@@ -68,7 +86,7 @@ def test_difys_conditions_filter(client: httpx.Client):
         ({"knowledge_id": None}, 400, "valid string"),
         ({"query": ""}, 400, "the query is empty"),
         ({"query": 5}, 400, "valid string"),
-        ({"retrieval_setting": {"top_k": 0}}, 400, "`k` must be at least 1, got 0"),
+        ({"retrieval_setting": {"top_k": 0}}, 400, "`retrieval_setting.top_k` must be at least 1, got 0"),
         ({"retrieval_setting": {"top_k": 10**6}}, 413, "gives at most 1,000 hits"),
         ({"retrieval_setting": {"top_k": 1, "score_threshold": 2}}, 400, "`score_threshold` is 2.0"),
         ({"metadata_condition": {"logical_operator": "xor"}}, 400, "`logical_operator` is 'xor'"),
@@ -179,7 +197,7 @@ def test_a_long_document_comes_in_parts(tmp_path: Path):
         ("/tools/search", {"query": "x", "k": 0}, 400, "`k` must be at least 1"),
         ("/tools/document", {"id": "nobody"}, 404, "no document 'nobody' in index 'birds'"),
         ("/tools/document", {"id": "heron", "start": -1}, 400, "greater than or equal to 0"),
-        ("/web_search", {"query": "x", "count": 0}, 400, "`k` must be at least 1"),
+        ("/web_search", {"query": "x", "count": 0}, 400, "`count` must be at least 1"),
         ("/web_search?index=nope", {"query": "x"}, 404, "unknown index 'nope'"),
     ],
 )
@@ -255,7 +273,7 @@ def test_a_vector_of_our_embeddings_finds_what_a_search_finds(client: httpx.Clie
         ({"query": {"nearest": ["x"]}}, 400, "valid number"),
         ({"query": {"recommend": {}}}, 400, "Field required"),
         ({"filter": {"must": []}}, 400, "`filter` is not taken here"),
-        ({"limit": 0}, 400, "`k` must be at least 1"),
+        ({"limit": 0}, 400, "`limit` must be at least 1"),
         ({"limit": 10**6}, 413, "at most 1,000 hits"),
         ({"name": "nope"}, 404, "unknown index 'nope'"),
     ],

@@ -47,7 +47,7 @@ router = APIRouter(responses=refusals(DifyError))
 class RetrievalSetting(BaseModel):
     """How much is wanted."""
 
-    top_k: int = 5
+    top_k: int | None = Field(None, description="How many; 5 where left out.")
     score_threshold: float | None = Field(None, description="The least score; 0 for what the server is set to.")
 
 
@@ -63,10 +63,17 @@ class Retrieval(BaseModel):
 @router.post("/retrieval", summary="Find passages (Dify)")
 async def retrieve(body: Retrieval, service: Asked) -> Records:
     """Find passages with a score from 0 to 1."""
-    setting = body.retrieval_setting or RetrievalSetting(score_threshold=None)
+    setting = body.retrieval_setting or RetrievalSetting(top_k=None, score_threshold=None)
+    count = 5 if setting.top_k is None else setting.top_k
     where = None if body.metadata_condition is None else from_dify(body.metadata_condition)
     found = await find(
-        service, body.knowledge_id, body.query, setting.top_k, where=where, least=setting.score_threshold
+        service,
+        body.knowledge_id,
+        body.query,
+        count,
+        where=where,
+        least=setting.score_threshold,
+        asked_as="retrieval_setting.top_k",
     )
     return Records(
         records=[

@@ -143,7 +143,8 @@ async def search_the_web(
 ) -> list[dict[str, str]]:
     """Find documents; a browser opens the link."""
     name = service.one_of(index)
-    found = await find(service, name, body.query, 5 if body.count is None else body.count, unit="document")
+    count = 5 if body.count is None else body.count
+    found = await find(service, name, body.query, count, unit="document", asked_as="count")
     return [
         {"link": link_to(service, name, hit), "title": hit.title or hit.doc_id, "snippet": hit.text} for _, hit in found
     ]

@@ -8,9 +8,10 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from semsearch.context import distinct
 from semsearch.errors import UsageError
 from semsearch.server.access import Asked
-from semsearch.server.finding import link_to, score_of, threshold
+from semsearch.server.finding import depth, link_to, score_of, threshold
 from semsearch.server.problems import Problem
 from semsearch.server.schema import refusals
 from semsearch.types import Hit
@@ -84,12 +85,13 @@ async def query_points(name: str, body: PointsQuery, service: Asked) -> Points:
         raise UsageError("`filter` is not taken here; leave it out")
     vector = body.query.nearest if isinstance(body.query, Nearest) else body.query
     k, least = 10 if body.limit is None else body.limit, threshold(body.score_threshold)
-    answer = await service.search_vector(name, vector, k, unit="passage", min_confidence=least, usual=True)
+    deep = depth(service, k, "limit")
+    answer = await service.search_vector(name, vector, deep, unit="passage", min_confidence=least, usual=True)
     points = [
         Point(
             id=position, version=0, score=score_of(hit), payload=Payload(text=hit.text, metadata=_metadata(hit, link))
         )
-        for position, hit in enumerate(answer.hits)
+        for position, hit in enumerate(distinct(answer.hits)[:k])
         for link in (link_to(service, name, hit),)
     ]
     return Points(result=PointList(points=points), status="ok", time=0)

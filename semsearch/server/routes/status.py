@@ -16,6 +16,7 @@ from semsearch.server.shelf import FAILED, WARM
 router = APIRouter(responses=REFUSALS)
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health", operation_id="health")
 async def health() -> Health:
     """Whether the server runs; needs no key and touches no index."""
