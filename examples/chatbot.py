@@ -60,18 +60,16 @@ class Chatbot:
             said = "I don't know: nothing in the documents answers that."
             yield said
         else:
-            prompt = f"{context.text}\n\nThe question: {question}"
-            asked = [
-                {"role": "system", "content": RULES},
-                *self.history[-REMEMBERED:],
-                {"role": "user", "content": prompt},
-            ]
+            prompt = {"role": "user", "content": f"{context.text}\n\nThe question: {question}"}
+            asked = [{"role": "system", "content": RULES}, *self.history[-REMEMBERED:], prompt]
             said = ""
             stream = self.client.chat.completions.create(model=self.model, messages=asked, stream=True)  # type: ignore[call-overload]
             for event in stream:
                 piece = (event.choices[0].delta.content or "") if event.choices else ""
                 said += piece
                 yield piece
+            if not said:
+                raise ValueError("nothing that can be read")
         self.history += [{"role": "user", "content": question}, {"role": "assistant", "content": said}]
 
 
@@ -104,8 +102,11 @@ def talk(bot: Chatbot) -> None:
             for piece in pieces:
                 print(harmless(piece), end="", flush=True)
             print()
-        except (OpenAIError, SemsearchError) as error:
+        except SemsearchError as error:
             print(f"error: {error}", file=sys.stderr)
+            continue
+        except (OpenAIError, TypeError, ValueError) as error:  # servers send anything
+            print(f"error: no answer from {bot.client.base_url}: {error}", file=sys.stderr)
             continue
         for excerpt in context.excerpts:
             print(f"    {excerpt.heading}")

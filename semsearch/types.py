@@ -63,7 +63,8 @@ class Origin:
 
     def __str__(self) -> str:
         """The file as a message names it."""
-        return os.path.join(self.root.path, *self.file.split("/")) if self.root else self.file or "memory"
+        path = os.path.join(self.root.path, *self.file.split("/")) if self.root else self.file
+        return path or "Python or HTTP"
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,12 +126,16 @@ def test_it_does_not_know_what_the_index_does_not_and_never_asks_the_model(garde
 def test_a_model_server_that_is_down_or_talks_nonsense_ends_no_conversation(garden: Path):
     done = talk(garden, "http://127.0.0.1:9/v1", "When is a rose in flower?", "qqzzyy blorp")
     assert done.returncode == 0
-    assert done.stderr == "error: Connection error.\n"
+    assert done.stderr == "error: no answer from http://127.0.0.1:9/v1/: Connection error.\n"
     assert "I don't know" in done.stdout
-    with model_server(lambda asked: b"<html>hello</html>") as (url, _):
-        done = talk(garden, url, "When is a rose in flower?")
-    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
-    assert "[1] Roses" in done.stdout
+    odd = b'data: {"choices": [{"delta": {"content": 5}}]}\n\n'
+    for nonsense in (b"<html>hello</html>", b"data: {not json\n\n", odd, b""):
+        with model_server(lambda asked, said=nonsense: said) as (url, _):
+            done = talk(garden, url, "When is a rose in flower?", "qqzzyy blorp")
+        assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+        assert done.stderr.startswith(f"error: no answer from {url}")
+        assert "[1] Roses" not in done.stdout
+        assert "I don't know" in done.stdout
 
 
 def test_an_index_that_is_not_there_is_one_line():

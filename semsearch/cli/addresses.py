@@ -56,6 +56,12 @@ class Address:
     url: str
 
     @property
+    def port(self) -> int | None:
+        """On which a server on this machine listens; None where the address is not one of this machine."""
+        parts = urlsplit(self.url)
+        return parts.port if is_loopback(parts.hostname or "") else None
+
+    @property
     def docker_url(self) -> str:
         """As programs in a container on this machine reach it."""
         parts = urlsplit(self.url)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from semsearch.cli.addresses import Address
 
@@ -115,13 +115,14 @@ def _vscode(setup: Setup) -> list[Paste]:
 
 def _open_webui(setup: Setup) -> list[Paste]:
     url = setup.address.docker_url
+    which = f"?index={quote(next(iter(setup.indexes)))}" if len(setup.indexes) > 1 else ""
     forms = (
         ("Integrations, External Tool Servers: type MCP Streamable HTTP", f"{url}/mcp"),
         ("Integrations, External Tool Servers: type OpenAPI", f"{url}/tools"),
         ("Documents, Embedding: engine OpenAI, the index as the model", f"{url}/v1"),
         ("Documents, Retrieval, Hybrid Search: reranking engine External, the index as the model", f"{url}/v1/rerank"),
         ("Integrations, External Knowledge Sources: provider Qdrant, the index as the collection", url),
-        ("Web Search: engine external, with Bypass Web Loader", f"{url}/web_search"),
+        ("Web Search: engine external, with Bypass Web Loader", f"{url}/web_search{which}"),
     )
     return [Paste(f"Settings, Admin, {where}", text, f"Key: {KEY}") for where, text in forms]
 

@@ -51,7 +51,8 @@ def doctor(
         raise UsageError(f"unknown client {client!r}; expected one of {', '.join(CLIENTS)}")
     address = address_of(host, port, url)
     indexes = named_indexes(index or []) if index or indexes_in(HOME) else {}
-    setup = Setup(address, _command(), {name: folder.resolve() for name, folder in indexes.items()}, port)
+    places = {name: folder.resolve() for name, folder in indexes.items()}
+    setup = Setup(address, _command(), places, address.port or port)
     if client is not None:
         _print_client(client, setup, as_json)
         return

@@ -47,7 +47,9 @@ Second = Annotated[
     ),
 ]
 MaxBodyMb = Annotated[int, typer.Option(help="Most that a request may hold, in MiB.")]
-MaxSeconds = Annotated[float, typer.Option(help="Time until a request must be answered.")]
+MaxSeconds = Annotated[
+    float, typer.Option(help="Time until a request must be answered; adding documents takes as long as it needs.")
+]
 LlmBaseUrl = Annotated[
     str, typer.Option(help=f"OpenAI-compatible server that answers in the page's chat; its key is read from {LLM_KEY}.")
 ]
@@ -73,6 +75,7 @@ def serve(
 ) -> None:
     """Serve indexes over HTTP, as the retrieval backend of a chatbot."""
     try:
+        from semsearch.rerank import parse_rerank
         from semsearch.server import run
         from semsearch.server.keys import Key
         from semsearch.server.settings import LOCAL_HOSTS, Settings
@@ -87,8 +90,15 @@ def serve(
         raise UsageError(f"`max_seconds` must be above 0, got {max_seconds}")
     _check_language_model(llm_base_url, llm_model)
     reached = checked_url(public_url, "public_url")
+    parse_rerank(rerank)
     places = _places(index)
     keys = tuple(Key.parse(text) for text in [*(token or ()), *os.environ.get(TOKENS, "").split()])
+    unknown = sorted({name for key in keys for name in key.indexes or ()} - set(places))
+    if unknown:
+        raise UsageError(f"`token` names the index {unknown[0]!r:.60}; expected one of {', '.join(places)}")
+    for origin in cors or ():
+        if not re.fullmatch(r"\*|https?://[^\s/]+", origin):
+            raise UsageError(f"`cors` is {origin!r:.80}; expected * or an origin such as https://chat.example.org")
     local = is_loopback(host)
     if not keys and not local:
         raise UsageError(

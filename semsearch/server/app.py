@@ -13,7 +13,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import Scope
 
 from semsearch.errors import SemsearchError
@@ -58,7 +57,6 @@ def create_app(indexes: Mapping[str, str | Path], settings: Settings | None = No
     app.add_exception_handler(SemsearchError, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(HTTPException, _unroutable)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.hosts), www_redirect=False)
     app.add_middleware(Gate, settings=settings, metrics=metrics, answer=answer)
     if settings.origins:
         app.add_middleware(
@@ -106,11 +104,19 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
 async def _malformed(request: Request, error: Exception) -> JSONResponse:
     """The first thing that is wrong with a request, as 400: clients of foreign contracts expect no 422."""
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"] if part != "body") or "the body"
-    more = len(error.errors()) - 1
-    message = f"`{place}`: {first['msg']}{f' (and {more} more)' if more else ''}"
-    return answer(request.scope, Problem(400, "bad_request", message))
+    return answer(request.scope, Problem(400, "bad_request", _wrong(error)))
+
+
+def _wrong(error: RequestValidationError) -> str:
+    """What is wrong first, in one line."""
+    first, more = error.errors()[0], len(error.errors()) - 1
+    if first["type"] == "json_invalid":
+        reason = first.get("ctx", {}).get("error", "it ends too early")
+        return f"the body is not valid JSON at character {first['loc'][-1]}: {reason}"
+    if first["loc"] == ("body",):
+        return "expected a JSON object as the body, sent with the header Content-Type: application/json"
+    place = ".".join(str(part) for part in first["loc"] if part != "body")
+    return f"`{place}`: {first['msg']}{f' (and {more} more)' if more else ''}"
 
 
 NAMES = {404: "not_found", 405: "method_not_allowed"}

@@ -17,7 +17,14 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from semsearch.errors import ClientGoneError, ForbiddenError, SemsearchError, TimeLimitError, TooLargeError
+from semsearch.errors import (
+    ClientGoneError,
+    ForbiddenError,
+    SemsearchError,
+    TimeLimitError,
+    TooLargeError,
+    UsageError,
+)
 from semsearch.server.batching import TICKET, Ticket
 from semsearch.server.keys import EVERYTHING, Keys
 from semsearch.server.logs import fields
@@ -86,13 +93,24 @@ class Gate:
             self._tell(scope, status, time.perf_counter() - started)
 
     def _check(self, scope: Scope, headers: Headers) -> None:
+        host = headers.get("host", "")
+        if not self._is_ours(_hostname(f"//{host}")):
+            raise UsageError(f"this server is not called {host!r:.100}; start it with --allow-host and that name")
         origin = headers.get("origin")
         if origin is not None and not self._allowed(origin, headers):
-            raise ForbiddenError(f"requests from the origin {origin!r:.100} are not taken; allow it with `cors`")
+            raise ForbiddenError(
+                f"requests from the origin {origin!r:.100} are not taken; start the server with --cors and that origin"
+            )
         scope["state"]["access"] = EVERYTHING if is_open(scope["path"]) else self._keys.access(headers)
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._settings.max_body_bytes:
             raise too_large(self._settings.max_body_bytes)
+
+    def _is_ours(self, hostname: str) -> bool:
+        """Whether the server may be addressed by a name: one that is listed, or below one listed as `*.example.com`."""
+        listed = self._settings.hosts
+        above = (one[1:] for one in listed if one.startswith("*."))
+        return "*" in listed or hostname in listed or any(hostname.endswith(one) for one in above)
 
     def _allowed(self, origin: str, headers: Headers) -> bool:
         """Whether a page of that origin may ask: one that is listed, or the server's own."""
@@ -176,6 +194,14 @@ def _request_id(headers: Headers) -> str:
     """The client's own id where it is harmless, else a new one."""
     given = headers.get(REQUEST_ID, "")
     return given if _SAFE_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _hostname(address: str) -> str:
+    """The name in an address, in lower case and without brackets; empty for a malformed one."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _netloc(origin: str) -> str:

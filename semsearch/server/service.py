@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
+from semsearch.encoder.texts import check_text, check_texts
 from semsearch.errors import (
     MismatchError,
     ModelError,
@@ -299,7 +300,7 @@ class Service:
             ModelError: It cannot be loaded.
         """
         self._read(name)
-        self._check_batch(texts, "texts")
+        self._check_batch(check_texts(texts), "texts")
         if role not in ROLES:
             raise UsageError(f"unknown role {role!r:.60}; expected one of {', '.join(ROLES)}")
         queue = self.shelf.queue(name)
@@ -365,6 +366,7 @@ class Service:
         self.access.require(WRITE, name, self.shelf.names)
 
     def _check_query(self, query: str, k: int) -> None:
+        check_text(query)
         most = self.settings
         if len(query) > most.max_query_chars:
             raise TooLargeError(f"the query has {len(query):,} characters; at most {most.max_query_chars:,} are taken")

@@ -183,7 +183,7 @@ class Shelf:
                 if index is None or queue is None:
                     continue
                 try:
-                    if index.spec.fingerprint != queue.encoder.spec.fingerprint:
+                    if not Index.exists(slot.place) or index.spec.fingerprint != queue.encoder.spec.fingerprint:
                         self.forget(name, index)
                         self.cold(name)
                 except SemsearchError:

@@ -287,6 +287,13 @@ def test_librechat_allows_the_host_alone_without_port_and_path(url):
     assert yaml.safe_load(paste["text"])["mcpSettings"] == {"allowedDomains": ["docs.example.org"]}
 
 
+def test_the_server_to_start_listens_where_its_address_says():
+    (paste,) = pastes("claude-desktop", "--url", "http://127.0.0.1:8811")
+    assert paste["text"]
+    serve = call("doctor", "--url", "http://127.0.0.1:8811", "--json").json["serve"]
+    assert serve[serve.index("--port") + 1] == "8811"
+
+
 def test_librechat_gets_yaml_that_allows_the_private_host():
     (paste,) = pastes("librechat", "--port", 81)
     assert yaml.safe_load(paste["text"]) == {
@@ -311,6 +318,8 @@ def test_open_webui_dify_and_n8n_get_the_addresses_of_their_forms():
         docker,
         f"{docker}/web_search",
     ]
+    two = [word for name in ("one", "two") for word in ("--index", f"{name}={indexed(name)}")]
+    assert pastes("open-webui", *two)[-1]["text"] == f"{docker}/web_search?index=one"
     assert [one["text"] for one in pastes("dify", "--index", f"birds={indexed()}")] == [docker, "birds"]
     assert [one["text"] for one in pastes("n8n")] == [f"{docker}/mcp"]
 

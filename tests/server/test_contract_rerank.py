@@ -32,6 +32,13 @@ def rerank(client: httpx.Client, path: str = "/v2/rerank", status: int = 200, **
     return response.json()
 
 
+@pytest.mark.parametrize("path", PATHS)
+def test_half_a_character_is_refused(client: httpx.Client, path: str):
+    body = b'{"query": "\\ud800x", "documents": ["water"]}'
+    answer = client.post(path, content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, "not valid Unicode" in answer.text) == (400, True)
+
+
 def by_cosine() -> list[int]:
     encoder = WordHashEncoder(4096)
     cosines = encoder.encode_documents(DOCUMENTS) @ encoder.encode_query(QUERY)

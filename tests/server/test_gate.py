@@ -99,7 +99,9 @@ def test_a_key_for_one_index_never_reaches_another(client):
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "[::1", "10.0.0.1"])
 def test_a_wrong_host_is_refused(client, host):
-    assert client.get("/health", headers={"host": host}).status_code == 400
+    answer = client.get("/health", headers={"host": host})
+    assert answer.status_code == 400
+    assert "start it with --allow-host" in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

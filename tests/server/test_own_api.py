@@ -207,6 +207,24 @@ def test_numbers_that_json_cannot_hold_are_refused(client):
     refused(client.post("/documents", content=body, headers={"content-type": "application/json"}), 400)
 
 
+JSON = {"content-type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "words"),
+    [
+        (b'{"query": "a" "k": 3}', JSON, ["not valid JSON at character 14", "delimiter"]),
+        (b"[" * 20, JSON, ["not valid JSON at character"]),
+        (b'{"query": "a"}', {"content-type": "text/plain"}, ["JSON object", "Content-Type: application/json"]),
+        (b"", JSON, ["JSON object", "Content-Type: application/json"]),
+        (b"[]", JSON, ["JSON object"]),
+        (b"null", JSON, ["JSON object"]),
+    ],
+)
+def test_a_body_that_is_no_json_object_is_told_so(reader, body, headers, words):
+    refused(reader.post("/search", content=body, headers=headers), 400, *words)
+
+
 def test_too_many_documents_at_once_are_refused(reader):
     documents = [{"id": str(n), "text": "a"} for n in range(6)]
     refused(reader.post("/documents", json={"index": "notes", "documents": documents}), 413, "6", "5")
@@ -225,6 +243,7 @@ IDS = [
     "#x",
     "a b+c&d=é",
     "\u202e",
+    "two\nlines",
 ]
 
 
@@ -248,6 +267,7 @@ def test_what_is_served_is_told_without_places_on_the_machine(reader, tmp_path_f
     assert second["name"] == "birds"
     assert str(tmp_path_factory.getbasetemp()) not in answer.text
     assert reader.get("/health").json() == {"status": "ok"}
+    assert reader.head("/health").status_code == 200
     assert reader.get("/ready").json() == {"status": "ready", "indexes": {"notes": "warm", "birds": "warm"}}
 
 

@@ -75,6 +75,9 @@ def test_other_addresses_than_loopback_need_a_key(folder, host):
         (["--public-url", "http://[::1"], 2, ["--public-url"]),
         (["--public-url", "https://ada:secret@docs.example"], 2, ["--public-url"]),
         (["--token", ""], 2, ["--token"]),
+        (["--token", "@nope:KEY"], 2, ["--token", "'nope'", "notes"]),
+        (["--cors", "nonsense"], 2, ["--cors", "'nonsense'"]),
+        (["--rerank", "nonsense"], 2, ["unknown reranker 'nonsense'"]),
         (["--token", "schlüssel"], 2, ["--token"]),
     ],
 )

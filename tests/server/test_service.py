@@ -181,7 +181,9 @@ def test_a_deleted_index_is_gone_until_there_is_one_again(tmp_path, open_service
     folder = build(tmp_path / "notes")
     service = open_service({"notes": folder})
     service.shelf.wait_for("notes", 30)
+    service.shelf.start()
     shutil.rmtree(folder)
+    wait_for(lambda: service.state("notes")[0] != "warm")  # also if nobody asks
     for _ in range(2):
         for call, given in (
             (service.search, "heron"),
