@@ -172,6 +172,8 @@ def test_a_text_of_nothing_that_the_model_knows_is_reported_but_its_words_are_fo
     assert report.empty_ids == ["void"]
     with Index.open(folder, encoder=encoder) as index:
         assert [hit.doc_id for hit in index.search("ᚠᚢᚦ", mode="keyword")] == ["rune"]
+        near = {hit.doc_id: hit.score for hit in index.search("☂ ☂", mode="dense")}
+        assert (near["emoji"], near["rune"], near["both"] > 0) == (0, 0, True)
 
 
 def test_an_empty_text_is_stored_and_reported_and_found_once_it_has_words(folder: Path):
