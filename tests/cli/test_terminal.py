@@ -106,7 +106,7 @@ def test_a_terminal_says_how_sure_the_hits_are():
     )
     sure, _ = on_terminal("query", "the heron in the reeds", "-k", 1)
     doubtful, _ = on_terminal("query", "the moon and the sea")
-    assert re.search(r"1  0\.\d+   \d\d%", "\n".join(plain(sure)))
+    assert re.search(r"1  0\.\d+ +\d+%", "\n".join(plain(sure)))
     assert ("perhaps nothing here answers" in sure, "perhaps nothing here answers" in doubtful) == (False, True)
 
 
