@@ -105,14 +105,13 @@ def measure_background(store: Store, encoder: TextEncoder, seed: int = 0) -> Bac
     foreign = encoder.encode_queries(FOREIGN)
     scores: dict[str, list[Vectors]] = {mode: [] for mode in store.modes}
 
-    def add(cosines: Vectors, scale: Scale, words: Vectors | None = None) -> None:
-        """Add pairs of one query; without words in common these have no part in keyword search."""
+    def add(cosines: Vectors, scale: Scale, words: Vectors, in_index: bool = True) -> None:
+        """Add pairs of one query; BM25 belongs to an index, so that those outside say nothing of keyword search."""
         scores["dense"].append(cosines)
-        if words is not None:
+        if "keyword" in scores and in_index:
             scores["keyword"].append(words)
         if "hybrid" in scores:
-            shared = np.zeros(len(cosines), np.float32) if words is None else words
-            scores["hybrid"].append(DENSE_WEIGHT * dense_part(cosines, scale) + (1 - DENSE_WEIGHT) * shared)
+            scores["hybrid"].append(DENSE_WEIGHT * dense_part(cosines, scale) + (1 - DENSE_WEIGHT) * words)
 
     with store.snapshot():
         passages = store.counts()["passages"]
@@ -127,14 +126,17 @@ def measure_background(store: Store, encoder: TextEncoder, seed: int = 0) -> Bac
             unrelated = np.ones(len(met.numbers), bool)
             if row < len(own):
                 unrelated = (met.documents != sources.documents[row]) & ~alike[row]
-            scale, words = Scale(means[row], 1.0), None
+            scale, words = Scale(means[row], 1.0), np.zeros(int(unrelated.sum()), np.float32)
             if "keyword" in scores:
                 scale = Scale(means[row], store.highest_keyword_score(query))
                 words = keyword_part(store.keyword_scores(query, met.numbers[unrelated].tolist()), scale)
             add(cosines[row][unrelated], scale, words)
         apart = ~np.eye(len(FOREIGN), dtype=bool)
-        for one, mean, near in zip(apart, store.mean_cosines(foreign).tolist(), foreign @ foreign.T, strict=True):
-            add(near[one], Scale(mean, 1.0))
+        known = _words(FOREIGN)
+        common = (known @ known.T) / known.sum(1)[:, None] / 2  # of the words of a query; no text has the highest BM25
+        means = store.mean_cosines(foreign).tolist()
+        for one, mean, near, shared in zip(apart, means, foreign @ foreign.T, common, strict=True):
+            add(near[one], Scale(mean, 1.0), shared[one], in_index=False)
     measured = {mode: np.concatenate(every) for mode, every in scores.items() if every}
     return Background(passages, {mode: _tail(every) for mode, every in measured.items() if len(every)})
 

@@ -167,7 +167,9 @@ def test_a_document_from_memory_takes_the_place_of_any_and_its_own_is_not_taken(
     with Index.open("i") as opened:
         opened.add({"_id": "a.md", "text": "two"})
         assert texts() == {"a.md": "two"}
-        with pytest.raises(RecordError, match=r"a.md: the id 'a.md' belongs to a document of 'Python or HTTP'.*`replace`"):
+        with pytest.raises(
+            RecordError, match=r"a.md: the id 'a.md' belongs to a document of 'Python or HTTP'.*`replace`"
+        ):
             opened.add("docs", strict=True)
         assert opened.add("docs").bad == 1
         assert texts() == {"a.md": "two"}

@@ -22,7 +22,7 @@ KEY = "a-key-for-tests"
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": str(ROOT)}
 
 TEXTS = ["Let the steak rest before you cut it.", "The heron waits in the reeds.", "Savings for a rainy day."]
-QUESTION = "my sirloin bleeds all over the plate when I cut into it"
+QUESTION = "how long should a steak rest before I cut it"
 NONSENSE = "qqzzyy blorp"
 
 ASK = """
