@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
 import numpy as np
+from numpy.typing import NDArray
 
 from semsearch.arrays import Ids, Vectors
 from semsearch.confidence import Background, Tail, background_of
@@ -24,11 +25,11 @@ from semsearch.encoder.encoder import TextEncoder
 from semsearch.search import DENSE_WEIGHT, Scale, dense_part, keyword_part
 from semsearch.stores.base import Store
 
-QUERIES, DRAWN = 60, 240
-"""Pseudo-queries, and how many passages are drawn to make them from."""
+QUERIES = 60
+"""Pseudo-queries."""
 
-RUNS, RUN = 50, 20
-"""Runs of consecutive passages that the queries meet, and how many passages each has."""
+DRAWN = 1_000
+"""Passages that are drawn; of an index of fewer, all are."""
 
 SAME = 0.5
 """Share of the words of two passages together, from which on both are of one template."""
@@ -115,21 +116,23 @@ def measure_background(store: Store, encoder: TextEncoder, seed: int = 0) -> Bac
 
     with store.snapshot():
         passages = store.counts()["passages"]
-        sources = _distinct(store, _one_a_document(store, random))
-        own = [_stretch(text, random) for text in sources.texts[:QUERIES]]
+        drawn = _read(store, _drawn(store, random, passages))
+        alike = _shared(drawn.words, drawn.words) >= SAME
+        sources = _distinct(alike, _one_a_document(drawn, random))[:QUERIES]
+        met = _distinct(alike, range(len(drawn.numbers)))
+        own = [_stretch(drawn.texts[place], random) for place in sources]
         queries = [*own, *FOREIGN][:QUERIES]
         vectors = np.concatenate([encoder.encode_queries(own), foreign])[: len(queries)]
-        met = _distinct(store, _runs(store, random, passages))
-        cosines, means = store.cosines(vectors, met.numbers.tolist()), store.mean_cosines(vectors).tolist()
-        alike = _shared(sources.words, met.words) >= SAME
+        numbers, documents = drawn.numbers[met], drawn.documents[met]
+        cosines, means = store.cosines(vectors, numbers.tolist()), store.mean_cosines(vectors).tolist()
         for row, query in enumerate(queries):
-            unrelated = np.ones(len(met.numbers), bool)
+            unrelated = np.ones(len(met), bool)
             if row < len(own):
-                unrelated = (met.documents != sources.documents[row]) & ~alike[row]
+                unrelated = (documents != drawn.documents[sources[row]]) & ~alike[sources[row], met]
             scale, words = Scale(means[row], 1.0), np.zeros(int(unrelated.sum()), np.float32)
             if "keyword" in scores:
                 scale = Scale(means[row], store.highest_keyword_score(query))
-                words = keyword_part(store.keyword_scores(query, met.numbers[unrelated].tolist()), scale)
+                words = keyword_part(store.keyword_scores(query, numbers[unrelated].tolist()), scale)
             add(cosines[row][unrelated], scale, words)
         apart = ~np.eye(len(FOREIGN), dtype=bool)
         known = _words(FOREIGN)
@@ -141,32 +144,35 @@ def measure_background(store: Store, encoder: TextEncoder, seed: int = 0) -> Bac
     return Background(passages, {mode: _tail(every) for mode, every in measured.items() if len(every)})
 
 
-def _one_a_document(store: Store, random: Random) -> list[int]:
-    """Passages of different documents all over the index, in no order."""
-    drawn = [passage for _ in range(DRAWN) for passage in store.passages_from(random.random(), 1)]
-    of_documents = list({document: passage for passage, document in store.documents_of(drawn).items()}.values())
-    random.shuffle(of_documents)
-    return of_documents
+def _drawn(store: Store, random: Random, passages: int) -> list[int]:
+    """Passages all over the index, each by itself: neighbors are often about the same."""
+    if passages <= DRAWN:
+        return store.passages_from(0.0, passages)
+    return sorted({passage for _ in range(DRAWN) for passage in store.passages_from(random.random(), 1)})
 
 
-def _runs(store: Store, random: Random, passages: int) -> list[int]:
-    """Passages all over the index, some in a row each, which takes less reading than each by itself."""
-    last = max(0.0, 1 - RUN / passages)  # where a run still has its length
-    return sorted({passage for _ in range(RUNS) for passage in store.passages_from(random.uniform(0, last), RUN)})
+def _read(store: Store, numbers: Sequence[int]) -> _Passages:
+    """What there is to know about passages."""
+    shown, documents = store.show(numbers), store.documents_of(numbers)
+    texts = [shown[number].text or shown[number].title for number in numbers]
+    owners = [documents[number] for number in numbers]
+    return _Passages(np.array(numbers, np.int64), np.array(owners, np.int64), texts, _words(texts))
 
 
-def _distinct(store: Store, passages: Sequence[int]) -> _Passages:
-    """Passages, without those of a template of which there is one already."""
-    shown, documents = store.show(passages), store.documents_of(passages)
-    texts = [shown[passage].text or shown[passage].title for passage in passages]
-    words = _words(texts)
-    alike, kept = _shared(words, words) >= SAME, list[int]()
-    for place in range(len(passages)):
+def _one_a_document(drawn: _Passages, random: Random) -> list[int]:
+    """Places of passages of different documents, in no order."""
+    places = list(range(len(drawn.numbers)))
+    random.shuffle(places)
+    return list({int(drawn.documents[place]): place for place in places}.values())
+
+
+def _distinct(alike: NDArray[np.bool_], places: Iterable[int]) -> list[int]:
+    """Places of passages, without those of a template of which there is one already."""
+    kept: list[int] = []
+    for place in places:
         if not alike[place, kept].any():
             kept.append(place)
-    numbers = [passages[place] for place in kept]
-    owners = [documents[number] for number in numbers]
-    return _Passages(np.array(numbers, np.int64), np.array(owners, np.int64), [texts[n] for n in kept], words[kept])
+    return kept
 
 
 def _words(texts: Sequence[str]) -> Vectors:
