@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -267,6 +268,23 @@ def test_passages_are_shown_as_the_documents_own_slices(tmp_path):
             assert shown[number].metadata == {"tags": ["ä", {"b": None}], "x": 1.5}
         assert index.documents_of([1, 2, 10, 99]) == {1: 1, 2: 2, 10: 2}
         assert index.show([99]) == {}
+
+
+def test_passages_of_many_large_documents_are_shown_with_one_of_them_in_memory(tmp_path):
+    with open_writer(tmp_path / "index") as writer:
+        for number in range(30):
+            writer.commit([entry(f"large {number}", np.tile([1, 0, 0, 0], (100, 1)), "some words " * 50_000)])
+    with open_reader(tmp_path / "index") as index:
+        passages = list(range(1, 3_001, 100))
+        index.show(passages[:1])
+        tracemalloc.start()
+        try:
+            shown = index.show(passages)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert len({passage.doc_id for passage in shown.values()}) == 30
+    assert peak < 5_000_000  # bytes; the documents have 16,500,000
 
 
 def test_counts_and_status_are_those_of_sqlite(tmp_path, monkeypatch):

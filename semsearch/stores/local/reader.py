@@ -6,8 +6,8 @@ import json
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -41,6 +41,9 @@ SPARSE = 1_000
 
 MANY_PHRASES = 100_000
 """Phrases whose weights are remembered at most."""
+
+Whole: TypeAlias = tuple[str, str, str, dict[str, Any]]
+"""Id, title, text and metadata of a document."""
 
 
 class Reader:
@@ -165,7 +168,7 @@ class Reader:
             for row in self._database.execute(sql, (asked,)):
                 number, _, _, *span = self._sound(row)[:5]
                 placed.setdefault(str(row[8]), []).append((number, *span))
-            found = self._documents("doc_id", doc_ids)
+            found: dict[str, Whole] = dict(self._documents("doc_id", doc_ids))
         return {
             doc_id: StoredDocument(*found[doc_id], [(start, end) for _, start, end in own], [n for n, _, _ in own])
             for doc_id in doc_ids
@@ -211,23 +214,25 @@ class Reader:
         )
         shown: dict[int, StoredPassage] = {}
         with self._database.snapshot():
-            rows = [self._sound(row) for row in self._database.execute(sql, (json.dumps(list(passages)),))]
-            documents = self._documents("id", {row[1] for row in rows})
-            for number, document, _, start, end, *_ in rows:
-                doc_id, title, text, metadata = documents[document]
-                shown[number] = StoredPassage(doc_id, title, text[start:end], start, end, metadata)
+            placed: dict[int, list[tuple[int, int, int]]] = {}
+            for row in self._database.execute(sql, (json.dumps(list(passages)),)):
+                number, document, _, *span = self._sound(row)[:5]
+                placed.setdefault(document, []).append((number, *span))
+            for document, (doc_id, title, text, metadata) in self._documents("id", placed):
+                for number, start, end in placed[document]:
+                    shown[number] = StoredPassage(doc_id, title, text[start:end], start, end, metadata)
         return shown
 
-    def _documents(self, column: str, values: Iterable[Any]) -> dict[Any, tuple[str, str, str, dict[str, Any]]]:
-        """Id, title, text and metadata of documents, read and checked once each, by the values of `id` or `doc_id`."""
+    def _documents(self, column: str, values: Iterable[Any]) -> Iterator[tuple[Any, Whole]]:
+        """Documents, each behind its value of `id` or `doc_id`, read and checked one by one."""
         sql = (
             f"SELECT {column}, title, text, doc_id, metadata, content_hash, n_passages, root, file, checksum "
             f"FROM documents WHERE {column} IN (SELECT value FROM json_each(?))"
         )
-        rows = self._database.execute(sql, (json.dumps(list(values)),))
-        return {value: self._whole(tuple(row)) for value, *row in rows}
+        for value, *row in self._database.execute(sql, (json.dumps(list(values)),)):
+            yield value, self._whole(tuple(row))
 
-    def _whole(self, row: tuple[Any, ...]) -> tuple[str, str, str, dict[str, Any]]:
+    def _whole(self, row: tuple[Any, ...]) -> Whole:
         """Id, title, text and metadata of a document, after a look at its checksums."""
         title, text, *described = row
         doc_id = self._described(*described)
