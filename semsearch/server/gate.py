@@ -11,7 +11,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -52,7 +52,8 @@ class Gate:
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, answer: Answer) -> None:
         self._app, self._settings, self._metrics, self._answer = app, settings, metrics, answer
         self._keys = Keys(settings.keys)
-        self._own = urlsplit(settings.public_url).netloc
+        self._own = _split(settings.public_url).netloc
+        self._hosts = tuple(host.strip("[]").lower() for host in settings.hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or answer it here."""
@@ -94,7 +95,7 @@ class Gate:
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         host = headers.get("host", "")
-        if not self._is_ours(_hostname(f"//{host}")):
+        if not self._is_ours(_split(f"//{host}").hostname or ""):
             raise UsageError(f"this server is not called {host!r:.100}; start it with --allow-host and that name")
         origin = headers.get("origin")
         if origin is not None and not self._allowed(origin, headers):
@@ -108,14 +109,13 @@ class Gate:
 
     def _is_ours(self, hostname: str) -> bool:
         """Whether the server may be addressed by a name: one that is listed, or below one listed as `*.example.com`."""
-        listed = self._settings.hosts
-        above = (one[1:] for one in listed if one.startswith("*."))
-        return "*" in listed or hostname in listed or any(hostname.endswith(one) for one in above)
+        above = (one[1:] for one in self._hosts if one.startswith("*."))
+        return "*" in self._hosts or hostname in self._hosts or any(hostname.endswith(one) for one in above)
 
     def _allowed(self, origin: str, headers: Headers) -> bool:
         """Whether a page of that origin may ask: one that is listed, or the server's own."""
         allowed, own = self._settings.origins, (headers.get("host"), self._own)
-        return "*" in allowed or origin in allowed or (_netloc(origin) or None) in own
+        return "*" in allowed or origin in allowed or (_split(origin).netloc or None) in own
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
@@ -196,17 +196,9 @@ def _request_id(headers: Headers) -> str:
     return given if _SAFE_ID.fullmatch(given) else secrets.token_hex(8)
 
 
-def _hostname(address: str) -> str:
-    """The name in an address, in lower case and without brackets; empty for a malformed one."""
+def _split(address: str) -> SplitResult:
+    """The parts of an address, all empty where it is malformed, or is `null`."""
     try:
-        return urlsplit(address).hostname or ""
+        return urlsplit(address)
     except ValueError:
-        return ""
-
-
-def _netloc(origin: str) -> str:
-    """Host and port of an origin; empty for one that is malformed, or `null`."""
-    try:
-        return urlsplit(origin).netloc
-    except ValueError:
-        return ""
+        return urlsplit("")

@@ -7,11 +7,8 @@ from dataclasses import dataclass, field
 from semsearch.confidence import DEFAULT
 from semsearch.server.keys import Key
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-"""Addresses that only this machine can reach; a server without a key listens on no other."""
-
-LOCAL_HOSTS = (*LOOPBACK, "[::1]", "host.docker.internal")
-"""What `Host` may say on such a server: none of these names can be made to point elsewhere by a stranger's DNS."""
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1", "host.docker.internal")
+"""What `Host` may say where only this machine is listened to: no stranger's DNS can point these names elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,26 @@ def test_this_machine_is_known_by_its_names(client, host):
 
 
 @pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("docs.example.com", 200),
+        ("DOCS.example.com:443", 200),
+        ("[fe80::1]:8000", 200),
+        ("[FE80::1]", 200),
+        ("a.lab.example", 200),
+        ("lab.example", 400),
+        ("alab.example", 400),
+        ("fe80", 400),
+        ("localhost", 400),
+    ],
+)
+def test_a_server_is_known_by_the_names_that_it_is_given_however_they_are_written(tmp_path, host, status):
+    settings = Settings(hosts=("Docs.Example.com", "[fe80::1]", "*.Lab.example"))
+    with served({"notes": build(tmp_path / "notes")}, settings, ready=False) as client:
+        assert client.get("/health", headers={"host": host}).status_code == status
+
+
+@pytest.mark.parametrize(
     "origin", ["https://evil.example", "null", "http://chat.example", "http://127.0.0.1:1", "http://["]
 )
 def test_a_page_of_a_wrong_origin_is_refused(client, origin):
