@@ -37,6 +37,9 @@ SAME = 0.5
 BUCKETS = 4_096
 """Into which words are hashed where passages are compared."""
 
+LONG = 12
+"""Characters from which on what looks like a word may be a sentence of a script without spaces."""
+
 WORDS, CHARACTERS = (4, 12), (8, 24)
 """Shortest and longest pseudo-query, in words or, of a text without spaces, in characters."""
 
@@ -184,10 +187,6 @@ def _words(texts: Sequence[str]) -> Vectors:
             for unit in {word[n : n + 2] for n in range(len(word) - 1)} if unspaced else {word}:
                 rows[row, zlib.crc32(unit.encode("utf-8", "replace")) % BUCKETS] = 1
     return rows
-
-
-LONG = 12
-"""Characters from which on what looks like a word may be a sentence of a script without spaces."""
 
 
 def _shared(words: Vectors, others: Vectors) -> Vectors:

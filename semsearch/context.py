@@ -39,6 +39,9 @@ TITLE = 120
 URL_FIELDS = ("url", "link", "source", "href")
 """Metadata fields that may hold a document's address."""
 
+REPEATS = 3
+"""How many times as many hits are looked at as are wanted, where some may say the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
@@ -155,10 +158,6 @@ def rerank_shown(reranker: Reranker, query: str, found: Sequence[Shown], *, titl
     again = reranked(reranker, query, [one.hit for one in found], titles)
     least = min([0.0, *(hit.score for _, hit in again)])  # logits may all be negative
     return [replace(found[at], strength=hit.score - least, hit=hit) for at, hit in again]
-
-
-REPEATS = 3
-"""How many times as many hits are looked at as are wanted, where some may say the same."""
 
 
 def check_context(budget: int, neighbors: int, diversity: float, count: Callable[[str], int] | None) -> None:

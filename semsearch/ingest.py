@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -337,7 +337,7 @@ class _Run:
         check_finite(vectors, texts, self.encoder.spec.model)  # whoever's encoder it is: what is stored stays
         ends = np.cumsum([len(passages) for _, passages in good], dtype=int)
         parts = np.split(vectors, ends[:-1]) if good else []
-        unknown = {document.doc_id for document, passages in good if passages and not self.chunker.knows(passages)}
+        unknown = [document.doc_id for document, passages in good if passages and not self.chunker.knows(passages)]
         self._remember_roots()
         moved = [document for document, former in plan.moved if former is None or self.coverage.is_gone(former)]
         if good or plan.describe or moved:
@@ -390,7 +390,7 @@ class _Run:
 
         return tick
 
-    def _count(self, plan: Plan, good: list[tuple[Document, tuple[Passage, ...]]], unknown: Collection[str]) -> None:
+    def _count(self, plan: Plan, good: list[tuple[Document, tuple[Passage, ...]]], unknown: list[str]) -> None:
         report, passages = self.report, [passage for _, passages in good for passage in passages]
         report.documents += len(good) + len(plan.describe) + plan.unchanged
         report.encoded += len(good)
@@ -404,8 +404,7 @@ class _Run:
         report.empty += len(empty)
         report.empty_ids += empty[: REPORTED - len(report.empty_ids)]
         report.unknown += len(unknown)
-        named = [document.doc_id for document, _ in good if document.doc_id in unknown]
-        report.unknown_ids += named[: REPORTED - len(report.unknown_ids)]
+        report.unknown_ids += unknown[: REPORTED - len(report.unknown_ids)]
 
     def _refuse(self, error: RecordError) -> None:
         """Count a bad record, or stop at it with everything before it committed."""

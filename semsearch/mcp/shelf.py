@@ -120,11 +120,11 @@ def page_url(base: str, index: str, doc_id: str, start: int = 0, end: int = 0) -
         start: Character offset into its text.
         end: The same, behind what was found; 0 for nothing.
     """
-    climbs = "\n" in doc_id or not STEPS.isdisjoint(doc_id.split("/"))
-    asked = [f"id={quote(doc_id, safe='')}"] if climbs else []
+    odd = "\n" in doc_id or not STEPS.isdisjoint(doc_id.split("/"))
+    asked = [f"id={quote(doc_id, safe='')}"] if odd else []
     asked += [f"index={quote(index, safe='')}"] if index else []
     asked += [f"chars={start}-{end}#passage"] if end > start else []
-    return f"{base}/doc/{'' if climbs else quote(doc_id)}{'?' if asked else ''}{'&'.join(asked)}"
+    return f"{base}/doc/{'' if odd else quote(doc_id)}{'?' if asked else ''}{'&'.join(asked)}"
 
 
 def resource(index: str, doc_id: str, start: int = 0, end: int = 0) -> str:

@@ -232,6 +232,7 @@ class Shelf:
             queue_left.close()
         for store in retired:
             store.close()
+        gc.unfreeze()  # what an index that was replaced has left behind goes
         gc.collect()
         gc.freeze()  # what was loaded stays, and looking through it holds up every request for a tenth of a second
         log.log(

@@ -31,8 +31,7 @@ async def context(asked: ContextWish, service: Asked) -> FoundContext:
     """The passages that answer a question, numbered and within a budget of tokens, to put into a prompt."""
     name = service.one_of(asked.index)
     wishes = asked.model_dump(exclude={"index", "question", "budget", "mode"})
-    found = service.context(name, asked.question, asked.budget, mode=asked.mode, **wishes)
-    made, mode, warming = await found
+    made, mode, warming = await service.context(name, asked.question, asked.budget, mode=asked.mode, **wishes)
     excerpts = [
         CitedExcerpt(
             id=one.doc_id,
