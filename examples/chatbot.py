@@ -62,14 +62,15 @@ class Chatbot:
         else:
             prompt = {"role": "user", "content": f"{context.text}\n\nThe question: {question}"}
             asked = [{"role": "system", "content": RULES}, *self.history[-REMEMBERED:], prompt]
-            said = ""
+            said, end = "", None
             stream = self.client.chat.completions.create(model=self.model, messages=asked, stream=True)  # type: ignore[call-overload]
             for event in stream:
-                piece = (event.choices[0].delta.content or "") if event.choices else ""
-                said += piece
-                yield piece
-            if not said:
-                raise ValueError("nothing that can be read")
+                if event.choices:
+                    piece, end = event.choices[0].delta.content or "", event.choices[0].finish_reason or end
+                    said += piece
+                    yield piece
+            if not said or not end:
+                raise ValueError("it broke off" if said else "nothing that can be read")
         self.history += [{"role": "user", "content": question}, {"role": "assistant", "content": said}]
 
 

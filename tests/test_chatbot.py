@@ -52,8 +52,9 @@ def model_server(reply: Callable[[dict[str, Any]], str | bytes]) -> Iterator[tup
             body, kind = (said, "text/html") if isinstance(said, bytes) else (None, "text/event-stream")
             base = {"id": "1", "created": 1, "model": asked["model"]}
             if body is None and asked.get("stream"):
-                pieces = [{"content": piece} for piece in (said[:4], said[4:])]  # type: ignore[index]
-                events = [{**base, "choices": [{"index": 0, "delta": delta}]} for delta in pieces]
+                pieces = [({"content": piece}, None) for piece in (said[:4], said[4:])]  # type: ignore[index]
+                choices = [{"index": 0, "delta": delta, "finish_reason": end} for delta, end in [*pieces, ({}, "stop")]]
+                events = [{**base, "choices": [choice]} for choice in choices]
                 events = [{**event, "object": "chat.completion.chunk"} for event in [*events, {**base, "choices": []}]]
                 body = "".join(f"data: {json.dumps(event)}\n\n" for event in events).encode() + b"data: [DONE]\n\n"
             elif body is None:
@@ -129,7 +130,8 @@ def test_a_model_server_that_is_down_or_talks_nonsense_ends_no_conversation(gard
     assert done.stderr == "error: no answer from http://127.0.0.1:9/v1/: Connection error.\n"
     assert "I don't know" in done.stdout
     odd = b'data: {"choices": [{"delta": {"content": 5}}]}\n\n'
-    for nonsense in (b"<html>hello</html>", b"data: {not json\n\n", odd, b""):
+    half = b'data: {"choices": [{"delta": {"content": "From"}}]}\n\n'
+    for nonsense in (b"<html>hello</html>", b"data: {not json\n\n", odd, half, b""):
         with model_server(lambda asked, said=nonsense: said) as (url, _):
             done = talk(garden, url, "When is a rose in flower?", "qqzzyy blorp")
         assert (done.returncode, "Traceback" in done.stderr) == (0, False)

@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +16,7 @@ import typer
 from semsearch.cli import options as opt
 from semsearch.cli import terminal
 from semsearch.cli.locations import HOME, indexes_in, named_indexes
-from semsearch.errors import UsageError
+from semsearch.errors import NoIndexError, UsageError
 
 if TYPE_CHECKING:
     from semsearch.cli.addresses import Address
@@ -54,6 +55,7 @@ def doctor(
     places = {name: folder.resolve() for name, folder in indexes.items()}
     setup = Setup(address, _command(), places, address.port or port)
     if client is not None:
+        _refuse_missing(places)
         _print_client(client, setup, as_json)
         return
     checks = _checks(setup, expected=bool(url))
@@ -63,6 +65,15 @@ def doctor(
         _print(setup, checks)
     if any(check.state == "failed" for check in checks):
         raise typer.Exit(1)
+
+
+def _refuse_missing(places: Mapping[str, Path]) -> None:
+    """Raise NoIndexError where there is no index: what a client is given would not work."""
+    from semsearch.index import Index
+
+    for folder in places.values():
+        if not Index.exists(folder):
+            raise NoIndexError(f"no index in {str(folder)!r}; make one with: semsearch index CORPUS --index {folder}")
 
 
 def _checks(setup: Setup, *, expected: bool) -> list[Check]:
@@ -75,7 +86,7 @@ def _checks(setup: Setup, *, expected: bool) -> list[Check]:
             "index", health.NOTE, "none in indexes/; make one with: semsearch index CORPUS, or name one with --index"
         )
     ]
-    server = health.check_server(setup.address.url, expected=expected)
+    server = health.check_server(setup.address.url, tuple(setup.indexes), expected=expected)
     return [*health.check_versions(), *health.check_extras(), *health.check_model(), *indexes, *server]
 
 

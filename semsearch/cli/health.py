@@ -7,7 +7,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -100,11 +100,12 @@ def _check_confidence(what: str, index: Index) -> Iterator[Check]:
         yield Check(f"{what}: confidence", NOTE, str(error))
 
 
-def check_server(url: str, *, expected: bool) -> Iterator[Check]:
-    """Whether a server answers at an address: `/health`, then `/ready`.
+def check_server(url: str, indexes: Sequence[str], *, expected: bool) -> Iterator[Check]:
+    """Whether a server answers at an address: `/health`, then `/ready`, which names the indexes that it serves.
 
     Args:
         url: Without a slash at the end.
+        indexes: Names of those that it should serve.
         expected: Whether it is a failure if none does.
     """
     for path in ("/health", "/ready"):
@@ -118,11 +119,24 @@ def check_server(url: str, *, expected: bool) -> Iterator[Check]:
             yield Check(f"server {path}", OK, "needs a key")
         elif status == 503:
             yield Check(f"server {path}", NOTE, f"not ready yet: {_short(reply)}")
-        elif status != 200 or not _is_json(reply):
+        elif status != 200 or not _is_object(reply):
             yield Check(f"server {path}", FAILED, f"{url}{path} answers {status}: something else listens there")
             return
         else:
             yield Check(f"server {path}", OK, _short(reply))
+            yield from _check_served(reply, indexes if path == "/ready" else ())
+
+
+def _check_served(reply: str, indexes: Sequence[str]) -> Iterator[Check]:
+    """Whether the indexes that a server names are those that it should serve."""
+    served = json.loads(reply).get("indexes")
+    if not isinstance(served, dict):
+        return
+    missing = [name for name in indexes if name not in served]
+    if missing:
+        there = ", ".join(served) or "none"
+        said = f"it does not serve {', '.join(missing)}; it serves {_short(there)}"
+        yield Check("server indexes", NOTE, said)
 
 
 class _NoRedirects(HTTPRedirectHandler):
@@ -140,12 +154,11 @@ def _get(url: str) -> tuple[int, str]:
         return error.code, error.read(LONGEST_REPLY).decode("utf-8", "replace")
 
 
-def _is_json(reply: str) -> bool:
+def _is_object(reply: str) -> bool:
     try:
-        json.loads(reply)
-    except ValueError:
+        return isinstance(json.loads(reply), dict)
+    except (ValueError, RecursionError):
         return False
-    return True
 
 
 def _short(reply: str) -> str:

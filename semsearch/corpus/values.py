@@ -49,8 +49,10 @@ def as_json(value: object, name: str = "", within: tuple[int, ...] = ()) -> Any:
         within: What `id` gives for the lists and objects around it.
 
     Raises:
-        ValueError: It is of another type, not finite, nested too deeply, or holds itself.
+        ValueError: It is of another type, not finite, nested too deeply, holds itself, or is text with a NUL.
     """
+    if type(value) is str and "\0" in value:
+        raise ValueError(f"a NUL character in {shown(name) if name else 'the metadata'}; remove it")
     if value is None or type(value) in (str, bool, int):
         return value
     if isinstance(value, float):  # also numpy.float64, which is printed in its own way

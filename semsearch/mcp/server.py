@@ -10,10 +10,13 @@ from typing import Any
 
 from mcp.server import MCPServer
 from mcp.server.mcpserver import ResourceSecurity
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
+from pydantic import ValidationError
 
 from semsearch.index import Index
+from semsearch.malformed import first_problem
 from semsearch.mcp.connector_tools import ConnectorTools
 from semsearch.mcp.desk import Desk, Visible
 from semsearch.mcp.document_tools import DocumentTools
@@ -117,8 +120,21 @@ RICH = {
 """Name to title and description; an unknown argument is refused, for a misspelt filter must not be left out."""
 
 
+class _Tool(Tool):
+    """A tool that says in one line what is wrong with its arguments."""
+
+    async def run(self, arguments: dict[str, Any], context: Any, convert_result: bool = False) -> Any:
+        try:
+            return await super().run(arguments, context, convert_result)
+        except ToolError as error:
+            if isinstance(error.__cause__, ValidationError):
+                wrong, known = first_problem(error.__cause__.errors(), arguments), self.parameters["properties"]
+                raise ToolError(f"{self.name}: {wrong}; its arguments are {', '.join(known)}") from None
+            raise
+
+
 def _tool(function: Callable[..., Any], title: str, description: str) -> Tool:
-    return Tool.from_function(function, title=title, description=description, annotations=READS)
+    return _Tool.from_function(function, title=title, description=description, annotations=READS)
 
 
 def _strict(tool: Tool) -> Tool:

@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Scope
 
 from semsearch.errors import SemsearchError
+from semsearch.malformed import first_problem
 from semsearch.server.contract import Contract, Shape, own_shape
 from semsearch.server.contracts import contracts
 from semsearch.server.desk import Desk
@@ -104,19 +105,21 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
 async def _malformed(request: Request, error: Exception) -> JSONResponse:
     """The first thing that is wrong with a request, as 400: clients of foreign contracts expect no 422."""
     assert isinstance(error, RequestValidationError)
-    return answer(request.scope, Problem(400, "bad_request", _wrong(error)))
+    return answer(request.scope, Problem(400, "bad_request", _wrong(request, error)))
 
 
-def _wrong(error: RequestValidationError) -> str:
+def _wrong(request: Request, error: RequestValidationError) -> str:
     """What is wrong first, in one line."""
-    first, more = error.errors()[0], len(error.errors()) - 1
+    errors = error.errors()
+    first, part = errors[0], errors[0]["loc"][0]
     if first["type"] == "json_invalid":
         reason = first.get("ctx", {}).get("error", "it ends too early")
         return f"the body is not valid JSON at character {first['loc'][-1]}: {reason}"
     if first["loc"] == ("body",):
         return "expected a JSON object as the body, sent with the header Content-Type: application/json"
-    place = ".".join(str(part) for part in first["loc"] if part != "body")
-    return f"`{place}`: {first['msg']}{f' (and {more} more)' if more else ''}"
+    given = {"body": error.body, "query": request.query_params, "path": request.path_params, "header": request.headers}
+    same = [{**one, "loc": one["loc"][1:]} for one in errors if one["loc"][0] == part]
+    return first_problem(same, given.get(part))
 
 
 NAMES = {404: "not_found", 405: "method_not_allowed"}

@@ -160,9 +160,24 @@ FINE = (200, '{"status": "ok"}')
 )
 def test_a_server_is_asked_whether_it_is_well_and_ready(replies, state, said):
     with answering(replies) as url:
-        last = list(health.check_server(url, expected=True))[-1]
+        last = list(health.check_server(url, (), expected=True))[-1]
     assert last.state == state
     assert said in last.said
+
+
+@pytest.mark.parametrize(
+    ("served", "wanted", "said"),
+    [
+        ('{"notes": "warm", "mail": "warm"}', ("mail",), []),
+        ('{"notes": "warm"}', ("mail", "notes"), ["it does not serve mail; it serves notes"]),
+        ("{}", ("mail",), ["it does not serve mail; it serves none"]),
+        ("7", ("mail",), []),
+    ],
+)
+def test_a_server_of_other_indexes_is_noted(served, wanted, said):
+    with answering({"/health": FINE, "/ready": (200, f'{{"status": "ready", "indexes": {served}}}')}) as url:
+        found = [check for check in health.check_server(url, wanted, expected=True) if check.what == "server indexes"]
+    assert found == [("server indexes", "note", each) for each in said]
 
 
 def test_a_server_that_is_named_must_answer():
@@ -331,6 +346,10 @@ def test_every_client_is_told_something_and_no_key(client):
     assert not re.search(r"host\.docker\.internal:\d", shown), "which is not where that server is"
     assert "search.example.org" in shown or client == "claude-desktop"
     assert set(re.findall(r"Bearer (\w+)", shown)) <= {KEY, "Auth"}
+
+
+def test_a_client_is_told_nothing_of_an_index_that_is_not_there():
+    call("doctor", "--client", "claude-code", "--index", "nowhere").fails(1, "no index in", "make one with")
 
 
 def test_an_unknown_client_is_refused_with_those_there_are():

@@ -81,7 +81,8 @@ def test_a_context_keeps_to_its_budget_and_to_k(server, budget, k):
     [
         ({"k": 0}, "`k` must be from 1 to 50, got 0"),
         ({"k": 1_000_000}, "`k` must be from 1 to 50, got 1,000,000"),
-        ({"k": "many"}, "valid integer"),
+        ({"k": "many"}, 'search_documents: `k` is "many"; it should be a valid integer'),
+        ({"where": {"lang": "en"}}, '`where` is {"lang": "en"}; it should be a valid string'),
         ({"budget": 99}, "`budget` must be from 100 to 8,000, got 99"),
         ({"budget": 10**9}, "`budget` must be from 100 to 8,000"),
         ({"neighbors": -1}, "`neighbors` must be from 0 to 5, got -1"),
@@ -91,7 +92,7 @@ def test_a_context_keeps_to_its_budget_and_to_k(server, budget, k):
         ({"where": "year >="}, "expected 'text' or a number"),
         ({"where": "year = 'a\0'"}, "NUL character"),
         ({"index": "nope"}, "there is no index 'nope'; expected one of: 'sample'"),
-        ({"filter": "lang = 'en'"}, "Extra inputs are not permitted"),
+        ({"filter": "lang = 'en'"}, "`filter` is not known; its arguments are query, index, where"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_what_to_do(server, wishes, said):

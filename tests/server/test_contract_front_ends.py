@@ -271,7 +271,7 @@ def test_a_vector_of_our_embeddings_finds_what_a_search_finds(client: httpx.Clie
         ({"query": []}, 400, "the vector is []; expected a list of 4096 finite numbers"),
         ({"query": [1e39] * 4096}, 400, "expected a list of 4096 finite numbers"),
         ({"query": {"nearest": ["x"]}}, 400, "valid number"),
-        ({"query": {"recommend": {}}}, 400, "Field required"),
+        ({"query": {"recommend": {}}}, 400, "is missing"),
         ({"filter": {"must": []}}, 400, "`filter` is not taken here"),
         ({"limit": 0}, 400, "`limit` must be at least 1"),
         ({"limit": 10**6}, 413, "at most 1,000 hits"),

@@ -111,7 +111,7 @@ def test_dimensions_cut_and_rescale(client: httpx.Client):
         ),
         ({"input": "x", "model": "gpt:query"}, 404, "model_not_found", None, "the model 'gpt:query' is not served"),
         ({"input": "x", "model": 7}, 400, "bad_request", "model", "valid string"),
-        ({}, 400, "bad_request", "input", "Field required"),
+        ({}, 400, "bad_request", "input", "`input` is missing"),
     ],
 )
 def test_what_is_wrong_is_said_in_their_shape(client: httpx.Client, body, status, code, param, message):
@@ -289,7 +289,7 @@ def test_a_threshold_leaves_out_what_scores_less(client: httpx.Client):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({}, "`query`: Field required"),
+        ({}, "`query` is missing"),
         ({"query": ""}, "`query` has an empty text at 0"),
         ({"query": " "}, "the query is empty; ask something"),
         ({"query": []}, "`query` is []"),
@@ -299,7 +299,7 @@ def test_a_threshold_leaves_out_what_scores_less(client: httpx.Client):
         ({"query": "x", "max_num_results": 10**6}, "`max_num_results` is 1000000; expected 1 to 50"),
         ({"query": ["x"] * 51}, "`query` has 51 texts; expected at most 50"),
         ({"query": "x", "filters": {"type": "like"}}, "the type of a filter is 'like'"),
-        ({"query": "x", "filters": []}, "`filters`: Input should be a valid dictionary"),
+        ({"query": "x", "filters": []}, "`filters` is []; it should be a valid dictionary"),
         ({"query": "x", "filters": {"type": "eq", "key": "yaer", "value": 1}}, "a field 'yaer', did you mean 'year'"),
         (
             {"query": "x", "ranking_options": {"score_threshold": 7}},

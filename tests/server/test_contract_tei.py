@@ -65,7 +65,7 @@ def test_a_model_of_a_folder_is_told_by_its_last_name():
         ({"inputs": "x", "prompt_name": "poem"}, "`prompt_name` is 'poem'; expected one of query,"),
         ({"inputs": "x", "dimensions": 65}, "`dimensions` is 65; this model gives vectors of 64"),
         ({"inputs": ["x"] * 2_049}, "2,049 texts; expected at most 2,048"),
-        ({}, "Field required"),
+        ({}, "`inputs` is missing"),
     ],
 )
 def test_what_is_wrong_is_told_in_teis_shape(client: httpx.Client, body: Any, message: str):
@@ -100,7 +100,7 @@ def test_ollama_lists_the_indexes_as_models(client: httpx.Client):
         ({"model": "llama3", "input": "x"}, 404, "the model 'llama3' is not served; expected an index: birds"),
         ({"model": "birds", "input": ["x", ""]}, 400, "`input` has an empty text at 1"),
         ({"model": "birds", "input": 7}, 400, "`input` is 7"),
-        ({"model": "birds"}, 400, "Field required"),
+        ({"model": "birds"}, 400, "is missing"),
     ],
 )
 def test_what_is_wrong_is_told_in_ollamas_shape(client: httpx.Client, body: Any, status: int, message: str):

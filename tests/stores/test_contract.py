@@ -72,6 +72,20 @@ def test_what_was_written_is_said_and_shown(store: Store):
     assert store.doc_ids(owners.values()) == {next(iter(owners.values())): "a"}
 
 
+def test_a_field_is_known_while_a_document_has_it(store: Store):
+    odd = {"a \"b\" 'c'": 1}
+    fill(store, entry("a", UNIT[:1], year=2021, lang="en"), entry("b", UNIT[1:2], year=2022), entry("c", [], **odd))
+    assert store.fields() == sorted(["lang", "year", *odd])
+    fill(store, entry("a", UNIT[:1], tag="x"))  # overwritten
+    assert store.fields() == sorted(["tag", "year", *odd])
+    with store.write(index_spec(), CHUNKING, "here") as writer:
+        writer.delete(["b", "c"])
+    assert store.fields() == ["tag"]
+    with store.write(index_spec(), CHUNKING, "here") as writer:
+        writer.commit([], [entry("a", UNIT[:1], mood="calm").document])  # described anew
+    assert store.fields() == ["mood"]
+
+
 def test_vectors_are_found_by_cosine_and_equal_ones_by_age(store: Store):
     fill(
         store, entry("far", [[0.6, 0.8, 0, 0]]), entry("one", UNIT[:1]), entry("two", UNIT[:1]), entry("no", UNIT[2:3])

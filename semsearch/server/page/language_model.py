@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from urllib.parse import urlsplit
 
 from anyio import to_thread
@@ -16,8 +16,8 @@ from anyio import to_thread
 from semsearch.errors import LanguageModelError
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-    from openai.types.chat import ChatCompletionMessageParam
+    from openai import AsyncOpenAI, AsyncStream
+    from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,13 @@ REMEMBERED = 6
 
 LONGEST_ANSWER, LONGEST_QUESTION = 20_000, 500
 """Characters of an answer after which it is cut off, and of a rewritten question that is believed."""
+
+ENDED_EARLY = {
+    "": "broke off in the middle of its answer; ask again",
+    "length": "reached its limit before the end of its answer; ask for less, or raise its limit of tokens",
+    "content_filter": "withheld the rest of its answer",
+}
+"""What is said of an answer that is not whole, by its `finish_reason`; empty where there was none."""
 
 Message: TypeAlias = dict[str, str]
 """`{"role", "content"}`."""
@@ -82,13 +89,12 @@ class LanguageModel:
 
     async def _stream(self, messages: Sequence[Message]) -> AsyncGenerator[str]:
         """The pieces of a reply; one line for whatever goes wrong, for strangers' servers send anything."""
-        said = 0
+        said, end = 0, ""
         await to_thread.run_sync(import_module, "openai")  # takes a second the first time
         try:
-            async with self._client() as client:
-                async with asyncio.timeout(self.seconds):
-                    events = await self._asked(client, messages)
-                while (piece := await self._next(events)) is not None and said < LONGEST_ANSWER:
+            async with self._events(messages) as events:
+                while said < LONGEST_ANSWER and (event := await self._next(events)) is not None:
+                    piece, end = _read(event, end)
                     said += len(piece)
                     if piece:
                         yield piece
@@ -96,21 +102,30 @@ class LanguageModel:
             raise self._failure(error) from None
         if not said:
             raise LanguageModelError(f"{self._named} answered nothing that can be read; check `llm_base_url`")
+        if said >= LONGEST_ANSWER:
+            raise LanguageModelError(f"{self._named} was cut off after {said:,} characters; ask for less at once")
+        if end in ENDED_EARLY:
+            raise LanguageModelError(f"{self._named} {ENDED_EARLY[end]}")
 
-    async def _asked(self, client: AsyncOpenAI, messages: Sequence[Message]) -> AsyncIterator[object]:
-        """The events of a reply to come."""
+    @asynccontextmanager
+    async def _events(self, messages: Sequence[Message]) -> AsyncIterator[AsyncStream[ChatCompletionChunk]]:
+        """The events of a reply as they come; the connection is closed behind them."""
         given = cast("list[ChatCompletionMessageParam]", list(messages))
-        return aiter(await client.chat.completions.create(model=self.name, messages=given, stream=True))
+        async with self._client() as client:
+            async with asyncio.timeout(self.seconds):
+                events = await client.chat.completions.create(model=self.name, messages=given, stream=True)
+            try:
+                yield events
+            finally:
+                await events.close()
+                with suppress(Exception):  # an iterator that is left before its end outlives the loop, with a traceback
+                    async for _ in events:
+                        pass
 
-    async def _next(self, events: AsyncIterator[object]) -> str | None:
-        """The text of the next event, which may be empty; None behind the last."""
+    async def _next(self, events: AsyncStream[ChatCompletionChunk]) -> object:
+        """The next event; None behind the last."""
         async with asyncio.timeout(self.seconds):
-            event = await anext(events, None)
-        if event is None:
-            return None
-        choices = getattr(event, "choices", None)
-        text = choices[0].delta.content if choices else ""
-        return text if isinstance(text, str) else ""
+            return await anext(events, None)
 
     def _client(self) -> AbstractAsyncContextManager[AsyncOpenAI]:
         from openai import AsyncOpenAI
@@ -140,6 +155,14 @@ class LanguageModel:
         """The server without what an address may hold of secrets."""
         parts = urlsplit(self.base_url)
         return f"the language model's server {parts.hostname}{f':{parts.port}' if parts.port else ''}"
+
+
+def _read(event: Any, end: str) -> tuple[str, str]:
+    """The text of an event, which may be empty, and how the reply has ended, unless that is as before."""
+    if not event.choices:
+        return "", end
+    text, reason = event.choices[0].delta.content, event.choices[0].finish_reason
+    return (text if isinstance(text, str) else ""), (reason if isinstance(reason, str) else end)
 
 
 def _user(content: str) -> Message:

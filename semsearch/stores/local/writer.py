@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -135,9 +135,10 @@ class Writer:
         """See `StoreWriter.commit`: one transaction."""
         entries = list(entries)
         documents = [*(entry.document for entry in entries), *describe]
-        fields = {name for document in documents for name in document.metadata}
+        names = {name for document in documents for name in document.metadata}
         rows = [(document.metadata_json, *key_of(document), document.doc_id) for document in describe]
         with self._database.change():
+            before = self._fields_of([document.doc_id for document in documents])
             self._drop_passages([entry.document.doc_id for entry in entries])
             self._insert(entries)
             self._mend_words([entry.document.doc_id for entry in entries])
@@ -146,7 +147,8 @@ class Writer:
                 "checksum = checksum(doc_id, ?1, content_hash, n_passages, ?2, ?3) WHERE doc_id = ?4",
                 rows,
             )
-            self._database.execute_many("INSERT OR IGNORE INTO fields VALUES (?)", [(name,) for name in fields])
+            self._database.execute_many("INSERT OR IGNORE INTO fields VALUES (?)", [(name,) for name in names])
+            self._forget_fields(before - names)
             self._mark_changed()
 
     def _mend_words(self, doc_ids: Iterable[str]) -> None:
@@ -162,9 +164,11 @@ class Writer:
         with self._database.change():
             for start in range(0, len(doc_ids), DELETED_AT_ONCE):
                 known = self._row_numbers(doc_ids[start : start + DELETED_AT_ONCE])
+                before = self._fields_of(list(known))
                 self._planner.look_at(list(known))
                 self._drop_passages(list(known))
                 self._database.execute_many("DELETE FROM documents WHERE id = ?", [(row,) for row in known.values()])
+                self._forget_fields(before)
                 there += known
             self._mend_words(there)
             self._mark_changed()
@@ -369,6 +373,21 @@ class Writer:
         numbers = rows.fetchall()
         self._database.execute_many("DELETE FROM passages WHERE id = ?", numbers)
         self._database.execute_many("INSERT OR IGNORE INTO deleted VALUES (?)", numbers)
+
+    def _fields_of(self, doc_ids: Sequence[str]) -> set[str]:
+        """Names of the fields that documents have as they are stored."""
+        sql = (
+            "SELECT DISTINCT field.key FROM documents, json_each(metadata) AS field "
+            "WHERE json_valid(metadata) AND doc_id IN (SELECT value FROM json_each(?))"
+        )
+        return {str(name) for (name,) in self._database.execute(sql, (json.dumps(doc_ids),))}
+
+    def _forget_fields(self, names: Set[str]) -> None:
+        """Take out the names of fields that no document has anymore."""
+        used = "SELECT 1 FROM documents, json_each(metadata) AS field WHERE json_valid(metadata) AND key = fields.name"
+        sql = f"DELETE FROM fields WHERE name IN (SELECT value FROM json_each(?)) AND NOT EXISTS ({used})"
+        if names:
+            self._database.execute(sql, (json.dumps(sorted(names)),))
 
     def _row_numbers(self, doc_ids: Sequence[str]) -> dict[str, int]:
         """Those of the ids that are there, in the order given, with their rows in `documents`."""

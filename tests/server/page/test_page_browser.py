@@ -379,7 +379,8 @@ class Telling:
                     self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
                     self.wfile.flush()
                     go_on.wait(20)
-                self.wfile.write(b"data: [DONE]\n\n")
+                end = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+                self.wfile.write(f"data: {json.dumps(end)}\n\ndata: [DONE]\n\n".encode())
 
             def log_message(self, *_: object) -> None:
                 pass

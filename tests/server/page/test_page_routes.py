@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -16,8 +18,10 @@ from command import call
 from serving import build, served
 from test_chatbot import model_server
 
+from semsearch.errors import LanguageModelError
 from semsearch.server.keys import Key
 from semsearch.server.page.files import FOLDER, KINDS
+from semsearch.server.page.language_model import LanguageModel
 from semsearch.server.settings import Settings
 
 TEXTS = (
@@ -226,6 +230,48 @@ NONSENSE = {
     "an error": (b'data: {"error": {"message": "key sk-secret is wrong"}}\n\n', ""),
     "bytes": (b"data: \xff\xfe\n\n", ""),
 }
+
+
+def piece(text: str, end: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": end}
+    return f"data: {json.dumps({'choices': [choice]})}\n\n".encode()
+
+
+ENDINGS = {
+    "it breaks off": (piece("Water"), "broke off in the middle of its answer"),
+    "it may say no more": (piece("Water", "length"), "reached its limit before the end"),
+    "a filter": (piece("Water", "content_filter"), "withheld the rest"),
+    "it never ends": (piece("Water") * 5_000, "was cut off after 20,000 characters"),
+}
+
+
+@pytest.mark.parametrize("kind", ENDINGS)
+def test_an_answer_that_is_not_whole_says_so(gardens: Path, kind):
+    said, expected = ENDINGS[kind]
+    with model_server(lambda asked: said) as (url, _), chatting(gardens, url, llm_key="sk-secret") as client:
+        assert expected in failure(client)
+
+
+@pytest.mark.parametrize("kind", [*NONSENSE, *ENDINGS])
+def test_what_a_model_server_says_is_read_to_its_end_or_let_go(kind):
+    """An asynchronous iterator that is left in the middle is closed when the loop ends, with a traceback."""
+    said, _ = (NONSENSE | ENDINGS)[kind]
+    complaints: list[dict[str, Any]] = []
+
+    async def ask(url: str) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+        with pytest.raises(LanguageModelError):
+            async for _ in LanguageModel(url, "m").answer("water", "", []):
+                pass
+
+    gc.collect()
+    gc.disable()  # else the iterator may be closed in time by chance
+    try:
+        with model_server(lambda asked: said) as (url, _):
+            asyncio.run(ask(url))
+    finally:
+        gc.enable()
+    assert complaints == []
 
 
 @pytest.mark.parametrize("kind", NONSENSE)
