@@ -52,7 +52,7 @@ LEFT = {
     "both as shares of the best": (from_zero, from_zero),
     "z-scores": (deviations, deviations),
 }
-"""Scalings of the dense and of the keyword side that were tried and left; see CHANGELOG.md."""
+"""Scalings of the dense and of the keyword side that were tried and rejected; see docs/explanation/decisions.md."""
 
 
 def mixed(dense_scale: Scale, keyword_scale: Scale) -> Callable[..., search.Ranking]:

@@ -6,8 +6,8 @@
         index.add([{"_id": "1", "text": "The heron waits."}])
         print(index.search("a patient bird", k=1))
 
-This is the one public door: every name below is imported from its module when it is first used, so that
-`import semsearch` costs nothing. The rest is in `semsearch.errors`, `semsearch.poolers` and `semsearch.evaluation`.
+This is the main module of the public API. Each name is imported on first use, so `import semsearch` itself costs almost
+nothing. The rest of the API is in `semsearch.errors`, `semsearch.poolers` and `semsearch.evaluation`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib import import_module
 
 from semsearch.version import __version__ as __version__
 
-TYPE_CHECKING = False  # as typing's, whose import would take longer than all the rest here
+TYPE_CHECKING = False  # instead of typing's: importing typing would take longer than the rest of this module
 if TYPE_CHECKING:
     from typing import Any
 

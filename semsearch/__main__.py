@@ -1,4 +1,4 @@
-"""The process of the command line: `semsearch`, and `python -m semsearch`."""
+"""Entry point of the command line, for `semsearch` and `python -m semsearch`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ def start() -> None:
 
     A program that wants to continue after the command calls `semsearch.cli.main.main` instead.
     """
-    import _signal  # type: ignore[import-not-found]  # built in: nothing has to be read from the disk first
+    import _signal  # type: ignore[import-not-found]  # built in, so nothing has to be read from disk
 
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
-        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # while modules are imported, nothing is lost by ending at once
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # nothing is lost if it ends during the imports
     from semsearch.cli.process import run
 
     run()

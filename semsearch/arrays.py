@@ -1,4 +1,4 @@
-"""The arrays that pass between rooms; apart from the other nouns, for `semsearch status` needs no numpy."""
+"""Array types that packages share, kept apart from `semsearch.types` so that `semsearch status` needs no numpy."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ Vector: TypeAlias = NDArray[np.float32]
 """float32 `[dim]`."""
 
 Ids: TypeAlias = NDArray[np.int64]
-"""int64 `[n]`: numbers of passages; -1 for none."""
+"""Passage numbers, int64 `[n]`; -1 stands for no passage."""

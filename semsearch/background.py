@@ -1,11 +1,11 @@
-"""Measuring how unrelated pairs of a query and a passage score in an index; see `confidence.py` for the use of it.
+"""Measure how unrelated pairs of a query and a passage score in an index; `confidence.py` uses the result.
 
-The queries are stretches of words out of the index's own documents, and each is scored, in every mode, against passages
-of other documents drawn from the whole index. Such pairs are unrelated as a rule, and yet have the language and the
-subject of the corpus in common. Tickets, records and log lines are made from one template each: of passages that share
-half of their words one alone is taken, and none that shares so many with that of the query. An index of few documents,
-or of few such kinds, gets queries about other things as well; and those are always paired with one another, which tells
-how the encoder sees unrelated texts where the index has too few.
+The queries are sequences of words from the index's own documents. Each is scored, in every mode, against passages of
+other documents sampled from the whole index. Such pairs are usually unrelated, but share the language and the subject
+of the corpus. Tickets, records and log lines are often generated from a template, so of passages that share half of
+their words only one is used, and none that shares as many with the source of the query. If an index has few documents,
+or few distinct ones, queries about foreign topics are added. These are also scored against one another, which tells how
+the encoder scores unrelated texts when the index has too few of its own.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ from semsearch.search import DENSE_WEIGHT, Scale, dense_part, keyword_part
 from semsearch.stores.base import Store
 
 QUERIES = 60
-"""Pseudo-queries."""
+"""Number of pseudo-queries."""
 
 DRAWN = 1_000
-"""Passages that are drawn; of an index of fewer, all are."""
+"""Number of passages to sample; a smaller index is used as a whole."""
 
 SAME = 0.5
-"""Share of the words of two passages together, from which on both are of one template."""
+"""Jaccard similarity of the words of two passages from which on they count as instances of one template."""
 
 BUCKETS = 4_096
-"""Into which words are hashed where passages are compared."""
+"""Number of buckets that words are hashed into for comparing passages."""
 
 LONG = 12
-"""Characters from which on what looks like a word may be a sentence of a script without spaces."""
+"""Length in characters from which on a word may be a sentence in a script without spaces."""
 
 WORDS, CHARACTERS = (4, 12), (8, 24)
-"""Shortest and longest pseudo-query, in words or, of a text without spaces, in characters."""
+"""Minimum and maximum length of a pseudo-query, in words or, for a text without spaces, in characters."""
 
 SHARES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
-"""Of unrelated pairs, whose scores are kept."""
+"""Shares of unrelated pairs for which the score they reach is stored."""
 
 LEAST_PAIRS = 2
-"""Pairs that must reach a score for it to be kept."""
+"""Minimum number of pairs that must reach a score for it to be stored."""
 
 GAP = 0.01
-"""Two scores that are kept are this far apart at least."""
+"""Minimum difference between stored scores."""
 
 STALE = 1.25
-"""An index is measured again when it has this many times as many passages, or as few."""
+"""Factor by which the number of passages must grow or shrink before an index is measured again."""
 
 FOREIGN = (
     "how long does it take to boil an egg",
@@ -77,11 +77,11 @@ FOREIGN = (
     "words that rhyme with orange",
     "which vaccine do I need for the tropics",
 )
-"""Queries about things that few small indexes hold all of."""
+"""Queries about topics so varied that hardly any small index covers them all."""
 
 
 def is_stale(store: Store) -> bool:
-    """Whether an index was not measured yet, or has grown or shrunk much since."""
+    """Return whether an index has not been measured yet, or has grown or shrunk considerably since."""
     background, passages = background_of(store), store.counts()["passages"]
     if background is None or not passages:
         return passages > 0
@@ -93,8 +93,9 @@ class _Passages:
     """Passages of an index.
 
     Attributes:
-        numbers, documents: Of the store, int64 `[n]`.
-        words: 1 for each bucket that a word of it falls into, float32 `[n, BUCKETS]`.
+        numbers, documents: Numbers of the passages and their documents in the store, int64 `[n]`.
+        texts: Text of each passage, or its title if it has no text.
+        words: 1 for each bucket that a word of the passage falls into, else 0; float32 `[n, BUCKETS]`.
     """
 
     numbers: Ids
@@ -104,13 +105,13 @@ class _Passages:
 
 
 def measure_background(store: Store, encoder: TextEncoder, seed: int = 0) -> Background:
-    """Score unrelated pairs, in each mode of a store that has passages."""
+    """Score unrelated pairs in each mode of a store; the store must have passages."""
     random = Random(seed)
     foreign = encoder.encode_queries(FOREIGN)
     scores: dict[str, list[Vectors]] = {mode: [] for mode in store.modes}
 
     def add(cosines: Vectors, scale: Scale, words: Vectors, in_index: bool = True) -> None:
-        """Add pairs of one query; BM25 belongs to an index, so that those outside say nothing of keyword search."""
+        """Add the pairs of one query; those outside the index do not count for `keyword`, as BM25 depends on it."""
         scores["dense"].append(cosines)
         if "keyword" in scores and in_index:
             scores["keyword"].append(words)
@@ -139,7 +140,8 @@ def measure_background(store: Store, encoder: TextEncoder, seed: int = 0) -> Bac
             add(cosines[row][unrelated], scale, words)
         apart = ~np.eye(len(FOREIGN), dtype=bool)
         known = _words(FOREIGN)
-        common = (known @ known.T) / known.sum(1)[:, None] / 2  # of the words of a query; no text has the highest BM25
+        # shares of the query's words; halved, because no text reaches the highest BM25
+        common = (known @ known.T) / known.sum(1)[:, None] / 2
         means = store.mean_cosines(foreign).tolist()
         for one, mean, near, shared in zip(apart, means, foreign @ foreign.T, common, strict=True):
             add(near[one], Scale(mean, 1.0), shared[one], in_index=False)
@@ -148,14 +150,14 @@ def measure_background(store: Store, encoder: TextEncoder, seed: int = 0) -> Bac
 
 
 def _drawn(store: Store, random: Random, passages: int) -> list[int]:
-    """Passages all over the index, each by itself: neighbors are often about the same."""
+    """Sample passages from the whole index one by one, because neighbors are often about the same topic."""
     if passages <= DRAWN:
         return store.passages_from(0.0, passages)
     return sorted({passage for _ in range(DRAWN) for passage in store.passages_from(random.random(), 1)})
 
 
 def _read(store: Store, numbers: Sequence[int]) -> _Passages:
-    """What there is to know about passages."""
+    """Read the texts and documents of passages."""
     shown, documents = store.show(numbers), store.documents_of(numbers)
     texts = [shown[number].text or shown[number].title for number in numbers]
     owners = [documents[number] for number in numbers]
@@ -163,14 +165,14 @@ def _read(store: Store, numbers: Sequence[int]) -> _Passages:
 
 
 def _one_a_document(drawn: _Passages, random: Random) -> list[int]:
-    """Places of passages of different documents, in no order."""
+    """Return the positions of passages from different documents, one for each, in random order."""
     places = list(range(len(drawn.numbers)))
     random.shuffle(places)
     return list({int(drawn.documents[place]): place for place in places}.values())
 
 
 def _distinct(alike: NDArray[np.bool_], places: Iterable[int]) -> list[int]:
-    """Places of passages, without those of a template of which there is one already."""
+    """Return the positions of passages, without those that are too similar to an earlier one."""
     kept: list[int] = []
     for place in places:
         if not alike[place, kept].any():
@@ -179,7 +181,7 @@ def _distinct(alike: NDArray[np.bool_], places: Iterable[int]) -> list[int]:
 
 
 def _words(texts: Sequence[str]) -> Vectors:
-    """The words of each text, whose digits do not count: see `_Passages.words`."""
+    """Return the hashed words of each text, with all numbers treated as equal; see `_Passages.words`."""
     rows = np.zeros((len(texts), BUCKETS), np.float32)
     for row, text in enumerate(texts):
         for word in set(re.findall(r"\w+", re.sub(r"\d+", "0", text.casefold()))):
@@ -190,7 +192,7 @@ def _words(texts: Sequence[str]) -> Vectors:
 
 
 def _shared(words: Vectors, others: Vectors) -> Vectors:
-    """The words that each text has in common with each other, as a share of those of both (Jaccard 1901) `[n, m]`."""
+    """Return the Jaccard similarity (Jaccard 1901) `[n, m]` between the words of each pair of texts."""
     common = words @ others.T
     union = words.sum(1)[:, None] + others.sum(1)[None] - common
     shares: Vectors = common / np.maximum(union, 1)
@@ -198,7 +200,7 @@ def _shared(words: Vectors, others: Vectors) -> Vectors:
 
 
 def _stretch(text: str, random: Random) -> str:
-    """Some words in a row, or some characters of a text without spaces."""
+    """Return a random sequence of words from a text, or of characters if it has too few words."""
     words = text.split()
     shortest, longest = WORDS
     if len(words) >= shortest:
@@ -211,7 +213,7 @@ def _stretch(text: str, random: Random) -> str:
 
 
 def _tail(scores: Vectors) -> Tail:
-    """Scores with the share of all that reach them; the highest of n stands for what 1 in n + 1 would reach."""
+    """Return scores with the share of pairs that reach them; the highest of n scores gets the share 1 / (n + 2)."""
     n = len(scores)
     kept = [(float(np.quantile(scores, 1 - share)), share) for share in SHARES if share * n >= LEAST_PAIRS]
     points = [(float(np.median(scores)), 0.5)]

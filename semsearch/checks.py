@@ -1,4 +1,4 @@
-"""Wrong types as one clear line: what a caller gave, and what is expected."""
+"""Type checks for arguments: one clear line that says what was given and what was expected."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TypeAlias
 from semsearch.errors import UsageError
 
 Check: TypeAlias = tuple[Callable[[object], bool], str]
-"""What fits, and the same in words."""
+"""A predicate, and the expectation that it checks in words."""
 
 
 def is_whole(value: object) -> bool:
-    """Whether a value is a whole number; True and False are none."""
+    """Return whether a value is a whole number; booleans do not count."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
@@ -31,15 +31,15 @@ FUNCTION: Check = callable, "a function"
 
 
 def check_types(given: Mapping[str, object], expected: Mapping[str, Check], optional: Collection[str] = ()) -> None:
-    """Refuse arguments of a wrong type.
+    """Reject arguments of the wrong type.
 
     Args:
-        given: By name.
-        expected: By name; what is not named here is not looked at.
-        optional: Names whose value may be None.
+        given: Arguments by name.
+        expected: Checks by name; arguments without a check are not examined.
+        optional: Names of arguments that may be None.
 
     Raises:
-        UsageError: The first of them, with what is expected.
+        UsageError: If an argument has the wrong type; names the first one and what was expected.
     """
     for name, value in given.items():
         if name not in expected or (value is None and name in optional):

@@ -1,6 +1,6 @@
-"""Which pooler searches best: `compare_poolers`, the facade of evaluation.
+"""High-level evaluation API: `compare_poolers` finds out which pooler searches best.
 
-Everything is decided below, in `evaluation/`; here it is asked for in one call and shown as text, as HTML or as a file.
+The work is done in `evaluation/`; this module runs it in one call and presents the outcome as text, HTML or a file.
 """
 
 from __future__ import annotations
@@ -57,46 +57,50 @@ def compare_poolers(
     reading: ReadOptions | None = None,
     skip_bad: bool | None = None,
 ) -> PoolerComparison:
-    """Compare poolers, layers and transforms of a checkpoint on data, all from one forward pass.
+    """Compare poolers, layers and transforms of a checkpoint on your data, all from one forward pass.
 
     Args:
-        data: A folder in BEIR's layout (corpus.jsonl, queries.jsonl, qrels/); a folder in SentEval's (STS/, SICK/) or a
-            tsv, csv or jsonl file with `sentence1`, `sentence2`, `score`; or a corpus without judgments, as
-            `semsearch index` takes it.
-        kind: `retrieval`, `sts` or `corpus`, in the same order; `auto` for what the data look like.
-        poolers: Names, `all` for every registered one, `layer:*+NAME` for NAME on each layer.
+        data: Judged queries: a folder in BEIR's layout (corpus.jsonl, queries.jsonl, qrels/). Or scored sentence pairs:
+            a folder in SentEval's layout (STS/, SICK/), or a tsv, csv or jsonl file with `sentence1`, `sentence2` and
+            `score`. Or a corpus without judgments: anything that `semsearch index` accepts.
+        kind: Kind of data: `retrieval`, `sts` or `corpus`, in the order above; `auto` detects it.
+        poolers: Names of poolers; `all` for every registered one, `layer:*+NAME` for NAME on each layer.
         model: Hugging Face name or local directory of a checkpoint; None for the default.
-        simcse_names: Read names of poolers as SimCSE does.
-        transforms: More candidates, each pooler with each of these: `center`, `whiten:K`, `all-but-the-top`,
-            `truncate:K`; `all` for every kind that is fitted.
-        max_tokens: Cut what the encoder sees to this length; None for the checkpoint's own.
-        precision: `float32`, `bfloat16` or `float16`; None for what suits the device.
-        device: `auto`, `cpu`, `cuda`, `mps`; `cuda:0,cuda:1` or `cuda:*` for several.
+        simcse_names: Read pooler names as SimCSE does; its `cls` is our `pooler-output`.
+        transforms: Transforms to try on each pooler, as additional candidates: `center`, `whiten:K`,
+            `all-but-the-top`, `truncate:K`; `all` for every kind that is fitted.
+        max_tokens: Truncate inputs to this many tokens, special tokens included; None for the checkpoint's limit.
+        precision: `float32`, `bfloat16` or `float16`; None to choose by device.
+        device: `auto`, `cpu`, `cuda` or `mps`; `cuda:0,cuda:1` or `cuda:*` for several GPUs.
         runtime: `auto`, `openvino` or `torch`.
-        cache_mb: Bound in MiB on the vectors that are kept on disk for the next comparison; 0 keeps none.
-        layers: Measure `cls`, `mean` and `max` of every layer as well, for the map of layers in the HTML report.
+        cache_mb: Size limit in MiB of the on-disk vector cache, which later comparisons reuse; 0 for no cache.
+        layers: Also measure `cls`, `mean` and `max` of every layer, for the layer map in the HTML report.
         duel: Labels of two candidates whose wins and losses the report shows; empty for the best dense one and `cls`.
-        seed: Of resamples and samples; the same seed gives the same numbers.
-        progress: Told the number of texts just encoded.
-        scored: Told how many rows are scored, and of how many.
-        tasks: For sts: some of STS12 to STS16, STS-B and SICK-R.
-        split: For sts: `test`, or `dev` for STS-B and SICK-R. For retrieval: which qrels/SPLIT.tsv.
-        measures: For retrieval: as ir-measures writes them; the first one decides which candidate is best.
-        style: For retrieval: `trec` for trec_eval's conventions, `st` for sentence-transformers'.
-        modes: For retrieval: some of `dense`, `keyword` and `hybrid`.
-        fusion: For retrieval: how `hybrid` mixes, `convex` or `rrf`.
-        chunking: For retrieval: how documents are cut; None for the default of an index.
-        drop_same_id: For retrieval: leave out a hit with the query's own id, as BEIR does (ArguAna, Quora).
-        sample: For corpus: the most documents to make pseudo-queries from.
-        check: For corpus: compare with true judgments where the folder has some.
-        reading: For retrieval and corpus: how documents are read.
-        skip_bad: For retrieval and corpus: pass over bad records instead of stopping at the first.
+        seed: Random seed of resampling and sampling; the same seed gives the same numbers.
+        progress: Called with the number of texts just encoded.
+        scored: Called with the number of rows scored so far and the total number of rows.
+        tasks: For sts: which of STS12 to STS16, STS-B and SICK-R to evaluate; None for all tasks of the split.
+        split: For sts: `test`, or `dev` for STS-B and SICK-R. For retrieval: which qrels/SPLIT.tsv to read. None for
+            `test`.
+        measures: For retrieval: measures as ir-measures writes them; the first one decides which candidate is best.
+        style: For retrieval: `trec` for trec_eval's conventions, `st` for those of sentence-transformers.
+        modes: For retrieval: one or more of `dense`, `keyword` and `hybrid`; None for all.
+        fusion: For retrieval: how `hybrid` fuses both scores, `convex` or `rrf`.
+        chunking: For retrieval: how to cut documents into passages; None for the default of an index.
+        drop_same_id: For retrieval: leave out hits with the query's own id, as BEIR does (ArguAna, Quora).
+        sample: For corpus: maximum number of documents to make pseudo-queries from.
+        check: For corpus: whether to compare with true judgments if the folder has some; None for yes.
+        reading: For retrieval and corpus: how to read documents.
+        skip_bad: For retrieval and corpus: skip bad records instead of stopping at the first one.
+
+    Returns:
+        The comparison, whose tables, best candidate, notes and reports can be shown or saved.
 
     Raises:
-        UsageError: Something is asked for that makes no sense, or that data of this kind do not have.
-        SourceError: The data are of no known kind, or cannot be read.
-        RecordError: A bad record.
-        ModelError: The checkpoint cannot be loaded, or has none of the poolers.
+        UsageError: If an argument is invalid, or does not apply to this kind of data.
+        SourceError: If the data is of no known kind, or cannot be read.
+        RecordError: If the data contains a bad record.
+        ModelError: If the checkpoint cannot be loaded, or supports none of the poolers.
     """
     request = Request(
         data=data,
@@ -133,40 +137,41 @@ def compare_poolers(
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
 class PoolerComparison:
-    """What `compare_poolers` found; printed, it is its tables.
+    """The outcome of `compare_poolers`; printing it shows its tables and notes.
 
     Attributes:
-        study: All there is to tell, as values.
+        study: The complete outcome, as values.
     """
 
     study: Study
 
     @property
     def best(self) -> Candidate:
-        """The candidate to take: that with the highest number in the column that decides, of those with a pooler.
+        """The best candidate with a pooler: the one with the highest value in the deciding column.
 
-        On a corpus without judgments the recommended one, which is that or a simpler one that equals it.
+        On a corpus without judgments, this is the recommended candidate: the best one, or a simpler one that is not
+        distinguishable from it.
 
         Raises:
-            UsageError: No candidate with a pooler has a number there.
+            UsageError: If no candidate with a pooler has a value in that column.
         """
         if self.study.best is None:
-            raise UsageError(f"there is no best pooler: none has a number in column {self.study.column!r}")
+            raise UsageError(f"there is no best pooler: none has a value in column {self.study.column!r}")
         return self.study.best
 
     @property
     def candidates(self) -> Sequence[Candidate]:
-        """What was compared, in the order of the rows."""
+        """The compared candidates, in the order of the rows."""
         return self.study.candidates
 
     @property
     def table(self) -> Comparison:
-        """The table that decides: a cell with interval and p for each row and column."""
+        """The deciding table, with a cell (value, interval, p-value) for each row and column."""
         return self.study.tables[0].comparison
 
     @property
     def rows(self) -> dict[str, dict[str, float | None]]:
-        """The numbers of that table by row and column, not scaled; None where there is no such number."""
+        """The unscaled values of that table by row and column; None where a value is undefined."""
         return {
             label: {column: cell.value for column, cell in zip(self.table.columns, cells, strict=True)}
             for label, cells in self.table.rows.items()
@@ -174,18 +179,18 @@ class PoolerComparison:
 
     @property
     def notes(self) -> Sequence[str]:
-        """Warnings and explanations, a sentence each."""
+        """Warnings and explanations, one sentence each."""
         return self.report().notes
 
     def value(self, row: str, column: str | None = None) -> float | None:
-        """One number, not scaled: a correlation is at most 1; None where there is no such number.
+        """Return one unscaled value (a correlation is at most 1), or None where it is undefined.
 
         Args:
-            row: A candidate's label, such as `mean` or `mean, hybrid`.
-            column: A measure or task; None for the column that decides.
+            row: Label of a candidate, such as `mean` or `mean, hybrid`.
+            column: Name of a measure or task; None for the deciding column.
 
         Raises:
-            UsageError: There is no such row or column.
+            UsageError: If there is no such row or column.
         """
         column = self.study.column if column is None else column
         for table in self.study.tables:
@@ -198,18 +203,19 @@ class PoolerComparison:
         raise UsageError(f"unknown column {column!r}; expected one of: {known}")
 
     def report(self, *, geometry: bool = False, drawings: bool = False) -> Report:
-        """What is to be shown, as a value; see `Study.report`."""
+        """Build a report that can be printed or drawn; see `Study.report`."""
         return self.study.report(geometry=geometry, drawings=drawings)
 
     def save(self, path: str | Path) -> None:
-        """Write it to a file, in the form that the path's ending names.
+        """Write the comparison to a file, in the format that the path's extension names.
 
         Args:
-            path: Ends in .html (one self-contained page with everything), .json, .csv, .md or .tex (the tables).
+            path: A path that ends in .html (one self-contained page with everything), .json, .csv, .md or .tex (the
+                tables).
 
         Raises:
-            UsageError: Another ending, or what the page needs is not installed.
-            SourceError: The file cannot be written.
+            UsageError: If the extension is a different one, or packages that the HTML page needs are not installed.
+            SourceError: If the file cannot be written.
         """
         target = as_path(path)
         write = FORMS.get(target.suffix.lower())
@@ -218,7 +224,7 @@ class PoolerComparison:
         write(self, target)
 
     def __str__(self) -> str:
-        """The tables, what their marks mean, and the notes."""
+        """Return the tables, a legend of their marks, and the notes."""
         report = self.report()
         parts = [tables.as_text(report), "\n".join((tables.legend(self.table), *report.notes))]
         if self.study.next:
@@ -226,14 +232,14 @@ class PoolerComparison:
         return "\n\n".join(parts)
 
     def __repr__(self) -> str:
-        """The title, and which candidate is the best."""
+        """Return the title and the best candidate."""
         best, column = self.study.best, self.study.column
         value = None if best is None else self.value(best.label)
         found = f", best in {column} {best.label!r} with {value:.4f}" if best and value is not None else ""
         return f"<PoolerComparison {self.study.kind}: {self.study.title}, {len(self.candidates)} candidates{found}>"
 
     def _repr_html_(self) -> str:
-        """The same as `str`, as a notebook shows it."""
+        """Return the same as `str` in HTML, for notebooks."""
         report = self.report()
         said = [tables.legend(self.table), *report.notes]
         said += [f"{self.best.label}: {self.study.why}", self.study.next] if self.study.next else []
@@ -252,7 +258,7 @@ def _as_json(report: Report) -> str:
 
 
 def _writer(form: Callable[[Report], str]) -> Callable[[PoolerComparison, Path], None]:
-    """What writes a comparison in a form, without geometry."""
+    """Return a function that writes a comparison in one format, without geometry."""
 
     def write(comparison: PoolerComparison, path: Path) -> None:
         text = form(comparison.report()).encode("utf-8", "backslashreplace").decode()
@@ -269,4 +275,4 @@ FORMS: Mapping[str, Callable[[PoolerComparison, Path], None]] = {
     ".md": _writer(tables.as_markdown),
     ".tex": _writer(tables.as_latex),
 }
-"""By ending, what writes a comparison."""
+"""Functions that write a comparison, by file extension."""

@@ -1,13 +1,14 @@
-"""How sure a search can be that a hit has anything to do with the query: one number for every mode and every query.
+"""Confidence that a hit is related to the query at all, as a number that is comparable across modes and queries.
 
-Every index has something nearest to every query, nonsense included, and a score alone does not tell: a cosine of 0.3 is
-much for one encoder and nothing for another. So an index keeps how pairs of a query and a passage score that have
-nothing to do with each other, see `background.py`. The confidence in a hit is
+Every query has a nearest passage, even a nonsense query, and the score alone does not tell whether it is related: a
+cosine of 0.3 is high for one encoder and meaningless for another. An index therefore stores how unrelated pairs of a
+query and a passage score (see `background.py`). The confidence in a hit is
 
     1 / (1 + p / PRIOR)
 
-where p is the share of unrelated pairs that score at least as high. That is Bayes' rule where one passage in 1 / PRIOR
-is related to the query and every related one reaches the score: at p = 1% it is 0.5, at p = 0.1% it is 0.91.
+where p is the share of unrelated pairs that score at least as high. This is Bayes' rule, assuming that one passage in
+1 / PRIOR is related to the query and that every related passage reaches the score: the confidence is 0.5 at p = 1% and
+0.91 at p = 0.1%.
 """
 
 from __future__ import annotations
@@ -25,68 +26,68 @@ from semsearch.stores.base import Readable
 log = logging.getLogger(__name__)
 
 PRIOR = 0.01
-"""Share of unrelated pairs at which confidence is 0.5."""
+"""Share of unrelated pairs at which the confidence is 0.5."""
 
 DEFAULT = 0.5
-"""Confidence below which a chatbot should not be shown a hit; measured in bench/confidence.py."""
+"""Confidence below which a hit should not be shown to a chatbot; measured in bench/confidence.py."""
 
 Tail: TypeAlias = tuple[tuple[float, float], ...]
-"""Scores, ascending, each with the share of unrelated pairs that reach it, descending."""
+"""Pairs of a score (ascending) and the share of unrelated pairs that reach it (descending)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """How unrelated pairs score in an index.
+    """Score distribution of unrelated pairs of a query and a passage in an index.
 
     Attributes:
-        passages: How many the index had when it was measured.
-        tails: By mode, on the scale of `semsearch.search.Found.strengths`.
+        passages: Number of passages in the index when it was measured.
+        tails: Upper tail of the distribution by search mode, on the scale of `semsearch.search.Found.strengths`.
     """
 
     passages: int
     tails: Mapping[str, Tail]
 
     def confidence(self, mode: str, strength: float) -> float | None:
-        """The confidence from 0 to 1 in a hit of that strength; None for a mode that was not measured."""
+        """Return the confidence in a hit of this strength, from 0 to 1; None if the mode was not measured."""
         tail = self.tails.get(mode)
         return None if tail is None else 1 / (1 + share_above(tail, strength) / PRIOR)
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object; `from_json` takes it back."""
+        """Return a JSON object; `from_json` restores it."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`.
+        """Restore a background from the output of `to_json`.
 
         Raises:
-            ValueError: It is something else.
+            ValueError: If the object is malformed.
         """
         try:
             tails = {mode: tuple((float(x), float(p)) for x, p in tail) for mode, tail in stored["tails"].items()}
             background = cls(stored["passages"], tails)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"no background: {error}") from None
+            raise ValueError(f"malformed background scores: {error}") from None
         if type(background.passages) is not int or not all(map(_is_tail, tails.values())):
-            raise ValueError("no background: its numbers are in no order")
+            raise ValueError("malformed background scores: the values are not ordered")
         return background
 
 
 def background_of(store: Readable) -> Background | None:
-    """What an index keeps; None where it was not measured yet, or what it has makes no sense."""
+    """Return the stored background of an index; None if it has not been measured, or is malformed."""
     stored = store.background
     try:
         return None if stored is None else Background.from_json(stored)
     except ValueError as error:
-        log.warning("the index has %s; index the same corpus again, which measures it anew", error)
+        log.warning("the index has %s; index the same corpus again to measure them anew", error)
         return None
 
 
 def share_above(tail: Tail, strength: float) -> float:
-    """The share of unrelated pairs that reach a strength.
+    """Return the share of unrelated pairs that reach a strength.
 
-    Its logarithm is a line between the points of the tail, and beyond the last has the slope of the whole: real tails
-    fall faster, so that this errs on the side of doubt.
+    The logarithm of the share is interpolated linearly between the points of the tail. Beyond the last point it is
+    extrapolated with the average slope of the tail; real tails fall faster, so this errs on the side of doubt.
     """
     scores = [score for score, _ in tail]
     right = bisect_right(scores, strength)
@@ -99,7 +100,7 @@ def share_above(tail: Tail, strength: float) -> float:
 
 
 LEAST = -50.0
-"""Logarithm of what no share falls by."""
+"""Lower bound of the change in the logarithm of a share, to avoid underflow."""
 
 
 def _is_tail(tail: Tail) -> bool:

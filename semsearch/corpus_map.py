@@ -1,4 +1,4 @@
-"""A map of a corpus: documents as points in the plane, near one another where their texts are alike."""
+"""A map of a corpus: documents as points in the plane, close together if their texts are similar."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class MapPoint:
     """A document on a map.
 
     Attributes:
-        x, y: From -1 to 1.
+        x, y: Coordinates, from -1 to 1.
     """
 
     doc_id: str
@@ -27,7 +27,7 @@ class MapPoint:
 
 
 def map_documents(store: Readable, n: int) -> list[MapPoint]:
-    """At most n documents, evenly spread over the index, by the first two principal components of a passage of each."""
+    """Place at most n documents, evenly spread over the index, by the two principal components of a passage of each."""
     with store.snapshot():
         drawn = {passage for step in range(n) for passage in store.passages_from(step / max(n - 1, 1), 1)}
         documents = {document: passage for passage, document in store.documents_of(sorted(drawn)).items()}
@@ -41,11 +41,11 @@ def map_documents(store: Readable, n: int) -> list[MapPoint]:
 
 
 def principal_plane(rows: Vectors) -> Vectors:
-    """Rows `[n, dim]` on their first two principal components `[n, 2]`, scaled to reach from -1 to 1."""
+    """Project rows `[n, dim]` onto their first two principal components `[n, 2]`, scaled to the range from -1 to 1."""
     centered = rows - rows.mean(0)
     _, _, axes = np.linalg.svd(centered, full_matrices=False)
     plane = np.zeros((len(rows), 2), np.float32)
     for n, axis in enumerate(axes[:2]):
-        plane[:, n] = centered @ (axis * np.sign(axis[np.abs(axis).argmax()]))  # an axis has no direction of its own
+        plane[:, n] = centered @ (axis * np.sign(axis[np.abs(axis).argmax()]))  # the sign of an axis is arbitrary
     scaled: Vectors = plane / max(float(np.abs(plane).max()), 1e-12)
     return scaled

@@ -1,33 +1,33 @@
-"""Every error that semsearch raises on purpose; the command line prints each as one line.
+"""All errors that semsearch raises deliberately; the command line prints each as one line.
 
-    SemsearchError                 anything below; the command line exits 1
-    ├── UsageError                 the request itself makes no sense; the command line exits 2
-    │   └── FilterError            a filter that cannot be read or names an unknown field
+    SemsearchError                 any of the errors below; the command line exits 1
+    ├── UsageError                 the request itself is invalid; the command line exits 2
+    │   └── FilterError            a filter does not parse or names an unknown field
     ├── RecordError                one record of a corpus is unusable; carries file and line
     ├── SourceError                a whole file, folder or stream cannot be read as a corpus
     ├── ModelError                 a checkpoint cannot be loaded, or lacks what was requested
-    │   └── UnsupportedError       a runtime cannot run it, or is not installed
-    ├── ServingError               a server cannot answer a request
-    │   ├── UnknownIndexError      no index of that name is served, or not with this key
+    │   └── UnsupportedError       a runtime cannot run the checkpoint, or is not installed
+    ├── ServingError               the server cannot answer a request
+    │   ├── UnknownIndexError      no index of that name is served, or the key gives no access to it
     │   ├── UnknownDocumentError   the index has no document with that id
-    │   ├── UnauthorizedError      no key, or a wrong one
-    │   ├── ForbiddenError         the key does not allow it, or a wrong host or origin
-    │   ├── TooLargeError          a request is over one of the server's limits
-    │   ├── OverloadedError        too much is waiting already
-    │   ├── NotReadyError          the model is not loaded yet
+    │   ├── UnauthorizedError      the key is missing or wrong
+    │   ├── ForbiddenError         the key does not permit the request, or its host or origin is not allowed
+    │   ├── TooLargeError          the request exceeds one of the server's limits
+    │   ├── OverloadedError        too many requests are waiting already
+    │   ├── NotReadyError          the model is still loading
     │   ├── TimeLimitError         the answer took too long
-    │   ├── LanguageModelError     the server of a language model is down, slow, or answers nonsense
-    │   └── ClientGoneError        nobody waits for the answer anymore
+    │   ├── LanguageModelError     the language model's server is down, slow, or returns an invalid answer
+    │   └── ClientGoneError        the client disconnected before the answer was ready
     └── StoreError                 an index folder cannot be used
-        ├── NoIndexError           it does not exist, or is not an index
-        ├── DamagedError           something in it is not what was written
-        ├── SchemaError            it was written by a newer semsearch, or an older one where nothing may be written
-        ├── MismatchError          it was built with another encoder or other chunking settings
-        ├── LockedError            another process is writing to it
+        ├── NoIndexError           the folder does not exist, or is not an index
+        ├── DamagedError           the index is damaged: its content is not what was written
+        ├── SchemaError            a newer semsearch wrote the index, or an older one in a folder that is read-only now
+        ├── MismatchError          the index was built with another encoder or other chunking settings
+        ├── LockedError            another process is writing to the index
         └── DiskFullError          the disk is full; committed batches are kept
 
-Messages say what was given, what was expected, and what to do. They name parameters in backticks, such as `id_field`;
-only the command line translates these into its options.
+Each message says what was given, what was expected, and what to do. Messages name parameters in backticks, such as
+`id_field`; only the command line translates these into its options.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ from typing import Any
 
 
 class SemsearchError(Exception):
-    """Root of the tree drawn above; catches everything that semsearch raises on purpose."""
+    """Base class of all errors that semsearch raises deliberately."""
 
 
 class UsageError(SemsearchError):
-    """The request itself makes no sense: an unknown pooler, k below 1, an empty query."""
+    """The request itself is invalid: for example an unknown pooler, k below 1, or an empty query."""
 
 
 class FilterError(UsageError):
-    """A filter that cannot be read, or names a field that no document has."""
+    """A filter does not parse, or names a field that no document has."""
 
 
 class RecordError(SemsearchError):
     """One record of a corpus is unusable.
 
     Attributes:
-        source: The file as the user named it.
+        source: The file, as the user named it.
         line: 1-based number of the line or record; None if the file is a single record.
         reason: The problem, and what to do about it.
         origin: The file as a `semsearch.types.Origin`; None for a record from memory.
@@ -68,12 +68,12 @@ class RecordError(SemsearchError):
 
     @property
     def found(self) -> bool:
-        """Whether the record is in a file that was found in a folder: such a file ends no run."""
+        """Whether the record is in a file that was found in a folder; such a file does not stop a run."""
         return self.origin is not None and self.origin.found
 
     @property
     def place(self) -> str:
-        """The place as `file:line`, or the file alone."""
+        """The location as `file:line`, or the file alone if there is no line number."""
         return self.source if self.line is None else f"{self.source}:{self.line}"
 
 
@@ -90,11 +90,11 @@ class UnsupportedError(ModelError):
 
 
 class ServingError(SemsearchError):
-    """A server cannot answer a request."""
+    """The server cannot answer a request."""
 
 
 class UnknownIndexError(ServingError):
-    """No index of that name is served, or not with this key."""
+    """No index of that name is served, or the key gives no access to it."""
 
 
 class UnknownDocumentError(ServingError):
@@ -102,35 +102,35 @@ class UnknownDocumentError(ServingError):
 
 
 class UnauthorizedError(ServingError):
-    """The request has no key, or a wrong one."""
+    """The request's key is missing or wrong."""
 
 
 class ForbiddenError(ServingError):
-    """The key does not allow it, or the request comes from a wrong host or origin."""
+    """The key does not permit the request, or the request's host or origin is not allowed."""
 
 
 class TooLargeError(ServingError):
-    """The request is over one of the server's limits."""
+    """The request exceeds one of the server's limits."""
 
 
 class OverloadedError(ServingError):
-    """Too much is waiting already; the same request may be sent again later."""
+    """Too many requests are waiting already; retry later."""
 
 
 class NotReadyError(ServingError):
-    """The model is not loaded yet; the same request may be sent again later."""
+    """The model is still loading; retry later."""
 
 
 class TimeLimitError(ServingError):
-    """The answer took longer than the server's limit."""
+    """The answer took longer than the server's time limit."""
 
 
 class LanguageModelError(ServingError):
-    """The language model that answers in the chat cannot be reached, says nothing, or makes no sense."""
+    """The language model behind the chat cannot be reached, or its answer is empty or invalid."""
 
 
 class ClientGoneError(ServingError):
-    """Nobody waits for the answer anymore."""
+    """The client disconnected before the answer was ready."""
 
 
 class StoreError(SemsearchError):
@@ -138,15 +138,15 @@ class StoreError(SemsearchError):
 
 
 class NoIndexError(StoreError):
-    """The folder does not exist, or holds no index."""
+    """The folder does not exist, or does not contain an index."""
 
 
 class DamagedError(StoreError):
-    """Something in the index is not what was written; says what to do about it."""
+    """The index is damaged: its content is not what was written. The message says what to do."""
 
 
 class SchemaError(StoreError):
-    """The index was written by a newer semsearch, or by an older one in a folder that cannot be written."""
+    """A newer semsearch wrote the index, or an older one did and the folder is read-only, so it cannot be upgraded."""
 
 
 class MismatchError(StoreError):

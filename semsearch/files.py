@@ -1,4 +1,4 @@
-"""Files and folders that appear when they are complete, and what their content hashes to."""
+"""Writing files and folders atomically, and hashing file contents."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from typing import IO, TypeAlias
 from semsearch.errors import SourceError
 
 _Version: TypeAlias = tuple[int, Path, int, int]
-"""A process, and a file with its size in bytes and its time of change in nanoseconds."""
+"""Process id, file path, size in bytes and modification time in nanoseconds."""
 
 _HASHES: dict[_Version, Future[str]] = {}
-"""By process too: after a fork, nobody waits for what another process began to hash."""
+"""Hashes by file version. The key includes the process, so that a forked child never waits for its parent's threads."""
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder to write into, unless it is there.
+    """Create a folder to write into, unless it exists.
 
     Raises:
-        SourceError: It cannot be made.
+        SourceError: If the folder cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def make_folder(folder: Path) -> None:
 
 
 def is_regular(path: Path) -> bool:
-    """Say whether a path itself is a regular file: no link to one, no pipe, no device, and not missing."""
+    """Return whether a path is itself a regular file: not a link to one, a pipe or a device, and not missing."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
@@ -47,39 +47,39 @@ def is_regular(path: Path) -> bool:
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """Open a regular file to read its bytes; a file of a folder that somebody else may have made.
+    """Open a regular file for reading bytes, in a folder that may come from someone else.
 
     Raises:
-        OSError: It cannot be opened, or is a link, a pipe or a device, which are not touched.
+        OSError: If the file cannot be opened, or is a link, a pipe or a device; these are not touched.
     """
-    if not is_regular(path):  # also where the system knows no O_NOFOLLOW; opening a device may already do something
+    if not is_regular(path):  # for systems without O_NOFOLLOW; merely opening a device can have side effects
         path.lstat()
-        raise OSError(errno.EINVAL, "is a link, or no regular file", str(path))
+        raise OSError(errno.EINVAL, "is a link or not a regular file", str(path))
     descriptor = os.open(path, os.O_RDONLY | _CAUTIOUS)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return os.fdopen(descriptor, "rb")
     os.close(descriptor)
-    raise OSError(errno.EINVAL, "is no regular file", str(path))
+    raise OSError(errno.EINVAL, "is not a regular file", str(path))
 
 
 _CAUTIOUS = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_CLOEXEC"))
-"""Flags that follow no link and do not wait for the other end of a pipe."""
+"""Flags that do not follow links and do not wait for the other end of a pipe."""
 
 
 def unused_name(path: Path, ending: str) -> Path:
-    """Return a name beside a path that nobody can have foreseen, and put something else there."""
+    """Return an unpredictable name next to a path, so that nobody can have put something else there."""
     return path.with_name(f"{path.name}.{secrets.token_hex(8)}.{ending}")
 
 
 def write_bytes(path: Path, *parts: bytes) -> None:
-    """Write a file that appears when it is complete and on the disk; what had the name before is replaced.
+    """Write a file atomically: it appears once it is complete and on disk, replacing any previous file of that name.
 
     Raises:
-        OSError: It cannot be written; no part of it is left.
+        OSError: If the file cannot be written; no partial file is left behind.
     """
     temporary = unused_name(path, "tmp")
     try:
-        with temporary.open("xb") as file:  # which follows no link
+        with temporary.open("xb") as file:  # does not follow links
             for part in parts:
                 file.write(part)
             file.flush()
@@ -87,19 +87,19 @@ def write_bytes(path: Path, *parts: bytes) -> None:
         temporary.replace(path)
     except BaseException:
         with suppress(OSError):
-            temporary.unlink()  # on a full disk its bytes are the room that is wanted
+            temporary.unlink()  # on a full disk, this frees the space that is needed
         raise
     sync(path.parent)
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[IO[str]]:
-    """Open a text file that appears when it is complete; a pipe or a device is written to as it goes.
+    """Open a text file for writing that appears once it is complete; a pipe or a device is written to directly.
 
     Raises:
-        SourceError: It cannot be written.
+        SourceError: If the file cannot be written.
     """
-    target = Path(os.path.realpath(path))  # a link stays one
+    target = Path(os.path.realpath(path))  # a link stays a link
     temporary = unused_name(target.with_name(f".{target.name}"), "tmp")
     try:
         direct = target.exists() and not target.is_file()
@@ -115,16 +115,16 @@ def writing(path: Path) -> Iterator[IO[str]]:
 
 
 def copy_folder(source: Path, target: Path) -> None:
-    """Copy a folder of regular files; the copy is there whole or not at all, also after a loss of power.
+    """Copy a folder of regular files atomically: the copy is complete or absent, even after a power failure.
 
-    Nothing is written where the copy is there already; a target with other content is replaced.
+    Nothing is written if an identical copy exists; a target with other content is replaced.
 
     Args:
-        source: Holds regular files only.
-        target: The copy, whose parent exists.
+        source: A folder that contains regular files only.
+        target: The copy; its parent must exist.
 
     Raises:
-        OSError: The source cannot be read, or the copy cannot be written.
+        OSError: If the source cannot be read, or the copy cannot be written.
     """
     if _is_same(source, target):
         return
@@ -145,7 +145,7 @@ def copy_folder(source: Path, target: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a folder with all that is in it, or a link but not what it leads to; nothing where it is gone."""
+    """Remove a file, a folder with its contents, or a link but not its target; do nothing if the path is missing."""
     with suppress(FileNotFoundError):
         if stat.S_ISDIR(path.lstat().st_mode):
             shutil.rmtree(path)
@@ -154,7 +154,7 @@ def remove(path: Path) -> None:
 
 
 def _is_same(source: Path, target: Path) -> bool:
-    """Say whether the target is the source, or holds the same files with the same content."""
+    """Return whether the target is the source, or contains the same files with the same content."""
     if target.is_symlink() or not target.is_dir():
         return False
     names = sorted(os.listdir(source))
@@ -166,9 +166,9 @@ def _is_same(source: Path, target: Path) -> bool:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of files, is on the disk."""
+    """Wait until a file, or the list of files in a folder, is on disk."""
     windows = os.name == "nt"
-    if windows and path.is_dir():  # it syncs no folders
+    if windows and path.is_dir():  # Windows cannot sync folders
         return
     descriptor = os.open(path, os.O_RDWR if windows else os.O_RDONLY)
     try:
@@ -178,10 +178,10 @@ def sync(path: Path) -> None:
 
 
 def hash_file(path: Path) -> str:
-    """Return a file's sha256 in hex; a file is read once per process while its size and time of change stay the same.
+    """Return the SHA-256 of a file in hex, cached per process by path, size and modification time.
 
     Raises:
-        OSError: The file cannot be read.
+        OSError: If the file cannot be read.
     """
     version, ours = _version(path), Future[str]()
     known = _HASHES.setdefault(version, ours)
@@ -191,7 +191,7 @@ def hash_file(path: Path) -> str:
 
 
 def hash_ahead(paths: Iterable[Path]) -> None:
-    """Start to hash files on another thread; `hash_file` waits for one that is being hashed, and meets its errors."""
+    """Start hashing files on another thread; `hash_file` waits for a file being hashed, and raises its errors."""
     claimed: list[tuple[_Version, Future[str]]] = []
     try:
         for path in paths:
@@ -199,7 +199,7 @@ def hash_ahead(paths: Iterable[Path]) -> None:
                 claimed.append((_version(path), Future()))
         claimed = [(version, ours) for version, ours in claimed if _HASHES.setdefault(version, ours) is ours]
         Thread(target=_hash, args=(claimed,), name="semsearch-hash").start()
-    except BaseException as error:  # Ctrl-C, or no thread to be had: nobody may wait for these
+    except BaseException as error:  # Ctrl-C, or no thread could be started: nobody must wait for these
         for version, ours in claimed:
             _give_up(version, ours, error)
         raise
@@ -211,7 +211,7 @@ def _version(path: Path) -> _Version:
 
 
 def _hash(claimed: Iterable[tuple[_Version, Future[str]]]) -> None:
-    """Hash files one after the other; each system call costs a turn of the interpreter, so there are few of them."""
+    """Hash files one after another, with few system calls: each may have to wait for the GIL."""
     for version, ours in claimed:
         try:
             ours.set_result(_digest(*version[1:3]))
@@ -220,7 +220,7 @@ def _hash(claimed: Iterable[tuple[_Version, Future[str]]]) -> None:
 
 
 def _give_up(version: _Version, ours: Future[str], error: BaseException) -> None:
-    """Hand an error to those who wait; the next one tries again."""
+    """Pass an error to the waiting callers; the next caller tries again."""
     if _HASHES.get(version) is ours:
         del _HASHES[version]
     if not ours.done():
@@ -228,7 +228,7 @@ def _give_up(version: _Version, ours: Future[str], error: BaseException) -> None
 
 
 def _digest(path: Path, size: int) -> str:
-    if not size:  # there is nothing to map
+    if not size:  # an empty file cannot be mapped
         return hashlib.sha256().hexdigest()
     with path.open("rb", buffering=0) as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-        return hashlib.sha256(data).hexdigest()  # in one call, during which other threads run
+        return hashlib.sha256(data).hexdigest()  # a single call, which releases the GIL

@@ -1,7 +1,8 @@
-"""What survives a fork: which process the threads of a native library run in, and locks that nobody holds.
+"""Fork safety: tracking which process the threads of a native library run in, and locks that are free after a fork.
 
-A fork copies the memory of a process and none of its threads. What a library had handed to its threads in the parent,
-it waits for in the child, for ever. OpenVINO, torch with more than one thread, FAISS and tokenizers are such libraries.
+A fork copies the memory of a process but none of its threads, so in the child a native library may wait forever for
+work that it handed to its threads in the parent. OpenVINO, torch with more than one thread, FAISS and tokenizers are
+such libraries.
 """
 
 from __future__ import annotations
@@ -19,36 +20,36 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _HOMES: dict[str, int] = {}
-"""Each library's process, by the library's name; the copy in a forked child still names the parent."""
+"""Id of the process that each library's threads run in, by library; a forked child inherits the id of its parent."""
 
 
 def runs_here(library: str) -> bool:
-    """Say whether a library's threads run in this process; from the first call on, they belong to the process of it."""
+    """Return whether a library's threads run in this process; the first call assigns them to the calling process."""
     return _HOMES.setdefault(library, os.getpid()) == os.getpid()
 
 
 def refuse_fork(library: str) -> None:
-    """Note that a library's threads run in this process.
+    """Record that a library's threads run in this process.
 
     Raises:
-        UsageError: They run in the process that this one was forked from.
+        UsageError: If they run in the process that this one was forked from.
     """
     if not runs_here(library):
         raise UsageError(
-            f"{library} already ran in the process that this one was forked from, and its threads did not come along; "
-            "load the first encoder after the fork, or start processes with multiprocessing's method 'spawn'"
+            f"{library} was already used in the process that this one was forked from, and threads do not survive a "
+            "fork; load the first encoder after forking, or use multiprocessing's start method 'spawn'"
         )
 
 
 def encode_batch(tokenizer: Tokenizer, texts: Sequence[str | tuple[str, str]]) -> list[Any]:
-    """The tokenizers.Encoding of each text or pair; in a forked child one at a time, for that needs no other thread."""
+    """Return the tokenizers.Encoding of each text or pair; in a forked child one at a time, which needs no threads."""
     if runs_here("tokenizers"):
         return list(tokenizer.encode_batch_fast(list(texts)))
     return [tokenizer.encode(*((text,) if isinstance(text, str) else text)) for text in texts]
 
 
 class ForkLock:
-    """A reentrant lock that is free in a forked child, whatever a thread of the parent held; a context manager."""
+    """A reentrant lock, used as a context manager, that is free in a forked child even if a parent thread held it."""
 
     def __init__(self) -> None:
         _free_in_children()
@@ -56,7 +57,7 @@ class ForkLock:
         _LOCKS.add(self)
 
     def renew(self) -> None:
-        """Forget who held it."""
+        """Replace the lock by a free one."""
         self._lock = RLock()
 
     def __enter__(self) -> None:
@@ -71,7 +72,7 @@ _LOCKS: WeakSet[ForkLock] = WeakSet()
 
 @cache
 def _free_in_children() -> None:
-    """Have every child renew the locks before anything else; once per process."""
+    """Have every forked child renew the locks before anything else; register this once per process."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_renew_all)
 

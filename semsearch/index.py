@@ -1,12 +1,12 @@
-"""The front door: an index that is added to, searched, and knows the one encoder that it belongs to.
+"""The index: add documents to it and search it, always with the one encoder that it was built with.
 
     with Index.open("indexes/birds", create=True) as index:
         index.add([{"_id": "1", "text": "The heron waits in the reeds.", "year": 2021}])
         for hit in index.search("a patient bird", k=3, where="year >= 2020"):
             print(hit)
 
-Everything that people and programs do with an index goes through here: the command line, and servers and integrations
-to come.
+Every use of an index goes through this module: the Python interface, the command line, the servers and the
+integrations.
 """
 
 from __future__ import annotations
@@ -49,14 +49,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SOME_FILES = 20
-"""Files of a folder that is gone, which are looked for in a new one."""
+"""Number of files from a missing root that are compared with a new folder, to detect a moved root."""
 
 
 class Index:
-    """An index: what it holds, the one encoder that it belongs to, and everything that is done with them.
+    """A searchable index of documents, tied to the one encoder that all of its vectors come from.
 
-    Threads may share one: searches take turns at the store, the encoder is loaded once, and additions wait for one
-    another. A search sees what was committed before it began.
+    Open one with `Index.open`, and close it with `close` or by using it as a context manager.
+
+    An index is safe to share between threads: searches take turns accessing the store, the encoder is loaded only once,
+    and additions run one at a time. A search sees everything that was committed before it began.
     """
 
     def __init__(
@@ -68,22 +70,22 @@ class Index:
         settings: EncoderSettings | None = None,
         chunking: Chunking | None = None,
     ) -> None:
-        """Take a store; most callers want `open`.
+        """Open the index in a store; most callers should use `Index.open` instead.
 
         Args:
-            store: Where the index is kept.
-            create: Whether the first documents may make an index where there is none.
-            encoder: Loaded already; None for the one of the index.
-            settings: What is asked of the encoder, over what the index has or its checkpoint declares.
-            chunking: How documents are cut; None for the index's own, or the default where it is new.
+            store: The store that holds the index.
+            create: Allow the first call to `add` to create the index if there is none.
+            encoder: An encoder that is already loaded; None to load the encoder of the index.
+            settings: Encoder settings, which override those of the index or its checkpoint.
+            chunking: How to cut documents into passages; None for the index's own, or the default for a new index.
 
         Raises:
-            NoIndexError: There is no index, and `create` does not allow one to be made.
-            MismatchError: The index belongs to another encoder than what is asked for.
+            NoIndexError: If there is no index and `create` is False.
+            MismatchError: If the index was built with an encoder other than the requested one.
         """
         check_types({"create": create, "chunking": chunking, "encoder": encoder}, EXPECTED, ("chunking", "encoder"))
         if not create and not store.exists():
-            _ = store.spec  # raises, and says what is there instead
+            _ = store.spec  # raises an error that says what is there instead
         self._store, self._chunking, self._adding = store, chunking, ForkLock()
         self._settings = settings or EncoderSettings()
         self._encoder = IndexEncoder(store, self._settings, encoder)
@@ -110,31 +112,35 @@ class Index:
         chunking: Chunking | None = None,
         encoder: TextEncoder | None = None,
     ) -> Self:
-        """Open an index, or, with `create`, a place where the first documents will make one.
+        """Open an index, or with `create=True` a location where the first call to `add` will create one.
 
-        What is left out is what the index has; for a new index, what the checkpoint declares.
+        Encoder settings that are left out default to those of the index or, for a new index, to those that the
+        checkpoint declares. The encoder itself is loaded when it is first needed.
 
         Args:
-            location: A folder, or a store.
-            create: Whether the first documents may make an index where there is none.
-            model: A local directory or a Hugging Face name; for an existing index, where its checkpoint is now.
-            pooler: As for `Encoder.load`.
-            simcse_names: Read `pooler` as SimCSE does.
-            max_tokens: As for `Encoder.load`.
-            dim: As for `Encoder.load`.
-            transform: As for `Encoder.load`.
-            query_prefix: As for `Encoder.load`.
-            passage_prefix: As for `Encoder.load`.
-            precision: As for `Encoder.load`; for a new index also `int8`, calibrated on the first corpus.
-            device: As for `Encoder.load`.
-            runtime: As for `Encoder.load`.
-            chunking: How documents are cut.
-            encoder: Loaded already, in place of all that.
+            location: The folder of the index, or a store.
+            create: Allow the first call to `add` to create the index if there is none.
+            model: A local directory or a Hugging Face name; for an existing index, the new path of a checkpoint that
+                has moved.
+            pooler: Name of the pooler; see `Encoder.load`.
+            simcse_names: Interpret `pooler` as SimCSE does; see `Encoder.load`.
+            max_tokens: Maximum number of tokens of an input; see `Encoder.load`.
+            dim: Number of leading dimensions to keep; see `Encoder.load`.
+            transform: Transform to fit on the corpus; see `Encoder.load`.
+            query_prefix: Text to prepend to queries; see `Encoder.load`.
+            passage_prefix: Text to prepend to passages; see `Encoder.load`.
+            precision: Numeric precision, see `Encoder.load`; for a new index also `int8`, calibrated on the first
+                corpus that is added.
+            device: Device to run on; see `Encoder.load`.
+            runtime: Runtime to use; see `Encoder.load`.
+            chunking: How to cut documents into passages; None for the index's own, or the default for a new index.
+            encoder: An encoder that is already loaded; cannot be combined with the encoder settings above.
 
         Raises:
-            NoIndexError: There is no index, and `create` does not allow one to be made; or something else is there.
-            SchemaError: The index was written by a newer semsearch.
-            MismatchError: The index belongs to another encoder than what is asked for.
+            NoIndexError: If there is no index and `create` is False, or if the folder contains something else.
+            SchemaError: If the index was written by a newer version of semsearch.
+            MismatchError: If the index was built with an encoder other than the requested one.
+            UsageError: If an argument has the wrong type, or `encoder` is combined with encoder settings.
         """
         settings = EncoderSettings(
             model=model,
@@ -151,7 +157,7 @@ class Index:
         )
         if encoder is not None and settings != EncoderSettings():
             named = ", ".join(f"`{one.name}`" for one in fields(settings) if getattr(settings, one.name) != one.default)
-            raise UsageError(f"`encoder` was given, and {named} too; give one or the other")
+            raise UsageError(f"`encoder` cannot be combined with {named}; pass one or the other")
         store = _store(location)
         try:
             return cls(store, create=create, encoder=encoder, settings=settings, chunking=chunking)
@@ -162,7 +168,7 @@ class Index:
 
     @staticmethod
     def exists(location: str | Path | Store) -> bool:
-        """Whether there is an index."""
+        """Return whether there is an index at a location."""
         return _store(location).exists()
 
     def add(
@@ -177,29 +183,37 @@ class Index:
         refit: bool = False,
         watch: Watch | None = None,
     ) -> IngestResult:
-        """Add documents, in place of those with their ids; text that is unchanged is not encoded again.
+        """Add documents, replacing those with the same ids; documents whose text is unchanged are not encoded again.
 
-        Batches are committed as they go, so after any end the same call resumes from the last one.
+        Each batch is committed when it is complete, so after an interruption the same call resumes from the last
+        committed batch.
 
         Args:
-            corpus: Paths of files and folders, documents, or mappings with `_id`, `text`, perhaps `title`, and fields
-                of their own. Dates, UUIDs, paths, enumerations, NumPy's values, sets and decimals become text, numbers
-                or lists; what JSON cannot hold, such as NaN or bytes, makes a bad record.
-            options: How files are read, and the names of fields.
+            corpus: Paths of files and folders, documents, or mappings with `_id`, `text`, optionally `title`, and any
+                other fields, which become metadata. Dates, UUIDs, paths, enumerations, NumPy values, sets and decimals
+                are converted to text, numbers or lists; a record with values that JSON cannot represent, such as NaN
+                or bytes, is bad.
+            options: How to read files, and the names of the id, text and title fields.
             skip_bad: Count bad records instead of stopping at the first. A bad file that was found in a folder is
-                always skipped and counted, unless `strict`.
+                always skipped and counted, unless `strict` is set.
             strict: Stop at any bad record or file.
-            replace: Let a document take the place of one with the same id that the index has from another file; by
-                default that is a bad record. A document from memory always does.
-            delete_missing: Delete documents that are no longer in the corpus: in the files and folders given, or, for
-                documents from memory, anywhere. A document is kept if it cannot be told that it is gone.
+            replace: Let a document from a file replace one with the same id that was added from another file; by
+                default this is a bad record. Documents from memory always replace.
+            delete_missing: Delete documents that are no longer in the corpus: those of the given files and folders
+                or, for documents from memory, all others in the index. Documents that may still exist are kept.
             refit: Fit the encoder's transform again.
-            watch: Told the progress, from the thread that encodes.
+            watch: Progress callback that receives the result so far, called from the thread that encodes.
+
+        Returns:
+            Counts of what was added, updated, skipped and deleted.
 
         Raises:
-            RecordError: A bad record, after everything before it was committed.
-            SourceError: A file that cannot be read, or a corpus without documents.
-            MismatchError, LockedError, NoIndexError, DiskFullError: See `Store.write`.
+            RecordError: If there is a bad record; everything before it was committed.
+            SourceError: If a file cannot be read, or the corpus contains no documents.
+            MismatchError: If the index was built with another encoder or other chunking settings.
+            LockedError: If another process is writing to the index.
+            NoIndexError: If the location contains something other than an index.
+            DiskFullError: If the disk is full; committed batches are kept.
         """
         from semsearch.corpus.readers import Coverage, as_records, has_moved
         from semsearch.ingest import ingest
@@ -231,13 +245,20 @@ class Index:
         return result
 
     def delete(self, doc_ids: Sequence[str]) -> list[str]:
-        """Delete documents; where that leaves few, the encoder is loaded to measure again what confidence is told by.
+        """Delete documents by id.
+
+        If the index shrinks considerably, its encoder is loaded to measure again the scores of unrelated pairs, which
+        confidence is based on.
+
+        Args:
+            doc_ids: Ids of the documents; unknown ids are ignored.
 
         Returns:
-            The ids that were there.
+            The ids of the documents that existed and were deleted.
 
         Raises:
-            NoIndexError, LockedError: The index cannot be written.
+            NoIndexError: If there is no index.
+            LockedError: If another process is writing to the index.
         """
         from semsearch.ingest import delete_documents
 
@@ -247,21 +268,24 @@ class Index:
         return there
 
     def documents(self, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
-        """Whole documents by their ids, in the order given; ids that are not there are left out."""
+        """Return whole documents by id, in the given order; unknown ids are left out."""
         check_types({"doc_ids": doc_ids}, {"doc_ids": IDS})
         return self._store.documents(doc_ids) if self._store.exists() else {}
 
     def select(self, where: Where | None = None) -> list[str]:
-        """The ids of the documents that meet a filter, all without one, in the order in which they were first added.
+        """Return the ids of the documents that match a filter, in the order in which they were first added.
+
+        Args:
+            where: A filter, as for `search`; None for all documents.
 
         Raises:
-            FilterError: A filter that does not parse or names an unknown field.
+            FilterError: If the filter does not parse or names an unknown field.
         """
         condition = _condition(where)
         return self._store.select(condition) if self._store.exists() else []
 
     def fields(self) -> list[str]:
-        """The names of the metadata fields that documents have, sorted."""
+        """Return the names of all metadata fields that occur in documents, sorted."""
         return self._store.fields() if self._store.exists() else []
 
     def search(
@@ -277,27 +301,30 @@ class Index:
         rerank: str | Reranker | None = None,
         rerank_depth: int | None = None,
     ) -> list[Hit]:
-        """The k best documents for a question, best first.
+        """Return the k best documents for a query, best first.
 
         Args:
-            query: In plain words.
-            k: How many documents, at least 1.
+            query: A question or a few words.
+            k: Number of hits to return, at least 1.
             mode: `dense` (cosine), `keyword` (BM25) or `hybrid` (both); None for `default_mode`.
-            where: A filter such as `"year >= 2020 and lang = 'en'"` or `{"year": {">=": 2020}, "lang": "en"}`.
-            fusion: How `hybrid` mixes: `convex` (scaled scores) or `rrf` (ranks).
-            unit: What is ranked: a `document` by its best passage, or each `passage` by itself.
-            min_confidence: Leave out hits with a lower confidence, which may be all; see `Hit.confidence`.
-            rerank: What scores the best candidates again: `late-interaction`, `cross-encoder:MODEL` with a local
-                directory or a Hugging Face name, or a reranker such as `CrossEncoder.load(...)`.
-            rerank_depth: How many candidates, at least k; None for 20 with late interaction and 50 with others, or k
-                where that is more.
+            where: A filter such as `"year >= 2020 and lang = 'en'"` or `{"year": {">=": 2020}, "lang": "en"}`; None to
+                search all documents.
+            fusion: How `hybrid` combines both scores: `convex` (weighted sum of scaled scores) or `rrf` (reciprocal
+                rank fusion).
+            unit: Unit of the ranking: `document` (scored by its best passage) or `passage`.
+            min_confidence: Drop hits with a lower confidence, possibly all of them; see `Hit.confidence`.
+            rerank: Reranker for the best candidates: `late-interaction`, `cross-encoder:MODEL` with a local directory
+                or a Hugging Face name, or an object such as `CrossEncoder.load(...)`; None for no reranking.
+            rerank_depth: Number of candidates to rerank, at least k. The default is 20 for late interaction and 50 for
+                other rerankers, or k if that is larger.
 
         Raises:
-            UsageError: An empty query, k below 1, an unknown mode or reranker, a depth below k; a least confidence in
-                an index of before November 2026 to which nothing was added since.
-            FilterError: A filter that does not parse or names an unknown field.
-            MismatchError: The checkpoint is not the one that the index was built with.
-            ModelError: A model cannot be loaded, or cannot compute.
+            UsageError: If the query is empty, an argument is out of range or has an unknown value, or `min_confidence`
+                is given for an index whose unrelated pairs have not been measured (an index from before November 2026
+                to which nothing has been added since).
+            FilterError: If the filter does not parse or names an unknown field.
+            MismatchError: If the checkpoint is not the one that the index was built with.
+            ModelError: If a model cannot be loaded or fails to compute.
         """
         wishes: dict[str, Any] = {"fusion": fusion, "unit": unit, "min_confidence": min_confidence}
         wishes |= {"rerank": rerank, "rerank_depth": rerank_depth}
@@ -312,17 +339,18 @@ class Index:
         unit: str = "document",
         min_confidence: float | None = None,
     ) -> list[Hit]:
-        """The k best documents for a vector of the index's own encoder, by cosine; no encoder is loaded for it.
+        """Return the k best documents for a vector of the index's own encoder, by cosine, without loading the encoder.
 
         Args:
-            vector: `[dim]`, such as `index.encoder.encode_query(text)`; of any length where the encoder's have 1.
-            k: How many documents, at least 1.
+            vector: Query vector `[dim]`, such as `index.encoder.encode_query(text)`. It is rescaled to unit length if
+                the encoder's own vectors are normalized.
+            k: Number of hits to return, at least 1.
             where: As for `search`.
             unit: As for `search`.
             min_confidence: As for `search`.
 
         Raises:
-            UsageError: The vector has another dimension, or is not finite numbers.
+            UsageError: If the vector has the wrong number of dimensions, or does not consist of finite numbers.
         """
         from semsearch.search import check_search, check_vector, find
 
@@ -347,7 +375,13 @@ class Index:
         rerank: str | Reranker | None = None,
         rerank_depth: int | None = None,
     ) -> list[list[Hit]]:
-        """As `search`, for many questions at once: the hits of each, in the order given."""
+        """Search for many queries at once, which is faster than one at a time.
+
+        Arguments and errors are those of `search`.
+
+        Returns:
+            The hits of each query, in the order of the queries.
+        """
         from semsearch.search import check_search, find
 
         mode = self.default_mode if mode is None else mode
@@ -376,25 +410,27 @@ class Index:
         rerank: str | Reranker | None = None,
         count: Callable[[str], int] | None = None,
     ) -> Context:
-        """What to put into a prompt about a question: the passages that answer it, numbered, within a budget of tokens.
+        """Return context for a prompt: the passages that answer a question, numbered, within a token budget.
 
-        Passages that touch become one excerpt, and one that repeats a better one is left out. Without a passage that is
-        sure enough the context is empty, which is false, and its text says so.
+        Adjacent passages are merged into one excerpt, and a passage that repeats a better one is left out. If no
+        passage reaches `min_confidence`, the context is empty (and false), and its text says so.
 
         Args:
-            question: In plain words.
-            budget: Tokens that the block may have, at least 100.
+            question: The question, in plain language.
+            budget: Maximum number of tokens in the context, at least 100.
             mode: As for `search`.
             where: As for `search`.
-            min_confidence: Leave out passages with a lower confidence; None for none.
-            neighbors: Passages before and behind each that are shown with it.
-            diversity: From 0 (best first) to 1: what a passage repeats of others counts this much against it.
-            candidates: How many of the best passages are chosen from.
-            rerank: What scores these again; as for `search`.
-            count: Counts the tokens of a text as the model that is prompted does; None for the encoder's own tokenizer.
+            min_confidence: Drop passages with a lower confidence; None to keep all.
+            neighbors: Number of passages to include before and after each passage.
+            diversity: From 0 (relevance only) to 1 (novelty only): weight of the redundancy of a passage with those
+                chosen before it.
+            candidates: Number of best passages to choose from.
+            rerank: Reranker for the candidates, as for `search`.
+            count: Function that counts the tokens of a text as the prompted model does; None for the encoder's own
+                tokenizer.
 
         Raises:
-            UsageError: Arguments out of range; see `search` for more.
+            UsageError: If an argument is out of range, or the budget is too small for any text; see also `search`.
         """
         from semsearch.context import NOTHING, Context, check_context, make_context, rerank_shown
         from semsearch.rerank import check_rerank
@@ -413,7 +449,8 @@ class Index:
             (found,) = find_shown(self._store, [question], vectors, candidates, unit="passage", **wishes)
             if reranker is None:
                 return make_context(self._store, question, found, counted, budget, neighbors, diversity)
-        found = rerank_shown(reranker, question, found, titles=self.chunking.title)  # while others may search and write
+        # outside the snapshot, so that others can search and write meanwhile
+        found = rerank_shown(reranker, question, found, titles=self.chunking.title)
         with self._store.snapshot():
             there = self._store.documents_of([one.passage for one in found])
             found = [one for one in found if one.passage in there]
@@ -421,7 +458,7 @@ class Index:
 
     @contextmanager
     def _asking(self, queries: Sequence[str], mode: str) -> Iterator[Vectors | None]:
-        """The vectors of queries, None for keyword search, and one state of the index while they are asked."""
+        """Yield the vectors of queries (None for keyword search) inside a snapshot of the index."""
         if mode == "keyword":
             with self._store.snapshot():
                 yield None
@@ -435,7 +472,7 @@ class Index:
             yield vectors
 
     def _count_tokens(self, text: str) -> int:
-        """Tokens of a text by the encoder's tokenizer, without special ones."""
+        """Count the tokens of a text with the encoder's tokenizer, without special tokens."""
         return len(self.encoder.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def as_tool(
@@ -448,21 +485,22 @@ class Index:
         where: Where | None = None,
         min_confidence: float | None = DEFAULT,
     ) -> Tool:
-        """A plain function for agents, DSPy and the like, which searches for the passages that answer a question.
+        """Return a plain search function to use as a tool for agents, DSPy and similar frameworks.
 
-        It takes `query` and `k`, and returns a list of dicts with `id`, `title`, `text`, `start`, `end`, `page`, `url`,
-        `score`, `confidence` and `metadata`; an empty one where nothing is relevant.
+        The function takes `query` and `k`, and returns the passages that answer the query as a list of dicts with `id`,
+        `title`, `text`, `start`, `end`, `page`, `url`, `score`, `confidence` and `metadata`. The list is empty if
+        nothing relevant is found.
 
         Args:
-            name: Of the function; None for `search_` and the name of the index.
-            description: When it is of use, for a model that chooses among tools; None for a general one.
-            k: How many passages it returns unless it is asked otherwise.
+            name: Name of the function; None for `search_` followed by the name of the index.
+            description: When to use the tool, for the model that chooses among tools; None for a general description.
+            k: Default number of passages to return.
             mode: As for `search`.
             where: As for `search`.
             min_confidence: As for `search`.
 
         Raises:
-            UsageError: The name is not possible, or an argument is out of range.
+            UsageError: If the name is not a valid tool name, or an argument is out of range.
         """
         from semsearch.search import check_search
         from semsearch.tool import description_for, make_tool, name_for
@@ -480,23 +518,23 @@ class Index:
     def explain(
         self, query: str, hits: Sequence[Hit], *, where: Where | None = None, unit: str = "document"
     ) -> list[Explanation]:
-        """Why each of these hits was found: its score, token by token and term by term, and a snippet.
+        """Explain why each hit was found: its score, broken down by token and by query term, and a snippet.
 
-        Contributions to a cosine are computed by the reference in float32, which is loaded when it is first needed.
-        They sum to the cosine but for the rounding of the index's precision, which is stated.
+        Contributions to a cosine are computed in float32 by the reference implementation, which is loaded on first use.
+        They sum to the cosine up to rounding in the index's precision, which is reported.
 
         Args:
-            query: As it was searched.
-            hits: What was found.
-            where: The filter of the search, on which the scales of a hybrid score depend.
-            unit: The unit of the search.
+            query: The query that was searched.
+            hits: Hits of that search.
+            where: The filter of that search, which the scales of a hybrid score depend on.
+            unit: The unit of that search.
 
         Returns:
-            An explanation of each hit, in the order given; `semsearch.explain.records` says what its JSON holds.
+            One explanation per hit, in the given order; `semsearch.explain.records` documents its JSON.
 
         Raises:
-            UsageError: A hit is gone from the index, or does not belong to the search; hits that are none.
-            MismatchError: The checkpoint is not the one that the index was built with.
+            UsageError: If `hits` are not hits, or one of them is no longer in the index or not from this search.
+            MismatchError: If the checkpoint is not the one that the index was built with.
         """
         from semsearch.explain.explain import check_hits, explain, gather, needs_encoder
         from semsearch.explain.tokens import Splitter
@@ -515,12 +553,12 @@ class Index:
         return explain(query, hits, gathered, splitter)
 
     def facets(self, n: int = 10) -> dict[str, list[tuple[Any, int]]]:
-        """The n most frequent values of each metadata field, with how many documents have them."""
+        """Return the n most frequent values of each metadata field, each with its number of documents."""
         check_types({"n": n}, {"n": WHOLE})
         return self._store.facets(n) if self._store.exists() else {}
 
     def map(self, n: int = 2_000) -> list[MapPoint]:
-        """At most n documents as points in the plane, near one another where their texts are alike."""
+        """Return at most n documents as points in the plane, close together if their texts are similar."""
         from semsearch.corpus_map import map_documents
 
         check_types({"n": n}, {"n": WHOLE})
@@ -529,26 +567,26 @@ class Index:
     def _search_again(
         self, queries: Sequence[str], k: int, rerank: str | Reranker | None, depth: int | None, **wishes: Any
     ) -> list[list[Hit]]:
-        """As `search_many`, with a second stage over the hits of the first one."""
+        """Search as `search_many` does, and rerank the hits of the first stage."""
         from semsearch.rerank import check_rerank, depth_for, rerank_hits
 
         asked = check_rerank(rerank, depth, k)
         if not self._store.exists():
             return [[] for _ in queries]
-        reranker = self.reranker(asked)  # before the search, so that a missing model is told at once
+        reranker = self.reranker(asked)  # before the search, so that a missing model is reported at once
         found = self.search_many(queries, depth_for(reranker, k, depth), **wishes)
         titles = self.chunking.title
         return [rerank_hits(reranker, *each, k, titles=titles) for each in zip(queries, found, strict=True)]
 
     def reranker(self, rerank: str | Reranker) -> Reranker:
-        """What scores plain texts for a query, `reranker.scores(query, texts)`; a model of its own is loaded once.
+        """Return a reranker, whose `scores(query, texts)` scores plain texts; each model is loaded only once.
 
         Args:
             rerank: As for `search`.
 
         Raises:
-            ModelError: The checkpoint cannot be loaded, or is no cross-encoder.
-            UsageError: An unknown name; or the encoder of the index gives no tokens.
+            ModelError: If the checkpoint cannot be loaded, or is not a cross-encoder.
+            UsageError: If the name is unknown, or the encoder of the index provides no token vectors.
         """
         from semsearch.rerank import Surroundings, load_reranker
 
@@ -558,12 +596,12 @@ class Index:
 
     @property
     def location(self) -> str:
-        """Where the index is, as messages name it."""
+        """The location of the index, as messages name it."""
         return self._store.location
 
     @property
     def default_mode(self) -> str:
-        """How a search is answered that names no mode: `hybrid`, or `dense` where the store has no keyword search."""
+        """The default search mode: `hybrid`, or `dense` if the store has no keyword search."""
         return self._store.modes[0]
 
     @property
@@ -573,51 +611,51 @@ class Index:
 
     @property
     def chunking(self) -> Chunking:
-        """How documents are cut."""
+        """How documents are cut into passages."""
         return self._chunking or (_stored_chunking(self._store) if self._store.exists() else Chunking())
 
     @property
     def background(self) -> Background | None:
-        """How unrelated pairs score in the index; None where it was not measured yet."""
+        """Scores of unrelated pairs of a query and a passage in the index; None if not measured yet."""
         return background_of(self._store) if self._store.exists() else None
 
     @property
     def origin(self) -> str:
-        """Where the first corpus came from; empty for documents from memory."""
+        """Where the first corpus came from; an empty string for documents from memory."""
         return self._store.origin
 
     @property
     def roots(self) -> list[str]:
-        """The folders by which files are named, as absolute paths."""
+        """The folders that file names are relative to, as absolute paths."""
         return [root.path for root in self._store.roots]
 
     @property
     def encoder(self) -> TextEncoder:
-        """The encoder, loaded when it is first needed, once for all threads, and compared with the fingerprint.
+        """The encoder, loaded on first use, once for all threads, and checked against the index's fingerprint.
 
         Raises:
-            ModelError: The checkpoint cannot be loaded.
-            MismatchError: It is not the one that the index was built with.
+            ModelError: If the checkpoint cannot be loaded.
+            MismatchError: If the encoder is not the one that the index was built with.
         """
         return self._encoder.get()
 
     def status(self) -> dict[str, Any]:
-        """What the index holds and which encoder it belongs to, as JSON values.
+        """Return the contents of the index in numbers and the encoder that it was built with, as JSON values.
 
         Raises:
-            NoIndexError: Nothing was added yet.
+            NoIndexError: If nothing has been added yet.
         """
         return self._store.status()
 
     def close(self) -> None:
-        """Close the index; it is then of no more use."""
+        """Close the index; it cannot be used afterwards."""
         self._store.close()
 
     def __len__(self) -> int:
         return self._store.counts()["documents"] if self._store.exists() else 0
 
     def __bool__(self) -> bool:
-        return True  # an index without documents is one
+        return True  # an index without documents is still an index
 
     def __enter__(self) -> Self:
         return self
@@ -639,11 +677,11 @@ EXPECTED: Mapping[str, Check] = {
     "chunking": (lambda value: isinstance(value, Chunking), "a semsearch.Chunking"),
     "encoder": (lambda value: callable(getattr(value, "encode_documents", None)), "an encoder, such as Encoder.load()"),
 }
-"""What fits an argument."""
+"""Expected types of arguments."""
 
 
 def _condition(where: Where | None) -> Filter | None:
-    """A filter as its syntax tree; without one, what reads filters need not be imported."""
+    """Parse a filter into its syntax tree; the parser is imported only if there is a filter."""
     if where is None:
         return None
     from semsearch.filters.read import read_filter
@@ -652,18 +690,22 @@ def _condition(where: Where | None) -> Filter | None:
 
 
 def _store(location: str | Path | Store) -> Store:
-    """A store as it is, or that of a folder."""
+    """Return a store as it is, or the store in a folder."""
     return location if _is_store(location) else LocalStore(as_path(location, "location"))
 
 
 def _stored_chunking(store: Store) -> Chunking:
-    """How documents of an index are cut, as it says itself; raises DamagedError where that makes no sense."""
+    """Return the chunking settings stored in an index.
+
+    Raises:
+        DamagedError: If they are invalid.
+    """
     try:
         return Chunking(**store.chunking)
     except (TypeError, UsageError):
         raise DamagedError(
-            f"the index {store.location!r} is damaged: its setting 'chunking' makes no sense; delete its folder and "
-            "build it again"
+            f"the index {store.location!r} is damaged: its 'chunking' setting is invalid; delete its folder and build "
+            "it again"
         ) from None
 
 
@@ -672,7 +714,7 @@ def _is_store(location: object) -> TypeGuard[Store]:
 
 
 def origin_of(corpus: Corpus) -> str:
-    """Where a corpus lies, as a new index remembers it; nothing for documents from memory."""
+    """Return where a corpus comes from, as stored with a new index; an empty string for documents from memory."""
     first = corpus[0] if isinstance(corpus, Sequence) and corpus and not isinstance(corpus, str) else corpus
     if not isinstance(first, str | os.PathLike):
         return ""

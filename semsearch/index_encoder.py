@@ -1,4 +1,4 @@
-"""The one encoder of an index: what is asked for over what the index has, loaded when it is first needed."""
+"""The encoder of an index: requested settings combined with the stored ones, loaded on first use."""
 
 from __future__ import annotations
 
@@ -19,51 +19,51 @@ if TYPE_CHECKING:
 AUTO, INT8 = "auto", "int8"
 
 COMPARABLE: tuple[str, ...] = ("max_tokens", "dim", "query_prefix", "passage_prefix")
-"""Settings that an index has in the words in which they are asked for."""
+"""Settings that an index stores in the same form in which they are requested."""
 
 CHANGED_CHECKPOINT = (
-    "What is now at {!r} is not what the index was built with: bring that back, or build the index again"
+    "The checkpoint at {!r} is not the one that the index was built with: restore that one, or rebuild the index"
 )
 
-REPLACED = "Another index took the place of the one that was open; ask again"
+REPLACED = "The open index was replaced by another one; try again"
 
 REMOTE = ("\\\\", "//")
-"""Beginnings of a path to another machine, which whoever made an index may have chosen."""
+"""Prefixes of a path to another machine, which the creator of an index may have chosen."""
 
 
 class IndexEncoder:
-    """Loads an encoder once for all threads, and compares it with the fingerprint of the index."""
+    """Loads the encoder once for all threads and checks it against the fingerprint of the index."""
 
     def __init__(self, store: Store, settings: EncoderSettings, given: TextEncoder | None) -> None:
-        """Compare what is asked for with what the index has, as far as that needs no checkpoint.
+        """Check the requested settings against those of the index, as far as possible without a checkpoint.
 
         Args:
-            store: Where the index is, or will be.
-            settings: What is asked of the encoder, over what the index has or its checkpoint declares.
-            given: An encoder that is loaded already.
+            store: Store of the index, which may not exist yet.
+            settings: Requested settings, which override those of the index or its checkpoint.
+            given: An encoder that is already loaded; None to load one.
 
         Raises:
-            MismatchError: The index belongs to another encoder.
+            MismatchError: If the index was built with another encoder.
         """
         self._store, self._settings, self._encoder, self._given = store, settings, given, given is not None
         self._lock = ForkLock()
-        self._fits: EncoderSpec | None = None  # what the index had when the encoder was found to be its own
+        self._fits: EncoderSpec | None = None  # spec of the index when the encoder was last verified against it
         if store.exists():
             self._refuse_contradictions()
 
     def get(self, advice: str | None = None) -> TextEncoder:
-        """The encoder.
+        """Return the encoder, loading it if necessary.
 
         Args:
-            advice: What to do where it does not belong to the index; None for what the settings suggest.
+            advice: Advice to give if the encoder does not match the index; None to choose it by the settings.
 
         Raises:
-            ModelError: The checkpoint cannot be loaded.
-            MismatchError: It is not the one that the index was built with.
+            ModelError: If the checkpoint cannot be loaded.
+            MismatchError: If the encoder is not the one that the index was built with.
         """
         with self._lock:
             stored = self._store.spec if self._store.exists() else None
-            if self._fits not in (None, stored) and not self._given:  # another index took the place of that one
+            if self._fits not in (None, stored) and not self._given:  # the index was replaced by another one
                 self._encoder = self._fits = None
                 self._refuse_contradictions()
             if self._encoder is None:
@@ -78,10 +78,10 @@ class IndexEncoder:
             return self._encoder
 
     def refuse_replaced(self, encoder: TextEncoder) -> None:
-        """Check, inside a snapshot, that the index still is the one that the encoder was loaded for.
+        """Check, inside a snapshot, that the index is still the one that the encoder was loaded for.
 
         Raises:
-            MismatchError: Another index took its place.
+            MismatchError: If another index with another encoder has replaced it.
         """
         if self._store.spec != self._fits:
             refuse_other_encoder(self._store.location, self._store.spec, encoder.spec, REPLACED)
@@ -89,10 +89,10 @@ class IndexEncoder:
     def for_corpus(
         self, records: Iterator[Record], chunking: Chunking
     ) -> tuple[TextEncoder, Iterator[Record], Quantization | None]:
-        """The encoder for documents to be added; a new index in 8 bits gets one that is calibrated on some of them.
+        """Return the encoder for documents to be added; for a new 8-bit index, calibrate it on some of them.
 
         Returns:
-            The encoder, the records from the first one on, and what 8-bit integers cost.
+            The encoder, all records from the first one on, and the effect of quantization, if there was a calibration.
         """
         if self._settings.precision != INT8 or self._store.exists():
             return self.get(OTHER_ENCODER), records, None
@@ -102,7 +102,7 @@ class IndexEncoder:
         return calibrate(load_encoder(replace(self._settings, precision="float32")), records, chunking)
 
     def _load(self) -> TextEncoder:
-        """What is asked for, over what the index has."""
+        """Load the encoder that the requested settings and those of the index describe."""
         from semsearch.encoder.checkpoint import canonical_name
         from semsearch.encoder.load import load_encoder
 
@@ -114,16 +114,16 @@ class IndexEncoder:
         if settings.precision == INT8 and stored.precision.startswith(f"{INT8}:"):
             settings = replace(settings, precision=None)
         if settings.model is None:
-            if stored.model.startswith(REMOTE):  # asking for it would send this user's name, and more, to that machine
+            if stored.model.startswith(REMOTE):  # opening it would reveal the user's name, and more, to that machine
                 raise ModelError(
-                    f"the index names a model on another machine, {stored.model!r}; if you trust that, pass its path "
-                    "as `model`"
+                    f"the index names a model on another machine, {stored.model!r}; if you trust it, pass its path as "
+                    "`model`"
                 )
             return load_encoder(settings, stored, self._store.artifacts)
-        try:  # the same checkpoint in another place
+        try:  # the same checkpoint at another location
             base = replace(stored, model=canonical_name(settings.model))
             return load_encoder(settings, base, self._store.artifacts)
-        except (UsageError, ModelError):  # another one, which the index's settings need not fit
+        except (UsageError, ModelError):  # another checkpoint, which the index's settings may not fit
             return load_encoder(settings)
 
     def _refuse_contradictions(self) -> None:
@@ -131,7 +131,7 @@ class IndexEncoder:
         if self._encoder is not None:
             refuse_other_encoder(self._store.location, spec, self._encoder.spec)
         if "model" in asked:
-            return  # what is asked for may be that checkpoint's own
+            return  # the requested settings may be that checkpoint's defaults
         fields: dict[str, Any] = {name: value for name, value in asked.items() if name in COMPARABLE}
         if asked.get("pooler", AUTO) != AUTO:
             from semsearch.encoder.pooling import parse_pooler

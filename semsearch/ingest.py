@@ -1,4 +1,4 @@
-"""The ingest verb: documents in, passages encoded, batches committed; what is unchanged is left alone."""
+"""Ingestion: encode the passages of new and changed documents and commit them to an index in batches."""
 
 from __future__ import annotations
 
@@ -28,31 +28,38 @@ log = logging.getLogger(__name__)
 
 BATCH_DOCUMENTS = 4_096
 BATCH_CHARS = 300_000
-"""A batch is committed at this many documents or characters: what lies in memory, and what a crash can cost, some
-seconds of encoding on two cores. Texts are sorted by length within a batch, so small ones would cost speed."""
+"""A batch is committed when it has this many documents or characters. This bounds the memory in use and the work that a
+crash can lose, some seconds of encoding on two cores. Smaller batches would be slower, because texts are sorted by
+length within a batch."""
 
 REPORTED = 20
-"""Bad records and empty documents that a report names; all are counted."""
+"""Maximum number of bad records, empty documents and so on that a report lists; all of them are counted."""
 
 
 @dataclass(slots=True, repr=False)
 class IngestResult:
-    """What an ingest has done so far.
+    """Progress and outcome of adding a corpus to an index.
 
     Attributes:
-        documents: Met in the corpus.
-        encoded, described, unchanged, deleted: Documents by what was done: new text encoded, metadata alone updated,
-            nothing, taken out.
-        passages: Encoded in this run.
-        truncated, tokens, tokens_lost: Passages cut off, and tokens of all encoded passages and of what was cut.
-        empty: Documents without text or title: stored, but nothing finds them; `empty_ids` holds the first.
-        unknown: Documents of which the encoder knows no token, such as symbols alone: dense search cannot find them,
-            and keyword search only where they have words; `unknown_ids` holds the first.
-        bad: Records and files that were skipped; `errors` holds the first of them.
-        in_flight: Documents encoded since the last commit, by their share of passages.
-        quantization: What 8-bit integers cost, where an encoder was calibrated for this.
-        vanished: Documents of the files and folders given that are no longer there; `vanished_ids` holds the first.
-        not_deleted: Documents that `delete_missing` left alone, because it could not be told whether they are gone.
+        documents: Number of documents processed so far, except bad ones.
+        encoded: Number of documents whose text was new or changed, and was encoded.
+        described: Number of documents of which only the metadata was updated.
+        unchanged: Number of documents that needed no update.
+        deleted: Number of documents deleted from the index.
+        passages: Number of passages encoded in this run.
+        truncated: Number of encoded passages that were truncated.
+        tokens: Number of tokens in the encoded passages, before truncation.
+        tokens_lost: Number of tokens lost by truncation.
+        bad: Number of records and files that were skipped; `errors` lists the first of them.
+        vanished: Number of documents of the given files and folders that no longer exist; `vanished_ids` lists the
+            first of them.
+        not_deleted: Number of documents that `delete_missing` kept because it could not tell whether they are gone.
+        in_flight: Number of documents encoded since the last commit, estimated from their passages.
+        empty: Number of documents without text and title, which are stored but cannot be found; `empty_ids` lists the
+            first of them.
+        unknown: Number of documents that have no token the encoder knows, for example only symbols. Dense search cannot
+            find them, and keyword search only if they contain words; `unknown_ids` lists the first of them.
+        quantization: Accuracy and speed of the 8-bit encoder, if one was calibrated in this run.
     """
 
     documents: int = 0
@@ -77,19 +84,19 @@ class IngestResult:
     quantization: Quantization | None = None
 
     def __repr__(self) -> str:
-        """What is not zero or empty, on one line."""
+        """Return the fields that are not zero or empty, on one line."""
         told = {one.name: getattr(self, one.name) for one in fields(self)}
         return f"IngestResult({', '.join(f'{name}={value!r}' for name, value in told.items() if value)})"
 
     def count_bad(self, error: RecordError) -> None:
-        """Count a record that is skipped; the first of them are kept."""
+        """Count a skipped record, and keep the error if it is among the first ones."""
         self.bad += 1
         if len(self.errors) < REPORTED:
             self.errors.append(error)
 
 
 Watch: TypeAlias = Callable[[IngestResult], None]
-"""Called with the report so far, after each batch of the encoder and each commit."""
+"""Callback that receives the result so far, after each batch of the encoder and each commit."""
 
 
 def ingest(
@@ -107,29 +114,30 @@ def ingest(
     refit: bool = False,
     watch: Watch | None = None,
 ) -> IngestResult:
-    """Bring an index up to date with a corpus; make it where there is none.
+    """Bring an index up to date with a corpus, creating the index if necessary.
 
-    Documents whose text is unchanged are not encoded again. Batches are committed as they go, so after any end the
-    same call goes on from there.
+    Documents whose text is unchanged are not encoded again. Each batch is committed when it is complete, so after an
+    interruption the same call resumes from the last committed batch.
 
     Args:
-        store: Where the index is kept.
-        records: Documents, and errors in the place of bad ones.
-        encoder: Must be the one that the index was built with.
-        chunking: How to cut documents.
-        coverage: What `records` was given and has read; None for documents from memory alone.
-        origin: Where the corpus came from; a new index keeps it.
-        skip_bad: Count bad records and go on, instead of stopping at the first. Files found in a folder are always
-            skipped if they are bad, unless `strict`.
+        store: Store of the index.
+        records: Documents, with an error in place of each bad record.
+        encoder: The encoder; must be the one that the index was built with.
+        chunking: How to cut documents into passages.
+        coverage: Files and folders that `records` was given and has read; None for documents from memory only.
+        origin: Where the corpus came from; stored with a new index.
+        skip_bad: Count bad records and continue, instead of stopping at the first. Bad files that were found in a
+            folder are always skipped, unless `strict` is set.
         strict: Stop at any bad record or file.
-        replace: Let a document take the place of one with the same id from another file.
-        delete_missing: Take out documents that the corpus no longer has, unless it cannot be told.
+        replace: Let a document replace one with the same id from another file.
+        delete_missing: Delete documents that are no longer in the corpus; those that may still exist are kept.
         refit: Fit the encoder's transform again.
-        watch: Told the progress, from the thread that encodes.
+        watch: Progress callback, called from the thread that encodes.
 
     Raises:
-        RecordError: A bad record, after everything before it was committed.
-        SourceError: The corpus is empty.
+        UsageError: If the encoder gives no unit vectors, or the options contradict each other.
+        RecordError: If there is a bad record; everything before it was committed.
+        SourceError: If the corpus is empty.
         MismatchError, LockedError, NoIndexError, DiskFullError: See `Store.write`.
     """
     if not encoder.spec.normalize and not encoder.spec.transform:
@@ -138,10 +146,10 @@ def ingest(
         )
     if refit and not encoder.spec.transform:
         raise UsageError(
-            "`refit` needs a transform, and this encoder was loaded without one; choose one with `transform`"
+            "`refit` needs a transform, but this encoder was loaded without one; choose one with `transform`"
         )
     if strict and skip_bad:
-        raise UsageError("`strict` and `skip_bad` exclude each other; choose one")
+        raise UsageError("`strict` and `skip_bad` are mutually exclusive; choose one")
     chunker = Chunker(encoder.tokenizer, encoder.spec.max_tokens, encoder.spec.passage_prefix, chunking)
     if coverage is None:
         coverage = Coverage()
@@ -151,14 +159,14 @@ def ingest(
     records = _begun(records, skipped, report)
     writing = store.write(encoder.spec, chunking.to_json(), origin, encoder.artifacts)
     with writing as writer, ThreadPoolExecutor(1) as beside:
-        if tuple(store.roots) != coverage.known:  # by which the ids were made
-            raise LockedError(f"another run has added files to {store.location!r} meanwhile; run this one again")
+        if tuple(store.roots) != coverage.known:  # the ids of documents depend on the roots
+            raise LockedError(f"another run has added files to {store.location!r} in the meantime; run this one again")
         run = _Run(writer, encoder, chunker, coverage, skipped, replace, watch, report, beside)
         try:
             for record in records:
                 run.take(record)
             run.flush()
-        except Exception:  # what came before it is kept
+        except Exception:  # keep what came before the error
             run.flush()
             raise
         finally:
@@ -174,15 +182,15 @@ def ingest(
 def sample_texts(
     records: Iterator[Record], encoder: TextEncoder, chunking: Chunking, n: int
 ) -> tuple[list[str], Iterator[Record]]:
-    """Texts as the encoder will see them: some passages of a corpus's first documents, drawn with a fixed seed.
+    """Draw passages, as they will be encoded, from the first documents of a corpus, with a fixed seed.
 
     Returns:
-        At most `n` texts, and the records from the first one on.
+        At most `n` texts, and all records from the first one on.
     """
     head = list(islice(records, BATCH_DOCUMENTS))
     chunker = Chunker(encoder.tokenizer, encoder.spec.max_tokens, encoder.spec.passage_prefix, chunking)
     documents = [record for record in head if isinstance(record, Document)]
-    drawn = Random(0).sample(documents, min(n, len(documents)))  # before they are cut, which takes a while
+    drawn = Random(0).sample(documents, min(n, len(documents)))  # before chunking, which is slow
     cut = [passages for passages in chunker.passages(drawn) if not isinstance(passages, RecordError)]
     texts = [passage.encoded_text for passages in cut for passage in passages]
     return Random(0).sample(texts, min(n, len(texts))), chain(head, records)
@@ -191,21 +199,21 @@ def sample_texts(
 def calibrate(
     exact: TextEncoder, records: Iterator[Record], chunking: Chunking
 ) -> tuple[TextEncoder, Iterator[Record], Quantization | None]:
-    """An encoder in 8-bit integers, calibrated on some passages of a corpus, and what that costs.
+    """Quantize an encoder to 8-bit integers, calibrated on passages of a corpus, and measure the effect.
 
     Returns:
-        The encoder, the records from the first one on, and the cost.
+        The 8-bit encoder, all records from the first one on, and its accuracy and speed relative to `exact`.
 
     Raises:
-        UsageError: There is no text to calibrate on.
+        UsageError: If there is no text to calibrate on.
     """
     from semsearch.encoder.runtimes.int8 import SAMPLE, measure_loss, measure_speed
 
     texts, records = sample_texts(records, exact, chunking, SAMPLE)
     if not texts:
         raise UsageError(
-            "`precision` 'int8' is calibrated on the corpus, whose first documents have no text; put some that have "
-            "first, or leave `precision` out"
+            "`precision` 'int8' is calibrated on the first documents of the corpus, but these have no text; put "
+            "documents with text first, or omit `precision`"
         )
     log.info("calibrating 8-bit integers on %d passages of the corpus", len(texts))
     encoder = exact.quantize(texts)
@@ -215,18 +223,19 @@ def calibrate(
 
 
 def delete_documents(store: Store, doc_ids: Sequence[str], encoder: Callable[[], TextEncoder]) -> list[str]:
-    """Take documents out of an index, and measure it again where it shrinks much.
+    """Delete documents from an index, and measure unrelated pairs again if it has shrunk considerably.
 
     Args:
-        store: Where the index is kept.
-        doc_ids: Those that are not there do not matter.
-        encoder: Gives the encoder of the index where it is needed.
+        store: Store of the index.
+        doc_ids: Ids of the documents; unknown ids are ignored.
+        encoder: Returns the encoder of the index; called only if needed.
 
     Returns:
-        The ids that were there.
+        The ids of the documents that existed and were deleted.
 
     Raises:
-        NoIndexError, LockedError: The index cannot be written.
+        NoIndexError: If there is no index.
+        LockedError: If another process is writing to the index.
     """
     check_types({"doc_ids": doc_ids}, {"doc_ids": IDS})
     with store.write(store.spec, store.chunking, store.origin) as writer:
@@ -235,18 +244,18 @@ def delete_documents(store: Store, doc_ids: Sequence[str], encoder: Callable[[],
         if there and is_stale(store):
             try:
                 writer.keep_background(measure_background(store, encoder()).to_json())
-            except (ModelError, MismatchError) as error:  # what is deleted stays so
-                log.warning("confidence is still told by what the index held before the deletion: %s", error)
+            except (ModelError, MismatchError) as error:  # the documents stay deleted
+                log.warning("confidence is still based on what the index held before the deletion: %s", error)
     return there
 
 
 def _is_skipped(error: RecordError, *, skip_bad: bool, strict: bool) -> bool:
-    """Whether a run goes on after a bad record: one bad file in a folder does not end it."""
+    """Return whether a run continues after a bad record; by default it does for a file found in a folder."""
     return skip_bad or (error.found and not strict)
 
 
 def _begun(records: Iterator[Record], skipped: Callable[[RecordError], bool], report: IngestResult) -> Iterator[Record]:
-    """The same records from the first document on: where there is none, no index is made."""
+    """Return the records from the first document on; raise if there is none, so that no empty index is created."""
     for record in records:
         if isinstance(record, Document):
             return chain([record], records)
@@ -258,12 +267,12 @@ def _begun(records: Iterator[Record], skipped: Callable[[RecordError], bool], re
 
 
 class _Stopped(Exception):
-    """Ends the encoding of a batch after Ctrl-C."""
+    """Aborts the encoding of a batch after Ctrl-C."""
 
 
 @dataclass(slots=True)
 class _Run:
-    """One pass over a corpus: collects a batch, which is encoded and committed while the next is collected."""
+    """One pass over a corpus; while one batch is encoded and committed, the next is collected."""
 
     writer: StoreWriter
     encoder: TextEncoder
@@ -280,7 +289,7 @@ class _Run:
     stopped: bool = False
 
     def take(self, record: Record) -> None:
-        """Add a record to the batch; start on the batch when it is full."""
+        """Add a record to the batch, and start processing the batch when it is full."""
         if self.at_work and self.at_work.done():
             self._wait()
         if isinstance(record, RecordError):
@@ -296,12 +305,12 @@ class _Run:
             self._start()
 
     def flush(self) -> None:
-        """Encode and commit all that was taken."""
+        """Encode and commit all records taken so far."""
         self._start()
         self._wait()
 
     def _start(self) -> None:
-        """Encode and commit the batch beside what follows, after the one before."""
+        """Encode and commit the batch in the background, once the previous batch is done."""
         batch, self.batch, self.chars = self.batch, [], 0
         if not batch:
             return
@@ -319,22 +328,22 @@ class _Run:
                 self._refuse(problem)
 
     def _wait(self) -> None:
-        """Until the batch at work is committed; raises what it met."""
+        """Wait until the batch in progress is committed, and raise its error if it failed."""
         at_work, self.at_work = self.at_work, None
         try:
             while at_work and not at_work.done():
-                wait([at_work], timeout=0.2)  # without a timeout, Windows takes no Ctrl-C meanwhile
+                wait([at_work], timeout=0.2)  # without a timeout, Windows ignores Ctrl-C while waiting
             if at_work:
                 at_work.result()
         except BaseException:
-            self.batch = []  # nothing is committed behind what was not
+            self.batch = []  # commit nothing after a batch that failed
             raise
 
     def _commit(self, plan: Plan, good: list[tuple[Document, tuple[Passage, ...]]]) -> None:
-        """Encode what is new and commit it with the rest of its batch."""
+        """Encode the new texts and commit them with the rest of the batch."""
         texts = [passage.encoded_text for _, passages in good for passage in passages]
         vectors = self.encoder.encode_documents(texts, self._tick(len(good) / max(len(texts), 1)))
-        check_finite(vectors, texts, self.encoder.spec.model)  # whoever's encoder it is: what is stored stays
+        check_finite(vectors, texts, self.encoder.spec.model)  # for any encoder, because stored vectors are permanent
         ends = np.cumsum([len(passages) for _, passages in good], dtype=int)
         parts = np.split(vectors, ends[:-1]) if good else []
         unknown = [document.doc_id for document, passages in good if passages and not self.chunker.knows(passages)]
@@ -342,7 +351,7 @@ class _Run:
         moved = [document for document, former in plan.moved if former is None or self.coverage.is_gone(former)]
         if good or plan.describe or moved:
             entries = [
-                # else a text of unknown tokens alone is near to every other, such as nonsense
+                # zeros, because all texts of only unknown tokens, such as nonsense queries, are close to one another
                 Entry(*each, np.zeros_like(part) if each[0].doc_id in unknown else part)
                 for each, part in zip(good, parts, strict=True)
             ]
@@ -354,17 +363,17 @@ class _Run:
             self.watch(self.report)
 
     def _remember_roots(self) -> None:
-        """Store new roots and moved ones, before documents that are named by them."""
+        """Store new and moved roots, before the documents whose ids depend on them."""
         roots = tuple(self.coverage.roots)
         if roots != self.coverage.known:
             self.writer.remember(roots)
             self.coverage.known = roots
 
     def find_missing(self, *, delete: bool) -> None:
-        """Count or delete what is no longer where it came from.
+        """Count or delete documents that no longer exist in the corpus.
 
-        A document is left alone that may still be somewhere the run could not look. Files elsewhere than in the paths
-        given are not missing, unless the run was given documents from memory: these are the whole corpus.
+        A document that may still exist somewhere the run could not look is kept. Files outside the given paths do not
+        count as missing, unless the run was given documents from memory: these are the whole corpus.
         """
         given = self.coverage.given
         if None in given and not delete:
@@ -379,7 +388,7 @@ class _Run:
             self.report.vanished, self.report.vanished_ids = len(gone), gone[:REPORTED]
 
     def _tick(self, documents_per_text: float) -> Progress:
-        """Tells the watch while the encoder works, and the encoder when to stop."""
+        """Return a callback for the encoder that reports its progress, and aborts it once the run has stopped."""
 
         def tick(texts: int) -> None:
             if self.stopped:
@@ -407,7 +416,7 @@ class _Run:
         report.unknown_ids += unknown[: REPORTED - len(report.unknown_ids)]
 
     def _refuse(self, error: RecordError) -> None:
-        """Count a bad record, or stop at it with everything before it committed."""
+        """Count a bad record, or commit everything before it and raise it."""
         if not self.skipped(error):
             self.flush()
             raise error

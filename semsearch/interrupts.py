@@ -1,6 +1,6 @@
-"""Ctrl-C behind an error: an interrupt that a library turned into an error of its own is still an interrupt.
+"""Detection of interrupts (Ctrl-C, SIGTERM) that a library turned into an error of its own.
 
-Extension modules do that while they are imported ("openvino is not installed"), and libraries in C++ where they call
+Extension modules do this while they are imported ("openvino is not installed"), and C++ libraries do it when they call
 back into Python ("does not convert").
 """
 
@@ -12,28 +12,28 @@ _noted: list[int] = []
 
 
 def note(signal: int) -> None:
-    """Remember a signal that asks this process to end; for the command line, which has the process to itself."""
+    """Record a signal that asks this process to end; only for the command line, which owns the process."""
     _noted.append(signal)
 
 
 def noted() -> int | None:
-    """Return the first such signal, or None."""
+    """Return the first recorded signal, or None."""
     return _noted[0] if _noted else None
 
 
 def is_behind(error: BaseException) -> bool:
-    """Say whether an error came of an interrupt."""
+    """Return whether an interrupt caused an error."""
     return bool(_noted) or any(isinstance(one, KeyboardInterrupt) for one in _chain(error))
 
 
 def reraise(error: BaseException) -> None:
-    """Raise KeyboardInterrupt where an error came of one; call it wherever an error is taken for something else."""
+    """Raise KeyboardInterrupt if an interrupt caused an error; call this before handling the error as anything else."""
     if is_behind(error):
         raise KeyboardInterrupt from error
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error, its causes, and what was being handled when each was raised."""
+    """Yield an error, its causes, and the exceptions that were being handled when each was raised."""
     seen: list[BaseException] = []
     ahead = [error]
     while ahead:

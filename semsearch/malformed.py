@@ -1,4 +1,4 @@
-"""What is wrong with a JSON object that somebody sent, in one line, from what pydantic found."""
+"""Turning the validation errors that pydantic reports for a JSON object into a one-line message."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from semsearch.corpus.values import shown
 
 
 def first_problem(errors: Sequence[Mapping[str, Any]], given: object) -> str:
-    """The field that is wrong first, what it is, and what was expected.
+    """Describe the first invalid field: its path, its value, and what was expected.
 
     Args:
-        errors: What `ValidationError.errors` gives; one or more.
-        given: The object; errors name fields by the way to them in it.
+        errors: Output of `ValidationError.errors`; at least one error.
+        given: The validated object, which resolves the paths in the errors.
     """
     places = [_place(error, given) for error in errors]
     first, place = errors[0], places[0]
@@ -22,7 +22,7 @@ def first_problem(errors: Sequence[Mapping[str, Any]], given: object) -> str:
     if first["type"] == "missing":
         return f"`{place}` is missing{more}"
     if first["type"] == "extra_forbidden":
-        return f"`{place}` is not known{more}"
+        return f"`{place}` is not recognized{more}"
     said = dict.fromkeys(error["msg"] for error, where in zip(errors, places, strict=True) if where == place)
     wishes = [message.partition(" should ")[2] for message in said]
     reason = f"it should {' or '.join(wishes)}" if all(wishes) else first["msg"]
@@ -30,7 +30,7 @@ def first_problem(errors: Sequence[Mapping[str, Any]], given: object) -> str:
 
 
 def _place(error: Mapping[str, Any], given: object) -> str:
-    """The way to a field, such as `documents.0.text`, without the types that were tried for it."""
+    """Return the path of a field, such as `documents.0.text`, without the union members that pydantic tried."""
     way: list[str] = []
     for part in error["loc"]:
         inside = (isinstance(given, Mapping) and part in given) or (isinstance(given, list) and isinstance(part, int))

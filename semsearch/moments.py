@@ -1,9 +1,9 @@
-"""Dates and times as ISO 8601 writes them, in a form in which text is ordered as time is.
+"""Conversion of ISO 8601 dates and times into text that sorts in chronological order.
 
     2026-11-29    2026-11-29T17:15    2026-11-29 17:15:54.25+01:00    2026-11-29T24:00Z
 
-A moment without an offset from UTC is what a clock shows somewhere. It has no place among those that have an offset, so
-the two kinds are compared by their clocks.
+A time without a UTC offset is a local time at an unknown place. It cannot be ordered among times that have an offset,
+so the two kinds are compared by their local (clock) times.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _ISO = re.compile(r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d)(?::(\d\d(?:[.,]\d+)?))?
 
 
 def clock(text: object) -> str | None:
-    """Return what the clock shows, such as `2026-11-29T17:15:54.250000`; None where the text is no moment."""
+    """Return the local time, such as `2026-11-29T17:15:54.250000`, or None if the value is not a date or time."""
     moment = _read(text)
     return None if moment is None else moment.replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
 def utc(text: object) -> str | None:
-    """Return the same in UTC; None where the text is no moment, or names no offset."""
+    """Return the time in UTC, or None if the value is not a date or time or has no UTC offset."""
     moment = _read(text)
     if moment is None or moment.tzinfo is None:
         return None
@@ -30,7 +30,7 @@ def utc(text: object) -> str | None:
 
 
 FUNCTIONS: Mapping[str, Callable[[object], str | None]] = {"moment_clock": clock, "moment_utc": utc}
-"""Under the names that SQL has for them."""
+"""The functions, by their names in SQL."""
 
 
 def _read(text: object) -> datetime | None:
@@ -46,7 +46,7 @@ def _read(text: object) -> datetime | None:
         else:  # the end of the day
             moment = datetime.fromisoformat(whole.replace("24:00", "00:00", 1)) + timedelta(days=1)
         if moment.tzinfo and moment.year in (MINYEAR, MAXYEAR):
-            moment.astimezone(UTC)  # which does not hold the first and the last hours of all
+            moment.astimezone(UTC)  # overflows for the first and the last hours that datetime can represent
     except (ValueError, OverflowError):
         return None
     return moment

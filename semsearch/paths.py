@@ -1,4 +1,4 @@
-"""Paths as users give them."""
+"""Validation of paths given by users."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from semsearch.errors import UsageError
 
 
 def as_path(path: object, name: str = "path") -> Path:
-    """A path given as text or as a path object.
+    """Return a path that was given as text or as a path object.
+
+    Args:
+        path: The path.
+        name: Name of the parameter, for the error message.
 
     Raises:
-        UsageError: It is something else, such as bytes.
+        UsageError: If it is something else, such as bytes.
     """
     if isinstance(path, os.PathLike):
         path = os.fspath(path)

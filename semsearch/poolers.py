@@ -1,4 +1,4 @@
-"""Poolers, for those who add one or read their formulas: the registry, and what a pooler is a function of."""
+"""The registry of poolers, and the types needed to write a new one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The second stage of a search: its best candidates, scored again by what reads query and passage together.
+"""The second stage of a search: a reranker rescores the best candidates by comparing query and passage in detail.
 
-A reranker is slower than the search and sees few passages. `RERANKERS` is the table of them; what it makes scores plain
-texts, so that it serves without an index as well.
+A reranker is slower than the first stage and sees only a few passages. `RERANKERS` is the table of available kinds.
+Rerankers score plain texts, so they also work without an index.
 """
 
 from __future__ import annotations
@@ -23,50 +23,50 @@ if TYPE_CHECKING:
     from semsearch.encoder.token_vectors import TokenVectors
 
 DEPTH = 50
-"""Candidates that are scored again, at least; more where more hits are wanted.
+"""Default number of candidates to rerank; more if more hits are requested.
 
-Time is the bound: the best possible order of 20, 50 or 100 candidates of a hybrid search has an nDCG@10 of 0.72, 0.81
-or 0.88 on Cranfield.
+Time is the limit: the best possible ordering of the top 20, 50 or 100 candidates of a hybrid search has an nDCG@10 of
+0.72, 0.81 or 0.88 on Cranfield.
 """
 
 DEPTHS = {"late-interaction": 20}
-"""The same for kinds of rerankers that gain nothing from more (bench/rerank.py)."""
+"""Default numbers for the kinds of rerankers that gain nothing from more candidates (bench/rerank.py)."""
 
 FIRST_SHARE = 0.5
-"""Share of the first stage's score beside late interaction; measured in bench/rerank.py."""
+"""Weight of the first-stage score when mixed with late interaction; measured in bench/rerank.py."""
 
 
 SCALED = ("cosine", "hybrid")
-"""Kinds of scores of a first stage that lie on a scale from 0, unrelated, to 1, perfect: those that can be mixed."""
+"""Kinds of first-stage scores on a scale from 0 (unrelated) to 1 (perfect), which can be mixed with a reranker's."""
 
 
 class Reranker(Protocol):
-    """Scores passages for a query; `LateInteraction` and `CrossEncoder` are two."""
+    """Scores passages for a query; `LateInteraction` and `CrossEncoder` are implementations."""
 
     @property
     def kind(self) -> str:
-        """Its name in the table, which says what its scores are."""
+        """Name of the reranker in `RERANKERS`; it identifies the kind of score."""
         ...
 
     @property
     def first_share(self) -> float:
-        """Share of a first stage's score in the final one, where that has a scale: 0 for none of it."""
+        """Weight of the first-stage score in the final score, if its kind is in `SCALED`; 0 ignores it."""
         ...
 
     def scores(self, query: str, passages: Sequence[str]) -> Scores:
-        """Float32 `[n]` in the order given, higher is better; each depends on the query and its passage alone."""
+        """Return float32 `[n]` in the order given, higher is better; each depends only on the query and its passage."""
         ...
 
 
 class TokenEncoder(Protocol):
-    """An encoder that also gives the vectors of tokens."""
+    """An encoder that can also return token vectors."""
 
     def encode_query_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
-        """Of queries."""
+        """Return the token vectors of each query."""
         ...
 
     def encode_document_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
-        """Of passages."""
+        """Return the token vectors of each passage."""
         ...
 
 
@@ -74,8 +74,8 @@ class TokenEncoder(Protocol):
 class LateInteraction:
     """MaxSim over the token vectors of an encoder (ColBERT, Khattab and Zaharia 2020), without a second model.
 
-    Tokens without a letter or a digit do not count, nor do special tokens. ColBERT sums over the query's tokens; here
-    it is their mean, so that a score lies between -1 and 1 for queries of any length.
+    Tokens without a letter or a digit are ignored, and so are special tokens. ColBERT sums over the query's tokens;
+    this takes the mean, so that a score lies between -1 and 1 for queries of any length.
     """
 
     encoder: TokenEncoder
@@ -83,11 +83,11 @@ class LateInteraction:
     first_share: ClassVar[float] = FIRST_SHARE
 
     def scores(self, query: str, passages: Sequence[str]) -> Scores:
-        """Score passages: the mean over the query's tokens of the highest cosine with a token of the passage.
+        """Score each passage: the mean over the query's tokens of the highest cosine with a token of the passage.
 
         Raises:
-            ModelError: The runtime cannot compute the vectors.
-            UsageError: The passages are one string, or one of them is no string.
+            ModelError: If the runtime cannot compute the vectors.
+            UsageError: If `passages` is a single string, or one of them is not a string.
         """
         (asked,) = self.encoder.encode_query_tokens([query])
         told = self.encoder.encode_document_tokens(passages)
@@ -97,20 +97,22 @@ class LateInteraction:
 
 
 def max_similarity(query: Vectors, passage: Vectors) -> float:
-    """Mean over the query's tokens of the highest cosine with a token of the passage (equation 3, without the sum).
+    """Return the mean over the query's tokens of the highest cosine with a token of the passage.
+
+    This is equation 3 of Khattab and Zaharia 2020, with a mean in place of the sum.
 
     Args:
-        query: Unit rows, one a token.
-        passage: Likewise.
+        query: Token vectors of the query, unit rows `[query tokens, dim]`.
+        passage: Token vectors of the passage, unit rows `[passage tokens, dim]`.
 
     Returns:
-        0 where either has no token.
+        The mean, from -1 to 1; 0 if either text has no tokens.
     """
     return float((query @ passage.T).max(axis=1).mean()) if len(query) and len(passage) else 0.0
 
 
 def _words(text: str, tokens: TokenVectors) -> Vectors:
-    """Unit rows of the tokens that count; of all where none does, as in `?!`."""
+    """Return unit rows of the tokens with a letter or digit; of all tokens if there are none, as in `?!`."""
     from semsearch.transforms import unit_rows
 
     counts = [any(map(str.isalnum, text[start:end])) for start, end in tokens.offsets.tolist()]
@@ -119,10 +121,10 @@ def _words(text: str, tokens: TokenVectors) -> Vectors:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a reranker may use of the index that it works for.
+    """Resources of an index that its reranker may use.
 
     Attributes:
-        encoder: Gives the encoder of the index, which is perhaps loaded then.
+        encoder: Returns the encoder of the index, loading it if necessary.
         device, runtime: Where models run, as for `Encoder.load`.
     """
 
@@ -135,7 +137,7 @@ def _late_interaction(model: str, around: Surroundings) -> LateInteraction:
     encoder = around.encoder()
     if not _gives_tokens(encoder):
         raise UsageError(
-            f"`rerank` 'late-interaction' compares tokens, and encoder {encoder.spec.model!r} gives none; take a "
+            f"`rerank` 'late-interaction' needs token vectors, but encoder {encoder.spec.model!r} has none; use a "
             "cross-encoder"
         )
     return LateInteraction(encoder)
@@ -148,30 +150,30 @@ def _cross_encoder(model: str, around: Surroundings) -> CrossEncoder:
 
 
 Load: TypeAlias = Callable[[str, Surroundings], Reranker]
-"""Makes a reranker of a model, or of nothing where it has none of its own."""
+"""Makes a reranker from a model name, which is empty for a kind without a model of its own."""
 
 RERANKERS: dict[str, Load] = {"late-interaction": _late_interaction, "cross-encoder": _cross_encoder}
 
 WITH_MODEL = ("cross-encoder",)
-"""Rerankers whose name is followed by that of a model."""
+"""Rerankers whose name is followed by the name of a model."""
 
 
 def load_reranker(rerank: str | Reranker, around: Surroundings, loaded: dict[str, Reranker]) -> Reranker:
-    """Return the reranker of this name, or the one that is given.
+    """Return the reranker of this name, or `rerank` itself if it is a reranker.
 
     Args:
-        rerank: See `RERANKERS`.
-        around: What it may use.
-        loaded: Those with models of their own that were loaded before, by name; a new one is added.
+        rerank: A name such as `late-interaction` or `cross-encoder:MODEL`, or a reranker.
+        around: Resources that the reranker may use.
+        loaded: Rerankers with models of their own that are already loaded, by name; a new one is added.
 
     Raises:
-        ModelError: The checkpoint cannot be loaded, or is no cross-encoder.
-        UsageError: An unknown name; or the encoder of the index gives no tokens.
+        ModelError: If the checkpoint cannot be loaded, or is not a cross-encoder.
+        UsageError: If the name is unknown, or the encoder of the index has no token vectors.
     """
     if not isinstance(rerank, str):
         return rerank
     kind, model = parse_rerank(rerank)
-    if kind not in WITH_MODEL:  # a view of the encoder, which may become another one
+    if kind not in WITH_MODEL:  # it only wraps the encoder, which may be replaced
         return RERANKERS[kind](model, around)
     if rerank not in loaded:
         loaded[rerank] = RERANKERS[kind](model, around)
@@ -179,32 +181,32 @@ def load_reranker(rerank: str | Reranker, around: Surroundings, loaded: dict[str
 
 
 def parse_rerank(name: str) -> tuple[str, str]:
-    """Split `cross-encoder:MODEL` into the reranker's name in the table and its model; the latter may be empty.
+    """Split a name such as `cross-encoder:MODEL` into the kind of reranker and its model, which may be empty.
 
     Raises:
-        UsageError: An unknown reranker; a model is missing, or there is one where none belongs.
+        UsageError: If the reranker is unknown, lacks its model, or has a model but takes none.
     """
     kind, colon, model = name.partition(":")
     known = " or ".join(f"{one}:MODEL" if one in WITH_MODEL else one for one in RERANKERS)
     if kind not in RERANKERS:
         raise UsageError(f"unknown reranker {name!r:.100}; expected {known}")
     if kind in WITH_MODEL and not model.strip():
-        raise UsageError(f"`rerank` is {name!r}, without a model; expected {known}")
+        raise UsageError(f"`rerank` {name!r} is missing its model; expected {known}")
     if kind not in WITH_MODEL and colon:
-        raise UsageError(f"`rerank` is {name!r:.100}, and {kind} takes no model; expected {known}")
+        raise UsageError(f"`rerank` is {name!r:.100}, but {kind} takes no model; expected {known}")
     return kind, model
 
 
 def check_rerank(rerank: str | Reranker | None, depth: int | None, k: int) -> str | Reranker:
-    """Return what to rerank with, and refuse what makes no sense before anything is loaded.
+    """Check `rerank` and `rerank_depth` before anything is loaded, and return the reranker or its name.
 
     Raises:
-        UsageError: An unknown reranker, or one that is none; a depth that is no whole number, below 1 or below k, or
-            without a reranker.
+        UsageError: If `rerank` is unknown or not a reranker; if the depth is not a whole number, is below 1 or below k,
+            or is given without a reranker.
     """
     check_types({"rerank_depth": depth}, {"rerank_depth": WHOLE}, ("rerank_depth",))
     if rerank is None:
-        raise UsageError("`rerank_depth` goes with `rerank`")
+        raise UsageError("`rerank_depth` requires `rerank`")
     if isinstance(rerank, str):
         parse_rerank(rerank)
     elif not _is_reranker(rerank):
@@ -212,35 +214,35 @@ def check_rerank(rerank: str | Reranker | None, depth: int | None, k: int) -> st
     if depth is not None and depth < 1:
         raise UsageError(f"`rerank_depth` must be at least 1, got {depth}")
     if depth is not None and depth < k:
-        raise UsageError(f"`rerank_depth` is {depth}, and `k` asks for {k} hits; it must be at least as many")
+        raise UsageError(f"`rerank_depth` must be at least `k`, which is {k}; got {depth}")
     return rerank
 
 
 def depth_for(reranker: Reranker, k: int, depth: int | None) -> int:
-    """How many candidates to look for: as many as asked for, or what suits the reranker."""
+    """Return how many candidates to retrieve: the requested depth, or the reranker's default."""
     return max(k, DEPTHS.get(reranker.kind, DEPTH)) if depth is None else depth
 
 
 def rerank_hits(reranker: Reranker, query: str, hits: Sequence[Hit], k: int, *, titles: bool = True) -> list[Hit]:
-    """The k best of these hits by the reranker's scores, best first; ties stay in the order of the hits.
+    """Return the k best of these hits by the reranker's scores, best first; ties keep the order of the hits.
 
-    Their confidence stays that of the first stage.
+    The hits keep the confidence of the first stage.
 
     Args:
         reranker: Scores the passages of the hits.
-        query: In plain words.
-        hits: Of the first stage, best first.
-        k: How many are wanted.
-        titles: Whether a passage is read with its title in front, as it was encoded.
+        query: Text of the query.
+        hits: Hits of the first stage, best first.
+        k: Maximum number of hits to return.
+        titles: Whether to put a passage's title in front of its text, as when it was encoded.
 
     Raises:
-        ModelError: The reranker cannot compute the scores, or not to finite numbers.
+        ModelError: If the reranker cannot compute the scores, or a score is not finite.
     """
     return [hit for _, hit in reranked(reranker, query, hits, titles)[:k]]
 
 
 def reranked(reranker: Reranker, query: str, hits: Sequence[Hit], titles: bool) -> list[tuple[int, Hit]]:
-    """Hits with their new scores, best first, each behind the place that it had; see `rerank_hits`."""
+    """Return (previous position from 0, hit with its new score) pairs, best first; see `rerank_hits`."""
     if not hits:
         return []
     texts = [f"{hit.title} {hit.text}".strip() if titles else hit.text.strip() for hit in hits]

@@ -1,4 +1,4 @@
-"""The search verb: a question in, documents out, each shown by its best passage."""
+"""Search: rank the documents of an index for a query, each represented by its best passage."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ from semsearch.types import EncoderSpec, Hit, Query, Run
 MODES = ("dense", "keyword", "hybrid")
 
 RRF_K = 60
-"""Cormack, Clarke and Büttcher 2009."""
+"""Rank constant of reciprocal rank fusion (Cormack, Clarke and Büttcher 2009)."""
 
 DENSE_WEIGHT = 0.5
-"""Share of the dense score in the convex mix; measured in bench/fusion.py."""
+"""Weight of the dense score in the convex combination; measured in bench/fusion.py."""
 
 FUSED_DEPTH = 1_000
-"""Documents of each side that take part in a fusion, at least; more where more hits are wanted."""
+"""Minimum number of documents from each ranking to fuse; more if more hits are wanted."""
 
 MOST = 2**40
-"""More hits than any index has, and few enough for every library that counts them."""
+"""Upper bound on k: more hits than any index has, but small enough for the integers of every library."""
 
 Ranking: TypeAlias = dict[int, tuple[float, int]]
-"""Number of a document, or of a passage, to its best score and the passage that has it, best first."""
+"""Best score, and the passage that has it, by document number (or by passage number), best first."""
 
 
 Parts: TypeAlias = tuple[dict[int, float], dict[int, float]]
-"""What the dense and the keyword side contribute to the score of each key of their rankings."""
+"""Contributions of the dense and the keyword ranking to the fused score, by key."""
 
 Score = TypeVar("Score", float, Vectors)
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """What the scores of one query are measured by.
+    """Reference values for scaling the scores of one query.
 
     Attributes:
-        unrelated: The mean cosine of the query with all passages.
-        highest: A BM25 that no passage exceeds, above 0.
+        unrelated: Mean cosine of the query with all passages.
+        highest: Upper bound, above 0, on the BM25 score of any passage.
     """
 
     unrelated: float
@@ -58,7 +58,7 @@ class Scale:
 
 
 class Sides(NamedTuple):
-    """Both rankings of a hybrid search for one query, and what their scores are measured by."""
+    """Both rankings of a hybrid search for one query, and the scale of their scores."""
 
     dense: Ranking
     keyword: Ranking
@@ -67,12 +67,13 @@ class Sides(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found for one query.
+    """Ranking for one query.
 
     Attributes:
-        kind: What the scores are, see `Hit.kind`.
-        strengths: Gives, by key of the ranking, what is on the scale on which an index is measured: the cosine, the
-            share of the highest BM25, or the convex mix of both.
+        ranking: Scores and passages, by document or passage number.
+        kind: Kind of the scores; see `Hit.kind`.
+        strengths: Returns, by key of the ranking, the value on the scale that unrelated pairs are measured on: the
+            cosine, the share of the highest BM25 score, or the convex combination of both.
     """
 
     ranking: Ranking
@@ -82,11 +83,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A hit with what the store knows it by.
+    """A hit together with the number of its passage.
 
     Attributes:
-        passage: The store's number of the passage.
-        strength: See `Found`.
+        passage: Number of the passage in the store.
+        strength: Score on the scale of unrelated pairs; see `Found`.
     """
 
     passage: int
@@ -106,22 +107,22 @@ def find(
     unit: str = "document",
     min_confidence: float | None = None,
 ) -> list[list[Hit]]:
-    """The k best documents for each question, best first, in the order given.
+    """Return the k best documents for each query, best first, in the order of the queries.
 
     Args:
-        store: What is searched.
-        queries: In plain words.
-        vectors: Of the queries, float32 `[n, dim]`; None for keyword search.
-        k: How many documents, at least 1.
+        store: The store to search.
+        queries: Queries as text.
+        vectors: Vectors of the queries, float32 `[n, dim]`; None for keyword search.
+        k: Number of hits per query, at least 1.
         mode: `dense` (cosine), `keyword` (BM25) or `hybrid` (both).
-        where: Only documents that meet this.
-        fusion: How `hybrid` mixes: `convex` (scaled scores) or `rrf` (ranks).
-        unit: What is ranked: a `document` by its best passage, or each `passage` by itself.
-        min_confidence: Leave out hits below it.
+        where: Filter that documents must match; None for all documents.
+        fusion: How `hybrid` combines both scores: `convex` (scaled scores) or `rrf` (ranks).
+        unit: Unit of the ranking: `document` (scored by its best passage) or `passage`.
+        min_confidence: Drop hits with a lower confidence.
 
     Raises:
-        FilterError: The filter reads a field that no document has.
-        UsageError: `min_confidence` is given and the index has not been measured.
+        FilterError: If the filter names a field that no document has.
+        UsageError: If `min_confidence` is given but unrelated pairs have not been measured for the index.
     """
     wishes: dict[str, Any] = {"mode": mode, "where": where, "fusion": fusion, "unit": unit}
     every = find_shown(store, queries, vectors, k, **wishes, min_confidence=min_confidence)
@@ -140,13 +141,13 @@ def find_shown(
     unit: str = "document",
     min_confidence: float | None = None,
 ) -> list[list[Shown]]:
-    """As `find`, with the number of each hit's passage, and its strength."""
+    """Search as `find` does, and return each hit with the number of its passage and its strength."""
     with store.snapshot():
         background = background_of(store)
         if min_confidence is not None and (background is None or mode not in background.tails):
             raise UsageError(
-                "`min_confidence` needs to know how unrelated pairs score in the index, which was not measured yet; "
-                "index the same corpus again, which measures it"
+                "`min_confidence` needs the scores of unrelated pairs, which have not been measured for this index; "
+                "index the same corpus again to measure them"
             )
         every = _found(store, queries, vectors, k, mode, fusion, where, unit)
         shown = [
@@ -166,7 +167,7 @@ def find_run(
     mode: str = "dense",
     fusion: str = "convex",
 ) -> Run:
-    """A run over many queries, for evaluation: `{query_id: {doc_id: score}}`; arguments as for `find`."""
+    """Return a run over many queries for evaluation, `{query_id: {doc_id: score}}`; arguments are those of `find`."""
     with store.snapshot():
         every = _found(store, [query.text for query in queries], vectors, k, mode, fusion, None, "document")
         rankings = [found.ranking for found in every]
@@ -185,11 +186,11 @@ def check_search(
     unit: str = "document",
     min_confidence: float | None = None,
 ) -> None:
-    """Refuse what makes no sense before anything is loaded.
+    """Reject invalid arguments before anything is loaded.
 
     Raises:
-        UsageError: Queries that are not a list of texts with something in them, k that is not a whole number of 1 or
-            more, an unknown mode, fusion or unit, a confidence that is not from 0 to 1.
+        UsageError: If `queries` is not a list of non-empty strings of valid Unicode, `k` is not a whole number of at
+            least 1, the mode, fusion or unit is unknown, or the confidence is not from 0 to 1.
     """
     chosen = {"mode": mode, "fusion": fusion, "unit": unit}
     expected = {"k": WHOLE, **dict.fromkeys(chosen, TEXT), "min_confidence": NUMBER}
@@ -202,23 +203,23 @@ def check_search(
         if given not in known:
             raise UsageError(f"unknown {name} {given!r}; expected one of {', '.join(known)}")
     if isinstance(queries, str) or not isinstance(queries, Sequence):
-        raise UsageError(f"the queries are {queries!r:.60}; expected a list of texts, or search() for one")
+        raise UsageError(f"the queries are {queries!r:.60}; expected a list of texts (for one query, use search())")
     for query in queries:
         if not isinstance(query, str):
             raise UsageError(f"the query is {query!r:.60}; expected text")
         if not query.strip():
-            raise UsageError("the query is empty; ask something")
+            raise UsageError("the query is empty; enter a question or a few words")
         if re.search("[\ud800-\udfff]", query):
             raise UsageError(f"the query is {query!r:.60}, which is not valid Unicode; expected text in UTF-8")
 
 
 def check_vector(vector: object, spec: EncoderSpec) -> Vectors:
-    """A vector of a query as the one row of float32 `[1, dim]`, of length 1 where the encoder's vectors have it.
+    """Return a query vector as float32 `[1, dim]`, rescaled to unit length if the encoder's vectors are normalized.
 
     Raises:
-        UsageError: It is not one of finite numbers, or not as long as the encoder's.
+        UsageError: If it is not a vector of finite numbers, or its dimension is not that of the encoder's vectors.
     """
-    with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinity
+    with np.errstate(over="ignore", invalid="ignore"):  # values that are too large become infinity
         try:
             row = np.asarray(vector, np.float32)
         except (TypeError, ValueError, OverflowError):
@@ -227,12 +228,12 @@ def check_vector(vector: object, spec: EncoderSpec) -> Vectors:
     if row.ndim != 1 or not row.size or not finite:
         raise UsageError(f"the vector is {vector!r:.60}; expected a list of {spec.dim} finite numbers")
     if len(row) != spec.dim:
-        raise UsageError(f"the vector has {len(row)} dimensions; the encoder of the index gives {spec.dim}")
+        raise UsageError(f"the vector has {len(row)} dimensions; the encoder of this index produces {spec.dim}")
     return unit_rows(row[None]) if spec.normalize else row[None]
 
 
 Roll: TypeAlias = Callable[[Sequence[int]], dict[int, int]]
-"""Passages to what each stands for in a ranking."""
+"""Maps passages to their keys in a ranking: their documents, or themselves."""
 
 UNITS: dict[str, Callable[[Searchable], Roll]] = {
     "document": lambda store: store.documents_of,
@@ -273,7 +274,7 @@ def _found(
 
 
 def find_sides(store: Searchable, query: str, vector: Vectors, k: int, *, where: Filter | None, unit: str) -> Sides:
-    """Both rankings of a hybrid search for one query `[dim]`, as deep as `find` makes them for k hits."""
+    """Return both rankings of a hybrid search for one query vector `[dim]`, as deep as `find` makes them for k hits."""
     roll, depth = UNITS[unit](store), max(min(int(k), MOST), FUSED_DEPTH)
     dense = _dense(store, roll, vector[None], depth, where)
     keyword = [_deeper(roll, partial(_keyword_passages, store, query, where), depth)]
@@ -305,7 +306,7 @@ def _mixed(sides: Sides) -> dict[int, float]:
 
 
 def _dense(store: Searchable, roll: Roll, vectors: Vectors, k: int, where: Filter | None) -> list[Ranking]:
-    """One search for all queries; those whose documents share passages too much go deeper, one by one."""
+    """Search all queries at once; search deeper, one by one, for those whose passages come from too few documents."""
     n = 2 * k + 10
     scores, ids = store.search_vectors(vectors, n, where)
     rankings = []
@@ -327,7 +328,7 @@ def _keyword_passages(store: Searchable, query: str, where: Filter | None, n: in
 
 
 def _deeper(roll: Roll, search: Callable[[int], tuple[Vectors, Ids]], k: int, n: int = 0) -> Ranking:
-    """Ask for more and more passages, n at first, until they belong to k documents, or there are no more."""
+    """Search for more and more passages, starting with n, until they cover k documents or there are no more."""
     n = n or 2 * k + 10
     while True:
         scores, ids = search(n)
@@ -338,7 +339,7 @@ def _deeper(roll: Roll, search: Callable[[int], tuple[Vectors, Ids]], k: int, n:
 
 
 def _rolled(roll: Roll, scores: Vectors, passages: Ids, k: int) -> Ranking:
-    """Roll passages, best first, up to the first k documents."""
+    """Reduce passages, best first, to a ranking of the first k documents."""
     keys = roll([int(passage) for passage in passages if passage != -1])
     ranking: Ranking = {}
     for score, passage in zip(scores.tolist(), passages.tolist(), strict=True):
@@ -361,15 +362,15 @@ def _shown(store: Readable, found: Found, k: int, confidence: Callable[[float], 
 
 
 def fuse_rrf(dense: Ranking, keyword: Ranking, scale: Scale) -> Ranking:
-    """Reciprocal rank fusion: the sum of `1 / (60 + rank)` over the rankings that have a document.
+    """Fuse two rankings by reciprocal rank fusion: sum `1 / (60 + rank)` over the rankings that contain a document.
 
-    Its scores say where a document stands, not how good it is, and lie between 0 and 2 / 61.
+    The scores lie between 0 and 2 / 61, and reflect ranks only, not how relevant a document is.
     """
     return _fused(dense, keyword, *parts_rrf(dense, keyword, scale))
 
 
 def parts_rrf(dense: Ranking, keyword: Ranking, scale: Scale) -> Parts:
-    """The parts that `fuse_rrf` adds."""
+    """Return the contributions that `fuse_rrf` adds up."""
 
     def parts(ranking: Ranking) -> dict[int, float]:
         return {document: 1 / (RRF_K + rank) for rank, document in enumerate(ranking, 1)}
@@ -378,18 +379,19 @@ def parts_rrf(dense: Ranking, keyword: Ranking, scale: Scale) -> Parts:
 
 
 def fuse_convex(dense: Ranking, keyword: Ranking, scale: Scale) -> Ranking:
-    """A convex mix of scores (Bruch, Gai and Ingber 2023), each side scaled from 0 for unrelated to 1 for perfect.
+    """Fuse two rankings by a convex combination of their scores (Bruch, Gai and Ingber 2023).
 
-    Both ends of a scale belong to the query and the index, not to what was found, so that a score means the same for
-    every query. The cosine of an unrelated passage is the mean over all passages: near 0 for a trained encoder, near 1
-    in the narrow cone of a raw BERT; what is farther gets less than 0. BM25 has a true zero, and its one is the least
-    that no passage exceeds. A document that is not among the nearest is taken to be as near as the last of them.
+    The scores of each side are scaled so that 0 means unrelated and 1 means perfect. Both ends of a scale depend on the
+    query and the index, but not on what was retrieved, so that scores are comparable across queries. For cosines, 0
+    stands for the mean over all passages, which is near 0 for a trained encoder and near 1 in the narrow cone of a raw
+    BERT; lower cosines get negative scores. For BM25, 0 is a true zero, and 1 is the least upper bound for any passage.
+    A document that is missing from the dense ranking gets the lowest score in it.
     """
     return _fused(dense, keyword, *parts_convex(dense, keyword, scale))
 
 
 def parts_convex(dense: Ranking, keyword: Ranking, scale: Scale) -> Parts:
-    """The parts that `fuse_convex` adds."""
+    """Return the contributions that `fuse_convex` adds up."""
     ours = {document: DENSE_WEIGHT * dense_part(score, scale) for document, (score, _) in dense.items()}
     farthest = min(ours.values(), default=0.0)
     ours |= {document: farthest for document in keyword if document not in dense}
@@ -398,12 +400,12 @@ def parts_convex(dense: Ranking, keyword: Ranking, scale: Scale) -> Parts:
 
 
 def dense_part(cosine: Score, scale: Scale) -> Score:
-    """Where a cosine lies between that of an unrelated passage, 0, and that of the same text, 1."""
+    """Scale a cosine so that an unrelated passage has 0 and an identical text 1."""
     return _share(cosine, scale.unrelated, 1)
 
 
 def keyword_part(bm25: Score, scale: Scale) -> Score:
-    """A BM25 as a share of the highest that any passage could have."""
+    """Scale a BM25 score to a share of the highest that any passage could have."""
     return _share(bm25, 0, scale.highest)
 
 
@@ -412,7 +414,7 @@ FUSIONS = {"convex": fuse_convex, "rrf": fuse_rrf}
 
 
 def _fused(dense: Ranking, keyword: Ranking, ours: dict[int, float], theirs: dict[int, float]) -> Ranking:
-    """Add each document's two parts; it is shown by its dense passage where it has one."""
+    """Add up the two contributions to each document, which is represented by its dense passage if it has one."""
     passages = {document: passage for each in (keyword, dense) for document, (_, passage) in each.items()}
     totals = {document: ours.get(document, 0.0) + theirs.get(document, 0.0) for document in passages}
     order = sorted(totals, key=lambda document: (-totals[document], document))
@@ -420,10 +422,10 @@ def _fused(dense: Ranking, keyword: Ranking, ours: dict[int, float], theirs: dic
 
 
 def _share(score: Score, zero: float, one: float) -> Score:
-    """Where a score, or each of many, lies between zero and one; 0 where these are the same."""
+    """Scale scores linearly so that `zero` becomes 0 and `one` becomes 1; all become 0 unless `one` exceeds `zero`."""
     return (score - zero) / (one - zero) if one > zero else score * 0
 
 
 def _full(ids: Ids, n: int) -> bool:
-    """Whether a search for n passages found as many, so that there may be more."""
+    """Return whether a search for n passages found n, so that there may be more."""
     return len(ids) == n and bool(np.all(ids != -1))

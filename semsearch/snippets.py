@@ -1,7 +1,7 @@
-"""Snippets: the part of a passage that answers best, with the words of the query in it.
+"""Snippets: the part of a passage that answers a query best, with the matching words highlighted.
 
-Words match as keyword search matches them. A snippet is a piece of the passage as it is, line breaks included; whoever
-shows it decides how.
+Words match as in keyword search. A snippet is an unchanged piece of the passage, line breaks included; how to render it
+is up to the caller.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from semsearch.stores.local.matches import READ, Spans, find_matches
 from semsearch.types import Hit
 
 SIZE = 240
-"""Characters of a snippet at most."""
+"""Maximum number of characters in a snippet."""
 
 Weights: TypeAlias = Sequence[tuple[int, int, float]]
-"""Stretches of a text, start and end, and what each is worth in a snippet."""
+"""Spans of a text (start and end), each with its weight in choosing a snippet."""
 
 _SENTENCE = re.compile(r"[.!?…]+[\"'”’)\]]*\s+|[。！？]+[」』”）]*\s*")
 _LINE = re.compile(r"\n(?:[ \t\r]*\n)*")
@@ -35,8 +35,8 @@ class Snippet:
 
     Attributes:
         text: `passage[start:end]`, with its line breaks.
-        start, end: Character offsets into the text of the passage, half open.
-        highlights: What matches the query, as offsets into `text`, half open, ascending and without overlaps.
+        start, end: Character offsets into the text of the passage, half-open.
+        highlights: Matches of the query, as half-open offsets into `text`, ascending and without overlaps.
     """
 
     text: str
@@ -45,24 +45,24 @@ class Snippet:
     highlights: tuple[tuple[int, int], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object: `{"text", "start", "end", "highlights": [[start, end], …]}`."""
+        """Return a JSON object: `{"text", "start", "end", "highlights": [[start, end], …]}`."""
         highlights = [list(span) for span in self.highlights]
         return {"text": self.text, "start": self.start, "end": self.end, "highlights": highlights}
 
 
 def make_snippets(query: str, hits: Sequence[Hit], size: int = SIZE) -> list[Snippet]:
-    """A snippet of each hit's passage, in the order given: the window with the rarest and most words of the query.
+    """Return a snippet of each hit's passage, in the given order: the window with the most and rarest query words.
 
-    A word is worth the less the more often the passage has it. Without any, a snippet is the beginning. Of a passage of
-    more than READ characters, the rest is not looked at.
+    A word weighs less the more often it occurs in the passage. A passage without any word of the query is represented
+    by its beginning. Only the first READ characters of a passage are considered.
 
     Args:
-        query: As it was searched.
-        hits: What was found.
-        size: Characters of a snippet at most.
+        query: The query that was searched.
+        hits: Hits of that search.
+        size: Maximum number of characters in a snippet.
 
     Raises:
-        UsageError: A query that is no text, or a size below 1.
+        UsageError: If the query is not text, or the size is below 1.
     """
     check_types({"query": query, "size": size}, {"query": TEXT, "size": WHOLE})
     if size < 1:
@@ -75,21 +75,21 @@ def make_snippets(query: str, hits: Sequence[Hit], size: int = SIZE) -> list[Sni
 
 
 def cut(text: str, matches: Spans, weights: Weights, size: int = SIZE) -> Snippet:
-    """The window of a text that is worth most, and the matches in it.
+    """Return the window of a text with the highest total weight, and the matches in it.
 
-    Windows begin and end with lines, sentences or words. Of several that are worth the same, the one is taken in whose
-    middle most of it stands; where nothing is worth anything, the beginning.
+    Windows begin and end at line, sentence or word boundaries. Among windows of equal weight, the one whose weight is
+    centered best is chosen; if nothing has any weight, the beginning of the text.
     """
     start, end = _window(text, weights, size) if len(text) > size else (0, len(text))
     while start < end and text[start].isspace() and text[start] not in " \t":
-        start += 1  # blank lines; the indentation of the first line stays
+        start += 1  # skip blank lines, but keep the indentation of the first line
     end = start + len(text[start:end].rstrip())
     inside = ((max(a, start) - start, min(b, end) - start) for a, b in matches if a < end and b > start)
     return Snippet(text[start:end], start, end, tuple(inside))
 
 
 def by_rarity(text: str, matches: Spans) -> Weights:
-    """Each match is worth as much less as the passage has more of the same."""
+    """Weight each match by the inverse of its number of occurrences in the passage."""
     counts = Counter(text[start:end].casefold() for start, end in matches)
     return [(start, end, 1 / counts[text[start:end].casefold()]) for start, end in matches]
 
@@ -99,7 +99,7 @@ def _window(text: str, weights: Weights, size: int) -> tuple[int, int]:
     if not units:
         return 0, 0
     worth = [0.0] * len(units)
-    moments = [0.0] * len(units)  # worth times where it stands
+    moments = [0.0] * len(units)  # weight times position
     place = 0
     for start, end, weight in sorted(weights):
         while place + 1 < len(units) and units[place][1] <= start:
@@ -122,7 +122,7 @@ def _window(text: str, weights: Weights, size: int) -> tuple[int, int]:
 
 
 def _filled_up(text: str, start: int, end: int, size: int) -> int:
-    """The end of a window with as many words more as fit."""
+    """Return the end of a window after extending it by as many words as fit."""
     limit = start + size
     if limit >= len(text):
         return len(text)
@@ -131,9 +131,9 @@ def _filled_up(text: str, start: int, end: int, size: int) -> int:
 
 
 def _units(text: str, size: int) -> Iterator[tuple[int, int]]:
-    """Cut a text into pieces from which windows are made: lines, sentences where these are long, words where those are.
+    """Cut a text into units to make windows from: lines, or sentences if lines are long, or words if those are long.
 
-    A third of a window at most, so that there is a choice of what stands around a match.
+    A unit is at most a third of a window long, so that there is a choice of context around a match.
     """
     yield from _pieces(text, 0, len(text), max(1, size // 3), (_LINE, _SENTENCE, _SPACE))
 
@@ -157,7 +157,7 @@ def _pieces(
 
 
 def _filled(cuts: Sequence[int], longest: int) -> Iterator[int]:
-    """Leave out cuts between which pieces would be shorter than they may be."""
+    """Drop cuts so that each piece is as long as allowed."""
     yield cuts[0]
     behind = cuts[0]
     for cut, following in pairwise(cuts[1:]):

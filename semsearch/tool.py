@@ -1,6 +1,7 @@
-"""A search as a plain function for agents: annotated, described, and answering with plain values.
+"""A search as a plain function for agents, with annotations, a docstring, and JSON values as its result.
 
-Frameworks read its signature and docstring, so its annotations are types and not text: no `annotations` here.
+Frameworks read the signature and docstring of the function. Its annotations must be types, not strings, so this module
+does not import `annotations` from `__future__`.
 """
 
 import re
@@ -14,32 +15,32 @@ from semsearch.types import Hit
 Tool = Callable[..., list[dict[str, Any]]]
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
-"""What OpenAI's and Anthropic's APIs take for the name of a tool."""
+"""Tool names that the APIs of OpenAI and Anthropic accept."""
 
 ARGUMENTS = """
 
 Args:
     query: A question or a few words, in plain language.
-    k: How many passages to return at most.
+    k: Maximum number of passages to return.
 
 Returns:
-    The best passages, best first, each with `id` and `title` of its document, `text`, `start` and `end` (where it
-    stands in the document), `page` and `url` (None where there is none), `score`, `confidence` from 0 to 1, and
+    The best passages, best first, each with `id` and `title` of its document, `text`, `start` and `end` (character
+    offsets in the document), `page` and `url` (None if there is none), `score`, `confidence` from 0 to 1, and
     `metadata`. Empty if nothing relevant was found.
 """
 
 
 def make_tool(search: Callable[[str, int], list[Hit]], name: str, description: str, k: int) -> Tool:
-    """Make a function of a search.
+    """Wrap a search in a tool function.
 
     Args:
-        search: A query and a number of hits to hits, best first.
-        name: Of the function: letters, digits, `_` and `-`, at most 64.
-        description: When it is of use, for a model that chooses among tools.
-        k: How many passages it returns unless it is asked otherwise.
+        search: Takes a query and a number of hits, and returns hits, best first.
+        name: Name of the function: at most 64 letters, digits, `_` or `-`.
+        description: When to use the tool, for the model that chooses among tools.
+        k: Default number of passages to return.
 
     Raises:
-        UsageError: The name is not possible.
+        UsageError: If the name is not a valid tool name.
     """
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise UsageError(f"`name` is {name!r:.80}; expected up to 64 letters, digits, '_' or '-', such as search_notes")
@@ -69,14 +70,14 @@ def record_of(hit: Hit) -> dict[str, Any]:
 
 
 def name_for(index: str) -> str:
-    """Return a name for the tool that searches an index of this name."""
+    """Return the default tool name for an index of this name."""
     plain = re.sub("[^a-z0-9]+", "_", index.lower()).strip("_")[:50]
     return f"search_{plain}" if plain else "search_index"
 
 
 def description_for(index: str) -> str:
-    """Return a description of the tool that searches an index of this name."""
+    """Return the default tool description for an index of this name."""
     return (
         f"Search the documents of {index!r:.60} by meaning and by words. Use it for questions that these documents may "
-        "answer; nothing is returned where none of them does."
+        "answer; it returns nothing if none of them does."
     )

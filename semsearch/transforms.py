@@ -1,8 +1,8 @@
 """Post-processing of whole sets of vectors: center, whiten, all-but-the-top, truncate.
 
-A transform is fitted on a corpus and is then affine: `(x - mean) @ matrix`, followed by a rescaling to unit
-length. All of them need only the corpus's mean and covariance, which are gathered in one pass over any number of
-rows. This module knows nothing of encoders or files.
+A transform is fitted on a corpus and is affine from then on: `(x - mean) @ matrix`, followed by rescaling to unit
+length. Fitting needs only the mean and covariance of the corpus, which are accumulated in one pass over any number of
+rows. This module knows nothing about encoders or files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Matrix = NDArray[np.float64]
 
 
 def unit_rows(vectors: NDArray[np.floating[Any]]) -> Vectors:
-    """Rescale each row to length 1; a row of zeros stays as it is."""
+    """Rescale each row to unit length; rows of zeros stay zero."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return (vectors / np.where(norms == 0, 1, norms)).astype(np.float32)
 
@@ -32,9 +32,9 @@ class Transform:
     """A fitted transform: `unit_rows((x - mean) @ matrix)`.
 
     Attributes:
-        name: As asked for, such as `whiten:128`.
-        mean: float32 `[dim]`.
-        matrix: float32 `[dim, dim_out]`.
+        name: Name as requested, such as `whiten:128`.
+        mean: Mean of the corpus, float32 `[dim]`.
+        matrix: Linear map, float32 `[dim, dim_out]`.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Transform:
     matrix: Vectors
 
     def __call__(self, vectors: Vectors) -> Vectors:
-        """Apply to float32 `[n, dim]`; returns float32 `[n, dim_out]` with unit rows."""
+        """Transform vectors, float32 `[n, dim]`, into float32 `[n, dim_out]` with unit rows."""
         return unit_rows((vectors - self.mean) @ self.matrix)
 
 
@@ -51,15 +51,15 @@ def _center(covariance: Matrix, k: int | None) -> Matrix:
 
 
 def _whiten(covariance: Matrix, k: int | None) -> Matrix:
-    """Principal axes scaled to unit variance, the k strongest (Su et al. 2021, BERT-whitening)."""
+    """Scale the k strongest principal axes to unit variance (BERT-whitening, Su et al. 2021)."""
     variance, axes = _principal(covariance)
-    spread = variance > 1e-10 * variance[0]  # fewer texts than dimensions leave axes with nothing but rounding noise
+    spread = variance > 1e-10 * variance[0]  # with fewer texts than dimensions, some axes are only rounding noise
     scale = np.where(spread, 1 / np.sqrt(np.where(spread, variance, 1)), 0)
     return (axes * scale)[:, :k]
 
 
 def _all_but_the_top(covariance: Matrix, k: int | None) -> Matrix:
-    """Project the k strongest axes out (Mu and Viswanath 2018); k defaults to dim / 100, at least 1."""
+    """Project out the k strongest axes (Mu and Viswanath 2018); k defaults to dim / 100, at least 1."""
     axes = _principal(covariance)[1][:, : k if k is not None else max(1, len(covariance) // 100)]
     return np.eye(len(covariance)) - axes @ axes.T
 
@@ -69,25 +69,28 @@ TRANSFORMS: dict[str, Callable[[Matrix, int | None], Matrix]] = {
     "whiten": _whiten,
     "all-but-the-top": _all_but_the_top,
 }
-"""Name to `(covariance [dim, dim], k) -> matrix [dim, dim_out]`. `truncate` needs no fit and lives in the encoder."""
+"""Name to `(covariance [dim, dim], k) -> matrix [dim, dim_out]`.
+
+`truncate` is not listed: it needs no fit, and the encoder applies it.
+"""
 
 
 def _principal(covariance: Matrix) -> tuple[Matrix, Matrix]:
-    """Variances, falling, and their axes as columns."""
+    """Return variances in descending order, and their axes as columns."""
     variance, axes = np.linalg.eigh(covariance)
     return np.maximum(variance[::-1], 0), axes[:, ::-1]
 
 
 def canonical_transform(name: str) -> str:
-    """The name of a transform as it is spelled today: `centre` is an older spelling of `center`."""
+    """Return the current spelling of a transform's name; `centre` is an older spelling of `center`."""
     return BRITISH.get(name, name)
 
 
 def parse_transform(name: str, dim: int) -> tuple[str, int | None, int]:
-    """Split `whiten:128` into its kind, its k, and the length of the vectors it gives.
+    """Split a name such as `whiten:128` into its kind, its K, and the length of the transformed vectors.
 
     Raises:
-        UsageError: No such transform, or k does not fit `dim`.
+        UsageError: If there is no such transform, or K is out of range for `dim`.
     """
     kind, colon, number = name.partition(":")
     if kind not in TRANSFORMS:
@@ -106,19 +109,19 @@ def fit_transform(name: str, batches: Iterable[Vectors], dim: int) -> Transform:
     """Fit a transform on a corpus in one pass.
 
     Args:
-        name: For example `whiten:128`.
-        batches: float32 `[n, dim]` each, not rescaled to unit length.
+        name: Name of the transform, such as `whiten:128`.
+        batches: Vectors of the corpus, float32 `[n, dim]` each, not rescaled to unit length.
         dim: Length of the vectors.
 
     Raises:
-        UsageError: Unknown transform, or fewer than two vectors to fit on.
+        UsageError: If the transform is unknown, or there are fewer than two vectors to fit on.
     """
     kind, k, _ = parse_transform(name, dim)
     n, total, outer, shift = 0, np.zeros(dim), np.zeros((dim, dim)), None
     for batch in batches:
         if not len(batch):
             continue
-        if shift is None:  # a raw BERT vector is nearly all common offset; taking it off first keeps the digits
+        if shift is None:  # raw BERT vectors are mostly a common offset; subtracting it first saves precision
             shift = batch.mean(0, dtype=np.float64)
         rows = batch.astype(np.float64) - shift
         n, total, outer = n + len(rows), total + rows.sum(0), outer + rows.T @ rows

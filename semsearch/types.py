@@ -1,4 +1,4 @@
-"""The field's nouns as immutable records. This module knows nothing of files, models or databases."""
+"""The core concepts of search as immutable records. This module knows nothing about files, models or databases."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from typing import Any, TypeAlias
 from semsearch.checks import FLAG, TEXT, WHOLE, Check, check_types
 
 Qrels: TypeAlias = dict[str, dict[str, int]]
-"""`{query_id: {doc_id: gain}}`."""
+"""Relevance judgments: `{query_id: {doc_id: gain}}`."""
 
 Run: TypeAlias = dict[str, dict[str, float]]
-"""`{query_id: {doc_id: score}}`, higher is better."""
+"""Scores of retrieved documents: `{query_id: {doc_id: score}}`, higher is better."""
 
 Metadata: TypeAlias = Mapping[str, Any]
 """JSON values by field name."""
@@ -26,11 +26,11 @@ Metadata: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A folder by which the files of a corpus are named, wherever they are read from.
+    """A folder that file names of a corpus are relative to, whatever the working directory.
 
     Attributes:
-        name: Stands in front of the ids of its files; empty for the first root of an index.
-        path: Absolute, with links resolved.
+        name: Prefix of the ids of its files; empty for the first root of an index.
+        path: Absolute path with symbolic links resolved.
     """
 
     name: str
@@ -42,9 +42,10 @@ class Origin:
     """The file that a document was read from.
 
     Attributes:
-        root: The folder by which the file is named; None for standard input and for documents from memory.
-        file: Path of the file relative to the root, with `/` and in NFC; empty for the root itself and for memory.
-        found: Whether the file was found in a folder, rather than given itself.
+        root: The folder that `file` is relative to; None for standard input and for documents from memory.
+        file: Path relative to the root, with `/` as separator and in Unicode NFC; empty for the root itself and for
+            documents from memory.
+        found: Whether the file was found in a folder rather than given by name.
     """
 
     root: Root | None = None
@@ -53,31 +54,31 @@ class Origin:
 
     @property
     def key(self) -> tuple[str | None, str]:
-        """What an index keeps: the name of the root, which may move, and the file."""
+        """The part that an index stores: the name of the root (whose path may change) and the file."""
         return (self.root.name if self.root else None), self.file
 
     @property
     def doc_id(self) -> str:
-        """The id of the document that the file is."""
+        """The id of the document if the whole file is one document."""
         return f"{self.root.name}/{self.file}" if self.root and self.root.name else self.file
 
     def __str__(self) -> str:
-        """The file as a message names it."""
+        """Return the file as messages name it."""
         path = os.path.join(self.root.path, *self.file.split("/")) if self.root else self.file
         return path or "Python or HTTP"
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One unit of a corpus, as its author wrote it.
+    """A document of a corpus, as its author wrote it.
 
     Attributes:
-        doc_id: Unique in the corpus.
-        text: The body; may be empty, then only a title can be found.
-        title: Stands in front of each passage when it is encoded.
-        metadata: JSON values to filter on and to show.
-        source: `file:line` it came from, for messages only; never stored.
-        origin: The file it came from; None for a document from memory.
+        doc_id: Id of the document, unique in the corpus.
+        text: Body of the document; if it is empty, only the title can be found.
+        title: Title of the document, by default prepended to each passage when it is encoded.
+        metadata: JSON values to filter on and to display.
+        source: The `file:line` that the document came from, for messages only; never stored.
+        origin: The file that the document came from; None for a document from memory.
     """
 
     doc_id: str
@@ -89,7 +90,7 @@ class Document:
 
     @property
     def content_hash(self) -> str:
-        """sha256 over title and text, in hex: what decides whether to encode again."""
+        """SHA-256 of title and text, in hex; a document is encoded again only when this changes."""
         return hashlib.sha256(f"{self.title}\0{self.text}".encode()).hexdigest()
 
     @property
@@ -99,20 +100,21 @@ class Document:
 
     @property
     def metadata_json(self) -> str:
-        """The metadata in one canonical spelling."""
+        """The metadata as canonical JSON, with sorted keys."""
         return json.dumps(dict(self.metadata), ensure_ascii=False, sort_keys=True, allow_nan=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A stretch of a document that gets one vector.
+    """A span of a document that is encoded as one vector.
 
     Attributes:
         ordinal: 0-based position among the document's passages.
-        start, end: Character offsets into the document's text, half open.
-        encoded_text: What the encoder sees: the title in front (unless left out), then `text[start:end]`.
-        n_tokens: Tokens of `encoded_text` with prefix and special tokens, before truncation.
-        n_lost: How many of those the encoder cannot see.
+        start: Offset of the first character in the document's text.
+        end: Offset of the end, exclusive.
+        encoded_text: The text that is encoded: the title (unless the chunking leaves it out), then `text[start:end]`.
+        n_tokens: Number of tokens of `encoded_text` with prefix and special tokens, before truncation.
+        n_lost: Number of these tokens that truncation drops.
     """
 
     ordinal: int
@@ -125,7 +127,12 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A question with an id, as in BEIR's queries.jsonl."""
+    """A query with an id, as in BEIR's queries.jsonl.
+
+    Attributes:
+        query_id: Id of the query.
+        text: Text of the query.
+    """
 
     query_id: str
     text: str
@@ -136,8 +143,8 @@ class Term:
     """A term of a query, as keyword search counts it.
 
     Attributes:
-        text: A word, two characters of a script without spaces, or an exact token such as `C++`.
-        exact: Whether it is an exact token, whose bonus is counted beside its words.
+        text: A word, a pair of characters in a script without spaces, or an exact token such as `C++`.
+        exact: Whether it is an exact token, which earns a bonus on top of the scores of its words.
     """
 
     text: str
@@ -146,21 +153,27 @@ class Term:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Hit:
-    """A document found, shown by its best passage.
+    """A document found by a search, represented by its best passage.
+
+    When a search ranks passages (`unit="passage"`), each hit is a passage, and a document may have several hits.
 
     Attributes:
-        rank: 1 for the best.
-        score: Higher is better. Cosine for dense search, BM25 for keyword. For hybrid, half of each: how far the cosine
-            lies between that of an unrelated passage (0) and the same text (1), and BM25 as a share of the most that
-            any passage could get for the query; the same number means the same for every query. With `rrf` it
-            tells ranks alone.
-        text: The best passage.
-        start, end: Its character offsets into the document's text.
-        kind: What the score is: `cosine`, `bm25`, `hybrid` or `rrf`; or, after a second stage, `cross-encoder` (0 to 1)
-            or `late-interaction` (the mean over the query's words of the best cosine in the passage; where the first
-            stage gave a cosine or a hybrid score, the mean of both).
-        confidence: From 0 to 1, the same for every mode and query: see `semsearch.confidence`. None where the index
-            has not been measured.
+        rank: 1-based rank.
+        doc_id: Id of the document.
+        score: Higher is better. The cosine for dense search, BM25 for keyword search. A hybrid score is the mean of two
+            scaled scores: the cosine, with 0 for an unrelated passage and 1 for an identical text, and BM25, as a
+            fraction of the highest score that any passage could get for the query; it is comparable across queries.
+            With `rrf` the score reflects ranks only.
+        title: Title of the document.
+        text: Text of the passage.
+        start: Offset of the passage's first character in the document's text.
+        end: Offset of the passage's end, exclusive.
+        metadata: Metadata of the document.
+        kind: The kind of score: `cosine`, `bm25`, `hybrid` or `rrf`. After reranking: `cross-encoder` (0 to 1) or
+            `late-interaction`, which is the mean over the query's tokens of the highest cosine with a token of the
+            passage, averaged with the first-stage score if that is a cosine or a hybrid score.
+        confidence: How likely the hit is to be related to the query, from 0 to 1, comparable across modes and queries;
+            see `semsearch.confidence`. None if the scores of unrelated pairs have not been measured for the index.
     """
 
     rank: int
@@ -175,28 +188,32 @@ class Hit:
     confidence: float | None = None
 
     def __repr__(self) -> str:
-        """One line, with the beginning of the text."""
+        """Return one line with the beginning of the text."""
         text = textwrap.shorten(self.text, 80, placeholder="…")
         return f"Hit({self.rank}, {self.doc_id!r}, score={self.score:.4f}, title={self.title!r:.60}, text={text!r})"
 
 
 BRITISH = {"normalise": "normalize", "centre": "center"}
-"""A field and a transform as they were spelled until November 2026."""
+"""Former British spellings of a field and a transform, in use until November 2026, and their current names."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderSpec:
-    """Everything that decides what vector a text gets; stored with each index.
+    """Everything that determines the vector of a text; stored with each index.
 
     Attributes:
-        model: The name or path that was asked for; not part of the fingerprint.
-        weights, tokenizer: sha256 in hex of the files.
-        pooler: Canonical pooler name, see `semsearch poolers`.
-        layers: Layers that the pooler reads, 0 = embedding output.
-        max_tokens: With prefix and special tokens; what is longer is cut.
-        dim: Length of a vector.
-        transform: A fitted transform such as `whiten:128`, or empty.
-        precision: Class of arithmetic: float32, bfloat16, float16; `int8:` and the sha256 of an 8-bit model.
+        model: The name or path that was requested; not part of the fingerprint.
+        weights: SHA-256 of the weights, in hex.
+        tokenizer: SHA-256 of the tokenizer, in hex.
+        pooler: Canonical name of the pooler; see `semsearch poolers`.
+        layers: Layers that the pooler reads; 0 is the embedding output.
+        max_tokens: Maximum length of an input, including prefix and special tokens; longer inputs are truncated.
+        dim: Number of dimensions of a vector.
+        query_prefix: Text prepended to each query.
+        passage_prefix: Text prepended to each passage.
+        normalize: Whether vectors are rescaled to unit length.
+        transform: A fitted transform such as `whiten:128`, or an empty string.
+        precision: Numeric precision: `float32`, `bfloat16`, `float16`, or `int8:` and the SHA-256 of an 8-bit model.
     """
 
     model: str
@@ -214,23 +231,23 @@ class EncoderSpec:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 in hex over every field but the model's name."""
+        """SHA-256, in hex, of all fields except `model`."""
         fields = {name: value for name, value in asdict(self).items() if name != "model"}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object; `from_json` takes it back."""
+        """Return a JSON object; `from_json` restores it."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> EncoderSpec:
-        """The inverse of `to_json`; also takes the British spellings that the first indexes were written with."""
+        """Restore a spec from the output of `to_json`; the British spellings in the oldest indexes are accepted too."""
         known = {BRITISH.get(name, name): value for name, value in fields.items()}
         known |= {"layers": tuple(known["layers"]), "transform": BRITISH.get(known["transform"], known["transform"])}
         return cls(**known)
 
     def differences(self, other: EncoderSpec) -> list[str]:
-        """What would give another vector, in words, as `field: mine, not theirs`."""
+        """List the fields that would change a vector, each described as `field mine, not theirs`."""
         mine, theirs = asdict(self), asdict(other)
         return [
             f"{name} {_short(mine[name])}, not {_short(theirs[name])}"
@@ -240,16 +257,16 @@ class EncoderSpec:
 
 
 def _short(value: object) -> str:
-    """A value as it fits into a message; hashes are cut to 12 characters."""
+    """Format a value for a message; hashes are cut to 12 characters."""
     text = str(list(value) if isinstance(value, tuple) else value)
     return re.sub(r"\b(\w{12})\w{52}\b", r"\1…", text) or "none"
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderSettings:
-    """What a user asks of an encoder; None for what the index has, or else the checkpoint declares.
+    """Encoder settings that a user requests; None means the index's own or, for a new index, the checkpoint's.
 
-    Attributes are the parameters of `Encoder.load`.
+    The attributes are parameters of `Encoder.load`.
     """
 
     model: str | Path | None = None
@@ -265,12 +282,16 @@ class EncoderSettings:
     runtime: str = "auto"
 
     def __post_init__(self) -> None:
-        """Refuse wrong types; raises UsageError."""
+        """Check the types of the settings.
+
+        Raises:
+            UsageError: If a setting has the wrong type.
+        """
         optional = [one.name for one in fields(self) if one.default is None]
         check_types({one.name: getattr(self, one.name) for one in fields(self)}, SETTINGS, optional)
 
     def asked(self) -> dict[str, Any]:
-        """What decides a vector and was asked for, by name."""
+        """Return the settings that affect vectors and were requested explicitly, by name."""
         given = asdict(self)
         return {
             name: value
@@ -284,20 +305,20 @@ SETTINGS: Mapping[str, Check] = {
     **dict.fromkeys(("max_tokens", "dim"), WHOLE),
     "simcse_names": FLAG,
 }
-"""What fits a setting; where a model is, looks at its own type."""
+"""Expected type of each setting; the type of `model` is checked where the checkpoint is opened."""
 
 WHERE_IT_RUNS = ("device", "runtime")
-"""Settings that say where a vector is computed, not which one."""
+"""Settings that determine where vectors are computed, but not their values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quantization:
-    """What an 8-bit model costs and gains against float32, measured on the texts that it was calibrated on.
+    """Accuracy and speed of an 8-bit model relative to float32, measured on its calibration texts.
 
     Attributes:
-        mean_cosine: Of each text's vector with its float32 vector.
-        overlap: Share of a text's ten nearest other texts that are among its ten nearest in float32.
-        speed: How many times as fast it encodes them here.
+        mean_cosine: Mean cosine between the 8-bit and the float32 vector of each text.
+        overlap: Mean share of a text's ten nearest neighbors that are also among its ten nearest in float32.
+        speed: Speedup of encoding over float32 on this machine.
     """
 
     mean_cosine: float

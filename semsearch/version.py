@@ -1,4 +1,4 @@
-"""The version of semsearch, which reports state beside their numbers."""
+"""The version of semsearch, which reports state next to their numbers."""
 
 from __future__ import annotations
 

@@ -254,7 +254,7 @@ class MemoryWriter:
             self.seen[document.doc_id] = document.source
             return None
         first = self.seen[document.doc_id]
-        return RecordError(document.source, None, f"duplicate id {document.doc_id!r}; {first} has it too")
+        return RecordError(document.source, None, f"duplicate id {document.doc_id!r}, already used in {first}")
 
     def remember(self, roots: Sequence[Root]) -> None:
         self.store.roots = tuple(roots)
@@ -270,7 +270,7 @@ class MemoryWriter:
             same = same_text and stored.metadata_json == document.metadata_json
             moved = key_of(stored) != key_of(document)
             if moved and not same and document.origin and not replace:
-                reason = f"the id {document.doc_id!r} belongs to a document of {str(stored.origin or Origin())!r}"
+                reason = f"the id {document.doc_id!r} belongs to a document from {str(stored.origin or Origin())!r}"
                 plan.refused.append(RecordError(document.source, None, reason))
             elif not same_text:
                 plan.encode.append(document)

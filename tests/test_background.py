@@ -197,7 +197,7 @@ def test_documents_are_deleted_even_where_the_model_is_gone(tmp_path: Path, capl
     with Index.open(tmp_path / "index") as index:
         assert len(index.delete([str(number) for number in range(20)])) == 20
         assert len(index) == 10
-    assert "confidence is still told by what the index held before" in caplog.text
+    assert "confidence is still based on what the index held before" in caplog.text
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
@@ -230,7 +230,7 @@ def test_an_index_that_was_not_measured_gives_no_confidence(tmp_path: Path):
         with index._store.write(index.spec, index.chunking.to_json()) as writer:
             writer.keep_background({"passages": 30, "tails": {"dense": [[1, 2]]}})
         assert [hit.confidence for hit in index.search("number 7", 2)] == [None, None]
-        with pytest.raises(UsageError, match=r"`min_confidence` needs to know .* index the same corpus again"):
+        with pytest.raises(UsageError, match=r"`min_confidence` needs the scores .* index the same corpus again"):
             index.search("number 7", min_confidence=0.5)
         index.add(numbered(30))
         assert index.search("number 7", min_confidence=0.01)[0].confidence

@@ -143,7 +143,7 @@ def test_a_model_server_that_is_down_or_talks_nonsense_ends_no_conversation(gard
 def test_an_index_that_is_not_there_is_one_line():
     done = talk(Path("nowhere"), "http://127.0.0.1:9/v1")
     assert done.returncode == 1
-    assert done.stderr == "error: no index in 'nowhere' (no passages.sqlite); make one with: semsearch index CORPUS\n"
+    assert done.stderr == "error: no index in 'nowhere' (no passages.sqlite); create one with: semsearch index CORPUS\n"
 
 
 def test_it_is_short():

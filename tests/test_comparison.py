@@ -107,7 +107,7 @@ def test_a_table_says_what_its_numbers_are_and_what_its_columns_ask(data: str, f
     measure, explained = {
         "scored.tsv": ("Spearman x 100", ""),
         "judged": ("nDCG@10", ""),
-        "notes.jsonl": ("nDCG@10", "sentence: one that is taken out asks for the rest of its passage"),
+        "notes.jsonl": ("nDCG@10", "sentence: the query is one sentence, the answer the rest of its passage"),
     }[data]
     assert measure in next(line for line in done.out.splitlines() if data.split(".")[0] in line or "@10" in line)
     assert explained in done.err
@@ -152,7 +152,7 @@ def test_the_best_is_a_candidate_with_its_pooler(compare: Compare):
     write_pairs("flat.tsv", [("a", "b", 1.0), ("c", "d", 1.0)])
     flat = compare("flat.tsv")
     assert flat.rows == {"mean": {"flat": None}, "cls": {"flat": None}}
-    with pytest.raises(UsageError, match="there is no best pooler: none has a number in column 'flat'"):
+    with pytest.raises(UsageError, match="there is no best pooler: none has a value in column 'flat'"):
         _ = flat.best
 
 
@@ -201,7 +201,7 @@ def test_what_is_asked_of_retrieval_reaches_it(compare: Compare):
     assert result.table.columns == ("P@1", "R@2")
     assert result.study.column == "P@1"
     assert "queries without a relevant document, not counted: 1" in result.notes
-    with pytest.raises(SourceError, match="splits there: dev"):
+    with pytest.raises(SourceError, match="available splits: dev"):
         compare("two")
 
 
@@ -232,7 +232,7 @@ def test_a_notebook_shows_the_same_table_with_the_best_in_bold(data: str, compar
         if cell.best
     }
     assert not page.css("script, style, link, img")
-    assert "best of its column" in page.css_first("p").text()
+    assert "best in its column" in page.css_first("p").text()
 
 
 def test_names_from_files_are_text_in_a_notebook_and_nothing_else(compare: Compare):
@@ -340,17 +340,17 @@ def test_poolers_are_a_list_of_names(value: Any):
 @pytest.mark.parametrize(
     ("wishes", "said"),
     [
-        ({"poolers": []}, "no pooler is named; name some in `poolers`, or all"),
-        ({"poolers": ["mean", "auto"]}, "`poolers` auto is the pooler that a checkpoint declares, but this checkpoint"),
-        ({"seed": -1}, "`seed` is -1; expected 0 or more"),
+        ({"poolers": []}, "no pooler given; list some in `poolers` or pass all"),
+        ({"poolers": ["mean", "auto"]}, "`poolers` cannot be auto, the pooler that a checkpoint declares ("),
+        ({"seed": -1}, "`seed` must be at least 0, got -1"),
         ({"seed": True}, "`seed` is True; expected a whole number"),
-        ({"cache_mb": -1}, "`cache_mb` is -1; expected 0 or more MiB, 0 for no cache"),
-        ({"duel": ["mean"]}, "`duel` names 1 rows; expected two, or none"),
+        ({"cache_mb": -1}, "`cache_mb` must be at least 0 MiB (0 for no cache), got -1"),
+        ({"duel": ["mean"]}, "`duel` must name two rows or none, got 1"),
         ({"duel": ["mean", "max"]}, "unknown row 'max' for `duel`; expected one of: mean; cls"),
         ({"kind": "beir"}, "unknown kind 'beir'; expected one of auto, retrieval, sts, corpus"),
-        ({"measures": []}, "no measure is named"),
-        ({"modes": []}, "no mode is named"),
-        ({"tasks": ["STS-B"]}, "`tasks` goes with data of kind 'sts', and 'judged' is compared on as 'retrieval'"),
+        ({"measures": []}, "no measure given"),
+        ({"modes": []}, "no mode given"),
+        ({"tasks": ["STS-B"]}, "`tasks` applies only to data of kind 'sts', but 'judged' is treated as 'retrieval'"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(wishes: dict[str, Any], said: str, compare: Compare):

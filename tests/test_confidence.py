@@ -61,5 +61,5 @@ def test_what_is_stored_is_read_again():
     ],
 )
 def test_what_nobody_measured_is_refused(stored):
-    with pytest.raises(ValueError, match="no background"):
+    with pytest.raises(ValueError, match="malformed background scores"):
         Background.from_json(stored)

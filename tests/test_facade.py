@@ -193,7 +193,7 @@ def test_a_folder_that_is_no_index_is_refused(tmp_path: Path):
     for folder in (tmp_path / "nowhere", tmp_path / "notes"):
         with pytest.raises(NoIndexError, match="no index in"):
             Index.open(folder)
-    with opened(tmp_path / "notes") as index, pytest.raises(NoIndexError, match="holds other files"):
+    with opened(tmp_path / "notes") as index, pytest.raises(NoIndexError, match="contains other files"):
         index.add(BIRDS)
     assert os.listdir(tmp_path / "notes") == ["mine.txt"]
     assert not (tmp_path / "nowhere").exists()
@@ -226,9 +226,9 @@ def test_a_folder_that_is_no_index_is_refused(tmp_path: Path):
         (lambda index: Index.open(5), "`location` is 5; expected a path"),
         (
             lambda index: Index.open("x", create=True, encoder=WordHashEncoder(8), dim=4),
-            "`dim` too; give one or the other",
+            "`encoder` cannot be combined with `dim`; pass one or the other",
         ),
-        (lambda index: Index.open("x", create=True, encoder=WordHashEncoder(8), device="cpu"), "`device` too"),
+        (lambda index: Index.open("x", create=True, encoder=WordHashEncoder(8), device="cpu"), "with `device`"),
     ],
 )
 def test_wrong_types_are_one_clear_line(tmp_path: Path, call: Any, message: str):
@@ -368,7 +368,7 @@ def test_a_vector_needs_no_encoder(tmp_path: Path):
     ("vector", "message"),
     [
         ([], "the vector is []; expected a list of 512 finite numbers"),
-        ([1.0, 2.0], "the vector has 2 dimensions; the encoder of the index gives 512"),
+        ([1.0, 2.0], "the vector has 2 dimensions; the encoder of this index produces 512"),
         ([[0.0] * 512], "expected a list of 512 finite numbers"),
         ([float("nan")] * 512, "expected a list of 512 finite numbers"),
         ([1e39] * 512, "expected a list of 512 finite numbers"),

@@ -106,7 +106,7 @@ def test_a_copy_takes_no_files_from_elsewhere(source, tmp_path):
     (tmp_path / "secret").write_text("mine")
     (source / "graph.xml").unlink()
     (source / "graph.xml").symlink_to(tmp_path / "secret")
-    with pytest.raises(OSError, match="is a link, or no regular file"):
+    with pytest.raises(OSError, match="is a link or not a regular file"):
         copy_folder(source, tmp_path / "copy")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["secret", "source"]
 
@@ -122,7 +122,7 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path, planted):
     else:
         path.symlink_to({"link": tmp_path / "file", "device": "/dev/zero"}.get(planted, tmp_path / "nothing"))
     assert not is_regular(path)
-    with pytest.raises(OSError, match="is a link, or no regular file"):
+    with pytest.raises(OSError, match="is a link or not a regular file"):
         open_regular(path)
     with open_regular(tmp_path / "file") as file:
         assert file.read() == b"x"

@@ -10,7 +10,7 @@ import pytest
 from semsearch.cli.addresses import Address
 from semsearch.cli.clients import CLIENTS, Setup
 
-GUIDE = (Path(__file__).parents[1] / "docs" / "chatbots.md").read_text(encoding="utf-8")
+GUIDE = (Path(__file__).parents[1] / "docs" / "guides" / "chatbots.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("client", CLIENTS)

@@ -130,7 +130,7 @@ def test_two_ids_with_the_same_text_are_two_documents(folder: Path):
 
 def test_a_duplicate_id_is_an_error_that_names_both_places(folder: Path, tmp_path: Path):
     file = write_jsonl(tmp_path / "birds.jsonl", [*documents(2), {"_id": "d0", "text": "an egret"}])
-    message = f"{file}:3: duplicate id 'd0'; {file}:1 has it too"
+    message = f"{file}:3: duplicate id 'd0', already used in {file}:1"
     with pytest.raises(RecordError, match=re.escape(message)):
         index_corpus(folder, read_corpus([file]), WordHashEncoder(64))
     assert list(stored(folder)) == ["d0", "d1"]

@@ -42,7 +42,7 @@ class Wish(BaseModel):
         ({"query": "a", "k": 0}, "`k` is 0; it should be greater than or equal to 1"),
         ({"query": "a", "where": 5}, "`where` is 5; it should be a valid string or be a valid dictionary"),
         ({"query": "a", "mode": "x"}, "`mode` is \"x\"; it should be 'dense' or 'keyword'"),
-        ({"query": "a", "kk": 1}, "`kk` is not known"),
+        ({"query": "a", "kk": 1}, "`kk` is not recognized"),
         ({"query": "a", "inner": [{"text": "b"}, {}]}, "`inner.1.text` is missing"),
         ({"query": "a", "inner": [{"text": None}]}, "`inner.0.text` is null; it should be a valid string"),
         ({"query": "a", "either": {}}, "`either.text` is missing (and 1 more)"),

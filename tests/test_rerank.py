@@ -272,12 +272,12 @@ def test_every_reranker_of_the_table_is_read_by_its_name(name: str) -> None:
 BAD = [
     ({"rerank": "zorg"}, "unknown reranker 'zorg'; expected late-interaction or cross-encoder:MODEL"),
     ({"rerank": ""}, "unknown reranker ''; expected late-interaction or"),
-    ({"rerank": "cross-encoder"}, "`rerank` is 'cross-encoder', without a model; expected"),
-    ({"rerank": "cross-encoder: "}, "`rerank` is 'cross-encoder: ', without a model; expected"),
-    ({"rerank": "late-interaction:x"}, "`rerank` is 'late-interaction:x', and late-interaction takes no model"),
+    ({"rerank": "cross-encoder"}, "`rerank` 'cross-encoder' is missing its model; expected"),
+    ({"rerank": "cross-encoder: "}, "`rerank` 'cross-encoder: ' is missing its model; expected"),
+    ({"rerank": "late-interaction:x"}, "`rerank` is 'late-interaction:x', but late-interaction takes no model"),
     ({"rerank": 7}, "`rerank` is 7; expected"),
-    ({"rerank_depth": 20}, "`rerank_depth` goes with `rerank`"),
-    ({"rerank": "late-interaction", "rerank_depth": 9}, "`rerank_depth` is 9, and `k` asks for 10 hits"),
+    ({"rerank_depth": 20}, "`rerank_depth` requires `rerank`"),
+    ({"rerank": "late-interaction", "rerank_depth": 9}, "`rerank_depth` must be at least `k`, which is 10; got 9"),
     ({"rerank": "late-interaction", "rerank_depth": 0}, "`rerank_depth` must be at least 1, got 0"),
     ({"rerank": "late-interaction", "rerank_depth": "20"}, "`rerank_depth` is '20'; expected a whole number"),
     ({"rerank": "late-interaction", "rerank_depth": True}, "`rerank_depth` is True; expected a whole number"),
@@ -296,7 +296,9 @@ def test_what_makes_no_sense_is_refused_in_every_index(index: Index, tmp_path: P
 def test_an_encoder_without_tokens_is_told(tmp_path: Path) -> None:
     index_corpus(tmp_path / "index", DOCUMENTS, CountingEncoder())
     with Index.open(tmp_path / "index", encoder=CountingEncoder()) as index:
-        with pytest.raises(UsageError, match="compares tokens, and encoder 'hash:64' gives none; take a cross-encoder"):
+        with pytest.raises(
+            UsageError, match="needs token vectors, but encoder 'hash:64' has none; use a cross-encoder"
+        ):
             index.search("water", rerank="late-interaction")
 
 
@@ -314,11 +316,11 @@ def test_the_command_reranks_and_refuses_in_one_line(tmp_path: Path, monkeypatch
     again = call("query", "water", "--context", "--rerank", f"cross-encoder:{folder}", "--json").ok()
     assert again.json["excerpts"][0]["score"] == pytest.approx(done.json["hits"][0]["score"], abs=1e-3)
     call("query", "water", "--context", "--rerank", "late-interaction", "--rerank-depth", 9).fails(
-        2, "goes with none of --queries, --fusion"
+        2, "cannot be combined with --queries, --fusion"
     )
-    call("query", "water", "--rerank-depth", 9).fails(2, "--rerank-depth goes with --rerank")
+    call("query", "water", "--rerank-depth", 9).fails(2, "--rerank-depth requires --rerank")
     call("query", "water", "--rerank", "late-interaction", "--rerank-depth", 5).fails(
-        2, "--rerank-depth is 5, and -k asks"
+        2, "--rerank-depth must be at least -k, which is 10"
     )
     call("query", "water", "--rerank", "cross-encoder:/nowhere").fails(1, "model '/nowhere': no such directory")
     headless = tiny_checkpoint(tmp_path / "headless")
@@ -337,7 +339,7 @@ def test_a_long_passage_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert done.code == 0
     assert len(done.out.splitlines()) == 2
     assert done.err.splitlines() == [
-        "warning: passages that are too long to be read with the query in 66 tokens are cut for cross-encoder "
+        "warning: passages that do not fit in 66 tokens together with the query are truncated for cross-encoder "
         f"'{folder}'"
     ]
 

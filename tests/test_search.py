@@ -313,7 +313,7 @@ def test_the_index_is_closed_at_exit_and_after_a_refusal(tmp_path: Path):
 
 
 def test_another_encoder_is_refused_with_what_differs(folder: Path):
-    with pytest.raises(MismatchError, match=r"dim 64, not 32\. .*build another one"):
+    with pytest.raises(MismatchError, match=r"dim 64, not 32\. .*build a new one"):
         Index.open(folder, encoder=WordHashEncoder(32))
     with pytest.raises(NoIndexError, match="no index in"):
         Index.open(folder / "nowhere")
@@ -372,12 +372,12 @@ def test_a_moved_checkpoint_is_found_when_it_is_named_and_a_changed_one_refused(
     with Index.open(tmp_path / "index", model=str(new)) as searcher:
         assert searcher.search("a heron", mode="dense")[0].score == pytest.approx(1, abs=1e-5)
     with Index.open(tmp_path / "index", model=str(other)) as searcher:
-        with pytest.raises(MismatchError, match=r"it has weights .* bring that back, or build the index again"):
+        with pytest.raises(MismatchError, match=r"it has weights .* restore that one, or rebuild the index"):
             searcher.search("a heron")
 
 
 def test_one_text_where_many_are_meant_is_refused(searcher: Index, folder: Path):
-    with pytest.raises(UsageError, match="expected a list of texts, or search"):
+    with pytest.raises(UsageError, match=r"expected a list of texts \(for one query, use search"):
         searcher.search_many("bax")
     with pytest.raises(UsageError, match="expected a list of ids"):
         delete_documents(folder, "12")

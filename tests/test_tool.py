@@ -45,7 +45,7 @@ def test_a_tool_has_a_name_a_signature_and_a_description(index: Index):
     told = inspect.getdoc(tool) or ""
     assert told.startswith("Search the documents of 'My notes (2026)' by meaning and by words.")
     assert "Args:\n    query: A question" in told
-    assert "    k: How many passages" in told
+    assert "    k: Maximum number of passages" in told
     named = index.as_tool("birds", "Knows birds.\n", k=2)
     assert (named.__name__, (named.__doc__ or "").splitlines()[0]) == ("birds", "Knows birds.")
     assert inspect.signature(named).parameters["k"].default == 2

@@ -1,1 +1,1 @@
-"""Where people and programs meet semsearch; only here are rich and typer imported."""
+"""The command-line interface, the only package that imports rich and typer."""

@@ -1,4 +1,4 @@
-"""Where a server is, seen from this machine and from inside a container, and what it serves at which address."""
+"""Addresses of a server, as seen from this machine and from inside a container, and the endpoints it offers."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from urllib.parse import urlsplit
 from semsearch.errors import UsageError
 
 IN_DOCKER = "host.docker.internal"
-"""Name of the host inside a container of Docker Desktop, and of Docker on Linux with
+"""Name of the host inside a container, in Docker Desktop and in Docker on Linux with
 `--add-host=host.docker.internal:host-gateway`."""
 
 
 class Served(NamedTuple):
-    """Something that the server speaks.
+    """An API or page that the server offers.
 
     Attributes:
-        path: What is pasted is the server's address and this.
-        goes_on: What the client adds to that by itself.
+        what: Name of the API or page.
+        path: Path to append to the server's address; the user pastes the result into a client.
+        goes_on: Path that the client itself appends to that.
     """
 
     what: str
@@ -29,12 +30,12 @@ class Served(NamedTuple):
 
 SERVED = (
     Served("web page", "/"),
-    Served("own API, described at /openapi.json", "/"),
+    Served("semsearch API, described at /openapi.json", "/"),
     Served("MCP (streamable HTTP)", "/mcp"),
     Served("OpenAI embeddings and vector store search", "/v1", "/embeddings"),
-    Served("rerank for Cohere", "", "/v2/rerank"),
-    Served("rerank for Jina, Open WebUI", "/v1/rerank"),
-    Served("rerank and embeddings for TEI", "", "/rerank"),
+    Served("Cohere rerank", "", "/v2/rerank"),
+    Served("Jina rerank, also for Open WebUI", "/v1/rerank"),
+    Served("TEI rerank and embeddings", "", "/rerank"),
     Served("Ollama embeddings", "", "/api/embed"),
     Served("Dify external knowledge", "", "/retrieval"),
     Served("Open WebUI tool server (OpenAPI)", "/tools", "/openapi.json"),
@@ -48,8 +49,8 @@ class Address:
     """The address of a server.
 
     Attributes:
-        host: On which it listens.
-        url: As programs on this machine reach it, without a slash at the end.
+        host: Host name or IP address that it listens on.
+        url: URL at which programs on this machine reach it, without a trailing slash.
     """
 
     host: str
@@ -57,13 +58,13 @@ class Address:
 
     @property
     def port(self) -> int | None:
-        """On which a server on this machine listens; None where the address is not one of this machine."""
+        """Port that a server on this machine listens on; None if the URL does not point to this machine."""
         parts = urlsplit(self.url)
         return parts.port if is_loopback(parts.hostname or "") else None
 
     @property
     def docker_url(self) -> str:
-        """As programs in a container on this machine reach it."""
+        """URL at which programs in a container on this machine reach the server."""
         parts = urlsplit(self.url)
         port = f":{parts.port}" if parts.port else ""
         here = is_loopback(parts.hostname or "")
@@ -71,10 +72,15 @@ class Address:
 
 
 def address_of(host: str, port: int, url: str) -> Address:
-    """The address of a server on a host and port, or the one by which it is reached instead.
+    """Return the address of a server that listens on a host and port.
+
+    Args:
+        host: Host name or IP address that the server listens on.
+        port: Port that it listens on.
+        url: URL at which clients reach it, if that differs; else empty.
 
     Raises:
-        UsageError: The port is none, or the URL is no address of a web server.
+        UsageError: If the port is out of range, or the URL is not the address of a web server.
     """
     if not 1 <= port <= 65_535:
         raise UsageError(f"`port` must be from 1 to 65535, got {port}")
@@ -86,18 +92,19 @@ def address_of(host: str, port: int, url: str) -> Address:
 
 
 def checked_url(url: str, name: str = "url") -> str:
-    """An address without a slash at the end; empty stays empty.
+    """Return a URL without its trailing slash; an empty string stays empty.
 
     Args:
-        url: As it was given.
-        name: Of the parameter.
+        url: The URL as the user gave it.
+        name: Name of the parameter, for the error message.
 
     Raises:
-        UsageError: It is no address of a web server, or holds a name, a password or a query.
+        UsageError: If it is not the address of a web server, or contains a user name, a password, a query or a
+            fragment.
     """
     if not url:
         return ""
-    wrong = UsageError(f"`{name}` is no address of a web server; expected one such as http://127.0.0.1:8000")
+    wrong = UsageError(f"`{name}` is not a web address; expected one such as http://127.0.0.1:8000")
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -107,13 +114,13 @@ def checked_url(url: str, name: str = "url") -> str:
         raise wrong
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise UsageError(
-            f"`{name}` holds a name, a password, a query or a fragment; expected the bare address of the server"
+            f"`{name}` contains a user name, password, query or fragment; expected only the address of the server"
         )
     return url.rstrip("/")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a host name or address."""
+    """Return whether a host name or IP address is reachable only from this machine."""
     try:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""Answers to queries as JSON."""
+"""Answers to one query or many, printed as text, as JSON or as a TREC run."""
 
 from __future__ import annotations
 
@@ -24,18 +24,24 @@ Answer: TypeAlias = "tuple[Query, list[Hit]]"
 
 
 def answer_file(index: Index, file: str, k: int, **wishes: Any) -> Iterator[Answer]:
-    """The queries of a file with their hits, some hundred at a time; `wishes` are those of `search_many`.
+    """Yield the queries of a file with their hits, searching for QUERIES_AT_ONCE queries at a time.
 
-    A pipe is read as its queries come, such as that of `--queries <(...)`.
+    A pipe, such as that of `--queries <(...)`, is read as its queries arrive.
+
+    Args:
+        index: The index to search.
+        file: Path of the file of queries.
+        k: Number of hits per query.
+        wishes: Further arguments of `Index.search_many`.
 
     Raises:
-        SourceError: The file is a device, which may never end.
+        SourceError: If the file is a device, which may never end.
     """
     from semsearch.corpus.readers import read_queries
 
-    with suppress(OSError, ValueError):  # whoever reads it says why it cannot be read
+    with suppress(OSError, ValueError):  # `read_queries` reports why a file cannot be read
         if stat.S_IFMT(Path(file).stat().st_mode) not in (stat.S_IFREG, stat.S_IFIFO, stat.S_IFDIR, stat.S_IFSOCK):
-            raise SourceError(f"{file!r} is a device; expected a file of queries, or a pipe")
+            raise SourceError(f"{file!r} is a device; expected a file of queries or a pipe")
     every = read_queries(file)
     while batch := list(islice(every, QUERIES_AT_ONCE)):
         yield from zip(batch, index.search_many([query.text for query in batch], k, **wishes), strict=True)
@@ -44,30 +50,35 @@ def answer_file(index: Index, file: str, k: int, **wishes: Any) -> Iterator[Answ
 def check_context_options(
     context: bool, *, budget: int | None, neighbors: int | None, queries: str | None, fusion: str, depth: int | None
 ) -> None:
-    """Refuse options that would have no effect.
+    """Check that no option of `--context` is given that would have no effect.
 
     Raises:
-        UsageError: The first of them.
+        UsageError: If there is such an option.
     """
     if not context and (budget is not None or neighbors is not None):
-        raise UsageError("--budget and --neighbors go with --context")
+        raise UsageError("--budget and --neighbors require --context")
     if context and (queries is not None or fusion != "convex" or depth is not None):
         raise UsageError(
-            "--context answers one query at a time, and goes with none of --queries, --fusion rrf and --rerank-depth"
+            "--context answers one query at a time and cannot be combined with --queries, --fusion rrf or "
+            "--rerank-depth"
         )
 
 
 def check_explain_options(explain: bool, *, context: bool, queries: str | None) -> None:
-    """Refuse `--explain` where it would have no effect; raises UsageError."""
+    """Check that `--explain` would have an effect.
+
+    Raises:
+        UsageError: If it would not.
+    """
     if explain and (context or queries is not None):
         raise UsageError(
-            "--explain explains the hits of one query at a time, and goes with neither --queries, --run nor --context"
+            "--explain answers one query at a time and cannot be combined with --queries, --run or --context"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How the answers to queries of one index are printed."""
+    """The format in which answers from one index are printed."""
 
     index: Path
     as_json: bool
@@ -78,7 +89,7 @@ class Form:
 
 
 def print_context(index: Index, query: str, wishes: dict[str, Any], form: Form) -> bool:
-    """Print what to put into a prompt about a question; says whether there is anything."""
+    """Print the context of a query, to be put into a prompt; returns whether it has any excerpt."""
     given = {"budget": form.budget, "neighbors": form.neighbors, **wishes}
     context = index.context(query, **{name: value for name, value in given.items() if value is not None})
     if form.as_json:
@@ -89,14 +100,14 @@ def print_context(index: Index, query: str, wishes: dict[str, Any], form: Form) 
 
 
 def explain(index: Index, query: str, found: list[Hit], where: str | None, form: Form) -> Sequence[Explanation] | None:
-    """Explain the hits of a query where that was asked for."""
+    """Return explanations of the hits of a query, or None if `--explain` was not given."""
     return index.explain(query, found, where=where) if form.explain else None
 
 
 def print_hits(
     query: str, mode: str, found: list[Hit], form: Form, explained: Sequence[Explanation] | None = None
 ) -> bool:
-    """Print the hits of a query, with their explanations where there are such; says whether there are any."""
+    """Print the hits of a query, with their explanations if there are any; returns whether there is any hit."""
     if form.as_json:
         terminal.print_json(as_object(query, form.index, mode, found, explained))
     else:
@@ -107,12 +118,12 @@ def print_hits(
 def as_object(
     query: str, index: Path, mode: str, found: list[Hit], explained: Sequence[Explanation] | None = None
 ) -> dict[str, Any]:
-    """One answer as `--json` prints it."""
+    """Return one answer as the object that `--json` prints."""
     return {"query": query, "index": str(index), "mode": mode, "hits": hits.as_json(query, found, explained)}
 
 
 def write_run(answers: Iterable[Answer], file: Path, mode: str, form: Form) -> None:
-    """Write a TREC run, and say how many queries are in it."""
+    """Write a TREC run and report how many queries it contains."""
     from semsearch.reports import trec
 
     scores = ((query.query_id, {hit.doc_id: hit.score for hit in hits}) for query, hits in answers)
@@ -120,10 +131,10 @@ def write_run(answers: Iterable[Answer], file: Path, mode: str, form: Form) -> N
     if form.as_json:
         terminal.print_json({"index": str(form.index), "mode": mode, "queries": n, "run": str(file)})
     else:
-        terminal.say(f"wrote the answers to {n:,} queries to {file}")
+        terminal.say(f"wrote the hits of {n:,} queries to {file}")
 
 
 def print_lines(answers: Iterable[Answer], index: Path, mode: str) -> None:
-    """An object a line for each query."""
+    """Print the answer to each query as one line of JSON."""
     for query, found in answers:
         terminal.print_json({"query_id": query.query_id, **as_object(query.text, index, mode, found)})

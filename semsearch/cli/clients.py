@@ -1,4 +1,4 @@
-"""What to paste into each client so that it finds a server of semsearch: one small function a client, in one table."""
+"""Settings to paste into each client to connect it to semsearch: one small function per client, in one table."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from urllib.parse import quote, urlsplit
 from semsearch.cli.addresses import Address
 
 KEY = "YOUR_KEY"
-"""Stands for the key; doctor never knows one."""
+"""Placeholder for the key, which doctor never knows."""
 
 USUAL_PORT = 8_000
-"""On which `semsearch serve` listens unless it is told otherwise."""
+"""Default port of `semsearch serve`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a client is to be told.
+    """The facts about this installation that a client needs.
 
     Attributes:
-        command: Words that run semsearch here.
-        indexes: Absolute folders by name.
-        port: On which the server listens.
+        address: Address of the server.
+        command: Command that runs semsearch on this machine, as words.
+        indexes: Absolute index folders by name.
+        port: Port that the server listens on.
     """
 
     address: Address
@@ -36,7 +37,7 @@ class Setup:
 
     @property
     def stdio(self) -> list[str]:
-        """Words that serve the indexes over standard input and output."""
+        """Command that serves the indexes over standard input and output, as words."""
         return [
             *self.command,
             "mcp",
@@ -45,7 +46,7 @@ class Setup:
 
     @property
     def serve(self) -> list[str]:
-        """Words that serve the indexes over HTTP, to containers too."""
+        """Command that serves the indexes over HTTP, also to containers, as words."""
         indexes = self.stdio[len(self.command) + 1 :]
         port = [] if self.port == USUAL_PORT else ["--port", str(self.port)]
         return [*self.command, "serve", *indexes, "--host", "0.0.0.0", *port, "--token", KEY]
@@ -53,12 +54,12 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Paste:
-    """What to paste, and where.
+    """A text to paste, and where to paste it.
 
     Attributes:
-        where: A file, a terminal or a form.
-        text: As it is pasted.
-        note: What else to know; empty for nothing.
+        where: The file, terminal or form to paste it into.
+        text: The text to paste.
+        note: Further advice; may be empty.
     """
 
     where: str
@@ -68,8 +69,8 @@ class Paste:
 
 NO_KEY = "Leave the key out if the server has none."
 DOCKER = (
-    "A container does not reach a server that listens on 127.0.0.1 alone. Docker on Linux needs "
-    "--add-host=host.docker.internal:host-gateway as well. Start the server with:"
+    "A container cannot reach a server that listens only on 127.0.0.1. Docker on Linux also needs "
+    "--add-host=host.docker.internal:host-gateway. Start the server with:"
 )
 
 
@@ -98,7 +99,7 @@ def _claude_desktop(setup: Setup) -> list[Paste]:
         Paste(
             "claude_desktop_config.json (Settings, Developer, Edit Config)",
             _json({"mcpServers": {"semsearch": {"command": command, "args": args}}}),
-            "Needs no server; restart Claude Desktop.",
+            "No server is needed. Restart Claude Desktop afterwards.",
         )
     ]
 
@@ -148,7 +149,7 @@ def _dify(setup: Setup) -> list[Paste]:
     ids = ", ".join(setup.indexes) or "the name of an index"
     return [
         Paste("Knowledge, External Knowledge API: API Endpoint", setup.address.docker_url, f"API Key: {KEY}"),
-        Paste("Connect to an External Knowledge Base: External Knowledge ID", ids, "One index each."),
+        Paste("Connect to an External Knowledge Base: External Knowledge ID", ids, "One knowledge base per index."),
     ]
 
 

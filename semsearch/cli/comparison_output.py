@@ -1,4 +1,4 @@
-"""What the `semsearch eval` commands print and write of a comparison."""
+"""Output of the `semsearch eval` commands: tables, progress bars and the HTML report."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a comparison is to print and write.
+    """The output that the options of an `eval` command ask for.
 
     Attributes:
         form: `text`, `markdown`, `csv`, `latex` or `json`.
-        intervals: Whether tables have intervals.
-        geometry: Whether there is a table of geometry.
-        report: Where the HTML report goes.
-        duel: Labels of two rows that it compares query by query, or none.
+        intervals: Whether tables show confidence intervals.
+        geometry: Whether to print a table of the vectors' geometry.
+        report: Path of the HTML report; None for no report.
+        duel: Labels of the two rows that the report compares query by query; may be empty.
     """
 
     form: str
@@ -51,18 +51,18 @@ class Output:
         report: Path | None,
         duel: list[str] | None,
     ) -> Self:
-        """From the options of a command.
+        """Check the options of a command and combine them.
 
         Raises:
-            UsageError: They do not go together, or what a report needs is not installed.
-            SourceError: The report has no place to go.
+            UsageError: If the options cannot be combined, or a package that the report needs is not installed.
+            SourceError: If the report cannot be written to its path.
         """
         asked = {"markdown": markdown, "csv": csv, "latex": latex, "json": as_json}
         forms = [name for name, wish in asked.items() if wish]
         if len(forms) > 1:
-            raise UsageError(f"--{' and --'.join(forms)} were given; choose one")
+            raise UsageError(f"--{' and --'.join(forms)} cannot be combined; choose one")
         if duel and (report is None or len(duel) != 2):
-            raise UsageError("--duel names a row of the report; give it twice, and --report FILE")
+            raise UsageError("--duel names a row of the report; pass it twice, together with --report FILE")
         if report is not None:
             _check_report(report)
         return cls(forms[0] if forms else "text", intervals, geometry, report, duel or ())
@@ -70,9 +70,9 @@ class Output:
 
 @contextmanager
 def progress(unit: str) -> Iterator[tuple[Progress, Scored]]:
-    """Two bars, one after the other as often as the work changes: encoding in a unit, and scoring in rows.
+    """Show one progress bar at a time: either for encoding, counted in `unit`, or for scoring, counted in rows.
 
-    The second one ends with its last row, so that tables can be printed.
+    The bar for scoring closes after its last row, so that tables can be printed.
     """
     with ExitStack() as shown:
         name, done = "", 0
@@ -104,7 +104,7 @@ def progress(unit: str) -> Iterator[tuple[Progress, Scored]]:
 
 
 def _check_report(path: Path) -> None:
-    """Refuse a report that cannot be made or written, before hours are spent on what it shows."""
+    """Raise an error if a report cannot be created or written, before hours are spent on its contents."""
     from semsearch.reports.html import check_installed
 
     if path.is_dir():
@@ -115,9 +115,9 @@ def _check_report(path: Path) -> None:
 
 
 def show(output: Output, comparison: PoolerComparison) -> None:
-    """Print a comparison as asked, with its notes on standard error, and then write the HTML report.
+    """Print a comparison, with its notes on standard error, and then write the HTML report.
 
-    In that order, so that no number is lost where the report cannot be written.
+    This order keeps the printed numbers if the report cannot be written.
     """
     report = _told(comparison.report(geometry=output.geometry, drawings=output.report is not None))
     _print(output, report if output.geometry else replace(report, geometry=None))
@@ -134,12 +134,12 @@ def show(output: Output, comparison: PoolerComparison) -> None:
 
 
 def names(joined: str) -> list[str]:
-    """Names joined by commas."""
+    """Split comma-separated names."""
     return [name.strip() for name in joined.split(",") if name.strip()]
 
 
 def _told(report: Report) -> Report:
-    """A report as a command tells it: with the command among the facts, and options where notes name parameters."""
+    """Return a report with the command among its facts and with options in place of parameters in its notes."""
     facts = {**report.facts, "command": shlex.join(["semsearch", *sys.argv[1:]])}
     refused = {name: as_options(reason) for name, reason in report.refused.items()}
     return replace(report, facts=facts, notes=[*map(as_options, report.notes)], refused=refused)

@@ -1,4 +1,4 @@
-"""The `semsearch data` commands: fetching and verifying public evaluation sets."""
+"""The `semsearch data` commands, which fetch and verify public evaluation sets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ app = typer.Typer(help="Fetch public evaluation sets: STS, SICK-R and retrieval.
 
 Folder = Annotated[
     Path | None,
-    typer.Option("--to", help="Folder for data sets [default: $SEMSEARCH_DATA_CACHE, else the user's cache]"),
+    typer.Option("--to", help="Folder for evaluation sets [default: $SEMSEARCH_DATA_CACHE, or else the user's cache]"),
 ]
 
 
@@ -34,10 +34,15 @@ def root() -> None:
 def get(
     names: Annotated[list[str], typer.Argument(help="Names from `semsearch data list`.")],
     to: Folder = None,
-    refresh: Annotated[bool, typer.Option("--refresh", help="Fetch the hub's current version and pin it.")] = False,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Fetch the current version from the hub and pin it.")
+    ] = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Fetch evaluation sets from the Hugging Face hub, in the layouts that `semsearch eval` reads."""
+    """Fetch evaluation sets from the Hugging Face hub.
+
+    The files are written in the layouts that `semsearch eval` reads.
+    """
     from semsearch.datasets.fetch import default_folder, fetch
     from semsearch.datasets.registry import find_set
 
@@ -54,7 +59,10 @@ def get(
 
 @app.command("list")
 def list_(to: Folder = None, as_json: opt.AsJson = False) -> None:
-    """List the evaluation sets that can be fetched, and which of them are already here."""
+    """List the evaluation sets that can be fetched.
+
+    Shows which of them are already on this machine.
+    """
     from semsearch.datasets.fetch import default_folder
     from semsearch.datasets.registry import SETS
 
@@ -81,7 +89,7 @@ def _row(dataset: DataSet, folder: Path) -> dict[str, Any]:
 
 
 def _silence_hub() -> None:
-    """Silence the hub's client, which logs each retry; failures are raised as errors."""
+    """Silence the hub's client, which logs every retry; failures are raised as errors anyway."""
     from huggingface_hub.utils import logging as hub_logging
 
     hub_logging.set_verbosity(logging.ERROR)

@@ -1,4 +1,4 @@
-"""The `semsearch doctor` command: what is served where, whether it works, and what to paste into each client."""
+"""The `semsearch doctor` command, which checks the installation and shows how to connect clients."""
 
 from __future__ import annotations
 
@@ -23,13 +23,17 @@ if TYPE_CHECKING:
     from semsearch.cli.clients import Setup
     from semsearch.cli.health import Check
 
-Host = Annotated[str, typer.Option("--host", help="Address on which the server listens, or will.")]
-Port = Annotated[int, typer.Option("--port", help="Its port.")]
+Host = Annotated[str, typer.Option("--host", help="Address that the server listens on.")]
+Port = Annotated[int, typer.Option("--port", help="Port that the server listens on.")]
 Url = Annotated[
-    str, typer.Option("--url", help="Address by which it is reached, such as https://search.example.org, if another.")
+    str,
+    typer.Option(
+        "--url", help="Address at which clients reach the server, if different, such as https://search.example.org."
+    ),
 ]
 Client = Annotated[
-    str | None, typer.Option("--client", help="Print what to paste into this client only; see the list without it.")
+    str | None,
+    typer.Option("--client", help="Print only what to paste into this client; run without it to list the clients."),
 ]
 
 
@@ -41,9 +45,10 @@ def doctor(
     client: Client = None,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Check this installation, and print what is served where and what to paste into each client.
+    """Check the installation and show how to connect clients.
 
-    No server has to run. A key is never asked for or printed: replace YOUR_KEY.
+    Prints which API a server offers at which address and what to paste into each client. No server has to be running.
+    Keys are never requested or printed: replace YOUR_KEY with your own.
     """
     from semsearch.cli.addresses import address_of
     from semsearch.cli.clients import CLIENTS, Setup
@@ -68,22 +73,24 @@ def doctor(
 
 
 def _refuse_missing(places: Mapping[str, Path]) -> None:
-    """Raise NoIndexError where there is no index: what a client is given would not work."""
+    """Raise NoIndexError if an index is missing, because the client's settings would not work."""
     from semsearch.index import Index
 
     for folder in places.values():
         if not Index.exists(folder):
-            raise NoIndexError(f"no index in {str(folder)!r}; make one with: semsearch index CORPUS --index {folder}")
+            raise NoIndexError(f"no index in {str(folder)!r}; create one with: semsearch index CORPUS --index {folder}")
 
 
 def _checks(setup: Setup, *, expected: bool) -> list[Check]:
-    """All checks; nothing is fetched from the hub."""
+    """Run all checks without fetching anything from the hub."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     from semsearch.cli import health
 
     indexes = list(health.check_indexes(setup.indexes)) or [
         health.Check(
-            "index", health.NOTE, "none in indexes/; make one with: semsearch index CORPUS, or name one with --index"
+            "index",
+            health.NOTE,
+            "none in indexes/; create one with: semsearch index CORPUS, or choose one with --index",
         )
     ]
     server = health.check_server(setup.address.url, tuple(setup.indexes), expected=expected)
@@ -92,11 +99,13 @@ def _checks(setup: Setup, *, expected: bool) -> list[Check]:
 
 def _print(setup: Setup, checks: list[Check]) -> None:
     terminal.table(("check", "state", "found"), checks)
-    terminal.heading(f"what a server at {setup.address.url} serves, and what to paste")
+    terminal.heading(f"APIs of a server at {setup.address.url}, and the address to paste")
     terminal.table(("what", "paste", "from inside docker"), _served(setup.address))
     from semsearch.cli.clients import CLIENTS, DOCKER
 
-    terminal.heading(f"what to paste into a client: semsearch doctor --client NAME, one of {', '.join(CLIENTS)}")
+    terminal.heading(
+        f"settings to paste into a client: semsearch doctor --client NAME, where NAME is {', '.join(CLIENTS)}"
+    )
     terminal.line(f"{DOCKER} {shlex.join(setup.serve)}")
 
 
@@ -139,6 +148,6 @@ def _as_object(setup: Setup, checks: list[Check]) -> dict[str, Any]:
 
 
 def _command() -> tuple[str, ...]:
-    """How to run semsearch from anywhere: the script beside this Python, or else its module."""
+    """Return the command that runs semsearch from any folder: the script next to this Python, or else the module."""
     script = shutil.which("semsearch", path=str(Path(sys.executable).parent))
     return (script,) if script else (sys.executable, "-m", "semsearch")

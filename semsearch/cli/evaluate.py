@@ -1,4 +1,4 @@
-"""The `semsearch eval` commands: which pooler searches best."""
+"""The `semsearch eval` commands, which compare poolers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from semsearch.errors import UsageError
 if TYPE_CHECKING:
     from semsearch.corpus.chunking import Chunking
 
-app = typer.Typer(
-    help="Compare poolers: by pairs of sentences, by judged queries, or by a corpus alone.", rich_markup_mode=None
-)
+app = typer.Typer(help="Compare poolers on STS, on retrieval, or on your own corpus.", rich_markup_mode=None)
 
 DEFAULT_CACHE_MB = 2_048
 
@@ -25,18 +23,20 @@ TEST = "test"
 
 @app.callback()
 def root() -> None:
-    """Compare poolers on data."""
+    """Compare poolers on STS, on retrieval, or on your own corpus."""
 
 
 @app.command()
 def sts(
-    data: Annotated[Path, typer.Option(help="Folder with STS/ and SICK/ as SentEval has them, or a file of pairs.")],
+    data: Annotated[
+        Path, typer.Option(help="Folder with STS/ and SICK/ in SentEval's layout, or a file of sentence pairs.")
+    ],
     model: opt.Model = None,
     poolers: opt.Poolers = "all",
     simcse_names: opt.SimcseNames = False,
     transforms: opt.Transforms = "",
-    tasks: Annotated[str, typer.Option(help="Names joined by commas [default: all that there are]")] = "",
-    split: Annotated[str, typer.Option(help="test, or dev for STS-B and SICK-R.")] = TEST,
+    tasks: Annotated[str, typer.Option(help="Comma-separated task names [default: all in the folder]")] = "",
+    split: Annotated[str, typer.Option(help="Split to score: test, or dev for STS-B and SICK-R.")] = TEST,
     mode: Annotated[str | None, typer.Option("--mode", hidden=True)] = None,
     max_tokens: opt.MaxTokens = None,
     precision: opt.Precision = None,
@@ -53,12 +53,15 @@ def sts(
     latex: opt.AsLatex = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Semantic textual similarity: Spearman x 100 of each pooler on each task, from one forward pass."""
+    """Compare poolers on semantic textual similarity (STS).
+
+    Reports Spearman's correlation x 100 of each pooler on each task, all from one forward pass.
+    """
     from semsearch.comparison import compare_poolers
 
     output = out.Output.of(markdown, csv, latex, as_json, intervals, geometry, report, duel)
     if mode and split not in (TEST, mode):
-        raise UsageError(f"--split {split} and --mode {mode}, its older name, were given; choose one")
+        raise UsageError(f"--split {split} conflicts with --mode {mode}, its older name; choose one")
     with out.progress("sentences") as (encoded, scored):
         found = compare_poolers(
             data,
@@ -85,7 +88,7 @@ def sts(
 
 @app.command()
 def retrieval(
-    data: Annotated[Path, typer.Option(help="Folder with corpus.jsonl, queries.jsonl and qrels/, as BEIR has them.")],
+    data: Annotated[Path, typer.Option(help="Folder with corpus.jsonl, queries.jsonl and qrels/, in BEIR's layout.")],
     model: opt.Model = None,
     poolers: opt.Poolers = "all",
     simcse_names: opt.SimcseNames = False,
@@ -116,7 +119,10 @@ def retrieval(
     latex: opt.AsLatex = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Retrieval: how well each pooler finds what people judged relevant, by exact search."""
+    """Compare poolers on retrieval with judged queries.
+
+    Reports how well exact search with each pooler finds the documents that people judged relevant.
+    """
     from semsearch.comparison import compare_poolers
     from semsearch.files import make_folder
     from semsearch.reports.trec import write_runs
@@ -157,13 +163,13 @@ def retrieval(
 
 @app.command()
 def corpus(
-    path: Annotated[str, typer.Argument(metavar="CORPUS", help="What `semsearch index` would be given.")],
+    path: Annotated[str, typer.Argument(metavar="CORPUS", help="File or folder, as for `semsearch index`.")],
     model: opt.Model = None,
     poolers: opt.Poolers = "all",
     simcse_names: opt.SimcseNames = False,
     transforms: opt.Transforms = "",
     sample: opt.Sample = 500,
-    check: Annotated[bool, typer.Option(help="Compare with true judgments where the folder has some.")] = True,
+    check: Annotated[bool, typer.Option(help="Compare with real judgments if the folder has any.")] = True,
     id_field: opt.IdField = None,
     text_field: opt.TextField = "text",
     title_field: opt.TitleField = "title",
@@ -185,7 +191,10 @@ def corpus(
     latex: opt.AsLatex = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """A corpus without judgments: how well each pooler finds what pseudo-queries were taken from."""
+    """Compare poolers on a corpus without judgments.
+
+    Takes pseudo-queries from the documents and reports how well each pooler finds the passages they came from.
+    """
     from semsearch.comparison import compare_poolers
     from semsearch.corpus.sources import ReadOptions
 
@@ -217,7 +226,7 @@ def corpus(
 
 
 def _chunking(on_long: opt.OnLong | None, tokens: int | None, overlap: int | None, title: bool | None) -> Chunking:
-    """The default chunking with what was asked for."""
+    """Return the default chunking with the requested options applied."""
     from semsearch.corpus.chunking import Chunking
 
     asked: dict[str, Any] = {"on_long": on_long and on_long.value, "tokens": tokens, "overlap": overlap, "title": title}

@@ -1,4 +1,4 @@
-"""What could keep a server from working here: versions, extras, the model, indexes, and the server itself."""
+"""Checks of everything a server depends on: versions, extras, the model, the indexes, and the server itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.error import HTTPError, URLError
@@ -27,15 +26,19 @@ OLDEST_PYTHON = (3, 11)
 
 PACKAGES = ("torch", "openvino", "faiss-cpu", "transformers", "tokenizers", "numpy")
 
-NOT_FOR_USERS = frozenset(("dev", "bench"))
-
 TIMEOUT_SECONDS = 3.0
 
 LONGEST_REPLY = 4_096
 
 
 class Check(NamedTuple):
-    """What was looked at, how it is (`ok`, `note` or `failed`), and what was found or what to do."""
+    """The result of one check.
+
+    Attributes:
+        what: The thing that was checked.
+        state: `ok`, `note` or `failed`.
+        said: The finding, or advice on what to do.
+    """
 
     what: str
     state: str
@@ -43,7 +46,7 @@ class Check(NamedTuple):
 
 
 def check_versions() -> Iterator[Check]:
-    """Python, semsearch and the packages that it stands on."""
+    """Check Python, semsearch and the packages that it depends on."""
     enough = sys.version_info >= OLDEST_PYTHON
     yield Check("python", OK if enough else FAILED, f"{platform.python_version()} at {sys.executable}")
     versions = {name: _version(name) for name in PACKAGES}
@@ -54,17 +57,17 @@ def check_versions() -> Iterator[Check]:
 
 
 def check_extras() -> Iterator[Check]:
-    """The extras, by the packages that each one asks for."""
+    """Check each extra by the packages that it requires."""
     for extra, packages in _extras().items():
         missing = [name for name in packages if _version(name) is None]
-        said = f"missing {', '.join(missing)}; for this: pip install 'semsearch[{extra}]'" if missing else "installed"
+        said = (
+            f"missing {', '.join(missing)}; install with: pip install 'semsearch[{extra}]'" if missing else "installed"
+        )
         yield Check(f"extra {extra}", NOTE if missing else OK, said)
-    if find_spec("mcp") is None and "mcp" not in _extras():
-        yield Check("extra mcp", NOTE, "missing mcp; for this: pip install 'semsearch[mcp]'")
 
 
 def check_model() -> Iterator[Check]:
-    """The default model; nothing is fetched."""
+    """Check that the default model is available, without fetching anything."""
     from semsearch.encoder.checkpoint import DEFAULT_MODEL, open_checkpoint
 
     try:
@@ -76,7 +79,7 @@ def check_model() -> Iterator[Check]:
 
 
 def check_indexes(indexes: Mapping[str, Path]) -> Iterator[Check]:
-    """Each index: whether it can be read, its checkpoint is there and the same, and weak hits can be left out."""
+    """Check of each index that it can be read, that its checkpoint is unchanged, and that its hits have confidences."""
     from semsearch.index import Index
 
     for name, folder in indexes.items():
@@ -101,26 +104,26 @@ def _check_confidence(what: str, index: Index) -> Iterator[Check]:
 
 
 def check_server(url: str, indexes: Sequence[str], *, expected: bool) -> Iterator[Check]:
-    """Whether a server answers at an address: `/health`, then `/ready`, which names the indexes that it serves.
+    """Check whether a server answers: request `/health`, then `/ready`, which names the indexes that it serves.
 
     Args:
-        url: Without a slash at the end.
-        indexes: Names of those that it should serve.
-        expected: Whether it is a failure if none does.
+        url: URL of the server, without a trailing slash.
+        indexes: Names of the indexes that it should serve.
+        expected: Whether a server that does not answer is a failure rather than a note.
     """
     for path in ("/health", "/ready"):
         try:
             status, reply = _get(f"{url}{path}")
         except (URLError, OSError, ValueError) as error:
             reason = getattr(error, "reason", None) or error
-            yield Check("server", FAILED if expected else NOTE, f"none answers at {url} ({reason})")
+            yield Check("server", FAILED if expected else NOTE, f"no answer from {url} ({reason})")
             return
         if status in (401, 403):
-            yield Check(f"server {path}", OK, "needs a key")
+            yield Check(f"server {path}", OK, "requires a key")
         elif status == 503:
             yield Check(f"server {path}", NOTE, f"not ready yet: {_short(reply)}")
         elif status != 200 or not _is_object(reply):
-            yield Check(f"server {path}", FAILED, f"{url}{path} answers {status}: something else listens there")
+            yield Check(f"server {path}", FAILED, f"{url}{path} answers {status}: something else is listening there")
             return
         else:
             yield Check(f"server {path}", OK, _short(reply))
@@ -128,7 +131,7 @@ def check_server(url: str, indexes: Sequence[str], *, expected: bool) -> Iterato
 
 
 def _check_served(reply: str, indexes: Sequence[str]) -> Iterator[Check]:
-    """Whether the indexes that a server names are those that it should serve."""
+    """Check that a server serves the indexes that it should serve."""
     served = json.loads(reply).get("indexes")
     if not isinstance(served, dict):
         return
@@ -141,12 +144,12 @@ def _check_served(reply: str, indexes: Sequence[str]) -> Iterator[Check]:
 
 class _NoRedirects(HTTPRedirectHandler):
     def redirect_request(self, *_: object, **__: object) -> Request | None:
-        """Follow none: what is asked about is this address."""
+        """Follow no redirects, because this address is the one to check."""
         return None
 
 
 def _get(url: str) -> tuple[int, str]:
-    """Status and the beginning of the body; no proxy is asked, for none reaches this machine."""
+    """Return the status and the beginning of the body; proxies are bypassed because they cannot reach this machine."""
     try:
         with build_opener(ProxyHandler({}), _NoRedirects).open(url, timeout=TIMEOUT_SECONDS) as response:
             return response.status, response.read(LONGEST_REPLY).decode("utf-8", "replace")
@@ -173,7 +176,7 @@ def _version(name: str) -> str | None:
 
 
 def _extras() -> dict[str, list[str]]:
-    """What each extra of the installed semsearch asks for by itself."""
+    """Return the packages that each extra of the installed semsearch requires directly."""
     extras: dict[str, list[str]] = {}
     try:
         wanted = metadata.requires("semsearch") or []
@@ -181,6 +184,6 @@ def _extras() -> dict[str, list[str]]:
         return {}
     for line in wanted:
         found = re.match(r"([\w.-]+)(?:\[[^]]*\])?[^;]*;.*\bextra == ['\"]([\w-]+)['\"]", line)
-        if found and found[2] not in NOT_FOR_USERS and found[1] != "semsearch":
+        if found and found[1] != "semsearch":
             extras.setdefault(found[2], []).append(found[1])
     return extras

@@ -1,4 +1,4 @@
-"""How hits look: a table of tabs where piped, and on a terminal several lines each, with words highlighted."""
+"""Printing of hits: tab-separated lines in a pipe; on a terminal, several lines per hit with highlighted matches."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from semsearch.types import Hit
 
 WIDTH = 110
-"""Columns of a snippet at most."""
+"""Maximum width of a snippet, in columns."""
 
 INDENT = 5
 
 LINES = 8
-"""Lines of a snippet at most, before a terminal wraps them."""
+"""Maximum number of lines of a snippet, before the terminal wraps them."""
 
 NAMED = 8
-"""Words and terms that an explanation names on a terminal."""
+"""Maximum number of words, and of terms, that an explanation names."""
 
 LEAST = 0.0005
-"""Of a cosine, below which a word is not named."""
+"""Smallest contribution to a cosine for which a word is named."""
 
 MATCH = "bold yellow"
 
 
 def as_json(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | None = None) -> list[dict[str, Any]]:
-    """Hits as `--json` prints them: the fields of `Hit`, `snippet`, and `explanation` where that was asked for."""
+    """Return hits as `--json` prints them: the fields of `Hit`, `snippet`, and `explanation` if requested."""
     snippets = _snippets(query, found, explained)
     shown = [{**asdict(hit), "snippet": snippet.to_json()} for hit, snippet in zip(found, snippets, strict=True)]
     for hit, why in zip(shown, explained or (), strict=False):
@@ -47,7 +47,7 @@ def as_json(query: str, found: Sequence[Hit], explained: Sequence[Explanation] |
 
 
 def show(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | None = None) -> None:
-    """Print the hits of one query, each with the best part of its passage, and why it was found where that is given."""
+    """Print the hits of one query, each with the best part of its passage and, if given, its explanation."""
     snippets = _snippets(query, found, explained)
     if not sys.stdout.isatty():
         columns = ("rank", "score", "doc_id", "title", "text", *(("why",) if explained is not None else ()))
@@ -75,7 +75,7 @@ def show(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | No
     if not found:
         console.print("  nothing found", style="dim")
     elif all(hit.confidence is not None and hit.confidence < DEFAULT for hit in found):
-        console.print("  perhaps nothing here answers the query: the confidence in every hit is low", style="dim")
+        console.print("  low confidence in every hit: the index may hold no answer to this query", style="dim")
 
 
 def _snippets(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | None) -> list[Snippet]:
@@ -96,7 +96,7 @@ def _behind(hit: Hit, snippet: Snippet) -> bool:
 
 
 def _styled(hit: Hit, snippet: Snippet) -> list[Text]:
-    """The lines of a snippet as they stand in the passage, with its matches highlighted; at most LINES of them."""
+    """Return at most LINES lines of a snippet, broken as in the passage, with the matches highlighted."""
     from rich.text import Text
 
     lines = [line for line in _lines(snippet) if any(text.strip() for text, _ in line)]
@@ -116,7 +116,7 @@ def _styled(hit: Hit, snippet: Snippet) -> list[Text]:
 
 
 def _lines(snippet: Snippet) -> Iterator[list[tuple[str, bool]]]:
-    """Each line as parts, with whether they match."""
+    """Yield each line as a list of parts, each with whether it is a match."""
     cuts = [0, *(place for span in snippet.highlights for place in span), len(snippet.text)]
     line: list[tuple[str, bool]] = []
     for number, (start, end) in enumerate(pairwise(cuts)):
@@ -129,7 +129,7 @@ def _lines(snippet: Snippet) -> Iterator[list[tuple[str, bool]]]:
 
 
 def _reasons(why: Explanation) -> Iterator[str]:
-    """What an explanation says, a line each."""
+    """Yield an explanation line by line."""
     if why.dense and why.keyword:
         yield f"{why.score:.4f} {why.kind} = {why.dense.share:.4f} by meaning + {why.keyword.share:.4f} by words"
     if why.dense:
@@ -142,7 +142,7 @@ def _reasons(why: Explanation) -> Iterator[str]:
 
 def _meaning(dense: Dense) -> Iterator[str]:
     if dense.score is not None:
-        scale = f", {dense.zero:.4f} if unrelated" if dense.zero else ""
+        scale = f", baseline {dense.zero:.4f}" if dense.zero else ""
         yield f"cosine {dense.score:.4f}{_rank(dense.rank)}{scale}"
     if dense.tokens:
         named, rest = _named_words(dense.tokens)
@@ -151,13 +151,13 @@ def _meaning(dense: Dense) -> Iterator[str]:
         named += [f"rounding {dense.rounding:+.4f}"] if abs(dense.rounding) >= LEAST / 10 else []
         yield ", ".join(named)
     if dense.n_lost:
-        yield f"{dense.n_lost:,} tokens stand behind the encoder's limit and were not seen"
+        yield f"{dense.n_lost:,} tokens past the encoder's limit were ignored"
     if dense.note:
         yield dense.note
 
 
 def _named_words(tokens: Sequence[TokenShare]) -> tuple[list[str], tuple[int, float]]:
-    """The words with the highest contributions, each with its sum; how many there are besides, and the sum of those."""
+    """Format the words with the largest contributions; returns these, and the number and the sum of the others."""
     from semsearch.explain.records import whole_words
 
     shares: defaultdict[str, list[float]] = defaultdict(list)
@@ -174,7 +174,7 @@ def _named_words(tokens: Sequence[TokenShare]) -> tuple[list[str], tuple[int, fl
 
 def _words(keyword: Keyword, why: Explanation) -> Iterator[str]:
     if keyword.score is not None:
-        most = f" of at most {keyword.one:.2f}" if keyword.one != 1 else ""
+        most = f", maximum {keyword.one:.2f}" if keyword.one != 1 else ""
         yield f"BM25 {keyword.score:.2f}{_rank(keyword.rank)}{most}"
     if keyword.terms:
         terms = [f"{term.term}{' (exact)' if term.exact else ''} {term.score:.2f}" for term in keyword.terms]

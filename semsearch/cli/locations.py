@@ -1,4 +1,4 @@
-"""Which indexes a command means: those of the current folder, one that is given, or several by name."""
+"""Resolution of the indexes that a command works on: those in the current folder, a given one, or several by name."""
 
 from __future__ import annotations
 
@@ -11,18 +11,26 @@ from semsearch.cli import terminal
 from semsearch.errors import NoIndexError, SourceError, UsageError
 
 HOME = Path("indexes")
-"""Folder of indexes, unless --index names another place."""
+"""Folder that contains the indexes, unless --index names another location."""
 
 
 def indexes_in(folder: Path, *, broken: bool = False) -> list[Path]:
-    """Return the indexes in a folder; with `broken` also what has a database's name in it and is no such file."""
+    """Return the indexes in a folder, sorted by path.
+
+    Args:
+        folder: Folder that contains the indexes.
+        broken: Whether to include folders that cannot be read or whose database is not a regular file.
+
+    Raises:
+        SourceError: If the folder cannot be listed.
+    """
     from semsearch.index import Index
     from semsearch.stores.local.database import DATABASE
 
     def wanted(path: Path) -> bool:
         try:
             return Index.exists(path) or (broken and os.path.lexists(path / DATABASE))
-        except OSError:  # it cannot be looked into
+        except OSError:  # the folder cannot be read
             return broken
 
     try:
@@ -32,7 +40,12 @@ def indexes_in(folder: Path, *, broken: bool = False) -> list[Path]:
 
 
 def find_index(given: Path | None, *, newest: bool = False) -> Path:
-    """Return the given index, or else the only one there is, or with `newest` the most recently updated one."""
+    """Return the given index, or else the only index in `indexes/`, or with `newest` the most recently updated one.
+
+    Raises:
+        NoIndexError: If none is given and there is none.
+        UsageError: If none is given and there are several, unless `newest`.
+    """
     from semsearch.stores.local.database import DATABASE
 
     if given:
@@ -40,7 +53,7 @@ def find_index(given: Path | None, *, newest: bool = False) -> Path:
     found = indexes_in(HOME)
     if not found:
         raise NoIndexError(
-            f"no index in {str(HOME)!r}; make one with: semsearch index CORPUS, or choose one with --index"
+            f"no index in {str(HOME)!r}; create one with: semsearch index CORPUS, or choose one with --index"
         )
     if len(found) == 1:
         return found[0]
@@ -50,7 +63,7 @@ def find_index(given: Path | None, *, newest: bool = False) -> Path:
     def updated(path: Path) -> int:
         try:
             return (path / DATABASE).stat().st_mtime_ns
-        except OSError:  # it was deleted meanwhile
+        except OSError:  # deleted in the meantime
             return 0
 
     last = max(found, key=updated)
@@ -59,20 +72,23 @@ def find_index(given: Path | None, *, newest: bool = False) -> Path:
 
 
 def named_indexes(given: Sequence[str]) -> dict[str, Path]:
-    """Indexes by name, each given as `NAME=DIR`, or as a folder, whose own name it then has.
+    """Return index folders by name.
 
-    Without any, all of the current folder's. What a name may not hold becomes a hyphen where the folder names it.
+    Args:
+        given: `NAME=DIR`, or a folder that gives the index its name, for each index; characters that a name may not
+            contain then become hyphens. If empty, all indexes in `indexes/`.
 
     Raises:
-        UsageError: Two have the same name, or one has other characters.
-        NoIndexError: None was given, and there is none.
+        UsageError: If two indexes have the same name, or a name contains other characters than letters, digits and
+            `._-`.
+        NoIndexError: If none is given and there is none.
     """
     from semsearch.mcp.shelf import NAME
 
     every = given or [str(folder) for folder in indexes_in(HOME)]
     if not every:
         raise NoIndexError(
-            f"no index in {str(HOME)!r}; make one with: semsearch index CORPUS, or name one with --index"
+            f"no index in {str(HOME)!r}; create one with: semsearch index CORPUS, or choose one with --index"
         )
     named: dict[str, Path] = {}
     for one in every:
@@ -81,7 +97,7 @@ def named_indexes(given: Sequence[str]) -> dict[str, Path]:
             folder = one
             name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(one).resolve().name).strip("-._")[:100] or "index"
         elif not NAME.fullmatch(name):
-            raise UsageError(f"the index is named {name!r:.60}; expected letters, digits and . _ -, such as 'notes'")
+            raise UsageError(f"invalid index name {name!r:.60}; expected letters, digits and . _ -, such as 'notes'")
         if name in named:
             raise UsageError(
                 f"two indexes are named {name!r}: {str(named[name])!r} and {folder!r}; name them with --index NAME=DIR"

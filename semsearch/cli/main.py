@@ -1,4 +1,8 @@
-"""The command line. Each command parses, calls one verb, and prints; nothing heavy is imported before it is needed."""
+"""The `semsearch` command: its subcommands, and the reporting of errors and warnings.
+
+Each command parses its options, makes one call into the library, and prints the result. Heavy modules are imported only
+by the commands that need them.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +85,10 @@ def index(
     refit: opt.Refit = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Index a corpus, or update its index: only new and changed documents are encoded."""
+    """Index a corpus or update an existing index.
+
+    Only new and changed documents are encoded.
+    """
     from semsearch.corpus.readers import count_records
     from semsearch.corpus.sources import ReadOptions
     from semsearch.index import Index
@@ -90,7 +97,7 @@ def index(
     options = ReadOptions(id_field, text_field, title_field, format, per_line, follow_links)
     folder = index or _default_folder(paths[0])
     if folder.exists() and not folder.is_dir():
-        raise StoreError(f"{str(folder)!r} is not a folder; choose another place for the index with --index")
+        raise StoreError(f"{str(folder)!r} is not a folder; choose another location with --index")
     with Index.open(
         folder,
         create=True,
@@ -134,7 +141,8 @@ app.command()(query.query)
 
 @app.command("list")
 def list_(
-    folder: Annotated[Path, typer.Option("--folder", help="Folder of indexes.")] = HOME, as_json: opt.AsJson = False
+    folder: Annotated[Path, typer.Option("--folder", help="Folder that contains the indexes.")] = HOME,
+    as_json: opt.AsJson = False,
 ) -> None:
     """List the indexes in a folder."""
     rows = [_brief(path) for path in indexes_in(folder, broken=True)]
@@ -143,12 +151,12 @@ def list_(
     elif rows:
         terminal.table(list(rows[0]), [list(row.values()) for row in rows])
     else:
-        terminal.line(f"no index in {folder}; make one with: semsearch index CORPUS")
+        terminal.line(f"no index in {folder}; create one with: semsearch index CORPUS")
 
 
 @app.command()
 def status(index: opt.WhichIndex = None, as_json: opt.AsJson = False) -> None:
-    """Show what an index holds and which encoder it was built with."""
+    """Show what an index contains and which encoder built it."""
     from semsearch.index import Index
 
     with Index.open(find_index(index, newest=True)) as opened:
@@ -161,7 +169,7 @@ def status(index: opt.WhichIndex = None, as_json: opt.AsJson = False) -> None:
 
 @app.command()
 def delete(
-    ids: Annotated[list[str], typer.Argument(help="Document ids.")],
+    ids: Annotated[list[str], typer.Argument(metavar="IDS...", help="Ids of the documents to delete.")],
     index: opt.OnlyIndex = None,
     as_json: opt.AsJson = False,
 ) -> None:
@@ -175,14 +183,17 @@ def delete(
     if as_json:
         terminal.print_json({"index": str(folder), "deleted": there, "missing": missing})
     else:
-        terminal.line(f"{len(there):,} deleted from {folder}")
+        terminal.line(f"deleted {len(there):,} document{'s' * (len(there) != 1)} from {folder}")
     if missing:
-        raise SourceError(f"not in {str(folder)!r}: {', '.join(missing)}")
+        raise SourceError(f"no such documents in {str(folder)!r}: {', '.join(missing)}")
 
 
 @app.command()
 def poolers(as_json: opt.AsJson = False) -> None:
-    """List the poolers: what each computes, which layers it reads, and what other tools call it."""
+    """List the available poolers.
+
+    Shows what each pooler computes, which layers it reads, and what other tools call it.
+    """
     from semsearch.encoder.pooling import POOLERS
 
     columns = ("name", "formula", "layers", "known as")
@@ -191,7 +202,7 @@ def poolers(as_json: opt.AsJson = False) -> None:
     ]
     rows += [
         ("layer:N+NAME", "a single-layer pooler on layer N (0 = embeddings, -1 = last)", "h_N", ""),
-        ("A+B", "concatenation of two or more poolers", "all of theirs", "st tuple of modes"),
+        ("A+B", "concatenation of two or more poolers", "all of their layers", "st tuple of modes"),
     ]
     if as_json:
         terminal.print_json([dict(zip(columns, row, strict=True)) for row in rows])
@@ -233,18 +244,18 @@ DEMO = (
     ("stop paying for subscriptions I forgot about", None, "year >= 2015 and lang = 'en'"),
     ("怎样备份照片", "keyword", "lang = 'zh'"),
 )
-"""Query, mode and filter: a query that shares few words with its answer, one with a filter, and one in Chinese."""
+"""Query, mode and filter of each search: one that shares few words with its answer, one filtered, one in Chinese."""
 
 
 def main() -> None:
-    """Run the command line; every error is one line on standard error."""
+    """Run the command line and report each error as one line on standard error."""
     warnings.showwarning = _show_warning
     warnings.simplefilter("always", CacheWarning)
     logging.getLogger("semsearch").handlers = [_Lines()]
-    logging.getLogger("semsearch.ingest").setLevel(logging.INFO)  # what takes a while
-    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # its problems are reported as errors of ours
+    logging.getLogger("semsearch.ingest").setLevel(logging.INFO)  # announces slow steps
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # semsearch reports unreadable PDFs itself
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    if isinstance(sys.stdout, TextIOWrapper):  # a character that the output's encoding lacks is no reason to stop
+    if isinstance(sys.stdout, TextIOWrapper):  # do not fail on what the encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = _run()
@@ -267,7 +278,7 @@ def main() -> None:
 
 
 def _run() -> int:
-    """Run the command and write all of its output; returns the exit code."""
+    """Run the command, flush its output, and return the exit code."""
     try:
         command = get_command(app)
         parameters.speak_for(command)
@@ -281,11 +292,11 @@ def _run() -> int:
 
 
 INTERRUPTED = 130
-"""Exit code that typer returns for Ctrl-C."""
+"""Exit code that typer returns after Ctrl-C."""
 
 
 def exit_interrupted() -> NoReturn:
-    """Say that the command was stopped, by Ctrl-C (130) or SIGTERM (143)."""
+    """Report that the command was stopped and exit, with 130 after Ctrl-C or 143 after SIGTERM."""
     kept = "; committed batches are kept, and the same command resumes from there" if "index" in sys.argv[1:2] else ""
     _exit(f"stopped{kept}", 128 + (interrupts.noted() or INTERRUPTED - 128))
 
@@ -296,10 +307,10 @@ def _exit(message: str, code: int) -> NoReturn:
 
 
 class _Lines(logging.Handler):
-    """Prints what the library logs as lines on standard error."""
+    """A log handler that prints the library's messages as lines on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a record, as a warning where it is one."""
+        """Print a record, with the prefix `warning:` from that level on."""
         show = _show_warning if record.levelno >= logging.WARNING else terminal.say
         show(record.getMessage())
 
@@ -309,7 +320,7 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 
 def _chunking(folder: Path, **wanted: Any) -> Chunking:
-    """How documents are cut: what was asked for, over what the index already has."""
+    """Return the chunking of an index, new or existing, with the requested options applied."""
     from semsearch.corpus.chunking import Chunking
     from semsearch.index import Index
 
@@ -317,12 +328,16 @@ def _chunking(folder: Path, **wanted: Any) -> Chunking:
     with Index.open(folder, create=True) as opened:
         chunking = Chunking(**{**opened.chunking.to_json(), **asked})
     if "overlap" in asked and chunking.on_long != "chunk":
-        raise UsageError(f"--overlap goes with --on-long chunk, not {chunking.on_long}")
+        raise UsageError(f"--overlap requires --on-long chunk, got --on-long {chunking.on_long}")
     return chunking
 
 
 def _default_folder(path: str) -> Path:
-    """`data/notes.v2.jsonl.gz` to `indexes/notes.v2`; a folder by its name; refused where it is another corpus's."""
+    """Return the index folder of a corpus, such as `indexes/notes.v2` for `data/notes.v2.jsonl.gz`.
+
+    Raises:
+        UsageError: If that folder holds the index of another corpus.
+    """
     from semsearch.index import Index, origin_of
 
     whole = Path("stdin" if path == "-" else path).resolve()
@@ -366,7 +381,9 @@ def _layer_names(layers: tuple[int, ...]) -> str:
 
 
 def _sample_corpus() -> Path:
-    folder = Path(semsearch.__file__).parents[1] / "corpora" / "sample"
-    if not folder.is_dir():
-        raise SourceError(f"no sample corpus in {str(folder)!r}; run the demo from a checkout of semsearch")
-    return folder
+    """Return the sample corpus: in the package if that was built as a wheel, otherwise in the checkout."""
+    package = Path(semsearch.__file__).parent
+    for folder in (package / "sample", package.parent / "corpora" / "sample"):
+        if folder.is_dir():
+            return folder
+    raise SourceError("this installation lacks the sample corpus; reinstall semsearch")

@@ -1,4 +1,4 @@
-"""The `semsearch mcp` command: indexes as tools of an assistant on this machine, over standard input and output."""
+"""The `semsearch mcp` command, which serves indexes to an assistant on this machine over standard input and output."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ def mcp(
     device: opt.Device = "auto",
     runtime: opt.RuntimeName = "auto",
 ) -> None:
-    """Serve indexes to an assistant over standard input and output (Model Context Protocol).
+    """Serve indexes to an AI assistant over stdio (MCP).
 
-    Models are loaded in the background; until then searches go by words alone.
+    The assistant starts this command and talks to it in the Model Context Protocol. Models are loaded in the
+    background; until they are ready, searches use keywords only.
     """
     try:
         from semsearch.mcp.server import create_mcp
     except ImportError as error:
         interrupts.reraise(error)
-        raise UsageError("the MCP server needs the mcp package: pip install 'semsearch[mcp]'") from None
+        raise UsageError(
+            "the MCP server needs the mcp package; install it with: pip install 'semsearch[mcp]'"
+        ) from None
     from semsearch.cli.addresses import checked_url
     from semsearch.index import Index
     from semsearch.mcp.warming import Warming
@@ -39,5 +42,5 @@ def mcp(
         server = create_mcp(opened, public_url=checked_url(url), is_warm=warming.is_warm)
         warming.start()
         stack.callback(warming.stop)
-        signals.release()  # there is nothing to put in order, and an event loop may lose an interrupt
+        signals.release()  # nothing needs cleaning up, and an event loop may lose an interrupt
         server.run("stdio")

@@ -1,4 +1,4 @@
-"""Options of the command line: those that several commands share, and those that would clutter a command."""
+"""Command-line options that several commands share or that would clutter the signature of a command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 
 class Mode(StrEnum):
-    """Ways of searching."""
+    """Search modes."""
 
     dense = "dense"
     keyword = "keyword"
@@ -18,113 +18,141 @@ class Mode(StrEnum):
 
 
 class Fusion(StrEnum):
-    """Ways of combining the dense and keyword scores of a hybrid search."""
+    """Methods of combining the dense and keyword scores of a hybrid search."""
 
     convex = "convex"
     rrf = "rrf"
 
 
 class Style(StrEnum):
-    """Conventions by which measures are computed."""
+    """Conventions for computing measures."""
 
     trec = "trec"
     st = "st"
 
 
 class OnLong(StrEnum):
-    """Ways of handling a document that is longer than the encoder's maximum."""
+    """Ways of handling a document that is longer than the encoder's input limit."""
 
     chunk = "chunk"
     truncate = "truncate"
     error = "error"
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps; cuda:0,cuda:1 or cuda:* for several GPUs.")]
-RuntimeName = Annotated[str, typer.Option("--runtime", help="auto, openvino (compiled, CPU only) or torch.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the output as JSON.")]
+Device = Annotated[
+    str, typer.Option(help="Device to run on: auto, cpu, cuda or mps; cuda:0,cuda:1 or cuda:* for several GPUs.")
+]
+RuntimeName = Annotated[
+    str, typer.Option("--runtime", help="Inference runtime: auto, openvino (compiled, CPU only) or torch.")
+]
 WhichIndex = Annotated[
     Path | None, typer.Option("--index", "-i", help="Index folder [default: the most recently updated in indexes/]")
 ]
-OnlyIndex = Annotated[Path | None, typer.Option("--index", "-i", help="Index folder [default: the only one there is]")]
+OnlyIndex = Annotated[
+    Path | None, typer.Option("--index", "-i", help="Index folder [default: the only index in indexes/]")
+]
 NewIndex = Annotated[Path | None, typer.Option("--index", "-i", help="Index folder [default: indexes/<corpus name>]")]
 
 Paths = Annotated[
     list[str],
-    typer.Argument(help="Files or folders (jsonl, csv, tsv, txt, md, html, pdf; each also .gz), or - for stdin."),
+    typer.Argument(
+        metavar="PATHS...",
+        help="Files or folders (jsonl, csv, tsv, txt, md, html or pdf, also as .gz), or - for stdin.",
+    ),
 ]
-IdField = Annotated[str | None, typer.Option(help="Field that holds the id [default: _id, else id]")]
-TextField = Annotated[str, typer.Option(help="Field that holds the text.")]
-TitleField = Annotated[str, typer.Option(help="Field that holds the title.")]
+IdField = Annotated[str | None, typer.Option(help="Field that contains the id [default: _id, or else id]")]
+TextField = Annotated[str, typer.Option(help="Field that contains the text.")]
+TitleField = Annotated[str, typer.Option(help="Field that contains the title.")]
 Format = Annotated[
     str | None, typer.Option(help="Read every file in this format: jsonl, csv, tsv, text, markdown, html or pdf.")
 ]
 PerLine = Annotated[bool, typer.Option("--per-line", help="Treat each line of a text file as a document.")]
-FollowLinks = Annotated[bool, typer.Option("--follow-links", help="Follow symbolic links that lead out of a folder.")]
+FollowLinks = Annotated[bool, typer.Option("--follow-links", help="Follow symbolic links that point outside a folder.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip and count bad records instead of stopping.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at a bad file in a folder instead of skipping it.")]
 Replace = Annotated[
-    bool, typer.Option("--replace", help="Let documents take the place of those with the same ids from other files.")
+    bool, typer.Option("--replace", help="Replace documents that have the same ids but come from other files.")
 ]
 DeleteMissing = Annotated[
     bool, typer.Option("--delete-missing", help="Delete documents that are no longer in the given files and folders.")
 ]
 
-Model = Annotated[str | None, typer.Option("--model", "-m", help="Hugging Face model name or local directory.")]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="Hugging Face model name or local directory [default: all-MiniLM-L6-v2]"),
+]
 MovedModel = Annotated[
     str | None, typer.Option("--model", "-m", help="New location of the index's checkpoint, if it has moved.")
 ]
 PoolerName = Annotated[
-    str | None, typer.Option("--pooler", "-p", help="A name from `semsearch poolers`, or auto: as the model declares.")
+    str | None,
+    typer.Option(
+        "--pooler", "-p", help="Name from `semsearch poolers`, or auto: the one that the model declares [default: auto]"
+    ),
 ]
 SimcseNames = Annotated[bool, typer.Option("--simcse-names", help="Interpret pooler names as SimCSE does.")]
 MaxTokens = Annotated[int | None, typer.Option(help="Truncate the encoder's input to this many tokens.")]
 Dim = Annotated[int | None, typer.Option(help="Keep the first DIM components of each vector.")]
 TransformName = Annotated[
-    str | None, typer.Option(help="Transform of the vectors: center, whiten[:K], all-but-the-top[:K] or truncate:DIM.")
+    str | None,
+    typer.Option(help="Transform applied to the vectors: center, whiten[:K], all-but-the-top[:K] or truncate:DIM."),
 ]
-Refit = Annotated[bool, typer.Option("--refit", help="Fit the transform again.")]
-QueryPrefix = Annotated[str | None, typer.Option(help="Text to put in front of each query.")]
-PassagePrefix = Annotated[str | None, typer.Option(help="Text to put in front of each passage.")]
-Precision = Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16; int8 for an index.")]
+Refit = Annotated[bool, typer.Option("--refit", help="Fit the transform again on all vectors of the index.")]
+QueryPrefix = Annotated[str | None, typer.Option(help="Text to prepend to each query.")]
+PassagePrefix = Annotated[str | None, typer.Option(help="Text to prepend to each passage.")]
+Precision = Annotated[
+    str | None,
+    typer.Option(help="Precision of the encoder: auto, float32, bfloat16 or float16; int8 only when indexing."),
+]
 
-Poolers = Annotated[str, typer.Option(help="Comma-separated names, layer:*+NAME for a pooler on every layer, or all.")]
+Poolers = Annotated[
+    str, typer.Option(help="Comma-separated pooler names, layer:*+NAME for a pooler on every layer, or all.")
+]
 Transforms = Annotated[
     str,
     typer.Option(
-        help="Comma-separated transforms to compare as well: center, whiten:K, all-but-the-top, truncate:K, or all."
+        help="Comma-separated transforms to compare too: center, whiten:K, all-but-the-top, truncate:K, or all."
     ),
 ]
 CacheMb = Annotated[int, typer.Option(help="Size limit of the on-disk cache of vectors, in MiB; 0 turns it off.")]
 Seed = Annotated[int, typer.Option(help="Random seed.")]
-WithGeometry = Annotated[bool, typer.Option("--geometry", help="Also describe the geometry of each row's vectors.")]
+WithGeometry = Annotated[bool, typer.Option("--geometry", help="Also report the geometry of each row's vectors.")]
 Intervals = Annotated[bool, typer.Option("--intervals", help="Print 95% confidence intervals.")]
-ReportFile = Annotated[Path | None, typer.Option("--report", help="Write a report as one HTML file.")]
+ReportFile = Annotated[Path | None, typer.Option("--report", help="Write a self-contained HTML report to this file.")]
 Duel = Annotated[
-    list[str] | None, typer.Option("--duel", help="A row to compare with another in the report; give it twice.")
+    list[str] | None, typer.Option("--duel", help="Label of a row to compare in the report; pass this option twice.")
 ]
 AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print tables as Markdown.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV, one number per line with its interval and p-value.")]
 AsLatex = Annotated[bool, typer.Option("--latex", help="Print tables as LaTeX (booktabs).")]
 Sample = Annotated[int, typer.Option(help="Number of documents to make pseudo-queries from.")]
-Split = Annotated[str, typer.Option(help="Split of the judgments: reads qrels/SPLIT.tsv.")]
+Split = Annotated[str, typer.Option(help="Split of the qrels, read from qrels/SPLIT.tsv.")]
 Measures = Annotated[str, typer.Option(help="Comma-separated measures, named as in ir-measures.")]
 ScoringStyle = Annotated[
-    Style, typer.Option(help="Conventions of the measures: trec (trec_eval) or st (sentence-transformers).")
+    Style, typer.Option(help="Conventions for computing measures: trec (trec_eval) or st (sentence-transformers).")
 ]
 SearchModes = Annotated[str, typer.Option(help="Comma-separated modes: dense, keyword, hybrid.")]
 DropSameId = Annotated[
     bool, typer.Option("--drop-same-id", help="Ignore hits that have the query's own id (ArguAna, Quora).")
 ]
-RunFolder = Annotated[Path | None, typer.Option(help="Folder to write a TREC run for each row to.")]
+RunFolder = Annotated[Path | None, typer.Option(help="Write a TREC run for each row to this folder.")]
 
-LongDocuments = Annotated[OnLong | None, typer.Option(help="How to handle documents longer than the model's limit.")]
-ChunkTokens = Annotated[int | None, typer.Option(help="Maximum length of a passage in tokens, title included.")]
-Overlap = Annotated[int | None, typer.Option(help="Number of tokens that neighboring passages may share.")]
+LongDocuments = Annotated[
+    OnLong | None, typer.Option(help="How to handle documents longer than the model's limit [default: chunk]")
+]
+ChunkTokens = Annotated[
+    int | None, typer.Option(help="Maximum length of a passage in tokens, title included [default: the model's limit]")
+]
+Overlap = Annotated[
+    int | None, typer.Option(help="Maximum number of tokens that neighboring passages share [default: 32]")
+]
 WithTitle = Annotated[
-    bool | None, typer.Option("--title/--no-title", help="Whether to encode the title with each passage.")
+    bool | None,
+    typer.Option("--title/--no-title", help="Whether to encode the title with each passage [default: title]"),
 ]
 
-QueryText = Annotated[str | None, typer.Argument(help="What to search for.")]
+QueryText = Annotated[str | None, typer.Argument(metavar="[TEXT]", help="What to search for.")]
 K = Annotated[int, typer.Option("-k", help="Number of documents to return.")]
 SearchMode = Annotated[
     Mode | None,
@@ -132,37 +160,39 @@ SearchMode = Annotated[
 ]
 FilterText = Annotated[str | None, typer.Option(help="Filter expression, e.g.: year >= 2020 and lang = 'en'")]
 MinConfidence = Annotated[
-    float | None, typer.Option(help="Leave out hits with a lower confidence, from 0 to 1.", show_default=False)
+    float | None, typer.Option(help="Minimum confidence of a hit, from 0 to 1.", show_default=False)
 ]
 AsContext = Annotated[
-    bool, typer.Option("--context", help="Print a numbered block of passages for a prompt, in place of hits.")
+    bool, typer.Option("--context", help="Print a numbered block of passages for a prompt instead of hits.")
 ]
-Budget = Annotated[int | None, typer.Option(help="With --context: tokens the block may have [default: 1500]")]
-Neighbors = Annotated[int | None, typer.Option(help="With --context: passages to add on each side [default: 0]")]
+Budget = Annotated[int | None, typer.Option(help="With --context: maximum size of the block in tokens [default: 1500]")]
+Neighbors = Annotated[
+    int | None, typer.Option(help="With --context: number of passages to add before and after each [default: 0]")
+]
 FusionName = Annotated[Fusion, typer.Option(help="How a hybrid search combines scores.")]
 Explain = Annotated[
     bool,
-    typer.Option("--explain", help="Say why each hit was found: what its words contribute to the score."),
+    typer.Option("--explain", help="Show what each word and token contributes to the score of a hit."),
 ]
-QueryFile = Annotated[str | None, typer.Option(help="JSON lines with _id and text: answer many queries at once.")]
+QueryFile = Annotated[str | None, typer.Option(help="Answer all queries in this file (JSON lines with _id and text).")]
 Interactive = Annotated[
     bool,
-    typer.Option("--interactive", help="Answer one query after another, from a prompt (Ctrl-D ends it) or a pipe."),
+    typer.Option("--interactive", help="Answer queries one by one, from a prompt (Ctrl-D to quit) or a pipe."),
 ]
 Rerank = Annotated[
     str | None,
-    typer.Option(help="Score the best candidates again: late-interaction, or cross-encoder:MODEL (name or directory)."),
+    typer.Option(help="Rerank the best candidates with late-interaction or cross-encoder:MODEL (name or directory)."),
 ]
 RerankDepth = Annotated[
     int | None,
     typer.Option(
-        help="With --rerank: how many candidates [default: 20 for late interaction, 50 for others; at least K]"
+        help="With --rerank: number of candidates [default: 20 for late interaction, 50 for others; at least K]"
     ),
 ]
 RunFile = Annotated[Path | None, typer.Option(help="With --queries: write a TREC run to this file.")]
 AllIndexes = Annotated[
     list[str] | None,
-    typer.Option("--index", "-i", metavar="[NAME=]DIR", help="Index folder; repeat it [default: all in indexes/]"),
+    typer.Option("--index", "-i", metavar="[NAME=]DIR", help="Index folder; repeatable [default: all in indexes/]"),
 ]
 ServedIndexes = Annotated[
     list[str] | None,
@@ -170,9 +200,9 @@ ServedIndexes = Annotated[
         "--index",
         "-i",
         metavar="[NAME=]DIR",
-        help="Index folder; repeat it [default: the most recently updated in indexes/]",
+        help="Index folder; repeatable [default: the most recently updated in indexes/]",
     ),
 ]
 PublicUrl = Annotated[
-    str, typer.Option("--url", help="Where `semsearch serve` shows the documents; citations link there.")
+    str, typer.Option("--url", help="Address of the `semsearch serve` that citations should link to.")
 ]

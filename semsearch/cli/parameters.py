@@ -1,4 +1,4 @@
-"""The library's messages name parameters, as in `id_field`; on the command line these become options."""
+"""Translation of the parameters that the library's messages name, such as `id_field`, into command-line options."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Iterator
 from typing import Any
 
 RENAMED = {"tokens": "chunk_tokens", "folder": "index", "location": "index"}
-"""Parameters of the library to parameters of commands, where these have other names."""
+"""Parameters of the commands by parameters of the library, where their names differ."""
 
 _PARAMETER = re.compile(r"`([a-z][a-z_]*)`")
 
-_process: dict[str, Any] = {}  # the command that this process runs; warnings come from any thread
+_process: dict[str, Any] = {}  # global because warnings come from any thread
 
 
 def speak_for(command: Any) -> None:
-    """From now on messages name the options of this click command and of those below it."""
+    """Make messages name the options of this click command and its subcommands."""
     _process["command"] = command
 
 
 def as_options(message: str) -> str:
-    """A message with every parameter of a command replaced by its option: `id_field` by --id-field.
+    """Return a message with every parameter replaced by its option, such as `id_field` by --id-field.
 
-    The command that runs comes first; a parameter that it lacks may be an option of another one. Anything else in
-    backticks stays as it is.
+    Options of the running command take precedence; a parameter that it lacks may be an option of another command.
+    Anything else in backticks stays as it is.
     """
     if "`" not in message or not _process:
         return message
@@ -36,12 +36,12 @@ def as_options(message: str) -> str:
 
 
 def _options(command: Any) -> dict[str, str]:
-    """Parameter to option, the long spelling where there is one; arguments have none."""
+    """Map each parameter to its option, in the long spelling if there is one; arguments have no option."""
     return {one.name: one.opts[0] for one in command.params if one.opts[0].startswith("-")}
 
 
 def _running(command: Any, words: list[str]) -> Any:
-    """The innermost command that these words call."""
+    """Return the innermost command that these words call."""
     for word in words:
         below = getattr(command, "commands", {})
         if word not in below:

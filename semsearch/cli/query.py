@@ -1,4 +1,4 @@
-"""`semsearch query`: one query, a file of them, or a session."""
+"""The `semsearch query` command, which answers one query, a file of queries, or an interactive session."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from semsearch.cli.locations import find_index
 from semsearch.errors import SemsearchError, UsageError
 
 NOTHING_FOUND = 3
-"""Exit code of a query that nothing answers."""
+"""Exit code of a query without hits."""
 
 
 def query(
@@ -36,7 +36,10 @@ def query(
     runtime: opt.RuntimeName = "auto",
     as_json: opt.AsJson = False,
 ) -> int:
-    """Search an index with the encoder that it was built with; exit code 3 if nothing is found."""
+    """Search an index.
+
+    The query is encoded by the encoder that the index was built with. The exit code is 3 if nothing is found.
+    """
     from semsearch.cli import answers, session
     from semsearch.index import Index
 
@@ -45,7 +48,7 @@ def query(
             'give either a query, as in: semsearch query "how do plants drink", or --queries FILE, or --interactive'
         )
     if run and not queries:
-        raise UsageError("--run goes with --queries FILE")
+        raise UsageError("--run requires --queries FILE")
     answers.check_context_options(
         context, budget=budget, neighbors=neighbors, queries=queries, fusion=fusion.value, depth=rerank_depth
     )

@@ -1,4 +1,4 @@
-"""A session of queries: the index and its encoder stay open, and a prompt remembers what was asked."""
+"""Interactive query sessions: the index and its encoder stay loaded, and the prompt keeps a history."""
 
 from __future__ import annotations
 
@@ -25,16 +25,14 @@ DOTS = dict.fromkeys(UNSEEN, "·")
 
 
 def questions(index: Index, mode: str) -> Iterator[str]:
-    """What is asked, a line each: at a prompt on a terminal, until Ctrl-D; from standard input where that is piped.
+    """Yield queries, one per line: from a prompt on a terminal until Ctrl-D, or else from piped standard input.
 
-    The encoder is loaded before the first is asked for.
+    The encoder is loaded before the first query is read.
     """
     if mode != "keyword":
         _ = index.encoder
     if not sys.stdin.isatty():
-        if isinstance(
-            sys.stdin, TextIOWrapper
-        ):  # what is not UTF-8 is refused as one query, and does not end the others
+        if isinstance(sys.stdin, TextIOWrapper):  # a line that is not UTF-8 fails alone, without ending the session
             sys.stdin.reconfigure(errors="surrogateescape")
         yield from filter(None, map(str.strip, sys.stdin))
         return
@@ -43,7 +41,7 @@ def questions(index: Index, mode: str) -> Iterator[str]:
     from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
 
     class Visible(Processor):
-        """Shows a dot for what would rearrange the line; all other controls are shown by the prompt itself."""
+        """Shows characters that would reorder the line as dots; the prompt itself takes care of other controls."""
 
         def apply_transformation(self, given: TransformationInput) -> Transformation:
             return Transformation([(part[0], part[1].translate(DOTS)) for part in given.fragments])
@@ -54,7 +52,7 @@ def questions(index: Index, mode: str) -> Iterator[str]:
     while True:
         try:
             line = session.prompt(PROMPT).strip()
-        except KeyboardInterrupt:  # forgets the line, as a shell does
+        except KeyboardInterrupt:  # discards the line, as a shell does
             continue
         except EOFError:
             return
@@ -63,7 +61,7 @@ def questions(index: Index, mode: str) -> Iterator[str]:
 
 
 def _history_file() -> Path | None:
-    """The user's own file, readable by nobody else; None where there can be none."""
+    """Return the path of the history, readable only by the user, or None if it cannot be created."""
     path = user_state_path("semsearch") / HISTORY
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

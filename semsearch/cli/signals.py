@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM: the first ends the command in order, the second at once.
+"""Handling of Ctrl-C and SIGTERM: the first signal ends the command cleanly, the second one immediately.
 
-A KeyboardInterrupt in the middle of an import leaves half a module behind, or is turned into an ImportError, so it
-waits for the import to end. One that a destructor swallowed is raised again.
+A KeyboardInterrupt in the middle of an import would leave a half-initialized module behind or be turned into an
+ImportError, so it is delayed until the import ends. One that a destructor swallowed is raised again.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from semsearch import interrupts
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 IMPORT = "<frozen importlib"
-"""Beginning of the file name of the code that imports."""
+"""Prefix of the file name of Python's import machinery."""
 
 POLL_SECONDS = 0.01
 
-_due = False  # an interrupt that waited is about to be raised
+_due = False  # whether a delayed interrupt is about to be raised
 
 
 def install() -> None:
-    """Take charge of both signals, unless this process was started with one of them ignored, as by nohup."""
+    """Install the handlers for both signals, except for one that this process inherited as ignored, as under nohup."""
     if threading.current_thread() is not threading.main_thread():
         return
     for number in SIGNALS:
@@ -38,14 +38,14 @@ def install() -> None:
 
 
 def release() -> None:
-    """From now on, let both signals end the process at once: all that is left to do is to end."""
+    """Let both signals end the process immediately from now on, when nothing is left to clean up."""
     for number in SIGNALS:
         if signal.getsignal(number) is _stop:
             signal.signal(number, signal.SIG_DFL)
 
 
 def end(code: int) -> None:
-    """End the process by the signal that it was sent, if any, so that a shell's loop ends too; else with a code."""
+    """End the process by the signal it received, if any, so that a loop in a shell ends too; otherwise with a code."""
     number = interrupts.noted()
     if number is not None and code == 128 + number:
         with suppress(OSError, ValueError):
@@ -77,7 +77,7 @@ def _imports(frame: FrameType | None) -> bool:
 
 
 def _later(number: int) -> None:
-    """Have the signal handled again when the main thread imports nothing."""
+    """Deliver the signal again once the main thread is not importing."""
     main = threading.main_thread().ident or 0
 
     def wait() -> None:
@@ -87,7 +87,7 @@ def _later(number: int) -> None:
             time.sleep(POLL_SECONDS)
         _due = True
         if hasattr(signal, "pthread_kill"):
-            signal.pthread_kill(main, number)  # which also ends what it waits for
+            signal.pthread_kill(main, number)  # also interrupts a blocking call
         else:
             signal.raise_signal(number)
 
@@ -95,7 +95,7 @@ def _later(number: int) -> None:
 
 
 def _raise_again(unraisable: Any) -> None:
-    """Handle an exception that Python cannot raise: an interrupt is not lost, all else is shown as ever."""
+    """Handle an exception that Python cannot raise: deliver an interrupt again and print anything else as usual."""
     if isinstance(unraisable.exc_value, KeyboardInterrupt):
         _later(interrupts.noted() or signal.SIGINT)
     else:

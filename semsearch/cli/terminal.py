@@ -1,4 +1,4 @@
-"""How things look: tables and progress bars on a terminal, plain lines where the output is piped."""
+"""Output of the commands: tables and progress bars on a terminal, plain lines in a pipe."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
 
 def print_json(value: Any) -> None:
-    """One line of JSON on standard output; escaped where the output's encoding is not UTF-8."""
+    """Print one line of JSON on standard output, in ASCII if the encoding of the output is not UTF-8."""
     plain = codecs.lookup(sys.stdout.encoding).name == "utf-8"
     print(escape_json(json.dumps(value, ensure_ascii=not plain, default=list)))
 
 
 def line(text: str) -> None:
-    """A line on standard output."""
+    """Print a line on standard output, with control characters replaced."""
     print(one_line(text))
 
 
 def block(text: str) -> None:
-    """Lines on standard output, in which nothing stands that a stranger wrote, or where it is escaped already."""
+    """Print a text of several lines on standard output as it is; untrusted parts of it must be escaped already."""
     print(text)
 
 
 def say(message: str) -> None:
-    """Print a line on standard error, with options for the parameters that it names; where nobody hears it, go on."""
+    """Print a line on standard error, with options for the parameters that it names; never fails."""
     try:
         print(one_line(as_options(message)), file=sys.stderr)
     except OSError:
@@ -44,7 +44,7 @@ def say(message: str) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table on a terminal; tab-separated lines with a header where piped."""
+    """Print a table on a terminal, or tab-separated lines with a header in a pipe."""
     if not sys.stdout.isatty():
         for row in [columns, *rows]:
             print("\t".join(one_line(str(value)) for value in row))
@@ -63,7 +63,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def heading(text: str) -> None:
-    """A line that sets off what follows, on standard output."""
+    """Print a heading on standard output."""
     text = one_line(text)
     if not sys.stdout.isatty():
         print(f"\n{text}")
@@ -75,21 +75,21 @@ def heading(text: str) -> None:
 
 
 def _cell(value: object) -> str:
-    """A value as a person reads it."""
+    """Format a value for people to read."""
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else one_line(str(value))
 
 
 def quantization(result: IngestResult) -> None:
-    """Report on standard error what 8-bit integers cost, where an encoder was calibrated."""
+    """Report the cost of int8 on standard error, if an encoder was calibrated."""
     if loss := result.quantization:
         say(
-            f"against float32: mean cosine {loss.mean_cosine:.4f}, {loss.overlap:.1%} of the ten nearest are the same, "
-            f"{loss.speed:.1f} times as fast here"
+            f"int8 against float32: mean cosine {loss.mean_cosine:.4f}, {loss.overlap:.1%} of the ten nearest neighbors"
+            f" in common, {loss.speed:.1f} times as fast on this machine"
         )
 
 
 def summary(result: IngestResult, folder: str, seconds: float) -> None:
-    """What an ingest did, on standard output; what went wrong on standard error."""
+    """Print what an ingest did on standard output, and what went wrong on standard error."""
     done = [f"{result.encoded:,} encoded" + (f" ({_count(result.passages, 'passage')})" if result.passages else "")]
     done += [
         f"{n:,} {what}" for n, what in ((result.described, "with new metadata"), (result.unchanged, "unchanged")) if n
@@ -99,7 +99,7 @@ def summary(result: IngestResult, folder: str, seconds: float) -> None:
     if result.truncated:
         share = 100 * result.tokens_lost / result.tokens
         line(
-            f"{result.truncated:,} of {_count(result.passages, 'passage')} cut off: {result.tokens_lost:,} of "
+            f"{result.truncated:,} of {_count(result.passages, 'passage')} truncated: {result.tokens_lost:,} of "
             f"{result.tokens:,} tokens lost ({share:.1f}%); --on-long chunk keeps them all"
         )
     elif result.passages:
@@ -111,9 +111,7 @@ def summary(result: IngestResult, folder: str, seconds: float) -> None:
     if result.unknown:
         documents = _count(result.unknown, "document")
         names = _some(result.unknown_ids, result.unknown)
-        say(
-            f"warning: {documents} of symbols or words that the model does not know cannot be found by meaning: {names}"
-        )
+        say(f"warning: {documents} without any token that the model knows cannot be found by meaning: {names}")
     if result.bad:
         for error in result.errors:
             say(f"skipped: {error}")
@@ -122,10 +120,10 @@ def summary(result: IngestResult, folder: str, seconds: float) -> None:
     if result.vanished:
         documents = _count(result.vanished, "document")
         some = _some(result.vanished_ids, result.vanished)
-        say(f"warning: {documents} no longer there; --delete-missing removes them: {some}")
+        say(f"warning: {documents} no longer in the corpus; --delete-missing removes them: {some}")
     if result.not_deleted:
         documents, them = _count(result.not_deleted, "document"), "it is" if result.not_deleted == 1 else "they are"
-        say(f"warning: kept {documents} that may be missing: it could not be told whether {them} gone")
+        say(f"warning: kept {documents} that may be missing: could not check whether {them} gone")
 
 
 def _count(n: int, noun: str) -> str:
@@ -133,12 +131,12 @@ def _count(n: int, noun: str) -> str:
 
 
 def _some(ids: Sequence[str], n: int) -> str:
-    """The first ids, and how many more there are."""
+    """Return the first ids and the number of further ones."""
     return ", ".join(ids) + (f" and {n - len(ids):,} more" if n > len(ids) else "")
 
 
 def result_json(result: IngestResult, folder: str, seconds: float) -> dict[str, Any]:
-    """The same as an object."""
+    """Return the summary of an ingest as the object that `--json` prints."""
     left_out = ("errors", "in_flight", "quantization")
     fields = {name: value for name, value in asdict(result).items() if name not in left_out}
     loss = asdict(result.quantization) if result.quantization else {}
@@ -148,10 +146,10 @@ def result_json(result: IngestResult, folder: str, seconds: float) -> dict[str, 
 
 @contextmanager
 def progress(total: int | None) -> Iterator[Watch | None]:
-    """A bar for an ingest; nothing where standard error is no terminal.
+    """Show a progress bar for an ingest; yields its callback, or None if standard error is not a terminal.
 
     Args:
-        total: Records to come; None where that cannot be known.
+        total: Number of records to read; None if unknown.
     """
     with bar("indexing", "docs", total) as move:
         yield None if move is None else lambda result: move(result.documents + result.in_flight)
@@ -159,7 +157,10 @@ def progress(total: int | None) -> Iterator[Watch | None]:
 
 @contextmanager
 def counting(what: str, unit: str) -> Iterator[Progress | None]:
-    """A bar for an encoder, which tells how many texts it has just done; nothing where there is no terminal."""
+    """Show a progress bar for an encoder.
+
+    Yields a function to call with the number of texts just encoded, or None if standard error is not a terminal.
+    """
     with bar(what, unit, None) as move:
         done = 0
 
@@ -174,7 +175,10 @@ def counting(what: str, unit: str) -> Iterator[Progress | None]:
 
 @contextmanager
 def bar(what: str, unit: str, total: int | None) -> Iterator[Callable[[float], None] | None]:
-    """A progress bar on standard error with rate and time left, moved to how much is done."""
+    """Show a progress bar with rate and remaining time on standard error.
+
+    Yields a function that sets the amount of work done, or None if standard error is not a terminal.
+    """
     if not sys.stderr.isatty():
         yield None
         return

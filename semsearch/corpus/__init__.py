@@ -1,1 +1,1 @@
-"""Reading files as documents, and cutting documents into passages."""
+"""Reading files into documents and cutting documents into passages."""

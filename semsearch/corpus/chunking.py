@@ -1,8 +1,8 @@
 """Cutting documents into passages, measured in the model's own tokens.
 
-`semantic-text-splitter` finds the cuts: paragraphs first, then sentences, then words, so that each passage holds as
-much as fits. This module prepends the title, counts tokens, and handles texts that are too long. It knows nothing of
-models: the tokenizer and the limits are passed in.
+`semantic-text-splitter` chooses the boundaries: paragraphs first, then sentences, then words, so that each passage is
+as long as the limit allows. This module prepends the title, counts tokens, and handles documents that are too long. It
+is independent of any model: the tokenizer and the limits are passed in.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 ON_LONG = ("chunk", "truncate", "error")
 
 MAX_CHUNK_TOKENS = 512
-"""Default passage length for models that accept more: one vector can hold only so much."""
+"""Default maximum passage length for models that accept more: one vector can represent only so much text."""
 
 LEAST_ROOM = 8
-"""Minimum number of tokens that prefix and special tokens must leave for title and text."""
+"""Minimum number of tokens that must remain for the title and text after the prefix and special tokens."""
 
 BLOCK_CHARS = 20_000
-"""The splitter takes time quadratic in the length of a paragraph, so longer texts are passed to it in blocks."""
+"""The splitter's running time is quadratic in paragraph length, so longer texts are passed to it in blocks."""
 
 COUNTED_AT_ONCE = 512
-"""Number of texts whose encodings are in memory at a time, at a few hundred bytes per token."""
+"""Number of texts whose encodings are in memory at once, at a few hundred bytes per token."""
 
 SPLITTERS = 16
 CAPACITY_STEP = 16
-"""Number of cached splitters, and the step between their capacities: each holds a copy of the vocabulary."""
+"""Number of cached splitters and the step between their capacities; each splitter holds a copy of the vocabulary."""
 
 BLOCK_CHARS_PER_TOKEN = 40
-"""Blocks grow with the length of passages, so that each holds several of them."""
+"""Blocks grow with the passage length, so that each block holds several passages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +48,15 @@ class Chunking:
     """Settings for cutting documents into passages; stored with the index.
 
     Attributes:
-        on_long: `chunk` cuts a long document into passages, `truncate` keeps its beginning, `error` rejects it.
-        tokens: Maximum length of a passage, including title, prefix and special tokens; None for the model's maximum,
-            but at most 512.
+        on_long: How to handle a long document: `chunk` cuts it into passages, `truncate` keeps its beginning, `error`
+            rejects it.
+        tokens: Maximum passage length in tokens, including the title, prefix and special tokens; None for the
+            encoder's maximum, capped at 512.
         overlap: Number of tokens that neighboring passages may share.
-        title: Whether each passage is encoded with the title in front.
+        title: Whether to prepend the document's title to each passage before encoding.
 
     Raises:
-        UsageError: A setting has the wrong type or value, or two of them contradict each other.
+        UsageError: If a setting has the wrong type or value, or if two settings contradict each other.
     """
 
     on_long: str = "chunk"
@@ -69,25 +70,25 @@ class Chunking:
         if self.tokens is not None and not is_whole(self.tokens):
             raise UsageError(f"`tokens` is {self.tokens!r:.60}; expected a number of tokens, or None for the default")
         if self.tokens is not None and self.on_long != "chunk":
-            raise UsageError(f"`tokens` goes with `on_long` chunk, not {self.on_long}; see `max_tokens`")
+            raise UsageError(f"`tokens` requires `on_long` chunk, got {self.on_long}; see `max_tokens`")
         if not is_whole(self.overlap) or self.overlap < 0:
             raise UsageError(f"`overlap` is {self.overlap!r:.60}; expected 0 or more tokens")
         if not isinstance(self.title, bool):
             raise UsageError(f"`title` is {self.title!r:.60}; expected True or False")
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON object; `Chunking(**fields)` restores it."""
+        """Return the settings as a JSON object; `Chunking(**fields)` restores them."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A text as an encoder sees it, the title in front.
+    """A passage as the encoder sees it, with the title in front.
 
     Attributes:
-        title: As much of the title as stands in it.
-        title_start, text_start: Where the title and the passage's text begin in it; below 0 by the white space that
-            the outside of it lost.
+        title: The part of the title that `text` contains.
+        title_start, text_start: Offsets in `text` at which the title and the passage's own text begin; negative if
+            leading white space was stripped.
     """
 
     text: str
@@ -100,16 +101,16 @@ class Chunker:
     """Cuts documents into passages for one tokenizer."""
 
     def __init__(self, tokenizer: Tokenizer, max_tokens: int, prefix: str, chunking: Chunking) -> None:
-        """Prepare to cut documents for one encoder.
+        """Set up chunking for one encoder.
 
         Args:
             tokenizer: The encoder's tokenizer, without truncation or padding.
             max_tokens: Maximum number of tokens that the encoder reads, special tokens included.
-            prefix: Text that the encoder puts in front of each passage; it takes up tokens.
-            chunking: The settings.
+            prefix: Text that the encoder prepends to each passage; it counts toward the limit.
+            chunking: The chunking settings.
 
         Raises:
-            UsageError: The passage length does not fit the encoder.
+            UsageError: If the passage length does not fit the encoder.
         """
         self._tokenizer, self._max_tokens, self._prefix, self._chunking = tokenizer, max_tokens, prefix, chunking
         self._limit = min(max_tokens, MAX_CHUNK_TOKENS) if chunking.tokens is None else chunking.tokens
@@ -120,18 +121,18 @@ class Chunker:
         self._splitter = lru_cache(maxsize=SPLITTERS)(self._new_splitter)
 
     def passages(self, documents: Sequence[Document]) -> list[tuple[Passage, ...] | RecordError]:
-        """Cut each document.
+        """Cut each document into passages.
 
         Returns:
-            The passages of each document, in order; none if there is nothing to encode. With `on_long` error, a
-            document that is too long yields an error instead.
+            For each document, its passages in order, or an empty tuple if there is nothing to encode. If `on_long` is
+            `error`, a document that is too long yields a RecordError instead.
         """
         whole = [self._encoded(document.title, document.text) for document in documents]
         counts = self._count([self._prefix + text for text in whole])
         return [self._passages(*each) for each in zip(documents, whole, counts, strict=True)]
 
     def knows(self, passages: Sequence[Passage]) -> bool:
-        """Whether the encoder can tell passages from any others: some token is in its vocabulary."""
+        """Return whether the encoder can tell these passages from others: some token must be in its vocabulary."""
         return self._unknown is None or any(
             self._unknown != token
             for passage in passages
@@ -139,10 +140,10 @@ class Chunker:
         )
 
     def encodings(self, title: str, text: str) -> list[Encoded]:
-        """The texts that a passage with this title can have been encoded as.
+        """Return the texts that a passage with this title may have been encoded as.
 
-        There are two where the title is so long that it is shortened if the document is cut: with all of it, and with
-        what is kept then.
+        There are two if the title is long enough to be shortened when a document is cut: one with the full title and
+        one with the shortened title.
         """
         if not self._chunking.title:
             return [_encoded("", text, 0)]
@@ -162,7 +163,7 @@ class Chunker:
         return (Passage(0, 0, len(document.text), whole, n_tokens, max(0, n_tokens - self._max_tokens)),)
 
     def _cut(self, document: Document) -> Iterator[Passage]:
-        """Cut into several passages, each with the title in front, which takes up at most half of it."""
+        """Cut a document into several passages, each preceded by the title, which takes up at most half of it."""
         title = self._shorten(document.title, self._room() // 2) if self._chunking.title else ""
         capacity = self._limit - self._count([self._prefix + title])[0]
         if title and capacity > 4 * CAPACITY_STEP:
@@ -176,7 +177,7 @@ class Chunker:
             yield Passage(ordinal, start, end, text, n, max(0, n - self._max_tokens))
 
     def _room(self) -> int:
-        """Tokens of a passage that the prefix and the special tokens leave."""
+        """Return the number of tokens per passage that remain after the prefix and special tokens."""
         return self._limit - self._count([self._prefix])[0]
 
     def _encoded(self, title: str, text: str) -> str:
@@ -184,7 +185,7 @@ class Chunker:
         return f"{title} {text}".strip() if self._chunking.title else text.strip()
 
     def _count(self, texts: Sequence[str]) -> list[int]:
-        """Count the tokens of each text, special tokens included; a few texts at a time, since encodings are large."""
+        """Count the tokens of each text, including special tokens, in batches, since encodings are large."""
         counts: list[int] = []
         for start in range(0, len(texts), COUNTED_AT_ONCE):
             some = texts[start : start + COUNTED_AT_ONCE]
@@ -209,26 +210,26 @@ class Chunker:
 
 
 def _encoded(title: str, whole: str, text_start: int) -> Encoded:
-    """Without outer white space."""
+    """Strip outer white space from the text and shift the offsets accordingly."""
     lost = len(whole) - len(whole.lstrip())
     return Encoded(whole.strip(), title, -lost, text_start - lost)
 
 
 def _unknown_id(tokenizer: Tokenizer) -> int | None:
-    """The token that stands for what a vocabulary lacks; None where it lacks nothing, or has nothing else."""
+    """Return the id of the unknown token; None if the vocabulary has no such token, or no other one."""
     token = tokenizer.token_to_id(getattr(tokenizer.model, "unk_token", None) or "<unk>")
     return token if tokenizer.get_vocab_size() > 1 else None
 
 
 def split(text: str, splitter: TextSplitter, block_chars: int) -> Iterator[tuple[int, int]]:
-    """Cut a text of any length into spans: half-open character offsets `(start, end)`, without outer white space."""
+    """Cut a text of any length into spans: half-open character offsets `(start, end)`, excluding outer white space."""
     for block_start, block_end in _blocks(text, block_chars):
         for offset, chunk in splitter.chunk_indices(text[block_start:block_end]):
             yield block_start + offset, block_start + offset + len(chunk)
 
 
 def _blocks(text: str, longest: int) -> Iterator[tuple[int, int]]:
-    """Cut into blocks of at most `longest` characters, after a paragraph, line, sentence or word if possible."""
+    """Cut a text into blocks of at most `longest` characters, after a paragraph, line, sentence or word if possible."""
     start = 0
     while len(text) - start > longest:
         earliest, latest = start + longest // 2, start + longest

@@ -1,7 +1,8 @@
-"""Readers of CSV and TSV; that of CSV agrees with the strict mode of Python's csv module, except for its size limit.
+"""Readers of CSV and TSV rows, with a cell size limit for each call.
 
-The csv module has one limit on the size of a cell for the whole process: raising it temporarily breaks other threads,
-and leaving it raised changes the settings of the host program.
+The CSV reader agrees with the strict mode of Python's csv module in everything but this limit. The csv module has one
+limit for the whole process: raising it temporarily breaks other threads, and leaving it raised changes the settings of
+the host program.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ _INSIDE_CELL = re.compile(_PAIRED)
 
 
 def read_rows(lines: Iterator[str], delimiter: str, longest: int) -> Iterator[list[str] | str]:
-    """Parse rows of cells; a quoted cell may span lines, and two quotes in it stand for one.
+    """Parse rows of cells; a quoted cell may span lines, and a doubled quote in it stands for one quote.
 
     Args:
-        lines: Lines with their line ends, which are part of a quoted cell.
-        delimiter: The character between cells.
+        lines: Lines with their line endings, which are preserved in quoted cells.
+        delimiter: The character that separates cells.
         longest: Maximum number of characters in a cell.
 
     Yields:
-        The cells of a row (none for an empty line), or the reason why it is malformed; the next row then begins on the
+        The cells of a row (none for an empty line), or the reason why it is malformed; parsing then resumes on the
         next line.
     """
     for line in lines:
@@ -40,17 +41,17 @@ def read_rows(lines: Iterator[str], delimiter: str, longest: int) -> Iterator[li
 
 
 def read_tabbed_rows(lines: Iterator[str], longest: int) -> Iterator[tuple[int, list[str] | str]]:
-    """Parse rows of TSV, where a quotation mark at the start of a cell may be a character like any other.
+    """Parse rows of TSV, in which a quote at the start of a cell may be an ordinary character.
 
-    A cell is quoted, as pandas and Excel write it, if it ends in a quotation mark as well and has only pairs of them
-    inside. It may span lines, but not such as are rows by themselves, with as many cells as the first row has.
+    A cell counts as quoted, in the style of pandas and Excel, if it also ends with a quote and all quotes inside are
+    doubled. A quoted cell may span lines, unless these are complete rows, with as many cells as the first row.
 
     Args:
-        lines: Lines with their line ends.
+        lines: Lines with their line endings.
         longest: Maximum number of characters in a cell.
 
     Yields:
-        The number of lines, and the cells (none for an empty line) or the reason why they are malformed.
+        The number of lines that a row spans, and its cells (none for an empty line) or the reason why it is malformed.
     """
     ahead: deque[str] = deque()
     width = 0
@@ -71,7 +72,7 @@ def read_tabbed_rows(lines: Iterator[str], longest: int) -> Iterator[tuple[int, 
 
 
 def _spanned(first: str, following: Callable[[], str | None], width: int, longest: int) -> tuple[list[str], bool]:
-    """Return the lines that may belong to a quoted cell which the first line opens, and whether the last closes it."""
+    """Return the lines that may continue a quoted cell opened on the first line, and whether the last one closes it."""
     more: list[str] = []
     length = len(first)
     while length <= longest and (line := following()) is not None:
@@ -89,7 +90,10 @@ def _spanned(first: str, following: Callable[[], str | None], width: int, longes
 
 
 def _tabbed(record: str, width: int, longest: int) -> list[str] | str:
-    """Return the cells of a row of TSV, or why it is malformed; where all cells are there, none of them holds a tab."""
+    """Return the cells of a TSV row, or why it is malformed.
+
+    Tabs inside quoted cells are considered only if splitting at every tab gives the wrong number of cells.
+    """
     bare = record.rstrip(ENDS)
     if not bare:
         return []
@@ -103,7 +107,7 @@ def _tabbed(record: str, width: int, longest: int) -> list[str] | str:
 
 
 def _unquoted(cell: str) -> str:
-    """Return the content of a quoted cell, and any other cell as it is."""
+    """Return the content of a quoted cell, and any other cell unchanged."""
     quoted = _QUOTED.fullmatch(cell)
     return quoted[1].replace('""', '"') if quoted else _bare(cell)
 
@@ -155,9 +159,9 @@ def _quoted(line: str, start: int, lines: Iterator[str], longest: int) -> tuple[
 
 
 def _bare(text: str) -> str:
-    """Return text outside quotes, in which a line end is one that its file does not use."""
+    """Return unquoted text unchanged; raises ValueError if it contains a line break other than the file's own."""
     if "\r" in text or "\n" in text:
-        raise ValueError("a line end in an unquoted cell; quote the cell, or end lines with \\n")
+        raise ValueError("a line break in an unquoted cell; quote the cell, or end lines with \\n")
     return text
 
 

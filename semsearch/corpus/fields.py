@@ -1,6 +1,6 @@
-"""Making documents from the fields of records: required fields, their types, and what can be stored.
+"""Building documents from the fields of records: required fields, their types, and values that can be stored.
 
-Functions raise ValueError with the reason; their callers know the file and the line.
+Functions raise ValueError with the reason; their callers add the file and the line.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from semsearch.types import Document
 
 
 def storable(document: Document, place: str) -> Document:
-    """Return the document with JSON values and its place; raises ValueError if SQLite or UTF-8 cannot represent it."""
+    """Return the document with JSON metadata and a source; raises ValueError if SQLite or UTF-8 cannot represent it."""
     for name, value in (("id", document.doc_id), ("text", document.text), ("title", document.title)):
         if not isinstance(value, str):
             raise ValueError(f"the {name} is {value!r:.60}; expected a string")
@@ -60,19 +60,19 @@ def _finite(number: str) -> float:
 
 
 def header_problem(header: Sequence[str], options: ReadOptions) -> str | None:
-    """Return the reason why rows under this header cannot be read, or None."""
+    """Return the reason why rows with this header cannot be read, or None if they can."""
     named = [name for name in header if name]
     twice = sorted({name for name in named if named.count(name) > 1})
     if twice:
-        return f"the header names a column twice: {', '.join(twice)}; rename one"
+        return f"the header repeats a column name: {', '.join(twice)}; rename one"
     return _missing(dict.fromkeys(named), options)
 
 
 def from_cells(header: Sequence[str], row: Sequence[str], options: ReadOptions) -> Document:
-    """Make a document from a row of CSV.
+    """Build a document from a CSV row.
 
-    Metadata becomes a number if the number is printed as the cell is written: 007, 1.10, 1234e56, true and false stay
-    text. Empty cells and unnamed columns are omitted.
+    A metadata cell becomes a number only if the number prints exactly as the cell is written: 007, 1.10, 1234e56, true
+    and false remain text. Empty cells and unnamed columns are omitted.
     """
     cells = {name: cell for name, cell in zip(header, row, strict=True) if name}
     own = (_id_field(cells, options), options.text_field, options.title_field)
@@ -82,7 +82,7 @@ def from_cells(header: Sequence[str], row: Sequence[str], options: ReadOptions) 
 
 
 def from_fields(fields: Mapping[str, Any], options: ReadOptions) -> Document:
-    """Make a document from a record's fields; those without a role become metadata."""
+    """Build a document from a record's fields; fields without a role become metadata."""
     missing = _missing(fields, options)
     if missing:
         raise ValueError(missing)
@@ -108,10 +108,10 @@ def _id_field(fields: Mapping[str, Any], options: ReadOptions) -> str:
 
 
 def _missing(fields: Mapping[str, Any], options: ReadOptions) -> str | None:
-    """Return a message that names the field a record lacks, or None."""
+    """Return a message that names the required field that is missing, or None if none is."""
     wanted = (("id", _id_field(fields, options)), ("text", options.text_field))
     for role, name in wanted:
         if name not in fields:
             here = textwrap.shorten(", ".join(map(str, fields)), 200, placeholder=" …") or "none"
-            return f'no "{name}" (fields here: {here}); name the {role} field with `{role}_field`'
+            return f'no "{name}" field (found: {here}); specify the {role} field with `{role}_field`'
     return None

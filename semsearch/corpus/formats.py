@@ -1,7 +1,7 @@
-"""Reading the documents of a file: a table with one reader for each format.
+"""Readers for the documents of a file, one for each format.
 
 A reader yields a RecordError in place of a record that it cannot use, and continues. Files of records are read line by
-line, so they need not fit into memory; files that are one document are bounded by MAX_FILE_BYTES.
+line, so they need not fit into memory; files that are a single document are limited to MAX_FILE_BYTES.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from semsearch.errors import RecordError
 from semsearch.types import Document
 
 Record: TypeAlias = Document | RecordError
-"""Errors travel as values, so that one bad record never ends the stream; the caller raises or counts."""
+"""Errors are yielded as values, so that one bad record never ends the stream; the caller raises or counts them."""
 
 MAX_LINE_BYTES = 64 * 2**20
 MAX_FILE_BYTES = 64 * 2**20
 
 
 class ReadingWarning(UserWarning):
-    """Something in a file that could not be read, although the document can be used."""
+    """A warning about part of a file that could not be read, although the document is usable."""
 
 
 Reading: TypeAlias = Record | ReadingWarning
@@ -49,7 +49,7 @@ class _Line:
 
 
 def _lines(source: Source) -> Iterator[_Line]:
-    """Yield lines with their ends; a line that cannot be used has a problem, and its text is a stand-in."""
+    """Yield lines with their line endings; an unusable line has a problem, and its text is a placeholder."""
     number = 0
     try:
         with source.open() as stream:
@@ -68,7 +68,7 @@ def _lines(source: Source) -> Iterator[_Line]:
                 else:
                     yield _decoded(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw, source, number)
     except UnicodeDecodeError as error:
-        reason = f"not valid {error.encoding} ({error.reason}); the rest is lost, convert the file to UTF-8"
+        reason = f"not valid {error.encoding} ({error.reason}); the rest of the file is skipped, convert it to UTF-8"
         yield _Line(number, "", RecordError(source.name, number, reason))
     except (OSError, *CORRUPT) as error:
         yield _Line(number, "", RecordError(source.name, number or None, _unreadable(error)))
@@ -78,7 +78,7 @@ def _decoded(raw: bytes, source: Source, number: int) -> _Line:
     try:
         return _Line(number, raw.decode())
     except UnicodeDecodeError as error:
-        # The stand-in keeps its quotes and separators, so that CSV does not lose its place.
+        # The placeholder keeps quotes and separators, so that the CSV reader stays in sync.
         return _Line(number, raw.decode(errors="replace"), RecordError(source.name, number, _undecodable(error)))
 
 
@@ -91,7 +91,7 @@ def _read_jsonl(source: Source, options: ReadOptions) -> Iterator[Record]:
 
 
 def _read_csv(source: Source, options: ReadOptions, delimiter: str) -> Iterator[Record]:
-    """Read CSV or TSV with a header; `from_cells` makes the documents."""
+    """Read CSV or TSV with a header row; `from_cells` builds the documents."""
     rows = _rows(source, delimiter)
     header: list[str] | None = None
     for line, row in rows:
@@ -106,7 +106,7 @@ def _read_csv(source: Source, options: ReadOptions, delimiter: str) -> Iterator[
                 yield RecordError(source.name, line, problem)
                 return
         elif len(row) != len(header):
-            yield RecordError(source.name, line, f"{len(row)} columns; the header has {len(header)}")
+            yield RecordError(source.name, line, f"expected {len(header)} columns, as in the header, got {len(row)}")
         else:
             yield guarded(source, line, partial(from_cells, header, row, options))
     if header is None:
@@ -114,7 +114,7 @@ def _read_csv(source: Source, options: ReadOptions, delimiter: str) -> Iterator[
 
 
 def _rows(source: Source, delimiter: str) -> Iterator[tuple[int, list[str] | RecordError]]:
-    """Yield each row with the number of the line that it begins on; a quoted cell may span lines."""
+    """Yield each row with the number of the line on which it begins; a quoted cell may span lines."""
     problems: deque[RecordError] = deque()
     taken = 0
 
@@ -140,7 +140,7 @@ def _rows(source: Source, delimiter: str) -> Iterator[tuple[int, list[str] | Rec
 
 
 def _parsed(lines: Iterator[str], delimiter: str, taken: Callable[[], int]) -> Iterator[tuple[int, list[str] | str]]:
-    """Yield the number of lines of each row, and its cells or the reason why it is malformed."""
+    """Yield the number of lines that each row spans, and its cells or the reason why it is malformed."""
     if delimiter == "\t":
         yield from read_tabbed_rows(lines, MAX_LINE_BYTES)
         return
@@ -164,7 +164,7 @@ def _read_text(source: Source, options: ReadOptions) -> Iterator[Reading]:
 
 
 def _read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes], Plain]) -> Iterator[Reading]:
-    """Read a file that is one document; its path is its id."""
+    """Read a file as a single document, whose id is its path."""
     noted: list[ReadingWarning] = []
 
     def document() -> Document:
@@ -196,7 +196,7 @@ FORMATS = tuple(READERS)
 
 
 def guarded(source: Source, line: int | None, make: Callable[[], Document]) -> Record:
-    """Return the document with its place, or an error at that place; the functions below raise ValueError."""
+    """Return the document that `make` builds, with its place as source, or a RecordError at that place."""
     place = source.name if line is None else f"{source.name}:{line}"
     try:
         return storable(make(), place)
@@ -214,7 +214,7 @@ def guarded(source: Source, line: int | None, make: Callable[[], Document]) -> R
 
 def _unreadable(error: Exception) -> str:
     if isinstance(error, (gzip.BadGzipFile, *CORRUPT)):
-        return f"corrupt gzip data ({error}); the rest is lost, fetch the file again"
+        return f"corrupt gzip data ({error}); the rest of the file is skipped, download it again"
     return f"cannot be read: {getattr(error, 'strerror', None) or error}"
 
 

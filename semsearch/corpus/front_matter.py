@@ -1,7 +1,7 @@
 """Front matter of Markdown files: YAML between `---`, or TOML between `+++`.
 
-YAML scalars are read as in JSON, so `no`, `007`, `12:30` and dates remain text; a number that is printed otherwise than
-it is written, such as `1.10`, does too.
+YAML scalars are read as in JSON, so `no`, `007`, `12:30` and dates remain text, and so does a number that would print
+differently from how it is written, such as `1.10`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import yaml
 
 from semsearch.corpus.values import NUMBER, as_json, literal
 
-# The look-ahead wants a key, so that a file which merely opens with a horizontal rule is left alone.
+# The lookahead requires a key, so that a file that merely opens with a horizontal rule is left unchanged.
 _KEY = r"""(?:[ \t]*(?:#[^\n]*)?\n)*(?:(?:"[^"\n]*"|'[^'\n]*'|[^\s"'#>*|\[\]{}`-][^\n]*?)[ \t]*:(?=\s)|\{)"""
 _YAML = re.compile(
     rf"\A\s*^---[ \t]*\n(?={_KEY}|\s*^---[ \t]*$)(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE
@@ -24,9 +24,9 @@ _TOML = re.compile(r"\A\s*^\+\+\+[ \t]*\n(.*?)^\+\+\+[ \t]*(?:\n|\Z)", re.DOTALL
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
-    """A safe loader with the scalars of JSON and without aliases, a few of which could expand to gigabytes."""
+    """A safe loader with JSON's scalars and without aliases, since a few of these could expand to gigabytes."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  yaml's own way to say it
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  PyYAML's own declaration
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -41,9 +41,10 @@ _Loader.add_constructor("!number", lambda _, node: literal(str(node.value)))
 
 
 def split_front_matter(source: str) -> tuple[dict[str, Any], str, str]:
-    """Split a file into the fields of its front matter, the text after it, and the reason why it could not be read.
+    """Split a file into the fields of its front matter, the text after it, and a warning if it is malformed.
 
-    Front matter that is malformed yields no fields; the text is what follows it.
+    Malformed front matter yields no fields, and the text is still what follows it. Without a problem the warning is
+    empty.
     """
     for kind, pattern, load in (("YAML", _YAML, _load_yaml), ("TOML", _TOML, _load_toml)):
         if match := pattern.match(source):
@@ -53,16 +54,16 @@ def split_front_matter(source: str) -> tuple[dict[str, Any], str, str]:
                 if not isinstance(fields, dict | None):
                     continue
                 plain = as_json(fields or {})
-                json.dumps(plain, ensure_ascii=False).encode()  # a lone surrogate ends here
+                json.dumps(plain, ensure_ascii=False).encode()  # raises for a lone surrogate
             except Exception as error:  # such as ValueError for a date, RecursionError, or OverflowError
                 line = source.count("\n", 0, match.start(1)) + 1
-                return {}, body, f"the front matter is not valid {kind} ({_reason(error, line)}); indexed without it"
+                return {}, body, f"the front matter is not valid {kind} ({_reason(error, line)}); ignoring it"
             return plain, body, ""
     return {}, source, ""
 
 
 def _reason(error: Exception, first_line: int) -> str:
-    """Say on one line what is wrong, and on which line of the file if YAML tells."""
+    """Describe the error on one line, with the line number in the file if YAML reports one."""
     mark = getattr(error, "problem_mark", None)
     reason = f"{getattr(error, 'problem', error)} on line {first_line + mark.line}" if mark else str(error)
     return " ".join(f"{reason:.200}".split()) or type(error).__name__

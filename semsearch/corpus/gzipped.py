@@ -1,4 +1,4 @@
-"""Files that may be gzipped, with `.gz` behind their names."""
+"""Files that may be gzipped, as the extension `.gz` indicates."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from typing import BinaryIO
 GZIPPED = ".gz"
 
 CORRUPT = (EOFError, zlib.error)
-"""What gzip raises besides OSError for a file that is cut off or damaged."""
+"""Exceptions besides OSError that gzip raises for a truncated or damaged file."""
 
 UNREADABLE = (OSError, *CORRUPT, UnicodeDecodeError)
-"""What reading such a file may raise, gzipped ones that are cut off or damaged included."""
+"""Exceptions that reading a text file may raise, including those for truncated or damaged gzip files."""
 
 
 def ending_of(path: str | Path) -> str:
-    """The ending in small letters, that in front of `.gz` where a file is gzipped: `.tsv` of `pairs.TSV.gz`."""
+    """Return the file extension in lower case, ignoring `.gz`: `.tsv` for `pairs.TSV.gz`."""
     return Path(str(path).lower().removesuffix(GZIPPED)).suffix
 
 
 def plain_or_gzipped(path: Path) -> Path:
-    """The file itself, or the same with `.gz` behind where there is only that."""
+    """Return the path itself, or the path with `.gz` appended if only that file exists."""
     gzipped = path.with_name(path.name + GZIPPED)
     return gzipped if gzipped.is_file() and not path.is_file() else path
 
 
 def is_gzipped(path: str | Path) -> bool:
-    """Whether a name says that the file is gzipped."""
+    """Return whether the file name ends in `.gz`."""
     return str(path).lower().endswith(GZIPPED)
 
 
 def open_bytes(path: str | Path) -> BinaryIO | BufferedIOBase:
-    """Open a file to read its bytes, decompressed where the name ends in `.gz`."""
+    """Open a file for reading bytes, decompressed if the name ends in `.gz`."""
     return gzip.open(path) if is_gzipped(path) else open(path, "rb")

@@ -1,6 +1,6 @@
-"""Converting HTML to the text that its reader came for.
+"""Extracting the main text of HTML pages.
 
-Where a page has a main part, that is its text, without navigation, footer and links that only point at their heading.
+If a page has a main part, only its text is kept, without navigation, footers and permalinks to headings.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 PRESCANNED = 1024
-"""Number of bytes at the start of a page in which browsers look for a declaration of its encoding."""
+"""Number of bytes at the start of a page in which browsers look for an encoding declaration."""
 
 _SPACE = r"[\t\n\f\r ]*"
 _CONTENT = re.compile(rf"charset{_SPACE}={_SPACE}(?:\"([^\"]*)\"|'([^']*)'|([^\"'\t\n\f\r ;][^\t\n\f\r ;]*))", re.I)
@@ -24,20 +24,20 @@ _XML = re.compile(rb"<\?xml[^>]*?\sencoding\s*=\s*(?:\"([^\">]*)\"|'([^'>]*)')")
 _UTF16_XML = {b"<\0?\0x\0": "utf-16-le", b"\0<\0?\0x": "utf-16-be"}
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
-# A page whose declaration can be read is not in UTF-16; the others are from the Encoding standard.
+# A page whose declaration is readable cannot be in UTF-16; the other entries follow the Encoding Standard.
 _READ_AS = {"utf-16le": "utf-8", "utf-16be": "utf-8", "x-user-defined": "windows-1252", "gbk": "gb18030"}
 
 MAX_PRODUCT = 1_000_000
-"""Maximum of characters times tags, up to which formatting elements are left to the parser: some 15 MB at worst."""
+"""Maximum product of characters and tags for which the parser handles formatting elements: about 15 MB at worst."""
 
-# An element of these that is not closed, or crosses others, is made again in each paragraph, with its attributes: 45 kB
-# of them took 3.3 GB. Renamed, they are elements like any other. Of `a`, only one is open at a time.
+# The parser reopens an unclosed or misnested formatting element in each paragraph, with its attributes: 45 kB of them
+# took 3.3 GB. Renamed, they are ordinary elements. `a` is not listed, since only one can be open at a time.
 _FORMATTING = re.compile(r"</?(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)(?=[\s/>])", re.IGNORECASE)
 
 MAX_STEPS = 100_000_000
-"""Maximum of the depths of all tags together: the parser walks up the tree at many of them, some 10 s at worst."""
+"""Maximum sum of the depths of all tags: at many of them the parser walks up the tree, about 10 s at worst."""
 
-# Elements that hold nothing, end by themselves, or close themselves say nothing about depth.
+# Void, self-closing and implicitly closed elements do not count toward depth.
 _NESTING = re.compile(
     r"<(/?)(?!(?:area|base|br|caption|col|colgroup|dd|dt|embed|hr|img|input|li|link|meta|optgroup|option|p|param|rp|rt|"
     r"source|tbody|td|tfoot|th|thead|tr|track|wbr)[\s/>])[a-zA-Z][^<>]*+(?<!/)",
@@ -53,7 +53,7 @@ _BLOCKS = frozenset(
 )
 _APART = frozenset(
     "audio button canvas embed iframe img input kbd label meter object output progress video".split()
-)  # drawn as boxes of their own
+)  # rendered as separate boxes
 _TABLE_PART = re.compile(r"\s*</?(?:td|th|tr|tbody|thead|tfoot|caption|colgroup|col)\b", re.IGNORECASE)
 
 _NAVIGATION = 'nav, [role="navigation"]'
@@ -64,11 +64,11 @@ _SITE_AFTER = re.compile(r" (?:[-–—|·•»«›‹~]|::) ")
 _SITE_BEFORE = re.compile(rf"{_SITE_AFTER.pattern}\Z")
 
 HEADINGS = 20
-"""Number of headings of the first level with which a title is compared."""
+"""Maximum number of level-1 headings that are compared with the title."""
 
 
 def from_html(data: bytes) -> Plain:
-    """Convert a page, decoded as a browser decodes a file: by byte order mark or declaration, else as UTF-8."""
+    """Convert a page, decoded as in a browser: by byte order mark or declaration, otherwise as UTF-8."""
     tree = _parsed(_decoded(data))
     if tree.root is None:
         return Plain("")
@@ -88,20 +88,20 @@ def from_html(data: bytes) -> Plain:
 
 
 def fragment_text(html: str) -> str:
-    """Convert a part of a page, such as HTML in Markdown; rows and cells may lack their table."""
+    """Convert an HTML fragment, such as HTML in Markdown; rows and cells may appear without their table."""
     tree = _parsed(f"<table>{html}" if _TABLE_PART.match(html) else html)
     return laid_out(_pieces(tree.root, frozenset())) if tree.root else ""
 
 
 def gap_at(tag: str) -> str | int:
-    """Return how a tag of this name separates what is around it, as a piece for `laid_out`."""
+    """Return how a tag separates the text on either side of it, as a piece for `laid_out`."""
     if tag in _BLOCKS or tag in _LINES:
         return 2 if tag in _BLOCKS else 1
     return BOUNDARY if tag in _APART or tag in _CELLS else ""
 
 
 def _parsed(html: str) -> LexborHTMLParser:
-    """Parse a page; raises ValueError."""
+    """Parse a page; raises ValueError if it is nested too deeply or cannot be parsed."""
     from selectolax.lexbor import LexborHTMLParser, SelectolaxError
 
     if html.count("<") * len(html) > MAX_PRODUCT:
@@ -111,15 +111,15 @@ def _parsed(html: str) -> LexborHTMLParser:
         depth = max(0, depth - 1) if tag[1] else depth + 1
         steps += depth
         if steps > MAX_STEPS:
-            raise ValueError("HTML that nests too deeply, or is never closed; repair it, for example with tidy")
+            raise ValueError("the HTML is nested too deeply or has unclosed elements; repair it, for example with tidy")
     try:
         return LexborHTMLParser(html)
     except SelectolaxError as error:
-        raise ValueError(f"HTML that cannot be parsed ({error}); repair it, for example with tidy") from None
+        raise ValueError(f"the HTML cannot be parsed ({error}); repair it, for example with tidy") from None
 
 
 def _decoded(data: bytes) -> str:
-    """Decode by the rules of the WHATWG; raises ValueError, or UnicodeDecodeError for invalid bytes."""
+    """Decode a page by the WHATWG rules; raises ValueError, or UnicodeDecodeError for invalid bytes."""
     import webencodings
 
     for start, name in {**_MARKS, **_UTF16_XML}.items():
@@ -129,7 +129,7 @@ def _decoded(data: bytes) -> str:
     found = next(filter(None, map(webencodings.lookup, labels)), None)
     name = found.name if found else "utf-8"
     if name == "replacement":
-        raise ValueError(f'the character set "{labels[0]}" is refused by browsers as unsafe; convert the file to UTF-8')
+        raise ValueError(f'browsers reject the character set "{labels[0]}" as unsafe; convert the file to UTF-8')
     name = _READ_AS.get(name, name)
     decode = webencodings.lookup(name).codec_info.decode
     try:
@@ -138,12 +138,12 @@ def _decoded(data: bytes) -> str:
         if name.startswith("windows-") and error.object[error.start] < 0xA0:
             return tidy(_with_controls(decode(data, "surrogateescape")[0], error))
         if labels and not found:
-            raise ValueError(f'unknown character set "{labels[0]:.40}", and not valid utf-8; convert it') from None
+            raise ValueError(f'unknown character set "{labels[0]:.40}", and not UTF-8; convert it to UTF-8') from None
         raise
 
 
 def _with_controls(text: str, error: UnicodeDecodeError) -> str:
-    """Read bytes that Python's tables of Windows lack as control characters, as browsers do; reraise for others."""
+    """Map bytes that Python's Windows codecs lack to control characters, as browsers do; reraise for other bytes."""
     text = text.translate({0xDC00 + byte: byte for byte in range(0x80, 0xA0)})
     if re.search("[\udca0-\udcff]", text):
         raise error
@@ -151,7 +151,7 @@ def _with_controls(text: str, error: UnicodeDecodeError) -> str:
 
 
 def _declared(start: bytes) -> Iterator[str]:
-    """Yield the labels of encodings that a page declares: in meta elements, then in an XML declaration."""
+    """Yield the encoding labels that a page declares: in meta elements, then in an XML declaration."""
     for meta in _parsed(start.decode("latin-1")).css("meta"):
         given = {name: value or "" for name, value in meta.attributes.items()}
         if "charset" in given:
@@ -166,9 +166,10 @@ def _declared(start: bytes) -> Iterator[str]:
 
 
 def _main_part(tree: LexborHTMLParser) -> list[LexborNode]:
-    """Return the elements that are a page's main part; none if it cannot be told.
+    """Return the elements that form a page's main part; none if it cannot be determined.
 
-    These are main ones, or the only article if it has the heading of the page or most of its text: it may be a teaser.
+    These are the main elements, or else the only article, unless it is just a teaser: it must contain the page's
+    heading or at least half of its text.
     """
     mains = _outermost(tree, 'main, [role="main"]')
     articles = [] if mains else _outermost(tree, "article")
@@ -180,7 +181,7 @@ def _main_part(tree: LexborHTMLParser) -> list[LexborNode]:
 
 
 def _outermost(tree: LexborHTMLParser, selector: str) -> list[LexborNode]:
-    """Return the elements that fit a selector and are in no other such element."""
+    """Return the elements that match a selector and are not inside another match."""
     fitting = {node.mem_id for node in tree.css(selector)}
     found: list[LexborNode] = []
     stack = [tree.root] if fitting and tree.root else []
@@ -194,7 +195,7 @@ def _outermost(tree: LexborHTMLParser, selector: str) -> list[LexborNode]:
 
 
 def _title(tree: LexborHTMLParser, parts: Sequence[LexborNode], marks: set[int]) -> str:
-    """Return the title without the name of the site, which is known where a heading is the rest of it."""
+    """Return the title without the site name, which is recognized if the rest of the title equals a heading."""
     node = tree.css_first("head > title")
     title = " ".join(node.text().split()) if node else ""
     for heading in _headings(parts) if title else ():
@@ -206,18 +207,16 @@ def _title(tree: LexborHTMLParser, parts: Sequence[LexborNode], marks: set[int])
 
 
 def _headings(parts: Sequence[LexborNode]) -> Iterator[LexborNode]:
-    """Yield the headings that may be a page's title: of the first level, and the first of the second level."""
+    """Yield the headings that may be a page's title: those of level 1, then the first of level 2."""
     for level, most in (("h1", HEADINGS), ("h2", 1)):
         for heading in [heading for part in parts for heading in part.css(level)][:most]:
             links = heading.css("a[href]")
-            if all(
-                "#" in (link.attributes.get("href") or "") for link in links
-            ):  # others lead to the start of the site
+            if all("#" in (link.attributes.get("href") or "") for link in links):  # others lead to the home page
                 yield heading
 
 
 def _is_permalink(link: LexborNode) -> bool:
-    """Tell whether a link to a place in a page holds nothing but a mark for that."""
+    """Return whether a link to a place in a page contains nothing but a permalink symbol."""
     node = link.first_child
     for _ in range(3):
         if node is None or node.next is not None:
@@ -229,7 +228,7 @@ def _is_permalink(link: LexborNode) -> bool:
 
 
 def _pieces(root: LexborNode, dropped: set[int] | frozenset[int]) -> Iterator[str | int]:
-    """Walk the tree with an explicit stack, since a page may nest deeper than Python recurses."""
+    """Yield a tree's pieces, using an explicit stack: a page may nest deeper than Python's recursion limit."""
     stack: list[tuple[LexborNode | str | int, bool]] = [(root, False)]
     while stack:
         node, preformatted = stack.pop()

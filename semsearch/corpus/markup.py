@@ -1,7 +1,7 @@
 """Converting Markdown and PDF to plain text with blank lines between paragraphs.
 
-The converters take a whole file and raise ValueError with the reason if it cannot be used. They know nothing of paths,
-ids or documents.
+The converters take a whole file and raise ValueError with the reason if it cannot be used. They are independent of
+paths, ids and documents.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _TAG = re.compile(r"</?([a-zA-Z][a-zA-Z0-9-]*)")
 
 
 def from_markdown(data: bytes) -> Plain:
-    """Convert CommonMark with tables; front matter becomes metadata, and its title precedes the first `# ` heading."""
+    """Convert CommonMark with tables; front matter becomes metadata, and its title overrides the first `# ` heading."""
     from markdown_it import MarkdownIt
 
     metadata, body, warning = split_front_matter(decode(data))
-    # By default what nests deeper than 20 levels is silently lost; beyond Python's stack there is an error instead.
+    # By default, content nested deeper than 20 levels is silently lost; beyond Python's stack limit this is an error.
     parser = MarkdownIt("commonmark", {"maxNesting": sys.maxsize}).enable(["table", "strikethrough"])
     tokens = parser.parse(body)
     title = metadata.pop("title", None) or _first_heading(tokens)
@@ -39,7 +39,7 @@ def from_markdown(data: bytes) -> Plain:
 
 
 def from_pdf(data: bytes) -> Plain:
-    """Extract the text layer, page by page, with ligatures decomposed (NFKC); no password is asked for."""
+    """Extract the text layer, page by page, with ligatures decomposed (NFKC); only the empty password is tried."""
     try:
         from pypdf import PdfReader
         from pypdf.errors import DependencyError
@@ -52,13 +52,15 @@ def from_pdf(data: bytes) -> Plain:
         pages = [] if closed else [page.extract_text().strip() for page in reader.pages]
         title = "" if closed else str((reader.metadata and reader.metadata.title) or "")
     except DependencyError as error:
-        raise ValueError(f"a PDF that needs another package ({error}); pip install 'semsearch[pdf]'") from None
-    except Exception as error:  # pypdf meets a broken file with nearly any exception, KeyError and TypeError among them
-        raise ValueError(f"a broken PDF ({type(error).__name__}: {error}); repair it, for example with qpdf") from error
+        raise ValueError(f"the PDF needs another package ({error}); pip install 'semsearch[pdf]'") from None
+    except Exception as error:  # pypdf raises nearly any exception for a broken file, even KeyError and TypeError
+        raise ValueError(
+            f"the PDF is broken ({type(error).__name__}: {error}); repair it, for example with qpdf"
+        ) from error
     if closed:
-        raise ValueError("an encrypted PDF; decrypt it first, for example with qpdf --decrypt")
+        raise ValueError("the PDF is encrypted; decrypt it first, for example with qpdf --decrypt")
     if not any(pages):
-        raise ValueError("a PDF without a text layer (scanned?); run text recognition first, for example ocrmypdf")
+        raise ValueError("the PDF has no text layer (scanned?); run OCR first, for example with ocrmypdf")
     texts = [unicodedata.normalize("NFKC", cleaned(page)).strip() for page in pages]
     starts = [0, *accumulate(len(text) + 2 * bool(text) for text in texts)]
     title = unicodedata.normalize("NFKC", cleaned(title)).strip()
@@ -66,7 +68,7 @@ def from_pdf(data: bytes) -> Plain:
 
 
 def _markdown_pieces(tokens: Sequence[Token]) -> Iterator[str | int]:
-    """Yield tight list items and table rows as a line each, everything else as a paragraph."""
+    """Yield each tight list item and table row as a line, and everything else as paragraphs."""
     for token in tokens:
         if token.type == "inline":
             yield from _inline_pieces(token.children or [])
@@ -82,7 +84,7 @@ def _markdown_pieces(tokens: Sequence[Token]) -> Iterator[str | int]:
 
 
 def _inline_pieces(tokens: Sequence[Token]) -> Iterator[str | int]:
-    """Yield the text of links and the alternative text of images; of inline HTML, how it separates words."""
+    """Yield the text of links, the alt text of images, and the word breaks that inline HTML implies."""
     for token in tokens:
         if token.type in ("text", "code_inline"):
             yield token.content
@@ -94,7 +96,7 @@ def _inline_pieces(tokens: Sequence[Token]) -> Iterator[str | int]:
             yield from (BOUNDARY, *_inline_pieces(token.children or []), BOUNDARY)
         elif token.type == "html_inline" and (tag := _TAG.match(token.content)):
             gap = gap_at(tag[1].lower())
-            yield from (gap, fragment_text(token.content), gap)  # the text is that of an image
+            yield from (gap, fragment_text(token.content), gap)  # only an image has text
 
 
 def _first_heading(tokens: Sequence[Token]) -> str:

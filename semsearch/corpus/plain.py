@@ -1,4 +1,4 @@
-"""Plain text, and laying it out: inline pieces joined to blocks, with blank lines between paragraphs."""
+"""Plain text and its layout: inline pieces joined into blocks, with blank lines between paragraphs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 BOUNDARY = "\0"
-"""Piece that keeps words apart, such as at the edge of a button, and is nothing elsewhere; texts have no NUL."""
+"""Piece that separates adjacent words, such as at a button's edge, and vanishes elsewhere; texts contain no NUL."""
 
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -25,7 +25,7 @@ _UNENCODABLE = re.compile("[\0\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """Text, title and metadata of a file without its markup, and a warning about what could not be read."""
+    """Text, title and metadata of a file without its markup, and a warning about anything that could not be read."""
 
     text: str
     title: str = ""
@@ -34,17 +34,17 @@ class Plain:
 
 
 def decode(data: bytes) -> str:
-    """Decode strictly: UTF-16 if a byte order mark says so, else UTF-8."""
+    """Decode strictly, as UTF-16 if a byte order mark says so, otherwise as UTF-8."""
     return tidy(data.decode("utf-16" if data.startswith(UTF16_MARKS) else "utf-8"))
 
 
 def as_utf8(head: bytes, stream: IO[bytes] | BufferedIOBase) -> BufferedIOBase:
-    """Return the UTF-8 of a stream in UTF-16 with a byte order mark, whose beginning was read already."""
+    """Transcode a UTF-16 stream with a byte order mark, whose beginning `head` was already read, to UTF-8."""
     return BufferedReader(_Recoded(head, stream), 2**16)
 
 
 class _Recoded(RawIOBase):
-    """The bytes in UTF-8; raises UnicodeDecodeError when it comes to invalid ones."""
+    """A UTF-16 stream transcoded to UTF-8; reading raises UnicodeDecodeError at the first invalid bytes."""
 
     def __init__(self, head: bytes, stream: IO[bytes] | BufferedIOBase) -> None:
         self._head, self._stream = head, stream
@@ -66,14 +66,14 @@ class _Recoded(RawIOBase):
 
 
 def tidy(text: str) -> str:
-    r"""Reject NUL, drop a byte order mark, and end every line in `\n`."""
+    r"""Reject NUL characters, drop a byte order mark, and convert `\r\n` to `\n`."""
     if "\0" in text:
         raise ValueError("a NUL character in the text; expected text, not binary data")
     return text.removeprefix("\ufeff").replace("\r\n", "\n")
 
 
 def cleaned(text: str) -> str:
-    """Replace by U+FFFD what extractors leave where they found no character: NUL and halves of surrogate pairs."""
+    """Replace NUL and lone surrogates, which extractors emit for unmapped characters, with U+FFFD."""
     return _UNENCODABLE.sub("\ufffd", text)
 
 
@@ -83,7 +83,7 @@ def from_text(data: bytes) -> Plain:
 
 
 def laid_out(pieces: Iterable[str | int]) -> str:
-    """Join inline text (str) and separate blocks by line ends (int, the minimum number); the widest gap counts."""
+    """Join inline text (str) into blocks, separated by line breaks (int, the minimum number); the largest gap wins."""
     out: list[str] = []
     block: list[str] = []
     gap = 0
@@ -93,7 +93,7 @@ def laid_out(pieces: Iterable[str | int]) -> str:
             continue
         text = re.sub(rf"(?<=\w){BOUNDARY}+(?=\w)", " ", "".join(block)).replace(BOUNDARY, "")
         block.clear()
-        # Running text comes with its white space collapsed: a line end inside a block means that it is preformatted.
+        # White space in running text is already collapsed: a line break inside a block means that it is preformatted.
         text = text.strip("\n").rstrip() if "\n" in text else re.sub(" {2,}", " ", text).strip(" ")
         if text:
             out += ["\n" * gap if out else "", text]

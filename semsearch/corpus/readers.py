@@ -48,10 +48,10 @@ _EXAMPLE = '{"_id": "1", "text": "…"}'
 _DEFAULTS = ReadOptions()
 
 WARNED = 10
-"""Number of files of a path whose warnings are shown; the others are counted."""
+"""Maximum number of warnings shown for a path; further ones are only counted."""
 
 Paths: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
-"""One or several paths: of files, of folders, or `-` for standard input."""
+"""One or more paths of files or folders, or `-` for standard input."""
 
 Corpus: TypeAlias = (
     str
@@ -60,25 +60,29 @@ Corpus: TypeAlias = (
     | Document
     | Iterable[Record | Mapping[str, Any] | str | os.PathLike[str]]
 )
-"""Anything that Python can index: a path, a document, or an iterable of these, with RecordErrors among them."""
+"""Anything that can be indexed from Python: a path, a document, or an iterable of these and of RecordErrors."""
 
 
 def read_corpus(paths: Paths, options: ReadOptions = _DEFAULTS, coverage: Coverage | None = None) -> Iterator[Record]:
     """Read the documents of files, folders (recursively, sorted by name) and standard input (`-`), one by one.
 
-    All paths are checked when this is called, before anything is read. If a folder holds corpus.jsonl, as in BEIR's
-    layout, only that file is read. A file that several paths lead to is read once. The id of a file that is one
-    document is its path relative to the folder given, or to its own folder if the file was given; files of further
-    folders have the name of their folder in front.
+    All paths are checked when the function is called, before anything is read. If a folder contains corpus.jsonl, as in
+    the BEIR layout, only that file is read. A file that can be reached through several paths is read once. If a file is
+    a single document, its id is its path relative to the given folder, or to its parent folder if the file itself was
+    given. From the second folder on, ids are prefixed with the folder's name.
 
     Args:
-        paths: One path or several.
-        options: Options for reading.
-        coverage: Knows the roots of an index, by which files get their ids, and is told what is given and read.
+        paths: One or more paths of files or folders, or `-` for standard input.
+        options: Field names, format and other options for reading.
+        coverage: The roots of an index, which determine the ids of files, and a record of what is given and read; None
+            if the documents are not read for an index.
+
+    Returns:
+        An iterator over the documents, with a RecordError in place of each record that cannot be used.
 
     Raises:
-        UsageError: The format is unknown, or something given is not a path.
-        SourceError: A path does not exist, has an unknown ending, or is a folder with nothing to read.
+        UsageError: If the format is unknown, or `paths` is neither a path nor an iterable of paths.
+        SourceError: If a path does not exist, has an unknown extension, or is a folder with nothing to read.
     """
     _check_format(options)
     coverage = coverage or Coverage()
@@ -103,7 +107,7 @@ def _each(paths: Paths) -> list[str]:
 def _read(
     path: str, sources: Iterable[Source | RecordError], options: ReadOptions, coverage: Coverage
 ) -> Iterator[Record]:
-    """Read the sources that a path stands for, and log how many files were read in each format."""
+    """Read the sources of a path, and log how many files were read in each format."""
     files: Counter[str] = Counter()
     warned = 0
     for source in sources:
@@ -126,25 +130,26 @@ def _read(
             if source.format in BY_LINE or options.per_line:
                 coverage.complete(source.origin)
     if warned > WARNED:
-        warnings.warn(f"{path}: {warned - WARNED:,} more files with such a warning", ReadingWarning, stacklevel=2)
+        warnings.warn(f"{path}: {warned - WARNED:,} more files with similar warnings", ReadingWarning, stacklevel=2)
     log.info("%s: read %s", path, ", ".join(f"{n} as {kind}" for kind, n in files.most_common()) or "nothing")
 
 
 def as_records(corpus: Corpus, options: ReadOptions = _DEFAULTS, coverage: Coverage | None = None) -> Iterator[Record]:
-    """Read documents from Python objects, with the same checks as for a line of a file.
+    """Read documents from Python objects, with the same checks as for the lines of a file.
 
     Args:
         corpus: A path, which is read by `read_corpus`; a document, as a Document or a dict with the fields of a JSONL
             record; or an iterable of these and of RecordErrors, which are passed through.
-        options: Options for reading; the names of fields also apply to dicts.
+        options: Options for reading; the field names also apply to dicts.
         coverage: As for `read_corpus`.
 
     Returns:
-        Records in the given order; an unsuitable element of an iterable becomes a RecordError in its place.
+        An iterator over the records in the given order, with a RecordError in place of each unsuitable element.
 
     Raises:
-        UsageError: The corpus itself is unsuitable, such as bytes, a number or None.
-        SourceError: As for `read_corpus`; for a path from an iterator, only once it is reached.
+        UsageError: If the corpus itself is unsuitable, such as bytes, a number or None.
+        SourceError: If a path cannot be read, as for `read_corpus`; for a path from an iterator, only when it is
+            reached.
     """
     coverage = coverage or Coverage()
     if isinstance(corpus, str | os.PathLike):
@@ -153,7 +158,7 @@ def as_records(corpus: Corpus, options: ReadOptions = _DEFAULTS, coverage: Cover
         return _stream([corpus], options, coverage)
     if isinstance(corpus, bytes | bytearray) or not isinstance(corpus, Iterable):
         raise UsageError(f"`corpus` is {corpus!r:.60}; expected a path, a document, or an iterable of these")
-    if isinstance(corpus, list | tuple):  # a wrong path must not come to light after hours of encoding
+    if isinstance(corpus, list | tuple):  # report a wrong path now, not after hours of encoding
         given = {f"corpus[{n}]": one for n, one in enumerate(corpus) if isinstance(one, str | os.PathLike)}
         records = _read_given(given, options, Coverage() if len(given) < len(corpus) else coverage)
         if given and len(given) == len(corpus):
@@ -162,7 +167,7 @@ def as_records(corpus: Corpus, options: ReadOptions = _DEFAULTS, coverage: Cover
 
 
 def _stream(corpus: Iterable[object], options: ReadOptions, coverage: Coverage) -> Iterator[Record]:
-    """Read documents, and the files whose paths are among them."""
+    """Read documents, and the files of any paths among them."""
     coverage.given.append(None)
     met: set[Origin] = set()
     for number, element in enumerate(corpus, 1):
@@ -191,9 +196,9 @@ def _stream(corpus: Iterable[object], options: ReadOptions, coverage: Coverage) 
 def _read_given(
     paths: Mapping[str, str | os.PathLike[str]], options: ReadOptions, coverage: Coverage
 ) -> Iterator[Record]:
-    """Read paths that were given where documents may stand, by the names of their parameters.
+    """Read paths, by parameter name, that were given where documents are accepted as well.
 
-    If one is a text, the error shows what a document is.
+    A path that does not exist may be a text passed by mistake, so the error shows what a document looks like.
     """
     given = [as_written(path, name) for name, path in paths.items()]
     for path in given:
@@ -205,11 +210,11 @@ def _read_given(
 
 
 def has_moved(folder: str, files: Mapping[str, str], options: ReadOptions) -> bool:
-    """Whether a folder holds what an index has from another one: at least half of some files, with the same text.
+    """Return whether a folder contains at least half of the files indexed from another folder, with the same text.
 
     Args:
-        folder: Absolute and real.
-        files: Paths in the other folder, with the content hashes of the documents that they are.
+        folder: Absolute path of the folder, with links resolved.
+        files: Paths relative to the other folder, with the content hashes of their documents.
         options: Options for reading.
     """
     coverage, same = Coverage([Root("", folder)]), 0
@@ -234,13 +239,13 @@ def read_queries(path: str | os.PathLike[str]) -> Iterator[Query]:
     """Read the queries of a JSONL file with `_id` and `text`, one by one.
 
     Raises:
-        RecordError: A line is not a query, or repeats an id.
-        SourceError: The file does not exist, or holds no query.
-        UsageError: The path is not a path.
+        RecordError: If a line is not a query, or repeats an id.
+        SourceError: If the file does not exist or contains no queries.
+        UsageError: If `path` is not a path.
     """
     given = as_written(path)
     options = ReadOptions(format="jsonl")
-    if os.path.exists(given) and not os.path.isdir(given) and not os.path.isfile(given):  # a pipe, as of <(...)
+    if os.path.exists(given) and not os.path.isdir(given) and not os.path.isfile(given):  # a pipe, such as <(...)
         pipe = Source(given, given, "jsonl", Origin(None, given))
         return _queries(given, _read(given, [pipe], options, Coverage()))
     return _queries(given, read_corpus(given, options))
@@ -254,18 +259,18 @@ def _queries(path: str, records: Iterator[Record]) -> Iterator[Query]:
         if not record.text.strip():
             raise RecordError(record.source, None, "the query is empty; expected some text")
         if record.doc_id in seen:
-            raise RecordError(record.source, None, f"a second query with the id {record.doc_id!r}; each needs its own")
+            raise RecordError(record.source, None, f"duplicate query id {record.doc_id!r}; each query needs its own id")
         seen.add(record.doc_id)
         yield Query(record.doc_id, record.text)
     if not seen:
-        raise SourceError(f'"{path}" holds no query; expected JSON lines with "_id" and "text"')
+        raise SourceError(f'"{path}" contains no queries; expected JSON lines with "_id" and "text"')
 
 
 def count_records(paths: Paths, options: ReadOptions = _DEFAULTS) -> int | None:
-    """Estimate how many records `read_corpus` will yield, for a progress bar; None if only reading would tell.
+    """Estimate how many records `read_corpus` will yield, for a progress bar; None if that requires reading them.
 
     Raises:
-        UsageError, SourceError: As for `read_corpus`.
+        UsageError, SourceError: Under the same conditions as in `read_corpus`.
     """
     total = 0
     for source in chain.from_iterable(found for _, found in find_sources(_each(paths), options, Coverage())):

@@ -1,7 +1,7 @@
-"""Naming files: which root a file belongs to, and what a run has looked at.
+"""Naming files by their roots, and tracking which files an indexing run has read.
 
-The id of a file is its path relative to a root that the index remembers. So it stays the same from whatever working
-directory and by whatever path the file is given, and when its root is moved; and two files never share one.
+The id of a file is its path relative to a root that is stored in the index. It therefore does not depend on the working
+directory or on the path by which the file is given, survives a move of the root, and is never shared by two files.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ log = logging.getLogger(__name__)
 
 
 class Coverage:
-    """The roots of an index, those that a run adds, and what the run was given and has read.
+    """The roots of an index, those added by a run, and a record of what the run was given and has read.
 
     Attributes:
-        known: Roots that the index has stored.
-        roots: Known roots and new ones.
-        given: Files and folders that the run was given; None where it was given documents as well.
+        known: Roots stored in the index.
+        roots: Known and new roots.
+        given: Files and folders passed to the run; None stands for documents from memory.
     """
 
     def __init__(self, roots: Iterable[Root] = (), moved: Callable[[Root, str], bool] | None = None) -> None:
-        """Begin a run.
+        """Start tracking a run.
 
         Args:
-            roots: Of the index.
-            moved: Tells whether a folder holds what a root that is gone held; None for never.
+            roots: Roots of the index.
+            moved: Function that returns whether a folder contains the files of a root that no longer exists; None for
+                never.
         """
         self.roots = list(roots)
         self.known = tuple(self.roots)
@@ -43,7 +44,7 @@ class Coverage:
         self._unread: set[tuple[str | None, str]] = set()
 
     def begins(self, path: str) -> bool:
-        """Whether this run has not read the file yet, to which several of the given paths may lead."""
+        """Return whether the run reads this file for the first time; several of the given paths may lead to it."""
         if len(self.given) < 2:
             return True
         real = os.path.realpath(path)
@@ -52,15 +53,15 @@ class Coverage:
         return new
 
     def complete(self, origin: Origin) -> None:
-        """Remember that every record of a file was read, or at least looked at."""
+        """Record that every record of a file was read, or at least examined."""
         self._complete.add(origin.key)
 
     def unread(self, origin: Origin | None) -> None:
-        """Remember that something in a file or folder, or from memory, could not be read."""
+        """Record that something in a file or folder, or from memory, could not be read."""
         self._unread.add((origin or Origin()).key)
 
     def lacks(self, origin: Origin | None) -> bool:
-        """Whether a document that this run has not met is gone, rather than somewhere it could not look."""
+        """Return whether a document not seen in this run is gone, rather than in a place that could not be read."""
         root, file = (origin or Origin()).key
         parts = file.split("/")
         above = ["", *("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))]
@@ -71,25 +72,26 @@ class Coverage:
         return self.is_gone(origin)
 
     def is_gone(self, origin: Origin) -> bool:
-        """Whether the system says that there is no such file."""
+        """Return whether the system reports that the file does not exist."""
         return origin.root is not None and all(
             _is_gone(str(Path(origin.root.path, form)))
             for form in {origin.file, unicodedata.normalize("NFD", origin.file)}
         )
 
     def root_of(self, folder: str) -> Root:
-        """The root that a folder belongs to: the innermost known one, or else a new one.
+        """Return the root that a folder belongs to: the innermost known one, or else a new one.
 
-        A known root that is gone has moved here if the folder holds the same files; then the new one takes its name.
+        If a known root no longer exists and the folder contains its files, the root has moved: the new root takes its
+        name.
 
         Args:
-            folder: Absolute, with links resolved.
+            folder: Absolute path, with links resolved.
         """
         if known := self._around(folder):
             return known
         for old in self.roots:
             if _is_gone(old.path) and self._moved(old, folder):
-                log.warning('"%s" is gone; "%s" holds its files, which keep their ids', old.path, folder)
+                log.warning('"%s" no longer exists; "%s" contains its files, which keep their ids', old.path, folder)
                 self.roots.remove(old)
                 self.roots.append(Root(old.name, folder))
                 return self.roots[-1]
@@ -97,31 +99,31 @@ class Coverage:
         return self.roots[-1]
 
     def holds(self, path: str) -> bool:
-        """Whether a path, absolute and real, lies under a known root."""
+        """Return whether a path, absolute and with links resolved, lies under a known root."""
         return self._around(path) is not None
 
     def origin_of(self, path: str, *, found: bool) -> Origin:
-        """A file or folder as an index knows it.
+        """Return the origin of a file or folder: its root, and its path relative to that root.
 
         Args:
-            path: Absolute, with links resolved; under a known root.
-            found: Whether it was found in a folder.
+            path: Absolute path, with links resolved, under a known root.
+            found: Whether the file was found in a folder, rather than given itself.
         """
         root = self._around(path)
         if root is None:
-            raise ValueError(f"{path!r} is under none of {self.roots}")
+            raise ValueError(f"{path!r} is not under any of {self.roots}")
         inner = unicodedata.normalize("NFC", path).split(os.sep)[len(_folded(root.path).split(os.sep)) - 1 :]
         return Origin(root, "/".join(inner), found)
 
     def adopt(self, origin: Origin) -> Origin:
-        """The origin of a document that was read without knowing the roots of this index."""
+        """Return the origin, in terms of this index's roots, of a document that was read without knowing them."""
         if origin.root is None or origin.root in self.roots:
             return origin
         self.root_of(origin.root.path)
         return self.origin_of(str(origin), found=origin.found)
 
     def below(self, origin: Origin) -> list[Origin]:
-        """What is in a file or folder: itself, and the roots that lie in it."""
+        """Return the origin itself, followed by the other roots that lie inside it."""
         if origin.root is None:
             return [origin]
         return [
@@ -130,13 +132,13 @@ class Coverage:
         ]
 
     def _around(self, path: str) -> Root | None:
-        """The innermost root that holds a path."""
+        """Return the innermost root that contains a path, or None."""
         folded = _folded(path)
         around = [root for root in self.roots if folded.startswith(_folded(root.path))]
         return max(around, key=lambda root: len(_folded(root.path)), default=None)
 
     def _free_name(self, folder: str) -> str:
-        """The folder's name, with a number where another root or a file of the first one goes by it."""
+        """Return the folder's name, numbered if another root or a file in the first root already has it."""
         name = unicodedata.normalize("NFC", os.path.basename(folder)) or "root"
         names = {root.name for root in self.roots}
         first = [root.path for root in self.roots if not root.name]
@@ -148,7 +150,7 @@ class Coverage:
 
 
 def outermost(folders: Iterable[str]) -> list[str]:
-    """Folders without those that lie in another of them, in the order given."""
+    """Return the folders that do not lie inside another one, in the given order."""
     kept: list[str] = []
     for folder in folders:
         if not any(_lies_in(folder, other) for other in kept):
@@ -162,12 +164,12 @@ def _lies_in(path: str, folder: str) -> bool:
 
 @lru_cache(64)
 def _folded(path: str) -> str:
-    """A path as this system compares it, with a separator at its end."""
+    """Return a path as this system compares paths, with a trailing separator."""
     return os.path.join(os.path.normcase(unicodedata.normalize("NFC", path)), "")
 
 
 def _is_gone(path: str) -> bool:
-    """Whether the system says that nothing has this path, rather than that it cannot be looked at."""
+    """Return whether the system reports that the path does not exist, rather than that it is inaccessible."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""Finding the files that a path stands for, and their formats, by name and ending alone."""
+"""Finding the files of a path and their formats, by name and extension alone."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from semsearch.types import Origin
 STDIN = "-"
 
 BY_LINE = ("jsonl", "csv", "tsv")
-"""Formats of files that hold many documents, each with its own id."""
+"""Formats whose files contain many documents, each with its own id."""
 
 BEIR_CORPUS = ("corpus.jsonl", "corpus.jsonl.gz")
-"""Names under which BEIR's layout keeps the documents."""
+"""Names of the file with the documents in the BEIR layout."""
 
 BEIR_OTHERS = ("queries.jsonl", "queries.jsonl.gz", "qrels")
-"""What BEIR's layout keeps beside them."""
+"""Names of the other files and folders in the BEIR layout."""
 
 ENDINGS = {
     ".jsonl": "jsonl",
@@ -54,16 +54,17 @@ class ReadOptions:
     """Options for reading a corpus.
 
     Attributes:
-        id_field: Field that holds the id; None for `_id`, or else `id`.
-        text_field: Field that holds the text.
-        title_field: Field that holds the title; records may lack it.
-        format: One of FORMATS, or an ending such as `txt`, for every file; None to choose by the ending of each file
-            (standard input: jsonl).
-        per_line: Treat each line of a text file as a document, rather than each file.
-        follow_links: Follow symbolic links that lead out of a folder; by default they are counted and left alone.
+        id_field: Name of the field with the id; None for `_id`, or else `id`.
+        text_field: Name of the field with the text.
+        title_field: Name of the field with the title, which is optional in a record.
+        format: Format of every file: `jsonl`, `csv`, `tsv`, `text`, `markdown`, `html` or `pdf`, or an extension such
+            as `txt`; None to choose by the extension of each file (`jsonl` for standard input).
+        per_line: Whether to treat each line of a text file as a document, rather than the whole file.
+        follow_links: Whether to follow symbolic links that lead out of a folder; by default they are counted and
+            skipped.
 
     Raises:
-        UsageError: The name of a field is not text.
+        UsageError: If a field name is not a string.
     """
 
     id_field: str | None = None
@@ -76,19 +77,19 @@ class ReadOptions:
     def __post_init__(self) -> None:
         for name, value in (("id", self.id_field or ""), ("text", self.text_field), ("title", self.title_field)):
             if not isinstance(value, str):
-                raise UsageError(f"`{name}_field` is {value!r:.60}; expected the name of a field")
+                raise UsageError(f"`{name}_field` is {value!r:.60}; expected a field name")
         object.__setattr__(self, "format", ENDINGS.get(f".{self.format}", self.format))
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file or standard input, not yet open.
+    """A file or standard input, not yet opened.
 
     Attributes:
         name: The file as the user named it, for messages.
         path: The path to open, or STDIN.
         format: A key of READERS.
-        origin: The file as an index knows it.
+        origin: Root of the file and path relative to it, as stored in an index.
     """
 
     name: str
@@ -98,11 +99,11 @@ class Source:
 
     @property
     def doc_id(self) -> str:
-        """The id of the document that the file is."""
+        """The id of the document, if the file is a single document."""
         return self.origin.doc_id
 
     def open(self) -> AbstractContextManager[BinaryIO | BufferedIOBase]:
-        """Open the bytes, decompressed if the name ends in .gz; standard input stays open afterwards."""
+        """Open the source for reading bytes, decompressed if the name ends in .gz; standard input stays open."""
         if self.path == STDIN:
             return nullcontext(sys.stdin.buffer)
         return open_bytes(self.path)
@@ -111,8 +112,12 @@ class Source:
 def as_written(path: object, name: str = "path") -> str:
     """Return a path as text, as the user spelled it: a Path would drop a leading `./`.
 
+    Args:
+        path: A string or a path object.
+        name: Name of the parameter, for the error message.
+
     Raises:
-        UsageError: It is neither text nor a path; `name` is the parameter that it was given for.
+        UsageError: If `path` is neither a string nor a path object.
     """
     return path if isinstance(path, str) else str(as_path(path, name))
 
@@ -120,24 +125,24 @@ def as_written(path: object, name: str = "path") -> str:
 def find_sources(
     paths: Sequence[str], options: ReadOptions, coverage: Coverage
 ) -> list[tuple[str, Iterator[Source | RecordError]]]:
-    """Find the files that paths stand for; each path is checked when this is called, and walked later.
+    """Find the files of several paths; the paths are checked immediately, and folders are walked lazily.
 
     Args:
         paths: Files, folders, or STDIN.
         options: Options for reading.
-        coverage: Knows the roots by which files are named; is told what is given.
+        coverage: The roots that determine the names of files; records what is given.
 
     Returns:
-        Each path with its files.
+        Each path with an iterator over its files.
 
     Raises:
-        SourceError: A path does not exist, is neither file nor folder, has an unknown ending, or is a folder with
-            nothing to read.
+        SourceError: If a path does not exist, is neither a file nor a folder, has an unknown extension, or is a folder
+            with nothing to read.
     """
     given = [path if path == STDIN else _corpus_of(path, options) for path in paths]
     real = [os.path.realpath(path) for path in given if path != STDIN]
     by_line = [path for path in real if os.path.isfile(path) and _format_of(path, options) in BY_LINE]
-    for some in ([path for path in real if path not in by_line], by_line):  # records bring their own ids
+    for some in ([path for path in real if path not in by_line], by_line):  # records have their own ids
         for folder in outermost(path if os.path.isdir(path) else os.path.dirname(path) for path in some):
             coverage.root_of(folder)
     origins = [_origin_of(path, coverage) for path in given]
@@ -153,10 +158,10 @@ def _origin_of(path: str, coverage: Coverage) -> Origin:
 
 
 def _corpus_of(path: str, options: ReadOptions) -> str:
-    """Return a path that can be read as a corpus: for a folder in BEIR's layout, the file with its documents.
+    """Return a path that can be read as a corpus: for a folder in the BEIR layout, the file with its documents.
 
     Raises:
-        SourceError: It does not exist, or is neither a file nor a folder.
+        SourceError: If the path does not exist, or is neither a file nor a folder.
     """
     try:
         mode = os.stat(path).st_mode
@@ -171,8 +176,8 @@ def _corpus_of(path: str, options: ReadOptions) -> str:
         return path
     if not stat.S_ISDIR(mode):
         raise SourceError(
-            f'"{shown(path)}" is neither a file nor a folder; to index what a pipe or device gives, redirect it to '
-            "standard input: semsearch index - < PIPE"
+            f'"{shown(path)}" is neither a file nor a folder; to index the output of a pipe or device, redirect it '
+            "to standard input: semsearch index - < PIPE"
         )
     for name in BEIR_CORPUS if options.format in (None, "jsonl") else ():
         if os.path.isfile(os.path.join(path, name)):
@@ -182,9 +187,9 @@ def _corpus_of(path: str, options: ReadOptions) -> str:
 
 
 def _warn_of_neighbors(folder: str, corpus: str, options: ReadOptions) -> None:
-    """Say what is not read in a folder because it is in BEIR's layout."""
+    """Warn about files that are not read because their folder is in the BEIR layout."""
     names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    data = BY_LINE if any(name in BEIR_OTHERS for name in names) else ()  # beside queries, tables are data too
+    data = BY_LINE if any(name in BEIR_OTHERS for name in names) else ()  # next to queries, tables are evaluation data
     hidden = [
         name
         for name in names
@@ -194,39 +199,39 @@ def _warn_of_neighbors(folder: str, corpus: str, options: ReadOptions) -> None:
     if hidden:
         listed = ", ".join(hidden[:8]) + (" …" if len(hidden) > 8 else "")
         warnings.warn(
-            f'"{shown(folder)}" holds {corpus}, which is read as the whole corpus; not read: {_printable(listed)} '
-            "(give their paths to read them too)",
+            f'"{shown(folder)}" contains {corpus}, which is read as the whole corpus; not read: {_printable(listed)} '
+            "(pass their paths to read them too)",
             stacklevel=2,
         )
 
 
 def _sources(given: str, origin: Origin, options: ReadOptions, coverage: Coverage) -> Iterator[Source | RecordError]:
-    """Find the files that a path stands for."""
+    """Find the files of a path."""
     if given == STDIN:
         return iter((Source("<stdin>", STDIN, options.format or "jsonl", origin),))
     if os.path.isdir(given):
         found = _Walk(given, os.path.realpath(given), options, coverage).sources()
         first = next(found, None)
         if first is None:
-            raise SourceError(f'"{shown(given)}" holds no file that can be read; expected {_endings()}')
+            raise SourceError(f'"{shown(given)}" contains no files in a supported format; expected {_endings()}')
         return chain((first,), found)
     source = source_of(given, origin, options)
     if source is None:
         raise SourceError(
-            f'"{shown(given)}" has an unknown ending; expected {_endings()}, or give its format with `format`'
+            f'"{shown(given)}" has an unknown extension; expected {_endings()}, or set its format with `format`'
         )
     return iter((source,))
 
 
 def source_of(path: str, origin: Origin, options: ReadOptions) -> Source | RecordError | None:
-    """Return the file as a source, or None if its ending is unknown."""
+    """Return the file as a source, or None if its extension is unknown."""
     file_format = _format_of(path, options)
     if file_format is None:
         return None
     try:
         str(origin).encode()
     except UnicodeEncodeError:
-        return _problem(path, "the name of the file or of its folder is not valid UTF-8; rename it", origin)
+        return _problem(path, "the name of the file or its folder is not valid UTF-8; rename it", origin)
     return Source(path, path, file_format, origin)
 
 
@@ -241,12 +246,12 @@ def _problem(path: str, reason: str, origin: Origin) -> RecordError:
 
 
 def _printable(path: str) -> str:
-    """Make a path printable that may not be UTF-8."""
+    """Return a printable form of a path, which may not be valid UTF-8."""
     return path.encode("utf-8", "backslashreplace").decode()
 
 
 def shown(path: str) -> str:
-    """Shorten for a message what was given as a path, which may be a whole text."""
+    """Shorten a given path for a message, since it may be a whole text passed by mistake."""
     line = " ".join(_printable(path).split())
     return line if len(line) <= 300 else f"{line[:299]}…"
 
@@ -257,14 +262,14 @@ def _endings() -> str:
 
 @dataclass(slots=True)
 class _Walk:
-    """Walks a folder by name, hidden files left out; each real folder is entered once, so that a loop of links ends.
+    """Walks a folder in name order without hidden files; each real folder is entered once, so that link loops end.
 
-    A link to something that the walk reaches anyway is passed over: the real path wins. A link that leads out of the
-    folder is followed only if asked for, since a folder from a stranger may link to anything.
+    A link to something that the walk reaches anyway is skipped: the real path wins. A link that leads out of the folder
+    is followed only on request, since an untrusted folder may link to anything.
 
     Attributes:
-        folder: As the user named it.
-        top: The same, absolute and real.
+        folder: The folder as the user named it.
+        top: The absolute path of the folder, with links resolved.
     """
 
     folder: str
@@ -277,7 +282,7 @@ class _Walk:
     outside: list[str] = field(default_factory=list)
 
     def sources(self) -> Iterator[Source | RecordError]:
-        """Yield the files, sorted by name; warn at the end of what was left out."""
+        """Yield the files, sorted by name; at the end, warn about what was left out."""
         self.entered.add(self.top)
         stack = self._listed(self.folder, self.top)
         anything = False
@@ -286,7 +291,7 @@ class _Walk:
             try:
                 met = self._met(path, home)
             except OSError as error:
-                self.coverage.unread(self._origin(home))  # a link may lead to a disk that is not there now
+                self.coverage.unread(self._origin(home))  # a link may lead to a disk that is not mounted
                 reached = error.errno not in (errno.ENOENT, errno.ELOOP) or _format_of(path, self.options)
                 met = _problem(path, f"cannot be read: {error.strerror}", self._origin(home)) if reached else None
             if isinstance(met, list):
@@ -298,14 +303,14 @@ class _Walk:
             self._warn()
 
     def _met(self, path: str, home: str) -> Source | RecordError | list[tuple[str, str]] | None:
-        """What a path is: a file, or what a folder holds; None where it is passed over.
+        """Return a file as a source, or the entries of a folder; None if the path is skipped.
 
         Args:
-            path: As the user would name it.
-            home: Absolute, by which it gets its id.
+            path: The path as the user would name it.
+            home: The absolute path that determines its id.
 
         Raises:
-            OSError: It cannot be looked at.
+            OSError: If the path cannot be examined.
         """
         mode = os.lstat(path).st_mode
         if stat.S_ISLNK(mode):
@@ -323,19 +328,19 @@ class _Walk:
             return None
         source = source_of(path, self._origin(home), self.options)
         if source is None:
-            self.ignored[Path(path).suffix or "without an ending"] += 1
+            self.ignored[Path(path).suffix or "without an extension"] += 1
             return None
         return source
 
     def _listed(self, path: str, home: str) -> list[tuple[str, str]]:
-        """What a folder holds, the last name first."""
-        if not os.access(path, os.X_OK):  # its files could be listed, but not looked at
+        """Return the entries of a folder, the last name first."""
+        if not os.access(path, os.X_OK):  # its files could be listed, but not examined
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         names = sorted((name for name in os.listdir(path) if not name.startswith(".")), reverse=True)
         return [(os.path.join(path, name), os.path.join(home, name)) for name in names]
 
     def _target(self, path: str, home: str) -> str | None:
-        """The path by which a link's target gets its id; None where the link is passed over."""
+        """Return the path that determines the id of a link's target; None if the link is skipped."""
         real = os.path.realpath(path, strict=True)
         if real in self.linked:
             return None
@@ -362,7 +367,7 @@ class _Walk:
             links = f"{len(self.outside)} links" if len(self.outside) > 1 else "a link"
             warnings.warn(
                 f'did not follow {links} out of "{shown(self.folder)}" ({_printable(self.outside[0])}'
-                f"{' …' if len(self.outside) > 1 else ''}); pass `follow_links` to read what they lead to",
+                f"{' …' if len(self.outside) > 1 else ''}); pass `follow_links` to read their targets",
                 stacklevel=2,
             )
 

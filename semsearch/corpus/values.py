@@ -1,6 +1,6 @@
-"""JSON values from what programs hand over, and from what files hold as text.
+"""Converting Python objects, and text from files, to JSON values.
 
-Functions raise ValueError with the reason; their callers know the file and the line.
+Functions raise ValueError with the reason; their callers add the file and the line.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ MAX_NESTING = 100
 """Maximum depth of lists and objects in metadata; far below the depth at which serializing exhausts Python's stack."""
 
 NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(\.[0-9]+)?(?:e[+-]?[0-9]{1,3})?")
-"""JSON's numbers, except for integers of 19 digits and more, which some readers of JSON round."""
+"""JSON numbers, except integers of 19 or more digits, which some JSON parsers round."""
 
 _EXPECTED = "expected text, a number, True, False, None, a date, a UUID, a path, or a list, set or mapping of these"
 
 
 def literal(text: str) -> str | int | float:
-    """Return a number if the text is how that number is printed, else the text.
+    """Return a number if the text is exactly how that number prints, otherwise the text.
 
-    So `7` and `0.5` are numbers, while `007`, `1.10`, `1e5` and `1234e56`, which may be codes or versions, stay text.
+    `7` and `0.5` become numbers, while `007`, `1.10`, `1e5` and `1234e56`, which may be codes or versions, remain text.
     """
     if NUMBER.fullmatch(text) is None:
         return text
@@ -38,36 +38,37 @@ def literal(text: str) -> str | int | float:
 
 
 def as_json(value: object, name: str = "", within: tuple[int, ...] = ()) -> Any:
-    """Return a value as JSON has it.
+    """Convert a value to JSON types.
 
-    Dates and times become text as in ISO 8601; UUIDs and paths, text; enumerations, their values; NumPy's numbers and
-    arrays, numbers and lists; sets, sorted lists; decimals, a number if it is printed alike, else text.
+    Dates and times become text in ISO 8601 format; UUIDs and paths, text; enumeration members, their values; NumPy
+    numbers and arrays, numbers and lists; sets, sorted lists; decimals, numbers if they print the same, otherwise text.
 
     Args:
         value: Any Python value.
-        name: Its field, for messages.
-        within: What `id` gives for the lists and objects around it.
+        name: Name of its field, for messages.
+        within: The `id` of each list and object that contains the value.
 
     Raises:
-        ValueError: It is of another type, not finite, nested too deeply, holds itself, or is text with a NUL.
+        ValueError: If the value has another type, is not finite, is nested too deeply, contains itself, or is text
+            with a NUL character.
     """
     if type(value) is str and "\0" in value:
         raise ValueError(f"a NUL character in {shown(name) if name else 'the metadata'}; remove it")
     if value is None or type(value) in (str, bool, int):
         return value
-    if isinstance(value, float):  # also numpy.float64, which is printed in its own way
+    if isinstance(value, float):  # also numpy.float64, whose repr differs
         if isfinite(value):
             return float(value)
-        raise ValueError(f'"{name}" is {float(value)}, which JSON lacks; use None or omit the field')
+        raise ValueError(f'"{name}" is {float(value)}, which JSON cannot represent; use None or omit the field')
     if len(within) >= MAX_NESTING:
         raise ValueError(f"metadata is nested deeper than {MAX_NESTING} levels; flatten it")
     if id(value) in within:
-        raise ValueError(f'"{name}" holds itself; leave out the reference')
+        raise ValueError(f'"{name}" contains itself; remove the reference')
     return _as_plain(value, name, (*within, id(value)))
 
 
 def _as_plain(value: object, name: str, within: tuple[int, ...]) -> Any:
-    """Convert what is not a plain JSON scalar already."""
+    """Convert a value that is not already a plain JSON scalar."""
     if isinstance(value, Mapping):
         return _as_object(value, within)
     for kind, convert in _SCALARS.items():
@@ -92,17 +93,17 @@ _SCALARS: dict[type, Callable[[Any], object]] = {
     PurePath: str,
     Decimal: lambda value: literal(str(value)) if value.is_finite() else nan,
 }
-"""What becomes of scalars that JSON lacks, or that are of a class derived from JSON's; the first fit counts."""
+"""Conversions of scalars that JSON lacks, or whose class derives from a JSON type; the first match applies."""
 
 
 def _listed(value: Any) -> object:
-    """Convert what NumPy made to Python's values; moments to text, since their lists may be counts of nanoseconds."""
+    """Convert a NumPy value to Python; times become text, since their lists may be counts of nanoseconds."""
     moments = getattr(getattr(value, "dtype", None), "kind", "") in ("M", "m")
     return value.astype(str).tolist() if moments else value.tolist()
 
 
 def _as_object(value: Mapping[Any, object], within: tuple[int, ...]) -> dict[str, Any]:
-    """Convert a mapping; its keys become text."""
+    """Convert a mapping, whose keys become text."""
     found: dict[str, Any] = {}
     for key, inner in value.items():
         plain = as_json(key, "the name of a field", within)
@@ -116,7 +117,7 @@ def _as_object(value: Mapping[Any, object], within: tuple[int, ...]) -> dict[str
 
 
 def shown(value: object) -> str:
-    """Return a value for a message, in JSON if it is JSON, shortened to one line."""
+    """Return a value for a message, as JSON if possible, shortened to one line."""
     try:
         text = json.dumps(value)
     except (TypeError, ValueError, RecursionError):

@@ -1,1 +1,1 @@
-"""Public evaluation sets, fetched once and checked."""
+"""Public evaluation data sets, downloaded once and verified."""

@@ -1,11 +1,11 @@
-"""Fetching public evaluation sets from the Hugging Face hub into the layouts that `semsearch eval` reads.
+"""Fetching public evaluation data sets from the Hugging Face hub, in the layouts that `semsearch eval` reads.
 
-<folder>/<set>/                      SentEval's or BEIR's layout
+<folder>/<set>/                      the SentEval or BEIR layout
 <folder>/<set>/semsearch.lock.json   the commit of each repository and the sha256 of every file; written last
-<folder>/.fetch/<set>/               downloads and unfinished files, gone once the set is complete
+<folder>/.fetch/<set>/               downloads and unfinished files, removed once the set is complete
 
-Sets are pinned to commits, so the same command fetches the same files tomorrow. No code from a repository is run, and
-this module knows nothing of evaluation.
+Data sets are pinned to commits, so the same command will fetch the same files later. No code from a repository is run,
+and this module is independent of the evaluation.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ MAIN = "main"
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """Contents of a complete set.
+    """Commits and checksums of a complete data set.
 
     Attributes:
-        revisions: Commit by repository.
-        sources: sha256 by `repository/file`, as downloaded.
-        files: sha256 by path relative to the set's folder, as converted.
+        revisions: Commit of each repository.
+        sources: sha256 of each downloaded file, by `repository/file`.
+        files: sha256 of each converted file, by path relative to the data set's folder.
     """
 
     revisions: Mapping[str, str]
@@ -56,7 +56,7 @@ NOTHING = Lock({}, {}, {})
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A complete set on disk.
+    """A complete data set on disk.
 
     Attributes:
         new: Whether this call downloaded anything.
@@ -69,31 +69,31 @@ class Fetched:
 
     @property
     def command(self) -> list[str]:
-        """Words of the command that evaluates on this set."""
+        """The command that evaluates on this data set, as a list of words."""
         return ["semsearch", *(word.format(folder=self.folder) for word in self.dataset.command)]
 
 
 def default_folder() -> Path:
-    """Return the folder for data sets: $SEMSEARCH_DATA_CACHE, or else a folder in the user's cache."""
+    """Return the folder for data sets: $SEMSEARCH_DATA_CACHE, or else a folder in the user's cache folder."""
     named = os.environ.get("SEMSEARCH_DATA_CACHE")
     return Path(named).expanduser() if named else platformdirs.user_cache_path("semsearch") / "data"
 
 
 def fetch(name: str, to: str | Path, *, refresh: bool = False) -> Fetched:
-    """Fetch a data set, unless it is already complete, which needs no network.
+    """Fetch a data set; if it is already complete, no network is needed.
 
     Files listed in a lock are fetched at the same commit and must have the same checksums. No existing file changes
-    before everything is downloaded and verified.
+    until everything has been downloaded and verified.
 
     Args:
-        name: One of SETS.
+        name: A key of SETS.
         to: Folder for data sets.
-        refresh: Fetch the hub's current version, whatever commits are pinned.
+        refresh: Whether to fetch the hub's current version, regardless of pinned commits.
 
     Raises:
-        UsageError: The name is unknown, or `to` is not a path.
-        SourceError: The hub cannot be reached or lacks a file, a checksum differs, or the folder cannot be written or
-            holds other files.
+        UsageError: If the name is unknown, or `to` is not a path.
+        SourceError: If the hub cannot be reached or lacks a file, a checksum differs, or the folder cannot be written
+            or contains other files.
     """
     dataset, to = find_set(name), as_path(to, "to")
     folder = to / name
@@ -103,8 +103,8 @@ def fetch(name: str, to: str | Path, *, refresh: bool = False) -> Fetched:
             return Fetched(dataset, folder, lock, new=False)
         if lock is None and folder.exists() and any(folder.iterdir()):
             raise SourceError(
-                f"{str(folder)!r} holds files but no {LOCK}, so semsearch will not replace them; "
-                "move them away, or choose another folder with `to`"
+                f"{str(folder)!r} contains files but no {LOCK}, so semsearch will not replace them; "
+                "move them elsewhere, or choose another folder with `to`"
             )
         with _workplace(to, name) as work:
             made = _make(dataset, lock or NOTHING, work, refresh)
@@ -118,11 +118,11 @@ def fetch(name: str, to: str | Path, *, refresh: bool = False) -> Fetched:
 
 
 def read_lock(folder: str | Path) -> Lock | None:
-    """Read the lock in a set's folder, or None if there is none.
+    """Read the lock in a data set's folder, or return None if there is none.
 
     Raises:
-        SourceError: The file is damaged.
-        UsageError: What was given is not a path.
+        SourceError: If the lock is damaged.
+        UsageError: If `folder` is not a path.
     """
     folder = as_path(folder, "folder")
     try:
@@ -150,7 +150,7 @@ def _is_intact(folder: Path, lock: Lock) -> bool:
 
 @contextmanager
 def _workplace(to: Path, name: str) -> Iterator[Path]:
-    """Provide a work folder for this process alone; after an error its downloads are kept for the next run."""
+    """Provide a work folder for this process alone; after an error, its downloads are kept for the next run."""
     work = to / WORK / name
     work.mkdir(parents=True, exist_ok=True)
     try:
@@ -158,7 +158,7 @@ def _workplace(to: Path, name: str) -> Iterator[Path]:
             yield work
             shutil.rmtree(work)
     except Timeout:
-        raise SourceError(f"another process is fetching {name!r} to {str(to)!r}; wait until it has finished") from None
+        raise SourceError(f"another process is fetching {name!r} to {str(to)!r}; wait until it finishes") from None
 
 
 def _make(dataset: DataSet, pinned: Lock, work: Path, refresh: bool) -> Lock:
@@ -199,31 +199,31 @@ def _install(made: Path, folder: Path, lock: Lock, old: Lock | None) -> None:
 
 
 def _choose(part: Part, listing: Listing) -> str | None:
-    """Find the part's file in the repository; None if it is optional and missing."""
+    """Return the name of the part's file in the repository, or None if it is optional and missing."""
     names = [part.stem + ending for ending in part.endings]
     found = next((name for name in names if name in listing.files), None)
     if found is None and part.required:
         there = textwrap.shorten(", ".join(sorted(listing.files)), 200, placeholder=" …") or "nothing"
         raise SourceError(
-            f"{part.repo} at {listing.commit:.12} has none of {', '.join(names)}, but {there}; expected these formats "
-            "(Parquet is not supported): fetch without `refresh`, or look for a newer semsearch"
+            f"{part.repo} at {listing.commit:.12} contains none of {', '.join(names)} (found: {there}); other formats, "
+            "such as Parquet, are not supported: fetch without `refresh`, or upgrade semsearch"
         )
     return found
 
 
 def _verify(source: Path, listing: Listing, file: str, locked: str | None) -> str:
-    """Return the sha256 of a download that matches the hub and the lock; any other is deleted."""
+    """Return the sha256 of a download that matches the hub and the lock; delete any other and raise SourceError."""
     sha = hash_file(source)
     published = listing.files[file]
-    for expected, by in ((published, "the hub's own listing"), (locked, LOCK)):
+    for expected, by in ((published, "the hub"), (locked, LOCK)):
         actual = git_id(source) if expected and len(expected) == 40 else sha
         if expected not in (None, actual):
             source.resolve().unlink()
             source.unlink(missing_ok=True)
             raise SourceError(
                 f"{listing.repo}/{file} at {listing.commit:.12} has the checksum {actual:.12}…, expected "
-                f"{expected:.12}… by {by}; fetch it again, and if that does not help, use `refresh` to "
-                "take what the hub has now"
+                f"{expected:.12}… according to {by}; fetch it again, and if that does not help, use `refresh` to "
+                "get the hub's current version"
             )
     return sha
 
@@ -235,5 +235,5 @@ def _convert(part: Part, source: Path, name: str, made: Path) -> None:
         part.write(source, target)
     except (ValueError, EOFError, zlib.error, gzip.BadGzipFile, csv.Error) as error:
         raise SourceError(
-            f"{name} is not what semsearch can read ({error}); fetch without `refresh`, or look for a newer semsearch"
+            f"{name} is not in a supported format ({error}); fetch without `refresh`, or upgrade semsearch"
         ) from None

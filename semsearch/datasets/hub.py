@@ -22,7 +22,8 @@ class Listing:
     """Files of a repository at a commit.
 
     Attributes:
-        files: Checksum by name as published by the hub: the sha256 of a large file, git's id of any other, or None.
+        files: Checksum of each file, as published by the hub: sha256 of a large file, git blob id of any other, or
+            None.
     """
 
     repo: str
@@ -32,7 +33,7 @@ class Listing:
 
 @contextmanager
 def _reaching(repo: str) -> Iterator[None]:
-    """Turn the errors of the hub's client, which vary by version, into one line; errors of the disk pass through."""
+    """Convert the hub client's errors, which vary by version, to SourceErrors of one line; disk errors pass through."""
     from huggingface_hub import constants
 
     try:
@@ -40,18 +41,18 @@ def _reaching(repo: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in DISK_ERRORS:
             raise
-        said = error.__cause__ or error  # the cause names the status, where the error gives advice
-        words = str(said).partition(" for url")[0]  # which may be a signed one
+        said = error.__cause__ or error  # the cause names the status, while the error gives advice
+        words = str(said).partition(" for url")[0]  # the URL may be signed
         reason = textwrap.shorten(f"{type(said).__name__}: {words}", 240, placeholder=" …")
-        hint = HINTS.get(type(error).__name__, "check the network and try again; what was downloaded is kept")
+        hint = HINTS.get(type(error).__name__, "check the network and try again; completed downloads are kept")
         raise SourceError(f"{repo} cannot be fetched from {constants.ENDPOINT} ({reason}); {hint}") from None
 
 
 HINTS = {
-    "RepositoryNotFoundError": "it was removed or made private: look for a newer semsearch",
-    "RevisionNotFoundError": "the commit is gone: use `refresh` to take what the hub has now",
+    "RepositoryNotFoundError": "the repository was removed or made private: upgrade semsearch",
+    "RevisionNotFoundError": "the commit no longer exists: use `refresh` to get the hub's current version",
 }
-"""Advice on the hub's own errors, by class."""
+"""Advice for the hub client's own errors, by class name."""
 
 
 def list_files(repo: str, revision: str) -> Listing:
@@ -75,7 +76,7 @@ def download(listing: Listing, file: str, cache: Path) -> Path:
 
 
 def git_id(path: Path) -> str:
-    """Compute git's id of a file's content: the SHA-1 of its length and bytes."""
+    """Compute the git blob id of a file: the SHA-1 of its length and content."""
     digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
     with path.open("rb") as file:
         while block := file.read(2**20):

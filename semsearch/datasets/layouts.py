@@ -1,4 +1,4 @@
-"""Converting downloaded files to the layouts that `semsearch eval` reads: SentEval's and BEIR's.
+"""Converting downloaded files to the layouts that `semsearch eval` reads: those of SentEval and BEIR.
 
 A writer converts one downloaded file; it raises ValueError if the file is malformed.
 """
@@ -30,7 +30,7 @@ def copy(source: Path, target: Path) -> None:
 
 
 def write_qrels(source: Path, target: Path) -> None:
-    """Write qrels as BEIR has them, with integer gains."""
+    """Write qrels in BEIR's format, with integer gains."""
     rows = ((query, doc, _gain(number, cell)) for number, (query, doc, cell) in _rows(source, QRELS))
     _write_table(target, [QRELS, *rows])
 
@@ -51,7 +51,7 @@ def write_year(source: Path, target: Path) -> None:
 
 
 def write_benchmark(source: Path, target: Path) -> None:
-    """Write STS-B as SentEval has it, with empty genre, file, year and id, which nothing reads."""
+    """Write STS-B in SentEval's format, with the unused columns genre, file, year and id left empty."""
     _write_table(target, (["", "", "", "", score, one, two] for _, (one, two, score) in _rows(source, COLUMNS)))
 
 
@@ -66,7 +66,7 @@ def _write_table(target: Path, rows: Iterable[Iterable[str]]) -> None:
 
 
 def _rows(source: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
-    """Yield these columns of each record with its line number; tabs and line ends in a cell become spaces."""
+    """Yield the line number and the given columns of each record; tabs and line breaks in a cell become spaces."""
     for number, record in _records(source):
         if not isinstance(record, Mapping) or (missing := [name for name in columns if name not in record]):
             what = f"no {', '.join(missing)}" if isinstance(record, Mapping) else "not a JSON object"

@@ -1,4 +1,4 @@
-"""The registry of public evaluation sets: where they are published, and how their files are converted."""
+"""The registry of public evaluation data sets: where they are published, and how their files are converted."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Writer: TypeAlias = Callable[[Path, Path], None]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A file of a repository and its conversion.
+    """A file of a repository, and how it is converted.
 
     Attributes:
         repo: A dataset repository on the hub.
         revision: The commit to fetch unless a lock names another; MAIN for the newest.
         stem: Path of the file in the repository, without its ending.
         endings: Supported endings, in order of preference.
-        target: Path that `write` creates, relative to the set's folder.
-        write: Converts the file.
-        required: Whether the set is incomplete without it.
+        target: Path that `write` creates, relative to the data set's folder.
+        write: Function that converts the file.
+        required: Whether the data set is incomplete without it.
     """
 
     repo: str
@@ -42,8 +42,8 @@ class DataSet:
     """A data set that can be fetched.
 
     Attributes:
-        name: The name of its folder.
-        about: Description in one line.
+        name: Name of the data set and of its folder.
+        about: One-line description.
         parts: The files that it consists of.
         command: Arguments of `semsearch` that evaluate on it; `{folder}` stands for its folder.
         note: Caveat about the numbers; empty if there is none.
@@ -65,10 +65,10 @@ def find_set(name: str) -> DataSet:
     """Look up a data set by name.
 
     Raises:
-        UsageError: The name is unknown.
+        UsageError: If the name is unknown.
     """
     if not isinstance(name, str) or name not in SETS:
-        raise UsageError(f"unknown data set {name!r:.60}; known: {', '.join(SETS)}")
+        raise UsageError(f"unknown data set {name!r:.60}; expected one of {', '.join(SETS)}")
     return SETS[name]
 
 
@@ -101,7 +101,7 @@ def _sts(years: Mapping[str, str], benchmark: str) -> DataSet:
         "semantic textual similarity: STS12 to STS16 and STS-B, 13,923 scored pairs in their test sets",
         tuple(parts),
         ("eval", "sts", "--data", "{folder}", "--tasks", tasks),
-        "MTEB does not say which subset a year's pairs belong to, so each year is one subset, `all`",
+        "MTEB does not say which subset each pair belongs to, so each year is a single subset, `all`",
     )
 
 
@@ -111,7 +111,7 @@ def _sick(revision: str) -> DataSet:
         "semantic relatedness: SICK-R, 9,927 scored pairs",
         (Part("mteb/sickr-sts", revision, "test", JSONL, "sick.tsv", write_pairs),),
         ("eval", "sts", "--data", "{folder}/sick.tsv"),
-        "MTEB uses all pairs of SICK, SentEval and most papers only the 4,927 test pairs, so their numbers differ",
+        "MTEB uses all pairs of SICK; SentEval and most papers use only the 4,927 test pairs, so their numbers differ",
     )
 
 
@@ -127,11 +127,11 @@ RETRIEVAL = (
     ("scifact", "0228b52cf27578f30900b9e5271d331663a030d7", "scientific claims: 5,183 abstracts"),
     ("nfcorpus", "ec0fa4fe99da2ff19ca1214b7966684033a58814", "nutrition and medicine: 3,633 documents"),
     ("arguana", "c22ab2a51041ffd869aaddef7af8d8215647e41a", "counterarguments: 8,674 arguments"),
-    ("fiqa", "27a168819829fe9bcd655c2df245fb19452e8e06", "questions about finance: 57,638 answers"),
-    ("scidocs", "f8c2fcf00f625baaa80f62ec5bd9e1fff3b8ae88", "citations of papers: 25,657 abstracts"),
+    ("fiqa", "27a168819829fe9bcd655c2df245fb19452e8e06", "financial questions: 57,638 answers"),
+    ("scidocs", "f8c2fcf00f625baaa80f62ec5bd9e1fff3b8ae88", "citation prediction: 25,657 abstracts"),
     ("trec-covid", "bb9466bac8153a0349341eb1b22e06409e78ef4e", "questions on COVID-19: 171,332 articles"),
-    ("touche2020", "a34f9a33db75fa0cbb21bb5cfc3dae8dc8bec93f", "controversies: 382,545 arguments"),
-    ("quora", "e4e08e0b7dbe3c8700f0daef558ff32256715259", "duplicates among 522,931 questions"),
+    ("touche2020", "a34f9a33db75fa0cbb21bb5cfc3dae8dc8bec93f", "controversial questions: 382,545 arguments"),
+    ("quora", "e4e08e0b7dbe3c8700f0daef558ff32256715259", "duplicate questions: 522,931 questions"),
 )
 
 SETS = {
@@ -142,4 +142,4 @@ SETS = {
         *(_retrieval(name, revision, about) for name, revision, about in RETRIEVAL),
     )
 }
-"""All data sets, at the commits that MTEB's task definitions name, so that its published numbers are comparable."""
+"""All data sets, at the commits that MTEB's task definitions name, so that results are comparable with MTEB's."""

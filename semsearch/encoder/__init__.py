@@ -1,1 +1,1 @@
-"""From text to vectors: poolers, checkpoints, runtimes."""
+"""Encoding texts as vectors: poolers, checkpoints and runtimes."""

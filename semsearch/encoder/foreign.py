@@ -1,7 +1,8 @@
-"""An encoder that another program computes: a framework's embedding model, or a service behind a function.
+"""An encoder whose vectors come from another program: a framework's embedding model, or a remote service.
 
-What decides its vectors is not known here. Its fingerprint is the name by which it goes and the length of its vectors,
-so an index refuses another name or another length, and nothing can tell whether the model behind a name was changed.
+Nothing is known here about how the vectors are computed. The encoder's fingerprint consists of the model's name and the
+length of its vectors, so an index rejects a different name or length, but a change of the model behind a name goes
+unnoticed.
 """
 
 from __future__ import annotations
@@ -27,37 +28,37 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Embed: TypeAlias = Callable[[list[str]], Sequence[Sequence[float]]]
-"""Texts to a vector each."""
+"""Function that returns one vector per text."""
 
 MAX_WORDS = 512
-"""Words and punctuation marks of a passage, where nobody knows how much the model reads."""
+"""Default limit of a passage in words and punctuation marks, as the model's own limit is unknown."""
 
 BATCH = 256
-"""Texts that are handed over at once."""
+"""Number of texts per call."""
 
 
 class ForeignEncoder:
-    """Encodes by somebody else's functions; see `TextEncoder`."""
+    """Encodes texts with functions of another program; see `TextEncoder`."""
 
     artifacts: ClassVar[Mapping[str, Path]] = MappingProxyType({})
 
     def __init__(self, name: str, queries: Embed, documents: Embed, max_words: int = MAX_WORDS) -> None:
-        """Take the functions.
+        """Create an encoder from two functions.
 
         Args:
-            name: What the model goes by; an index is refused to any other name.
-            queries: Embeds queries.
-            documents: Embeds passages.
-            max_words: Of a passage, counted as words and punctuation marks.
+            name: Name of the model; its index cannot be opened under any other name.
+            queries: Function that encodes queries.
+            documents: Function that encodes passages.
+            max_words: Limit of a passage in words and punctuation marks.
         """
         self._name, self._queries, self._documents, self._max_words = name, queries, documents, max_words
 
     @cached_property
     def spec(self) -> EncoderSpec:
-        """The spec; embeds one text to see how long a vector is.
+        """Everything known about the vectors; encodes one text to find out their length.
 
         Raises:
-            ModelError: That gives no vector.
+            ModelError: If the function does not return a vector.
         """
         return EncoderSpec(
             model=FOREIGN + self._name,
@@ -71,28 +72,30 @@ class ForeignEncoder:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """Every word or punctuation mark is a token."""
+        """A tokenizer that treats every word or punctuation mark as a token."""
         return word_tokenizer()
 
     def quantize(self, texts: Sequence[str]) -> NoReturn:
-        """Raise UsageError: the model is not here."""
-        raise UsageError(f"model {self._name!r} is another program's, with no 8-bit form; leave `precision` out")
+        """Raise UsageError, as the model runs in another program."""
+        raise UsageError(f"model {self._name!r} belongs to another program and has no 8-bit form; omit `precision`")
 
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
-        """Encode queries: float32 `[n, dim]`, unit rows.
+        """Encode queries as float32 `[n, dim]` with unit rows.
 
         Raises:
-            ModelError: The model gives something else than as many vectors of that length.
+            ModelError: If the model does not return one vector of the expected length per text.
         """
         return self._encode(self._queries, texts, progress)
 
     def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
-        """Encode passages: float32 `[n, dim]`, unit rows; see `encode_queries`."""
+        """Encode passages as float32 `[n, dim]` with unit rows; see `encode_queries`."""
         return self._encode(self._documents, texts, progress)
 
     def split_documents(self, texts: Sequence[str]) -> NoReturn:
-        """Raise UnsupportedError: what tokens contribute is known to the other program alone, if at all."""
-        raise UnsupportedError(f"model {self._name!r} is another program's: what its tokens contribute is not known")
+        """Raise UnsupportedError, as the contributions of tokens are not known here."""
+        raise UnsupportedError(
+            f"model {self._name!r} belongs to another program; the contributions of its tokens are unknown"
+        )
 
     def _encode(self, embed: Embed, texts: Sequence[str], progress: Progress | None) -> Vectors:
         texts, dim = check_texts(texts), self.spec.dim
@@ -102,7 +105,7 @@ class ForeignEncoder:
             rows = self._embedded(embed, some)
             if rows.shape[1] != dim:
                 raise ModelError(
-                    f"model {self._name!r} gave vectors of {rows.shape[1]} and of {dim}; expected one length"
+                    f"model {self._name!r} returned vectors of length {rows.shape[1]} and {dim}; expected one length"
                 )
             vectors[start : start + len(some)] = rows
             if progress:
@@ -117,6 +120,6 @@ class ForeignEncoder:
             rows = np.empty(0, np.float32)
         if rows.ndim != 2 or len(rows) != len(texts) or not rows.shape[1]:
             raise ModelError(
-                f"model {self._name!r} gave {given!r:.60} for {len(texts)} texts; expected a vector for each"
+                f"model {self._name!r} returned {given!r:.60} for {len(texts)} texts; expected a vector for each"
             )
         return rows

@@ -1,4 +1,4 @@
-"""From a model's name, or a stored spec, to the encoder that runs it."""
+"""Loading an encoder by model name or from a stored spec."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from semsearch.types import EncoderSettings, EncoderSpec
 HASH = "hash:"
 
 FOREIGN = "foreign:"
-"""In front of the name of a model that another program computes, see `foreign.py`."""
+"""Prefix of the name of a model that belongs to another program; see `foreign.py`."""
 
 
 def load_encoder(
     settings: EncoderSettings, base: EncoderSpec | None = None, artifacts: Path | None = None
 ) -> TextEncoder:
-    """Load an encoder: what is asked for, and for the rest what `base` has or the checkpoint declares.
+    """Load an encoder from the requested settings, filled in from `base` or from the checkpoint's declarations.
 
     Args:
-        settings: What is asked for; `hash:DIM` as the model takes `max_tokens` alone.
-        base: Of an existing index, unless another model is asked for. The caller compares fingerprints.
-        artifacts: Folder in which that index keeps what belongs to its encoder, such as an 8-bit model.
+        settings: Requested settings; the model `hash:DIM` accepts only `max_tokens`.
+        base: Spec stored with an existing index; ignored if another model is requested. The caller compares
+            fingerprints.
+        artifacts: Folder in which that index stores files of its encoder, such as an 8-bit model.
 
     Raises:
-        UsageError: A setting that does not fit; see `Encoder.load`.
-        ModelError: The checkpoint cannot be loaded.
+        UsageError: If a setting is invalid; see `Encoder.load`.
+        ModelError: If the checkpoint cannot be loaded.
     """
     asked = settings.asked()
     wanted = asked.pop("model", None)
@@ -41,8 +42,8 @@ def load_encoder(
     if base and base.model.startswith(FOREIGN):
         name = base.model.removeprefix(FOREIGN)
         raise ModelError(
-            f"the index has vectors of another program's model, {name!r}; open it from that program, as it was built, "
-            "or search by keyword"
+            f"the index holds vectors of another program's model, {name!r}; open it from that program, or search by "
+            "keyword"
         )
     where: dict[str, Any] = {"device": settings.device, "runtime": settings.runtime, "artifacts": artifacts}
     if base is None:
@@ -52,12 +53,12 @@ def load_encoder(
 
 def _load_hash(model: str, base: EncoderSpec | None, max_tokens: int | None = None, **other: Any) -> WordHashEncoder:
     if other:
-        raise UsageError(f"model {model!r} hashes words, so it takes no {', '.join(sorted(other))}")
+        raise UsageError(f"model {model!r} hashes words and does not accept {', '.join(sorted(other))}")
     return WordHashEncoder.parse(model, max_tokens or (base.max_tokens if base else None))
 
 
 def _settings(base: EncoderSpec, *, simcse_names: bool = False, **asked: Any) -> dict[str, Any]:
-    """Return what `Encoder.load` is to be given: the stored settings, with those that are asked for in their places."""
+    """Return the arguments for `Encoder.load`: the stored settings, overridden by the requested ones."""
     stored: dict[str, Any] = {
         "pooler": base.pooler,
         "max_tokens": base.max_tokens,
@@ -65,11 +66,11 @@ def _settings(base: EncoderSpec, *, simcse_names: bool = False, **asked: Any) ->
         "transform": base.transform,
         "query_prefix": base.query_prefix,
         "passage_prefix": base.passage_prefix,
-        "normalize": base.normalize or bool(base.transform),  # a transform turns it off by itself
+        "normalize": base.normalize or bool(base.transform),  # a transform implies normalize=False in the spec
         "precision": base.precision,
     }
     if asked.get("pooler", "auto") != "auto":
         asked["pooler"] = parse_pooler(asked["pooler"], simcse_names=simcse_names).name
         if asked["pooler"] != base.pooler:
-            del stored["dim"]  # it may not fit the other one, and that is refused anyway
+            del stored["dim"]  # it may not fit the other pooler, which the fingerprint check rejects anyway
     return {**stored, **asked}

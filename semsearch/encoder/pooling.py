@@ -1,11 +1,11 @@
-"""The registry of poolers: each turns the hidden states of a batch into one vector a text.
+"""The registry of poolers, which turn the hidden states of a batch into one vector per text.
 
-A pooler is a function `TokenStates -> [batch, dim]`, and as a rule there is a second one beside it that splits this
-vector into what each token contributes. To add one, write both functions and one line in `POOLERS`; the tests iterate
-the table. Notation as in the formulas: `h_l` are the hidden states of layer l, `h_0` the embedding output, `h_L` the
+A pooler is a function `TokenStates -> [batch, dim]`, usually paired with a second function that splits this vector into
+the contribution of each token. To add a pooler, write both functions and add an entry to `POOLERS`; the tests iterate
+over the table. Notation in the formulas: `h_l` are the hidden states of layer l, `h_0` the embedding output, `h_L` the
 last layer, `m` the attention mask ([CLS] and [SEP] included).
 
-This module knows nothing of checkpoints or tokenizers, and importing it does not import torch.
+This module knows nothing about checkpoints or tokenizers, and importing it does not import torch.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ if TYPE_CHECKING:
 
 
 Pool: TypeAlias = "Callable[[TokenStates], Tensor]"
-"""Token states to one vector a text, `[batch, dim]`."""
+"""Pools token states into one vector per text, `[batch, dim]`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pooler:
-    """A pooler and what it needs.
+    """A pooling function and its requirements.
 
     Attributes:
-        name: Canonical, as stored with an index.
-        pool: The function.
-        formula: What it computes, in words.
-        split: What each token contributes; None where the vector is no sum over tokens.
-        layers: Layers it reads; negative counts from the last.
-        known_as: What other tools call it.
-        width: Length of its vector in units of the hidden size.
+        name: Canonical name, as stored with an index.
+        pool: Function that pools token states into one vector per text.
+        formula: Description of what it computes.
+        split: Function that returns the contribution of each token; None if the vector is not a sum over tokens.
+        layers: Layers that it reads; negative numbers count from the last.
+        known_as: Its names in other tools.
+        width: Length of its vector in multiples of the hidden size.
         needs_head: Whether it reads BERT's own `pooler_output`.
     """
 
@@ -69,10 +69,10 @@ class Pooler:
     needs_head: bool = False
 
     def resolve_layers(self, n_layers: int) -> tuple[int, ...]:
-        """Layer numbers from 0 (embedding output) to `n_layers`, ascending.
+        """Return the layers that it reads, ascending, numbered from 0 (embedding output) to `n_layers`.
 
         Raises:
-            ModelError: The backbone has no such layer.
+            ModelError: If the backbone has no such layer.
         """
         for layer in self.layers:
             if not -n_layers - 1 <= layer <= n_layers:
@@ -84,54 +84,54 @@ class Pooler:
 
 
 def pool_cls(states: TokenStates) -> Tensor:
-    """`h_L` at the first real token."""
+    """Return `h_L` at the first real token."""
     return pick(states.last, first_real(states.mask))
 
 
 def pool_head(states: TokenStates) -> Tensor:
-    """BERT's own head, `tanh(W h_L[CLS] + b)`."""
+    """Return the output of BERT's own head, `tanh(W h_L[CLS] + b)`."""
     if states.pooler_output is None:
         raise ModelError("pooler 'pooler-output' needs the checkpoint's own head, which this model does not have")
     return states.pooler_output
 
 
 def pool_mean(states: TokenStates) -> Tensor:
-    """`sum(h_L m) / max(sum m, 1e-9)`."""
+    """Return `sum(h_L m) / max(sum m, 1e-9)`."""
     return weighted_sum(states.last, states.mask) / count_real(states)
 
 
 def pool_max(states: TokenStates) -> Tensor:
-    """Elementwise maximum over real tokens."""
+    """Return the elementwise maximum of `h_L` over real tokens."""
     return states.last.masked_fill(states.mask.unsqueeze(-1) == 0, -float("inf")).amax(1)
 
 
 def pool_mean_sqrt_len(states: TokenStates) -> Tensor:
-    """`sum(h_L m) / sqrt(sum m)`."""
+    """Return `sum(h_L m) / sqrt(sum m)`."""
     return weighted_sum(states.last, states.mask) / count_real(states).sqrt()
 
 
 def pool_weighted_mean(states: TokenStates) -> Tensor:
-    """Mean with weights 1, 2, … by position among the real tokens, skipped ones counted (SGPT, Muennighoff 2022)."""
+    """Return the mean weighted 1, 2, … by position among real tokens, skipped ones counted (SGPT, Muennighoff 2022)."""
     position = positions(states)
     return weighted_sum(states.last, position) / total(states, position)
 
 
 def pool_last(states: TokenStates) -> Tensor:
-    """`h_L` at the last real token."""
+    """Return `h_L` at the last real token."""
     return pick(states.last, last_real(states.mask))
 
 
 def keep_tokens(states: TokenStates) -> Tensor:
-    """`h_L` at every token, `[batch, tokens, hidden]`, and 0 at padding: no pooler, but a head like one."""
+    """Return `h_L` at every token, `[batch, tokens, hidden]`, and 0 at padding: not a pooler, but used like one."""
     return states.last.masked_fill(states.mask.unsqueeze(-1) == 0, 0)
 
 
 TOKENS = Pooler("tokens", keep_tokens, "last layer at every token")
-"""In no table, for it gives a text no vector."""
+"""Not in `POOLERS`, because it does not yield one vector per text."""
 
 
 def mean_of_layers(*layers: int) -> tuple[Pool, Split]:
-    """A pooler that averages these layers, then the tokens, and how it splits."""
+    """Return a pooler that averages these layers, then the tokens, and its split."""
 
     def averaged(states: TokenStates) -> TokenStates:
         summed = sum((states.layers[layer] for layer in layers[1:]), start=states.layers[layers[0]])
@@ -204,6 +204,7 @@ POOLERS: dict[str, Pooler] = {
         ),
     )
 }
+"""Registered poolers by name."""
 
 SIMCSE_NAMES = {
     "cls": "pooler-output",
@@ -215,17 +216,17 @@ SIMCSE_NAMES = {
 
 
 def parse_pooler(name: str, *, simcse_names: bool = False) -> Pooler:
-    """Turn a name into a pooler: a registered one, `layer:N+NAME`, or several joined by `+` (concatenation).
+    """Return the pooler of this name: a registered one, `layer:N+NAME`, or several joined by `+` (concatenation).
 
-    `layer:N` belongs to the name right after it: `layer:-2+mean+cls` is the mean of the last layer but one,
-    followed by the last layer's [CLS].
+    `layer:N` applies only to the name right after it: `layer:-2+mean+cls` is the mean of the second-to-last layer,
+    concatenated with the last layer's [CLS].
 
     Args:
-        name: For example `mean`, `layer:3+max`, `cls+mean`.
-        simcse_names: Read SimCSE's names instead, whose `cls` is our `pooler-output`.
+        name: Name of the pooler, such as `mean`, `layer:3+max` or `cls+mean`.
+        simcse_names: Read `name` as SimCSE's names; SimCSE's `cls` is our `pooler-output`.
 
     Raises:
-        UsageError: No such pooler; the message lists the names.
+        UsageError: If there is no such pooler; the message lists the known names.
     """
     terms = [term.strip() for term in name.split("+")]
     parts: list[Pooler] = []
@@ -253,14 +254,14 @@ def _lookup(term: str, whole: str, simcse_names: bool) -> Pooler:
 
 
 def _on_layer(term: str, pooler: Pooler, whole: str) -> Pooler:
-    """The same pooler reading another layer."""
+    """Return the same pooler, reading another layer."""
     try:
         layer = int(term.removeprefix("layer:"))
     except ValueError:
         raise UsageError(f"pooler {whole!r}: {term!r} needs a whole number, such as layer:-2") from None
     if pooler.layers != (-1,) or pooler.needs_head:
         raise UsageError(
-            f"pooler {whole!r}: {pooler.name!r} has layers of its own; layer:N goes with a single-layer one"
+            f"pooler {whole!r}: {pooler.name!r} has fixed layers; layer:N works only with single-layer poolers"
         )
     if layer == -1:
         return pooler  # the last layer, as without `layer:`
@@ -279,7 +280,7 @@ def _on_layer(term: str, pooler: Pooler, whole: str) -> Pooler:
 
 
 def _concatenate(parts: list[Pooler]) -> Pooler:
-    """Several poolers side by side, `[batch, sum of widths * hidden]`."""
+    """Return a pooler that concatenates these poolers' vectors: `[batch, sum of widths * hidden]`."""
 
     def pool(states: TokenStates) -> Tensor:
         import torch

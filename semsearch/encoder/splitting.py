@@ -1,7 +1,7 @@
-"""What each token contributes to a pooled vector: one function for each pooler whose vector is a sum over tokens.
+"""Splits of a pooled vector into token contributions, for each pooler whose vector is a sum over tokens.
 
-A split is a function `TokenStates -> [batch, tokens, dim]`, zero at padding; its sum over the tokens is what the pooler
-gives. `POOLERS` has them beside the poolers.
+A split is a function `TokenStates -> [batch, tokens, dim]`, zero at padding; its sum over tokens is the pooled vector.
+`POOLERS` pairs each pooler with its split.
 """
 
 from __future__ import annotations
@@ -23,43 +23,43 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Split: TypeAlias = "Callable[[TokenStates], Tensor]"
-"""Token states to what each token contributes, `[batch, tokens, dim]`."""
+"""Returns the contribution of each token, `[batch, tokens, dim]`."""
 
 
 def _share_of_one(states: Tensor, index: Tensor) -> Tensor:
-    """All of each row's token at `index`, and nothing of the others."""
+    """Keep each row's token at `index`, and set all others to 0."""
     chosen = states.new_zeros(states.shape[:2]).scatter(1, index[:, None], 1)
     return weighted(states, chosen)
 
 
 def split_cls(states: TokenStates) -> Tensor:
-    """All of it comes from the first real token."""
+    """Attribute the whole vector to the first real token."""
     return _share_of_one(states.last, first_real(states.mask))
 
 
 def split_mean(states: TokenStates) -> Tensor:
-    """`h_L m / sum m`."""
+    """Return `h_L m / sum m`."""
     return weighted(states.last, states.mask) / count_real(states)[..., None]
 
 
 def split_max(states: TokenStates) -> Tensor:
-    """Each component comes from the token that wins it; the first where several do."""
+    """Attribute each component to the token with its maximum, the first one in a tie."""
     real = states.last.masked_fill(states.mask.unsqueeze(-1) == 0, -float("inf"))
     best = real.max(1, keepdim=True)  # values and tokens, each [batch, 1, hidden]
     return real.new_zeros(real.shape).scatter(1, best.indices, best.values)
 
 
 def split_mean_sqrt_len(states: TokenStates) -> Tensor:
-    """`h_L m / sqrt(sum m)`."""
+    """Return `h_L m / sqrt(sum m)`."""
     return weighted(states.last, states.mask) / count_real(states).sqrt()[..., None]
 
 
 def split_weighted_mean(states: TokenStates) -> Tensor:
-    """`h_L` times its position, over the sum of positions."""
+    """Return `h_L` times the token's position, divided by the sum of positions."""
     position = positions(states)
     return weighted(states.last, position) / total(states, position)[..., None]
 
 
 def split_last(states: TokenStates) -> Tensor:
-    """All of it comes from the last real token."""
+    """Attribute the whole vector to the last real token."""
     return _share_of_one(states.last, last_real(states.mask))

@@ -1,4 +1,4 @@
-"""The texts that an encoder is given: the one place that looks whether they are texts."""
+"""Validation of the texts that an encoder is given."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from semsearch.errors import UsageError
 
 SURROGATE = re.compile("[\ud800-\udfff]")
-"""Half of a pair, which stands for no character."""
+"""Half of a surrogate pair, which alone stands for no character."""
 
 
 def check_text(text: str) -> str:
-    """Return the text.
+    """Return the text after checking it.
 
     Raises:
-        UsageError: It is no string, or no valid Unicode.
+        UsageError: If it is not a string, or not valid Unicode.
     """
     if not isinstance(text, str):
         raise UsageError(f"`text` is of type {type(text).__name__}; expected one string")
@@ -25,10 +25,10 @@ def check_text(text: str) -> str:
 
 
 def check_texts(texts: Sequence[str]) -> Sequence[str]:
-    """Return the texts.
+    """Return the texts after checking them.
 
     Raises:
-        UsageError: They are one string, no sequence, or one of them is no string or no valid Unicode.
+        UsageError: If they are a single string or not a sequence, or one of them is not a string or not valid Unicode.
     """
     if isinstance(texts, str):
         raise UsageError(f"`texts` is the string {texts!r:.40}; expected a list of strings, such as [text]")
@@ -36,7 +36,9 @@ def check_texts(texts: Sequence[str]) -> Sequence[str]:
         raise UsageError(f"`texts` is of type {type(texts).__name__}; expected a list of strings")
     for row, text in enumerate(texts):
         if not isinstance(text, str):
-            raise UsageError(f"`texts` has a {type(text).__name__} at position {row} (from 0); expected strings alone")
+            raise UsageError(
+                f"`texts` has a value of type {type(text).__name__} at position {row} (from 0); expected only strings"
+            )
         if is_broken(text):
             raise UsageError(
                 f"`texts` has {text!r:.60} at position {row} (from 0), which is not valid Unicode; expected UTF-8"
@@ -45,5 +47,5 @@ def check_texts(texts: Sequence[str]) -> Sequence[str]:
 
 
 def is_broken(text: str) -> bool:
-    """Whether there are halves of surrogate pairs in a text, which no tokenizer takes."""
+    """Return whether a text contains lone surrogates, which no tokenizer accepts."""
     return not text.isascii() and SURROGATE.search(text) is not None

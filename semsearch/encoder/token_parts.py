@@ -1,4 +1,4 @@
-"""What each token of a text contributes to its vector: the record that an encoder gives, and where its tokens stand."""
+"""Records of what each token contributes to the vector of its text, and of its position in the text."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A token as it stands in a text.
+    """A token and its position in a text.
 
     Attributes:
-        token: Its characters; the name of a special token, such as [CLS].
+        token: Characters of the token, or the name of a special token, such as [CLS].
         start, end: Character offsets into the text, half open; below 0 in a prefix, and both 0 for a special token.
-        special: Whether it is none of the text's.
+        special: Whether it is a special token.
     """
 
     token: str
@@ -34,10 +34,10 @@ class TokenParts:
     """A text's vector, before it is rescaled to unit length, as a sum: `offset + vectors.sum(0)`.
 
     Attributes:
-        spans: The tokens that the encoder sees, in their order.
-        vectors: What each of them contributes, float32 `[tokens, dim]`.
-        offset: What none of them contributes, float32 `[dim]`: the bias of a linear layer, or zeros.
-        n_lost: How many tokens stand behind the encoder's limit, so that it cannot see them.
+        spans: Tokens that the encoder sees, in text order.
+        vectors: Contribution of each token, float32 `[tokens, dim]`.
+        offset: Part of the vector that comes from no token, float32 `[dim]`: the bias of a linear layer, or zeros.
+        n_lost: Number of tokens beyond the encoder's limit, which it does not see.
     """
 
     spans: Sequence[Span]
@@ -47,7 +47,7 @@ class TokenParts:
 
 
 def tokenize(tokenizer: Tokenizer, prefix: str, text: str, max_tokens: int) -> tuple[list[int], list[Span], int]:
-    """Token ids of a text behind a prefix, cut to length as `Batcher` does, where they stand, and how many were cut."""
+    """Return a prefixed text's token ids, truncated as by `Batcher`, their spans, and how many tokens were cut."""
     whole = prefix + text
     encoding = tokenizer.encode(whole)
     ids, lost = encoding.ids, max(0, len(encoding.ids) - max_tokens)

@@ -1,4 +1,4 @@
-"""Texts to one vector a token: what late interaction compares."""
+"""Encoding texts as one vector per token, for late interaction."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from semsearch.forks import ForkLock
 
 @dataclass(frozen=True, slots=True)
 class TokenVectors:
-    """The hidden states of a text's tokens, in the order of the text.
+    """Hidden states of a text's tokens, in text order.
 
-    All tokens that take part in pooling are here: special tokens, and those of a prefix unless the checkpoint leaves it
-    out of pooling. What lay beyond `max_tokens` is not.
+    They include every token that takes part in pooling: special tokens, and those of a prefix unless the checkpoint
+    excludes it from pooling. Tokens beyond `max_tokens` are not included.
 
     Attributes:
-        vectors: Float32 `[tokens, hidden]`, not rescaled.
-        offsets: Characters of the text that each token stands for, int64 `[tokens, 2]`, half open; -1, -1 for special
-            tokens and those of the prefix.
+        vectors: Hidden states, float32 `[tokens, hidden]`, not rescaled.
+        offsets: Character range of each token in the text, int64 `[tokens, 2]`, half open; -1, -1 for special tokens
+            and tokens of the prefix.
     """
 
     vectors: Vectors
@@ -39,21 +39,21 @@ class TokenVectors:
 
 
 def offsets_of(spans: Sequence[Span]) -> NDArray[np.int64]:
-    """Where tokens stand in their text, as `TokenVectors` has it."""
+    """Return the character offsets of tokens, as `TokenVectors` defines them."""
     places = [(-1, -1) if one.special or one.end <= 0 else (max(one.start, 0), one.end) for one in spans]
     return np.array(places, np.int64).reshape(-1, 2)
 
 
 class TokenReader:
-    """Runs the backbone of an encoder without its pooler, which it loads when first asked for tokens."""
+    """Runs the backbone of an encoder without its pooler; the backbone is loaded on first use."""
 
     def __init__(self, checkpoint: Checkpoint, batcher: Batcher, like: Runtime) -> None:
-        """Note what to load.
+        """Store what to load later.
 
         Args:
-            checkpoint: With the backbone.
-            batcher: Of the encoder.
-            like: The encoder's runtime; on several devices the first is taken, and float where it computes in 8 bits.
+            checkpoint: Checkpoint that holds the backbone.
+            batcher: Batcher of the encoder.
+            like: Runtime of the encoder. Of several devices, the first is used; of an 8-bit model, the float version.
         """
         self._checkpoint, self._batcher = checkpoint, batcher
         self._name, self._device = like.name, like.device.partition(",")[0]
@@ -69,7 +69,7 @@ class TokenReader:
         found: dict[int, TokenVectors] = {}
         for batch, (states,) in run(self._loaded(), self._batcher, texts, prefix, self._checkpoint.name):
             for row, ids, vectors in zip(batch.rows.tolist(), batch.ids, states, strict=True):
-                kept = vectors[batch.skip : len(ids)].copy()  # which lets go of the rest of the batch
+                kept = vectors[batch.skip : len(ids)].copy()  # a copy, so that the rest of the batch can be freed
                 found[row] = TokenVectors(kept, offsets[row][batch.skip :])
         return [found[row] for row in range(len(texts))]
 

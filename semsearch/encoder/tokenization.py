@@ -1,6 +1,6 @@
-"""Texts to token ids: the checkpoint's tokenizer, truncation, and batches of texts of like length.
+"""Turning texts into token ids: the checkpoint's tokenizer, truncation, and batches of texts of similar length.
 
-This module knows nothing of weights or poolers, and imports neither torch nor (as a rule) transformers.
+This module knows nothing about weights or poolers, and imports neither torch nor (usually) transformers.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 TokenIds: TypeAlias = list[int]
 
 Inputs: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
-"""What a network takes: ids and mask, int64 `[n, longest]`, and a third input that depends on the network."""
+"""Inputs of a network: ids and mask, int64 `[n, longest]`, and a third input that depends on the network."""
 
 TOKENIZED_AT_ONCE = 4_096
-"""Texts whose ids are held in memory at a time; also the window in which texts are sorted by length."""
+"""Number of texts whose ids are in memory at a time; also the window in which texts are sorted by length."""
 
 ENCODINGS_AT_ONCE = 512
-"""Texts whose encodings, some hundred bytes a token, are held in memory at a time."""
+"""Number of texts whose encodings, a few hundred bytes per token, are in memory at a time."""
 
 VOCABULARIES = ("vocab.*", "*.model")
-"""Files that a tokenizer can be made from where there is no tokenizer.json."""
+"""Files that a tokenizer can be built from if there is no tokenizer.json."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,9 @@ class Batch:
     """Texts that go through the backbone together.
 
     Attributes:
-        rows: Their places among the texts, int64 `[n]`.
-        ids: Token ids with special tokens, cut to length, one list a text.
-        skip: Leading tokens that take no part in pooling: those of a prefix that is not pooled.
+        rows: Positions of the texts in the input, int64 `[n]`.
+        ids: Token ids with special tokens, truncated, one list per text.
+        skip: Number of leading tokens that take no part in pooling: those of a prefix that is not pooled.
     """
 
     rows: NDArray[np.int64]
@@ -55,11 +55,11 @@ class Batch:
     skip: int
 
     def inputs(self) -> Inputs:
-        """Ids and mask, int64 `[n, longest]`, and `skip`, int64 `[]`."""
+        """Return ids and mask, int64 `[n, longest]`, and `skip`, int64 `[]`."""
         return *padded(self.ids), np.asarray(self.skip)
 
     def part(self, rows: slice) -> Self:
-        """Some of the texts."""
+        """Return a batch of some of the texts."""
         return replace(self, rows=self.rows[rows], ids=self.ids[rows])
 
 
@@ -68,22 +68,22 @@ class PairBatch(Batch):
     """Pairs of texts that go through the backbone together, each pair as one sequence.
 
     Attributes:
-        types: For each token of `ids` the segment that it belongs to, as the checkpoint's tokenizer numbers them.
+        types: Segment of each token in `ids`, as numbered by the checkpoint's tokenizer.
     """
 
     types: list[TokenIds]
 
     def inputs(self) -> Inputs:
-        """Ids, mask and types, int64 `[n, longest]`."""
+        """Return ids, mask and types, int64 `[n, longest]`."""
         return *padded(self.ids), padded(self.types)[0]
 
     def part(self, rows: slice) -> Self:
-        """Some of the pairs."""
+        """Return a batch of some of the pairs."""
         return replace(self, rows=self.rows[rows], ids=self.ids[rows], types=self.types[rows])
 
 
 def padded(rows: Sequence[TokenIds]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ids and mask, int64 `[n, longest]`; padding on the right, where it moves no position embedding."""
+    """Return ids and mask, int64 `[n, longest]`, padded on the right so that no position embedding shifts."""
     ids = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
     mask = np.zeros_like(ids)
     for row, tokens in enumerate(rows):
@@ -94,7 +94,7 @@ def padded(rows: Sequence[TokenIds]) -> tuple[NDArray[np.int64], NDArray[np.int6
 
 @dataclass(frozen=True)
 class Batcher:
-    """Tokenizes texts, cuts them to `max_tokens`, and groups them by length as a runtime wants it."""
+    """Tokenizes texts, truncates them to `max_tokens`, and groups them by length to suit a runtime."""
 
     tokenizer: Tokenizer
     max_tokens: int
@@ -102,13 +102,13 @@ class Batcher:
     batching: Batching
 
     def __call__(self, texts: Sequence[str], prefix: str) -> Iterator[Batch]:
-        """Yields batches that hold each text once, with the prefix in front."""
+        """Yield batches that hold each text once, with the prefix in front."""
         skip = self.skipped(prefix)
 
         def tokenize(start: int) -> list[TokenIds]:
             return self._tokenize([prefix + text for text in texts[start : start + TOKENIZED_AT_ONCE]])
 
-        with ThreadPoolExecutor(1) as ahead:  # the next window's ids are made while this one's are encoded
+        with ThreadPoolExecutor(1) as ahead:  # tokenizes the next window while this one is encoded
             ids = tokenize(0)
             for start in range(0, len(texts), TOKENIZED_AT_ONCE):
                 behind = start + TOKENIZED_AT_ONCE
@@ -118,7 +118,7 @@ class Batcher:
                 ids = coming.result() if coming else []
 
     def _tokenize(self, texts: list[str]) -> list[TokenIds]:
-        """Ids with special tokens, cut to `max_tokens` in front of the closing special tokens."""
+        """Return ids with special tokens, truncated to `max_tokens` but with the closing special tokens kept."""
         closing = closing_tokens(self.tokenizer)
         keep = self.max_tokens - closing
         return [
@@ -128,7 +128,7 @@ class Batcher:
         ]
 
     def skipped(self, prefix: str) -> int:
-        """Leading tokens that take no part in pooling: the opening special tokens and those of the prefix, or none."""
+        """Return how many leading tokens are not pooled: opening special tokens and the prefix's tokens, or none."""
         if self.pools_prefix or not prefix:
             return 0
         return len(self._tokenize([prefix])[0]) - closing_tokens(self.tokenizer)
@@ -136,11 +136,11 @@ class Batcher:
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """How texts are put into batches.
+    """How texts are grouped into batches.
 
     Attributes:
-        tokens: Of a batch at most, padding included.
-        overhead: What a batch costs by itself, in tokens: where another one saves more padding than that, it is made.
+        tokens: Maximum number of tokens in a batch, padding included.
+        overhead: Fixed cost of a batch, in tokens: a batch is split if that saves more padding than this.
     """
 
     tokens: int
@@ -148,9 +148,9 @@ class Batching:
 
 
 def length_sorted_batches(lengths: Sequence[int], batching: Batching) -> Iterator[list[int]]:
-    """Group texts of like length, longest first, so that `rows * longest` stays within the tokens of a batch.
+    """Yield the row numbers of batches of texts of similar length, with `rows * longest` within the token limit.
 
-    The longest come first, so that a batch too large for the memory fails at once. Yields row numbers.
+    The longest texts come first, so that a batch that does not fit in memory fails right away.
     """
     batch: list[int] = []
     for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
@@ -163,7 +163,7 @@ def length_sorted_batches(lengths: Sequence[int], batching: Batching) -> Iterato
 
 
 def _with_less_padding(batch: list[int], lengths: Sequence[int], overhead: float) -> Iterator[list[int]]:
-    """Cut a batch, longest first, in two where that saves more tokens than the overhead; then each part likewise."""
+    """Split a batch, longest first, in two if that saves more tokens than the overhead, then split each part again."""
     longest = lengths[batch[0]]
     saved, cut = max(((longest - lengths[row]) * (len(batch) - place), place) for place, row in enumerate(batch))
     if saved <= overhead:
@@ -174,36 +174,37 @@ def _with_less_padding(batch: list[int], lengths: Sequence[int], overhead: float
 
 
 def closing_tokens(tokenizer: Tokenizer) -> int:
-    """How many special tokens stand behind a text: 1 for BERT's [SEP]."""
+    """Return how many special tokens follow a text: 1 for BERT's [SEP]."""
     mask = tokenizer.encode("a").special_tokens_mask
     return len(mask) - 1 - max(i for i, special in enumerate(mask) if not special)
 
 
 def check_max_tokens(checkpoint: Checkpoint, max_tokens: int | None) -> int:
-    """The wish, or what the checkpoint was made for; raises UsageError where the position table is shorter."""
+    """Return `max_tokens` or the checkpoint's own limit; raise UsageError if the value is out of range."""
     limit = checkpoint.position_limit
     if max_tokens is None:
         return checkpoint.max_tokens
     if max_tokens < 8 or (limit and max_tokens > limit):
-        raise UsageError(f"max tokens is {max_tokens}; this model takes 8 to {limit or 'any number'}")
+        most = f" and at most {limit}" if limit else ""
+        raise UsageError(f"`max_tokens` must be at least 8{most} for this model, got {max_tokens}")
     return max_tokens
 
 
 def check_prefix(tokenizer: Tokenizer, prefix: str, max_tokens: int) -> None:
-    """Raises UsageError where a prefix leaves nothing of a text to be seen."""
+    """Raise UsageError if a prefix leaves no room for a text."""
     length = len(tokenizer.encode(prefix).ids)
     if length >= max_tokens:
         raise UsageError(
-            f"the prefix {prefix[:40]!r} takes {length} of {max_tokens} tokens, so nothing of a text would be seen; "
-            "shorten it, or raise max tokens"
+            f"the prefix {prefix[:40]!r} takes {length} of {max_tokens} tokens, which leaves no room for a text; "
+            "shorten it, or raise `max_tokens`"
         )
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> tuple[Tokenizer, str]:
-    """The fast tokenizer without truncation or padding, and the sha256 of its definition."""
+    """Return the fast tokenizer, without truncation or padding, and the sha256 of its definition."""
     from tokenizers import Tokenizer, normalizers
 
-    runs_here("tokenizers")  # from now on
+    runs_here("tokenizers")
     file = checkpoint.backbone / "tokenizer.json"
     try:
         tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else _convert_tokenizer(checkpoint.backbone)
@@ -224,7 +225,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> tuple[Tokenizer, str]:
 
 
 def _convert_tokenizer(folder: Path) -> Tokenizer:
-    """A fast tokenizer from the vocabulary of a checkpoint that is older than tokenizer.json."""
+    """Build a fast tokenizer from the vocabulary of a checkpoint that predates tokenizer.json."""
     import transformers
     from tokenizers import Tokenizer
 

@@ -1,4 +1,4 @@
-"""The vectors that leave a runtime: the one place that looks whether they are numbers."""
+"""Running texts through a runtime, and rejecting vectors that are not finite."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from semsearch.encoder.tokenization import Batch
 from semsearch.errors import ModelError
 
 Batches: TypeAlias = Callable[[Sequence[str], str], Iterator[Batch]]
-"""Texts, and what stands in front of each of them, to batches of token ids."""
+"""Turns texts, and the prefix or query that precedes each of them, into batches of token ids."""
 
 SQUARES = {2: "nd,nd->n", 3: "ntd,ntd->n"}
-"""Sums of squares of each text, by dimensions: of vectors, and of vectors of tokens."""
+"""einsum subscripts for the sum of squares per text, by number of dimensions: vectors, and token vectors."""
 
 ADVICE = {
-    "openvino": "take `runtime` 'torch'",
-    "float16": "take `precision` 'bfloat16' or 'float32'",
-    "bfloat16": "take `precision` 'float32'",
+    "openvino": "use `runtime` 'torch'",
+    "float16": "use `precision` 'bfloat16' or 'float32'",
+    "bfloat16": "use `precision` 'float32'",
 }
-"""By runtime or precision, what to do about them."""
+"""What to do about vectors that are not finite, by runtime or precision."""
 
 
 def run(
     runtime: Runtime, batcher: Batches, texts: Sequence[str], prefix: str, model: str
 ) -> Iterator[tuple[Batch, list[Vectors]]]:
-    """Encode texts, as `Runtime` does, and let no vector out that is not finite.
+    """Encode texts with a runtime, and yield each batch with its vectors after checking that they are finite.
 
     Raises:
-        ModelError: As for `Runtime`; or a vector has a component that is not finite, or is too long for float32.
+        ModelError: As for `Runtime`; also if a vector has a component that is not finite, or its squared length
+            overflows float32.
     """
     where = f"model {model!r} on runtime {runtime.name!r} in {runtime.precision[:17]}"
     advice = ADVICE.get(runtime.name) or ADVICE.get(runtime.precision) or "check the checkpoint's weights"
@@ -43,10 +44,10 @@ def run(
 
 
 def check_finite(vectors: Vectors, texts: Sequence[str], model: str) -> Vectors:
-    """Return vectors, float32 `[n, dim]`, of these texts.
+    """Return the vectors of these texts, float32 `[n, dim]`, after checking that they are finite.
 
     Raises:
-        ModelError: One of them is not finite.
+        ModelError: If a vector is not finite.
     """
     _refuse(vectors, texts, range(len(texts)), f"model {model!r}; check the encoder")
     return vectors
@@ -54,10 +55,10 @@ def check_finite(vectors: Vectors, texts: Sequence[str], model: str) -> Vectors:
 
 def _refuse(vectors: Vectors, texts: Sequence[str], rows: Sequence[int], where: str) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
-        squares = np.einsum(SQUARES[vectors.ndim], vectors, vectors)  # NaN and infinity stay what they are, in one pass
+        squares = np.einsum(SQUARES[vectors.ndim], vectors, vectors)  # one pass; NaN and infinity carry over
     bad = np.flatnonzero(~np.isfinite(squares)).tolist()
     if bad:
         raise ModelError(
-            f"{len(bad)} of {len(texts)} texts that were encoded together got vectors that are not finite numbers, the "
-            f"first of them text {rows[bad[0]]} (from 0), {texts[bad[0]]!r:.40}: {where}"
+            f"the vectors of {len(bad)} of {len(texts)} texts encoded together are not finite numbers, starting with "
+            f"text {rows[bad[0]]} (from 0), {texts[bad[0]]!r:.40}: {where}"
         )

@@ -1,4 +1,4 @@
-"""An encoder without a model: it hashes words. For tests and measurements, as the model `hash:64`."""
+"""An encoder that hashes words and needs no model, for tests and benchmarks: the model `hash:DIM`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WORD = re.compile(r"\w+")
 
 
 def word_tokenizer() -> Tokenizer:
-    """Return a tokenizer that takes every word or punctuation mark for a token, all of them the same."""
+    """Return a tokenizer that treats every word or punctuation mark as a token, all with the same id."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
@@ -39,9 +39,15 @@ def word_tokenizer() -> Tokenizer:
 
 @dataclass(frozen=True)
 class WordHashEncoder:
-    """Bag of hashed words: each word adds +1 or -1 to one of `dim` components (feature hashing, Weinberger 2009).
+    """Bag of hashed words (feature hashing, Weinberger et al. 2009).
 
-    Texts that share words get a high cosine, which is all that a test of the plumbing needs.
+    Each word adds +1 or -1 to one of `dim` components. Texts that share words have a high cosine, which is enough to
+    test indexing and search without a model.
+
+    Attributes:
+        dim: Length of the vectors.
+        max_tokens: Number of words of a text that count; the rest is ignored.
+        artifacts: Empty; an index needs no files of this encoder.
     """
 
     dim: int = 64
@@ -50,17 +56,21 @@ class WordHashEncoder:
 
     @classmethod
     def parse(cls, model: str, max_tokens: int | None = None) -> WordHashEncoder:
-        """From a model name `hash:DIM`."""
+        """Create an encoder from a model name `hash:DIM`.
+
+        Raises:
+            UsageError: If the name has no dimension from 1 to 65536, or `max_tokens` is below 1.
+        """
         size = model.removeprefix("hash:")
         if not size.isdecimal() or not 1 <= int(size) <= 65_536:
             raise UsageError(f"model {model!r}: expected hash:DIM with a dimension from 1 to 65536, such as hash:64")
         if max_tokens is not None and max_tokens < 1:
-            raise UsageError(f"max tokens is {max_tokens}; expected at least 1")
+            raise UsageError(f"`max_tokens` must be at least 1, got {max_tokens}")
         return cls(int(size), max_tokens or 256)
 
     @property
     def spec(self) -> EncoderSpec:
-        """The spec; `weights` names the scheme."""
+        """Everything that determines a vector; `weights` names the hashing scheme."""
         return EncoderSpec(
             model=f"hash:{self.dim}",
             weights="word-hash-1",
@@ -73,32 +83,32 @@ class WordHashEncoder:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """Every word or punctuation mark is a token."""
+        """A tokenizer that treats every word or punctuation mark as a token."""
         return word_tokenizer()
 
     def quantize(self, texts: Sequence[str]) -> NoReturn:
         """Raise UsageError: there is nothing to quantize."""
-        raise UsageError(f"model {self.spec.model!r} has no 8-bit form; leave `precision` out")
+        raise UsageError(f"model {self.spec.model!r} has no 8-bit form; omit `precision`")
 
     def encode_query(self, text: str) -> Vector:
-        """Encode a query: float32 `[dim]`, of unit length (a text without words gets zeros)."""
+        """Encode one query as float32 `[dim]` of unit length (all zeros for a text without words)."""
         vector: Vector = self.encode_queries([check_text(text)])[0]
         return vector
 
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
-        """Encode queries: float32 `[n, dim]`, unit rows (a text without words gets zeros)."""
+        """Encode queries as float32 `[n, dim]` with unit rows (all zeros for a text without words)."""
         return self.encode_documents(texts, progress)
 
     def encode_document(self, text: str) -> Vector:
-        """Encode a passage: float32 `[dim]`, of unit length (a text without words gets zeros)."""
+        """Encode one passage as float32 `[dim]` of unit length (all zeros for a text without words)."""
         vector: Vector = self.encode_documents([check_text(text)])[0]
         return vector
 
     def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
-        """Encode passages: float32 `[n, dim]`, unit rows (a text without words gets zeros).
+        """Encode passages as float32 `[n, dim]` with unit rows (all zeros for a text without words).
 
         Raises:
-            UsageError: The texts are one string, or one of them is no string.
+            UsageError: If `texts` is a single string, or one of them is not a string.
         """
         texts = check_texts(texts)
         vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
@@ -115,18 +125,18 @@ class WordHashEncoder:
         return self.encode_document_tokens(texts)
 
     def encode_document_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
-        """Encode passages word by word: 1 or -1 in one component each.
+        """Encode passages word by word; each word's vector has a single component, 1 or -1.
 
         Raises:
-            UsageError: The texts are one string, or one of them is no string.
+            UsageError: If `texts` is a single string, or one of them is not a string.
         """
         return [TokenVectors(parts.vectors, offsets_of(parts.spans)) for parts in self.split_documents(texts)]
 
     def split_documents(self, texts: Sequence[str]) -> list[TokenParts]:
-        """Split the vector of each passage into what each of its words contributes: one component of 1 or -1.
+        """Split the vector of each passage into the contributions of its words: 1 or -1 in one component each.
 
         Raises:
-            UsageError: The texts are one string, or one of them is no string.
+            UsageError: If `texts` is a single string, or one of them is not a string.
         """
         return [self._split(text) for text in check_texts(texts)]
 
@@ -142,6 +152,6 @@ class WordHashEncoder:
         return TokenParts(spans, vectors, np.zeros(self.dim, np.float32), len(words) - len(seen))
 
     def _component(self, word: str) -> tuple[int, int]:
-        """The component that a word adds to, and what it adds."""
+        """Return the component that a word adds to, and its sign."""
         code = int.from_bytes(blake2b(word.encode(), digest_size=8).digest(), "little")
         return (code >> 1) % self.dim, 1 if code & 1 else -1

@@ -1,7 +1,7 @@
-"""Measuring how well a pooler, a layer and a transform search, and what lies behind it.
+"""Evaluation of poolers, layers and transforms on STS data, on retrieval data, and on a corpus without judgments.
 
-`semsearch.compare_poolers` asks for all of that in one call. Who wants the parts finds them here: every name below is
-imported from its module when it is first used.
+`semsearch.compare_poolers` runs a whole comparison in one call. This package exports its parts; each name below is
+imported from its module on first use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a comparison compares: a pooler, perhaps with a transform, and in retrieval a way of searching."""
+"""The candidates of a comparison: a pooler, optionally with a transform, and for retrieval a search mode."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from semsearch.transforms import TRANSFORMS, Transform, canonical_transform, fit
 TRUNCATE = "truncate:"
 
 NONE = "none"
-"""Among transforms: the vectors as they are, only rescaled."""
+"""The name, among transforms, for vectors that are only rescaled to unit length."""
 
 AT_ONCE = 256
-"""Vectors of two poolers that are compared together; most differ in the first ones."""
+"""Number of vectors of two poolers to compare at a time; most poolers differ in the first ones."""
 
 Scored: TypeAlias = Callable[[int, int], None]
-"""Told how many candidates are scored, and of how many."""
+"""Called with the number of candidates scored so far and the total number of candidates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A pooler, a transform and a way of searching: one row of a table.
+    """A pooler, a transform and a search mode: one row of a table.
 
     Attributes:
-        pooler: As it was asked for; empty in keyword search.
-        transform: Such as `whiten:128`, or empty.
+        pooler: Name of the pooler as requested; empty for keyword search.
+        transform: Name of the transform, such as `whiten:128`; empty for none.
         mode: `dense`, `keyword` or `hybrid`.
     """
 
@@ -41,21 +41,21 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """How tables name it: `mean`, `mean, whiten:128`, `mean, hybrid`, `keyword`."""
+        """The name in tables, such as `mean`, `mean, whiten:128`, `mean, hybrid` or `keyword`."""
         return ", ".join(
             part for part in (self.pooler, self.transform, "" if self.mode == "dense" else self.mode) if part
         )
 
 
 def candidates_of(encoder: MultiPooler, transforms: Sequence[str] = ()) -> list[Candidate]:
-    """Each pooler by itself and then with each transform.
+    """Return each pooler without a transform, followed by the same pooler with each transform.
 
     Args:
-        encoder: With the poolers.
-        transforms: Such as `center`, `whiten:128`, `truncate:64`; `all` for every kind that is fitted.
+        encoder: Encoder with the poolers.
+        transforms: Names such as `center`, `whiten:128` or `truncate:64`; `all` for every kind that is fitted.
 
     Raises:
-        UsageError: An unknown transform, or one that does not fit a pooler's length.
+        UsageError: If a transform is unknown, or its K does not fit the dimension of a pooler's vectors.
     """
     every = (one for name in transforms for one in (TRANSFORMS if name == "all" else (name,)))
     wanted = dict.fromkeys(map(canonical_transform, every))
@@ -69,11 +69,11 @@ def candidates_of(encoder: MultiPooler, transforms: Sequence[str] = ()) -> list[
 
 
 def fit(transform: str, vectors: Vectors) -> Callable[[Vectors], Vectors]:
-    """What makes unit rows of vectors as they were pooled, `[n, dim]` to `[n, dim_out]`.
+    """Fit a transform, and return the function that turns pooled vectors `[n, dim]` into unit rows `[n, dim_out]`.
 
     Args:
-        transform: Of a candidate.
-        vectors: What it is fitted on, float32 `[n, dim]`.
+        transform: Transform of a candidate; empty for none.
+        vectors: Vectors to fit it on, float32 `[n, dim]` as pooled.
     """
     if transform.startswith(TRUNCATE):
         keep = int(transform.removeprefix(TRUNCATE))
@@ -82,15 +82,15 @@ def fit(transform: str, vectors: Vectors) -> Callable[[Vectors], Vectors]:
 
 
 class Fits:
-    """Transforms fitted on the vectors of each pooler, each when it is first needed."""
+    """Transforms fitted on the vectors of each pooler, each on first use."""
 
     def __init__(self, vectors: Mapping[str, Vectors]) -> None:
-        """Take vectors by pooler, float32 `[n, dim]` as pooled."""
+        """Keep the vectors to fit on, by pooler, float32 `[n, dim]` as pooled."""
         self._vectors = vectors
         self._fitted: dict[tuple[str, str], Callable[[Vectors], Vectors]] = {}
 
     def __call__(self, candidate: Candidate) -> Callable[[Vectors], Vectors]:
-        """What makes unit rows of a candidate's vectors, see `fit`."""
+        """Return the function that turns a candidate's pooled vectors into unit rows; see `fit`."""
         key = candidate.pooler, candidate.transform
         if key not in self._fitted:
             self._fitted[key] = fit(candidate.transform, self._vectors[candidate.pooler])
@@ -98,7 +98,7 @@ class Fits:
 
 
 def one_by_one(candidates: Sequence[Candidate], scored: Scored | None) -> Iterator[Candidate]:
-    """Candidates, each counted when the next one is asked for."""
+    """Yield candidates, and report each one as scored when the next one is requested."""
     for number, candidate in enumerate(candidates):
         if scored:
             scored(number, len(candidates))
@@ -108,13 +108,13 @@ def one_by_one(candidates: Sequence[Candidate], scored: Scored | None) -> Iterat
 
 
 def repeats(candidates: Sequence[Candidate], vectors: Mapping[str, Vectors]) -> dict[str, str]:
-    """Candidates with the vectors of an earlier one, but for rounding: the label of that one, by their own.
+    """Map each candidate whose vectors equal those of an earlier one, up to rounding, to that one, by their labels.
 
-    Such as `mean-sqrt-len` after `mean`, whose vectors differ in length alone; not their transforms, which are fitted
-    on vectors as they were pooled.
+    For example, `mean-sqrt-len` repeats `mean`, because their vectors differ only in length. With a fitted transform it
+    does not, because transforms are fitted on vectors as pooled.
 
     Args:
-        candidates: Any.
+        candidates: Candidates in the order of the rows.
         vectors: By pooler, float32 `[n, dim]` as pooled.
     """
     found: dict[str, str] = {}
@@ -138,14 +138,14 @@ def _repeats(one: Candidate, ours: Vectors, theirs: Vectors) -> bool:
 
 
 def is_flat(finish: Callable[[Vectors], Vectors], vectors: Vectors) -> bool:
-    """Whether whitening kept an axis for each different text but one, so that it says nothing of these texts.
+    """Return whether whitening kept an axis for each distinct vector but one, so that all cosines are equal.
 
-    n points of identity covariance in n - 1 dimensions are the corners of a simplex: all cosines are -1 / (n - 1), and
-    what differs between them is rounding.
+    n points with identity covariance in n - 1 dimensions are the corners of a simplex: all cosines are -1 / (n - 1),
+    and any difference between them is rounding.
 
     Args:
-        finish: As `fit` gives it.
-        vectors: What it was fitted on.
+        finish: Function as `fit` returns it.
+        vectors: Vectors that it was fitted on.
     """
     if not isinstance(finish, Transform) or finish.name.partition(":")[0] != "whiten":
         return False

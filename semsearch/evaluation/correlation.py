@@ -1,4 +1,4 @@
-"""How well scores agree with what people said: Spearman's rank correlation, and Pearson's."""
+"""Agreement of scores with human judgments: Spearman's rank correlation, and Pearson's correlation."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Correlation:
-    """Of one set of pairs; None where one side is constant, so that there is none.
+    """The correlations of one set of pairs; None where they are undefined because one side is constant.
 
     Attributes:
-        spearman, pearson: -1 to 1.
-        n: Pairs.
+        spearman, pearson: From -1 to 1.
+        n: Number of pairs.
     """
 
     spearman: float | None
@@ -28,7 +28,7 @@ class Correlation:
 
 
 def correlate(scores: Scores, gold: Scores) -> Correlation:
-    """Both correlations of `[n]` scores with `[n]` gold ones; ties share their mean rank."""
+    """Compute both correlations of `[n]` scores with `[n]` gold scores; ties share their mean rank."""
     try:
         from scipy import stats
     except ImportError:
@@ -40,7 +40,7 @@ def correlate(scores: Scores, gold: Scores) -> Correlation:
 
 
 def mean(correlations: Sequence[Correlation], *, weighted: bool = False) -> Correlation:
-    """The mean over subsets, each counted once (`mean`) or by its pairs (`wmean`); None if one of them is."""
+    """Average over subsets, unweighted (`mean`) or weighted by number of pairs (`wmean`); None if one of them is."""
     sizes = [one.n for one in correlations]
     weights = sizes if weighted else None
 

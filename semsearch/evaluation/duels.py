@@ -1,4 +1,4 @@
-"""Query by query: on which ones does one candidate win against another, and what does each put first?"""
+"""Query-by-query comparison of two candidates: where each of them wins, and what each ranks first."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from semsearch.evaluation.sts import StsResult
 Two: TypeAlias = tuple[Candidate, Candidate]
 
 Shown: TypeAlias = tuple[str, Sequence[Answer], str, str]
-"""A query, both answers, what was wanted, and its grade in words."""
+"""A query, both answers, the expected answer, and its grade in words."""
 
 SHOWN = 8
-"""Wins and losses."""
+"""Maximum number of wins, and of losses, to show."""
 
 TIE = 0.005
-"""A difference that two decimals do not show is none: two poolers may differ by rounding alone."""
+"""Smaller differences, which two decimals do not show, are ties: two poolers may differ only by rounding."""
 
 SNIPPET_CHARS = 400
 
@@ -36,7 +36,7 @@ _NONE = np.empty(0)
 
 
 def opponents(candidates: Sequence[Candidate], comparison: Comparison, column: str) -> Two | None:
-    """The best dense candidate, and `cls`, often taken by mistake; or the worst where that is the best or missing."""
+    """Return the best dense candidate and `cls`, often used by mistake; or the worst, if `cls` is best or missing."""
     place = comparison.columns.index(column)
     dense = {one: comparison.rows[one.label][place].value for one in candidates if one.mode == "dense"}
     known = {one: value for one, value in dense.items() if value is not None}
@@ -49,7 +49,7 @@ def opponents(candidates: Sequence[Candidate], comparison: Comparison, column: s
 
 
 def duels_of_sts(found: StsResult, pair: Two) -> Duels:
-    """Pairs of sentences by how far each candidate ranks them from where people do."""
+    """Compare two candidates on sentence pairs, by how close the rank of each pair is to its rank by human scores."""
     tasks = [task for task in found.tasks if len(task.similarity)]
     cosines = [[found.cosines[one.label][task.name] for task in tasks] for one in pair]  # [2, tasks] of [n]
     ranks = [list(map(_shares, each)) for each in cosines]
@@ -67,11 +67,11 @@ def duels_of_sts(found: StsResult, pair: Two) -> Duels:
         wanted = f"score {task.similarity[place]:g}, above {gold[number][place]:.0%} of {task.name}"
         return " — ".join(side[place] for side in task.sides), said, wanted, ""
 
-    return _duels(pair, "1 − distance of the ranks", "pairs", "what people said", values, show)
+    return _duels(pair, "1 − rank distance", "pairs", "the human score", values, show)
 
 
 def duels_of_retrieval(found: RetrievalResult, pair: Two, measure: str) -> Duels:
-    """Queries by the measure, with what each candidate put first and where it put what is judged best."""
+    """Compare two candidates on queries, with the first hit of each and its rank of the best judged document."""
     documents = {document.doc_id: document for document in found.corpus.documents}
     texts = {query.query_id: query.text for query in found.task.queries}
 
@@ -98,20 +98,20 @@ def duels_of_retrieval(found: RetrievalResult, pair: Two, measure: str) -> Duels
 
 
 def _wanted(qrels: Mapping[str, int], ranks: Sequence[Mapping[str, int]]) -> str | None:
-    """The relevant document of the highest grade; of those graded alike, the one that either candidate ranks first."""
+    """Return the relevant document of the highest grade; of equal grades, the one that a candidate ranks highest."""
     relevant = [doc_id for doc_id, grade in qrels.items() if grade > 0]
     return min(relevant, key=lambda one: (-qrels[one], min(of.get(one, inf) for of in ranks)), default=None)
 
 
 def _judged(grade: int | None) -> tuple[bool | None, str]:
-    """Whether a document is relevant, as a value and in words."""
+    """Return whether a document is relevant, as a value and in words."""
     if grade is None:
         return None, "not judged"
     return grade > 0, f"{'relevant' if grade > 0 else 'judged not relevant'}, grade {grade}"
 
 
 def duels_of_corpus(found: LabelFreeResult, pair: Two, measure: str) -> Duels:
-    """Pseudo-queries by the measure, with what each candidate put first and where it put the source."""
+    """Compare two candidates on pseudo-queries, with the first passage of each and its rank of the source."""
     places = [(task, place) for task in found.tasks for place in range(len(task.queries))]
 
     def answer(one: Candidate, task: PseudoTask, place: int) -> Answer:
@@ -135,7 +135,7 @@ def duels_of_corpus(found: LabelFreeResult, pair: Two, measure: str) -> Duels:
 def _duels(
     pair: Two, measure: str, unit: str, wanted: str, values: Sequence[Numbers], show: Callable[[int], Shown]
 ) -> Duels:
-    """Count wins and losses over values `[2, n]`, and show the largest ones."""
+    """Count wins and losses over values `[2, n]`, and collect the largest ones."""
     margins = values[0] - values[1]
     order = np.argsort(-margins, kind="stable").tolist()
     wins, losses = int((margins >= TIE).sum()), int((margins <= -TIE).sum())
@@ -159,13 +159,13 @@ def _duels(
 
 
 def _shares(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What share of the values lies below each, ties counted half, `[n]`."""
+    """Return the share of values below each value, with ties counted half, `[n]`."""
     order = np.sort(values)
     below, upto = np.searchsorted(order, values, "left"), np.searchsorted(order, values, "right")
     return (below + upto) / 2 / len(values)
 
 
 def snippet(text: str) -> str:
-    """The beginning of a text on one line."""
+    """Return the beginning of a text on one line."""
     line = " ".join(text[: 2 * SNIPPET_CHARS].split())
     return line if len(line) <= SNIPPET_CHARS else f"{line[: SNIPPET_CHARS - 1]}…"

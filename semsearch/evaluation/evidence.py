@@ -1,7 +1,7 @@
-"""From an evaluation's outcome to what lies behind its numbers: geometry, histograms, layers, recall curves.
+"""The evidence behind the numbers of an evaluation: geometry, histograms, layers and recall curves.
 
-Each kind of evaluation says what its texts are and which pairs of them belong together (`Evidence`); everything else
-is the same for all three.
+Each kind of evaluation defines its texts and which pairs of them belong together (`Evidence`); everything else is the
+same for all three kinds.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from semsearch.evaluation.retrieval import RetrievalResult
 from semsearch.evaluation.sts import StsResult
 
 SAMPLE = 1_000
-"""Texts of geometry and projection, and pairs of each kind."""
+"""Number of texts for geometry and projection, and of pairs of each kind."""
 
 LAYER_POOLERS = ("cls", "mean", "max")
-"""Columns of the map of layers."""
+"""Poolers in the layer map."""
 
 RECALL_DEPTHS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1_000)
 
 MAX_VALUES = 40
-"""Different values of a metadata field that can be told apart by color, with some to spare."""
+"""Maximum number of distinct values of a metadata field to color points by; more than colors can distinguish."""
 
 Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Texts with their vectors, and pairs of them.
+    """Texts with their vectors, and pairs of similar and of dissimilar texts.
 
     Attributes:
-        texts: `[n]`.
+        texts: The texts, `[n]`.
         vectors: By pooler, float32 `[n, dim]` as pooled; transforms are fitted on these.
-        others: By pooler, vectors `[m, dim]` of what stands on the left of pairs: queries; or the texts again.
-        similar, dissimilar: Places of the left in `others` and of the right in `vectors`, `[pairs, 2]`.
-        fields: By name, what a text belongs to, `[n]`.
-        pairs: What similar and dissimilar pairs are, in a sentence.
-        fits: Transforms that are fitted on the vectors already.
+        others: By pooler, vectors `[m, dim]` of the left sides of pairs: the queries, or the texts again.
+        similar, dissimilar: Rows of the left sides in `others` and of the right sides in `vectors`, `[pairs, 2]`.
+        fields: Values to color texts by, such as metadata, by field name, `[n]` each.
+        pairs: Explanation of what similar and dissimilar pairs are, in a sentence.
+        fits: Transforms that have already been fitted on the vectors.
     """
 
     texts: Sequence[str]
@@ -60,17 +60,17 @@ class Evidence:
     fits: Fits | None = None
 
     def __post_init__(self) -> None:
-        """Begin with no transform fitted."""
+        """Start without fitted transforms, unless some are given."""
         object.__setattr__(self, "fits", self.fits or Fits(self.vectors))
 
     def finish(self, candidate: Candidate) -> Callable[[Vectors], Vectors]:
-        """What makes unit rows of a candidate's vectors."""
+        """Return the function that turns a candidate's pooled vectors into unit rows."""
         assert self.fits
         return self.fits(candidate)
 
 
 def evidence_of_sts(found: StsResult, seed: int) -> Evidence:
-    """Sentences; pairs in the upper and in the lower fifth of their task's scale."""
+    """Collect the sentences, and the pairs in the upper and in the lower fifth of their task's scale."""
     similar, dissimilar, task_of = [], [], [""] * len(found.sentences)
     for task in found.tasks:
         pairs = np.array(found.sides[task.name], np.int64).reshape(2, -1).T
@@ -92,7 +92,7 @@ def evidence_of_sts(found: StsResult, seed: int) -> Evidence:
 
 
 def evidence_of_retrieval(found: RetrievalResult, seed: int) -> Evidence:
-    """Passages; queries with the first passage of what is relevant to them, and with a passage drawn by lot."""
+    """Collect the passages; pair queries with the first passage of relevant documents, and with random passages."""
     corpus = found.corpus
     passages: dict[str, list[int]] = {}
     for place, owner in enumerate(corpus.owner):
@@ -121,9 +121,9 @@ def evidence_of_retrieval(found: RetrievalResult, seed: int) -> Evidence:
 
 
 def evidence_of_corpus(found: LabelFreeResult, seed: int) -> Evidence:
-    """Passages of all tasks; queries with their sources, and with another passage of their task drawn by lot.
+    """Collect the passages of all tasks; pair queries with their sources, and with random passages of the same task.
 
-    Not of another task, which may hold the rest of the same document.
+    Passages of other tasks are not drawn, because they may contain the rest of the same document.
     """
     poolers = {candidate.pooler for candidate in found.candidates}
     similar, dissimilar = [], []
@@ -150,9 +150,9 @@ def evidence_of_corpus(found: LabelFreeResult, seed: int) -> Evidence:
 
 
 def geometries(candidates: Iterable[Candidate], evidence: Evidence, seed: int) -> dict[str, Geometry]:
-    """The geometry of each candidate on a sample of the texts; alignment over the similar pairs.
+    """Measure the geometry of each candidate on a sample of the texts, with alignment over the similar pairs.
 
-    Without a number where whitening makes all cosines equal (`is_flat`).
+    A candidate whose whitening makes all cosines equal (`is_flat`) has no values.
     """
     picked = sample_rows(len(evidence.texts), SAMPLE, seed)
     left, right = evidence.similar.T
@@ -169,7 +169,7 @@ def geometries(candidates: Iterable[Candidate], evidence: Evidence, seed: int) -
 
 
 def histograms(candidates: Sequence[Candidate], evidence: Evidence) -> dict[str, Histogram]:
-    """The cosines of similar and of dissimilar pairs, by candidate."""
+    """Count the cosines of similar and of dissimilar pairs, by candidate."""
     found = {}
     for candidate in candidates:
         vectors, others = evidence.vectors[candidate.pooler], evidence.others[candidate.pooler]
@@ -183,7 +183,7 @@ def histograms(candidates: Sequence[Candidate], evidence: Evidence) -> dict[str,
 
 
 def projection(candidate: Candidate, evidence: Evidence, seed: int) -> Projection:
-    """A sample of the texts on the plane of its two strongest principal components."""
+    """Project a sample of the texts onto its two strongest principal components."""
     picked = sample_rows(len(evidence.texts), SAMPLE, seed)
     pooled = evidence.vectors[candidate.pooler]
     vectors = evidence.finish(candidate)(pooled[picked]).astype(np.float64)
@@ -203,14 +203,14 @@ def projection(candidate: Candidate, evidence: Evidence, seed: int) -> Projectio
 
 
 def layer_names() -> list[str]:
-    """The poolers that a map of layers needs."""
+    """Return the names of the poolers that a layer map needs."""
     return [f"layer:*+{pooler}" for pooler in LAYER_POOLERS]
 
 
 def layers(
     measure: str, n_layers: int, values: Mapping[str, float | None], scale: float = 1.0, decimals: int = 3
 ) -> Layers | None:
-    """A map of layers from values by candidate, printed times a scale; None where there is no candidate of a layer."""
+    """Build a layer map from values by candidate, multiplied by a scale; None if no candidate is of a layer."""
     labels = [[Candidate(f"layer:{layer}+{pooler}").label for layer in range(n_layers + 1)] for pooler in LAYER_POOLERS]
     if not any(label in values for row in labels for label in row):
         return None
@@ -219,7 +219,7 @@ def layers(
 
 
 def recall_curves(candidates: Sequence[Candidate], found: RetrievalResult) -> dict[str, list[float]]:
-    """R@k at each of RECALL_DEPTHS."""
+    """Compute R@k at each of RECALL_DEPTHS, by candidate."""
     names = [f"R@{depth}" for depth in RECALL_DEPTHS]
     curves = {}
     for candidate in candidates:
@@ -236,12 +236,12 @@ def _some(pairs: Places, seed: int) -> Places:
 
 
 def _drawn(n_left: int, n_right: int, related: set[tuple[int, int]], seed: int) -> Places:
-    """SAMPLE pairs by lot, without those that belong together."""
+    """Draw SAMPLE random pairs, and leave out those that belong together."""
     rng = np.random.default_rng(seed)
     pairs = np.stack([rng.integers(n_left, size=SAMPLE), rng.integers(n_right, size=SAMPLE)], axis=1)
     return np.array([pair for pair in pairs.tolist() if tuple(pair) not in related], np.int64).reshape(-1, 2)
 
 
 def _value(value: object) -> str:
-    """A metadata value that can color a point; lists and objects cannot."""
+    """Return a metadata value as text to color a point by; lists and objects become empty."""
     return "" if value is None or isinstance(value, list | dict) else str(value)

@@ -1,8 +1,8 @@
-"""The shape of a cloud of vectors: why a raw BERT fails, in numbers.
+"""Geometry of a set of vectors: numbers that show why a raw BERT searches poorly.
 
 Its vectors crowd into a narrow cone (Ethayarajh 2019): all cosines are high, few directions carry the variance, and
-the same rows are everybody's neighbors. Unit rows come in, numbers go out; this module knows nothing of encoders,
-texts or files.
+the same few rows are neighbors of most others. This module turns unit rows into numbers; it knows nothing about
+encoders, texts or files.
 """
 
 from __future__ import annotations
@@ -18,38 +18,40 @@ from semsearch.arrays import Vectors
 Floats: TypeAlias = NDArray[np.float64]
 
 HISTOGRAM_EDGES: Floats = np.linspace(-1, 1, 51)
-"""Of 50 bins of cosines, half open but for the last, so that histograms of several encoders lie over one another."""
+"""Edges of 50 cosine bins, half-open except the last; they are fixed, so that histograms of encoders are comparable."""
 
 NEIGHBORS = 10
-"""The k of hubness."""
+"""Number of nearest neighbors, the k of hubness."""
 
 RESOLUTION = 1e-6
-"""Unit rows that lie closer to their mean than this, root mean square, differ by float32 rounding alone."""
+"""Unit rows whose root-mean-square distance to their mean is below this differ only by float32 rounding."""
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Of one set of unit rows; None where a number does not exist.
+    """The geometry of one set of unit rows; None where a number is undefined.
 
-    With fewer than two rows there is no pair and no spread: all is None but `n`, `dim`, an empty `histogram`, and
-    `alignment`, which has pairs of its own. Rows that are all the same (within RESOLUTION) have cosines, but no
-    components and no hubs. A row of zeros, an empty text, has cosine 0 and squared distance 1 with every unit row.
+    With fewer than two rows there are no pairs and no spread: everything is None except `n`, `dim`, an empty
+    `histogram`, and `alignment`, which has its own pairs. Rows that are all equal (within RESOLUTION) have cosines, but
+    no principal components and no hubs. A row of zeros (an empty text) has cosine 0 and squared distance 1 to every
+    unit row.
 
     Attributes:
-        n: Rows.
-        dim: Length of a row.
-        mean_cosine, std_cosine: Over all pairs of different rows, -1 to 1. A mean far above 0 is a common offset.
-        histogram: Pairs by cosine, over HISTOGRAM_EDGES.
+        n: Number of rows.
+        dim: Number of components of a row.
+        mean_cosine, std_cosine: Mean and standard deviation of the cosines of all pairs of distinct rows, -1 to 1. A
+            mean far above 0 indicates a common offset.
+        histogram: Number of pairs in each cosine bin of HISTOGRAM_EDGES.
         top1, top10: Share of the centered variance along the strongest 1 and 10 principal axes, 0 to 1.
-        effective_rank: exp of the entropy of the centered rows' singular values, as shares of their sum (Roy and
-            Vetterli 2007); from 1 to the lesser of dim and n - 1.
-        uniformity: log of the mean of exp(-2 |x - y|²) over all pairs of different rows (Wang and Isola 2020); 0 is a
-            single point, lower is more even, about -4 a full sphere.
-        alignment: Mean |x - y|² over pairs that belong together (likewise), 0 to 4; None without such pairs.
-        hubness: Skewness of the k-occurrences: of how often each row is among the NEIGHBORS nearest of another
-            (Radovanović, Nanopoulos and Ivanović 2010). 0 is symmetric, above 0 a few rows are near to many. None with
-            too few rows to choose among, or where all occur equally often.
-        dead: Components whose standard deviation is at most 1% of the mean component's.
+        effective_rank: exp of the entropy of the centered rows' singular values, normalized to sum to 1 (Roy and
+            Vetterli 2007); from 1 to the smaller of dim and n - 1.
+        uniformity: log of the mean of exp(-2 |x - y|²) over all pairs of distinct rows (Wang and Isola 2020); 0 for a
+            single point, lower is more uniform, about -4 for a full sphere.
+        alignment: Mean |x - y|² over pairs that belong together (Wang and Isola 2020), 0 to 4; None without such pairs.
+        hubness: Skewness of the k-occurrences, which count how often each row is among the NEIGHBORS nearest neighbors
+            of another row (Radovanović, Nanopoulos and Ivanović 2010). 0 is symmetric; above 0, a few rows are
+            neighbors of many. None if there are too few rows to choose from, or all occur equally often.
+        dead: Number of components whose standard deviation is at most 1% of the mean over components.
     """
 
     n: int
@@ -67,14 +69,15 @@ class Geometry:
 
 
 def measure_geometry(vectors: Vectors, positives: tuple[Vectors, Vectors] | None = None) -> Geometry:
-    """Measure a sample of vectors, in float64: a raw BERT's cosines may differ in their late digits only.
+    """Measure the geometry of a sample of vectors.
 
-    Rows are rescaled to unit length once more, for float32 leaves the lengths off by 1e-7. Memory and time grow with
-    the square of n; 2,000 rows take about 150 MB, see `sample_rows`.
+    The numbers are computed in float64, because the cosines of a raw BERT may differ only in their last digits. Rows
+    are first rescaled to unit length, because float32 leaves lengths off by 1e-7. Memory and time grow with the square
+    of n; 2,000 rows take about 150 MB. `semsearch.evaluation.geometry.sample_rows` draws a sample.
 
     Args:
         vectors: float32 `[n, dim]`, unit rows or rows of zeros.
-        positives: Two float32 `[m, dim]`, unit rows; row i of one belongs with row i of the other.
+        positives: Two float32 `[m, dim]` arrays of unit rows; row i of one belongs with row i of the other.
     """
     rows = _rescaled(vectors)
     n, dim = rows.shape
@@ -99,19 +102,19 @@ def measure_geometry(vectors: Vectors, positives: tuple[Vectors, Vectors] | None
 
 
 def sample_rows(n: int, size: int, seed: int) -> NDArray[np.int64]:
-    """Which of n rows to measure: int64 `[min(n, size)]`, rising, each at most once; the same for the same seed."""
+    """Draw the rows to measure out of n: int64 `[min(n, size)]`, ascending, without repeats, determined by the seed."""
     if n <= size:
         return np.arange(n, dtype=np.int64)
     return np.sort(np.random.default_rng(seed).choice(n, size, replace=False))
 
 
 def cosine_histogram(cosines: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
-    """Count cosines of any shape over HISTOGRAM_EDGES: int64 `[50]`; what rounding put outside -1 to 1 is clipped."""
+    """Count cosines of any shape over HISTOGRAM_EDGES: int64 `[50]`; rounding errors outside -1 to 1 are clipped."""
     return np.histogram(np.clip(cosines, -1, 1), HISTOGRAM_EDGES)[0]
 
 
 def _rescaled(vectors: Vectors) -> Floats:
-    """Unit rows in float64; a row of zeros stays as it is."""
+    """Return unit rows in float64; rows of zeros stay zero."""
     rows = vectors.astype(np.float64)
     lengths: Floats = np.linalg.norm(rows, axis=1, keepdims=True)
     lengths[lengths == 0] = 1
@@ -124,12 +127,12 @@ def _mean(values: Floats) -> float | None:
 
 def _alignment(left: Vectors, right: Vectors) -> float | None:
     if left.shape != right.shape:
-        raise ValueError(f"positives must be pairs of rows, but have the shapes {left.shape} and {right.shape}")
+        raise ValueError(f"`positives` must have equal shapes, got {left.shape} and {right.shape}")
     return _mean(np.square(_rescaled(left) - _rescaled(right)).sum(1))
 
 
 def _centered(rows: Floats) -> Floats:
-    """The rows less their mean; all zeros where there is no spread above RESOLUTION."""
+    """Subtract the mean from the rows; return zeros if their spread is not above RESOLUTION."""
     if not len(rows):
         return rows
     centered = rows - rows.mean(0)
@@ -137,7 +140,7 @@ def _centered(rows: Floats) -> Floats:
 
 
 def _spectrum(centered: Floats) -> tuple[float, float, float] | tuple[None, None, None]:
-    """Shares of variance of the strongest 1 and 10 principal axes, and the effective rank."""
+    """Return the variance shares of the strongest 1 and 10 principal axes, and the effective rank."""
     if not centered.any():
         return None, None, None
     singular = np.linalg.svd(centered, compute_uv=False)
@@ -147,7 +150,7 @@ def _spectrum(centered: Floats) -> tuple[float, float, float] | tuple[None, None
 
 
 def _uniformity(gram: Floats) -> float | None:
-    """From the inner products; as squared distances end at 4, exp neither vanishes nor overflows."""
+    """Compute uniformity from inner products; squared distances are at most 4, so exp neither under- nor overflows."""
     squares = gram.diagonal()
     first, second = np.triu_indices(len(gram), 1)
     distances = squares[first] + squares[second] - 2 * gram[first, second]
@@ -155,19 +158,19 @@ def _uniformity(gram: Floats) -> float | None:
 
 
 def _hubness(gram: Floats) -> float | None:
-    """From the inner products; rows that tie for the last places among the neighbors share them.
+    """Compute hubness from inner products; rows that tie for the last ranks among the neighbors share these.
 
-    Copies of a text tie. Were they told apart by position, the first ones would be hubs.
+    Copies of a text tie. If positions broke the tie, the first copies would be hubs.
     """
     if len(gram) <= NEIGHBORS + 1:
         return None
-    nearness = gram.round(12)  # without float64's rounding, which depends on the position too
+    nearness = gram.round(12)  # removes float64 rounding errors, which also depend on the position
     np.fill_diagonal(nearness, -np.inf)
     last = np.partition(nearness, -NEIGHBORS, axis=1)[:, [-NEIGHBORS]]
     nearer, tied = nearness > last, nearness == last
     places = (NEIGHBORS - nearer.sum(1)) / tied.sum(1)
     occurrences = nearer.sum(0) + places @ tied
-    deviations = occurrences - NEIGHBORS  # each row has so many neighbors, so this is the mean
+    deviations = occurrences - NEIGHBORS  # every row has NEIGHBORS neighbors, so this is the mean
     spread = np.sqrt(np.mean(deviations**2))
     return float(np.mean((deviations / spread) ** 3)) if spread > 1e-9 else None
 

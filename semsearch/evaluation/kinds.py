@@ -1,6 +1,6 @@
-"""The kinds of data that poolers are compared on: how each is recognized, loaded and compared on.
+"""The kinds of data that poolers are compared on, with how each is recognized, loaded and evaluated.
 
-sts: pairs of sentences that people scored. retrieval: documents, queries and judgments. corpus: documents alone.
+sts: sentence pairs scored by people. retrieval: documents, queries and judgments. corpus: documents alone.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from semsearch.search import MODES
 from semsearch.types import Document
 
 SAMPLE = 500
-"""Documents that pseudo-queries are made from, unless another number is asked for."""
+"""Default number of documents to make pseudo-queries from."""
 
 SHOWN = 5
-"""Names of a folder that a message lists."""
+"""Number of names in a folder that an error message lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,10 @@ class Kind:
     """A kind of data.
 
     Attributes:
-        expected: What it looks like, in words.
-        options: What can be asked for with this kind, of what not every kind has.
-        recognizes: Whether the data of a request are of this kind; looks at names and first lines alone.
-        study: Loads the data and the poolers and compares.
+        expected: Description of the expected data.
+        options: The options in OPTIONAL that apply to this kind.
+        recognizes: Returns whether the data of a request is of this kind; reads only names and first lines.
+        study: Loads the data and the poolers, and compares them.
     """
 
     expected: str
@@ -49,31 +49,31 @@ class Kind:
 
 
 def study(request: Request) -> Study:
-    """Compare poolers as a request asks for it.
+    """Run the comparison of poolers that a request describes.
 
     Raises:
-        UsageError: An unknown kind, or something is asked for that the data's kind does not have.
-        SourceError: The data are of no kind, or cannot be read.
-        RecordError: A bad record.
-        ModelError: The checkpoint cannot be loaded, or has none of the poolers.
+        UsageError: If the kind is unknown, or an option does not apply to it.
+        SourceError: If the data is of no known kind, or cannot be read.
+        RecordError: If the data contains a bad record.
+        ModelError: If the checkpoint cannot be loaded, or supports none of the poolers.
     """
     kind = kind_of(request)
     for name in sorted(OPTIONAL - KINDS[kind].options):
         if getattr(request, name) is not None:
             fitting = " or ".join(repr(other) for other in KINDS if name in KINDS[other].options)
             raise UsageError(
-                f"`{name}` goes with data of kind {fitting}, and {request.source!r} is compared on as {kind!r}: "
+                f"`{name}` applies only to data of kind {fitting}, but {request.source!r} is treated as {kind!r}: "
                 f"{KINDS[kind].expected}"
             )
     return KINDS[kind].study(request)
 
 
 def kind_of(request: Request) -> str:
-    """The name of the kind that a request asks for, or of the first that recognizes its data.
+    """Return the name of the kind that a request specifies, or of the first kind that recognizes its data.
 
     Raises:
-        UsageError: An unknown kind.
-        SourceError: No kind recognizes the data.
+        UsageError: If the kind is unknown.
+        SourceError: If no kind recognizes the data.
     """
     if request.kind != AUTO:
         if request.kind not in KINDS:
@@ -87,13 +87,13 @@ def kind_of(request: Request) -> str:
 
 
 def _found(request: Request) -> str:
-    """What stands where the data should be, in words."""
+    """Describe what is at the path of the data."""
     path = request.path
     if path.is_dir():
         names = sorted(inner.name for inner in islice(path.iterdir(), 1_000))
-        holds = f"holds {', '.join(names[:SHOWN])}{', …' * (len(names) > SHOWN)}" if names else "is empty"
+        holds = f"contains {', '.join(names[:SHOWN])}{', …' * (len(names) > SHOWN)}" if names else "is empty"
         return f"the folder {request.source!r} {holds}"
-    return f"{request.source!r} {'is a file of none of these' if path.exists() else 'does not exist'}"
+    return f"{request.source!r} {'is a file of no known kind' if path.exists() else 'does not exist'}"
 
 
 # --- pairs of sentences
@@ -108,12 +108,12 @@ def _is_sts(request: Request) -> bool:
 def _study_sts(request: Request) -> Study:
     if request.tasks and request.path.is_file():
         raise UsageError(
-            f"`tasks` chooses from a folder in SentEval's layout, and {request.source!r} is a file of pairs"
+            f"`tasks` applies only to a folder in SentEval's layout, but {request.source!r} is a file of pairs"
         )
     split = request.split or "test"
     tasks = load_sts(request.path, request.tasks or (), split)
     if not any(len(task.similarity) for task in tasks):
-        raise SourceError(f"no pair of {request.source!r} has a score")
+        raise SourceError(f"no pair in {request.source!r} has a score")
     with request.encoder() as encoder:
         return study_sts(
             tasks,
@@ -199,7 +199,7 @@ def _study_corpus(request: Request) -> Study:
 
 
 def _good(records: Iterable[Record], skip_bad: bool) -> Iterator[Document]:
-    """The documents among records; a bad record is raised, or counted in a warning as when a corpus is indexed."""
+    """Yield the documents among records; raise a bad record, or count it in a warning as indexing does."""
     bad = 0
     for record in records:
         if not isinstance(record, RecordError):
@@ -213,7 +213,7 @@ def _good(records: Iterable[Record], skip_bad: bool) -> Iterator[Document]:
 
 
 def _judgments(request: Request, reading: ReadOptions, skip_bad: bool, notes: list[str]) -> RetrievalTask | None:
-    """The true judgments of a folder that has some; a note where they cannot be used."""
+    """Load the true judgments of a folder that has some; on an error, add a note and return None."""
     if not holds_queries(request.path):
         return None
     with tolerant(notes):
@@ -230,19 +230,19 @@ KINDS = {
         _study_retrieval,
     ),
     "sts": Kind(
-        "a folder with STS/ and SICK/, as SentEval has them, or a tsv, csv or jsonl file of scored pairs of sentences",
+        "a folder in SentEval's layout, with STS/ and SICK/, or a tsv, csv or jsonl file of scored pairs of sentences",
         frozenset(("tasks", "split")),
         _is_sts,
         _study_sts,
     ),
     "corpus": Kind(
-        "a corpus as `semsearch index` takes it: a file or a folder of documents",
+        "a corpus that `semsearch index` accepts: a file or a folder of documents",
         frozenset(("sample", "check", "reading", "skip_bad")),
         _is_corpus,
         _study_corpus,
     ),
 }
-"""By name, in the order in which they are tried."""
+"""The kinds by name, in the order in which they are tried."""
 
 OPTIONAL = frozenset().union(*(kind.options for kind in KINDS.values()))
-"""What not every kind has; None in a request that does not ask for it."""
+"""Options that only some kinds have; None in a request that does not set them."""

@@ -1,7 +1,7 @@
-"""A corpus without labels: which pooler finds the passage that a pseudo-query was taken from?
+"""Evaluation on a corpus without judgments: how well each pooler finds the passages that pseudo-queries came from.
 
-A proxy: pseudo-queries share words with their sources, real ones need not. Keyword search would gain most by that, so
-only dense candidates are compared.
+This is a proxy: pseudo-queries share words with their sources, which real queries may not. Keyword search would benefit
+most from that, so only dense candidates are compared.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from semsearch.evaluation.significance import SEED, Comparison, Numbers, compare
 MEASURE = "nDCG@10"
 
 ALL = "all"
-"""The column of the queries of all tasks together."""
+"""Name of the column for the queries of all tasks together."""
 
 DEPTH = 100
-"""Passages of a run."""
+"""Number of passages per query in a run."""
 
 AT_ONCE = 512
-"""Queries that are searched with together."""
+"""Number of queries that are searched at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelFreeResult:
-    """How well each candidate found the sources.
+    """How well each candidate found the sources of the pseudo-queries.
 
     Attributes:
-        tasks: What was asked.
-        candidates: What was compared.
-        per_query: By candidate (its label) and task, `[queries]`; ALL is all tasks one after another.
-        best_passage: By candidate and task, the passage that each query put first, `[queries]`.
-        vectors: By task and pooler, queries and passages as pooled, float32 `[n, dim]`.
+        tasks: The tasks.
+        candidates: The compared candidates.
+        per_query: Values of the measure by candidate label and task name, `[queries]`; ALL is task after task.
+        best_passage: By candidate label and task name, the index of each query's first passage, `[queries]`.
+        vectors: By task name and pooler, the vectors of queries and of passages as pooled, float32 `[n, dim]` each.
     """
 
     tasks: Sequence[PseudoTask]
@@ -50,11 +50,11 @@ class LabelFreeResult:
     vectors: Mapping[str, Mapping[str, tuple[Vectors, Vectors]]]
 
     def compare(self, seed: int = SEED) -> Comparison:
-        """The mean of the measure for each task and for all, with intervals and tests."""
+        """Compare the mean of the measure for each task and for all of them, with intervals and tests."""
         return compare_means({one.label: self.per_query[one.label] for one in self.candidates}, seed, self.repeats())
 
     def repeats(self) -> dict[str, str]:
-        """Candidates that repeat an earlier one in every task, by their labels."""
+        """Map each candidate that repeats an earlier one in every task to that one, by their labels."""
         first, *others = (
             repeats(self.candidates, {pooler: passages for pooler, (_, passages) in of_task.items()})
             for of_task in self.vectors.values()
@@ -71,18 +71,18 @@ def evaluate_corpus(
     progress: Progress | None = None,
     scored: Scored | None = None,
 ) -> LabelFreeResult:
-    """Search the passages of each task with each pooler, by itself and with each transform.
+    """Search the passages of each task with each pooler, with and without each transform.
 
     Args:
-        tasks: As `make_pseudo_tasks` makes them.
-        encoder: With the poolers to compare.
-        transforms: As for `candidates_of`; fitted on the passages of a task.
-        measure: As ir-measures writes it; each query has one relevant passage.
-        progress: Told the number of texts just encoded.
-        scored: Told how many rows are scored, and of how many.
+        tasks: Tasks as `make_pseudo_tasks` returns them.
+        encoder: Encoder with the poolers to compare.
+        transforms: Transforms to try on each pooler, as for `study_corpus`; they are fitted on the passages of a task.
+        measure: Measure as ir-measures writes it; each query has one relevant passage.
+        progress: Called with the number of texts just encoded.
+        scored: Called with the number of rows scored so far and the total number of rows.
 
     Raises:
-        UsageError: An unknown measure or transform.
+        UsageError: If the measure or a transform is unknown.
     """
     check_measures([measure])
     candidates = candidates_of(encoder, transforms)
@@ -109,15 +109,15 @@ def evaluate_corpus(
 
 
 def recommend(comparison: Comparison, candidates: Sequence[Candidate], declared: str | None) -> tuple[Candidate, str]:
-    """The candidate to index with, and why, in words.
+    """Return the candidate to index with, and the reason in words.
 
-    The best one; but where the checkpoint's own pooler, or else one without a transform, cannot be told from it,
-    that one: it costs nothing to explain.
+    This is the best candidate. If the checkpoint's own pooler, or else a pooler without a transform, is not
+    distinguishable from it, that one is recommended instead, because it needs no justification.
 
     Args:
-        comparison: With a column ALL, of these candidates.
-        candidates: What was compared.
-        declared: The pooler that the checkpoint declares, None where it declares none.
+        comparison: Comparison of these candidates that has a column ALL.
+        candidates: The compared candidates.
+        declared: The pooler that the checkpoint declares; None if it declares none.
     """
     column = comparison.columns.index(ALL)
     cells = {one: comparison.rows[one.label][column] for one in candidates}
@@ -129,7 +129,7 @@ def recommend(comparison: Comparison, candidates: Sequence[Candidate], declared:
     if chosen == best:
         return chosen, "the best here"
     why = "the checkpoint's own pooler" if own else "needs no transform"
-    return chosen, f"{why}, and not distinguishable from the best here, {best.label}"
+    return chosen, f"{why}; not distinguishable from the best here, {best.label}"
 
 
 def _split(vectors: Vectors, sizes: Sequence[int]) -> list[Vectors]:
@@ -137,7 +137,7 @@ def _split(vectors: Vectors, sizes: Sequence[int]) -> list[Vectors]:
 
 
 def _searched(task: PseudoTask, queries: Vectors, passages: Vectors, measure: str) -> tuple[Numbers, list[int]]:
-    """The measure for each query, and its first passage; some queries at a time, for memory's sake."""
+    """Return the measure and the first passage of each query; search in batches of queries to bound memory."""
     values: list[Numbers] = []
     best: list[int] = []
     for start in range(0, len(queries), AT_ONCE):
@@ -149,7 +149,7 @@ def _searched(task: PseudoTask, queries: Vectors, passages: Vectors, measure: st
 
 
 def _measured(sources: Sequence[int], cosines: Vectors, measure: str) -> Numbers:
-    """The measure for each query from its source and cosines `[queries, passages]`."""
+    """Compute the measure for each query from its source and the cosines `[queries, passages]`."""
     nearest = np.argsort(-cosines, axis=1, kind="stable")[:, :DEPTH]
     run = {
         str(query): {str(passage): float(cosines[query, passage]) for passage in found}

@@ -1,9 +1,9 @@
-"""Measures of retrieval through ir-measures: trec_eval's conventions, or sentence-transformers'.
+"""Retrieval measures, computed by ir-measures in the conventions of trec_eval or of sentence-transformers.
 
-trec: graded gain, linear; AP over all relevant documents; ties, in float32, by descending id; a query that found
-nothing counts 0.
-st: as InformationRetrievalEvaluator has it: every gain above 0 is 1, AP@k over min(k, relevant), and MAP is that of
-k = 100; ties by ascending id, queries without a relevant document left out.
+trec: linear graded gain; AP is normalized by the number of relevant documents; scores are compared in float32, and ties
+are broken by descending id; a query without hits scores 0.
+st: the conventions of InformationRetrievalEvaluator: every gain above 0 counts as 1, AP@k is normalized by
+min(k, relevant), and MAP is MAP@100; ties are broken by ascending id; queries without a relevant document are left out.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ STYLES = ("trec", "st")
 ST_MAP_DEPTH = 100
 
 PerQuery = dict[str, NDArray[np.float64]]
-"""By measure, `[judged queries]` in the order of the qrels."""
+"""Values by measure, `[judged queries]` each, in the order of the qrels."""
 
 
 def check_measures(names: Sequence[str]) -> None:
-    """Raise UsageError where ir-measures does not know one or cannot compute it, or none is named."""
+    """Raise UsageError if no measure is given, or ir-measures does not know one or cannot compute it."""
     if not names:
-        raise UsageError(f"no measure is named; such as {', '.join(MEASURES)}")
+        raise UsageError(f"no measure given; expected some, such as {', '.join(MEASURES)}")
     for name in names:
         _parse(name)
 
 
 def judged_queries(qrels: Qrels, style: str = "trec") -> list[str]:
-    """The queries that count."""
+    """Return the ids of the queries that count: all judged ones, or in style `st` those with a relevant document."""
     return [query for query, judged in qrels.items() if style == "trec" or any(gain > 0 for gain in judged.values())]
 
 
 def measure_run(qrels: Qrels, run: Run, names: Sequence[str] = MEASURES, style: str = "trec") -> PerQuery:
-    """Each measure for each judged query.
+    """Compute each measure for each judged query.
 
     Args:
         qrels: `{query_id: {doc_id: gain}}`; only these queries count.
         run: `{query_id: {doc_id: score}}`.
-        names: As ir-measures writes them; `MAP` is the mean of AP.
-        style: `trec` or `st`.
+        names: Measures as ir-measures writes them; `MAP` is the mean of AP.
+        style: `trec` or `st`; see the top of this module.
 
     Raises:
-        UsageError: An unknown measure or style.
+        UsageError: If a measure or the style is unknown.
     """
     if style not in STYLES:
         raise UsageError(f"unknown style {style!r}; expected one of {', '.join(STYLES)}")
@@ -65,7 +65,7 @@ def measure_run(qrels: Qrels, run: Run, names: Sequence[str] = MEASURES, style: 
     for metric in _providers().iter_calc(list(values), qrels, run):
         values[metric.measure][row[metric.query_id]] = metric.value
     for measure in values:
-        if measure.NAME == "NumRel":  # needs no hits, but ir-measures has 0 for a query without one
+        if measure.NAME == "NumRel":  # does not depend on hits, but ir-measures reports 0 for a query without any
             least = measure.params.get("rel", 1)
             values[measure][:] = [sum(gain >= least for gain in qrels[query].values()) for query in asked]
     if style == "st":
@@ -77,7 +77,7 @@ def measure_run(qrels: Qrels, run: Run, names: Sequence[str] = MEASURES, style: 
 
 
 def ranked(scores: Mapping[str, float], style: str) -> dict[str, float]:
-    """The same ranking without ties, which the providers of ir-measures would break in different ways; best first."""
+    """Return the same ranking without ties, best first; the providers of ir-measures break ties in different ways."""
     if style == "st":
         order = sorted(scores, key=lambda doc: (-scores[doc], doc))
     else:
@@ -88,16 +88,16 @@ def ranked(scores: Mapping[str, float], style: str) -> dict[str, float]:
 
 @cache
 def _parse(name: str, style: str = "trec") -> Any:
-    """A measure that is known to work, for it was tried on a document."""
+    """Parse a measure and compute it on one document, to make sure that it works."""
     ir_measures = _ir_measures()
     try:
         measure = ir_measures.parse_measure(name)
         _check_cutoff(measure)
         list(_providers().iter_calc([measure], {"q": {"d": 1}}, {"q": {"d": 1.0}}))
-    except Exception as error:  # ir-measures has asserts, KeyErrors and TypeErrors for what it cannot do
+    except Exception as error:  # ir-measures raises AssertionError, KeyError or TypeError for what it cannot do
         reason = " ".join(str(error).split())
         raise UsageError(
-            f"unknown measure {name!r} ({reason}); such as {', '.join(MEASURES)}, or any of ir-measures: "
+            f"unknown measure {name!r} ({reason}); expected one such as {', '.join(MEASURES)}, or any of ir-measures: "
             f"{', '.join(sorted(set(ir_measures.measures.registry), key=str.casefold))}"
         ) from None
     whole = measure.NAME == "AP" and "cutoff" not in measure.params
@@ -105,15 +105,15 @@ def _parse(name: str, style: str = "trec") -> Any:
 
 
 def _check_cutoff(measure: Any) -> None:
-    """trec_eval ends the process where the cutoff is 0."""
+    """Raise ValueError for an invalid cutoff: with a cutoff of 0, trec_eval would end the whole process."""
     needed = "cutoff" in measure.SUPPORTED_PARAMS and measure.SUPPORTED_PARAMS["cutoff"].required
     cutoff = measure.params.get("cutoff", None if needed else 1)
     if type(cutoff) is not int or cutoff < 1:
-        raise ValueError(f"the cutoff must be a whole number from 1, as in {measure.NAME}@10")
+        raise ValueError(f"the cutoff must be a positive integer, as in {measure.NAME}@10")
 
 
 def _providers() -> Any:
-    """Those of ir-measures but gdeval, a Perl program that takes only queries named by numbers."""
+    """Return the providers of ir-measures except gdeval, a Perl program that accepts only numeric query ids."""
     providers = _ir_measures().providers
     every = _ir_measures().DefaultPipeline.providers
     return providers.FallbackProvider([one for one in every if one.NAME != "gdeval"])

@@ -1,4 +1,4 @@
-"""Several poolers over one forward pass: what a comparison needs, for the backbone is nearly all of the cost."""
+"""Several poolers over one forward pass, for comparisons: the backbone accounts for nearly all of the cost."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ EVERY_LAYER = "layer:*"
 
 @dataclass(frozen=True)
 class MultiPooler:
-    """A backbone with several poolers; make one with `MultiPooler.load`.
+    """A backbone with several poolers; create one with `MultiPooler.load`.
 
     Attributes:
-        specs: What each pooler's vectors depend on, by the pooler as it was asked for, in that order.
-        also: Those of them that only came along.
-        refused: Poolers that this checkpoint cannot have, with the reason.
-        declared: The pooler that the checkpoint declares; None where it declares none.
-        n_layers: Of the backbone.
-        counts: Where the vectors of texts came from so far: `encoded`, `from the cache`, or `repeated` among the texts
-            that were given together.
+        specs: Everything that determines each pooler's vectors, by pooler name as requested, in that order.
+        also: Names in `specs` that were only requested through `also`.
+        refused: Requested poolers that this checkpoint does not support, with the reason.
+        declared: The pooler that the checkpoint declares; None if it declares none.
+        n_layers: Number of layers of the backbone.
+        counts: Number of texts so far by the origin of their vectors: `encoded`, `from the cache`, or `repeated` within
+            a call.
     """
 
     specs: Mapping[str, EncoderSpec]
@@ -75,19 +75,20 @@ class MultiPooler:
         """Load a checkpoint once for several poolers.
 
         Args:
-            model: As for `Encoder.load`.
-            poolers: Names, `all` for every registered one, `layer:*+NAME` for NAME on each layer.
-            simcse_names: Read them as SimCSE does.
-            max_tokens: None for the checkpoint's own.
-            precision: As for `Encoder.load`.
-            device: Likewise.
-            runtime: Likewise.
-            also: More poolers, by our names, that come along where the checkpoint can have them.
-            cache: Where vectors are kept; every registered pooler's then, whichever are asked for.
+            model: Local directory or Hugging Face name, as for `Encoder.load`.
+            poolers: Names of poolers; `all` for every registered one, `layer:*+NAME` for NAME on each layer.
+            simcse_names: Read `poolers` as SimCSE names; SimCSE's `cls` is our `pooler-output`.
+            max_tokens: Truncate inputs to this many tokens, special tokens included; None for the checkpoint's limit.
+            precision: `auto`, `float32`, `bfloat16` or `float16`.
+            device: `auto`, `cpu`, `cuda` or `mps`; `cuda:0,cuda:1` or `cuda:*` for several GPUs.
+            runtime: `auto`, `openvino` or `torch`.
+            also: More poolers, never as SimCSE names, to include if the checkpoint supports them.
+            cache: Cache of vectors; with one, the vectors of every registered pooler are computed and stored, whichever
+                poolers are requested.
 
         Raises:
-            ModelError: The checkpoint cannot be loaded, or has none of the poolers.
-            UsageError: An unknown pooler, or a length that does not fit.
+            ModelError: If the checkpoint cannot be loaded, or supports none of the poolers.
+            UsageError: If a pooler is unknown, or `max_tokens` does not fit the model.
         """
         every = SIMCSE_NAMES if simcse_names else POOLERS
         wanted = list(dict.fromkeys(name for given in poolers for name in (every if given == ALL else (given,))))
@@ -149,7 +150,7 @@ class MultiPooler:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The poolers as they were asked for, in that order, then those that came along."""
+        """The poolers as requested, in that order, followed by those of `also`."""
         return tuple(self.specs)
 
     @property
@@ -159,21 +160,26 @@ class MultiPooler:
 
     @property
     def spec(self) -> EncoderSpec:
-        """The first pooler's; model, tokenizer, prefixes and length are the same for all."""
+        """The spec of the first pooler; model, tokenizer, prefixes and maximum length are the same for all poolers."""
         return next(iter(self.specs.values()))
 
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> dict[str, Vectors]:
-        """Encode queries with every pooler, as `encode_documents` does, with the query prefix in front."""
+        """Encode queries with every pooler, with the query prefix in front; see `encode_documents`."""
         return self._encode(texts, self.spec.query_prefix, progress)
 
     def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> dict[str, Vectors]:
-        """Encode texts with every pooler: float32 `[n, dim]` as they were pooled, not rescaled, by the pooler's name.
+        """Encode texts with every pooler, with the passage prefix in front; equal texts are encoded once.
 
-        Equal texts are encoded once.
+        Args:
+            texts: The texts to encode, `[n]`.
+            progress: Called with the number of texts just encoded.
+
+        Returns:
+            float32 `[n, dim]` as pooled, not rescaled to unit length, by pooler name.
 
         Raises:
-            ModelError: The runtime cannot compute them, such as for lack of memory, or not to finite numbers.
-            UsageError: The texts are one string, or one of them is no string.
+            ModelError: If the runtime fails, for example for lack of memory, or the vectors are not finite.
+            UsageError: If `texts` is a single string, or contains a non-string.
         """
         return self._encode(texts, self.spec.passage_prefix, progress)
 
@@ -187,7 +193,7 @@ class MultiPooler:
         return vectors
 
     def _fill(self, texts: Sequence[str], prefix: str, out: Mapping[str, Vectors], progress: Progress | None) -> None:
-        """Write the vectors of texts: those of the cache, and the others encoded, once for equal texts."""
+        """Write the vectors of texts into `out`: cached ones, and the others encoded, equal texts once."""
         first: dict[str, int] = {}
         same = np.array([first.setdefault(text, row) for row, text in enumerate(texts)], np.int64)
         known = np.zeros(len(texts), bool)
@@ -210,7 +216,7 @@ class MultiPooler:
             self._cache.add([keys[row] for row in missing], by_print)
 
     def _pass(self, texts: Sequence[str], prefix: str, progress: Progress | None) -> dict[str, Vectors]:
-        """Vectors of every head, by its canonical name."""
+        """Encode texts and return the vectors of every head, by the pooler's canonical name."""
         vectors = {spec.pooler: np.empty((len(texts), spec.dim), np.float32) for spec in self._kept}
         for batch, outputs in run(self._runtime, self._batcher, texts, prefix, self.spec.model):
             for rows, pooled in zip(vectors.values(), outputs, strict=True):
@@ -221,7 +227,7 @@ class MultiPooler:
 
 
 def _on_each_layer(name: str, n_layers: int) -> list[str]:
-    """`layer:*+mean` as `layer:0+mean` to `layer:L+mean`; any other name as it is."""
+    """Expand `layer:*+mean` to `layer:0+mean` through `layer:L+mean`; return any other name as it is."""
     if EVERY_LAYER not in name:
         return [name]
     return [name.replace(EVERY_LAYER, f"layer:{layer}") for layer in range(n_layers + 1)]

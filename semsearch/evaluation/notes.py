@@ -1,4 +1,4 @@
-"""What is said beside the numbers of a comparison: what was left out, why there is a dash, and how to go on."""
+"""Notes on the numbers of a comparison: what was left out, why a value is missing, and what to do next."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from semsearch.evaluation.sts import StsResult
 from semsearch.version import __version__
 
 PROXY = (
-    "this is a proxy: pseudo-queries are parts of the documents and share words with them, as real questions need not; "
-    "the order of the poolers is what to look at"
+    "this is a proxy: pseudo-queries are parts of the documents and share words with them, which real queries may not; "
+    "rely on the order of the poolers, not on the values"
 )
 
 ASKED = {
-    "title": "title: a title asks for its document",
-    "sentence": "sentence: one that is taken out asks for the rest of its passage",
-    "first": "first: the first sentence asks for what follows it",
+    "title": "title: the query is a title, the answer the body of its document",
+    "sentence": "sentence: the query is one sentence, the answer the rest of its passage",
+    "first": "first: the query is the first sentence, the answer what follows it",
 }
-"""By kind of pseudo-queries, what asks for what."""
+"""Explanations of the kinds of pseudo-queries."""
 
 AGGREGATED = (
-    "each number is one correlation over all pairs of a task, whatever its subsets (`all`, as SimCSE and MTEB report "
-    "it), and average is their mean; JSON has the means over subsets too, each counted once (`mean`) or by its pairs "
-    "(`wmean`)"
+    "each value is one correlation over all pairs of a task, regardless of subsets (`all`, as SimCSE and MTEB report "
+    "it), and average is the mean over tasks; JSON also has the means over subsets, unweighted (`mean`) or weighted by "
+    "number of pairs (`wmean`)"
 )
 
 FITTED = (
@@ -37,7 +37,7 @@ FITTED = (
 
 
 def facts_of(encoder: MultiPooler, more: Mapping[str, object]) -> dict[str, str]:
-    """What a reader must know to make the numbers again: the model, then `more`, then the version of semsearch."""
+    """Return what is needed to reproduce the numbers: the model, then `more`, then the version of semsearch."""
     return {
         "model": encoder.spec.model,
         "declared pooler": encoder.declared or "none",
@@ -49,13 +49,13 @@ def facts_of(encoder: MultiPooler, more: Mapping[str, object]) -> dict[str, str]
 
 
 def notes_of_sts(result: StsResult) -> list[str]:
-    """What was left out, and why a dash stands where there is one."""
+    """Return notes on what was left out, and on why a correlation is missing."""
     notes = [AGGREGATED] if len(result.tasks) > 1 or any(len(task.subsets) > 1 for task in result.tasks) else []
     notes += [
         f"{task.name}: pairs without a score, left out: {task.dropped:,}" for task in result.tasks if task.dropped
     ]
     flat = {task.name: len(task.similarity) for task in result.tasks if len({*task.similarity.tolist()}) < 2}
-    notes += [f"{task}: no correlation, for its {n:,} pairs do not differ in score" for task, n in flat.items()]
+    notes += [f"{task}: no correlation, because its {n:,} pairs do not differ in score" for task, n in flat.items()]
     for candidate in result.candidates:
         same = [
             task
@@ -64,59 +64,61 @@ def notes_of_sts(result: StsResult) -> list[str]:
         ]
         if same and candidate.transform.startswith("whiten"):
             sizes = {task: len({place for side in result.sides[task] for place in side}) for task in same}
-            notes += [f"{candidate.label}: no correlation on {task}, for {_whitened(n)}" for task, n in sizes.items()]
+            notes += [
+                f"{candidate.label}: no correlation on {task}, because {_whitened(n)}" for task, n in sizes.items()
+            ]
         elif same:
             notes.append(
-                f"{candidate.label}: no correlation on {', '.join(same)}, for it gives every pair the same cosine"
+                f"{candidate.label}: no correlation on {', '.join(same)}, because it gives every pair the same cosine"
             )
     return notes
 
 
 def note_of_fitting(result: StsResult) -> list[str]:
-    """What transforms were fitted on, where that is one thing for the table and another for the geometry."""
+    """Return a note on what transforms were fitted on, if this differs between the table and the geometry."""
     return [FITTED] if len(result.tasks) > 1 and any(one.transform for one in result.candidates) else []
 
 
 def notes_of_geometry(geometry: Mapping[str, Geometry], n_texts: int) -> list[str]:
-    """Why some candidates have no geometry.
+    """Return notes on why some candidates have no geometry.
 
     Args:
-        geometry: By candidate.
-        n_texts: Different texts that transforms were fitted on.
+        geometry: Geometry by candidate label.
+        n_texts: Number of distinct texts that transforms were fitted on.
     """
     return [
-        f"{label}: no geometry, for {_whitened(n_texts)}"
+        f"{label}: no geometry, because {_whitened(n_texts)}"
         for label, one in geometry.items()
         if n_texts > 1 and one.mean_cosine is None
     ]
 
 
 def _whitened(n: int) -> str:
-    return f"whitening on {n:,} texts makes all cosines equal; name whiten:K with K well below {n:,}"
+    return f"whitening on {n:,} texts makes all cosines equal; use whiten:K with K well below {n:,}"
 
 
 def notes_of_retrieval(result: RetrievalResult) -> list[str]:
-    """What was left out, and what it took."""
+    """Return notes on what was left out, and on the origin and the computing time of the vectors."""
     task, (passages, queries) = result.task, result.encoding_seconds
     notes = []
     if n := len(task.unknown_queries):
         some = ", ".join(task.unknown_queries[:3])
-        notes.append(f"warning: queries of the qrels without a text, left out: {n:,} ({some}{', …' * (n > 3)})")
+        notes.append(f"warning: queries in the qrels without a text, left out: {n:,} ({some}{', …' * (n > 3)})")
     if result.unknown_documents:
         notes.append(
-            f"warning: {result.unknown_documents:,} documents of the qrels are not in the corpus; where they are "
-            "relevant they count as not found"
+            f"warning: {result.unknown_documents:,} documents in the qrels are not in the corpus; relevant ones count "
+            "as not found"
         )
     if task.unjudged:
-        notes.append(f"queries without judgments, not asked: {task.unjudged:,}")
+        notes.append(f"queries without judgments, skipped: {task.unjudged:,}")
     if dropped := len(task.queries) - len(result.queries):
         notes.append(f"queries without a relevant document, not counted: {dropped:,}")
     if result.corpus.truncated:
         notes.append(f"{result.corpus.truncated:,} of {len(result.corpus.texts):,} passages were truncated")
     if result.own_hits:
         notes.append(
-            f"queries that found the document with their own id and text: {result.own_hits:,}; BEIR leaves such hits "
-            "out: `drop_same_id`"
+            f"queries that found the document with their own id and text: {result.own_hits:,}; to leave out such hits "
+            "as BEIR does, use `drop_same_id`"
         )
     if not result.corpus.vectors:
         return notes
@@ -129,39 +131,40 @@ def notes_of_retrieval(result: RetrievalResult) -> list[str]:
 
 
 def notes_of_repeats(repeats: Mapping[str, str]) -> list[str]:
-    """Which rows repeat others, by their labels, and so count once in the correction."""
+    """Return a note on which rows repeat others, by their labels, and therefore count once in the correction."""
     if not repeats:
         return []
     rows = "; ".join(f"{row} is {first}" for row, first in repeats.items())
-    return [f"the same vectors at length 1, and so one row in the correction: {rows}"]
+    return [f"rows that have the same unit vectors count as one row in the correction: {rows}"]
 
 
 def note_of_queries(made: PseudoQuerySummary) -> str:
-    """What the pseudo-queries were made from."""
+    """Return a note on what the pseudo-queries were made from."""
     tasks = ", ".join(f"{counts.queries:,} {name}" for name, counts in made.tasks.items())
     dropped = sum(counts.repeated + counts.ambiguous for counts in made.tasks.values())
     return (
         f"pseudo-queries from {made.sampled:,} of {made.documents:,} documents: {tasks}; {dropped:,} more were "
-        f"dropped, for their text or their like stands elsewhere too. {'; '.join(ASKED[name] for name in made.tasks)}; "
-        "all: these queries together"
+        "dropped, because their text also occurs elsewhere or their passage is a duplicate. "
+        f"{'; '.join(ASKED[name] for name in made.tasks)}; all: these queries together"
     )
 
 
 def note_of_agreement(tau: float | None, name: str) -> str:
-    """How far the proxy ranks the candidates as the true judgments do."""
+    """Return a note on how well the proxy's ranking of the candidates agrees with that of the true judgments."""
     if tau is None:
-        return f"agreement with the true judgments of {name}: none to be had, for there are too few different rows"
+        return f"agreement with the true judgments of {name}: undefined, because too few rows differ"
     return (
-        f"agreement with the true judgments of {name}: Kendall's tau {tau:.2f} (1 the same order, 0 none, -1 reversed)"
+        f"agreement with the true judgments of {name}: Kendall's tau {tau:.2f} (1 is the same order, 0 no agreement, "
+        "-1 the reverse)"
     )
 
 
 def index_command(corpus: str, options: Mapping[str, str | int | bool | None]) -> str:
-    """The command that indexes a corpus.
+    """Return the shell command that indexes a corpus.
 
     Args:
-        corpus: As `semsearch index` takes it.
-        options: By names such as `text_field`; what is None, False or empty is left out.
+        corpus: Path of the corpus.
+        options: Options by names such as `text_field`; values that are None, False or empty are left out.
     """
     words = ["semsearch", "index", corpus]
     for name, value in options.items():

@@ -1,11 +1,11 @@
-"""Pseudo-queries from a corpus of one's own: a part of a document is the query, the rest is the passage to find.
+"""Pseudo-queries from an unlabeled corpus: a part of a document is the query, and the rest is the passage to find.
 
 title      the title is the query, the body the passage
 sentence   one sentence of the body, not the first, is the query, the others are the passage
 first      the first sentence of the body is the query, the others are the passage
 
-A passage never holds a title, nor the query that was taken out of it. Each is the source of one query and a
-distractor for the others. This module makes the tasks and knows nothing of encoders or measures.
+A passage never contains a title, nor the query that was taken out of it. Each passage is the source of one query and a
+distractor for the others. This module makes the tasks and knows nothing about encoders or measures.
 """
 
 from __future__ import annotations
@@ -25,32 +25,35 @@ from semsearch.errors import SourceError, UsageError
 from semsearch.types import Document
 
 MAX_CHARS = 1000
-"""About the 256 tokens that small models see."""
+"""About 256 tokens, which is all that small models read."""
 
 LEAST_QUERY = 40
 LEAST_PASSAGE = 80
-"""Widths of the shortest sentence that is a query, some 8 words, and of the shortest passage that can be found."""
+"""Minimum widths of a sentence that can be a query (about 8 words) and of a passage."""
 
 LEAST_QUERIES = 2
-"""With fewer a task ranks nothing."""
+"""Minimum number of queries in a task; with fewer, there is nothing to rank."""
 
 LONGEST_BEGINNING = 32
-"""Characters, which few queries of a corpus share."""
+"""Number of first characters of a query to look it up by; few queries of a corpus share as many."""
 
 WIDE_AS = 4
-"""Characters of an alphabet that a Chinese, Japanese or Korean one counts as: both are about one token."""
+"""Number of alphabetic characters that a Chinese, Japanese or Korean one counts as: both are about one token."""
 
 Pair: TypeAlias = tuple[str, str]
-"""A query and the passage that it was taken from, which does not hold it any more."""
+"""A query, and the passage that it was taken out of."""
 
 
 @dataclass(frozen=True, slots=True)
 class PseudoTask:
-    """Queries, and the passages among which each has one source.
+    """Queries and passages, where each query has one passage as its source.
 
     Attributes:
         name: `title`, `sentence` or `first`.
-        sources: `queries[i]` was taken from `passages[sources[i]]`; a passage may have lost its query.
+        queries: Texts of the queries.
+        passages: Texts of the passages to search.
+        sources: Index of the source of each query: `queries[i]` was taken out of `passages[sources[i]]`. A passage
+            whose query was dropped is the source of none.
     """
 
     name: str
@@ -61,13 +64,13 @@ class PseudoTask:
 
 @dataclass(frozen=True, slots=True)
 class TaskCounts:
-    """What became of the queries of one task: kept, repeated or ambiguous; together as many as passages.
+    """The numbers of queries of one task that were kept, repeated or ambiguous, which sum to the number of passages.
 
     Attributes:
-        passages: One for each query that was made.
-        queries: That were kept.
-        repeated: Dropped, for their text stands in a passage.
-        ambiguous: Dropped, for another query or another passage reads the same.
+        passages: Number of passages, one for each query that was made.
+        queries: Number of queries that were kept.
+        repeated: Number of queries that were dropped because their text occurs in a passage.
+        ambiguous: Number of other queries that were dropped because they, or their passage, have a duplicate.
     """
 
     passages: int
@@ -78,12 +81,12 @@ class TaskCounts:
 
 @dataclass(frozen=True, slots=True)
 class PseudoQuerySummary:
-    """What the tasks were made from.
+    """Counts of what the tasks were made from.
 
     Attributes:
-        documents: Met in the corpus.
-        sampled: Of those, used for at least one task.
-        tasks: Counts by name, also of tasks that were left out.
+        documents: Number of documents in the corpus.
+        sampled: Number of documents that were used for at least one task.
+        tasks: Counts by task name, including tasks that were left out.
     """
 
     documents: int
@@ -94,30 +97,32 @@ class PseudoQuerySummary:
 def make_pseudo_tasks(
     documents: Iterable[Document], *, sample: int = 500, seed: int = 0, max_chars: int = MAX_CHARS
 ) -> tuple[list[PseudoTask], PseudoQuerySummary]:
-    """Sample a corpus and hold a part of each document out.
+    """Make retrieval tasks from a corpus without judgments: sample documents, and hold out a part of each as the query.
 
-    Case and white space do not count where texts are compared. A query that stands in any passage of its task is
-    dropped, for words alone would find it; so are queries that two sources answer. Their passages stay.
+    Texts are compared without regard to case and white space. A query that occurs in any passage of its task is
+    dropped, because word matching alone would find it; so are queries that two passages answer. Their passages remain
+    as distractors.
 
     Args:
-        documents: Read once and not kept; texts that begin alike, for `max_chars` characters, are taken once.
-        sample: The most documents to use, drawn from those that are good for at least one task.
-        seed: Decides with a document's text whether it is drawn and which sentence is held out; the order of the
-            corpus does not matter to that.
-        max_chars: Of a longer document the first sentences are used that have room in so many characters; a Chinese,
+        documents: The corpus; it is read once and not kept. Of documents whose texts have the same first `max_chars`
+            characters, one is used.
+        sample: Maximum number of documents to use, drawn from those that suit at least one task.
+        seed: Random seed. Together with a document's text, it determines whether the document is drawn and which
+            sentence is held out; the order of the corpus has no influence.
+        max_chars: Maximum number of characters to use of a document: its first sentences, as many as fit. A Chinese,
             Japanese or Korean character counts as four.
 
     Returns:
-        The tasks that have at least two queries, and what was counted on the way.
+        The tasks that have at least two queries, and counts of what they were made from.
 
     Raises:
-        UsageError: A sample or a length that leaves nothing to compare.
-        SourceError: No task has two queries.
+        UsageError: If `sample` or `max_chars` is too small to leave anything to compare.
+        SourceError: If no task has two queries.
     """
     if sample < LEAST_QUERIES:
-        raise UsageError(f"`sample` is {sample}; expected {LEAST_QUERIES} or more documents")
+        raise UsageError(f"`sample` must be at least {LEAST_QUERIES} documents, got {sample}")
     if max_chars < LEAST_QUERY + LEAST_PASSAGE:
-        raise UsageError(f"`max_chars` is {max_chars}; expected {LEAST_QUERY + LEAST_PASSAGE} or more characters")
+        raise UsageError(f"`max_chars` must be at least {LEAST_QUERY + LEAST_PASSAGE} characters, got {max_chars}")
     met, sampled = _sample(documents, sample, seed, max_chars)
     made = [_task(name, [pairs[name] for pairs in sampled if name in pairs]) for name in MAKERS]
     summary = PseudoQuerySummary(met, len(sampled), {task.name: counts for task, counts in made})
@@ -134,8 +139,8 @@ def _too_few(summary: PseudoQuerySummary) -> str:
     )
     return (
         f"too few pseudo-queries from {summary.documents} documents, {summary.sampled} of them used: {found}; expected "
-        f"{LEAST_QUERIES} of a kind, from different documents with a title or several sentences, and a text of "
-        f"{LEAST_PASSAGE} characters or more besides"
+        f"at least {LEAST_QUERIES} of a kind, from different documents that have a title or several sentences, and at "
+        f"least {LEAST_PASSAGE} characters of other text"
     )
 
 
@@ -143,12 +148,12 @@ def _too_few(summary: PseudoQuerySummary) -> str:
 
 
 def _sample(documents: Iterable[Document], size: int, seed: int, max_chars: int) -> tuple[int, list[dict[str, Pair]]]:
-    """Count the documents and keep the pairs of some, in the order of the corpus.
+    """Count the documents, and return the pairs of a sample in the order of the corpus.
 
-    The sample are the texts with the smallest keys. A text that is met again has its old key, so it is either held
-    already or was not small enough before: no list of all texts is needed to take each once.
+    The sample consists of the texts with the smallest keys. A duplicate text has the same key, so it is either in the
+    sample already, or its key was too large before: each text is used once without a list of all texts.
     """
-    heap: list[tuple[int, int, dict[str, Pair]]] = []  # minus the key, so that the largest comes first; position; pairs
+    heap: list[tuple[int, int, dict[str, Pair]]] = []  # negated key, so that the largest comes first; position; pairs
     held: set[int] = set()
     met = 0
     for document in documents:
@@ -167,7 +172,7 @@ def _sample(documents: Iterable[Document], size: int, seed: int, max_chars: int)
 
 
 def _key(text: str, seed: int) -> int:
-    """A random number of 128 bits that belongs to the text under this seed."""
+    """Return a pseudorandom 128-bit number that is determined by the text and the seed."""
     return int.from_bytes(hashlib.blake2b(f"{seed}\0{text}".encode("utf-8", "surrogatepass"), digest_size=16).digest())
 
 
@@ -175,7 +180,7 @@ def _key(text: str, seed: int) -> int:
 
 
 def _pairs(title: str, text: str, key: int, max_chars: int) -> dict[str, Pair]:
-    """The document's query and passage for each task that it is good for."""
+    """Return the document's query and passage for each task that it suits."""
     sentences = _window(text, max_chars)
     if sentences and _plain(sentences[0]) == _plain(title):
         del sentences[0]  # a heading that repeats the title
@@ -184,8 +189,8 @@ def _pairs(title: str, text: str, key: int, max_chars: int) -> dict[str, Pair]:
 
 
 def _window(text: str, max_chars: int) -> list[str]:
-    """The first sentences of a text, as many as have room; of a first one that is too long, the beginning."""
-    sentences = split_sentences(text[: max_chars + 1])  # one more, to see whether a sentence ends before it
+    """Return the first sentences of a text, as many as fit; if the first one is too long, its beginning."""
+    sentences = split_sentences(text[: max_chars + 1])  # one more character shows whether a sentence ends before it
     ends = list(accumulate(_width(sentence) for sentence in sentences))
     return sentences[: bisect_right(ends, max_chars)] or [text[:max_chars]]
 
@@ -208,7 +213,7 @@ MAKERS: dict[str, Callable[[str, Sequence[str], int], Pair | None]] = {
     "sentence": _sentence_out,
     "first": _first_out,
 }
-"""What each task makes of a document's title, its sentences and its random key."""
+"""Functions by task that make a pair from a document's title, its sentences and its random key."""
 
 
 def _held_out(sentences: Sequence[str], number: int) -> Pair | None:
@@ -226,7 +231,7 @@ def _long_enough(query: str, rest: str) -> Pair | None:
 
 
 def _task(name: str, pairs: Sequence[Pair]) -> tuple[PseudoTask, TaskCounts]:
-    """Drop the queries that could be found without understanding, or rightly in two places."""
+    """Make a task, without queries that word matching alone would find or that two passages answer."""
     queries = [_plain(query) for query, _ in pairs]
     passages = [_plain(passage) for _, passage in pairs]
     standing = standing_in(queries, passages)
@@ -240,10 +245,10 @@ def _task(name: str, pairs: Sequence[Pair]) -> tuple[PseudoTask, TaskCounts]:
 
 
 def standing_in(queries: Iterable[str], passages: Iterable[str]) -> set[str]:
-    """The queries that stand somewhere in a passage.
+    """Return the queries that occur anywhere in a passage.
 
-    Time is linear in the passages, however many queries there are: each is looked for only where its beginning, of a
-    power of two of characters so that there are few lengths to try, is met.
+    Time is linear in the passages, no matter how many queries there are: a query is compared only where its beginning
+    occurs. The length of a beginning is a power of two, so that there are few lengths to try.
     """
     by_beginning: dict[str, set[str]] = {}
     for query in queries:
@@ -263,18 +268,18 @@ def standing_in(queries: Iterable[str], passages: Iterable[str]) -> set[str]:
 # --- text
 
 _PAUSE = re.compile(r"""(?P<mark>[.!?…؟۔।。｡！？]++)["'”’»)\]」』）】]*+(?P<gap>\s*+)|\n(?P<line>\s*+)""")
-"""What may end a sentence. A match takes all that it has looked at, so that no character is read twice."""
+"""Matches a possible end of a sentence. A match consumes everything it has examined, so no character is read twice."""
 
 _WIDE_MARKS = frozenset("。｡！？")
 _WIDE = re.compile("[\u2e80-\U0003ffff]")
 
 
 def split_sentences(text: str) -> list[str]:
-    """Cut a text into its sentences, each with the white space behind it; joined they are the text again.
+    """Split a text into sentences, each with the white space that follows it; joined, they yield the text again.
 
-    A sentence ends at a blank line, at 。！？, and at . ! ? … before white space, unless a lower case letter goes on
-    ("e.g. this"). Where the mark itself stands apart, as in text that was cut into words , case does not matter .
-    Abbreviations before a capital ("Dr. Who") are not known. Time is linear in the text.
+    A sentence ends at a blank line, at 。！？, and at . ! ? … before white space, unless a lowercase letter follows
+    ("e.g. this"). If white space also precedes the mark, as in tokenized text ("like this ."), case does not matter.
+    Abbreviations before a capital letter ("Dr. Who") are not recognized. Time is linear in the text.
     """
     begin = len(text) - len(text.lstrip())
     ends = (pause.end() for pause in _PAUSE.finditer(text, begin) if _ends_sentence(text, pause))
@@ -292,10 +297,10 @@ def _ends_sentence(text: str, pause: re.Match[str]) -> bool:
 
 
 def _plain(text: str) -> str:
-    """A text without its case and its layout."""
+    """Return a text in folded case, with single spaces as its only white space."""
     return " ".join(text.casefold().split())
 
 
 def _width(text: str) -> int:
-    """Length in characters of an alphabet; see WIDE_AS."""
+    """Return the length of a text in alphabetic characters; see WIDE_AS."""
     return len(text) + (WIDE_AS - 1) * len(_WIDE.findall(text))

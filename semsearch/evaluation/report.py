@@ -1,4 +1,4 @@
-"""What a report shows, as values: `study.py` makes them, and `reports/` prints and draws them."""
+"""The contents of a report, as values: `study.py` creates them, and `reports/` prints and draws them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from semsearch.evaluation.geometry import Geometry
 from semsearch.evaluation.significance import Comparison
 
 TOP = 10
-"""Answers of which it is told which ones are relevant."""
+"""Number of first hits for which a report shows which ones are relevant."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A comparison and how its numbers are printed.
+    """A comparison, and how to print its values.
 
     Attributes:
-        name: Heading.
-        scale: What numbers are multiplied with: 100 for correlations, as papers print them.
-        decimals: Digits behind the point.
-        beside: Columns that are not compared, such as times: by name and row, as printed.
-        measure: What the numbers are, where columns name tasks and not measures.
+        name: Heading of the table.
+        comparison: The compared values.
+        scale: Factor for printed values: 100 for correlations, as papers print them.
+        decimals: Number of digits after the decimal point.
+        beside: Additional columns that are not compared, such as times: printed values by column and row.
+        measure: Name of the measure, if the columns name tasks instead of measures.
     """
 
     name: str
@@ -37,14 +38,14 @@ class Table:
 
     @property
     def corner(self) -> str:
-        """What stands above the rows: what the numbers are, and times what they are printed."""
+        """The heading above the row labels: the measure with its scale, or `pooler`."""
         times = f" x {self.scale:g}" if self.scale != 1 else ""
         return f"{self.measure}{times}" if self.measure else "pooler"
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Cosines of pairs that are similar and of pairs that are not, counted over geometry's HISTOGRAM_EDGES."""
+    """Histograms of the cosines of similar and of dissimilar pairs, over the HISTOGRAM_EDGES of `geometry`."""
 
     similar: NDArray[np.int64]
     dissimilar: NDArray[np.int64]
@@ -55,10 +56,10 @@ class Layers:
     """A measure by layer and pooler.
 
     Attributes:
-        measure: Its name.
+        measure: Name of the measure.
         poolers: Rows of the map.
-        values: `[poolers, layers]`, layer 0 (the embeddings) first; nan where there is none.
-        decimals: Digits behind the point.
+        values: `[poolers, layers]`, layer 0 (the embeddings) first; nan where a value is undefined.
+        decimals: Number of digits after the decimal point.
     """
 
     measure: str
@@ -69,15 +70,15 @@ class Layers:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a row answered to one query, or said of one pair of sentences.
+    """The answer of a row to one query, or its cosine of one sentence pair.
 
     Attributes:
-        text: What it put first; empty where it found nothing.
-        right: Whether that is relevant; None where it was not judged.
+        text: Text of the first hit, or a description of the cosine; empty if there are no hits.
+        right: Whether the first hit is relevant; None if it was not judged.
         verdict: The same in words, with the grade.
-        rank: Rank of what was wanted, from 1; None where it was not found.
-        found: Number of answers.
-        relevant: Ranks of what is relevant among the first TOP; None where that does not apply.
+        rank: Rank of the expected answer, from 1; None if it was not found.
+        found: Number of hits.
+        relevant: Ranks of the relevant hits among the first TOP; None where this does not apply.
     """
 
     text: str
@@ -90,14 +91,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Duel:
-    """One query, or pair of sentences, on which two rows differ.
+    """One query or sentence pair on which two rows differ.
 
     Attributes:
         text: The query, or both sentences.
-        values: What each of the two rows reached, higher is better.
-        answers: What each answered.
-        wanted: What was wanted: a relevant document, or what people said; empty where there is no such thing.
-        verdict: The grade of what was wanted, in words.
+        values: Value of each row, higher is better.
+        answers: Answer of each row.
+        wanted: The expected answer: a relevant document, or the human score; empty if there is none.
+        verdict: Grade of the expected answer, in words.
     """
 
     text: str
@@ -109,15 +110,15 @@ class Duel:
 
 @dataclass(frozen=True, slots=True)
 class Duels:
-    """Wins and losses between two rows, the largest differences first.
+    """Wins and losses of one row against another, the largest differences first.
 
     Attributes:
-        rows: First and second row.
-        measure: What `values` are.
-        unit: What is counted, in the plural, such as queries.
-        wanted: What was wanted, such as the best judged document.
-        n_wins, n_losses, n_ties: Of the first row, over all queries.
-        wins, losses: The largest ones.
+        rows: Labels of the first and the second row.
+        measure: Name of the measure of `Duel.values`.
+        unit: Plural noun for what is counted, such as queries.
+        wanted: Name of the expected answer, such as the best judged document.
+        n_wins, n_losses, n_ties: Counts for the first row, over all queries.
+        wins, losses: The largest wins and losses of the first row.
     """
 
     rows: tuple[str, str]
@@ -133,14 +134,14 @@ class Duels:
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """Texts on the plane of their two strongest principal components.
+    """Texts projected onto their two strongest principal components.
 
     Attributes:
-        row: Whose vectors.
-        points: `[n, 2]`.
+        row: Label of the row whose vectors are projected.
+        points: Coordinates, `[n, 2]`.
         texts: Beginnings of the texts, `[n]`.
-        fields: By name of a metadata field, its value for each text as text, `[n]`, empty where it has none.
-        share: Of the variance that the two components hold.
+        fields: Metadata values by field name: one string per text, `[n]`, empty if the text lacks the field.
+        share: Share of the variance that the two components explain, 0 to 1.
     """
 
     row: str
@@ -152,20 +153,24 @@ class Projection:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that is to be shown of a comparison, in whatever form; what is None or empty is left out.
+    """Everything that a comparison can show, in any format; parts that are None or empty are left out.
 
     Attributes:
-        title: What was compared on what.
-        facts: Name and value: model, data, seeds, tests, versions, the command.
-        notes: Warnings and explanations, a sentence each; first the reasons in `refused`.
-        tables: Comparisons; the first one decides.
-        column: Of the first table, the column that decides; empty for the last.
-        geometry: By row.
-        histograms: By row.
-        pairs: Which pairs the histograms count as similar and as dissimilar.
-        recall: By row, recall at each of `recall_depths`.
-        refused: Poolers that the checkpoint cannot have, with the reason.
-        detail: What JSON has besides, by key.
+        title: What was compared, and on which data.
+        facts: Model, data, seeds, tests, versions and the command, by name.
+        notes: Warnings and explanations, one sentence each, starting with the reasons in `refused`.
+        tables: Comparison tables; the first one decides.
+        column: Column of the first table that decides; empty for the last one.
+        geometry: Geometry of the vectors, by row.
+        histograms: Cosines of similar and of dissimilar pairs, by row.
+        layers: The measure by layer and pooler.
+        pairs: Explanation of which pairs the histograms count as similar and as dissimilar.
+        recall_depths: The values of k at which `recall` is given.
+        recall: Recall at each of `recall_depths`, by row.
+        duels: Wins and losses of one row against another.
+        projection: Map of the texts.
+        refused: Poolers that the checkpoint does not support, with the reason.
+        detail: Additional content of the JSON output, by key.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""What a comparison of poolers is asked for, with everything refused that makes no sense before anything is read."""
+"""The request for a comparison of poolers, which is validated before anything is read."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ AUTO = "auto"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A comparison as it is asked for; `compare_poolers` says what each field means.
+    """A request for a comparison; `compare_poolers` documents each field.
 
-    What belongs to some kinds of data alone is None where the default of its kind is meant.
+    Fields that apply only to some kinds of data are None by default, which stands for the default of the kind.
 
     Raises:
-        UsageError: A value of a wrong type, or one that no data could fit.
+        UsageError: If a value has a wrong type, or is invalid for any data.
     """
 
     data: str | Path
@@ -68,36 +68,36 @@ class Request:
         optional = [one.name for one in fields(self) if one.default is None]
         check_types({one.name: getattr(self, one.name) for one in fields(self)}, EXPECTED, optional)
         if not self.poolers:
-            raise UsageError("no pooler is named; name some in `poolers`, or all")
+            raise UsageError("no pooler given; list some in `poolers` or pass all")
         if len(self.duel) not in (0, 2):
-            raise UsageError(f"`duel` names {len(self.duel)} rows; expected two, or none")
-        for name, value, meant in (("seed", self.seed, ""), ("cache_mb", self.cache_mb, " MiB, 0 for no cache")):
+            raise UsageError(f"`duel` must name two rows or none, got {len(self.duel)}")
+        for name, value, meant in (("seed", self.seed, ""), ("cache_mb", self.cache_mb, " MiB (0 for no cache)")):
             if value < 0:
-                raise UsageError(f"`{name}` is {value}; expected 0 or more{meant}")
+                raise UsageError(f"`{name}` must be at least 0{meant}, got {value}")
 
     @property
     def path(self) -> Path:
-        """Where the data are."""
+        """The path of the data."""
         return Path(self.data)
 
     @property
     def source(self) -> str:
-        """The same as text, as it was given; `-` for standard input."""
+        """The path as text, as it was given; `-` for standard input."""
         return os.fspath(self.data)
 
     @contextmanager
     def encoder(self) -> Iterator[MultiPooler]:
-        """The poolers, loaded, with the cache of vectors open.
+        """Load the poolers, with the vector cache open for the duration of the `with` block.
 
         Raises:
-            ModelError: The checkpoint cannot be loaded, or has none of the poolers.
-            UsageError: An unknown pooler, or a length that does not fit.
+            ModelError: If the checkpoint cannot be loaded, or supports none of the poolers.
+            UsageError: If a pooler is unknown, or `max_tokens` does not fit the model.
         """
         if AUTO in self.poolers:
             own = open_checkpoint(self.model).pooler
-            declared = f"which this checkpoint says is {own}" if own else "but this checkpoint declares none"
+            declared = f"this checkpoint declares {own}" if own else "this checkpoint declares none"
             raise UsageError(
-                f"`poolers` {AUTO} is the pooler that a checkpoint declares, {declared}; name some, or all"
+                f"`poolers` cannot be {AUTO}, the pooler that a checkpoint declares ({declared}); list some or pass all"
             )
         with ExitStack() as stack:
             yield MultiPooler.load(
@@ -118,9 +118,9 @@ EXPECTED: Mapping[str, Check] = {
     **dict.fromkeys(("poolers", "transforms", "duel", "tasks", "measures", "modes"), NAMES),
     **dict.fromkeys(("max_tokens", "cache_mb", "seed", "sample"), WHOLE),
     **dict.fromkeys(("simcse_names", "layers", "drop_same_id", "check", "skip_bad"), FLAG),
-    "progress": (callable, "a function that is told the number of texts just encoded"),
-    "scored": (callable, "a function that is told how many rows are scored, and of how many"),
+    "progress": (callable, "a function that takes the number of texts just encoded"),
+    "scored": (callable, "a function that takes the number of rows scored so far and the total"),
     "chunking": (lambda value: isinstance(value, Chunking), "a semsearch.Chunking"),
     "reading": (lambda value: isinstance(value, ReadOptions), "a semsearch.ReadOptions"),
 }
-"""By field, what fits it, and the same in words."""
+"""Checks by field, each with a description of the expected value."""

@@ -1,7 +1,7 @@
-"""Retrieval: how well does each pooler find what people judged relevant?
+"""Retrieval evaluation: how well each pooler finds the documents that people judged relevant.
 
-What is measured is what would be shipped: the same chunking, the same search, the same fusion as those of an index.
-The corpus is cut and encoded once; one index of its words serves all candidates, which lend it their vectors in turn.
+It measures what would be deployed: chunking, search and fusion are the same as those of an index. The corpus is chunked
+and encoded once; a single keyword index serves all candidates, which lend it their vectors in turn.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from semsearch.stores.local.store import LocalStore
 from semsearch.types import Document, Run
 
 DEPTH = 1_000
-"""Documents a query, trec_eval's own bound."""
+"""Number of documents per query, trec_eval's own limit."""
 
 AT_ONCE = 4_096
-"""Documents that are cut and encoded together."""
+"""Number of documents to chunk and encode at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,11 @@ class EncodedCorpus:
     """A corpus cut into passages and encoded with every pooler.
 
     Attributes:
-        documents: In order.
-        owner: Each passage's document, as its place among them, `[passages]`.
-        texts: What the encoder saw of each passage.
-        vectors: By pooler, float32 `[passages, dim]` as pooled; none where no candidate needs them.
-        truncated: Passages that the encoder did not see the whole of.
+        documents: The documents, in the order of the corpus.
+        owner: Index into `documents` of the document of each passage, `[passages]`.
+        texts: Text of each passage as the encoder saw it, `[passages]`.
+        vectors: By pooler, float32 `[passages, dim]` as pooled; empty if no candidate needs vectors.
+        truncated: Number of passages that were truncated.
     """
 
     documents: list[Document]
@@ -62,22 +62,22 @@ class EncodedCorpus:
 
 @dataclass(frozen=True, slots=True)
 class RetrievalResult:
-    """What each candidate found.
+    """The runs of all candidates, with their measures.
 
     Attributes:
-        task: What was asked.
-        candidates: What was compared.
-        style: Whose conventions the measures follow.
-        queries: Ids of the queries that count, in the order of the numbers below.
-        runs: By candidate (its label), `{query_id: {doc_id: score}}`.
-        per_query: By candidate and measure, `[queries]`.
-        search_seconds: By candidate, for all queries together, encoding left out.
-        encoding_seconds: Of passages and of queries, for all poolers together.
-        unknown_documents: Judged relevant or not, but not in the corpus: never found.
-        own_hits: Queries whose own document, by id and text, was among the hits.
+        task: The task.
+        candidates: The compared candidates.
+        style: Conventions of the measures, `trec` or `st`.
+        queries: Ids of the queries that count, in the order of `per_query`.
+        runs: By candidate label, `{query_id: {doc_id: score}}`.
+        per_query: Values by candidate label and measure, `[queries]`.
+        search_seconds: Search time by candidate label, for all queries together, without encoding.
+        encoding_seconds: Time to encode the passages and the queries, for all poolers together.
+        unknown_documents: Number of judged documents that are not in the corpus and therefore are never found.
+        own_hits: Number of queries that found the document with their own id and text.
         corpus: The encoded corpus.
-        query_vectors: By pooler, float32 `[queries, dim]` as pooled.
-        counts: Where the vectors came from, as `MultiPooler.counts` has it.
+        query_vectors: By pooler, float32 `[queries, dim]` as pooled, for all queries of the task.
+        counts: Number of texts by the origin of their vectors, as in `MultiPooler.counts`.
         fits: The transforms, fitted on the corpus.
     """
 
@@ -97,11 +97,11 @@ class RetrievalResult:
     fits: Fits | None = None
 
     def compare(self, seed: int = SEED) -> Comparison:
-        """The mean of each measure, with intervals and tests."""
+        """Compare the mean of each measure, with intervals and tests."""
         return compare_means({one.label: self.per_query[one.label] for one in self.candidates}, seed, self.repeats())
 
     def repeats(self) -> dict[str, str]:
-        """Candidates that repeat an earlier one, by their labels."""
+        """Map each candidate that repeats an earlier one to that one, by their labels."""
         return repeats(self.candidates, self.corpus.vectors)
 
 
@@ -120,32 +120,34 @@ def evaluate_retrieval(
     progress: Progress | None = None,
     scored: Scored | None = None,
 ) -> RetrievalResult:
-    """Search a task with each pooler, by itself and with each transform.
+    """Search the corpus of a task with each pooler, with and without each transform, and measure the runs.
 
     Args:
-        task: As `load_retrieval` gives it.
-        encoder: With the poolers to compare.
-        transforms: As for `candidates_of`; fitted on the corpus, as an index does.
-        modes: Some of `dense`, `keyword` and `hybrid`.
-        measures: As ir-measures writes them.
-        style: `trec` or `st`, see `measures`.
-        fusion: How `hybrid` mixes.
-        chunking: How documents are cut; None for the default of an index.
-        depth: Documents a query.
-        drop_same_id: Leave out a hit with the query's own id, as BEIR does (ArguAna, Quora).
-        progress: Told the number of texts just encoded.
-        scored: Told how many rows are scored, and of how many.
+        task: Task as `load_retrieval` returns it.
+        encoder: Encoder with the poolers to compare.
+        transforms: Transforms to try on each pooler, as for `study_retrieval`; they are fitted on the corpus, as in an
+            index.
+        modes: One or more of `dense`, `keyword` and `hybrid`.
+        measures: Measures as ir-measures writes them.
+        style: `trec` for trec_eval's conventions, `st` for those of sentence-transformers.
+        fusion: How `hybrid` fuses both scores, `convex` or `rrf`.
+        chunking: How to cut documents into passages; None for the default of an index.
+        depth: Number of documents to retrieve per query.
+        drop_same_id: Leave out hits with the query's own id, as BEIR does (ArguAna, Quora).
+        progress: Called with the number of texts just encoded.
+        scored: Called with the number of rows scored so far and the total number of rows.
 
     Raises:
-        UsageError: An unknown measure, mode, transform, style or fusion; no mode, or a depth below 1.
-        SourceError: The corpus is empty, or no query counts.
-        RecordError: A bad record.
+        UsageError: If a measure, mode, transform, style or fusion is unknown, no measure or mode is given, or `depth`
+            is below 1.
+        SourceError: If the corpus is empty, or no query counts in this style.
+        RecordError: If the corpus contains a bad record that is not to be skipped.
     """
     check_measures(measures)
     _check(modes, style, fusion, depth)
     asked_about = judged_queries(task.qrels, style)
     if not asked_about:
-        raise SourceError(f"no query of {task.name} has a relevant document, and style {style!r} counts no others")
+        raise SourceError(f"no query of {task.name} has a relevant document, which style {style!r} requires")
     candidates = candidates_in_modes(candidates_of(encoder, transforms), modes)
     poolers = encoder.names if any(one.pooler for one in candidates) else ()
     with TemporaryDirectory(prefix="semsearch-") as folder:
@@ -200,9 +202,9 @@ def encode_for_all(
     chunking: Chunking,
     progress: Progress | None,
 ) -> EncodedCorpus:
-    """Cut documents as an index does, encode the passages, and make an index of their words in `folder`.
+    """Chunk documents as an index does, encode the passages, and build their keyword index in `folder`.
 
-    The rows of the vectors are in the order of the index's passage ids. Without poolers nothing is encoded.
+    The rows of the vectors are in the order of the index's passage ids. Without poolers, nothing is encoded.
     """
     documents = task.documents()
     chunker = Chunker(encoder.tokenizer, encoder.spec.max_tokens, encoder.spec.passage_prefix, chunking)
@@ -212,7 +214,7 @@ def encode_for_all(
     parts: list[dict[str, Vectors]] = []
     bad: list[RecordError] = []
     truncated = 0
-    spec = replace(encoder.spec, dim=1, transform="")  # its vectors are borrowed
+    spec = replace(encoder.spec, dim=1, transform="")  # its own vectors are placeholders
     with LocalStore(folder).write(spec, chunking.to_json()) as writer:
         while batch := list(islice(documents, AT_ONCE)):
             entries = []
@@ -235,12 +237,12 @@ def encode_for_all(
             writer.commit(entries)
     if not texts:
         raise SourceError("the corpus is empty: no document has a text or a title")
-    vectors = {name: np.concatenate([part.pop(name) for part in parts]) for name in poolers}  # never all of them twice
+    vectors = {name: np.concatenate([part.pop(name) for part in parts]) for name in poolers}  # `pop` frees memory early
     return EncodedCorpus(kept, owner, texts, vectors, truncated)
 
 
 class _Runs(Mapping[str, Run]):
-    """The runs of all candidates at 12 bytes a hit, a tenth of a dictionary; one is a dictionary while in use."""
+    """The runs of all candidates at 12 bytes per hit, a tenth of a dictionary; access to a run converts it to one."""
 
     def __init__(self, documents: Sequence[Document]) -> None:
         self._names = [document.doc_id for document in documents]
@@ -268,10 +270,10 @@ class _Runs(Mapping[str, Run]):
 
 
 class _LentVectors:
-    """A store's documents and words, searched with vectors that one candidate after another lends; a `Searchable`.
+    """A store's documents and keyword index, searched with vectors that candidates lend in turn; a `Searchable`.
 
     Attributes:
-        spared_seconds: What keyword searches took whose hits were remembered, added up as they are asked for again.
+        spared_seconds: Time saved by cached keyword hits: the sum of the original search times over all reuses.
     """
 
     def __init__(self, words: LocalStore) -> None:
@@ -283,7 +285,7 @@ class _LentVectors:
         self.spared_seconds = 0.0
 
     def lend(self, vectors: Vectors) -> None:
-        """Search these from now on: unit rows `[passages, dim]`, in the order in which passages were committed."""
+        """Set the vectors to search: unit rows `[passages, dim]`, in the order in which passages were committed."""
         self._vectors = faiss_segments.build(np.arange(1, len(vectors) + 1), vectors)
         self._mean: Vectors = vectors.sum(0) / np.float32(len(vectors) + UNRELATED)
 
@@ -296,7 +298,7 @@ class _LentVectors:
         return queries @ self._mean
 
     def search_keywords(self, query: str, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
-        """See `Searchable.search_keywords`; every hybrid candidate asks the same and is charged for it."""
+        """See `Searchable.search_keywords`; hits are cached for other candidates, but their time counts for each."""
         if hit := self._remembered.get((query, k)):
             self.spared_seconds += hit[1]
             return hit[0]
@@ -307,11 +309,11 @@ class _LentVectors:
 
 
 def _check(modes: Sequence[str], style: str, fusion: str, depth: int) -> None:
-    """Raise UsageError where something is asked for that cannot be, before anything is encoded."""
+    """Raise UsageError for an invalid mode, style, fusion or depth, before anything is encoded."""
     if not modes:
-        raise UsageError(f"no mode is named; expected some of {', '.join(MODES)}")
+        raise UsageError(f"no mode given; expected one or more of {', '.join(MODES)}")
     if depth < 1:
-        raise UsageError(f"`depth` is {depth}; expected 1 or more documents")
+        raise UsageError(f"`depth` must be at least 1, got {depth}")
     modes_known = (("mode", mode, MODES) for mode in modes)
     for name, given, known in (*modes_known, ("style", style, STYLES), ("fusion", fusion, FUSIONS)):
         if given not in known:
@@ -319,7 +321,7 @@ def _check(modes: Sequence[str], style: str, fusion: str, depth: int) -> None:
 
 
 def candidates_in_modes(candidates: Sequence[Candidate], modes: Sequence[str]) -> list[Candidate]:
-    """The candidates of each mode: dense ones first, the one of keywords, then the hybrid ones."""
+    """Return the candidates of each mode: the dense ones, then the one of keyword search, then the hybrid ones."""
     return [
         *(candidates if "dense" in modes else ()),
         *([Candidate(mode="keyword")] if "keyword" in modes else ()),
@@ -328,7 +330,7 @@ def candidates_in_modes(candidates: Sequence[Candidate], modes: Sequence[str]) -
 
 
 def _without_own(run: Run, depth: int) -> Run:
-    """A run without hits that have their query's id."""
+    """Return a run of at most `depth` hits per query, without hits that have the query's own id."""
     return {
         query: dict(islice(((doc, score) for doc, score in found.items() if doc != query), depth))
         for query, found in run.items()
@@ -336,7 +338,7 @@ def _without_own(run: Run, depth: int) -> Run:
 
 
 def _own_hits(task: RetrievalTask, corpus: EncodedCorpus, runs: Mapping[str, Run]) -> int:
-    """Queries that found the document that they are themselves."""
+    """Return the number of queries that found the document with their own id and text."""
     text = {document.doc_id: document.text.strip() for document in corpus.documents}
     same = [query.query_id for query in task.queries if text.get(query.query_id) == query.text.strip()]
     found = {query for run in (runs.values() if same else ()) for query in same if query in run.get(query, {})}

@@ -1,10 +1,10 @@
-"""Retrieval data: a corpus with queries and judgments, in BEIR's layout.
+"""Retrieval data in BEIR's layout: a corpus with queries and judgments.
 
 <folder>/corpus.jsonl          documents
 <folder>/queries.jsonl         _id and text
-<folder>/qrels/<split>.tsv     query-id, corpus-id, score: a gain, 0 for judged and not relevant
+<folder>/qrels/<split>.tsv     query-id, corpus-id, score: an integer gain, 0 for judged but not relevant
 
-Each may be gzipped, with .gz behind its name.
+Each file may be gzipped, with .gz appended to its name.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from semsearch.types import Document, Qrels, Query
 COLUMNS = ("query-id", "corpus-id", "score")
 
 MAX_GAIN = 10_000
-"""trec_eval sets a number aside for each gain up to the highest; a billion take it 8 GB."""
+"""Limit for gains, because trec_eval allocates memory for each gain up to the highest: 8 GB for a gain of a billion."""
 
 DEFAULTS = ReadOptions()
 
 
 @dataclass(frozen=True, slots=True)
 class RetrievalTask:
-    """Queries with judgments over a corpus, which is read when it is needed.
+    """Queries with judgments over a corpus, which is read on demand.
 
     Attributes:
-        name: Of the folder.
-        corpus: Path to read documents from.
-        queries: Those that have judgments, in the order of the file.
-        qrels: Of these queries.
-        unjudged: Queries without judgments, which are not asked.
+        name: Name of the folder.
+        corpus: Path of the file to read documents from.
+        queries: Queries that have judgments, in the order of the file.
+        qrels: Judgments of these queries.
+        unjudged: Number of queries without judgments, which are skipped.
         unknown_queries: Ids of queries that have judgments but no text, which are left out.
-        options: How the corpus is read.
-        skip_bad: Whether bad records are passed over.
+        options: How to read the corpus.
+        skip_bad: Whether to skip bad records.
     """
 
     name: str
@@ -54,7 +54,7 @@ class RetrievalTask:
     skip_bad: bool = False
 
     def documents(self) -> Iterator[Document]:
-        """The corpus, one document at a time; raises RecordError at the first bad record that is not passed over."""
+        """Yield the documents of the corpus; raise RecordError at the first bad record unless these are skipped."""
         for record in read_corpus([str(self.corpus)], self.options):
             if not isinstance(record, RecordError):
                 yield record
@@ -65,18 +65,18 @@ class RetrievalTask:
 def load_retrieval(
     folder: str | Path, split: str = "test", options: ReadOptions = DEFAULTS, *, skip_bad: bool = False
 ) -> RetrievalTask:
-    """Read a folder in BEIR's layout.
+    """Load the queries and judgments of a folder in BEIR's layout; its corpus is read later.
 
     Args:
-        folder: With corpus, queries and judgments.
-        split: Which judgments.
-        options: How the corpus is read.
-        skip_bad: Whether bad records of the corpus are passed over.
+        folder: Folder with corpus.jsonl, queries.jsonl and qrels/.
+        split: Name of the split: judgments are read from qrels/SPLIT.tsv.
+        options: How to read the corpus.
+        skip_bad: Whether to skip bad records of the corpus.
 
     Raises:
-        UsageError: No path.
-        SourceError: A file is missing, or no query has judgments.
-        RecordError: A line is not what it should be.
+        UsageError: If `folder` is not a path.
+        SourceError: If a file is missing or cannot be read, or no query has judgments.
+        RecordError: If a line of the queries or the judgments is malformed.
     """
     folder = as_path(folder, "folder")
     names = ("corpus.jsonl", "queries.jsonl", f"qrels/{split}.tsv")
@@ -84,13 +84,13 @@ def load_retrieval(
     for name, path in files.items():
         if not path.is_file():
             others = ", ".join(splits_of(folder))
-            found = f" (splits there: {others})" if name.startswith("qrels") and others else ""
-            raise SourceError(f"no {path}{found}; expected BEIR's layout: {', '.join(names)}, each perhaps with .gz")
+            found = f" (available splits: {others})" if name.startswith("qrels") and others else ""
+            raise SourceError(f"no {path}{found}; expected BEIR's layout: {', '.join(names)}, each optionally with .gz")
     every = read_qrels(files[f"qrels/{split}.tsv"])
     queries = list(read_queries(str(files["queries.jsonl"])))
     judged = tuple(query for query in queries if query.query_id in every)
     if not judged:
-        raise SourceError(f"no query of {files['queries.jsonl']} has judgments in {files[f'qrels/{split}.tsv']}")
+        raise SourceError(f"no query in {files['queries.jsonl']} has judgments in {files[f'qrels/{split}.tsv']}")
     qrels = {query.query_id: every[query.query_id] for query in judged}
     unknown = tuple(sorted(every.keys() - qrels.keys()))
     name = folder.resolve().name
@@ -99,18 +99,18 @@ def load_retrieval(
 
 
 def holds_queries(folder: Path) -> bool:
-    """Whether a folder has queries, and judgments of some split."""
+    """Return whether a folder has queries, and judgments of at least one split."""
     return plain_or_gzipped(folder / "queries.jsonl").is_file() and bool(splits_of(folder))
 
 
 def splits_of(folder: Path) -> list[str]:
-    """The splits that a folder has judgments of, sorted."""
+    """Return the sorted names of the splits that a folder has judgments for."""
     files = ((folder / "qrels").glob(f"*.tsv{ending}") for ending in ("", GZIPPED))
     return sorted({file.name.removesuffix(GZIPPED).removesuffix(".tsv") for some in files for file in some})
 
 
 def read_qrels(path: str | Path) -> Qrels:
-    """Judgments from a tab-separated file with a header; the last one counts where a pair is judged twice."""
+    """Read judgments from a tab-separated file with a header; if a pair is judged twice, the last one counts."""
     path = as_path(path)
     qrels: Qrels = {}
     try:

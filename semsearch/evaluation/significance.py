@@ -1,7 +1,7 @@
-"""Which differences are real: bootstrap intervals, paired tests against the best row, Holm's correction.
+"""Statistical significance of differences: bootstrap intervals, paired tests against the best row, Holm's correction.
 
-A comparison is a table: rows are what was compared (a pooler, perhaps with a transform), columns are tasks or measures.
-All randomness, that of resamples, comes from a seed, so a table is the same from run to run.
+A comparison is a table: rows are candidates (a pooler, perhaps with a transform), columns are tasks or measures. The
+only randomness, that of bootstrap resamples, comes from a seed, so a table is the same from run to run.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ RESAMPLES = 1_000
 """Number of bootstrap resamples."""
 
 LEVEL = 0.05
-"""Significance level of the tests; the intervals hold 95%."""
+"""Significance level of the tests; the intervals cover 95%."""
 
 SEED = 0
 
 VISIBLE = 5e-5
-"""A difference of correlations below this, which two decimals of a percentage cannot show, is none: the mean and the
-sum of the same tokens differ by rounding."""
+"""Smaller differences of correlations, which two decimals of a percentage cannot show, count as 0: the mean and the sum
+of the same tokens differ by rounding."""
 
 ROUNDING = 1e-9
-"""Differences of measures below this are none."""
+"""Smaller differences of measures count as 0."""
 
 LEAST_PAIRS = 12
 """Minimum pairs for a significance verdict on correlations; with fewer, too many bootstrap resamples are degenerate."""
@@ -36,7 +36,7 @@ LEAST_PAIRS = 12
 CORRECTED = "Holm-corrected over all pairs of rows"
 
 BLOCK = 64
-"""Resamples that are ranked at a time: few enough for the processor's cache."""
+"""Number of resamples to rank at a time, small enough for the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,12 @@ class Cell:
     """One number of a table.
 
     Attributes:
-        value: None where there is no such number, as the correlation of constant scores.
-        low, high: 95% bootstrap interval (percentiles).
-        p: Of the paired test against the column's best row, corrected for all pairs of rows; None for that row itself.
-        best: The highest of the column.
-        tied: Not the best, and not distinguishable from it: p >= 0.05.
+        value: The value; None if it is undefined, such as the correlation of constant scores.
+        low, high: Bounds of the 95% bootstrap interval (percentiles).
+        p: p-value of the paired test against the column's best row, corrected over all pairs of rows; None for that row
+            itself.
+        best: Whether this is the highest value of the column.
+        tied: Whether this is not the best value, but not distinguishable from it: p >= 0.05.
     """
 
     value: float | None
@@ -61,12 +62,12 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A table with its tests.
+    """A table of values with significance tests.
 
     Attributes:
         columns: Names of tasks or measures.
-        rows: A cell for each column, by the row's name.
-        test: What was tested and how, in words, with the seed.
+        rows: One cell for each column, by the label of the row.
+        test: Description of the tests and intervals, with the seed.
     """
 
     columns: tuple[str, ...]
@@ -79,13 +80,13 @@ def compare_means(
 ) -> Comparison:
     """Compare means over queries, such as nDCG@10.
 
-    Differences are tested by Student's paired t test, which errs as rarely as it says on measures of retrieval and sees
-    most (Urbano, Lima and Hanjalic 2019).
+    Differences are tested with Student's paired t test, which keeps its nominal error rate on retrieval measures and
+    has the most power (Urbano, Lima and Hanjalic 2019).
 
     Args:
-        values: By row and column, `[n]` each; the queries of a column in the same order everywhere, at least one.
-        seed: Of the resamples.
-        same: Rows that repeat another one, which is named, and are not tested once more.
+        values: By row and column, `[n]` each, at least one query; all rows of a column have the same order of queries.
+        seed: Random seed of the resamples.
+        same: Rows that repeat another row, mapped to that row; they are not tested again.
     """
     columns = tuple(next(iter(values.values())))
     first = _firsts(values, same)
@@ -107,18 +108,19 @@ def compare_correlations(
     seed: int = SEED,
     same: Mapping[str, str] | None = None,
 ) -> Comparison:
-    """Compare Spearman correlations: of each task, and their mean where there are several.
+    """Compare Spearman correlations on each task, and their mean if there are several tasks.
 
-    Differences are tested by the paired bootstrap: all rows see the same resamples of pairs, and a difference is
-    divided by the standard error that it has over them (Efron and Tibshirani 1993) and taken as Student's t with two
-    degrees of freedom less than pairs, for on few of them a normal is too bold. The mean resamples each task by itself
-    and has the freedom of its smallest one. Below LEAST_PAIRS pairs there is no verdict: p is 1.
+    Differences are tested with the paired bootstrap: all rows share the same resamples of pairs. A difference, divided
+    by its standard error over the resamples (Efron and Tibshirani 1993), is treated as Student's t with n - 2 degrees
+    of freedom for n pairs, because the normal distribution is anticonservative for few pairs. The mean resamples each
+    task by itself and has the degrees of freedom of the smallest task. Below LEAST_PAIRS pairs there is no verdict: p
+    is 1.
 
     Args:
-        scores: By row and task, `[n]` each.
-        gold: By task, the pairs in the same order.
-        seed: Of the resamples.
-        same: As for `compare_means`.
+        scores: Scores of the pairs by row and task, `[n]` each.
+        gold: Gold scores by task, with the pairs in the same order.
+        seed: Random seed of the resamples.
+        same: Rows that repeat another row, as for `compare_means`.
     """
     drawn = {
         task: bootstrap_spearman([row[task] for row in scores.values()], similarity, seed + number)
@@ -142,16 +144,16 @@ def compare_correlations(
 
 
 def _firsts(rows: Iterable[str], same: Mapping[str, str] | None) -> NDArray[np.int64]:
-    """For each row the place of the one that it repeats, or its own, `[rows]`."""
+    """Return for each row the index of the row that it repeats, or its own, `[rows]`."""
     place = {row: number for number, row in enumerate(rows)}
     return np.array([place[(same or {}).get(row, row)] for row in place], np.int64)
 
 
 def _column(values: Numbers, low: Numbers, high: Numbers, p: Numbers, first: NDArray[np.int64]) -> tuple[Cell, ...]:
-    """The cells of a column, `[rows]` each, from p of all pairs of rows, `[rows, rows]`.
+    """Build the cells of a column from values, `[rows]` each, and the p-values of all pairs of rows, `[rows, rows]`.
 
-    The best row was chosen by looking at the same numbers, so Holm's correction is over all pairs, not over the
-    comparisons with that row alone. A row without a value takes no part, and one that repeats another one has its p.
+    The best row is chosen by the same values, so Holm's correction is over all pairs, not only over the comparisons
+    with that row. A row without a value is not tested, and one that repeats another row has the p-value of that row.
     """
     tested = np.flatnonzero(~np.isnan(values) & (first == np.arange(len(values))))
     best = int(tested[values[tested].argmax()]) if len(tested) else -1
@@ -170,22 +172,22 @@ def _column(values: Numbers, low: Numbers, high: Numbers, p: Numbers, first: NDA
 
 
 def resample_counts(n: int, seed: int) -> Numbers:
-    """How often each of n comes up in each bootstrap resample: `[n, RESAMPLES]`, each column sums to n."""
+    """Return how often each of n items occurs in each bootstrap resample: `[n, RESAMPLES]`, each column sums to n."""
     rng = np.random.default_rng(seed)
     counts = np.stack([np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(RESAMPLES)], axis=1)
     return counts.astype(np.float64)
 
 
 def bootstrap_spearman(scores: Sequence[Numbers], gold: Numbers, seed: int) -> Numbers:
-    """Spearman's correlation with gold scores, of the sample itself and of each resample, ranked anew.
+    """Compute Spearman's correlation with gold scores, for the sample itself and for each resample with its own ranks.
 
     Args:
-        scores: `[n]` for each row.
-        gold: `[n]`.
-        seed: Of the resamples, which are the same for all rows.
+        scores: Scores of each row, `[n]` each.
+        gold: Gold scores, `[n]`.
+        seed: Random seed of the resamples, which are the same for all rows.
 
     Returns:
-        `[rows, 1 + RESAMPLES]`; nan where one side is constant.
+        Correlations, `[rows, 1 + RESAMPLES]`; nan where one side is constant.
     """
     n = len(gold)
     if n < 2:
@@ -208,13 +210,13 @@ def bootstrap_spearman(scores: Sequence[Numbers], gold: Numbers, seed: int) -> N
 
 
 def _ties(values: Numbers) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The order of values `[n]`, and where in it each group of equal ones begins."""
+    """Return the sorting order of values `[n]`, and the positions in it where each group of equal values begins."""
     order = np.argsort(values, kind="stable")
     return order, np.flatnonzero(np.diff(values[order], prepend=np.nan) != 0)
 
 
 def _ranks(ties: tuple[NDArray[np.int64], NDArray[np.int64]], times: Numbers) -> tuple[Numbers, Numbers]:
-    """Mean rank of each group, `[groups, some]`, and n times the variance of the ranks, `[some]`."""
+    """Return the mean rank of each group, `[groups, some]`, and n times the variance of the ranks, `[some]`."""
     sizes = _add_up(times, ties)
     ranks = np.cumsum(sizes, axis=0) - (sizes - 1) / 2
     spread: Numbers = np.einsum("gr,gr,gr->r", ranks, ranks, sizes) - _of_mean_ranks(len(times))
@@ -222,23 +224,23 @@ def _ranks(ties: tuple[NDArray[np.int64], NDArray[np.int64]], times: Numbers) ->
 
 
 def _add_up(values: Numbers, ties: tuple[NDArray[np.int64], NDArray[np.int64]]) -> Numbers:
-    """Sums over groups: `[n, some]` to `[groups, some]`."""
+    """Sum over groups: `[n, some]` to `[groups, some]`."""
     order, first = ties
     in_order = values[order]
     return in_order if len(first) == len(order) else np.add.reduceat(in_order, first, axis=0)
 
 
 def _of_mean_ranks(n: int) -> float:
-    """The sum of squared ranks if all were the mean rank, (n + 1) / 2."""
+    """Return the sum of squared ranks if all ranks were the mean rank, (n + 1) / 2."""
     return n * ((n + 1) / 2) ** 2
 
 
 def _standard_errors(draws: Numbers) -> Numbers:
-    """Of the differences of all pairs of rows `[rows, resamples]`, over the resamples where both are defined."""
+    """Return the standard errors of differences of all pairs of rows `[rows, resamples]`, where both are defined."""
     defined = (~np.isnan(draws)).astype(np.float64)
     deviations = np.nan_to_num(draws - np.nanmean(_or_zeros(draws), axis=1, keepdims=True))
     both = np.maximum(defined @ defined.T, 1)
-    sums, squares = deviations @ defined.T, deviations**2 @ defined.T  # of the first of a pair
+    sums, squares = deviations @ defined.T, deviations**2 @ defined.T  # of the first row of each pair
     means = (sums - sums.T) / both
     variances = (squares + squares.T - 2 * deviations @ deviations.T) / both - means**2
     errors: Numbers = np.sqrt(np.maximum(variances, 0))
@@ -246,14 +248,14 @@ def _standard_errors(draws: Numbers) -> Numbers:
 
 
 def difference_p(values: Numbers, errors: Numbers, freedom: float) -> Numbers:
-    """Two-sided p of "no difference" for all pairs, by Student's t, which is the normal where freedom is infinite.
+    """Return two-sided p-values of "no difference" for all pairs of rows, by Student's t.
 
-    1 where the difference is less than VISIBLE, or has no error.
+    The p-value is 1 where the difference is below VISIBLE, or its standard error is 0.
 
     Args:
-        values: `[rows]`.
-        errors: Standard errors of differences, `[rows, rows]`.
-        freedom: Degrees of it.
+        values: Values, `[rows]`.
+        errors: Standard errors of the differences, `[rows, rows]`.
+        freedom: Degrees of freedom; with infinitely many, t is the normal distribution.
     """
     from scipy import stats
 
@@ -264,10 +266,10 @@ def difference_p(values: Numbers, errors: Numbers, freedom: float) -> Numbers:
 
 
 def paired_t_p(each: Numbers) -> Numbers:
-    """Two-sided p of "the mean difference is 0" for all pairs of rows `[rows, n]`, by the paired t test.
+    """Return two-sided p-values of "the mean difference is 0" for all pairs of rows `[rows, n]`, by the paired t test.
 
-    Never lower than 2 / 2^k for the k queries on which two rows differ: random signs, which ask for no distribution,
-    could not go lower, and a few queries that agree have no spread for t to go by.
+    A p-value is at least 2 / 2^k for the k queries on which two rows differ. The sign-flipping permutation test, which
+    assumes no distribution, cannot go lower either, and a few equal differences have no variance for t to rely on.
     """
     from scipy import stats
 
@@ -278,12 +280,12 @@ def paired_t_p(each: Numbers) -> Numbers:
         errors = differences.std(1) / np.sqrt(max(n - 1, 1))
         ratios[row] = np.abs(differences.mean(1)) / np.maximum(errors, ROUNDING)
         floor[row] = 2.0 ** (1 - np.count_nonzero(np.abs(differences) > ROUNDING, axis=1))
-    p: Numbers = np.minimum(np.fmax(2 * stats.t.sf(ratios, n - 1), floor), 1)  # one query has no t, but a floor
+    p: Numbers = np.minimum(np.fmax(2 * stats.t.sf(ratios, n - 1), floor), 1)  # one query has no t, only the floor
     return p
 
 
 def holm(p: Numbers) -> Numbers:
-    """Holm's step-down correction of p values `[tests]` (Holm 1979)."""
+    """Apply Holm's step-down correction to p-values `[tests]` (Holm 1979)."""
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate((len(p) - np.arange(len(p))) * p[order])
     corrected = np.empty_like(p)
@@ -292,7 +294,7 @@ def holm(p: Numbers) -> Numbers:
 
 
 def rank_agreement(a: Sequence[float], b: Sequence[float]) -> float | None:
-    """Kendall's tau-b between two scorings of the same rows; None where one is constant or they are fewer than two."""
+    """Return Kendall's tau-b between two scorings of the same rows; None if one is constant or has fewer than two."""
     from scipy import stats
 
     if len(a) < 2 or all(x == y for x, y in pairwise(a)) or all(x == y for x, y in pairwise(b)):
@@ -301,11 +303,11 @@ def rank_agreement(a: Sequence[float], b: Sequence[float]) -> float | None:
 
 
 def _interval(draws: Numbers) -> tuple[Numbers, Numbers]:
-    """95% percentiles over the last axis; 0 where there is no draw."""
+    """Return the bounds of 95% percentile intervals over the last axis; 0 where there are no draws."""
     low, high = np.nanquantile(_or_zeros(draws), (LEVEL / 2, 1 - LEVEL / 2), axis=-1)
     return low, high
 
 
 def _or_zeros(draws: Numbers) -> Numbers:
-    """Draws with zeros in a row that has none."""
+    """Replace rows without any draws by zeros."""
     return np.where(np.isnan(draws).all(-1, keepdims=True), 0, draws)

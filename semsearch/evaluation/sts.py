@@ -1,6 +1,6 @@
-"""Semantic textual similarity: does the cosine of two sentences rank pairs as people did?
+"""Semantic textual similarity: how well the cosines of sentence pairs rank them as people did.
 
-Every sentence is encoded once, however many tasks and poolers use it.
+Every sentence is encoded once, no matter how many tasks and poolers use it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from semsearch.evaluation.sts_data import StsTask
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """One candidate on one task.
+    """The correlations of one candidate on one task.
 
     Attributes:
-        subsets: The correlation of each.
+        subsets: Correlation of each subset, by name.
         all: One correlation over all pairs of the task, as SimCSE and MTEB report it.
-        mean, wmean: Means over subsets, each counted once or by its pairs.
+        mean, wmean: Means over subsets, unweighted or weighted by number of pairs.
     """
 
     subsets: Mapping[str, Correlation]
@@ -36,23 +36,23 @@ class TaskResult:
 
 
 DECIMALS = 7
-"""Of cosines."""
+"""Number of decimals that cosines are rounded to."""
 
 Results = dict[str, dict[str, TaskResult]]
-"""By candidate (its label) and task."""
+"""Results by candidate label and task name."""
 
 
 @dataclass(frozen=True, slots=True)
 class StsResult:
-    """What candidates say of the pairs of each task.
+    """The cosines of each candidate for the pairs of each task.
 
     Attributes:
-        tasks: With what people said.
-        candidates: What was compared.
-        cosines: By candidate and task, float64 `[pairs]`, the subsets one after another.
-        sentences: Each once.
+        tasks: The tasks, with human scores.
+        candidates: The compared candidates.
+        cosines: By candidate label and task name, float64 `[pairs]`, subset after subset.
+        sentences: All distinct sentences.
         vectors: By pooler, float32 `[sentences, dim]` as pooled.
-        sides: By task, the first and the second sentences of its pairs, as places among `sentences`.
+        sides: By task name, the first and the second sentences of its pairs, as indices into `sentences`.
     """
 
     tasks: Sequence[StsTask]
@@ -63,20 +63,20 @@ class StsResult:
     sides: Mapping[str, tuple[list[int], list[int]]]
 
     def results(self) -> Results:
-        """The correlations of each candidate on each task, by subset and in the three ways to aggregate them."""
+        """Compute the correlations of each candidate on each task, by subset and aggregated in three ways."""
         return {
             name: {task.name: _result(task, row[task.name]) for task in self.tasks}
             for name, row in self.cosines.items()
         }
 
     def compare(self, seed: int = SEED) -> Comparison:
-        """Spearman over all pairs of each task, and its mean over tasks, with intervals and tests."""
+        """Compare Spearman over all pairs of each task, and its mean over tasks, with intervals and tests."""
         cosines = {one.label: self.cosines[one.label] for one in self.candidates}
         gold = {task.name: task.similarity for task in self.tasks}
         return compare_correlations(cosines, gold, seed, self.repeats())
 
     def repeats(self) -> dict[str, str]:
-        """Candidates that repeat an earlier one, by their labels."""
+        """Map each candidate that repeats an earlier one to that one, by their labels."""
         return repeats(self.candidates, self.vectors)
 
 
@@ -87,16 +87,19 @@ def evaluate_sts(
     progress: Progress | None = None,
     scored: Scored | None = None,
 ) -> StsResult:
-    """The cosines of each pooler, by itself and with each transform, for the pairs of each task.
+    """Compute the cosines of each task's pairs with each pooler, with and without each transform.
 
-    A transform is fitted on the sentences of the task itself (as Su et al. 2021 do; people's scores are not looked at).
+    Transforms are fitted on the sentences of the task itself, as in Su et al. (2021), without its human scores.
 
     Args:
-        tasks: As `load_sts` gives them.
-        encoder: With the poolers to compare.
-        transforms: As for `candidates_of`.
-        progress: Told the number of sentences just encoded.
-        scored: Told how many rows are scored, and of how many.
+        tasks: Tasks as `load_sts` returns them.
+        encoder: Encoder with the poolers to compare.
+        transforms: Transforms to try on each pooler, as for `study_sts`.
+        progress: Called with the number of sentences just encoded.
+        scored: Called with the number of rows scored so far and the total number of rows.
+
+    Raises:
+        UsageError: If a transform is unknown.
     """
     candidates = candidates_of(encoder, transforms)
     every = [*candidates, *map(Candidate, encoder.also)]
@@ -113,7 +116,7 @@ def evaluate_sts(
 
 
 def _transformed(transform: str, pooled: Vectors, first: Sequence[int], second: Sequence[int]) -> Scores:
-    """Cosines of pairs after a transform; all 0 where it cannot tell their sentences apart, or has fewer than two."""
+    """Return the cosines of transformed pairs; all 0 if the transform cannot distinguish the sentences."""
     if not transform:
         return _cosines(pooled[first], pooled[second])
     own = pooled[sorted({*first, *second})]
@@ -128,22 +131,22 @@ def _places(number: Mapping[str, int], sentences: Iterable[str]) -> list[int]:
 
 
 def unique_sentences(tasks: Sequence[StsTask]) -> list[str]:
-    """Each sentence once, in the order in which the tasks have them."""
+    """Return each distinct sentence once, in order of first occurrence."""
     return list(dict.fromkeys(sentence for task in tasks for side in task.sides for sentence in side))
 
 
 def average(results: Mapping[str, TaskResult]) -> float | None:
-    """The mean Spearman over tasks, of their `all`; None if a task has none."""
+    """Return the mean over tasks of Spearman over all pairs (`all`); None if it is undefined for a task."""
     values = [result.all.spearman for result in results.values()]
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known and len(known) == len(values) else None
 
 
 def _cosines(first: Vectors, second: Vectors) -> Scores:
-    """Of pairs of rows, rounded to what hidden states in float32 can tell apart.
+    """Return the cosines of paired rows, rounded to the resolution of float32 hidden states.
 
-    A sentence and itself thus tie with another one and itself, and a pooler that gives every text one vector ranks
-    nothing.
+    Pairs of identical sentences therefore tie with one another, and a pooler that gives every text the same vector
+    ranks nothing.
     """
     a, b = first.astype(np.float64), second.astype(np.float64)
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)

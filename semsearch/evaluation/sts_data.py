@@ -1,6 +1,6 @@
-"""Semantic textual similarity data: scored pairs of sentences, in SentEval's layout or in a file of one's own.
+"""Semantic textual similarity data: scored sentence pairs, in a folder in SentEval's layout or in a single file.
 
-<folder>/STS/STS12-en-test/STS.input.<subset>.txt   two sentences a line, tab-separated; STS.gs.<subset>.txt the score
+<folder>/STS/STS12-en-test/STS.input.<subset>.txt   two sentences per line, tab-separated; scores: STS.gs.<subset>.txt
 <folder>/STS/STSBenchmark/sts-{dev,test}.csv        tab-separated, no quoting
 <folder>/SICK/SICK_{trial,test_annotated}.txt       tab-separated with a header
 """
@@ -31,28 +31,29 @@ YEARS = {
     "STS15": ("answers-forums", "answers-students", "belief", "headlines", "images"),
     "STS16": ("answer-answer", "headlines", "plagiarism", "postediting", "question-question"),
 }
-"""Subsets of each year's test set; STS13 without SMT, which is not free (SentEval, Conneau and Kiela 2018)."""
+"""Subsets of each year's test set; STS13 lacks SMT, which is not free (SentEval, Conneau and Kiela 2018)."""
 
 WHOLE_YEAR = "all"
-"""The one subset of a year whose pairs do not say where they come from, as `semsearch data get` writes them."""
+"""The only subset of a year in the files that `semsearch data get` writes, where pairs do not name their source."""
 
 TASKS = (*YEARS, "STS-B", "SICK-R")
 
 SPLITS = {"test": ("test", "test_annotated"), "dev": ("dev", "trial")}
-"""What STS-B and SICK-R call their splits; the years have a test set alone."""
+"""Names of each split in the files of STS-B and SICK-R; STS12 to STS16 have only a test set."""
 
 Pair: TypeAlias = tuple[str, str, float | None]
-"""Two sentences and their similarity, None where it was not given."""
+"""Two sentences and their similarity; None if it is not given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subset:
-    """Pairs of sentences that were scored together.
+    """Sentence pairs that were scored together.
 
     Attributes:
+        name: Name of the subset.
         first, second: The sentences, `[n]` each.
-        similarity: What people said, float64 `[n]`, on whatever scale.
-        dropped: Pairs of the file that have no score.
+        similarity: Human scores, float64 `[n]`, on any scale.
+        dropped: Number of pairs in the file that have no score.
     """
 
     name: str
@@ -64,40 +65,40 @@ class Subset:
 
 @dataclass(frozen=True, slots=True)
 class StsTask:
-    """A column of the table: one subset or several."""
+    """An STS task, one column of the table, with one or more subsets."""
 
     name: str
     subsets: tuple[Subset, ...]
 
     @property
     def sides(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """First and second sentences of all pairs, the subsets one after another."""
+        """The first and the second sentences of all pairs, subset after subset."""
         first = tuple(sentence for subset in self.subsets for sentence in subset.first)
         return first, tuple(sentence for subset in self.subsets for sentence in subset.second)
 
     @property
     def similarity(self) -> NDArray[np.float64]:
-        """What people said of all pairs, in the same order."""
+        """The human scores of all pairs, in the same order."""
         return np.concatenate([subset.similarity for subset in self.subsets])
 
     @property
     def dropped(self) -> int:
-        """Pairs that have no score."""
+        """The number of pairs in the files that have no score."""
         return sum(subset.dropped for subset in self.subsets)
 
 
 def load_sts(path: str | Path, names: Sequence[str] = (), split: str = "test") -> list[StsTask]:
-    """The tasks of a folder in SentEval's layout, or of files of one's own.
+    """Load the STS tasks of a folder in SentEval's layout, or a single task from a file of scored sentence pairs.
 
     Args:
-        path: A folder that holds STS/ and SICK/; or a tsv, csv or jsonl file with `sentence1`, `sentence2`, `score`.
-        names: Some of TASKS; empty for all that the split has.
-        split: `test`, or `dev` for STS-B and SICK-R alone.
+        path: A folder with STS/ and SICK/; or a tsv, csv or jsonl file with `sentence1`, `sentence2` and `score`.
+        names: Names of tasks: STS12 to STS16, STS-B or SICK-R; empty for all tasks of the split. Not used for a file.
+        split: `test`, or `dev`, which only STS-B and SICK-R have. Not used for a file.
 
     Raises:
-        UsageError: An unknown task or split, or a task that the split does not have; or no path.
-        SourceError: A file is missing, or has not as many scores as sentences.
-        RecordError: A line is not what it should be.
+        UsageError: If a task or the split is unknown, a task lacks the split, or `path` is not a path.
+        SourceError: If a file is missing or cannot be read, or its numbers of scores and sentence pairs differ.
+        RecordError: If a line is malformed.
     """
     folder = as_path(path)
     if split not in SPLITS:
@@ -107,21 +108,21 @@ def load_sts(path: str | Path, names: Sequence[str] = (), split: str = "test") -
     has = TASKS if split == "test" else ("STS-B", "SICK-R")
     for name in names:
         if name not in TASKS:
-            raise UsageError(f"unknown task {name!r}; known: {', '.join(TASKS)}")
+            raise UsageError(f"unknown task {name!r}; expected one of: {', '.join(TASKS)}")
         if name not in has:
             raise UsageError(f"task {name!r} has no {split} split; tasks with one: {', '.join(has)}")
     return [_load(folder, name, split) for name in has if not names or name in names]
 
 
 def holds_pairs(path: Path) -> bool:
-    """Whether a path is a file of scored pairs, by its ending and the names in its first line that is not blank."""
+    """Return whether a path is a file of scored pairs, by its extension and the names in its first nonblank line."""
     if ending_of(path) not in READERS or not path.is_file():
         return False
     try:
         with open_bytes(path) as file:
             first = file.read(MAX_HEADER_BYTES).removeprefix(BOM_UTF8).lstrip().partition(b"\n")[0]
         return {*COLUMNS} <= {*NAMES[ending_of(path)](first.decode().rstrip("\r"))}
-    except (*UNREADABLE, ValueError, RecursionError, csv.Error):  # a corpus of another kind, or no text at all
+    except (*UNREADABLE, ValueError, RecursionError, csv.Error):  # another kind of corpus, or not text at all
         return False
 
 
@@ -161,7 +162,7 @@ def _rows_of_year(year: Path, subset: str) -> Iterator[Pair]:
 
 def _rows_of_benchmark(path: Path) -> Iterator[Pair]:
     for number, line in enumerate(_lines(path), 1):
-        cells = line.split("\t")  # genre, file, year, id, score, two sentences, perhaps their sources
+        cells = line.split("\t")  # genre, file, year, id, score, two sentences, and sometimes their sources
         yield _row(path, number, [*cells[5:7], *cells[4:5]])
 
 
@@ -181,7 +182,7 @@ COLUMNS = ("sentence1", "sentence2", "score")
 def _rows_of_file(path: Path) -> Iterator[Pair]:
     records = READERS.get(ending_of(path))
     if records is None:
-        raise SourceError(f"{str(path)!r} has an unknown ending; expected one of {', '.join(READERS)} (each also .gz)")
+        raise SourceError(f"{str(path)!r} has an unknown extension; expected one of {', '.join(READERS)} (or with .gz)")
     for number, record in records(path):
         missing = [name for name in COLUMNS if name not in record]
         if missing:
@@ -196,11 +197,11 @@ def _records_of_json(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         try:
             record = json.loads(line)
         except ValueError as error:
-            raise RecordError(str(path), number, f"not valid JSON ({error}); expected an object a line") from None
+            raise RecordError(str(path), number, f"not valid JSON ({error}); expected one object per line") from None
         except RecursionError:
-            raise RecordError(str(path), number, "nested too deeply; expected an object a line") from None
+            raise RecordError(str(path), number, "nested too deeply; expected one object per line") from None
         if not isinstance(record, dict):
-            raise RecordError(str(path), number, "not a JSON object; expected an object a line")
+            raise RecordError(str(path), number, "not a JSON object; expected one object per line")
         yield number, record
 
 
@@ -208,7 +209,7 @@ def _records_of_csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     text = _text(path)
     body = text.lstrip()
     blank = text[: len(text) - len(body)].count("\n")
-    reader = csv.DictReader(io.StringIO(body, newline=""))  # with its line ends, for a quoted cell may hold some
+    reader = csv.DictReader(io.StringIO(body, newline=""))  # keeps line ends, since a quoted cell may contain some
     try:
         for record in reader:
             if "".join(map(str, filter(None, record.values()))).strip():
@@ -241,7 +242,7 @@ NAMES: dict[str, Callable[[str], Iterable[str]]] = {
     ".csv": lambda line: next(csv.reader([line]), []),
     ".tsv": lambda line: line.split("\t"),
 }
-"""By ending, the names of columns or fields that the first line of a file has."""
+"""Functions by file extension that return the column or field names in the first line of a file."""
 
 MAX_HEADER_BYTES = 2**20
 
@@ -260,12 +261,12 @@ def _row(path: Path, number: int, cells: Sequence[Any]) -> Pair:
     except (TypeError, ValueError, OverflowError):
         score = math.nan
     if not math.isfinite(score):
-        raise RecordError(str(path), number, f"the score is {cells[2]!r:.40}; expected a number, or nothing")
+        raise RecordError(str(path), number, f"the score is {cells[2]!r:.40}; expected a number, or an empty value")
     return cells[0], cells[1], score
 
 
 def _lines(path: Path) -> list[str]:
-    r"""Lines by `\n` alone: some sentences hold other characters that Python takes for line ends."""
+    r"""Split a file at `\n` only: some sentences contain other characters that Python treats as line ends."""
     return [line.rstrip("\r") for line in _text(path).removesuffix("\n").split("\n")]
 
 
@@ -274,6 +275,6 @@ def _text(path: Path) -> str:
         with open_bytes(path) as file:
             return file.read().decode("utf-8-sig")
     except FileNotFoundError:
-        raise SourceError(f"no {path}; expected SentEval's layout, with STS/ and SICK/ in the folder") from None
+        raise SourceError(f"no {path}; expected SentEval's layout: a folder with STS/ and SICK/") from None
     except UNREADABLE as error:
         raise SourceError(f"{path} cannot be read: {error}") from None

@@ -1,4 +1,4 @@
-"""The three comparisons of poolers on data that is loaded: pairs of sentences, judged queries, a corpus alone."""
+"""Comparisons of poolers on loaded data of three kinds: scored sentence pairs, judged queries, or a corpus alone."""
 
 from __future__ import annotations
 
@@ -41,21 +41,22 @@ def study_sts(
     progress: Progress | None = None,
     scored: Scored | None = None,
 ) -> Study:
-    """Compare poolers by how they rank pairs of sentences.
+    """Compare poolers by how well they rank sentence pairs by similarity.
 
     Args:
-        tasks: As `load_sts` gives them.
-        encoder: With the poolers to compare; with those of `layer_names`, there is a map of layers.
-        data: Where the tasks come from, for title and facts.
-        split: Of the tasks, for the facts.
-        transforms: As for `candidates_of`.
-        seed: Of resamples and samples.
-        duel: Labels of two candidates whose wins and losses a report shows.
-        progress: Told the number of sentences just encoded.
-        scored: Told how many rows are scored, and of how many.
+        tasks: Tasks as `load_sts` returns them.
+        encoder: Encoder with the poolers to compare; if they include those of `layer_names`, the study has a layer map.
+        data: Path that the tasks were loaded from, for the title and the facts.
+        split: Split of the tasks, for the facts.
+        transforms: Transforms to try on each pooler, as additional candidates: `center`, `whiten:K`,
+            `all-but-the-top`, `truncate:K`; `all` for every kind that is fitted.
+        seed: Random seed of resampling and sampling.
+        duel: Labels of two candidates whose wins and losses a report shows; empty for the best dense one and `cls`.
+        progress: Called with the number of sentences just encoded.
+        scored: Called with the number of rows scored so far and the total number of rows.
 
     Raises:
-        UsageError: An unknown transform, or a label that no candidate has.
+        UsageError: If a transform is unknown, or `duel` has a label of no candidate.
     """
     two = _named(duel, candidates_of(encoder, transforms))
     result = evaluate_sts(tasks, encoder, transforms, progress, scored)
@@ -111,29 +112,29 @@ def study_retrieval(
     progress: Progress | None = None,
     scored: Scored | None = None,
 ) -> Study:
-    """Compare poolers by how they find what people judged relevant.
+    """Compare poolers by how well they find the documents that people judged relevant.
 
     Args:
-        task: As `load_retrieval` gives it.
-        encoder: As for `study_sts`.
-        data: Where the task comes from, for the facts.
-        split: Of its judgments, likewise.
-        transforms: As for `candidates_of`.
-        modes: Some of `dense`, `keyword` and `hybrid`.
-        measures: As ir-measures writes them; the first one decides.
-        style: `trec` or `st`, see `measures`.
-        fusion: How `hybrid` mixes.
-        chunking: How documents are cut; None for the default of an index.
-        drop_same_id: Leave out a hit with the query's own id, as BEIR does (ArguAna, Quora).
-        seed: Of resamples and samples.
-        duel: As for `study_sts`.
-        progress: Told the number of texts just encoded.
-        scored: Told how many rows are scored, and of how many.
+        task: Task as `load_retrieval` returns it.
+        encoder: Encoder with the poolers to compare, as for `study_sts`.
+        data: Path that the task was loaded from, for the facts.
+        split: Split of the judgments, for the facts.
+        transforms: Transforms to try on each pooler, as for `study_sts`.
+        modes: One or more of `dense`, `keyword` and `hybrid`.
+        measures: Measures as ir-measures writes them; the first one decides which candidate is best.
+        style: `trec` for trec_eval's conventions, `st` for those of sentence-transformers.
+        fusion: How `hybrid` fuses both scores, `convex` or `rrf`.
+        chunking: How to cut documents into passages; None for the default of an index.
+        drop_same_id: Leave out hits with the query's own id, as BEIR does (ArguAna, Quora).
+        seed: Random seed of resampling and sampling.
+        duel: Labels of two candidates whose wins and losses a report shows, as for `study_sts`.
+        progress: Called with the number of texts just encoded.
+        scored: Called with the number of rows scored so far and the total number of rows.
 
     Raises:
-        UsageError: An unknown measure, mode, transform, style or fusion, or a label that no candidate has.
-        SourceError: The corpus is empty, or no query counts.
-        RecordError: A bad record.
+        UsageError: If a measure, mode, transform, style or fusion is unknown, or `duel` has a label of no candidate.
+        SourceError: If the corpus is empty, or no query counts in this style.
+        RecordError: If the corpus contains a bad record that is not to be skipped.
     """
     two = _named(duel, candidates_in_modes(candidates_of(encoder, transforms), modes))
     result = evaluate_retrieval(
@@ -195,25 +196,25 @@ def study_corpus(
     progress: Progress | None = None,
     scored: Scored | None = None,
 ) -> Study:
-    """Compare poolers on a corpus without judgments, by how they find what pseudo-queries were taken from.
+    """Compare poolers on a corpus without judgments, by how well they find the passages that pseudo-queries came from.
 
     Args:
-        tasks: As `make_pseudo_tasks` makes them.
-        made: What they were made from, likewise.
-        encoder: As for `study_sts`.
-        data: Where the corpus comes from, as `semsearch index` takes it.
-        judgments: True ones of the same corpus, to see how far the pseudo-queries agree with them; they are an extra,
-            so that what is wrong with them is a note and no error.
-        transforms: As for `candidates_of`.
-        seed: Of resamples and samples.
-        duel: As for `study_sts`.
-        notes: What is to be said of how the data were loaded.
-        index_options: Of the command that indexes this corpus, by names such as `text_field`.
-        progress: Told the number of texts just encoded.
-        scored: Told how many rows are scored, and of how many.
+        tasks: Tasks as `make_pseudo_tasks` returns them.
+        made: Summary that `make_pseudo_tasks` returns with them.
+        encoder: Encoder with the poolers to compare, as for `study_sts`.
+        data: Path of the corpus, as passed to `semsearch index`.
+        judgments: True judgments of the same corpus, to measure how well the pseudo-queries agree with them. They are
+            optional: an error in them becomes a note.
+        transforms: Transforms to try on each pooler, as for `study_sts`.
+        seed: Random seed of resampling and sampling.
+        duel: Labels of two candidates whose wins and losses a report shows, as for `study_sts`.
+        notes: Notes on how the data was loaded, to be added to those of the study.
+        index_options: Options of the command that indexes this corpus, by names such as `text_field`.
+        progress: Called with the number of texts just encoded.
+        scored: Called with the number of rows scored so far and the total number of rows.
 
     Raises:
-        UsageError: An unknown transform, or a label that no candidate has.
+        UsageError: If a transform is unknown, or `duel` has a label of no candidate.
     """
     two = _named(duel, candidates_of(encoder, transforms))
     result = evaluate_corpus(tasks, encoder, transforms=transforms, progress=progress, scored=scored)
@@ -259,7 +260,7 @@ def study_corpus(
 
 
 def _named(duel: Sequence[str], candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """The candidates of a duel by their labels; raises UsageError where there is no such candidate."""
+    """Return the candidates of a duel by their labels; raise UsageError if a label is unknown."""
     by_label = {candidate.label: candidate for candidate in candidates}
     for label in duel:
         if label not in by_label:
@@ -269,11 +270,11 @@ def _named(duel: Sequence[str], candidates: Sequence[Candidate]) -> tuple[Candid
 
 @contextmanager
 def tolerant(notes: list[str]) -> Iterator[None]:
-    """Turn an error of the true judgments, which are an extra, into a note."""
+    """Turn an error in the true judgments, which are optional, into a note."""
     try:
         yield
     except (SourceError, RecordError) as error:
-        notes.append(f"warning: no agreement with the true judgments: {error}")
+        notes.append(f"warning: cannot measure agreement with the true judgments: {error}")
 
 
 def _judged(
@@ -284,7 +285,7 @@ def _judged(
     scored: Scored | None,
     notes: list[str],
 ) -> RetrievalResult | None:
-    """The same poolers on true judgments."""
+    """Evaluate the same poolers on the true judgments; on an error, add a note and return None."""
     with tolerant(notes):
         return evaluate_retrieval(
             judgments,
@@ -303,7 +304,7 @@ def _values(candidates: Sequence[Candidate], comparison: Comparison, column: str
 
 
 def _best(candidates: Sequence[Candidate], comparison: Comparison, column: str) -> Candidate | None:
-    """The one with a pooler and the highest number; of equal ones the one that is marked, or else the first."""
+    """Return the candidate with a pooler and the highest value; of equal ones, the one marked best, or the first."""
     place = comparison.columns.index(column)
     cells = {one: comparison.rows[one.label][place] for one in candidates if one.pooler}
     known = {one: (cell.best, cell.value) for one, cell in cells.items() if cell.value is not None}

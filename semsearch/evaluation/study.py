@@ -1,7 +1,7 @@
-"""What a comparison of poolers comes to: one value that holds all there is to tell, for every surface to show.
+"""The outcome of a comparison of poolers, as one value that the library, the command line and reports all show.
 
-The numbers are there at once. What lies behind them (geometry, histograms, a map of the texts, wins and losses) is
-computed when it is asked for, from vectors that are kept until then. See `studies.py` for how it comes about.
+The numbers are available at once. The evidence behind them (geometry, histograms, a map of the texts, wins and losses)
+is computed on demand, from vectors that are kept until then. The functions in `studies.py` create these values.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from semsearch.types import Run
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """Ways to what lies behind the numbers; nothing is computed before they are taken.
+    """Functions that compute the evidence behind the numbers; nothing is computed before they are called.
 
     Attributes:
-        evidence: Texts, vectors and pairs.
-        duels: Wins and losses between two candidates.
-        recall: R@k of each candidate; None where nothing is retrieved.
-        notes: What is to be said where geometry is shown.
-        scored: Told how many rows have their geometry, and of how many.
+        evidence: Returns the texts, their vectors and pairs of them.
+        duels: Returns the wins and losses between two candidates.
+        recall: Returns R@k of each candidate; None if nothing is retrieved.
+        notes: Notes to add where geometry is shown.
+        scored: Called with the number of rows whose geometry has been measured and the total number of rows.
     """
 
     evidence: Callable[[], Evidence]
@@ -43,24 +43,24 @@ class Behind:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """A comparison of poolers with everything there is to tell of it.
+    """The outcome of a comparison of poolers.
 
     Attributes:
         kind: `sts`, `retrieval` or `corpus`.
-        title: What was compared on what.
-        facts: Name and value of what a reader must know to make the numbers again.
-        tables: Comparisons; the first one decides.
-        column: Of the first table, the column that decides.
-        candidates: What was compared, in the order of the rows.
-        best: The candidate to take, of those with a pooler; None where none has a number.
-        refused: Poolers that the checkpoint cannot have, with the reason.
-        notes: Warnings and explanations, a sentence each.
-        detail: What JSON has besides.
-        seed: Of samples.
+        title: What was compared, and on which data.
+        facts: Names and values of everything needed to reproduce the numbers.
+        tables: Comparison tables; the first one decides.
+        column: Column of the first table that decides.
+        candidates: The compared candidates, in the order of the rows.
+        best: The recommended candidate among those with a pooler; None if none of them has a value.
+        refused: Poolers that the checkpoint does not support, with the reason.
+        notes: Warnings and explanations, one sentence each.
+        detail: Additional content of the JSON output.
+        seed: Random seed of sampling.
         duel: The two candidates whose wins and losses a report shows; empty for the best dense one and `cls`.
-        behind: Ways to what lies behind the numbers.
-        layers: The measure by layer; None where no pooler of a layer was measured.
-        runs: By candidate (its label), `{query_id: {doc_id: score}}`; empty where nothing is retrieved.
+        behind: Functions that compute the evidence behind the numbers.
+        layers: The measure by layer; None if no pooler of a layer was measured.
+        runs: By candidate label, `{query_id: {doc_id: score}}`; empty if nothing is retrieved.
         why: For a corpus without judgments, why `best` is recommended.
         next: For a corpus without judgments, the command that indexes it with `best`.
     """
@@ -85,17 +85,17 @@ class Study:
 
     @cached_property
     def dense(self) -> list[Candidate]:
-        """The candidates whose vectors alone are searched with: those that have geometry."""
+        """The candidates that search by vectors alone; only these have a geometry."""
         return [candidate for candidate in self.candidates if candidate.mode == "dense"]
 
     @cached_property
     def evidence(self) -> Evidence:
-        """The texts, their vectors and pairs of them."""
+        """The texts, their vectors, and pairs of similar and of dissimilar texts."""
         return self.behind.evidence()
 
     @cached_property
     def geometry(self) -> dict[str, Geometry]:
-        """The shape of each dense candidate's cloud of vectors."""
+        """The geometry of each dense candidate's vectors, by label."""
         if not self.dense:
             return {}
         return gather.geometries(one_by_one(self.dense, self.behind.scored), self.evidence, self.seed)
@@ -107,7 +107,7 @@ class Study:
 
     @cached_property
     def projection(self) -> Projection | None:
-        """The map of the texts, as the first of the two that are compared query by query sees them."""
+        """The map of the texts, by the vectors of the first of the two candidates that `duels` compares."""
         if not self.dense:
             return None
         seen = next((one for one in self._two or () if one.pooler), self.dense[0])
@@ -115,7 +115,7 @@ class Study:
 
     @cached_property
     def duels(self) -> Duels | None:
-        """Wins and losses between two candidates; None where there are not two that have numbers."""
+        """Wins and losses between two candidates; None if fewer than two have values."""
         return self.behind.duels(self._two) if self._two and self.dense else None
 
     @cached_property
@@ -125,11 +125,11 @@ class Study:
         return wins.opponents(self.dense, self.tables[0].comparison, self.column) if self.dense else None
 
     def report(self, *, geometry: bool = False, drawings: bool = False) -> Report:
-        """What is to be shown.
+        """Build a report, which `semsearch.reports` can print or draw.
 
         Args:
-            geometry: With the shape of each candidate's cloud of vectors.
-            drawings: With everything that a page can draw, geometry included.
+            geometry: Include the geometry of each candidate's vectors.
+            drawings: Include everything that a page can draw, including geometry.
         """
         notes = [*self.refused.values(), *self.notes]
         shape = self.geometry if geometry or drawings else {}

@@ -1,7 +1,7 @@
-"""Pooled vectors on disk, by encoder and text: a comparison with other poolers or tasks encodes only what is new.
+"""On-disk cache of pooled vectors, by encoder and text, so that later comparisons encode only new texts.
 
-A cache is a convenience: what goes wrong with it is a warning, and the texts are encoded instead. It can be deleted at
-any time. It belongs to comparisons; an index keeps its own vectors.
+The cache is a convenience: an error in it is only a warning, and the texts are encoded instead. It can be deleted at
+any time. Only comparisons use it; an index stores its own vectors.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from semsearch.paths import as_path
 FILE = "vectors.sqlite"
 
 MAX_MB = 2_048
-"""The default bound: all-MiniLM-L6-v2 takes 18 kB a text for the registered poolers."""
+"""Default size limit; all-MiniLM-L6-v2 takes 18 kB per text for the registered poolers."""
 
 LITTLE_ENDIAN = np.dtype("<f4")
 
@@ -34,7 +34,7 @@ FORMAT = 1
 WAIT_SECONDS = 30.0
 
 SMALL = 2**20
-"""Bytes of a file that is not worth making smaller."""
+"""Number of bytes below which a file is not worth compacting."""
 
 TABLES = {
     "encoders": "id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE",
@@ -43,28 +43,29 @@ TABLES = {
 }
 
 CHECKSUM_BYTES = 4
-"""In front of each vector: its crc32, for SQLite does not see where a vector was damaged."""
+"""Size of the crc32 in front of each vector; SQLite does not detect damage to a vector."""
 
 
 class VectorCache:
-    """Vectors by an encoder's fingerprint and a text's sha256, on disk up to a bound.
+    """Vectors on disk, by an encoder's fingerprint and a text's sha256, up to a size limit.
 
-    When that is reached, the oldest leave that this run has not met, and when there are none the run adds no more: the
-    same texts in the same order then find as many as fit, where first in, first out would find none.
+    At the limit, the oldest vectors that this run has not used are deleted; if there are none, the run adds no more
+    vectors. A second run over the same texts in the same order then finds as many vectors as fit, where first-in,
+    first-out eviction would find none.
 
     Attributes:
-        path: The file.
+        path: Path of the SQLite file.
     """
 
     def __init__(self, folder: str | Path | None = None, max_mb: int = MAX_MB) -> None:
-        """Open the cache, or make it.
+        """Open the cache, or create it.
 
         Args:
-            folder: None for the environment's, or the user's cache folder.
-            max_mb: Bound in MiB on what is kept; the file outgrows it for a moment by the vectors of one batch.
+            folder: Folder of the cache; None for the one in SEMSEARCH_CACHE, or else the user's cache folder.
+            max_mb: Size limit in MiB; the file briefly exceeds it by the vectors of one batch.
 
         Raises:
-            UsageError: No path.
+            UsageError: If `folder` is not a path.
         """
         self.path = (cache_folder() if folder is None else as_path(folder, "folder")) / FILE
         self._met: set[str] = set()
@@ -75,7 +76,7 @@ class VectorCache:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = _open(self.path)
             self._connection.create_function("is_met", 1, self._met.__contains__)
-            self._shrink(self._connection)  # the bound may be lower than it was
+            self._shrink(self._connection)  # the limit may have been lowered
             _give_back(self._connection, self._max_bytes)
 
     def __enter__(self) -> Self:
@@ -91,15 +92,15 @@ class VectorCache:
             self._connection = None
 
     def find(self, fingerprint: str, keys: Sequence[str], out: Vectors) -> NDArray[np.bool_]:
-        """Copy the vectors that are there.
+        """Copy cached vectors into `out`.
 
         Args:
-            fingerprint: The encoder's.
-            keys: As `key_of` gives them, one a text, `[n]`.
-            out: float32 `[n, dim]`; the rows that are found are written.
+            fingerprint: Fingerprint of the encoder.
+            keys: Keys as `key_of` returns them, one per text, `[n]`.
+            out: float32 `[n, dim]`; rows that are found are overwritten.
 
         Returns:
-            Which rows were found, `[n]`; of equal keys only the first is looked for.
+            A mask of the rows that were found, `[n]`; of equal keys, only the first is looked up.
         """
         found = np.zeros(len(keys), bool)
         self._met.update(keys)
@@ -111,12 +112,12 @@ class VectorCache:
                 vector = blob[CHECKSUM_BYTES:]
                 if len(vector) == LITTLE_ENDIAN.itemsize * out.shape[1] and _sealed(vector) == blob:
                     numbers = np.frombuffer(vector, LITTLE_ENDIAN)
-                    if np.isfinite(numbers).all():  # earlier versions kept what was not
+                    if np.isfinite(numbers).all():  # earlier versions also stored non-finite vectors
                         out[row_of[key]], found[row_of[key]] = numbers, True
         return found
 
     def add(self, keys: Sequence[str], vectors: Mapping[str, Vectors]) -> None:
-        """Keep vectors, float32 `[n, dim]` by fingerprint, in place of those that are there already."""
+        """Store vectors, float32 `[n, dim]` by fingerprint, and replace existing ones."""
         with self._tolerant():
             if self._connection is None or self._full:
                 return
@@ -129,7 +130,7 @@ class VectorCache:
                 stored = [(numbers[name], rows.astype(LITTLE_ENDIAN, copy=False)) for name, rows in vectors.items()]
                 connection.executemany(
                     "INSERT OR REPLACE INTO vectors (encoder, text, vector) VALUES (?, ?, ?)",
-                    (  # text by text, for a text helps only while all of its vectors are there: they leave together
+                    (  # text by text, so that all vectors of a text are evicted together; a part of them is useless
                         (number, key, _sealed(rows[place].tobytes()))
                         for place, key in enumerate(keys)
                         for number, rows in stored
@@ -142,13 +143,13 @@ class VectorCache:
             return
         encoder = "(SELECT id FROM encoders WHERE fingerprint = ?)"
         sql = f"SELECT text, CAST(vector AS BLOB) FROM vectors WHERE encoder = {encoder}"
-        for start in range(0, len(keys), 500):  # under every build's limit of parameters
+        for start in range(0, len(keys), 500):  # below the parameter limit of every SQLite build
             some = keys[start : start + 500]
             marks = ", ".join("?" * len(some))
             yield from self._connection.execute(f"{sql} AND text IN ({marks})", (fingerprint, *some))
 
     def _shrink(self, connection: sqlite3.Connection) -> None:
-        """Delete the oldest tenth that this run has not met until what is left fits; of what it has met, the newest."""
+        """Delete the oldest tenth that this run has not used until the rest fits, or else the newest tenth of all."""
         while _bytes(connection) > self._max_bytes:
             first, last = connection.execute("SELECT min(id), max(id) FROM vectors WHERE NOT is_met(text)").fetchone()
             if first is not None:
@@ -164,7 +165,7 @@ class VectorCache:
 
     @contextmanager
     def _tolerant(self) -> Iterator[None]:
-        """Turn an error of the file into one warning; the cache is off from then on."""
+        """Turn an error of the file into one warning, and disable the cache."""
         try:
             yield
         except (OSError, sqlite3.Error) as error:
@@ -173,12 +174,12 @@ class VectorCache:
 
 
 def key_of(prefix: str, text: str) -> str:
-    """What a text is found by; where its prefix ends counts too, for a prefix may be left out of pooling."""
+    """Return the key of a text; it also depends on where the prefix ends, since a prefix may be left out of pooling."""
     return hashlib.sha256(f"{len(prefix)} {prefix}{text}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _sealed(vector: bytes) -> bytes:
-    """With its checksum in front."""
+    """Prepend the checksum of a vector."""
     return zlib.crc32(vector).to_bytes(CHECKSUM_BYTES, "little") + vector
 
 
@@ -186,9 +187,9 @@ def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=WAIT_SECONDS)
     try:
         with connection:
-            connection.execute("BEGIN IMMEDIATE")  # of two processes one makes the tables, and the other waits
+            connection.execute("BEGIN IMMEDIATE")  # one process creates the tables while others wait
             _prepare(connection)
-        connection.execute("PRAGMA synchronous = OFF")  # what a crash of the machine damages is thrown away
+        connection.execute("PRAGMA synchronous = OFF")  # if the machine crashes, damaged vectors are ignored
     except BaseException:
         connection.close()
         raise
@@ -196,7 +197,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    """Make the tables in an empty file; nobody else's file is touched."""
+    """Create the tables in an empty file; raise an error for a file of another program or format."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not version and not tables:
@@ -210,7 +211,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 
 def _bytes(connection: sqlite3.Connection) -> int:
-    """Bytes of the file that hold something."""
+    """Return the number of bytes in use in the file."""
     size, pages, free = (
         connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count", "freelist_count")
     )
@@ -218,8 +219,8 @@ def _bytes(connection: sqlite3.Connection) -> int:
 
 
 def _give_back(connection: sqlite3.Connection, max_bytes: int) -> None:
-    """Make the file small where it is far larger than its bound, which was lowered."""
+    """Compact the file if it is far above its limit, because the limit was lowered."""
     size, pages = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count"))
     if size * pages > 1.5 * max_bytes + SMALL:
-        with suppress(sqlite3.OperationalError):  # another process reads, or the disk has no room for a copy
+        with suppress(sqlite3.OperationalError):  # another process is reading, or the disk has no space for a copy
             connection.execute("VACUUM")

@@ -1,1 +1,1 @@
-"""Why a hit was found: its score as a sum over the tokens of the passage and the terms of the query."""
+"""Explaining hits: scores as sums over the tokens of a passage and the terms of a query."""

@@ -1,4 +1,4 @@
-"""The verb: a query and its hits in, an explanation of each out."""
+"""Explaining the hits of a query."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from semsearch.arrays import Vector
 
 SAME = 1e-3
-"""Difference of two scores, relative to the larger, beyond which they are not the same: bfloat16 has three digits."""
+"""Relative difference above which two scores are considered different: bfloat16 has about three digits."""
 
 
 def check_hits(hits: object) -> Sequence[Hit]:
-    """Return the hits.
+    """Return the hits if they can be explained.
 
     Raises:
-        UsageError: They are no list of hits, or one of them has a score of a kind that cannot be explained.
+        UsageError: If `hits` is not a list of hits, or the score of a hit is of a kind that cannot be explained.
     """
     if isinstance(hits, Hit) or not isinstance(hits, Sequence):
         raise UsageError(f"`hits` is {hits!r:.60}; expected a list of hits, such as [hit]")
     for hit in hits:
         if not isinstance(hit, Hit):
-            raise UsageError(f"`hits` has {hit!r:.60}; expected hits that a search gave")
+            raise UsageError(f"`hits` contains {hit!r:.60}; expected hits returned by a search")
         if hit.kind not in KINDS:
             raise UsageError(
                 f"the score of the hit {hit.doc_id!r:.60} is of kind {hit.kind!r:.40}, which cannot be explained; "
@@ -43,25 +43,28 @@ def check_hits(hits: object) -> Sequence[Hit]:
 
 
 def needs_encoder(hits: Sequence[Hit]) -> bool:
-    """Whether one of these hits was found by meaning."""
+    """Return whether the score of any of these hits has a dense part, which requires the query's vector."""
     return not {hit.kind for hit in hits} <= WORDS_ALONE
 
 
 def gather(
     store: Readable, query: str, vector: Vector | None, hits: Sequence[Hit], *, where: Filter | None, unit: str
 ) -> list[Both]:
-    """Ask a store, in one snapshot, how the score of each hit is made up.
+    """Look up in a store, in one snapshot, the parts of each hit's score.
 
     Args:
-        store: Where they were found.
-        query: As it was searched.
-        vector: Of the query, as the encoder gives it, float32 `[dim]`; None where `needs_encoder` says so.
-        hits: What was found.
-        where: The filter of the search: ranks, and how near the last document is, depend on it.
+        store: The store in which the hits were found.
+        query: The query as it was searched.
+        vector: The query's vector as the encoder returns it, float32 `[dim]`; None if `needs_encoder` is false.
+        hits: The hits to explain.
+        where: The filter of the search, on which ranks and the lowest cosine depend.
         unit: The unit of the search.
 
+    Returns:
+        The dense and keyword sides of each hit, in the order given.
+
     Raises:
-        UsageError: A hit is gone from the index, or belongs to another search.
+        UsageError: If a hit is no longer in the index, or belongs to another search.
     """
     depth = max((hit.rank for hit in hits), default=1)
     with store.snapshot():
@@ -79,10 +82,10 @@ def explain(
     """Explain hits, in the order given.
 
     Args:
-        query: As it was searched.
-        hits: What was found.
-        gathered: What `gather` gave for each.
-        splitter: Of cosines with the query; None where no hit was found by meaning.
+        query: The query as it was searched.
+        hits: The hits to explain.
+        gathered: The sides of each hit, as returned by `gather`.
+        splitter: Splitter of cosines with the query; None if no hit has a dense part.
     """
     every = zip(hits, gathered, find_matches(query, [hit.text for hit in hits]), strict=True)
     return [_explain(query, hit, dense, words, splitter, matches) for hit, (dense, words), matches in every]
@@ -95,7 +98,7 @@ def _explain(
     keyword = None if words is None else _keyword(query, words, hit)
     score = sum(side.share for side in (near, words) if side)
     changed = abs(score - hit.score) > SAME * max(abs(score), abs(hit.score))
-    note = f"the hit had a score of {hit.score:.4f}; the index, or the search, is another one by now" if changed else ""
+    note = f"the hit had a score of {hit.score:.4f}; the index or the search has changed since" if changed else ""
     return Explanation(
         hit.doc_id,
         hit.start,
@@ -133,13 +136,13 @@ def _keyword(query: str, side: Side, hit: Hit) -> Keyword:
 
 
 def _shares(side: Side, hit: Hit) -> tuple[float, float | None, float, float, float, int | None, int, int]:
-    """The fields of a `Share`."""
+    """Return the fields of a `Share`."""
     passage = side.passage or hit
     return side.share, side.score, side.zero, side.one, side.weight, side.rank, passage.start, passage.end
 
 
 def _snippet(hit: Hit, dense: Dense | None, keyword: Keyword | None, matches: Spans) -> Snippet:
-    """The window that contributes most to the score; where that is not known, as without an explanation."""
+    """Return the window that contributes most to the score; if that is unknown, the one chosen without explanation."""
     worth: list[tuple[int, int, float]] = []
     if dense and (dense.start, dense.end) == (hit.start, hit.end):
         worth += weighted(dense.tokens, _scale(dense))
@@ -152,7 +155,7 @@ def _snippet(hit: Hit, dense: Dense | None, keyword: Keyword | None, matches: Sp
 
 
 def _scale(part: Share) -> float:
-    """What a cosine or BM25 higher by 1 would contribute to the hit's score; on average, where only its rank counts."""
+    """Return the contribution to the hit's score per unit of cosine or BM25; an average if only the rank counts."""
     if part.rank is not None:
         return part.share / part.score if part.score else 0.0
     return part.weight / (part.one - part.zero) if part.one > part.zero else 0.0

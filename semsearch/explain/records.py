@@ -1,37 +1,37 @@
-"""What an explanation says, as records and as JSON.
+"""Explanations of hits, as records and as JSON.
 
-`Explanation.to_json` gives this; `semsearch query --explain --json` prints it as the `explanation` of each hit, and
-the `snippet` beside it:
+`Explanation.to_json` returns the following object; `semsearch query --explain --json` prints it as the `explanation` of
+each hit, with the `snippet` beside it:
 
     {
-      "doc_id": "b", "start": 0, "end": 22,      the hit: its document, and the passage's place in the document's text
+      "doc_id": "b", "start": 0, "end": 22,      the hit: its document, and the passage's offsets in the document
       "kind": "hybrid", "score": 0.41,           as in the hit; dense.share + keyword.share
-      "dense": {                                 null where only words were searched
-        "share": 0.22,                           what it contributes to the hit's score
-        "score": 0.447,                          the cosine: sum of contributions, offsets and rounding; null where the
-                                                 document is not among those that were mixed, and `note` says so
+      "dense": {                                 null for keyword search
+        "share": 0.22,                           contribution to the hit's score
+        "score": 0.447,                          cosine: the sum of contributions, offsets and rounding; null if the
+                                                 document is not among the fused candidates, as `note` then says
         "zero": 0.02, "one": 1.0, "weight": 0.5, share = weight * (score - zero) / (one - zero)
         "rank": null,                            for rrf: share = 1 / (60 + rank)
-        "start": 0, "end": 22,                   the passage that it is about, in the document's text
+        "start": 0, "end": 22,                   the passage that is explained, in the document's text
         "tokens": [{"token": "water", "part": "text", "start": 7, "end": 12, "contribution": 0.31}, …],
-        "offsets": {"transform": -0.01},         what belongs to no token: the corpus mean of a transform, a bias
-        "rounding": 0.0001,                      what the index's precision makes of it
-        "n_lost": 0,                             tokens behind the encoder's limit, which it did not see
+        "offsets": {"transform": -0.01},         parts that belong to no token: the corpus mean of a transform, a bias
+        "rounding": 0.0001,                      error due to the precision of the index
+        "n_lost": 0,                             tokens beyond the encoder's limit, which it did not see
         "note": ""                               why there are no tokens, such as a pooler that cannot be split
       },
-      "keyword": {                               null where only meaning was searched
+      "keyword": {                               null for dense search
         "share": …, "score": 1.2, "zero": 0.0, "one": 2.6, "weight": 0.5, "rank": null, "start": 0, "end": 22,
         "terms": [{"term": "water", "exact": false, "score": 1.2, "spans": [[7, 12]], "title_spans": []}, …],
-        "rounding": 0.0,                         `score` is the sum of the terms' scores and this
+        "rounding": 0.0,                         `score` is the sum of the terms' scores and this value
         "note": ""
       },
       "snippet": {"text": …, "start": 0, "end": 22, "highlights": [[7, 12]]},
-      "note": ""                                 such as that the index has changed since the search
+      "note": ""                                 a caveat, such as that the index has changed since the search
     }
 
-`part` is `text`, `title`, `prefix` or `special`. The offsets of a token are into the text of the passage, or into the
+`part` is `text`, `title`, `prefix` or `special`. The offsets of a token refer to the text of the passage, or to the
 title; they are null in a prefix and for a special token such as [CLS]. `spans` are offsets into the text of the passage
-that the part is about. An `exact` term is the bonus of an exact token such as `C++`, whose pieces are terms as well.
+that is explained. An `exact` term is the bonus for an exact token such as `C++`, whose pieces are terms as well.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from semsearch.snippets import Snippet
 
 @dataclass(frozen=True, slots=True)
 class TokenShare:
-    """What a token contributes to a cosine; see the module for its fields."""
+    """Contribution of a token to a cosine; the module docstring describes the fields."""
 
     token: str
     part: str
@@ -56,7 +56,7 @@ class TokenShare:
 
 @dataclass(frozen=True, slots=True)
 class TermShare:
-    """What a term of the query contributes to a BM25; see the module for its fields."""
+    """Contribution of a query term to a BM25 score; the module docstring describes the fields."""
 
     term: str
     exact: bool
@@ -67,10 +67,11 @@ class TermShare:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How a cosine or a BM25 becomes a part of a hit's score; see the module for its fields.
+    """Contribution of a cosine or a BM25 score to a hit's score; the module docstring describes the fields.
 
     Attributes:
-        score: None where the passage is not among those that were mixed, so that its share was assumed, or nothing.
+        score: Cosine or BM25 score; None if the passage is not among the fused candidates, so that its share was
+            assumed, or is 0.
     """
 
     share: float
@@ -96,7 +97,7 @@ class Dense(Share):
 
 @dataclass(frozen=True, slots=True)
 class Keyword(Share):
-    """The BM25 of a hit, term by term."""
+    """The BM25 score of a hit, term by term."""
 
     terms: tuple[TermShare, ...] = ()
     rounding: float = 0.0
@@ -105,7 +106,7 @@ class Keyword(Share):
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a hit was found; `to_json` and the module say what its fields are."""
+    """Explanation of why a hit was found; the module docstring describes the fields."""
 
     doc_id: str
     start: int
@@ -118,12 +119,12 @@ class Explanation:
     note: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object; see the module."""
+        """Return the explanation as a JSON object, in the format that the module docstring describes."""
         return {**asdict(self), "snippet": self.snippet.to_json()}
 
 
 def whole_words(tokens: Sequence[TokenShare]) -> list[TokenShare]:
-    """Tokens with the pieces of one word made one, whose contribution is their sum."""
+    """Return the tokens with the pieces of each word merged into one, whose contribution is their sum."""
     words: list[TokenShare] = []
     for token in tokens:
         last = words[-1] if words else None

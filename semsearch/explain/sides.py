@@ -1,4 +1,4 @@
-"""How the score of a hit is made up of a cosine and a BM25, asked of the store that it was found in."""
+"""Splitting the score of a hit into a cosine part and a BM25 part, with the help of the store that returned it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a score.
+    """The dense or keyword side of a score.
 
     Attributes:
-        passage: What it is about; None where there is nothing to explain.
-        share: What it contributes to the score.
-        terms: What they contribute to a BM25.
-        score: The cosine or BM25; None where the share was assumed, or there is none.
+        share: Contribution of the side to the hit's score.
+        passage: The passage that is explained; None if there is nothing to explain.
+        terms: Contribution of each term to the BM25 score.
+        score: The cosine or BM25 score; None if there is none, even if a share was assumed.
         zero, one, weight, rank: See `semsearch.explain.records`.
-        note: What else is to be said of it.
+        note: A remark for the reader; empty if there is none.
     """
 
     share: float
@@ -42,16 +42,16 @@ class Side:
 
 
 Both: TypeAlias = tuple[Side | None, Side | None]
-"""The dense and the keyword side of a hit; None for one that was not searched."""
+"""The dense and the keyword side of a hit; None for a side that was not searched."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A query with the store that it was asked of, and how.
+    """A query, the store that was searched, and the parameters of the search.
 
     Attributes:
-        vector: The query's, as the encoder gives it, float32 `[dim]`; None where no hit needs it.
-        depth: How many hits were asked for, at least.
+        vector: The query's vector as the encoder returns it, float32 `[dim]`; None if no hit needs it.
+        depth: A lower bound on the number of hits that were requested.
     """
 
     store: Readable
@@ -64,15 +64,15 @@ class Asked:
 
     @cached_property
     def sides(self) -> Sides:
-        """Both rankings, as they were mixed."""
+        """Both rankings, as they were fused."""
         assert self.vector is not None
         return find_sides(self.store, self.query, self.vector, self.depth, where=self.where, unit=self.unit)
 
     def number_of(self, hit: Hit) -> int:
-        """The number of a hit's passage.
+        """Return the store's number of a hit's passage.
 
         Raises:
-            UsageError: It is gone, or says something else by now.
+            UsageError: If the passage no longer exists, or its text has changed.
         """
         document = self.store.documents([hit.doc_id]).get(hit.doc_id)
         if document and (hit.start, hit.end) in document.spans:
@@ -81,17 +81,17 @@ class Asked:
         raise gone(hit)
 
     def parts(self, fusion: str) -> Parts:
-        """What each side contributes to the score of each key, as the fusion adds them."""
+        """Return the contribution of each side to the score of each key, as the fusion adds them."""
         if fusion not in self._parts:
             self._parts[fusion] = PARTS[fusion](*self.sides)
         return self._parts[fusion]
 
 
 def gone(hit: Hit) -> UsageError:
-    """The error for a hit that the index, or the search, no longer has."""
+    """Return the error for a hit that is no longer in the index, or does not belong to the search."""
     return UsageError(
-        f"the hit {hit.doc_id!r:.60}, characters {hit.start} to {hit.end}, is not in the index (any more), or it "
-        "has no word of `query`; search again, and explain what is found"
+        f"the hit {hit.doc_id!r:.60}, characters {hit.start} to {hit.end}, is not in the index (anymore), or "
+        "contains no word of `query`; search again, and explain the new hits"
     )
 
 
@@ -111,19 +111,19 @@ def _bm25(asked: Asked, hit: Hit) -> Both:
 
 
 def _worded(asked: Asked, number: int) -> tuple[StoredPassage, Mapping[Term, float]]:
-    """A passage, and what terms contribute to its BM25."""
+    """Return a passage, and the contribution of each term to its BM25 score."""
     return asked.store.show([number])[number], asked.store.keyword_terms(asked.query, number)
 
 
 def _fused(asked: Asked, hit: Hit, fusion: str) -> tuple[int, float, float]:
-    """The key of a hit in both rankings, and its two shares."""
+    """Return the key of a hit in both rankings, and its two shares."""
     number = asked.number_of(hit)
     key = UNITS[asked.unit](asked.store)([number])[number]
     ours, theirs = asked.parts(fusion)
     if key not in asked.sides.dense and key not in asked.sides.keyword:
         raise UsageError(
-            f"the hit {hit.doc_id!r:.60} is not among the {asked.depth:,} best for `query`; pass the `where` and the "
-            "`unit` of the search"
+            f"the hit {hit.doc_id!r:.60} is not among the {asked.depth:,} best for `query`; pass the same `where` "
+            "and `unit` as in the search"
         )
     return key, ours.get(key, 0.0), theirs.get(key, 0.0)
 
@@ -131,7 +131,7 @@ def _fused(asked: Asked, hit: Hit, fusion: str) -> tuple[int, float, float]:
 def _hybrid(asked: Asked, hit: Hit) -> Both:
     key, ours, theirs = _fused(asked, hit, "convex")
     dense, keyword, scale = asked.sides
-    taken = "; counted as near as the last of them"
+    taken = "; assumed to be as near as the last of them"
     near = Side(ours, zero=scale.unrelated, weight=DENSE_WEIGHT, note=_far(len(dense), taken))
     words = Side(theirs, one=scale.highest, weight=1 - DENSE_WEIGHT, note=_without_words(len(keyword)))
     if key in dense:
@@ -162,11 +162,11 @@ def _far(n: int, taken: str = "") -> str:
 
 
 def _without_words(n: int) -> str:
-    return "has no word of the query" if n < FUSED_DEPTH else f"not among the {n:,} best by words"
+    return "contains no word of the query" if n < FUSED_DEPTH else f"not among the {n:,} best by keywords"
 
 
 KINDS: dict[str, Callable[[Asked, Hit], Both]] = {"cosine": _cosine, "bm25": _bm25, "hybrid": _hybrid, "rrf": _rrf}
-"""Kinds of scores that can be explained, and how each is made up."""
+"""Kinds of scores that can be explained, each with the function that splits it."""
 
 WORDS_ALONE = {"bm25"}
-"""Kinds that need no vector."""
+"""Kinds of scores that need no query vector."""

@@ -1,8 +1,8 @@
-"""What each token of a passage contributes to its cosine with a query.
+"""Contributions of the tokens of a passage to its cosine with a query.
 
 A pooled vector is a sum over tokens, and everything up to the cosine is affine: `cos = sum_t (p_t A - m A) . q / |v|`,
-where `p_t` is a token's part, `A` and `m` belong to the index's transform, `q` is the query as it is searched and `v`
-the passage's vector before it is rescaled.
+where `p_t` is a token's part, `A` and `m` are the matrix and mean of the index's transform, `q` is the query vector as
+it is searched, and `v` is the passage vector before it is rescaled.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ class Split:
 
 
 class Splitter:
-    """Splits cosines with one query."""
+    """Splits cosines with one query into contributions of tokens."""
 
     def __init__(self, encoder: TextEncoder, chunking: Chunking, vector: Vector, transform: Transform | None) -> None:
-        """Prepare to split.
+        """Prepare to split cosines with a query.
 
         Args:
-            encoder: Of the index.
-            chunking: How its documents are cut.
-            vector: Of the query, as the encoder gives it, float32 `[dim]`.
-            transform: Of the index; None where there is none.
+            encoder: Encoder of the index.
+            chunking: Chunking settings of the index.
+            vector: The query's vector as the encoder returns it, float32 `[dim]`.
+            transform: Transform of the index; None if it has none.
         """
         spec = encoder.spec
         self._encoder, self._transform = encoder, transform
@@ -56,12 +56,12 @@ class Splitter:
         """Split the cosine of a passage.
 
         Raises:
-            UnsupportedError: The pooler's vectors are no sums over tokens.
+            UnsupportedError: If the pooler's vectors are not sums over tokens.
         """
         forms = self._chunker.encodings(passage.title, passage.text)
         every = self._encoder.split_documents([form.text for form in forms])
         splits = [self._split(form, parts, cosine) for form, parts in zip(forms, every, strict=True)]
-        return min(splits, key=lambda split: abs(split.rounding))  # of a title that may have been shortened
+        return min(splits, key=lambda split: abs(split.rounding))  # the title may have been shortened
 
     def _split(self, form: Encoded, parts: TokenParts, cosine: float) -> Split:
         transform = self._transform
@@ -79,7 +79,7 @@ class Splitter:
 
 
 def _placed(span: Span, form: Encoded, share: float) -> TokenShare:
-    """A token with its place in the passage's text, or in the title."""
+    """Return a token with its offsets in the passage's text, or in the title."""
     if span.special:
         return TokenShare(span.token, "special", None, None, share)
     if span.end <= 0:
@@ -92,6 +92,6 @@ def _placed(span: Span, form: Encoded, share: float) -> TokenShare:
 
 
 def weighted(tokens: Sequence[TokenShare], scale: float) -> list[tuple[int, int, float]]:
-    """The tokens of the text with what each contributes to a score, as snippets are cut by."""
+    """Return the spans of the text's tokens with their contributions to a score, which snippets are chosen by."""
     placed = ((one.start, one.end, one) for one in tokens if one.part == "text")
     return [(start, end, scale * one.contribution) for start, end, one in placed if start is not None and end]

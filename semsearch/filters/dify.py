@@ -1,17 +1,18 @@
-"""A front end: the metadata conditions of Dify's external knowledge API to the syntax tree.
+"""Front end that converts the metadata conditions of Dify's external knowledge API to the syntax tree.
 
     {"logical_operator": "and", "conditions": [{"name": "year", "comparison_operator": "≥", "value": 2020}, ...]}
 
-Dify's documents name the operators; what they leave open is done as Dify does to its own knowledge bases:
+Dify's documentation names the operators; what it leaves open works as in Dify's own knowledge bases:
 
-*   A condition without the value that it needs is left out, such as one whose variable was empty in a workflow.
-*   No condition but `empty` and `null` holds where the field is missing, negated ones included.
-*   Text that is written as a number, `true` or `false` equals that number or boolean too, for most forms send text.
-*   `in` and `not in` take a list, or text with commas; of an empty one, `in` holds nowhere and `not in` everywhere.
-*   `>`, `<`, `≥` and `≤` compare numbers, `before` and `after` numbers (seconds of Unix time) or text (ISO dates).
+*   A condition that lacks a required value is ignored, such as one whose variable was empty in a workflow.
+*   If the field is missing, only `empty` and `null` hold; negated operators do not.
+*   Text that looks like a number, `true` or `false` also equals that number or boolean, because most forms send text.
+*   `in` and `not in` take a list, or comma-separated text; if it is empty, `in` never holds and `not in` always does.
+*   `>`, `<`, `≥` and `≤` compare numbers; `before` and `after` compare numbers (Unix time in seconds) or text (ISO
+    dates).
 
-`contains` and its like ignore case and look into lists as ours do. `empty` takes empty text for empty, `null` does not.
-Of several names, one is enough, and for a negated operator none may have the value: every name must pass.
+`contains` and similar operators ignore case and look into lists, as ours do. `empty` includes empty text; `null` does
+not. If a condition names several fields, one match is enough; a negated operator must hold for every field.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ EXAMPLE = '{"name": "year", "comparison_operator": "≥", "value": 2020}'
 
 
 def from_dify(condition: Mapping[str, object]) -> Filter | None:
-    """Read a `metadata_condition`; None where it has no condition.
+    """Read a `metadata_condition`; return None if it contains no condition.
 
     Raises:
-        FilterError: It is not possible; one line that says which part.
+        FilterError: If it is invalid; the message says which part.
     """
     connective, conditions = condition.get("logical_operator"), condition.get("conditions")
     if not isinstance(connective, str | None) or connective not in _CONNECTIVES:
-        raise FilterError(f"`logical_operator` is {connective!r:.60}; expected and, or")
+        raise FilterError(f"`logical_operator` is {connective!r:.60}; expected 'and' or 'or'")
     if not isinstance(conditions, list | tuple | None):
         raise FilterError(f"`conditions` is {conditions!r:.60}; expected a list of objects such as {EXAMPLE}")
     parts = [part for one in conditions or () if (part := _read(one)) is not None]
@@ -59,7 +60,7 @@ def _read(condition: object) -> Filter | None:
     names = condition.get("name")
     names = [names] if isinstance(names, str) else names
     if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) and name for name in names):
-        raise FilterError(f"the name in a condition is {names!r:.60}; expected a field, or a list of fields, as text")
+        raise FilterError(f"the name in a condition is {names!r:.60}; expected a field name or a list of field names")
     if value is None and operator not in VALUELESS:
         return None
     try:
@@ -69,7 +70,7 @@ def _read(condition: object) -> Filter | None:
 
 
 class _ValueError(Exception):
-    """What is wrong with a value, for a message that begins with the operator."""
+    """An invalid value; the message is to be prefixed with the operator."""
 
 
 def _containing(path: _Path, value: object) -> Filter:
@@ -94,14 +95,14 @@ def _unequal(path: _Path, value: object) -> Filter:
 
 def _among(path: _Path, value: object) -> Filter:
     values = [reading for one in _listed(value) for reading in _readings(one)]
-    if not values:  # no document can meet this
+    if not values:  # no document can match this
         return And((Comparison(path, "is null"), Comparison(path, "is not null")))
     return Comparison(path, "in", tuple(values))
 
 
 def _not_among(path: _Path, value: object) -> Filter:
     values = [reading for one in _listed(value) for reading in _readings(one)]
-    if not values:  # every document meets this
+    if not values:  # every document matches this
         return Or((Comparison(path, "is null"), Comparison(path, "is not null")))
     return Comparison(path, "not in", tuple(values))
 
@@ -149,17 +150,17 @@ OPERATORS: dict[str, _Reader] = {
     **{"before": _dated("<"), "after": _dated(">")},
     **{">=": _ordered(">="), "<=": _ordered("<="), "‹": _ordered("<"), "!=": _unequal, "==": _equal},
 }
-"""Every operator of Dify's, and at the end other spellings of some."""
+"""Every operator of Dify, and at the end alternative spellings of some."""
 
 VALUELESS = ("empty", "not empty", "null", "not null")
 """Operators that take no value."""
 
 NEGATED = ("not contains", "is not", "≠", "!=", "not in", "not empty", "not null")
-"""Operators that every field must meet where several are named."""
+"""Operators that must hold for every field if a condition names several."""
 
 
 def _text(value: object) -> str:
-    """A text, or a number or boolean as JSON writes it."""
+    """Return text unchanged, and a number or boolean as JSON writes it."""
     if isinstance(value, str):
         return value
     if not isinstance(value, int | float):
@@ -168,7 +169,7 @@ def _text(value: object) -> str:
 
 
 def _readings(value: object) -> list[Value]:
-    """What a value may stand for: itself, and for text also the number or boolean that it is written as."""
+    """Return the possible readings of a value: itself and, for text, also the number or boolean that it spells."""
     if not isinstance(value, str):
         if not isinstance(value, int | float):
             raise _ValueError(f"takes text or a number, got {value!r:.60}")
@@ -179,7 +180,7 @@ def _readings(value: object) -> list[Value]:
 
 
 def _number(value: object) -> int | float | None:
-    """The number that a value is, or the finite one of 64 bits that it is written as; None where it is none."""
+    """Return a value that is a number, or the finite 64-bit number that a text spells; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     if not isinstance(value, str):
@@ -195,7 +196,7 @@ _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 def _listed(value: object) -> Sequence[object]:
-    """The values of a list, or of text with commas; nulls are left out, and spaces around a comma."""
+    """Return the values of a list or of comma-separated text, without nulls and without spaces around commas."""
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     if isinstance(value, list | tuple):

@@ -1,8 +1,9 @@
-"""What the filters of frameworks need besides the tree: constants, missing fields, and names that are taken here.
+"""Shared parts of the framework front ends: constant filters, missing fields, and names that are reserved here.
 
-Frameworks know documents with text and metadata, and a field that no document has is missing, not misspelt. Their
-metadata may have fields called `title` and `doc_id`, which in the tree are no metadata: a title is the document's own,
-and whoever stores a framework's documents keeps what else has such a name in an object called SHADOWED.
+In frameworks, documents have text and metadata, and a field that no document has is missing, not misspelled. Their
+metadata may have fields called `title` and `doc_id`, which the tree does not treat as metadata: a title is the
+document's own, and code that stores a framework's documents keeps other fields with reserved names in an object called
+SHADOWED.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ EVERYTHING: Filter = Comparison(("doc_id",), "is not null")
 """True for every document."""
 
 NOTHING: Filter = Comparison(("doc_id",), "is null")
-"""True for none."""
+"""True for no document."""
 
 SHADOWED = "_metadata"
-"""The object in the metadata that holds fields with the names of built-in paths."""
+"""The object in the metadata that contains fields with the names of built-in paths."""
 
 NO_FIELD = (SHADOWED, "no field")
 """A path that no document has."""
@@ -27,11 +28,11 @@ NO_FIELD = (SHADOWED, "no field")
 TITLE = ("title",)
 
 TAKEN = (*BUILT_IN, SHADOWED)
-"""Names that a framework's metadata cannot have here by themselves."""
+"""Top-level names that a framework's metadata cannot use here."""
 
 
 def metadata_path(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the path of a field in a framework's metadata; a title that is text is the document's."""
+    """Return the path of a field in a framework's metadata; a title at the top level is the document's own."""
     path = tuple(names)
     if not all(path):
         return NO_FIELD
@@ -39,36 +40,36 @@ def metadata_path(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def compare(path: tuple[str, ...], operator: str, values: tuple[Value, ...] = ()) -> Filter:
-    """Return a comparison that is false where the field is missing, as all but `is null` are; also of a title."""
+    """Return a comparison, other than `is null`, that is false if the field is missing or is an empty title."""
     comparison = Comparison(path, operator, values)
     return And((comparison, Comparison(path, "!=", ("",)))) if path == TITLE else comparison
 
 
 def missing(path: tuple[str, ...]) -> Filter:
-    """Return a filter for the documents that lack a field; a title that is empty is none."""
+    """Return a filter for documents that lack a field; an empty title counts as missing."""
     null = Comparison(path, "is null")
     return Or((null, Comparison(path, "=", ("",)))) if path == TITLE else null
 
 
 def any_of(filters: Sequence[Filter]) -> Filter:
-    """Join by `Or`; of no filters, nothing."""
+    """Join filters by `Or`; return NOTHING if there are none."""
     return Or(tuple(filters)) if len(filters) > 1 else filters[0] if filters else NOTHING
 
 
 def all_of(filters: Sequence[Filter]) -> Filter:
-    """Join by `And`; of no filters, everything."""
+    """Join filters by `And`; return EVERYTHING if there are none."""
     return And(tuple(filters)) if len(filters) > 1 else filters[0] if filters else EVERYTHING
 
 
 def settle(filter: Filter, known: Collection[str]) -> Filter:
-    """Decide what is said of fields that no document has, where a search would take them for misspelt.
+    """Resolve comparisons of fields that no document has, which a search would reject as misspelled.
 
     Args:
-        filter: From a framework.
+        filter: A filter from a framework.
         known: Names of the metadata fields that documents have.
 
     Returns:
-        A filter that means the same and reads known fields alone; EVERYTHING and NOTHING stand in no larger one.
+        An equivalent filter that reads known fields only; EVERYTHING and NOTHING are never part of a larger filter.
     """
     match filter:
         case Comparison(path, operator):

@@ -1,20 +1,20 @@
-"""A front end: Haystack's filters to the syntax tree.
+"""Front end that converts Haystack's filters to the syntax tree.
 
     {"operator": "AND", "conditions": [{"field": "meta.year", "operator": ">=", "value": 2020}, ...]}
 
-They mean what Haystack's documentation says ("Metadata filtering"), and where it leaves something open, what its
-`haystack.utils.filters` does:
+Their semantics are those of Haystack's documentation ("Metadata filtering") and, where that leaves something open, of
+`haystack.utils.filters`:
 
-*   A missing field equals None. `!=` and `not in` are the opposites of `==` and `in`, so they hold where it is missing.
-*   `>`, `>=`, `<`, `<=` compare numbers with numbers and dates with dates. Text that is no date in ISO 8601 and lists
-    are refused, and nothing is greater or less than None.
-*   Two texts that name the same moment are equal.
-*   `NOT` is the opposite of `AND`.
-*   `id` is the document's id; `meta.a.b`, or a name alone that no attribute of a document has, is a field. Anything
-    else is missing, except `content`, `embedding` and their like, which cannot be filtered on here.
+*   A missing field equals None. `!=` and `not in` are the negations of `==` and `in`, so they hold for missing fields.
+*   `>`, `>=`, `<`, `<=` compare numbers with numbers and dates with dates. Lists and text that is not an ISO 8601 date
+    are rejected, and nothing is greater or less than None.
+*   Two texts that denote the same moment are equal.
+*   `NOT` is the negation of `AND`.
+*   `id` is the document's id. `meta.a.b` is a field, and so is a bare name that is not an attribute of a document.
+    Anything else is missing, except `content`, `embedding` and similar attributes, which cannot be filtered on here.
 
-Types are JSON's, so that `== 1` is not true of a field that is true; and a field that cannot be compared with the value
-is neither greater nor less, where theirs is an error.
+Types are those of JSON, so `== 1` does not match a field that is true. A field that cannot be compared with the value
+is neither greater nor less, where Haystack raises an error.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _Path: TypeAlias = tuple[str, ...]
 EXAMPLE = "{'field': 'meta.year', 'operator': '>=', 'value': 2020}"
 
 UNFILTERED = ("content", "blob", "embedding", "sparse_embedding", "meta")
-"""Attributes of a document that are there but cannot be compared."""
+"""Attributes that documents have but that cannot be filtered on."""
 
 ABSENT = ("score",)
 """Attributes that stored documents do not have."""
@@ -44,7 +44,7 @@ def from_haystack(filters: Mapping[str, object]) -> Filter:
     """Read a filter such as `{"field": "meta.year", "operator": ">=", "value": 2020}`.
 
     Raises:
-        FilterError: A part of it is missing or not possible; one line that names it.
+        FilterError: If a part of it is missing or invalid; the message names that part.
     """
     return _read(filters, 0)
 
@@ -100,7 +100,7 @@ def _path(field: str) -> _Path:
 
 
 class _ValueError(Exception):
-    """What is wrong with a value, for a message that names the field and the operator."""
+    """An invalid value; the message is to be prefixed with the field and the operator."""
 
 
 def _equal(path: _Path, value: object) -> Filter:
@@ -118,7 +118,7 @@ def _among(path: _Path, values: object) -> Filter:
 
 
 def _equal_otherwise(path: _Path, value: object) -> list[Filter]:
-    """Return what else makes a field equal to a value that is more than a text, a number or a boolean."""
+    """Return filters for equality beyond text, numbers and booleans: None, moments and lists."""
     if value is None:
         return [missing(path)]
     if isinstance(value, str | datetime):
@@ -126,7 +126,7 @@ def _equal_otherwise(path: _Path, value: object) -> list[Filter]:
         return [] if text is None else [compare(path, "is at", (text,))]
     if isinstance(value, list | tuple):
         if not all(isinstance(element, str | int | float) for element in value):
-            raise _ValueError(f"compares a list of texts, numbers and booleans, got {value!r:.60}")
+            raise _ValueError(f"compares a list of strings, numbers and booleans, got {value!r:.60}")
         return [compare(path, "is list", tuple(cast("Sequence[Value]", value)))]
     if not isinstance(value, int | float):
         raise _ValueError(f"takes text, a number, a boolean, None, a date or a list, got {value!r:.60}")
@@ -143,7 +143,7 @@ def _ordered(symbol: str, path: _Path, value: object) -> Filter:
     if isinstance(value, str | datetime):
         text = _moment(value)
         if text is None:
-            raise _ValueError(f"compares text that is a date in ISO 8601, got {value!r:.60}")
+            raise _ValueError(f"compares text only if it is an ISO 8601 date, got {value!r:.60}")
         return any_of([compare(path, operator, (text,)) for operator in _IN_TIME[symbol]])
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise _ValueError(f"compares numbers or dates, got {value!r:.60}")
@@ -159,7 +159,7 @@ OPERATORS: dict[str, Callable[[_Path, object], Filter]] = {
     "in": _among,
     "not in": partial(_opposite, _among),
 }
-"""Every comparison of Haystack's."""
+"""Every comparison operator of Haystack, with the function that reads its value."""
 
 
 def _moment(value: str | datetime) -> str | None:

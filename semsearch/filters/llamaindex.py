@@ -1,20 +1,20 @@
-"""A front end: LlamaIndex's metadata filters to the syntax tree.
+"""Front end that converts LlamaIndex's metadata filters to the syntax tree.
 
     {"condition": "and", "filters": [{"key": "year", "operator": ">=", "value": 2020}, ...]}
 
-This is what `MetadataFilters.model_dump(mode="json")` gives; filters may be nested. They mean what LlamaIndex's own
-store in memory makes of them (`llama_index.core.vector_stores.utils`):
+This is the output of `MetadataFilters.model_dump(mode="json")`; filters may be nested. Their semantics are those of
+LlamaIndex's own in-memory store (`llama_index.core.vector_stores.utils`):
 
-*   Where the field is missing or null, `!=` and `nin` are true and everything else but `is_empty` is false.
-*   `contains`: the field is a list that has the value, or a text of which it is a part, in the same case. `any` and
-    `all` ask that of one or each of several values.
-*   `text_match` and `text_match_insensitive`: the field is a text of which the value is a part.
+*   If the field is missing or null, `!=` and `nin` are true, and everything else except `is_empty` is false.
+*   `contains`: the field is a list that contains the value, or text that contains it as a substring, case-sensitively.
+    `any` and `all` require the same of at least one or of each of several values.
+*   `text_match` and `text_match_insensitive`: the field is text that contains the value as a substring.
 *   `is_empty`: the field is missing, null, empty text or an empty list.
-*   `not` joins filters none of which is true.
-*   A key is one name, dots and all.
+*   `not` requires that none of its filters is true.
+*   A key is a single name, even if it contains dots.
 
-Types are JSON's, so that `== 1` is not true of a field that is true; and where their comparison of different types is
-an error, ours is false.
+Types are those of JSON, so `== 1` does not match a field that is true; and where LlamaIndex raises an error for a
+comparison of different types, the comparison is false here.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ EMPTY_TEXT = ""
 
 
 def from_llamaindex(filters: Mapping[str, object]) -> Filter:
-    """Read metadata filters as plain values.
+    """Read metadata filters given as plain JSON values.
 
     Raises:
-        FilterError: A key, an operator or a value is not possible; one line that names the key.
+        FilterError: If a key, an operator or a value is invalid; the message names the key.
     """
     return _joined(filters, 0)
 
@@ -47,7 +47,7 @@ def _joined(filters: Mapping[str, object], level: int) -> Filter:
     check_depth(level)
     condition, parts = filters.get("condition"), filters.get("filters")
     if not isinstance(condition, str | None) or condition not in CONDITIONS:
-        raise FilterError(f"the condition is {condition!r:.60}; expected and, or, not")
+        raise FilterError(f"the condition is {condition!r:.60}; expected 'and', 'or' or 'not'")
     if not isinstance(parts, list | tuple):
         raise FilterError(f"the filters are {parts!r:.60}; expected a list of filters such as {EXAMPLE}")
     return CONDITIONS[condition]([_read(part, level + 1) for part in parts]) if parts else EVERYTHING
@@ -68,7 +68,7 @@ def _read(part: object, level: int) -> Filter:
         return _joined(part, level)
     key, operator = part.get("key"), part.get("operator", "==")
     if not isinstance(key, str) or not key:
-        raise FilterError(f"the key of a filter is {key!r:.60}; expected the name of a field, as text")
+        raise FilterError(f"the key of a filter is {key!r:.60}; expected the name of a field as a string")
     if not isinstance(operator, str) or operator not in OPERATORS:
         raise FilterError(f"{key!r:.60} has an unknown operator {operator!r:.60} (known: {', '.join(OPERATORS)})")
     try:
@@ -78,7 +78,7 @@ def _read(part: object, level: int) -> Filter:
 
 
 class _ValueError(Exception):
-    """What is wrong with a value, for a message that names the key and the operator."""
+    """An invalid value; the message is to be prefixed with the key and the operator."""
 
 
 def _equal(path: _Path, value: object) -> Filter:
@@ -142,11 +142,11 @@ OPERATORS: dict[str, Callable[[_Path, object], Filter]] = {
     "contains": _contains,
     "is_empty": _empty,
 }
-"""Every operator of LlamaIndex's `FilterOperator`."""
+"""Every operator of LlamaIndex's `FilterOperator`, with the function that reads its value."""
 
 
 def _is_text(path: _Path) -> Filter:
-    return compare(path, ">=", (EMPTY_TEXT,))  # every text is, and nothing else
+    return compare(path, ">=", (EMPTY_TEXT,))  # true for any text, and for nothing else
 
 
 def _scalar(value: object) -> Value:

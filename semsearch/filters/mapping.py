@@ -1,10 +1,11 @@
-"""A front end: Python mappings to the syntax tree.
+"""Front end that converts Python mappings to the syntax tree.
 
     {"year": {">=": 2020, "<": 2024}, "author.name": "Ada", "editor": None, "not": {"lang": {"in": ["de", "fr"]}}}
 
-Entries are joined by and, as are the operators of one field. A plain value means `=`, None means `is null`. Keys are
-paths as in an expression: a dot steps into an object, backquotes hold odd names. `and` and `or` take a list of
-mappings, `not` takes one; a field of such a name stands in backquotes. What a filter means is told in `syntax.py`.
+Entries are joined by `and`, as are several operators for one field. A plain value means `=`, and None means `is null`.
+Keys are paths, as in expressions: a dot steps into an object, and backquotes enclose unusual names. `and` and `or` take
+a list of mappings, and `not` takes one mapping; put a field of such a name in backquotes. The semantics of filters are
+defined in `syntax.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ EXAMPLE = "{'year': {'>=': 2020}, 'lang': 'en'}"
 _ELSEWHERE = {"eq": "=", "ne": "!=", "neq": "!=", "gt": ">", "gte": ">=", "ge": ">=", "lt": "<", "lte": "<="}
 _ELSEWHERE |= {"le": "<=", "nin": "not in", "=>": ">=", "=<": "<=", "like": "contains", "is": "is null"}
 _ELSEWHERE |= {"startswith": "starts with", "endswith": "ends with", "prefix": "starts with"}
-"""What operators are called in other filter languages, for hints."""
+"""Names of operators in other filter languages, for hints in error messages."""
 
 _Path = tuple[str, ...]
 
@@ -31,7 +32,7 @@ def from_mapping(conditions: Mapping[str, object]) -> Filter:
     """Read a mapping such as `{"year": {">=": 2020}, "lang": "en"}`.
 
     Raises:
-        FilterError: A key, an operator or a value is not possible; one line that names the key.
+        FilterError: If a key, an operator or a value is invalid; the message names the key.
     """
     return _every_entry(conditions, 0)
 
@@ -44,14 +45,14 @@ def _every_entry(mapping: Mapping[str, object], level: int) -> Filter:
 
 
 def _entry(key: object, value: object, level: int) -> list[Filter]:
-    """Read an entry: the connective or the comparisons that it stands for."""
+    """Read an entry of a mapping: a connective, or the comparisons of a field."""
     if not isinstance(key, str):
-        raise FilterError(f"a key of the filter is {key!r:.60}; expected the name of a field, as text")
+        raise FilterError(f"a key of the filter is {key!r:.60}; expected the name of a field as a string")
     if connective := _CONNECTIVES.get(key.lower()):
         return [connective(key, value, level)]
     path = read_path(key)
     if path is None:
-        hint = f"write {write_path((key,))!r:.60} if a field is called so" if key else "expected the name of a field"
+        hint = f"write {write_path((key,))!r:.60} for a field of that name" if key else "expected the name of a field"
         raise FilterError(f"the key {key!r:.60} is not a field name: {hint}")
     return list(_field(path, key, value))
 
@@ -85,7 +86,7 @@ def _field(path: _Path, key: str, value: object) -> list[Comparison]:
         if _is_list(value):
             raise FilterError(
                 f"{key!r:.60} is compared with a {type(value).__name__}: write {{'in': [...]}} for one of several, "
-                "or {'contains': ...} for a list that has a value"
+                "or {'contains': ...} for a list that contains a value"
             )
         return [_compare(path, "=", value)]
     if not value:
@@ -103,7 +104,7 @@ def _operation(path: _Path, key: str, word: object, operand: object) -> Comparis
 def _compare(path: _Path, operator: str, value: object) -> Comparison:
     if value is None:
         instead = {"is null": operator != "!="}
-        raise FilterError(f"{write_path(path)!r:.60}: {operator} takes no None: write {instead}")
+        raise FilterError(f"{write_path(path)!r:.60}: {operator} does not take None; write {instead}")
     return Comparison(path, operator, (cast("Value", value),))
 
 
@@ -124,7 +125,7 @@ _READERS: dict[str, Callable[[_Path, str, object], Comparison]] = {
     **dict.fromkeys(LISTING, _among),
     **dict.fromkeys(("is null", "is not null"), _nullness),
 }
-"""How the operand of an operator is read where it is not a single value."""
+"""Functions that read the operand of an operator if it is not a single value."""
 
 
 def _is_list(value: object) -> bool:
@@ -132,7 +133,7 @@ def _is_list(value: object) -> bool:
 
 
 def _unknown_operator(path: _Path, key: str, word: object) -> str:
-    """Say which operators there are, which one may be meant, and how a field inside an object is named."""
+    """Return a message with the known operators, the one probably meant, and how to name a field inside an object."""
     text = str(word).lower().removeprefix("$")
     meant = _ELSEWHERE.get(text) or next(iter(difflib.get_close_matches(text, [*OPERATORS, *SYNONYMS], n=1)), "")
     hint = f", did you mean {meant!r}?" if meant else ""

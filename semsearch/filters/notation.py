@@ -1,8 +1,8 @@
-"""How names, values and operators are spelled in the filter language, for those who read it and those who write it.
+"""Spelling of names, values and operators in the filter language, for parsing and for printing.
 
     year    author.name    `publication year`    'it''s'    2020.5    true
 
-This module knows neither the tree nor the grammar: it goes from one name, value or operator to text and back.
+This module knows neither the tree nor the grammar: it converts single names, values and operators to text and back.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ NAME = r"[^\W\d]([\w-]*\w)?"
 """A name that needs no quotes, unless it is a reserved word."""
 
 QUOTED_NAME = r"`([^`]|``)+`"
-"""Any other name; a backquote in it is doubled."""
+"""Any other name; a backquote inside it is doubled."""
 
 SYNONYMS = {"==": "=", "<>": "!="}
-"""Operators with a second spelling."""
+"""Alternative spellings of operators, and the canonical ones."""
 
 _RESERVED = re.compile("and|or|not|in|contains|true|false", re.IGNORECASE)
 _NAME = re.compile(NAME)
@@ -26,12 +26,12 @@ _STEP = re.compile(rf"{NAME}|{QUOTED_NAME}")
 
 
 def write_path(path: tuple[str, ...]) -> str:
-    """Write the names of a path with dots between them, odd ones in backquotes."""
+    """Write the names of a path separated by dots, with backquotes around names that need them."""
     return ".".join(name if _is_plain(name) else "`" + name.replace("`", "``") + "`" for name in path)
 
 
 def read_path(text: str) -> tuple[str, ...] | None:
-    """Return the names of a path such as ``author.`pen name` ``; None where the text is not a path."""
+    """Return the names of a path such as ``author.`pen name` ``; None if the text is not a path."""
     if not _PATH.fullmatch(text):
         return None
     steps = [step.group() for step in _STEP.finditer(text)]
@@ -41,27 +41,27 @@ def read_path(text: str) -> tuple[str, ...] | None:
 
 
 def read_key(text: str) -> tuple[str, ...]:
-    """Read the path that a foreign client means by a key: a path where it is one, else the one name."""
+    """Read a key from another system's filter: as a path if it parses as one, otherwise as a single name."""
     return read_path(text) or (text,)
 
 
 def write_key(path: tuple[str, ...]) -> str:
-    """Write a path as a key for foreign clients, which `read_key` takes back; a name stands as it is if it can."""
+    """Write a path as a key that `read_key` parses back; a single name is left as it is if possible."""
     return path[0] if len(path) == 1 and read_key(path[0]) == path else write_path(path)
 
 
 def write_value(value: str | int | float) -> str:
-    """Write text in single quotes, numbers and booleans as JSON does."""
+    """Write text in single quotes, and numbers and booleans as in JSON."""
     return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else json.dumps(value)
 
 
 def unquote(text: str) -> str:
-    """Take off the quotes, of any kind, and halve those inside that are doubled."""
+    """Remove the surrounding quotes, of any kind, and undo the doubling of quotes inside."""
     return text[1:-1].replace(text[0] * 2, text[0])
 
 
 def read_operator(text: str) -> str:
-    """Return an operator in its one spelling: lower case, single spaces, no synonym; it need not be known."""
+    """Return an operator in canonical spelling: lower case, single spaces, no synonym; it may be unknown."""
     operator = " ".join(text.lower().split())
     return SYNONYMS.get(operator, operator)
 

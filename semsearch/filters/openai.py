@@ -1,11 +1,11 @@
-"""A front end: the filters of OpenAI's vector store search to the syntax tree.
+"""Front end that converts the filters of OpenAI's vector store search to the syntax tree.
 
     {"type": "and", "filters": [{"type": "gte", "key": "year", "value": 2020}, {"type": "in", "key": "lang", ...}]}
 
-OpenAI documents the operators (API reference, "Search vector store") and says nothing about what they mean where an
-attribute is missing or of another type, so here they mean what ours mean, see `syntax.py`: a document without the
-attribute meets no comparison, `ne` and `nin` included, and text equals no number. A key is a path such as `author.name`
-where it can be read as one, and otherwise the name itself.
+OpenAI documents the operators (API reference, "Search vector store") but not how they treat attributes that are missing
+or of another type, so here they follow our own semantics, see `syntax.py`: a document without the attribute matches no
+comparison, not even `ne` and `nin`, and text never equals a number. A key is a path such as `author.name` if it parses
+as one, and otherwise a single name.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from semsearch.filters.notation import read_key
 from semsearch.filters.syntax import And, Comparison, Filter, Or, Value, check_depth, join
 
 COMPARISONS = {"eq": "=", "ne": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "in": "in", "nin": "not in"}
-"""Their operators and ours."""
+"""OpenAI's comparison operators and ours."""
 
 COMPOUNDS: Mapping[str, type[And] | type[Or]] = {"and": And, "or": Or}
-"""Their connectives and ours."""
+"""OpenAI's connectives and ours."""
 
 EXAMPLE = '{"type": "eq", "key": "lang", "value": "en"}'
 
@@ -30,7 +30,7 @@ def from_openai(filters: Mapping[str, object]) -> Filter:
     """Read a filter such as `{"type": "gte", "key": "year", "value": 2020}`.
 
     Raises:
-        FilterError: It is not possible; one line that says which part.
+        FilterError: If it is invalid; the message says which part.
     """
     return _read(filters, 0)
 
@@ -57,15 +57,15 @@ def _compound(kind: str, filters: object, level: int) -> Filter:
 def _comparison(kind: str, part: Mapping[str, object]) -> Filter:
     key, operator = part.get("key"), COMPARISONS[kind]
     if not isinstance(key, str) or not key:
-        raise FilterError(f"the key of a filter is {key!r:.60}; expected the name of an attribute, as text")
+        raise FilterError(f"the key of a filter is {key!r:.60}; expected the name of an attribute as a string")
     if "value" not in part:
-        raise FilterError(f"the filter {kind!r} of {key!r:.60} has no value; expected one such as {EXAMPLE}")
+        raise FilterError(f"the filter {kind!r} on {key!r:.60} has no value; expected one such as {EXAMPLE}")
     return _OPERANDS.get(operator, _one)(read_key(key), key, operator, part["value"])
 
 
 def _one(path: tuple[str, ...], key: str, operator: str, value: object) -> Filter:
     if isinstance(value, list | tuple):
-        raise FilterError(f"{key!r:.60} is compared with a list: write in or nin for one of several values")
+        raise FilterError(f"{key!r:.60} is compared with a list; use in or nin to match one of several values")
     return Comparison(path, operator, (cast("Value", value),))
 
 
@@ -76,4 +76,4 @@ def _several(path: tuple[str, ...], key: str, operator: str, values: object) -> 
 
 
 _OPERANDS: dict[str, Callable[[tuple[str, ...], str, str, object], Filter]] = {"in": _several, "not in": _several}
-"""How a value is read where it is not a single one."""
+"""Functions that read the value of an operator if it is not a single one."""

@@ -1,4 +1,4 @@
-"""The door to the front ends of Python: whatever a caller gives as `where` to a filter, or None."""
+"""Entry point for Python callers, which converts any accepted form of `where` to a filter."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ Where: TypeAlias = str | Mapping[str, object] | Filter
 
 
 def read_filter(where: Where | None) -> Filter | None:
-    """Read a filter in any of the ways it can be written in Python; None stays None.
+    """Read a filter in any of the forms that are accepted in Python; None stays None.
+
+    Args:
+        where: An expression, a mapping, a syntax tree, or None for no filter.
 
     Raises:
-        FilterError: It is none of those, or makes no possible filter.
+        FilterError: If it is none of these, or is not a valid filter.
     """
     match where:
         case None | Comparison() | And() | Or() | Not():

@@ -1,8 +1,8 @@
-"""A back end: the syntax tree to one parameterized SQLite condition on the table `documents`.
+"""Back end that compiles the syntax tree to one parameterized SQLite condition on the table `documents`.
 
-The table has the columns `doc_id`, `title` and `metadata`, a JSON object, and the connection knows the functions of
-`semsearch.moments`. This module never runs the SQL, and knows the limits of SQLite's parser, which no other back end
-shares.
+The table has the columns `doc_id`, `title` and `metadata` (a JSON object), and the functions of `semsearch.moments` are
+registered with the connection. This module never runs the SQL. It respects the limits of SQLite's parser, which other
+back ends do not share.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from semsearch.errors import FilterError
 from semsearch.filters.syntax import And, Comparison, Filter, Not, Or, Value, comparisons_of, is_built_in
 from semsearch.moments import clock, utc
 
-MAX_STACK = 40  # of the 100 entries of SQLite's parser stack (before 3.46); about one per level of nesting
+MAX_STACK = 40  # of 100 entries in SQLite's parser stack (before 3.46); about one per level of nesting
 WIDTH = 8  # operands in one SQL chain: SQLite counts each as a level of an expression tree of at most 1,000
-MAX_SQL = 900_000  # characters, all ASCII; some builds of SQLite take a statement of at most 1,000,000 bytes
+MAX_SQL = 900_000  # ASCII characters; some builds of SQLite accept at most 1,000,000 bytes per statement
 
 _Test: TypeAlias = tuple[str, tuple[Value, ...]]
-"""SQL over a row `field` of json_each, and its parameters."""
+"""SQL condition on a row `field` of json_each, and its parameters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition on documents in SQL: it is 1 or 0 for each, never NULL.
+    """An SQL condition on documents; it is 1 or 0 for each document, never NULL.
 
     Attributes:
-        sql: A boolean expression over the table `documents`, with ? placeholders and no text of the user's.
+        sql: A boolean expression over the table `documents`, with ? placeholders and no user input.
         parameters: One value per placeholder, in order.
     """
 
@@ -42,21 +42,21 @@ def compile_filter(filter: Filter) -> Condition:
     """Compile a filter for SQLite.
 
     Raises:
-        FilterError: It is nested too deeply, or has more comparisons than SQLite takes in one statement.
+        FilterError: If it is nested too deeply, or has more comparisons than SQLite accepts in one statement.
     """
     part = _compiled(filter)
     if len(part.sql) > MAX_SQL:
         count = sum(1 for _ in comparisons_of(filter))
         raise FilterError(
             f"the filter has {count:,} comparisons, too many for one SQLite statement: "
-            "compare a field with many values by one `in`, or split the filter"
+            "use one `in` to compare a field with many values, or split the filter"
         )
     return Condition(part.sql, part.parameters)
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A compiled part, and how deep SQLite's parser stack gets in it."""
+    """A compiled part, and the depth that SQLite's parser stack reaches in it."""
 
     sql: str
     parameters: tuple[Value, ...]
@@ -80,7 +80,7 @@ def _compiled(filter: Filter) -> _Part:
 
 
 def _join(word: str, parts: Sequence[_Part]) -> _Part:
-    """Join by `and` or `or`, the deepest first: the others would hold two more entries of the stack beneath it."""
+    """Join parts by `and` or `or`, deepest first, because a later part starts with two more entries on the stack."""
     while len(parts) > WIDTH:
         parts = [_join(word, parts[start : start + WIDTH]) for start in range(0, len(parts), WIDTH)]
     if len(parts) == 1:
@@ -96,7 +96,7 @@ def _negate(part: _Part) -> _Part:
 
 
 def _compare(comparison: Comparison) -> _Part:
-    """Compile a comparison; the path's last name is the row `field`, and without a row it is false, never NULL."""
+    """Compile a comparison; the row `field` is the last name of the path, and without a row it is false, never NULL."""
     path, operator = comparison.path, comparison.operator
     if operator == "is null":
         return _negate(_compare(Comparison(path, "is not null")))
@@ -118,7 +118,7 @@ def _steps(count: int) -> tuple[str, str]:
 
 
 def _among(values: Sequence[Value], row: str = "field") -> _Test:
-    """Equal to one of the values, in JSON's types; they travel as one JSON parameter."""
+    """Test for equality with one of the values, by JSON types; the values are passed as one JSON parameter."""
     chosen = "select replace(type, 'real', 'integer'), value from json_each(?)"
     test = f"(replace({row}.type, 'real', 'integer'), {row}.value) in ({chosen})"
     return test, (json.dumps(list(values), ensure_ascii=False),)
@@ -136,7 +136,7 @@ def _ordered(symbol: str, values: Sequence[Value]) -> _Test:
 
 
 def _contains(values: Sequence[Value]) -> _Test:
-    """An element of a list, or a part of a text; by GLOB, because lower() and LIKE know only ASCII."""
+    """Test for an element of a list or a part of a text; uses GLOB, because lower() and LIKE only know ASCII."""
     (value,) = values
     test, parameters = _among(values, "element")
     elements = "json_each(iif(field.type = 'array', field.value, '[]')) as element"
@@ -148,13 +148,13 @@ def _contains(values: Sequence[Value]) -> _Test:
 
 
 def _like(value: Value, before: str, after: str) -> _Test:
-    """A text that has the value in any case, with these patterns around it."""
-    pattern = before + "".join(map(_either_case, str(value))) + after  # SQLite takes 50,000 bytes, MAX_NEEDLE fits
+    """Test for a text that contains the value in any case, with these patterns around it."""
+    pattern = before + "".join(map(_either_case, str(value))) + after  # MAX_NEEDLE fits SQLite's limit of 50,000 bytes
     return "field.type = 'text' and field.value glob ?", (pattern,)
 
 
 def _is_list(values: Sequence[Value]) -> _Test:
-    """A list with as many elements, each of which is the value at its place."""
+    """Test for a list with as many elements, each equal to the value at its position."""
     pairs = "json_each(iif(field.type = 'array', field.value, '[]')) as element join json_each(?) as wanted using (key)"
     same = (
         "replace(element.type, 'real', 'integer') = replace(wanted.type, 'real', 'integer') "
@@ -169,7 +169,7 @@ def _is_list(values: Sequence[Value]) -> _Test:
 
 
 def _moment(symbol: str, values: Sequence[Value]) -> _Test:
-    """A moment compared in UTC where both name their offsets, and else by the clock."""
+    """Compare a moment in UTC if both sides name an offset, otherwise by local time."""
     shown, exact = clock(values[0]), utc(values[0])
     tests = {f"moment_utc(field.value) {symbol} ?": exact, f"moment_clock(field.value) {symbol} ?": shown}
     asked = {test: value for test, value in tests.items() if value is not None}

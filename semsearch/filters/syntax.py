@@ -1,37 +1,37 @@
-"""The syntax tree of filters, and what a filter means.
+"""The syntax tree of filters, and the semantics of a filter.
 
     And((Comparison(("year",), ">=", (2020,)), Not(Comparison(("author", "name"), "is null"))))
 
-Every front end builds this tree and every back end compiles it, so that they need not know one another. This module
-knows neither notation nor database. Whatever the back end, a filter means this:
+Every front end builds this tree and every back end compiles it, so neither needs to know the other. This module knows
+nothing about notation or databases. A filter has the same semantics in every back end:
 
 *   It is true or false for each document, never unknown; `And`, `Or` and `Not` are those of two-valued logic.
-*   The path `("doc_id",)` is the document's id and `("title",)` its title. Every other path begins in the metadata, a
-    JSON object, and each further name steps into an object. Names are compared exactly. A field is missing where an
-    object lacks the name, or where there is no object to step into: nothing steps into a list. A missing field and one
+*   The path `("doc_id",)` is the document's id and `("title",)` its title. Every other path starts in the metadata, a
+    JSON object, and each further name steps into an object. Names are compared exactly. A field is missing if an object
+    lacks the name, or if there is no object to step into; a path never steps into a list. A missing field and a field
     that is null are the same.
-*   Types are JSON's. Two values are equal if they are both text, both numbers or both booleans, and the same: 1 equals
-    1.0, but neither true nor '1'. Numbers are compared exactly, as 64-bit integers and doubles; an integer in the
-    metadata that is neither counts as the nearest double. A list or an object equals no value.
+*   Types are those of JSON. Two values are equal if both are text, both numbers or both booleans, and they are the
+    same: 1 equals 1.0, but neither true nor '1'. Numbers are compared exactly, as 64-bit integers and doubles; an
+    integer in the metadata that is neither counts as the nearest double. A list or an object never equals a value.
 *   `=`: the field equals the value. `in`: it equals one of the values.
-*   `!=`: the field is not null and does not equal the value; also a list or an object does not. `not in`: the field is
-    not null and equals none of the values.
-*   `<`, `<=`, `>`, `>=`: the field is of the value's type, text or number, and in that order to it. Text is ordered by
-    code points.
-*   `contains`: the field is a list that has an element equal to the value; or both are text, and the value is a part
-    of the field, ignoring case letter by letter: a character of the value stands for itself and for its lower, upper
-    and title case where these are one character. Empty text is a part of every text.
-*   `starts with`, `ends with`: both are text, and the field begins or ends with the value, ignoring case as `contains`
-    does. A list does neither.
-*   `contains exactly`: both are text, and the value is a part of the field as it is written. A list has no such part.
+*   `!=`: the field is not null and does not equal the value; every list or object meets this. `not in`: the field
+    is not null and equals none of the values.
+*   `<`, `<=`, `>`, `>=`: the field has the same type as the value, text or number, and compares to it in that order.
+    Text is ordered by code point.
+*   `contains`: the field is a list with an element equal to the value; or both are text, and the value is a substring
+    of the field, ignoring case letter by letter: a character of the value matches itself and its lower, upper and title
+    case if these are single characters. Empty text is a substring of every text.
+*   `starts with`, `ends with`: both are text, and the field starts or ends with the value, ignoring case as `contains`
+    does. They are false for a list.
+*   `contains exactly`: both are text, and the value is a case-sensitive substring of the field. It is false for a list.
 *   `is list`: the field is a list whose elements equal the values, in this order; without values, an empty list.
-*   `is before`, `is after`, `is at`: both are text that is a date or a time in ISO 8601, see `semsearch.moments`, and
-    the field is earlier or later than the value, or the same moment. A date is its midnight. Where only one of the two
-    names its offset from UTC, what their clocks show is compared.
+*   `is before`, `is after`, `is at`: both are text that is an ISO 8601 date or time, see `semsearch.moments`, and the
+    field is earlier than the value, later, or the same moment. A date stands for its midnight. If only one of the two
+    names its offset from UTC, their local times are compared.
 *   `is null`: the field is missing or null. `is not null`: it is neither.
 
-`Comparison` refuses what no document could hold or a database could not be asked, with the same FilterError whichever
-front end built it.
+`Comparison` rejects whatever a document cannot contain or a database cannot be asked, with the same FilterError for
+every front end.
 """
 
 from __future__ import annotations
@@ -48,43 +48,43 @@ from semsearch.filters.notation import write_path, write_value
 from semsearch.moments import clock
 
 BUILT_IN = ("doc_id", "title")
-"""Paths of one name that are not in the metadata."""
+"""Names of the paths that are not in the metadata."""
 
 MAX_DEPTH = 40
-"""Levels of and, or, not above a comparison: back ends recurse, and databases have stacks of their own."""
+"""Maximum number of `and`, `or`, `not` above a comparison: back ends recurse, and databases have their own stacks."""
 
 MAX_STEPS = 16
-"""Names in a path."""
+"""Maximum number of names in a path."""
 
 MAX_NEEDLE = 1_000
-"""Characters after `contains`, `contains exactly`, `starts with` or `ends with`."""
+"""Maximum number of characters after `contains`, `contains exactly`, `starts with` or `ends with`."""
 
 LISTING = ("in", "not in", "is list")
 """Operators that are written with a list of values in parentheses."""
 
 LISTED = 20
-"""Fields that a message names."""
+"""Maximum number of fields that a message lists."""
 
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # databases end text at NUL, UTF-8 has no surrogates
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # databases end text at NUL, and UTF-8 has no surrogates
 
 Value: TypeAlias = str | int | float | bool
-"""Text, a finite number of 64 bits, or a JSON boolean, which is not a number."""
+"""Text, a finite 64-bit number, or a JSON boolean, which is not a number."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
-    """A field compared with values.
+    """A comparison of a field with values.
 
-    Equal comparisons mean the same: true is not 1, as it is in Python.
+    Comparisons are equal only if they mean the same: unlike in Python, true does not equal 1.
 
     Attributes:
-        path: The field: one name, or several that step into nested objects.
+        path: The field, as one name, or as several that step into nested objects.
         operator: One of OPERATORS.
-        values: As many as the operator takes: one, at least one for `in` and `not in`, any number for `is list`, none
-            for `is null`.
+        values: As many values as the operator takes: none for `is null` and `is not null`, at least one for `in` and
+            `not in`, any number for `is list`, and one for all others.
 
     Raises:
-        FilterError: The path or a value is not possible; one line that names the field.
+        FilterError: If the path, the operator or a value is invalid; the message names the field.
     """
 
     path: tuple[str, ...]
@@ -101,7 +101,7 @@ class Comparison:
             raise FilterError(f"{write_path(self.path)!r:.60}: {error}") from None
 
     def __str__(self) -> str:
-        """The comparison in the filter language."""
+        """Return the comparison as an expression of the filter language."""
         values = ", ".join(map(write_value, self.values))
         listed = f"({values})" if self.operator in LISTING else values
         return " ".join([write_path(self.path), self.operator, *([listed] if listed else [])])
@@ -119,11 +119,11 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """All of at least two filters.
+    """A filter for documents that match all of its operands.
 
     Attributes:
-        operands: The filters.
-        depth: Levels of and, or, not above the deepest comparison, this one included.
+        operands: At least two filters.
+        depth: Number of `and`, `or`, `not` above the deepest comparison, including this one.
     """
 
     operands: tuple[Filter, ...]
@@ -133,13 +133,13 @@ class And:
         object.__setattr__(self, "depth", _depth_above(self, self.operands, at_least=2))
 
     def __str__(self) -> str:
-        """The filter in the filter language."""
+        """Return the filter as an expression of the filter language."""
         return " and ".join(map(_as_operand, self.operands))
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """At least one of at least two filters; attributes as for `And`."""
+    """A filter for documents that match at least one of its operands; its attributes are those of `And`."""
 
     operands: tuple[Filter, ...]
     depth: int = field(init=False, repr=False, compare=False)
@@ -148,13 +148,13 @@ class Or:
         object.__setattr__(self, "depth", _depth_above(self, self.operands, at_least=2))
 
     def __str__(self) -> str:
-        """The filter in the filter language."""
+        """Return the filter as an expression of the filter language."""
         return " or ".join(map(_as_operand, self.operands))
 
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """The documents for which a filter is false; attributes as for `And`."""
+    """A filter for documents that do not match its single operand; `depth` is defined as for `And`."""
 
     operand: Filter
     depth: int = field(init=False, repr=False, compare=False)
@@ -163,21 +163,21 @@ class Not:
         object.__setattr__(self, "depth", _depth_above(self, (self.operand,), at_least=1))
 
     def __str__(self) -> str:
-        """The filter in the filter language."""
+        """Return the filter as an expression of the filter language."""
         return f"not {_as_operand(self.operand)}"
 
 
 Filter: TypeAlias = Comparison | And | Or | Not
-"""A condition on documents; printed, it is an expression of the filter language that reads back as the same tree."""
+"""A condition on documents; `str` returns it as an expression of the filter language that parses to the same tree."""
 
 
 def join(kind: type[And] | type[Or], operands: Sequence[Filter]) -> Filter:
-    """Join filters by `And` or `Or`; one alone stands for itself."""
+    """Join filters by `And` or `Or`; return a single filter unchanged."""
     return operands[0] if len(operands) == 1 else kind(tuple(operands))
 
 
 def comparisons_of(filter: Filter) -> Iterator[Comparison]:
-    """Yield every comparison of a filter, from left to right."""
+    """Yield every comparison in a filter, from left to right."""
     match filter:
         case Comparison():
             yield filter
@@ -189,21 +189,21 @@ def comparisons_of(filter: Filter) -> Iterator[Comparison]:
 
 
 def fields_of(filter: Filter) -> frozenset[str]:
-    """Return the top-level metadata fields that a filter reads, which `doc_id` and `title` are not."""
+    """Return the top-level metadata fields that a filter reads; `doc_id` and `title` are not metadata."""
     paths = {comparison.path for comparison in comparisons_of(filter)}
     return frozenset(path[0] for path in paths if not is_built_in(path))
 
 
 def is_built_in(path: tuple[str, ...]) -> bool:
-    """Whether a path is the document's id or title, not a field of the metadata."""
+    """Return whether a path is the document's id or title rather than a field of the metadata."""
     return len(path) == 1 and path[0] in BUILT_IN
 
 
 def check_fields(filter: Filter, known: Collection[str]) -> None:
-    """Refuse a filter that reads a metadata field that no document has.
+    """Reject a filter that reads a metadata field that no document has.
 
     Raises:
-        FilterError: Names the field, the known ones, and the closest of them.
+        FilterError: If there is such a field; the message names it, the known fields, and the closest of them.
     """
     for name in sorted(fields_of(filter).difference(known)):
         closest = difflib.get_close_matches(name, sorted({*known, *BUILT_IN}), n=1)
@@ -215,10 +215,10 @@ def check_fields(filter: Filter, known: Collection[str]) -> None:
 
 
 def check_depth(depth: int) -> int:
-    """Return a depth that is allowed; for front ends that recurse before there is a tree.
+    """Return a depth if it is allowed; for front ends that recurse before there is a tree.
 
     Raises:
-        FilterError: There are more than MAX_DEPTH levels.
+        FilterError: If there are more than MAX_DEPTH levels.
     """
     if depth > MAX_DEPTH:
         raise FilterError(f"the filter is nested too deeply (at most {MAX_DEPTH} levels are allowed): flatten it")
@@ -226,10 +226,10 @@ def check_depth(depth: int) -> int:
 
 
 def check_value(value: object) -> Value:
-    """Return a value that JSON and a database hold exactly; for front ends that want to say where it stands.
+    """Return a value if JSON and a database can represent it exactly; for front ends that report its position.
 
     Raises:
-        FilterError: It is neither text, a finite number of 64 bits nor a boolean; the message names no field.
+        FilterError: If it is not valid text, a finite 64-bit number or a boolean; the message does not name a field.
     """
     if not isinstance(value, str | int | float):
         raise FilterError(f"expected text, a number or a boolean, got {type(value).__name__}")
@@ -249,9 +249,9 @@ def _check_path(path: object) -> None:
         raise FilterError(f"the path of a comparison has {len(path)} names, at most {MAX_STEPS} are allowed")
     for name in path:
         if not isinstance(name, str) or not name:
-            raise FilterError(f"a field name is {name!r:.60}; expected text of at least one character")
+            raise FilterError(f"a field name is {name!r:.60}; expected a non-empty string")
         if _UNSTORABLE.search(name):
-            raise FilterError(f"the field name {name!r:.60} has a NUL character or a lone surrogate: no field has it")
+            raise FilterError(f"the field name {name!r:.60} has a NUL character or lone surrogate, which no field has")
 
 
 def _check_values(operator: str, values: object) -> None:
@@ -315,11 +315,11 @@ _VALUE_CHECKS: dict[str, Callable[[str, tuple[Value, ...]], None]] = {
 }
 
 OPERATORS = tuple(_VALUE_CHECKS)
-"""Every operator, each in its one spelling."""
+"""Every operator, in canonical spelling."""
 
 
 def _depth_above(node: Filter, operands: object, at_least: int) -> int:
-    """Return the depth of a node over these operands, after a check that they are filters and enough of them."""
+    """Return the depth of a node over these operands, after checking their types and number."""
     kind = type(node).__name__
     if not isinstance(operands, tuple) or len(operands) < at_least:
         raise FilterError(f"{kind} holds {operands!r:.60}; expected a tuple of at least {at_least} filters")

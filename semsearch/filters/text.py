@@ -1,10 +1,10 @@
-"""A front end: the expressions of `--where` to the syntax tree.
+"""Front end that parses the expressions of `--where` into the syntax tree.
 
     year >= 2020 and (lang = 'en' or tags contains "survey") and not author.name is null
 
-`not` binds tighter than `and`, and that tighter than `or`. A dot steps into an object, and backquotes hold names with
-other characters, or the language's words. What a filter means is told in `syntax.py`; this module knows only how it is
-written.
+`not` binds more tightly than `and`, which binds more tightly than `or`. A dot steps into an object, and backquotes
+enclose names that contain other characters or are reserved words. The semantics of filters are defined in `syntax.py`;
+this module only knows how they are written.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from semsearch.filters.syntax import MAX_STEPS, OPERATORS, And, Comparison, Filt
 if TYPE_CHECKING:
     from lark import Lark, Token, Transformer
 
-MAX_LENGTH = 10_000  # characters of an expression
+MAX_LENGTH = 10_000  # maximum number of characters in an expression
 
 _GRAMMAR = rf"""
     ?either: both (_OR both)*
@@ -62,7 +62,7 @@ _GRAMMAR = rf"""
     NUMBER: /[+-]?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?/i
     %ignore /\s+/
 """
-_EXPECTED = {  # what to ask for, by the first of these terminals that the parser would have taken
+_EXPECTED = {  # what a message says was expected, by the first of these terminals that the parser would have accepted
     "BOOLEAN": "a value ('text', a number, true or false)",
     "NUMBER": "'text' or a number",
     "STRING": "'text'",
@@ -77,10 +77,10 @@ _QUOTES = "'\"`"
 
 
 def parse(expression: str) -> Filter:
-    """Read an expression such as `year >= 2020 and lang = 'en'`.
+    """Parse an expression such as `year >= 2020 and lang = 'en'`.
 
     Raises:
-        FilterError: It does not parse; the message is one line and marks the place.
+        FilterError: If it does not parse; the message marks the position.
     """
     from lark.exceptions import UnexpectedInput, UnexpectedToken
 
@@ -104,7 +104,7 @@ def parse(expression: str) -> Filter:
 
 
 class _PlacedError(Exception):
-    """What parses but makes no possible comparison, with the token to blame."""
+    """An expression that parses but contains an invalid comparison, with the offending token."""
 
     def __init__(self, token: Token, error: FilterError) -> None:
         self.token, self.reason = token, str(error)
@@ -130,7 +130,7 @@ def _comparison(children: list[Any]) -> Comparison:
 def _number(text: str) -> int | float:
     if not text.lstrip("+-").isdecimal():
         return float(text)
-    return int(text) if len(text) <= 20 else 2**63  # int() has a limit of its own; check_value refuses this
+    return int(text) if len(text) <= 20 else 2**63  # int() has a length limit of its own; check_value rejects 2**63
 
 
 _LITERALS: dict[str, Callable[[str], Value]] = {
@@ -144,7 +144,7 @@ _LITERALS: dict[str, Callable[[str], Value]] = {
 
 @cache
 def _parser() -> Lark:
-    """Build the parser, which makes the tree while it parses: lark calls one function per rule with its children."""
+    """Build the parser, which creates the tree while parsing: lark calls one function per rule with its children."""
     from lark import Lark
 
     actions = SimpleNamespace(
@@ -162,7 +162,7 @@ def _parser() -> Lark:
 
 
 def _fail(expression: str, start: int, found: str, reason: str) -> NoReturn:
-    """Raise the error with about 30 characters on either side of what was found, on one line."""
+    """Raise the error, with up to 30 characters on either side of the marked text, on one line."""
     end = start + len(found)
     before, after = expression[:start], expression[end:]
     marked = f"{'…' * (start > 30)}{before[-30:]}»{expression[start:end][:60]}«{after[:30]}{'…' * (len(after) > 30)}"

@@ -1,1 +1,1 @@
-"""Retrievers and stores for frameworks, each module for one, imported with its own extra."""
+"""Retrievers and stores for other frameworks: one module per framework, each with its own extra."""

@@ -1,4 +1,4 @@
-"""Haystack: a document store and a retriever. Needs the extra `haystack`.
+"""Haystack integration: a document store and a retriever. Requires the extra `haystack`.
 
     from haystack import Pipeline
     from semsearch.integrations.haystack import SemsearchDocumentStore, SemsearchRetriever
@@ -7,9 +7,9 @@
     pipeline.add_component("retriever", SemsearchRetriever(SemsearchDocumentStore("indexes/notes")))
     pipeline.run({"retriever": {"query": "why do my plants look thirsty"}})
 
-An index makes its vectors itself, of title and content. Embeddings that documents bring along are not kept, and neither
-is binary data, so that a document without text is refused. Haystack loads a saved pipeline with these components where
-it is told to trust them: `Pipeline.loads(text, allowed_modules=["semsearch.integrations.haystack"])`.
+The index computes its own vectors from title and content. Embeddings that documents already have are dropped, and so is
+binary data; a document without text is rejected. To load a saved pipeline with these components, Haystack must be told
+to trust them: `Pipeline.loads(text, allowed_modules=["semsearch.integrations.haystack"])`.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ except ModuleNotFoundError as error:
 
 
 class SemsearchDocumentStore:
-    """A document store over an index: each of Haystack's documents is one of the index's, under the same id.
+    """A document store backed by an index: each Haystack document is a document of the index with the same id.
 
-    Metadata are JSON values; dates become text as in ISO 8601, which filters compare as dates.
+    Metadata must be JSON values; dates are stored as ISO 8601 text, which filters compare as dates.
     """
 
     def __init__(self, location: str, model: str | None = None, pooler: str | None = None) -> None:
-        """Open an index, or a place where the first documents will make one.
+        """Open an index, or a location where the first documents will create one.
 
         Args:
-            location: A folder.
+            location: The folder of the index.
             model: As for `Index.open`.
             pooler: As for `Index.open`.
         """
@@ -55,14 +55,14 @@ class SemsearchDocumentStore:
 
     @classmethod
     def of(cls, index: Index) -> Self:
-        """Take an index that is open; as a dict the store is the index's location."""
+        """Return a store for an index that is already open; `to_dict` stores only the location of the index."""
         store = cls.__new__(cls)
         store._model = store._pooler = None
         store.index = index
         return store
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the store as a dict, from which `from_dict` opens the same index."""
+        """Return a dict from which `from_dict` opens the same index."""
         made: dict[str, Any] = default_to_dict(
             self, location=self.index.location, model=self._model, pooler=self._pooler
         )
@@ -79,10 +79,10 @@ class SemsearchDocumentStore:
         return len(self.index)
 
     def filter_documents(self, filters: dict[str, Any] | None = None) -> list[Document]:
-        """Return the documents that meet a filter, all without one, oldest first.
+        """Return the documents that match a filter, oldest first; without a filter, all documents.
 
         Raises:
-            haystack.errors.FilterError: The filter is not possible.
+            haystack.errors.FilterError: If the filter is invalid.
         """
         return [_document(stored) for stored in self._selected(filters)]
 
@@ -90,34 +90,34 @@ class SemsearchDocumentStore:
         """Write documents.
 
         Args:
-            documents: With content, and metadata of JSON values.
-            policy: What becomes of a document whose id is there already, or twice among these: by default, and with
-                FAIL, nothing is written.
+            documents: Documents with content, whose metadata are JSON values.
+            policy: How to handle a document whose id already exists in the index or occurs twice in `documents`. By
+                default, as with FAIL, an error is raised and nothing is written.
 
         Returns:
-            How many were written; what is the same as before counts too.
+            The number of documents written, including those that were already stored unchanged.
 
         Raises:
-            ValueError: Something else than documents, or a document without text.
-            DuplicateDocumentError: An id is there already, and the policy is to fail.
+            ValueError: If `documents` is not a list of documents, or one of them has no text.
+            DuplicateDocumentError: If an id already exists and the policy is NONE or FAIL.
         """
         if not isinstance(documents, list) or not all(isinstance(one, Document) for one in documents):
-            raise ValueError(f"the documents are {documents!r:.60}; expected a list of Haystack's documents")
+            raise ValueError(f"the documents are {documents!r:.60}; expected a list of Haystack documents")
         if textless := [one.id for one in documents if one.content is None]:
-            raise ValueError(f"document {textless[0]!r:.80} has no content; expected text, which an index searches")
+            raise ValueError(f"document {textless[0]!r:.80} has no content; expected text to index")
         known = set(self.index.documents([one.id for one in documents]))
         written: dict[str, Document] = {}
         for one in documents:
             if not (one.id in known or one.id in written) or policy == DuplicatePolicy.OVERWRITE:
                 written[one.id] = one
             elif policy != DuplicatePolicy.SKIP:
-                raise DuplicateDocumentError(f"a document with the id {one.id!r:.80} exists already; see `policy`")
+                raise DuplicateDocumentError(f"a document with the id {one.id!r:.80} already exists; see `policy`")
         if written:
             self.index.add([to_document(one.id, one.content, one.meta) for one in written.values()])
         return len(documents) if policy == DuplicatePolicy.OVERWRITE else len(written)
 
     def delete_documents(self, document_ids: list[str]) -> None:
-        """Delete documents; ids that are not there are no error."""
+        """Delete documents; unknown ids are ignored."""
         self._delete(document_ids)
 
     def delete_all_documents(self) -> None:
@@ -125,18 +125,18 @@ class SemsearchDocumentStore:
         self._delete(self.index.select())
 
     def delete_by_filter(self, filters: dict[str, Any]) -> int:
-        """Delete the documents that meet a filter; returns how many."""
+        """Delete the documents that match a filter, and return their number."""
         return self._delete(self._ids(filters))
 
     def update_by_filter(self, filters: dict[str, Any], meta: Mapping[str, Any]) -> int:
-        """Set metadata of the documents that meet a filter; returns how many. Vectors stay as they are."""
+        """Set metadata of the documents that match a filter, and return their number; nothing is encoded again."""
         changed = [to_document(one.doc_id, one.text, {**metadata_of(one), **meta}) for one in self._selected(filters)]
         if changed:
             self.index.add(changed)
         return len(changed)
 
     def count_documents_by_filter(self, filters: dict[str, Any]) -> int:
-        """Return the number of documents that meet a filter."""
+        """Return the number of documents that match a filter."""
         return len(self._ids(filters))
 
     def _ids(self, filters: dict[str, Any] | None) -> list[str]:
@@ -152,9 +152,10 @@ class SemsearchDocumentStore:
 
 @component
 class SemsearchRetriever:
-    """Retrieves documents of a store that answer a question, best first, each with its score.
+    """Retrieves the documents of a store that answer a question, best first, each with its score.
 
-    Their metadata are the documents' own, and `confidence` from 0 to 1. A passage has `doc_id`, `start` and `end` too.
+    Their metadata are those of the stored documents plus `confidence`, from 0 to 1. Passages also have `doc_id`,
+    `start` and `end`.
     """
 
     def __init__(
@@ -167,23 +168,23 @@ class SemsearchRetriever:
         min_confidence: float | None = None,
         filter_policy: FilterPolicy = FilterPolicy.REPLACE,
     ) -> None:
-        """Take a store.
+        """Create a retriever for a store.
 
         Args:
-            document_store: What is searched.
-            filters: Only documents that meet them.
-            top_k: How many, at least 1.
+            document_store: The store to search.
+            filters: Filters that documents must match.
+            top_k: Number of documents to retrieve, at least 1.
             mode: `dense`, `keyword` or `hybrid`; None for the index's default.
-            unit: `document` for whole documents, or `passage` for the passages of long ones.
-            min_confidence: Leave out what is less sure, from 0 to 1; None for nothing.
-            filter_policy: What becomes of `filters` where `run` is given some: REPLACE or MERGE.
+            unit: `document` to retrieve whole documents, or `passage` to retrieve passages.
+            min_confidence: Leave out hits with a lower confidence, from 0 to 1; None to keep all.
+            filter_policy: How to combine `filters` with those passed to `run`: REPLACE or MERGE.
         """
         self.document_store, self.filters, self.top_k = document_store, filters, top_k
         self.mode, self.unit, self.min_confidence = mode, unit, min_confidence
         self.filter_policy = filter_policy if isinstance(filter_policy, FilterPolicy) else FilterPolicy(filter_policy)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the component as a dict."""
+        """Return a dict from which `from_dict` makes the same component."""
         made: dict[str, Any] = default_to_dict(
             self,
             document_store=self.document_store.to_dict(),
@@ -211,15 +212,15 @@ class SemsearchRetriever:
         """Retrieve documents.
 
         Args:
-            query: In plain words.
-            filters: Instead of the component's own, or besides, see `filter_policy`.
-            top_k: Instead of the component's own.
+            query: A question or a few words.
+            filters: Filters that replace or extend the component's own, depending on `filter_policy`.
+            top_k: Number of documents; None for the component's own setting.
 
         Returns:
-            `documents`, best first.
+            A dict with the retrieved `documents`, best first.
 
         Raises:
-            haystack.errors.FilterError: The filter is not possible.
+            haystack.errors.FilterError: If the filter is invalid.
         """
         index, k = self.document_store.index, self.top_k if top_k is None else top_k
         with _theirs():
@@ -232,7 +233,7 @@ class SemsearchRetriever:
 
 @contextmanager
 def _theirs() -> Iterator[None]:
-    """Raise what is wrong with a filter as Haystack's own error."""
+    """Convert a filter error to Haystack's own error class."""
     try:
         yield
     except ours.FilterError as error:

@@ -1,4 +1,4 @@
-"""LangChain: a retriever, a vector store, embeddings and a reranker. Needs the extra `langchain`.
+"""LangChain integration: a retriever, a vector store, embeddings and a reranker. Requires the extra `langchain`.
 
     from semsearch import Index
     from semsearch.integrations.langchain import SemsearchRetriever
@@ -6,9 +6,9 @@
     retriever = SemsearchRetriever(index=Index.open("indexes/notes"), k=4)
     retriever.invoke("why do my plants look thirsty")
 
-`SemsearchRetriever` searches an index that stands, whatever filled it, and returns passages. `SemsearchVectorStore` is
-for LangChain's own documents: what is added comes back whole, with the metadata it had. A `filter` is what
-`Index.search` takes as `where`.
+`SemsearchRetriever` searches any existing index, however it was built, and returns passages. `SemsearchVectorStore`
+stores LangChain's own documents and returns them whole, with their metadata. A `filter` has the same form as `where` in
+`Index.search`.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ except ModuleNotFoundError as error:
 class SemsearchRetriever(BaseRetriever):
     """Retrieves the passages of an index that answer a question, best first.
 
-    The metadata of a passage is its document's, and `doc_id`, `title`, `start`, `end` (character offsets), `score` and
-    `confidence`.
+    The metadata of a passage are those of its document plus `doc_id`, `title`, `start` and `end` (character offsets),
+    `score` and `confidence`.
 
     Attributes:
-        index: What is searched.
-        k: How many passages, at least 1; `invoke(query, k=...)` takes precedence.
-        where: A filter, see `Index.search`.
+        index: The index to search.
+        k: Number of passages to retrieve, at least 1; `invoke(query, k=...)` takes precedence.
+        where: A filter; see `Index.search`.
         mode: `dense`, `keyword` or `hybrid`; None for the index's default.
         unit: `passage`, or `document` for the best passage of each document.
-        min_confidence: Leave out what is less sure, from 0 to 1; None for nothing.
+        min_confidence: Leave out hits with a lower confidence, from 0 to 1; None to keep all.
     """
 
     index: Index
@@ -77,17 +77,17 @@ class SemsearchRetriever(BaseRetriever):
 
 
 class SemsearchVectorStore(VectorStore):
-    """A vector store over an index: each of LangChain's documents is one of the index's, under the same id.
+    """A vector store backed by an index: each LangChain document is a document of the index with the same id.
 
-    A long document is cut into passages for the encoder alone; it is found by its best passage and returned whole.
+    Long documents are cut into passages for encoding only; a document is found by its best passage and returned whole.
     """
 
     def __init__(self, index: Index, *, mode: str = "dense") -> None:
-        """Take an index, which may be one to be made.
+        """Create a vector store on an index.
 
         Args:
-            index: Opened with `create=True` where there is none yet.
-            mode: How it is searched: `dense` (by the vectors alone), `hybrid` or `keyword`.
+            index: The index, opened with `create=True` if it does not exist yet.
+            mode: Search mode: `dense` (by vectors only), `hybrid` or `keyword`.
         """
         self.index, self._mode = index, mode
         self._given: Embeddings | None = None
@@ -95,12 +95,12 @@ class SemsearchVectorStore(VectorStore):
 
     @classmethod
     def open(cls, location: str | Path, embedding: Embeddings | None = None, *, mode: str = "dense") -> Self:
-        """Open an index for LangChain's documents, or a place for a new one.
+        """Open an index for LangChain's documents, or a location for a new one.
 
         Args:
-            location: A folder.
-            embedding: Makes the vectors; an index remembers its class, its model's name and the length of a vector, and
-                refuses another. None for semsearch's own encoder.
+            location: The folder of the index.
+            embedding: Embeddings that compute the vectors; None for semsearch's own encoder. The index records their
+                class, the name of the model and the number of dimensions, and rejects any other.
             mode: See `__init__`.
         """
         encoder = None if embedding is None else encoder_of(embedding)
@@ -119,14 +119,14 @@ class SemsearchVectorStore(VectorStore):
         location: str | Path | None = None,
         mode: str = "dense",
     ) -> Self:
-        """Make a vector store of texts.
+        """Make a vector store from texts.
 
         Args:
-            texts: To be added.
+            texts: Texts to add.
             embedding: See `open`.
-            metadatas: One for each text.
-            ids: One for each text.
-            location: A folder; None for a temporary one, which goes with the store.
+            metadatas: Metadata of each text.
+            ids: Id of each text.
+            location: The folder of the index; None for a temporary one, which is deleted with the store.
             mode: See `__init__`.
         """
         folder = TemporaryDirectory(prefix="semsearch-", ignore_cleanup_errors=True) if location is None else None
@@ -137,7 +137,7 @@ class SemsearchVectorStore(VectorStore):
 
     @property
     def embeddings(self) -> Embeddings:
-        """What makes the vectors."""
+        """The embeddings that compute the vectors."""
         return self._given or SemsearchEmbeddings(self.index.encoder)
 
     def add_texts(
@@ -148,19 +148,19 @@ class SemsearchVectorStore(VectorStore):
         ids: list[str] | None = None,
         batch_size: int | None = None,
     ) -> list[str]:
-        """Add texts, in place of those with their ids; what is unchanged is not embedded again.
+        """Add texts, replacing those with the same ids; unchanged texts are not encoded again.
 
         Args:
-            texts: To be added.
-            metadatas: One for each text; JSON values.
-            ids: One for each text; None, as the whole or for a text, for a new one.
-            batch_size: Given by LangChain's indexing; batches are made by what they hold, so it is not used.
+            texts: Texts to add.
+            metadatas: Metadata of each text, as JSON values.
+            ids: Id of each text; a new id is generated for every text if this is None, or for each text whose id is.
+            batch_size: Ignored; LangChain's indexing API passes it, but the index chooses its own batches.
 
         Returns:
             The ids, in the order of the texts.
 
         Raises:
-            ValueError: There are more or fewer metadatas or ids than texts.
+            ValueError: If the number of metadatas or ids differs from the number of texts.
         """
         listed = list(texts)
         for name, given in (("metadatas", metadatas), ("ids", ids)):
@@ -177,34 +177,34 @@ class SemsearchVectorStore(VectorStore):
         return named
 
     def delete(self, ids: list[str] | None = None) -> bool:
-        """Delete documents, or all for None; ids that are not there are no error."""
+        """Delete documents by id, or all documents if `ids` is None; unknown ids are ignored."""
         doomed = self.index.select() if ids is None else list(ids)
         if doomed and len(self.index):
             self.index.delete(doomed)
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """Return documents by their ids, in this order; ids that are not there are left out."""
+        """Return documents by id, in the given order; unknown ids are left out."""
         return [_document(stored) for stored in self.index.documents(list(dict.fromkeys(ids))).values()]
 
     def similarity_search(self, query: str, k: int = 4, filter: Any = None) -> list[Document]:
         """Return the k documents that are most similar to a query, best first.
 
         Args:
-            query: In plain words.
-            k: How many, at least 1.
-            filter: Only documents that meet it, see `where` of `Index.search`.
+            query: A question or a few words.
+            k: Number of documents, at least 1.
+            filter: Filter that documents must match; see `where` of `Index.search`.
         """
         return [document for document, _ in self.similarity_search_with_score(query, k, filter)]
 
     def similarity_search_with_score(self, query: str, k: int = 4, filter: Any = None) -> list[tuple[Document, float]]:
-        """Return documents as `similarity_search` does, each with its score: a cosine in `dense`, higher is better."""
+        """Return documents as `similarity_search` does, each with its score: the cosine in `dense` mode."""
         return [(_document(stored), hit.score) for hit, stored in self._found(query, k, filter)]
 
     def _similarity_search_with_relevance_scores(
         self, query: str, k: int = 4, filter: Any = None
     ) -> list[tuple[Document, float]]:
-        """Return documents with the confidence in them, which is from 0 to 1 whatever the mode."""
+        """Return documents with their confidence, which is from 0 to 1 in every mode."""
         return [(_document(stored), hit.confidence or 0.0) for hit, stored in self._found(query, k, filter)]
 
     async def _asimilarity_search_with_relevance_scores(
@@ -221,10 +221,10 @@ class SemsearchVectorStore(VectorStore):
         """Return k documents that answer a query and differ from one another.
 
         Args:
-            query: In plain words.
-            k: How many.
-            fetch_k: Documents that they are chosen from; their best passages are encoded once more.
-            lambda_mult: 1 for the best alone, 0 for the most different.
+            query: A question or a few words.
+            k: Number of documents.
+            fetch_k: Number of documents to choose from; their best passages are encoded again.
+            lambda_mult: From 0 (maximum diversity) to 1 (relevance only).
             filter: See `similarity_search`.
         """
         found = self._found(query, max(k, fetch_k), filter)
@@ -240,42 +240,42 @@ class SemsearchVectorStore(VectorStore):
 
 
 class SemsearchEmbeddings(Embeddings):
-    """LangChain's embeddings by one of semsearch's encoders: unit vectors."""
+    """LangChain embeddings computed by an encoder of semsearch, as unit vectors."""
 
     def __init__(self, encoder: TextEncoder) -> None:
-        """Take an encoder, such as `Index.encoder` or `Encoder.load()`."""
+        """Wrap an encoder, such as `Index.encoder` or `Encoder.load()`."""
         self.encoder = encoder
 
     @classmethod
     def load(cls, model: str | Path | None = None, pooler: str = "auto") -> Self:
-        """Load an encoder; arguments as for `Encoder.load`."""
+        """Load an encoder; the arguments are those of `Encoder.load`."""
         return cls(Encoder.load(model, pooler))
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Embed passages."""
+        """Encode passages."""
         vectors: list[list[float]] = self.encoder.encode_documents(texts).tolist()
         return vectors
 
     def embed_query(self, text: str) -> list[float]:
-        """Embed a query."""
+        """Encode a query."""
         vector: list[float] = self.encoder.encode_queries([text])[0].tolist()
         return vector
 
 
 class Scorer(Protocol):
-    """What scores texts for a query, such as a reranker of semsearch's."""
+    """An object that scores texts for a query, such as a reranker of semsearch."""
 
     def scores(self, query: str, passages: Sequence[str], /) -> Sequence[float]:
-        """A score for each text, in the order given; higher is better."""
+        """Return a score for each text, in the given order; higher is better."""
         ...
 
 
 class SemsearchReranker(BaseDocumentCompressor):
-    """Reranks documents that any retriever found: the best first, each with its score as `relevance_score`.
+    """Reranks documents from any retriever, best first, and adds their scores to the metadata as `relevance_score`.
 
     Attributes:
-        reranker: What scores them.
-        top_n: How many are kept; None for all.
+        reranker: A `Scorer` for the documents, such as `Index.reranker(...)`.
+        top_n: Number of documents to keep; None for all.
     """
 
     reranker: Any
@@ -284,12 +284,12 @@ class SemsearchReranker(BaseDocumentCompressor):
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> list[Document]:
-        """Return the best documents, best first, equal ones in the order given; these stay as they are.
+        """Return copies of the best documents, best first, with ties in the given order.
 
         Args:
-            documents: Of any retriever.
-            query: In plain words.
-            callbacks: LangChain's; not used.
+            documents: Documents from any retriever.
+            query: The query that they were retrieved for.
+            callbacks: Ignored; part of LangChain's interface.
         """
         if not documents:
             return []
@@ -303,11 +303,11 @@ class SemsearchReranker(BaseDocumentCompressor):
 
 
 def encoder_of(embedding: Embeddings, name: str | None = None) -> TextEncoder:
-    """Return LangChain's embeddings as an encoder for an index.
+    """Wrap LangChain embeddings as an encoder for an index.
 
     Args:
-        embedding: Embeds queries and documents.
-        name: What an index knows it by; None for its class and the name of its model.
+        embedding: The embeddings.
+        name: Name that the index records for them; None for their class and the name of their model.
     """
     if isinstance(embedding, SemsearchEmbeddings):
         return embedding.encoder

@@ -1,4 +1,4 @@
-"""LlamaIndex: a retriever and a vector store. Needs the extra `llama-index`.
+"""LlamaIndex integration: a retriever and a vector store. Requires the extra `llama-index`.
 
     from llama_index.core.query_engine import RetrieverQueryEngine
     from semsearch import Index
@@ -6,9 +6,9 @@
 
     engine = RetrieverQueryEngine.from_args(SemsearchRetriever(Index.open("indexes/notes")), llm=llm)
 
-`SemsearchRetriever` searches an index that stands, whatever filled it, and returns passages as nodes.
-`SemsearchVectorStore` is for LlamaIndex's own nodes, which come back as they were. It makes the vectors itself, of a
-node's text, and takes no notice of those that nodes bring along, so an embedding model that costs nothing will do:
+`SemsearchRetriever` searches any existing index, however it was built, and returns passages as nodes.
+`SemsearchVectorStore` stores LlamaIndex's own nodes and returns them unchanged. It computes vectors from the text of
+the nodes and ignores the embeddings that they carry, so a mock embedding model is sufficient:
 
     store = SemsearchVectorStore.open("indexes/nodes")
     index = VectorStoreIndex.from_vector_store(store, embed_model=MockEmbedding(embed_dim=1))
@@ -57,10 +57,10 @@ except ModuleNotFoundError as error:
     ) from None
 
 SOURCE, CONTENT, KIND = "ref_doc_id", "_node_content", "_node_type"
-"""Fields in which LlamaIndex keeps of what a node is a part, and the node itself as JSON."""
+"""Metadata fields in which LlamaIndex stores the source document of a node, the node as JSON, and its class."""
 
 OWN = (SOURCE, CONTENT, KIND, "document_id", "doc_id")
-"""Every field that it adds."""
+"""All metadata fields that LlamaIndex adds."""
 
 MODES: dict[VectorStoreQueryMode, str] = {
     VectorStoreQueryMode.DEFAULT: "dense",
@@ -69,13 +69,14 @@ MODES: dict[VectorStoreQueryMode, str] = {
     VectorStoreQueryMode.TEXT_SEARCH: "keyword",
     VectorStoreQueryMode.SPARSE: "keyword",
 }
-"""LlamaIndex's modes of a query, and ours."""
+"""LlamaIndex's query modes and the corresponding search modes."""
 
 
 class SemsearchRetriever(BaseRetriever):
-    """Retrieves the passages of an index that answer a question as nodes, best first.
+    """Retrieves the passages of an index that answer a question, as nodes, best first.
 
-    The metadata of a node is its document's, and `doc_id`, `title` and `confidence`; its source is the document.
+    The metadata of a node are those of its document plus `doc_id`, `title` and `confidence`; its source node is the
+    document.
     """
 
     def __init__(
@@ -89,16 +90,16 @@ class SemsearchRetriever(BaseRetriever):
         min_confidence: float | None = None,
         callback_manager: CallbackManager | None = None,
     ) -> None:
-        """Take an index.
+        """Create a retriever for an index.
 
         Args:
-            index: What is searched.
-            similarity_top_k: How many passages, at least 1.
-            filters: Only documents that meet them.
+            index: The index to search.
+            similarity_top_k: Number of passages to retrieve, at least 1.
+            filters: Filters that documents must match.
             mode: `dense`, `keyword` or `hybrid`; None for the index's default.
             unit: `passage`, or `document` for the best passage of each document.
-            min_confidence: Leave out what is less sure, from 0 to 1; None for nothing.
-            callback_manager: LlamaIndex's.
+            min_confidence: Leave out hits with a lower confidence, from 0 to 1; None to keep all.
+            callback_manager: LlamaIndex's callback manager.
         """
         self._index, self._k, self._where = index, similarity_top_k, _tree(filters)
         self._wishes: dict[str, Any] = {"mode": mode, "unit": unit, "min_confidence": min_confidence}
@@ -110,51 +111,51 @@ class SemsearchRetriever(BaseRetriever):
 
 
 class SemsearchVectorStore(BasePydanticVectorStore):
-    """A vector store over an index: each node is one of its documents, under the same id.
+    """A vector store backed by an index: each node is a document of the index with the same id.
 
-    A long node is cut into passages for the encoder alone; it is found by its best passage and returned whole.
+    Long nodes are cut into passages for encoding only; a node is found by its best passage and returned whole.
     """
 
     stores_text: bool = True
-    is_embedding_query: bool = False  # a query comes as text, which the index encodes
+    is_embedding_query: bool = False  # queries arrive as text, which the index encodes
     _index: Index = PrivateAttr()
 
     def __init__(self, index: Index) -> None:
-        """Take an index; opened with `create=True` where there is none yet."""
+        """Create a vector store on an index, which must be opened with `create=True` if it does not exist yet."""
         super().__init__()
         self._index = index
 
     @classmethod
     def open(cls, location: str | Path, embed_model: BaseEmbedding | None = None) -> Self:
-        """Open an index for LlamaIndex's nodes, or a place for a new one.
+        """Open an index for LlamaIndex's nodes, or a location for a new one.
 
         Args:
-            location: A folder.
-            embed_model: Makes the vectors; an index remembers its class, its model's name and the length of a vector,
-                and refuses another. None for semsearch's own encoder.
+            location: The folder of the index.
+            embed_model: Model that computes the vectors; None for semsearch's own encoder. The index records its class,
+                the name of its model and the number of dimensions, and rejects any other.
         """
         encoder = None if embed_model is None else encoder_of(embed_model)
         return cls(Index.open(location, create=True, encoder=encoder))
 
     @classmethod
     def class_name(cls) -> str:
-        """Return the name that LlamaIndex knows the class by."""
+        """Return the name under which LlamaIndex knows this class."""
         return "SemsearchVectorStore"
 
     @property
     def client(self) -> Index:
-        """The index."""
+        """The underlying index."""
         return self._index
 
     def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
-        """Add nodes, in place of those with their ids; what is unchanged is not encoded again.
+        """Add nodes, replacing those with the same ids; unchanged nodes are not encoded again.
 
         Args:
-            nodes: To be added; metadata are JSON values.
-            **kwargs: Passed by LlamaIndex to any store; not used.
+            nodes: Nodes to add; their metadata must be JSON values.
+            **kwargs: Ignored; LlamaIndex passes them to every store.
 
         Returns:
-            Their ids.
+            The ids of the nodes.
         """
         documents = {
             node.node_id: to_document(
@@ -172,20 +173,20 @@ class SemsearchVectorStore(BasePydanticVectorStore):
         """Delete the nodes of a source document.
 
         Args:
-            ref_doc_id: Its id.
-            **delete_kwargs: Passed by LlamaIndex to any store; not used.
+            ref_doc_id: Id of the source document.
+            **delete_kwargs: Ignored; LlamaIndex passes them to every store.
         """
         self._delete(select(self._index, Comparison((SOURCE,), "=", (ref_doc_id,))))
 
     def delete_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
     ) -> None:
-        """Delete the nodes that have one of the ids and meet the filters; with neither, none.
+        """Delete the nodes that have one of the ids and match the filters; without ids and filters, delete nothing.
 
         Args:
-            node_ids: Ids; None for any.
-            filters: None for any.
-            **delete_kwargs: Passed by LlamaIndex to any store; not used.
+            node_ids: Ids of nodes; None for any id.
+            filters: Filters that nodes must match; None for no filter.
+            **delete_kwargs: Ignored; LlamaIndex passes them to every store.
         """
         if node_ids is not None or filters is not None:
             self._delete(self._selected(node_ids, filters))
@@ -195,27 +196,27 @@ class SemsearchVectorStore(BasePydanticVectorStore):
         self._delete(self._index.select())
 
     def get_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
-        """Return the nodes that have one of the ids and meet the filters, oldest first."""
+        """Return the nodes that have one of the ids and match the filters, oldest first."""
         return [_node(stored) for stored in self._index.documents(self._selected(node_ids, filters)).values()]
 
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
         """Search for nodes.
 
         Args:
-            query: Its text is searched for, not its embedding, in one of the MODES; `similarity_top_k`, `filters`,
-                `node_ids` and `doc_ids` are followed.
-            **kwargs: Passed by LlamaIndex to any store; not used.
+            query: The query. Its text is searched, not its embedding, in one of the MODES. `similarity_top_k`,
+                `hybrid_top_k`, `filters`, `node_ids` and `doc_ids` are respected.
+            **kwargs: Ignored; LlamaIndex passes them to every store.
 
         Raises:
-            UsageError: The query has no text, asks for another mode, or weighs the parts of a hybrid search.
+            UsageError: If the query has no text, has an unsupported mode, or sets `alpha`.
         """
         if query.mode not in MODES:
             known = ", ".join(mode.value for mode in MODES)
             raise UsageError(f"query mode {getattr(query.mode, 'value', query.mode)!r}; expected one of {known}")
         if not query.query_str:
-            raise UsageError("the query has no text; an index encodes queries itself: set `query_str`")
+            raise UsageError("the query has no text; the index encodes queries itself, so set `query_str`")
         if query.alpha is not None:
-            raise UsageError("`alpha` is given, but the parts of a hybrid search count the same here; leave it out")
+            raise UsageError("`alpha` is not supported: hybrid search weights both scores equally; leave it out")
         parts = [_tree(query.filters), _one_of(("doc_id",), query.node_ids), _one_of((SOURCE,), query.doc_ids)]
         where = all_of([part for part in parts if part is not None])
         k = query.hybrid_top_k if MODES[query.mode] == "hybrid" and query.hybrid_top_k else query.similarity_top_k
@@ -236,11 +237,11 @@ class SemsearchVectorStore(BasePydanticVectorStore):
 
 
 def encoder_of(embed_model: BaseEmbedding, name: str | None = None) -> TextEncoder:
-    """Return LlamaIndex's embedding model as an encoder for an index.
+    """Wrap a LlamaIndex embedding model as an encoder for an index.
 
     Args:
-        embed_model: Embeds queries and texts.
-        name: What an index knows it by; None for its class and the name of its model.
+        embed_model: The embedding model.
+        name: Name that the index records for it; None for its class and the name of its model.
     """
     known = f"llama-index/{embed_model.class_name()}/{embed_model.model_name}"
     embed: Callable[[list[str]], list[list[float]]] = embed_model.get_text_embedding_batch
@@ -256,7 +257,7 @@ def _one_of(path: tuple[str, ...], values: Sequence[str] | None) -> Filter | Non
 
 
 def _node(stored: StoredDocument) -> BaseNode:
-    """A stored document as the node that it was; one of another origin as a text of its own."""
+    """Restore the node that a document was made from; a document from elsewhere becomes a new text node."""
     metadata = metadata_of(stored)
     if CONTENT in metadata:
         return metadata_dict_to_node(metadata, text=stored.text)

@@ -1,4 +1,4 @@
-"""Documents of frameworks as documents of an index, and back without loss: what both sides call by one name."""
+"""Lossless conversion between documents of a framework and documents of an index, shared by all integrations."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from semsearch.stores.base import StoredDocument
 
 
 def to_document(doc_id: str, text: str, metadata: Mapping[str, Any]) -> Document:
-    """Make a document of a framework's text and metadata.
+    """Make a document from a framework's text and metadata.
 
-    A title that is text becomes the document's; other fields with names that are taken lie in an object of their own.
+    A string in the field `title` becomes the document's title. Other fields whose names are reserved are stored in a
+    nested object.
     """
     title = metadata.get("title")
     title = title if isinstance(title, str) else ""
@@ -24,19 +25,19 @@ def to_document(doc_id: str, text: str, metadata: Mapping[str, Any]) -> Document
 
 
 def metadata_of(found: Hit | StoredDocument) -> dict[str, Any]:
-    """Return the metadata as the framework gave it; a document of a file has its title there too."""
+    """Return the metadata as the framework gave it, including the title, if any."""
     own = dict(found.metadata)
     shadowed = own.pop(SHADOWED) if isinstance(own.get(SHADOWED), Mapping) else {}
     return {**own, **shadowed, **({"title": found.title} if found.title else {})}
 
 
 def passage_id(hit: Hit) -> str:
-    """Return an id for a passage, which names its place in the document."""
+    """Return an id for a passage that includes its position in the document."""
     return f"{hit.doc_id}#chars={hit.start}-{hit.end}"
 
 
 def select(index: Index, where: Filter | None) -> list[str]:
-    """Return the ids of the documents that meet a framework's filter, oldest first; fields may be unknown."""
+    """Return the ids of the documents that match a framework's filter, oldest first; it may name unknown fields."""
     settled = EVERYTHING if where is None else settle(where, index.fields())
     return [] if settled == NOTHING else index.select(None if settled == EVERYTHING else settled)
 
@@ -50,7 +51,7 @@ def search(
     unit: str = "document",
     min_confidence: float | None = None,
 ) -> list[Hit]:
-    """Search as `Index.search` does, with a framework's filter; fields may be unknown."""
+    """Search as `Index.search` does, with a framework's filter, which may name unknown fields."""
     settled = EVERYTHING if where is None else settle(where, index.fields())
     if settled == NOTHING:
         return []
@@ -59,6 +60,6 @@ def search(
 
 
 def whole(index: Index, hits: Sequence[Hit]) -> list[tuple[Hit, StoredDocument]]:
-    """Return each hit with the whole document; those that are gone since are left out."""
+    """Return each hit with its whole document; hits whose document has been deleted meanwhile are left out."""
     documents = index.documents([hit.doc_id for hit in hits])
     return [(hit, documents[hit.doc_id]) for hit in hits if hit.doc_id in documents]

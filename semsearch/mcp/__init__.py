@@ -1,1 +1,1 @@
-"""The Model Context Protocol: an index as tools and resources of somebody's assistant, over stdio or HTTP."""
+"""A server for the Model Context Protocol (MCP): indexes as tools and resources for assistants, over stdio or HTTP."""

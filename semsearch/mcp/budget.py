@@ -1,8 +1,8 @@
-"""How much of a text an answer may hold, in tokens of a model that nobody here knows.
+"""Token budgets for the text of an answer, when the client's model and its tokenizer are unknown.
 
-A token is taken for three bytes of UTF-8. On the sample corpus, that is 1.2 to 1.8 times as many as the tokenizer of
-all-MiniLM-L6-v2 counts in English, as many in Chinese and Japanese, and a tenth too few in German. What is cut is cut
-by what its JSON takes, where a control character takes six bytes.
+A token is estimated as three bytes of UTF-8. On the sample corpus, this gives 1.2 to 1.8 times the count of
+all-MiniLM-L6-v2's tokenizer in English, the same count in Chinese and Japanese, and a tenth too few in German. Texts
+are cut by the size of their JSON, in which a control character takes six bytes.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import Any
 BYTES_PER_TOKEN = 3
 
 NEAR = 200
-"""Characters before a cut in which white space is looked for."""
+"""Number of characters before a cut in which to look for white space."""
 
 LONGEST_VALUE = 300
-"""Characters of a title, or of a text in metadata, that are shown."""
+"""Maximum length of a title, or of a text in the metadata, in characters."""
 
 
 def estimate_tokens(text: str) -> int:
-    """About how many tokens a text has, by its bytes; too few for text without words, such as base64."""
+    """Estimate the number of tokens of a text from its bytes; too low for text without words, such as base64."""
     return -(-len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN)
 
 
 def end_within(text: str, start: int, budget: int) -> int:
-    """Where the longest stretch of a text from `start` on ends that has at most `budget` tokens, behind a word."""
+    """Return the end of the longest section from `start` that fits into `budget` tokens, after a whole word."""
     room = budget * BYTES_PER_TOKEN
     window = text[start : start + room]  # a character takes a byte or more
     n = bisect_right(range(len(window) + 1), room, key=lambda length: _bytes(window[:length])) - 1
@@ -38,12 +38,12 @@ def end_within(text: str, start: int, budget: int) -> int:
 
 
 def shortened(text: str) -> str:
-    """A title or a text of metadata as it is shown."""
+    """Return a title or a text from the metadata, truncated to LONGEST_VALUE characters."""
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 
 def bounded(metadata: Mapping[str, Any], budget: int) -> dict[str, Any]:
-    """The fields of a document that fit into a budget of tokens, in their order; long texts are shortened."""
+    """Return the metadata fields that fit into a budget of tokens, in their order; long texts are shortened."""
     left, kept = budget * BYTES_PER_TOKEN, {}
     for name, value in metadata.items():
         shown = shortened(value) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""`search` and `fetch`, exactly as ChatGPT's connectors and deep research want them: one string in, and no more."""
+"""The tools `search` and `fetch`, as ChatGPT's connectors and deep research require: one string argument each."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from semsearch.types import Hit
 METADATA_TOKENS = 500
 
 LEAD = 1_000
-"""Characters before a place from which a long document is shown."""
+"""Number of characters of context to show before a place in a long document."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectorTools:
-    """The two tools, over all indexes together."""
+    """The tools `search` and `fetch`, over all indexes together."""
 
     desk: Desk
 
     def search(self, query: Query, context: Context[Any, Any]) -> Annotated[CallToolResult, SearchAnswer]:
-        """The best documents, without those that are not sure enough to be relevant."""
+        """Return the best documents, without those whose confidence is too low."""
         check_query(query)
         shelf = self.desk.shelf_for(context)
         found: list[tuple[float, Found]] = []
@@ -48,12 +48,12 @@ class ConnectorTools:
                 notes |= {COLD} if mode != index.default_mode else set()
                 sure = [hit for hit in hits if hit.confidence is None or hit.confidence >= DEFAULT]
                 found += zip([hit.confidence or 0.0 for hit in sure], _results(shelf, name, index, sure), strict=True)
-        found.sort(key=lambda one: -one[0])  # which keeps the order of each index where nothing was measured
+        found.sort(key=lambda one: -one[0])  # stable: keeps the order within each index that has no confidences
         results = [result for _, result in found[:RESULTS]]
         return as_result(SearchAnswer(results=results, note=noted(notes, found=bool(results))))
 
     def fetch(self, id: Id, context: Context[Any, Any]) -> Annotated[CallToolResult, FetchAnswer]:
-        """The text of a document, or, of a long one, the part around the place that its id names."""
+        """Return the text of a document or, if it is long, the part around the place that the id names."""
         shelf = self.desk.shelf_for(context)
         place, document = find_document(shelf, id)
         name, text = shelf.id_of(place.name, place.doc_id), document.text
@@ -74,7 +74,7 @@ class ConnectorTools:
 
 
 def _results(shelf: Shelf, name: str, index: Index, hits: list[Hit]) -> list[Found]:
-    """Hits as results; the id of a long document names the place that was found, from which `fetch` shows it."""
+    """Return hits as results; the id of a long document includes the place that was found, for `fetch` to show."""
     documents = index.documents([hit.doc_id for hit in hits])
     results = []
     for hit in hits:
@@ -91,7 +91,7 @@ def _is_long(text: str) -> bool:
 
 
 def _beginning(text: str, start: int) -> int:
-    """Where to begin to show a place: some way before it, behind white space."""
+    """Return the offset from which to show a place: up to LEAD characters before it, after white space."""
     lead = max(0, start - LEAD)
     space = re.compile(r"\s").search(text, lead, start) if lead else None
     return space.end() if space else lead

@@ -1,4 +1,4 @@
-"""What every tool stands on: which indexes a request may see, how to search them now, and documents by their ids."""
+"""Shared state of the tools: the indexes that a request may see, their current search modes, and document lookup."""
 
 from __future__ import annotations
 
@@ -16,24 +16,28 @@ from semsearch.mcp.shelf import Place, Shelf
 from semsearch.stores.base import StoredDocument
 
 Visible: TypeAlias = Callable[[Request], Collection[str]]
-"""An HTTP request to the names of the indexes that it may see."""
+"""Function from an HTTP request to the names of the indexes that it may see."""
 
-NOTHING = "Nothing in the index is relevant to this query. Say so, or search again in other words."
+NOTHING = "Nothing in the index is relevant to this query. Say so, or search again in different words."
 COLD = (
-    "The model is not loaded (yet), so this was searched by words alone, and more may be there: ask again in a few "
-    "seconds, or in the words of the documents."
+    "The model is not loaded (yet), so this was a keyword search and may have missed documents: search again in a few "
+    "seconds, or use the words of the documents."
 )
-UNMEASURED = "This index was not measured, so weak hits could not be left out: judge for yourself whether they fit."
+UNMEASURED = (
+    "This index has no confidence scores, so weak hits were not left out: judge for yourself whether they are relevant."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """A shelf of indexes, and what is known of them at the moment.
+    """The served indexes and their current state.
 
     Attributes:
-        is_warm: Whether the model of an index is loaded; until then it is searched by words, unless a mode is named.
-        visible: Which indexes a request over HTTP may see; None for all.
-        loads: Whether a search in a named mode may load the model itself.
+        shelf: The served indexes.
+        is_warm: Returns whether the model of an index is loaded; until then, searches without an explicit mode use
+            keywords only.
+        visible: Returns the indexes that an HTTP request may see; None if every request may see all of them.
+        loads: Whether a search with an explicit mode may load the model itself.
     """
 
     shelf: Shelf
@@ -42,49 +46,49 @@ class Desk:
     loads: bool = True
 
     def shelf_for(self, context: Context[Any, Any]) -> Shelf:
-        """What the request that is being answered may see."""
+        """Return the indexes that the current request may see."""
         request = context.request_context.request
         return self.shelf.part(self.visible(request)) if self.visible and request is not None else self.shelf
 
     def mode_of(self, name: str, index: Index, asked: str | None = None) -> str:
-        """How an index is searched at the moment, in the mode that is named, or where none is."""
+        """Return the mode in which to search an index now, given the requested mode, if any."""
         wanted = asked or index.default_mode
         waits = not self.loads or (asked is None and wanted == "hybrid")
         return "keyword" if waits and not self.is_warm(name) else wanted
 
 
 def choose_index(shelf: Shelf, given: str | None) -> tuple[str, Index]:
-    """The index of that name, or the only one.
+    """Return the name and the index of that name, or the only index if no name is given.
 
     Raises:
-        ToolError: There is none of that name, or several and no name.
+        ToolError: If no index has that name, or no name is given and there is not exactly one index.
     """
     names = ", ".join(map(repr, shelf.names)) or "none"
     if given is None and len(shelf.names) != 1:
         raise ToolError(f"`index` is missing; expected one of: {names}")
     name = shelf.names[0] if given is None else given
     if name not in shelf.names:
-        raise ToolError(f"there is no index {name!r:.60}; expected one of: {names}")
+        raise ToolError(f"unknown index {name!r:.60}; expected one of: {names}")
     with refusing(name):
         return name, shelf.indexes[name]
 
 
 def find_document(shelf: Shelf, given: str) -> tuple[Place, StoredDocument]:
-    """The document that an id names, and the place in it.
+    """Return the document that an id names, and the place in it.
 
     Raises:
-        ToolError: There is none.
+        ToolError: If no document has that id.
     """
     for place in shelf.places(given):
         with refusing(place.name):
             found = shelf.indexes[place.name].documents([place.doc_id])
         if found:
             return place, found[place.doc_id]
-    raise ToolError(f"there is no document with the id {given!r:.100}; take one from the results of `search`")
+    raise ToolError(f"no document has the id {given!r:.100}; use an id from the results of `search`")
 
 
 def cut_note(doc_id: str, start: int, end: int, length: int) -> str:
-    """What stands below a part of a text, in characters."""
+    """Return the note below a part of a text, with its range and the length of the whole text in characters."""
     return (
         f"[Cut: characters {start} to {end} of {length}. To read more, call `read_document` with the id {doc_id!r} and "
         "an `offset`.]"
@@ -92,5 +96,9 @@ def cut_note(doc_id: str, start: int, end: int, length: int) -> str:
 
 
 def noted(notes: set[str], *, found: bool) -> str | None:
-    """What is said beside an answer; None for nothing. That nothing is relevant is known only by meaning."""
+    """Join the notes on an answer; None if there are none.
+
+    An answer without hits gets the note that nothing is relevant, unless a keyword search stood in for a model that was
+    not loaded, because that cannot tell.
+    """
     return " ".join(sorted(notes | ({NOTHING} if not found and COLD not in notes else set()))) or None

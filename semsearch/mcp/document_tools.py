@@ -1,4 +1,4 @@
-"""The richer tools: excerpts within a budget, a document from an offset on, and what there is to search."""
+"""Tools beyond `search` and `fetch`: excerpts within a token budget, reading from an offset, and a list of indexes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from semsearch.printable import harmless
 FIELDS_SHOWN = 100
 
 RESOURCE_TOKENS = 25_000
-"""Of a document as a resource, which an application puts into a conversation as a whole."""
+"""Maximum size of a document as a resource, which an application adds to a conversation as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentTools:
-    """The richer tools, each over one index."""
+    """The tools that work on one index at a time, and the list of indexes."""
 
     desk: Desk
 
@@ -44,7 +44,7 @@ class DocumentTools:
         min_confidence: arg.MinConfidence = None,
         neighbors: arg.Neighbors = 0,
     ) -> Annotated[CallToolResult, ContextAnswer]:
-        """Numbered excerpts about a question."""
+        """Return numbered excerpts about a question."""
         arg.check_query(query)
         arg.check_range("k", k, 1, arg.MOST_RESULTS)
         arg.check_range("budget", budget, arg.LEAST_TOKENS, arg.MOST_TOKENS)
@@ -71,7 +71,7 @@ class DocumentTools:
     def read_document(
         self, id: arg.Id, context: Context[Any, Any], offset: arg.Offset = 0, budget: arg.Budget = arg.MOST_TOKENS
     ) -> Annotated[CallToolResult, ReadAnswer]:
-        """A stretch of a document."""
+        """Return a section of a document."""
         arg.check_range("budget", budget, arg.LEAST_TOKENS, arg.MOST_TOKENS)
         shelf = self.desk.shelf_for(context)
         place, document = find_document(shelf, id)
@@ -92,12 +92,12 @@ class DocumentTools:
         )
 
     def list_indexes(self, context: Context[Any, Any]) -> Annotated[CallToolResult, IndexesAnswer]:
-        """The indexes that can be searched."""
+        """Return the indexes that can be searched."""
         shelf = self.desk.shelf_for(context)
         return as_result(IndexesAnswer(indexes=[self._describe(shelf, name) for name in shelf.names]))
 
     def document_text(self, index: str, id: str, context: Context[Any, Any]) -> str:
-        """The text of a document, for an application that shows it to a person."""
+        """Return the text of a document, for an application that shows it to a person."""
         shelf = self.desk.shelf_for(context)
         try:
             name, chosen = choose_index(shelf, index)
@@ -106,7 +106,7 @@ class DocumentTools:
         except ToolError as error:
             raise ResourceNotFoundError(str(error)) from None
         if not found:
-            raise ResourceNotFoundError(f"there is no document {id!r:.100} in the index {name!r}")
+            raise ResourceNotFoundError(f"no document has the id {id!r:.100} in index {name!r}")
         text = found[id].text
         end = end_within(text, 0, RESOURCE_TOKENS)
         note = cut_note(shelf.id_of(name, id), 0, end, len(text))
@@ -132,7 +132,7 @@ class DocumentTools:
 
 
 def _cited(shelf: Shelf, name: str, one: contexts.Excerpt) -> Excerpt:
-    """Where an excerpt comes from; its text stands in the context."""
+    """Return the source of an excerpt, without the text, which is in the context."""
     doc_id = shelf.id_of(name, one.doc_id)
     return Excerpt(
         number=one.number,

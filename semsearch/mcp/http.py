@@ -1,4 +1,4 @@
-"""The protocol over HTTP: one endpoint that keeps nothing between requests, in an application of one's own."""
+"""MCP over HTTP: a stateless endpoint that can be mounted in another application."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 LOCAL = ("127.0.0.1", "localhost", "[::1]", "host.docker.internal")
-"""Names of this machine; the last is its name inside a container."""
+"""Host names of this machine; the last one is its name inside a container."""
 
 HEADERS = (
     "authorization",
@@ -25,16 +25,17 @@ HEADERS = (
     "mcp-protocol-version",
     "mcp-session-id",
 )
-"""Headers that clients in browsers send, in both eras of the protocol."""
+"""Headers that clients in browsers send, under the old and the new versions of the protocol."""
 
 
 class McpHttp(NamedTuple):
-    """The endpoint, to be put into another application.
+    """An endpoint to add to another application.
 
     Attributes:
-        app: Answers requests to `path`; `starlette.routing.Route(path, app)` puts it where clients look for it, without
-            the redirect that `mount` would answer with.
-        lifespan: Must be open while requests are answered, in the loop that answers them; it opens once.
+        app: The application that answers requests to `path`. Add it with `starlette.routing.Route(path, app)`; `Mount`
+            would answer with a redirect.
+        lifespan: Context that must be open while requests are answered, in the same event loop; it opens only once.
+        path: Path of the endpoint.
     """
 
     app: ASGIApp
@@ -50,20 +51,20 @@ def http_app(
     origins: Sequence[str] = (),
     guarded: bool = False,
 ) -> McpHttp:
-    """Serve the protocol at a path; legacy clients (`initialize`) and those of 2026-07-28 alike.
+    """Serve the protocol at a path, both to legacy clients (`initialize`) and to those of version 2026-07-28.
 
-    A request with another Host than those allowed gets 421, one with another Origin 403: a page somewhere on the web
-    must not read local documents through its visitor's browser.
+    A request with a Host that is not allowed gets status 421, one with an Origin that is not allowed gets 403, so that
+    a web page cannot read local documents through its visitor's browser.
 
     Args:
-        server: From `create_mcp`.
-        path: Where it answers, as the whole application sees it.
-        hosts: Values of the Host header besides those of this machine, such as `search.example.org`; `name:*` for any
-            port.
-        origins: Pages that may call from a browser besides those of this machine, such as `https://chat.example.org`;
-            `https://name:*` for any port.
-        guarded: Whether the application around it checks Host and Origin and answers browsers' preflights itself; then
-            nothing of that is done here.
+        server: A server from `create_mcp`.
+        path: Path of the endpoint, as seen by the whole application.
+        hosts: Allowed values of the Host header besides those of this machine, such as `search.example.org`; `name:*`
+            allows any port.
+        origins: Allowed origins of web pages besides those of this machine, such as `https://chat.example.org`;
+            `https://name:*` allows any port.
+        guarded: Whether the surrounding application itself checks Host and Origin and answers CORS preflights; if so,
+            this endpoint does neither.
     """
     allowed_hosts = [*(spelled for name in LOCAL for spelled in (name, f"{name}:*")), *hosts]
     local = [f"http://{name}" for name in LOCAL]
@@ -77,7 +78,7 @@ def http_app(
         ),
     )
     lifespan = server.session_manager.run
-    # GET would open a stream of events that are never sent, and keep a connection until the server is stopped.
+    # A GET would open a stream on which no event is ever sent, and hold its connection until the server stops.
     posts = Starlette(routes=[Route(path, inner, methods=["POST"])], lifespan=lambda app: lifespan())
     if guarded:
         return McpHttp(posts, lifespan, path)
@@ -92,5 +93,5 @@ def http_app(
 
 
 def _pattern(origin: str) -> str:
-    """An allowed origin as a regular expression."""
+    """Return an allowed origin as a regular expression."""
     return re.escape(origin.removesuffix(":*")) + (r":\d{1,5}" if origin.endswith(":*") else "")

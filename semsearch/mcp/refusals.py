@@ -1,4 +1,4 @@
-"""What a model is told when a call cannot be answered: what to do instead, and nothing of this machine."""
+"""Error messages for the model that called a tool, which say what to do and reveal nothing about this machine."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from semsearch.errors import MismatchError, ModelError, NoIndexError, SemsearchE
 
 log = logging.getLogger(__name__)
 
-MODEL = "cannot load its model; ask with mode 'keyword', which needs none"
+MODEL = "cannot load its model; use mode 'keyword', which needs none"
 
 ADVICE: tuple[tuple[type[Exception], str], ...] = (
-    (NoIndexError, "is not there any more; use another one of `list_indexes`, or ask its owner to build it again"),
-    (MismatchError, "was built again, or its model has changed; ask once more, or with mode 'keyword'"),
+    (NoIndexError, "no longer exists; use another one from `list_indexes`, or ask its owner to rebuild it"),
+    (MismatchError, "was rebuilt, or its model has changed; try again, or use mode 'keyword'"),
     (ModelError, MODEL),
-    (Exception, "cannot be used at the moment; try again later, its owner finds the reason in the server's log"),
+    (Exception, "is unavailable at the moment; try again later (the reason is in the server's log)"),
 )
-"""The first class that an error belongs to decides what is said of the index."""
+"""What to say about an index, by class of error; the first matching class decides."""
 
 
 def advice(error: Exception) -> str:
-    """What is said of an index that cannot be used."""
+    """Return what to say about an index that cannot be used."""
     return next(said for kind, said in ADVICE if isinstance(error, kind))
 
 
 @contextmanager
 def refusing(index: str) -> Iterator[None]:
-    """Turn what an index refuses into an error that a model can act on.
+    """Turn an error from an index into a ToolError that a model can act on.
 
-    A wrong request is told as the library says it. Other errors name paths of this machine: they go to the log.
+    The message of a UsageError is passed on. Other errors may name paths on this machine, so they are only logged.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""The indexes that are served, by name, and ids and addresses that say which index a document is in."""
+"""The served indexes by name, and document ids and URLs that identify the index."""
 
 from __future__ import annotations
 
@@ -14,26 +14,33 @@ from semsearch.index import Index
 from semsearch.types import Metadata
 
 Link: TypeAlias = Callable[[str, str, int, int], str]
-"""The name of an index, the id of a document, and the characters that were found (first, last; 0 and 0 for none) to the
-address of a page that shows them."""
+"""Function from the name of an index, the id of a document, and the start and end of the characters that were found (0
+and 0 for none) to the URL of a page that shows them."""
 
 SCHEME = "semsearch"
-"""Of the addresses of documents as resources of the protocol."""
+"""URL scheme of documents as resources of the protocol."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-"""What an index may be served as: a part of addresses, and of ids."""
+"""Valid names of indexes, which become parts of URLs and ids."""
 
 STEPS = frozenset(("", ".", ".."))
-"""Parts of a path that lead elsewhere."""
+"""Path segments that would lead to another URL."""
 
 LONGEST_URL = 2_000
-"""Characters of a document's own address; what is longer would crowd out everything else."""
+"""Maximum length of a document's own URL in characters; a longer one would crowd out everything else."""
 
 _PLACE = re.compile(r"(.+)#chars=(\d{1,15})-(\d{1,15})", re.DOTALL)
 
 
 class Place(NamedTuple):
-    """A document in the index of that name, and the characters in it that were found, if any."""
+    """A place in a document.
+
+    Attributes:
+        name: Name of the index.
+        doc_id: Id of the document in that index.
+        start: Character offset of the start of the text that was found; 0 for none.
+        end: Character offset of its end; 0 for none.
+    """
 
     name: str
     doc_id: str
@@ -43,15 +50,15 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """The indexes that are served.
+    """The served indexes.
 
-    With one index the ids of documents are its own. With several, each has the name of its index and a colon in front.
+    With one index, document ids are its own. With several, they are prefixed with the name of the index and a colon.
 
     Attributes:
-        indexes: By name; looked up for each request, so that whoever serves them may open one again.
-        names: Of those that may be seen.
-        link: Makes the address of a document that has none of its own.
-        several: Whether ids name an index, however many may be seen.
+        indexes: Indexes by name, looked up for each request, so that an index may be reopened while it is served.
+        names: Names of the visible indexes.
+        link: Makes the URL of a document that has none of its own.
+        several: Whether ids name an index, regardless of how many are visible.
     """
 
     indexes: Mapping[str, Index]
@@ -60,20 +67,20 @@ class Shelf:
     several: bool
 
     def part(self, names: Collection[str]) -> Shelf:
-        """The same shelf with some of its indexes only."""
+        """Return a shelf that shows only some of its indexes."""
         return replace(self, names=tuple(name for name in self.names if name in names))
 
     def id_of(self, index: str, doc_id: str) -> str:
-        """The id by which a client names a document."""
+        """Return the id by which clients refer to a document."""
         return f"{index}:{doc_id}" if self.several else doc_id
 
     def url_of(self, index: str, doc_id: str, metadata: Metadata, start: int = 0, end: int = 0) -> str:
-        """A document's own address, or else that by which it is shown, at the characters from start to end."""
+        """Return a document's own URL, or else the URL that shows it at the characters from start to end."""
         own = url_of(metadata)
         return own if own and len(own) <= LONGEST_URL else self.link(index, doc_id, start, end)
 
     def places(self, given: str) -> list[Place]:
-        """What an id may mean, the likelier first: an id may itself end as a place in a document does."""
+        """Return the possible meanings of an id, the likelier first, because an id may itself end like a place."""
         found = _PLACE.fullmatch(given)
         readings = [(given, 0, 0), *([(found[1], int(found[2]), int(found[3]))] if found else [])]
         if not self.several:
@@ -83,22 +90,22 @@ class Shelf:
 
 
 def make_shelf(indexes: Mapping[str, Index], public_url: str = "", link: Link | None = None) -> Shelf:
-    """Put indexes on a shelf.
+    """Create a shelf from indexes.
 
     Args:
-        indexes: By names of letters, digits and `._-`.
-        public_url: Where `semsearch serve` shows documents, as the reader of an answer reaches it; empty for nowhere,
-            then documents are named as resources of the protocol.
-        link: Makes the address of a document in place of that.
+        indexes: Indexes by name; names consist of letters, digits and `._-`.
+        public_url: Address at which the user reaches a `semsearch serve` that shows the documents. If empty, documents
+            get URLs of resources of the protocol.
+        link: Makes the URL of a document, instead of `public_url`.
 
     Raises:
-        UsageError: No index, or a name with other characters.
+        UsageError: If there is no index, or a name contains other characters.
     """
     if not indexes:
-        raise UsageError("there is no index to serve; expected one or more")
+        raise UsageError("no index to serve; expected at least one")
     for name in indexes:
         if not NAME.fullmatch(name):
-            raise UsageError(f"the index is named {name!r:.60}; expected letters, digits and . _ -, such as 'notes'")
+            raise UsageError(f"invalid index name {name!r:.60}; expected letters, digits and . _ -, such as 'notes'")
     several = len(indexes) > 1
     base = public_url.rstrip("/")
 
@@ -109,16 +116,16 @@ def make_shelf(indexes: Mapping[str, Index], public_url: str = "", link: Link | 
 
 
 def page_url(base: str, index: str, doc_id: str, start: int = 0, end: int = 0) -> str:
-    """The address of a document's page on a server, with the characters from start to end highlighted.
+    """Return the URL of a document's page on a server, with the characters from start to end highlighted.
 
-    An id that no path can hold goes into the query instead: a browser takes some parts for steps up and down.
+    An id that a path cannot contain goes into the query string instead, because browsers resolve segments such as `..`.
 
     Args:
-        base: Address of the server, without a slash at the end.
-        index: Name of the index; empty where the server has one only.
-        doc_id: Of the document.
-        start: Character offset into its text.
-        end: The same, behind what was found; 0 for nothing.
+        base: URL of the server, without a trailing slash.
+        index: Name of the index; empty if the server has only one.
+        doc_id: Id of the document.
+        start: Character offset of the start of the highlight.
+        end: Character offset of its end; 0 for no highlight.
     """
     odd = "\n" in doc_id or not STEPS.isdisjoint(doc_id.split("/"))
     asked = [f"id={quote(doc_id, safe='')}"] if odd else []
@@ -128,5 +135,5 @@ def page_url(base: str, index: str, doc_id: str, start: int = 0, end: int = 0) -
 
 
 def resource(index: str, doc_id: str, start: int = 0, end: int = 0) -> str:
-    """The address of a document as a resource of the protocol, which is read as a whole."""
+    """Return the URL of a document as a resource of the protocol, which is read as a whole."""
     return f"{SCHEME}://{index}/{quote(doc_id, safe='')}"

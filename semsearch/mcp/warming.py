@@ -1,4 +1,4 @@
-"""Loading models in the background, so that a server answers at once: by words alone until a model is there."""
+"""Loading of models in the background, so that a server answers immediately, by keywords until a model is loaded."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ log = logging.getLogger(__name__)
 
 
 class Warming:
-    """Loads the encoder of each index in a thread of its own, one after another."""
+    """A background thread that loads the encoders of all indexes, one after another."""
 
     def __init__(self, indexes: Mapping[str, Index]) -> None:
-        """Take indexes by name; nothing is loaded before `start`."""
+        """Initialize with indexes by name; nothing is loaded before `start`."""
         self._indexes = dict(indexes)
         self._warm: set[str] = set()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._load, name="semsearch-warming", daemon=True)
 
     def start(self) -> None:
-        """Begin to load; returns at once."""
+        """Start loading and return immediately."""
         self._thread.start()
 
     def is_warm(self, name: str) -> bool:
-        """Whether the encoder of an index is loaded; an index whose model cannot be loaded never is."""
+        """Return whether the encoder of an index is loaded; it never is if the model cannot be loaded."""
         return name in self._warm
 
     def wait(self, seconds: float) -> bool:
-        """Wait until everything is loaded or has failed; returns whether that is so."""
+        """Wait up to `seconds` until every encoder is loaded or has failed; returns whether that is the case."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def stop(self) -> None:
-        """Load no more; what is being loaded is left to itself, and its errors go unsaid, for the process may end."""
+        """Load no further encoders; errors of the current one are not logged, since the process may be ending."""
         self._stopped.set()
 
     def _load(self) -> None:
@@ -49,7 +49,7 @@ class Warming:
                 if self._stopped.is_set():
                     return
                 if not isinstance(error, SemsearchError | OSError):
-                    log.exception("the model of the index %r cannot be loaded", name)
-                log.warning("the index %r is searched by words alone: %s", name, error)
+                    log.exception("the model of index %r cannot be loaded", name)
+                log.warning("index %r is searched by keywords only: %s", name, error)
             else:
                 self._warm.add(name)

@@ -21,7 +21,7 @@ class Shown:
         title: Tooltip.
         order: Sort key; empty to sort last.
         mark: `best`, `tied` or empty.
-        bar: Position of the interval in the range of its column, as CSS.
+        bar: Position of the interval within the range of its column, as CSS.
     """
 
     value: str
@@ -37,9 +37,9 @@ class ShownRow:
     """A formatted row.
 
     Attributes:
-        number: Its place in the comparison, from 1.
+        number: 1-based position of the row in the comparison.
         name: Name of the row.
-        cells: One for each column.
+        cells: One cell for each column.
     """
 
     number: int
@@ -49,14 +49,14 @@ class ShownRow:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The deciding column in words.
+    """A summary of the deciding column in words.
 
     Attributes:
         column: Name of the column.
         best: Name of the best row.
-        value: Its number as printed.
-        tied: Names of the rows that cannot be told apart from it, the highest first.
-        lowest: Name and number of the lowest row; None if there is no other row.
+        value: Its value as printed.
+        tied: Names of the rows that are not distinguishable from the best, the highest first.
+        lowest: Name and value of the lowest row; None if there is no other row.
     """
 
     column: str
@@ -71,13 +71,13 @@ class ShownTable:
     """A formatted table.
 
     Attributes:
-        measured: Heading: what the numbers are, with their scale.
+        measured: Heading: the measure and its scale.
         columns: Names of the compared columns.
-        column: Place of the deciding one.
+        column: Index of the deciding column.
         rows: Rows, the best in the deciding column first.
-        beside: Columns that are not compared: by name and row.
+        beside: Columns that are not compared, by column name and row name.
         test: How differences were tested.
-        verdict: Summary; None if there is no number.
+        verdict: Summary of the deciding column; None if it has no numbers.
     """
 
     measured: str
@@ -112,7 +112,7 @@ def _known(cell: Cell) -> bool:
 
 
 def _rank(cell: Cell) -> tuple[bool, float]:
-    """A key that sorts the best cell last and those without a number first."""
+    """Return a key that sorts the best cell last and cells without a number first."""
     return cell.best, cell.value if cell.value is not None and isfinite(cell.value) else -inf
 
 
@@ -131,7 +131,7 @@ def _shown(cell: Cell, table: Table, least: float, most: float) -> Shown:
     return Shown(
         value=value,
         interval=f"{low}–{high}" if known and DASH not in (low, high) else "",
-        title=_title(cell) if known else "no such number",
+        title=_title(cell) if known else "no value",
         order=f"{cell.value:.9g}" if known else "",
         mark=("best" if cell.best else "tied" if cell.tied else "") if known else "",
         bar=bar,
@@ -144,12 +144,12 @@ def _printed(value: float | None, table: Table) -> str:
 
 def _title(cell: Cell) -> str:
     if cell.best:
-        return "the highest of this column"
+        return "the highest in this column"
     if cell.p is None or not isfinite(cell.p):
         return "not tested"
     p = f"p = {cell.p:.4f}" if cell.p >= 0.0001 else "p < 0.0001"
-    verdict = "not distinguishable from it" if cell.tied else "lower than it"
-    return f"{p} against the best of this column: {verdict}"
+    verdict = "not distinguishable" if cell.tied else "significantly lower"
+    return f"{p} against the best in this column: {verdict}"
 
 
 def _verdict(cells: Mapping[str, Cell], column: str, table: Table) -> Verdict | None:

@@ -1,7 +1,7 @@
-"""Writing a report as one HTML page that needs no network, with tables in HTML and charts by plotly.
+"""Writing a report as a single HTML page that needs no network, with HTML tables and plotly charts.
 
-Plotly and Jinja2 are optional. Names and texts come from corpora, so they are hostile: autoescaping, JSON without angle
-brackets, and a content security policy that runs two scripts, known by their hashes, and nothing else.
+Plotly and Jinja2 are optional. Names and texts come from corpora and are untrusted, so the page uses autoescaping, JSON
+without angle brackets, and a content security policy that allows only its two scripts, identified by their hashes.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from semsearch.reports.plots import (
 )
 
 MOST_ROWS = 12
-"""Rows of a table that are shown at first; the style sheet has the same number."""
+"""Number of table rows that are shown initially; report.css contains the same number."""
 
 STYLE_AND_SCRIPT = ("report.css", "report.js")
 
 FEW_NAMES = 8
-"""Names that a sentence lists."""
+"""Maximum number of names that a sentence lists."""
 
 
 def write_report(report: Report, path: str | Path) -> None:
-    """Write a report as one HTML file, which appears once it is complete; the same report gives the same bytes.
+    """Write a report as a single HTML file, which appears once it is complete; equal reports give identical bytes.
 
     Raises:
-        UsageError: Plotly or Jinja2 is not installed, or what was given is not a path.
-        SourceError: The file cannot be written.
+        UsageError: If plotly or Jinja2 is not installed, or `path` is not a path.
+        SourceError: If the file cannot be written.
     """
     path = as_path(path)
     page = _page(report)
@@ -53,7 +53,7 @@ def write_report(report: Report, path: str | Path) -> None:
 
 
 def check_installed() -> None:
-    """Raise UsageError if plotly or Jinja2 is missing, before hours are spent on computing the contents of a report."""
+    """Raise UsageError if plotly or Jinja2 is missing, before hours are spent on computing a report."""
     try:
         import jinja2  # noqa: F401
         import plotly.offline  # noqa: F401
@@ -114,12 +114,12 @@ def _sha256(script: str) -> str:
 
 
 def _sorted(by_row: Mapping[str, Any], order: Sequence[str]) -> dict[str, Any]:
-    """Sort by the rows of the first table; what is not among them comes last."""
+    """Sort rows in the order of the first table; rows that it does not contain come last."""
     place = {name: number for number, name in enumerate(order)}
     return {name: by_row[name] for name in sorted(by_row, key=lambda name: place.get(name, len(place)))}
 
 
 def _facing(names: Sequence[str], two: Sequence[str]) -> list[int]:
-    """Return the places of the two rows that face each other: `two`, filled up with the first and the last row."""
+    """Return the positions of the two rows shown side by side: `two`, completed with the first and the last row."""
     named = [names.index(name) for name in two if name in names]
     return [*dict.fromkeys([*named, 0, len(names) - 1])][: min(2, len(names))]

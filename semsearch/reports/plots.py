@@ -1,7 +1,7 @@
-"""Charts of a report for plotly, and the formatting of texts and numbers on its pages and charts.
+"""Plotly charts of a report, and the formatting of texts and numbers on its pages and charts.
 
-Colors belong to the style sheet: a chart names them as `--c0`, and the page's script looks them up for light mode, dark
-mode and print.
+Colors are defined in the style sheet: a chart refers to them as `--c0`, and the page's script looks them up for light
+mode, dark mode and print.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from semsearch.printable import UNSEEN
 Trace: TypeAlias = dict[str, Any]
 
 DASH = "–"
-"""Stands for a number that does not exist."""
+"""Placeholder for a missing number."""
 
 COLORS = 8
-"""Number of colors for lines and points, `--c0` to `--c7`; dashes and symbols distinguish more, also without color."""
+"""Number of colors for lines and points, `--c0` to `--c7`; dashes and symbols distinguish more, even without color."""
 
 BEST_FEW = 5
-"""Number of lines that are shown at first where there are too many to tell apart."""
+"""Number of lines that are shown initially if there are too many to tell apart."""
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star", "triangle-down", "pentagon", "hourglass")
 OTHERS = ("--muted", "circle-open")
 """Color and symbol of points without a category."""
 
 CATEGORIES = 12
-"""Maximum number of values shown of a metadata field, the rest being "other"."""
+"""Maximum number of values of a metadata field that are shown; the rest are grouped as "other"."""
 
 DEPTHS = tuple(mantissa * 10**power for power in range(7) for mantissa in (1, 2, 5))
-"""Ticks of the logarithmic axis."""
+"""Candidate ticks of the logarithmic depth axis."""
 
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-"""Control characters and halves of surrogate pairs, which UTF-8 cannot hold."""
+"""Control characters and halves of surrogate pairs, which UTF-8 cannot encode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +53,11 @@ class Drawing:
 
     Attributes:
         label: Alternative text.
-        views: Traces by the name of the view; several if the reader can choose.
+        views: Traces by name of the view; several views if the reader can choose.
         layout: Plotly's layout.
         height: Height in pixels.
         width: Minimum width in pixels; the chart scrolls below it.
-        switches: Whether each trace is shown at first, by the row's name; empty if the reader cannot switch them.
+        switches: Whether each trace is shown initially, by name of the row; empty if the reader cannot switch them.
     """
 
     label: str
@@ -69,7 +69,7 @@ class Drawing:
 
 
 def sparks(geometry: Mapping[str, Geometry]) -> dict[str, Any]:
-    """Draw histograms of random pairs as SVG paths of height 1 and one unit per bin, from the first bin in use."""
+    """Draw histograms of random pairs as SVG paths of height 1 and width 1 per bin, from the first bin in use."""
     if not geometry:
         return {}
     first = _first_bin([each.histogram for each in geometry.values()])
@@ -83,12 +83,12 @@ def sparks(geometry: Mapping[str, Geometry]) -> dict[str, Any]:
 
 
 def _first_bin(histograms: Iterable[Sequence[int] | NDArray[np.int64]]) -> int:
-    """Return the lowest bin of cosines with a pair in it, at most the bin of -0.2."""
+    """Return the lowest nonempty bin of cosines, but at most the bin of -0.2."""
     return min([20, *(int(np.flatnonzero(counts)[0]) for counts in histograms if np.any(counts))])
 
 
 def draw_histograms(histograms: Mapping[str, Histogram]) -> Drawing | None:
-    """Draw two histograms for each row, of which the reader chooses; None if there is nothing to draw."""
+    """Draw two histograms for each row, from which the reader can choose; None if there is nothing to draw."""
     if not histograms:
         return None
     first = _first_bin(counts for each in histograms.values() for counts in (each.similar, each.dissimilar))
@@ -127,7 +127,7 @@ def _two_histograms(histogram: Histogram) -> list[Trace]:
 
 
 def _outline(counts: NDArray[np.int64]) -> dict[str, Any]:
-    """Draw shares at the middle of their bins, with an empty bin on either side of those in use."""
+    """Return the shares at the centers of their bins, with an empty bin on either side of those in use."""
     used = np.flatnonzero(counts)
     bins = np.arange(used[0] - 1, used[-1] + 2) if len(used) else used
     width = 2 / len(counts)
@@ -135,7 +135,7 @@ def _outline(counts: NDArray[np.int64]) -> dict[str, Any]:
 
 
 def draw_layers(layers: Layers) -> Drawing:
-    """Draw a heat map with its numbers, the highest framed."""
+    """Draw a heat map with numbers and a frame around the highest one."""
     names = [plotted(name) for name in layers.poolers]
     rows, columns = layers.values.shape
     form = f"z.{layers.decimals}f"
@@ -143,7 +143,7 @@ def draw_layers(layers: Layers) -> Drawing:
     layout: dict[str, Any] = {
         "margin": {"l": 8, "r": 8, "t": 8, "b": 44},
         "dragmode": False,
-        "xaxis": {"title": {"text": "layer (0: the embeddings)"}, "dtick": 1, "showgrid": False, "zeroline": False},
+        "xaxis": {"title": {"text": "layer (0: embeddings)"}, "dtick": 1, "showgrid": False, "zeroline": False},
         "yaxis": {"tickvals": list(range(rows)), "ticktext": names, "autorange": "reversed", "showgrid": False},
         "coloraxis": {"showscale": False, "colorscale": "--h"},
     }
@@ -173,9 +173,9 @@ def draw_recall(depths: Sequence[int], recall: Mapping[str, Sequence[float]], al
     """Draw a line for each row over a logarithmic axis; None if there is nothing to draw.
 
     Args:
-        depths: Of the axis.
-        recall: By row, the best first, at each depth.
-        also: Rows that are shown at first besides the best ones.
+        depths: Depths of the axis.
+        recall: Recall at each depth by row, the best row first.
+        also: Rows that are shown initially in addition to the best ones.
     """
     if not (depths and recall):
         return None
@@ -204,12 +204,12 @@ def draw_recall(depths: Sequence[int], recall: Mapping[str, Sequence[float]], al
     }
     few = len(recall) if len(recall) <= COLORS else BEST_FEW
     switches = {name: place < few or name in also for place, name in enumerate(recall)}
-    label = f"Recall at depths {min(depths):,} to {max(depths):,} of {len(recall)} rows"
+    label = f"Recall of {len(recall)} rows at depths {min(depths):,} to {max(depths):,}"
     return Drawing(label, {"": traces}, layout, 380, switches=switches)
 
 
 def draw_projection(projection: Projection) -> Drawing:
-    """Draw a map of points, with a view for each field to color them by."""
+    """Draw texts as points on a map, with a view for each field that can color them."""
     offered = {field: _colored(projection, values) for field, values in projection.fields.items()}
     views = {field: traces for field, traces in offered.items() if traces}
     bare = {"showticklabels": False, "showgrid": False}
@@ -219,7 +219,7 @@ def draw_projection(projection: Projection) -> Drawing:
         "yaxis": {"title": {"text": "second component"}, **bare, "scaleanchor": "x"},
         "coloraxis": {"colorscale": "--s"},
     }
-    label = f"{len(projection.points):,} texts on the plane of their two strongest components, by {projection.row}"
+    label = f"{len(projection.points):,} texts by their first two principal components, encoded by {projection.row}"
     everything = range(len(projection.points))
     return Drawing(label, views or {"": [_points(projection, everything, "texts", "--c0")]}, layout, 640)
 
@@ -239,7 +239,7 @@ def _points(projection: Projection, which: Sequence[int], name: str, color: Any,
 
 
 def _colored(projection: Projection, values: Sequence[str]) -> list[Trace]:
-    """Draw points by the values of a field; none if it is constant or nearly unique."""
+    """Draw points colored by the values of a field; none if it is constant or nearly unique."""
     counts = Counter(value for value in values if value)
     distinct, having = len(counts), counts.total()
     if distinct > CATEGORIES and distinct < having and (numbers := _numbers(values)):
@@ -255,7 +255,7 @@ def _colored(projection: Projection, values: Sequence[str]) -> list[Trace]:
 
 
 def _numbers(values: Sequence[str]) -> dict[int, float]:
-    """Return the values by position if all of them are numbers."""
+    """Return the values as numbers, by position; empty if any of them is not a finite number."""
     try:
         numbers = {one: float(value) for one, value in enumerate(values) if value}
     except ValueError:
@@ -272,12 +272,12 @@ def _by_number(projection: Projection, numbers: Mapping[int, float]) -> list[Tra
 
 
 def printable(text: str) -> str:
-    """Replace characters that a page cannot hold, and leave out those that rearrange what stands beside them."""
+    """Replace characters that a page cannot contain, and remove those that reorder the text next to them."""
     return UNPRINTABLE.sub("\ufffd", text.translate(UNSEEN))
 
 
 def cut(text: str, length: int) -> str:
-    """Shorten a text to its beginning."""
+    """Shorten a text to its first `length` characters."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
@@ -287,15 +287,15 @@ def plotted(text: str, length: int = 40) -> str:
 
 
 def wrapped(text: str) -> str:
-    """Shorten a text and break it into lines, for a label."""
+    """Shorten a text and break it into lines, for a hover label."""
     return "<br>".join(plotted(line, 60) for line in textwrap.wrap(cut(text, 300), 60))
 
 
 def number(value: float | None, form: str) -> str:
-    """Format a number; a dash stands for none."""
+    """Format a number; return a dash if it is missing or not finite."""
     return DASH if value is None or not isfinite(value) else format(value, form)
 
 
 def known(values: Iterable[float]) -> list[float | None]:
-    """Round values for JSON, which has no nan; six digits are more than a chart shows."""
+    """Round values to six digits, more than a chart shows, and replace nan and infinity, which JSON lacks, by None."""
     return [float(f"{value:.6g}") if isfinite(value) else None for value in map(float, values)]

@@ -28,12 +28,12 @@ function colored(key, value) {
   return key === "color" && /^--[a-z0-9]+$/.test(value) ? color(value) : value;
 }
 
-function highest(scale) { // of all drawings with this scale
+function highest(scale) { // over all drawings with this scale
   const shown = drawings.filter(drawing => drawing.place.dataset.scale === scale);
   return Math.max(...shown.flatMap(({ source, view }) => JSON.parse(source.textContent).views[view].flatMap(({ y }) => y)), 0);
 }
 
-function switchedOn(traces, boxes, slots) { // a line keeps its color and dash for as long as it is on
+function switchedOn(traces, boxes, slots) { // a line keeps its color and dash as long as it is shown
   boxes.forEach((box, row) => box.checked || slots.delete(row));
   return traces.filter((trace, row) => {
     const swatch = boxes[row].parentNode.querySelector("line");
@@ -54,12 +54,12 @@ function switchedOn(traces, boxes, slots) { // a line keeps its color and dash f
 function draw(drawing) {
   const { place, source, view, boxes, slots } = drawing;
   drawing.drawn = !place.closest("details:not([open])");
-  if (!drawing.drawn) return; // it has no size yet
+  if (!drawing.drawn) return; // the place has no size yet
   const { views, layout } = JSON.parse(source.textContent, colored);
   const traces = boxes.length ? switchedOn(views[view], boxes, slots) : views[view];
   if (place.dataset.scale) layout.yaxis.range = [0, 1.05 * highest(place.dataset.scale) || 1];
   const entries = layout.showlegend !== false && place.clientWidth < 600 ? traces.length : 0;
-  place.style.height = `${Number(place.dataset.height) + 19 * entries}px`; // a narrow legend is a tall one
+  place.style.height = `${Number(place.dataset.height) + 19 * entries}px`; // a narrow legend has one line per entry
   const bar = place.clientHeight > 250 ? "hover" : false;
   Plotly.newPlot(place, traces, { ...layout, template: template() }, { ...config, displayModeBar: bar });
 }

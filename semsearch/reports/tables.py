@@ -1,4 +1,4 @@
-"""Comparisons as tables: plain, Markdown, CSV, LaTeX, HTML, JSON."""
+"""Formatting comparisons as tables: plain text, Markdown, CSV, LaTeX, HTML and JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MARKS = {
     "latex": (r"\textbf{{{}}}", r"{}$^\sim$"),
     "html": ("<b>{}</b>", "{} " + TIED),
 }
-"""By form, how the best number of a column and those that equal it are marked."""
+"""Marks of the best number of a column and of those tied with it, by output format."""
 
 DASH = "–"
 
@@ -40,17 +40,17 @@ GEOMETRY = {
     "dead": ("dead", "{:d}"),
     "dim": ("dim", "{:d}"),
 }
-"""Column heading to a field of Geometry and its format."""
+"""Column headings, each with a field of Geometry and its format."""
 
 _LATEX = str.maketrans(
     {mark: f"\\{mark}" for mark in "&%$#_{}"}
     | {"~": r"\textasciitilde{}", "^": r"\^{}", "\\": r"\textbackslash{}"}
     | {"|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}"}
-    | {mark: f"{{{mark}}}" for mark in "[]*"}  # at the beginning of a row they belong to the line break in front of it
+    | {mark: f"{{{mark}}}" for mark in "[]*"}  # at the start of a row, the preceding line break would take them
 )
 
 _MARKDOWN = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>|~&#$"})
-"""What begins markup within a cell; a line break cannot be in one."""
+"""Escapes of characters that begin markup within a cell; a cell cannot contain a line break."""
 
 ESCAPES: dict[str, Callable[[str], str]] = {
     "text": one_line,
@@ -58,10 +58,10 @@ ESCAPES: dict[str, Callable[[str], str]] = {
     "latex": lambda name: one_line(name).translate(_LATEX),
     "html": lambda name: escape(one_line(name)),
 }
-"""By form, how a name is written, whoever chose it."""
+"""Functions that escape untrusted names, by output format."""
 
 FORMULA = "=+-@\t\r\n＝＋－＠"
-"""Beginnings of a cell that spreadsheets take for a formula (OWASP, CSV Injection)."""
+"""First characters of a cell that spreadsheets interpret as a formula (OWASP, CSV Injection)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +80,12 @@ class Grid:
 
 
 def grids(report: Report, form: str = "text", *, intervals: bool = False) -> list[Grid]:
-    """The tables of a report, then its geometry.
+    """Return the tables of a report, followed by its geometry.
 
     Args:
-        report: What to show.
-        form: A key of MARKS.
-        intervals: Whether intervals stand beside the numbers.
+        report: The report to format.
+        form: The output format, a key of MARKS.
+        intervals: Whether to print intervals next to the numbers.
     """
     plain = ESCAPES[form]
     found = [Grid(plain(table.name), *_grid(table, form, intervals)) for table in report.tables]
@@ -111,7 +111,7 @@ def as_latex(report: Report, *, intervals: bool = False) -> str:
 
 
 def as_html(report: Report) -> str:
-    """The tables in HTML without styles or scripts, as a notebook shows them; every name is escaped."""
+    """Format the tables as HTML without styles or scripts, for notebooks; every name is escaped."""
     return "\n".join(map(_html, grids(report, "html")))
 
 
@@ -123,7 +123,7 @@ def as_csv(report: Report) -> str:
 
 
 def _aligned(grid: Grid) -> str:
-    """Join cells by two spaces, padded to the width of their columns."""
+    """Join cells with two spaces, padded to the width of their columns."""
     lines = [grid.columns, *grid.rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
@@ -155,8 +155,8 @@ def _html(grid: Grid) -> str:
 
 
 def legend(comparison: Comparison) -> str:
-    """Explain the marks."""
-    return f"{BEST} best of its column, {TIED} not distinguishable from it (p >= 0.05): {comparison.test}"
+    """Return a line that explains the marks."""
+    return f"{BEST} best in its column, {TIED} not distinguishable from it (p >= 0.05): {comparison.test}"
 
 
 def geometry_rows(geometry: Mapping[str, Geometry]) -> list[list[str]]:
@@ -168,7 +168,7 @@ def geometry_rows(geometry: Mapping[str, Geometry]) -> list[list[str]]:
 
 
 def as_object(report: Report) -> dict[str, Any]:
-    """A report as JSON has it: its facts, tables with the numbers that were compared, not scaled, detail and notes."""
+    """Return a report as a JSON object: facts, tables with unscaled numbers, geometry, details and notes."""
     tables = [
         {
             "name": table.name,
@@ -211,7 +211,7 @@ def _cell(cell: Cell, table: Table, form: str, intervals: bool) -> str:
 
 def _number(value: float | None, form: str) -> str:
     text = DASH if value is None else form.format(value)
-    return text.removeprefix("-") if not text.strip("-0.") else text  # no minus in front of a rounded zero
+    return text.removeprefix("-") if not text.strip("-0.") else text  # no minus sign on a rounded zero
 
 
 def _write_csv(report: Report, writer: Any) -> None:
@@ -232,7 +232,7 @@ def _write_csv(report: Report, writer: Any) -> None:
 
 
 def _harmless(cell: str) -> str:
-    """Return a cell that no spreadsheet computes: with an apostrophe in front where it would; numbers stay numbers."""
+    """Return a cell with an apostrophe in front if spreadsheets would compute it; numbers remain numbers."""
     plain = one_line(cell)
     if not {cell[:1], plain[:1]} & {*FORMULA}:
         return plain

@@ -17,15 +17,16 @@ def write_run(path: str | Path, answers: Iterable[tuple[str, Mapping[str, float]
     """Write a TREC run: query id, Q0, document id, rank, score, tag.
 
     Args:
-        path: A file appears once it is complete; a pipe or a device is written to as the answers come.
+        path: Path of the output; a file appears once it is complete, while a pipe or device is written to query by
+            query.
         answers: Query ids with the scores of their documents, best first.
 
     Returns:
         The number of queries.
 
     Raises:
-        UsageError: An id that the format cannot hold, or what was given is not a path.
-        SourceError: The file cannot be written.
+        UsageError: If the format cannot represent an id, or `path` is not a path.
+        SourceError: If the file cannot be written.
     """
     answered = 0
     with writing(as_path(path)) as file:
@@ -37,10 +38,10 @@ def write_run(path: str | Path, answers: Iterable[tuple[str, Mapping[str, float]
 
 
 def write_runs(folder: str | Path, runs: Iterable[tuple[str, Run]]) -> None:
-    """Write the run of each row into a folder, named after the row: `mean, hybrid` as mean-hybrid.run.
+    """Write the run of each row to a folder, as a file named after the row: mean-hybrid.run for `mean, hybrid`.
 
     Raises:
-        UsageError, SourceError: As for `write_run`.
+        UsageError, SourceError: Under the same conditions as in `write_run`.
     """
     folder = as_path(folder, "folder")
     for label, run in runs:
@@ -50,7 +51,7 @@ def write_runs(folder: str | Path, runs: Iterable[tuple[str, Run]]) -> None:
 def _run_line(query_id: str, doc_id: str, rank: int, score: float) -> str:
     if any(len(name.split()) != 1 or not {*map(ord, name)}.isdisjoint(CONTROLS) for name in (query_id, doc_id)):
         raise UsageError(
-            f"ids {(query_id, doc_id)} are empty or contain white space, or control characters, which a TREC run "
-            "cannot represent; omit `run` to get JSON lines, or `run_dir` to get the table alone"
+            f"one of the ids {(query_id, doc_id)} is empty or contains white space or control characters, which a TREC "
+            "run cannot represent; omit `run` to get JSON lines, or `run_dir` to get only the table"
         )
     return f"{query_id} Q0 {doc_id} {rank} {score!r} semsearch\n"

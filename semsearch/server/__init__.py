@@ -1,1 +1,1 @@
-"""The retrieval backend of a chatbot over HTTP: `semsearch serve`, and `create_app` for other servers."""
+"""HTTP retrieval backend for chatbots: `semsearch serve` runs it, and `create_app` builds it for any ASGI server."""

@@ -1,4 +1,4 @@
-"""What operations depend on: the service as whoever asks may see it."""
+"""FastAPI dependency of every operation: the service, restricted to what the request's key allows."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from semsearch.server.service import Service
 
 
 async def service_of(request: Request) -> Service:
-    """The service, as the key of the request allows to see it; `gate.py` has compared it.
+    """Return the service, restricted to what the request's key allows; `gate.py` has already checked the key.
 
-    It is asynchronous because FastAPI would call it in a thread otherwise, which takes longer than it does.
+    It is async because FastAPI runs synchronous dependencies in a thread, and that would take longer than the call.
     """
     service: Service = request.app.state.service
     return service.for_(request.state.access)
 
 
 Asked: TypeAlias = Annotated[Service, Depends(service_of)]
-"""Annotation of the parameter of an operation: `service: Asked`."""
+"""Annotation for the service parameter of an operation: `service: Asked`."""

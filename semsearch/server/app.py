@@ -1,4 +1,4 @@
-"""The application: `create_app(indexes, settings)`; nothing is opened, loaded or bound before it starts."""
+"""The FastAPI application: `create_app(indexes, settings)`. Nothing is opened, loaded or bound before it starts."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ METHODS = ("GET", "POST", "DELETE", "OPTIONS")
 
 
 def create_app(indexes: Mapping[str, str | Path], settings: Settings | None = None) -> FastAPI:
-    """An application that serves indexes, for any ASGI server.
+    """Create an application that serves indexes, for any ASGI server.
 
     Args:
-        indexes: Folders by the names under which they are served.
-        settings: How it behaves.
+        indexes: Index folders, keyed by the names under which they are served.
+        settings: Server settings; None for the defaults.
     """
     settings = settings or Settings()
     metrics = Metrics(lambda: shelf.waiting)
@@ -48,7 +48,7 @@ def create_app(indexes: Mapping[str, str | Path], settings: Settings | None = No
         title="semsearch",
         version=__version__,
         lifespan=_lifespan,
-        docs_url=None,  # those pages are fetched from elsewhere
+        docs_url=None,  # these pages would load scripts from a CDN
         redoc_url=None,
     )
     app.state.settings, app.state.metrics, app.state.contracts = settings, metrics, spoken
@@ -74,7 +74,7 @@ def create_app(indexes: Mapping[str, str | Path], settings: Settings | None = No
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Open the indexes beside the first requests, and let go of them after the last."""
+    """Open the indexes while the first requests are already answered, and close them after the last request."""
     shelf: Shelf = app.state.service.shelf
     Thread(target=shelf.start, name="opener", daemon=True).start()
     async with app.state.mcp():
@@ -83,7 +83,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def answer(scope: Scope, problem: Problem) -> JSONResponse:
-    """A problem in the shape of the contract that a request belongs to."""
+    """Return a problem as a response in the format of the contract that the request belongs to."""
     shape = shape_for(scope["app"].state.contracts, scope["path"])
     status, body = shape(problem, scope["state"]["request_id"])
     headers = {} if problem.retry_after is None else {"Retry-After": str(problem.retry_after)}
@@ -93,7 +93,7 @@ def answer(scope: Scope, problem: Problem) -> JSONResponse:
 
 
 def shape_for(known: tuple[Contract, ...], path: str) -> Shape:
-    """How the contract with the longest matching path shapes errors."""
+    """Return the error format of the contract with the longest matching path prefix, or our own if none matches."""
     matching = [(len(start), one.shape) for one in known for start in one.paths if path.startswith(start)]
     return max(matching, key=lambda one: one[0])[1] if matching else own_shape
 
@@ -103,17 +103,17 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _malformed(request: Request, error: Exception) -> JSONResponse:
-    """The first thing that is wrong with a request, as 400: clients of foreign contracts expect no 422."""
+    """Report the first problem of a request as 400, because clients of foreign contracts do not expect a 422."""
     assert isinstance(error, RequestValidationError)
     return answer(request.scope, Problem(400, "bad_request", _wrong(request, error)))
 
 
 def _wrong(request: Request, error: RequestValidationError) -> str:
-    """What is wrong first, in one line."""
+    """Return the first problem of a request in one line."""
     errors = error.errors()
     first, part = errors[0], errors[0]["loc"][0]
     if first["type"] == "json_invalid":
-        reason = first.get("ctx", {}).get("error", "it ends too early")
+        reason = first.get("ctx", {}).get("error", "unexpected end of input")
         return f"the body is not valid JSON at character {first['loc'][-1]}: {reason}"
     if first["loc"] == ("body",):
         return "expected a JSON object as the body, sent with the header Content-Type: application/json"
@@ -126,7 +126,7 @@ NAMES = {404: "not_found", 405: "method_not_allowed"}
 
 
 async def _unroutable(request: Request, error: Exception) -> JSONResponse:
-    """No such path, another method, or a body that cannot be read."""
+    """Report an unknown path, an unsupported method, or a body that cannot be read."""
     assert isinstance(error, HTTPException)
     reply = answer(request.scope, Problem(error.status_code, NAMES.get(error.status_code, "bad_request"), error.detail))
     reply.headers.update(error.headers or {})

@@ -1,8 +1,8 @@
-"""Texts of different requests are encoded together, without a timer.
+"""Batched encoding of texts from different requests, without a timer.
 
-One thread owns the encoder. Whenever it is free it takes what waits: the oldest text, and those of like length around
-it until the batch, padded, is full. What a person waits for goes ahead of bulk, but never for long. Texts whose client
-has gone are dropped, and where a batch fails each request in it is tried by itself, so that only a bad one fails.
+One thread owns the encoder. Whenever it is idle, it takes the oldest waiting text and others of similar length, until
+the padded batch is full. Interactive requests go ahead of bulk requests, but cannot starve them. Texts whose client
+has disconnected are dropped. If a batch fails, each request in it is retried alone, so only the faulty one fails.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from semsearch.forks import encode_batch
 log = logging.getLogger(__name__)
 
 URGENT, BULK = 0, 1
-"""Lanes: what somebody waits for, and what comes in heaps."""
+"""Lanes: interactive requests, and bulk requests."""
 
 URGENT_IN_A_ROW = 8
-"""Batches of the first lane after which the second gets one, if something waits there."""
+"""Number of consecutive urgent batches after which a waiting bulk batch gets its turn."""
 
 FEW = 16
-"""Texts of a request that somebody waits for, at most."""
+"""Maximum number of texts in an urgent request."""
 
 WINDOW = 4_096
-"""Oldest texts of a lane among which those of like length are looked for."""
+"""Number of oldest texts in a lane that are candidates for a batch of similar lengths."""
 
 
 @dataclass
 class Ticket:
-    """Whether somebody still waits for the answer to a request."""
+    """Record of whether the client of a request has gone."""
 
     gone: bool = False
 
 
 TICKET: ContextVar[Ticket | None] = ContextVar("ticket", default=None)
-"""Of the request for which a thread or task works; None for nobody's."""
+"""Ticket of the request that a thread or task is working for; None if it works for no particular request."""
 
 
 @dataclass(eq=False)
@@ -56,8 +56,8 @@ class _Job:
 
     Attributes:
         role: A key of ROLES.
-        vectors: float32 `[n, dim]`, filled as its texts are encoded.
-        left: Texts that are not encoded yet.
+        vectors: float32 `[n, dim]`, filled in as the texts are encoded.
+        left: Number of texts that are not encoded yet.
     """
 
     texts: Sequence[str]
@@ -69,11 +69,11 @@ class _Job:
 
     @property
     def dropped(self) -> bool:
-        """Whether nobody needs what is left of it."""
+        """Whether the remaining texts are no longer needed."""
         return self.future.done() or (self.ticket is not None and self.ticket.gone)
 
     def finish(self, error: BaseException | None = None) -> None:
-        """Give its vectors, or the error, to who waits; nobody may wait anymore."""
+        """Pass the vectors, or the error, to the caller, unless it has an answer already or has stopped waiting."""
         if self.future.done() or not self.future.set_running_or_notify_cancel():
             return
         if error is None:
@@ -95,11 +95,11 @@ ROLES: Mapping[str, Callable[[TextEncoder, Sequence[str]], Vectors]] = {
     "query": lambda encoder, texts: encoder.encode_queries(texts),
     "document": lambda encoder, texts: encoder.encode_documents(texts),
 }
-"""How a text of each role is encoded."""
+"""Maps each role to the encoder method for its texts."""
 
 
 class EncodingQueue:
-    """Texts that wait for one encoder, and the thread that encodes them."""
+    """Queue of texts for one encoder, and the thread that encodes them."""
 
     def __init__(
         self,
@@ -110,14 +110,14 @@ class EncodingQueue:
         together: bool = True,
         watch: Callable[[int, float], None] | None = None,
     ) -> None:
-        """Start the thread.
+        """Start the encoding thread.
 
         Args:
-            encoder: That only this thread uses from now on.
-            batch_tokens: Of a batch, padding included.
-            max_waiting: Texts that may wait.
-            together: Whether a batch may hold texts of several requests.
-            watch: Told the number of texts of each batch, and the seconds that it took.
+            encoder: Encoder that only this thread uses from now on.
+            batch_tokens: Maximum number of tokens in a batch, including padding.
+            max_waiting: Maximum number of waiting texts.
+            together: Whether a batch may contain texts from several requests.
+            watch: Called after each batch with its number of texts and the seconds that it took.
         """
         self.encoder, self.splitting = encoder, Lock()
         self._batch_tokens, self._max_waiting, self._together, self._watch = batch_tokens, max_waiting, together, watch
@@ -129,11 +129,11 @@ class EncodingQueue:
 
     @property
     def waiting(self) -> int:
-        """Texts that wait."""
+        """Number of waiting texts."""
         return sum(map(len, self._lanes))
 
     def lengths(self, texts: Sequence[str], role: str) -> list[int]:
-        """Tokens that the encoder sees of each text, special tokens and prefix included."""
+        """Return how many tokens of each text the encoder sees, including special tokens and prefix."""
         spec = self.encoder.spec
         prefix = spec.query_prefix if role == "query" else spec.passage_prefix
         encodings = encode_batch(self.encoder.tokenizer, [prefix + text for text in texts])
@@ -142,21 +142,21 @@ class EncodingQueue:
     def submit(
         self, texts: Sequence[str], role: str, lengths: Sequence[int], *, lane: int = URGENT, wait: bool = False
     ) -> Future[Vectors]:
-        """Have texts encoded.
+        """Queue texts for encoding.
 
         Args:
-            texts: To be encoded.
+            texts: Texts to encode.
             role: A key of ROLES.
-            lengths: Of the texts, in tokens.
+            lengths: Length of each text in tokens.
             lane: URGENT or BULK.
-            wait: Whether to wait for room rather than to be refused.
+            wait: Whether to wait while the queue is full instead of raising OverloadedError.
 
         Returns:
-            Their vectors to come, float32 `[n, dim]`.
+            A future with the vectors, float32 `[n, dim]`.
 
         Raises:
-            OverloadedError: There is no room.
-            NotReadyError: The queue was closed.
+            OverloadedError: If the queue is full.
+            NotReadyError: If the queue is closed.
         """
         job = _Job(texts, role, TICKET.get(), np.empty((len(texts), self.encoder.spec.dim), np.float32), len(texts))
         if not texts:
@@ -166,7 +166,7 @@ class EncodingQueue:
             while self._full(len(texts)) and not self._closed:
                 if not wait:
                     raise OverloadedError(
-                        f"{self.waiting:,} texts are waiting to be encoded, and {self._max_waiting:,} may; try again"
+                        f"{self.waiting:,} texts are waiting to be encoded (limit: {self._max_waiting:,}); try again"
                     )
                 self._changed.wait()
             if self._closed:
@@ -176,14 +176,14 @@ class EncodingQueue:
         return job.future
 
     def close(self) -> None:
-        """End the thread after the batch that it is at; what still waits fails."""
+        """Stop the thread after its current batch; texts that are still waiting fail."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         self._thread.join()
 
     def _full(self, n: int) -> bool:
-        """Whether n more texts are too many; an empty queue takes any number."""
+        """Return whether n more texts are too many; an empty queue accepts any number."""
         return 0 < self.waiting and self.waiting + n > self._max_waiting
 
     def _run(self) -> None:
@@ -196,7 +196,7 @@ class EncodingQueue:
             text.job.finish(NotReadyError("the server is stopping; try again"))
 
     def _next(self) -> list[_Text]:
-        """Take a batch, all of one role; waits for one, and is empty when the queue is closed."""
+        """Take the next batch, all of one role, waiting until there is one; empty once the queue is closed."""
         with self._changed:
             while not self._closed:
                 for lane in self._lanes:
@@ -222,7 +222,7 @@ class EncodingQueue:
         return batch
 
     def _encode(self, batch: list[_Text]) -> None:
-        """Encode a batch; where that fails, each job of it by itself."""
+        """Encode a batch; if that fails, encode each of its jobs alone."""
         try:
             self._fill(batch)
         except BaseException as error:
@@ -230,7 +230,7 @@ class EncodingQueue:
             if len(jobs) == 1:
                 batch[0].job.finish(error)
                 return
-            log.warning("a batch of %d requests failed with %s; each is tried alone", len(jobs), type(error).__name__)
+            log.warning("a batch of %d requests failed with %s; retrying each alone", len(jobs), type(error).__name__)
             for texts in jobs:
                 self._encode(texts)
 
@@ -244,12 +244,12 @@ class EncodingQueue:
 
 
 def lane_of(n: int) -> int:
-    """The lane for a request with so many texts."""
+    """Return the lane for a request with n texts."""
     return URGENT if n <= FEW else BULK
 
 
 def around(texts: Sequence[_Text], budget: int) -> list[_Text]:
-    """The first text, and others of like length, as many as fit: `n * longest` stays within `budget` tokens."""
+    """Return the first text and others of similar length, as many as fit: `n * longest <= budget`, in tokens."""
     order = sorted(texts, key=lambda text: -text.length)
     first = order.index(texts[0])
     end = first + 1
@@ -266,11 +266,11 @@ def _whose(text: _Text) -> int:
 
 
 def _drop(lane: list[_Text]) -> None:
-    """Take out the texts that nobody waits for."""
+    """Remove the texts that are no longer needed."""
     gone = set()
-    for job, _ in groupby(lane, key=attrgetter("job")):  # whose texts lie side by side
+    for job, _ in groupby(lane, key=attrgetter("job")):  # the texts of a job are adjacent
         if job.dropped:
-            job.finish(ClientGoneError("nobody waits for the answer anymore"))
+            job.finish(ClientGoneError("the client is no longer waiting for the answer"))
             gone.add(id(job))
     if gone:
         lane[:] = [text for text in lane if id(text.job) not in gone]

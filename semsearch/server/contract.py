@@ -1,4 +1,4 @@
-"""What a contract is: the operations that one kind of client expects, and how it reads errors."""
+"""Definition of a contract: the operations and the error format that one kind of client expects."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from fastapi import APIRouter
 from semsearch.server.problems import Problem
 
 Shape: TypeAlias = Callable[[Problem, str], tuple[int, Mapping[str, Any]]]
-"""From a problem and the id of the request to the status and the JSON body that a contract's clients understand."""
+"""Maps a problem and a request id to the status and the JSON body that a contract's clients understand."""
 
 
 def own_shape(problem: Problem, request_id: str) -> tuple[int, Mapping[str, Any]]:
-    """`{"error": {"code", "message", "request_id"}}`."""
+    """Return the status and a body of the form `{"error": {"code", "message", "request_id"}}`."""
     return problem.status, {"error": {"code": problem.code, "message": problem.message, "request_id": request_id}}
 
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """What one kind of client expects.
+    """Operations and error format that one kind of client expects.
 
     Attributes:
-        name: Of the group of operations in the OpenAPI document.
-        router: Its operations, with full paths.
-        paths: Beginnings of their paths, for errors outside of any operation, such as a wrong key.
-        shape: How its clients read errors.
+        name: Name of the group of operations in the OpenAPI document.
+        router: The operations, with full paths.
+        paths: Prefixes of their paths, for errors outside of any operation, such as an invalid key.
+        shape: Error format that the clients understand.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The contracts that the server speaks: its own API, and those of front ends and clients; one row each."""
+"""Table of the contracts that the server implements: its own API, and those of other front ends and clients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from semsearch.server.routes.foreign import FOREIGN
 
 
 def contracts() -> tuple[Contract, ...]:
-    """Every contract; the longest of the paths that a request begins with decides how its errors look."""
+    """Return every contract; the longest path prefix that matches a request decides the format of its errors."""
     return (
         Contract("search", search.router, ("/search", "/context")),
         Contract("explain", explain.router, ("/explain",)),

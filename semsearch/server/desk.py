@@ -1,4 +1,4 @@
-"""The threads of a server, in which everything that blocks is done, and the time that it may take."""
+"""Thread pools for everything that blocks, with limits on waiting requests and on response time."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from semsearch.types import Hit
 T = TypeVar("T")
 
 READERS, WRITERS = 32, 4
-"""Threads that read, some of which wait for the encoder; and threads that add, of which one writes at a time."""
+"""Number of threads for reading, some of which wait for the encoder, and for writing, one of which writes at a time."""
 
 TALKS = 16
-"""Answers that a language model may be writing at the same time."""
+"""Maximum number of answers that language models may be generating at the same time."""
 
 LOCK_SECONDS, LOCK_PAUSE = 10.0, 0.05
-"""How long a writer waits for another process, such as another worker, and how often it looks."""
+"""Seconds that a writer waits for another process, such as another worker, and between its attempts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class Answer:
 
     Attributes:
         hits: Best first.
-        mode: How they were found: `dense`, `keyword` or `hybrid`.
-        warming: Whether the words alone were compared because the model is not loaded yet.
+        mode: Search mode that was used: `dense`, `keyword` or `hybrid`.
+        warming: Whether keyword search was used because the model is not loaded yet.
     """
 
     hits: list[Hit]
@@ -46,7 +46,7 @@ class Answer:
 
 
 class Desk:
-    """What all who ask share: threads, how many wait for them, and how long."""
+    """Threads that all requests share, with limits on how many requests wait for them and for how long."""
 
     def __init__(self, settings: Settings) -> None:
         self._seconds, self._most = settings.max_seconds, settings.max_waiting
@@ -56,13 +56,13 @@ class Desk:
 
     @contextmanager
     def talk(self) -> Iterator[None]:
-        """Have a language model write an answer meanwhile.
+        """Count the body of the `with` statement as an answer that a language model is generating.
 
         Raises:
-            OverloadedError: Too many answers are being written already.
+            OverloadedError: If too many answers are being generated already.
         """
         if self._talks >= TALKS:
-            raise OverloadedError(f"{TALKS} answers are being written, and no more may; try again")
+            raise OverloadedError(f"{TALKS} answers are being generated, which is the limit; try again")
         self._talks += 1
         try:
             yield
@@ -70,18 +70,18 @@ class Desk:
             self._talks -= 1
 
     async def read(self, ask: Callable[[], T]) -> T:
-        """Ask in a thread, as `admit` does; where that takes too long, the thread goes on."""
+        """Call `ask` in a thread, within the limits of `admit`; after a timeout, the thread itself keeps running."""
         return await self.admit(partial(to_thread.run_sync, ask, limiter=self._readers, abandon_on_cancel=True))
 
     async def admit(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Wait for an answer within the time limit, unless too many wait already.
+        """Wait for an answer within the time limit, unless too many requests are waiting already.
 
         Raises:
-            OverloadedError: Too many do.
-            TimeLimitError: It took too long.
+            OverloadedError: If too many requests are waiting.
+            TimeLimitError: If the answer takes too long.
         """
         if self._waiting >= self._most:
-            raise OverloadedError(f"{self._waiting:,} requests are waiting, and no more may; try again")
+            raise OverloadedError(f"{self._waiting:,} requests are waiting, which is the limit; try again")
         self._waiting += 1
         try:
             return await self.in_time(ask())
@@ -89,14 +89,14 @@ class Desk:
             self._waiting -= 1
 
     async def write(self, change: Callable[[], T]) -> T:
-        """Change something in a thread, however long it takes."""
+        """Call `change` in a thread, without a time limit."""
         return await to_thread.run_sync(change, limiter=self._writers)
 
     async def in_time(self, answer: Awaitable[T]) -> T:
-        """Wait for an answer within the time limit; nobody waits for it afterwards.
+        """Wait for an answer within the time limit; after a timeout, its request counts as abandoned.
 
         Raises:
-            TimeLimitError: It took too long.
+            TimeLimitError: If the answer takes too long.
         """
         try:
             async with asyncio.timeout(self._seconds):
@@ -109,10 +109,10 @@ class Desk:
 
 
 def unlocked(write: Callable[[], T]) -> T:
-    """Write as soon as no other process does.
+    """Call `write` as soon as no other process is writing.
 
     Raises:
-        LockedError: That takes too long.
+        LockedError: If another process is still writing after LOCK_SECONDS.
     """
     until = time.monotonic() + LOCK_SECONDS
     while True:

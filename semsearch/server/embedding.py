@@ -1,8 +1,8 @@
-"""Vectors for clients that ask a model for them: which index a model's name means, and the role of a text.
+"""Vectors for clients of embedding APIs: maps the name of a model to an index and a role.
 
-A client names a model; here that is an index, whose encoder is asked, or the encoder's own name. Few protocols tell a
-query from a document, and an encoder with prefixes needs to know: `NAME:query` and `NAME:document` say it, and a name
-alone means a document.
+Clients name a model; here, that is the name of an index, whose encoder is used, or the name of the encoder itself. Few
+protocols distinguish queries from documents, but an encoder with prefixes needs to know the role: `NAME:query` and
+`NAME:document` specify it, and a name alone means a document.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ ROLES = {
     **dict.fromkeys(("query", "search_query", "retrieval.query"), "query"),
     **dict.fromkeys(("document", "passage", "search_document", "retrieval.passage"), "document"),
 }
-"""What clients call the role of a text, to what `Service.encode` calls it."""
+"""Maps the names that clients use for the role of a text to those of `Service.encode`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What a model's name means.
+    """The index and the role that a model's name stands for.
 
     Attributes:
-        name: As it was asked for, or the index's name where none was.
-        index: The index whose encoder answers.
+        name: The requested name, or the name of the index if none was requested.
+        index: The index whose encoder is used.
         role: `query` or `document`.
     """
 
@@ -44,7 +44,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """Vectors of texts, float32 `[n, dim]`, and how many tokens the encoder saw in all."""
+    """Vectors of texts, float32 `[n, dim]`, and the total number of tokens that the encoder saw."""
 
     model: Model
     vectors: Vectors
@@ -52,29 +52,29 @@ class Embedded:
 
 
 async def model_of(service: Service, asked: str | None, role: str = "document") -> Model:
-    """The model that a name means; without a name, that of the first index.
+    """Return the model that a name stands for; without a name, that of the first index.
 
     Args:
-        service: As whoever asks may see it.
-        asked: An index, perhaps with `:query` or `:document` behind it, or the name of an encoder.
-        role: Where the name does not say it.
+        service: The service, restricted to what the request's key allows.
+        asked: The name of an index or of an encoder, optionally followed by `:query` or `:document`.
+        role: Role to use if the name does not specify one.
 
     Raises:
-        UnknownIndexError: Nothing of that name is served.
+        UnknownIndexError: If no served index or encoder has that name.
     """
     names = service.names
     if not names:
-        raise UnknownIndexError("no index is served to this key")
+        raise UnknownIndexError("this key does not allow access to any index")
     if not asked:
         return Model(names[0], names[0], role)
     name = asked
     stem, colon, suffix = name.rpartition(":")
-    if name not in names and colon and suffix in (*ROLES, "latest"):  # Ollama's clients put `:latest` behind a name
+    if name not in names and colon and suffix in (*ROLES, "latest"):  # Ollama's clients append `:latest`
         name, role = stem, ROLES.get(suffix, role)
     for index in [name] if name in names else names:
         if index == name or name in await _encoder_names(service, index):
             return Model(asked, index, role)
-    raise UnknownIndexError(f"the model {asked!r:.100} is not served; expected an index: {', '.join(names)}")
+    raise UnknownIndexError(f"unknown model {asked!r:.100}; expected the name of an index: {', '.join(names)}")
 
 
 async def embed(
@@ -85,23 +85,23 @@ async def embed(
     role: str = "document",
     dimensions: int | None = None,
 ) -> Embedded:
-    """Encode texts with the encoder that a model's name means.
+    """Encode texts with the encoder that a model's name stands for.
 
     Args:
-        service: As whoever asks may see it.
-        asked: See `model_of`.
-        texts: In the order of the vectors.
-        role: Where the name does not say it.
-        dimensions: Keep the first components and rescale to unit length (Matryoshka, Kusupati et al. 2022); None for
-            all.
+        service: The service, restricted to what the request's key allows.
+        asked: Name of the model; see `model_of`.
+        texts: Texts to encode, in the order of the vectors.
+        role: Role to use if the name does not specify one.
+        dimensions: Number of leading components to keep, rescaled to unit length (Matryoshka, Kusupati et al. 2022);
+            None for all.
 
     Raises:
-        UsageError: More texts than are taken at once, or dimensions that the encoder does not have.
-        UnknownIndexError: No such model.
+        UsageError: If there are more texts than a request may have, or vectors cannot be cut to `dimensions`.
+        UnknownIndexError: If there is no such model.
     """
     most = service.settings.max_batch
     if len(texts) > most:
-        raise UsageError(f"the input has {len(texts):,} texts; expected at most {most:,} in a request")
+        raise UsageError(f"the input has {len(texts):,} texts; expected at most {most:,} per request")
     model = await model_of(service, asked, role)
     if dimensions is not None:
         check_dimensions(await service.spec(model.index), dimensions)
@@ -111,23 +111,23 @@ async def embed(
 
 
 def check_dimensions(spec: EncoderSpec, dimensions: int) -> None:
-    """Refuse a number of dimensions that vectors of an encoder cannot be cut to; raises UsageError."""
+    """Check that the vectors of an encoder can be cut to `dimensions`; raise UsageError if not."""
     if not 1 <= dimensions <= spec.dim:
-        raise UsageError(f"`dimensions` is {dimensions}; this model gives vectors of {spec.dim}, expected 1 to that")
+        raise UsageError(f"`dimensions` is {dimensions}; expected 1 to {spec.dim} for this model")
     if dimensions < spec.dim and not spec.normalize:
         raise UsageError(
-            f"`dimensions` is {dimensions}; the vectors of this index cannot be cut, for its transform "
-            f"{spec.transform!r} needs all {spec.dim}: leave it out"
+            f"`dimensions` is {dimensions}; the vectors of this index cannot be cut because its transform "
+            f"{spec.transform!r} needs all {spec.dim} dimensions; omit `dimensions`"
         )
 
 
 def shown_name(spec: EncoderSpec) -> str:
-    """The encoder's name for strangers: of a folder on this machine, only the last part."""
+    """Return the name of the encoder as shown to clients: for a local folder, only the last part of its path."""
     return os.path.basename(spec.model.rstrip("/\\")) if os.path.isabs(spec.model) else spec.model
 
 
 async def _encoder_names(service: Service, index: str) -> tuple[str, ...]:
-    """What the encoder of an index is called, with and without its author; nothing for an index that is gone."""
+    """Return the names of an index's encoder, with and without its author; none if the index is gone."""
     try:
         name = shown_name(await service.spec(index))
     except StoreError:

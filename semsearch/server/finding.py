@@ -1,4 +1,4 @@
-"""Searches for chatbots: passages with a score from 0 to 1, where what is not relevant is left out."""
+"""Search for chatbots: passages with a score from 0 to 1, without those that are not relevant."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ async def find(
     unit: str = "passage",
     asked_as: str = "k",
 ) -> list[tuple[float, Hit]]:
-    """The k best passages of an index for a question, each with its score from 0 to 1, best first.
+    """Return the k best passages of an index for a query, each with its score from 0 to 1, best first.
 
-    A passage with the text of a better one is left out, so that the same file in several places is one answer.
+    A passage that repeats the text of a better one is left out, so a file stored in several places yields one hit.
 
     Args:
-        service: As whoever asks may see it.
-        name: Of the index.
-        query: In plain words.
-        k: How many, at most.
-        where: Only documents that meet this.
-        least: The least score; None or 0 for what the server is set to, in an index that was measured.
-        unit: What is ranked: each `passage` by itself, or a `document` by its best passage.
-        asked_as: What a request calls `k`.
+        service: The service, restricted to what the request's key allows.
+        name: Name of the index.
+        query: Query in natural language.
+        k: Maximum number of passages.
+        where: Filter that documents must match.
+        least: Minimum score; None or 0 for the server's default, which applies only if the index has a `background`.
+        unit: What to rank: each `passage` by itself, or each `document` by its best passage.
+        asked_as: Name of `k` in the request, for error messages.
     """
     asked = threshold(least)
     deep = depth(service, k, asked_as)
@@ -46,24 +46,25 @@ async def find(
 
 
 def depth(service: Service, k: int, asked_as: str) -> int:
-    """How many hits to look at for k that differ.
+    """Return how many hits to retrieve so that k distinct ones are likely to remain.
 
     Raises:
-        UsageError, TooLargeError: So few, or so many, are not given.
+        UsageError: If k is less than 1.
+        TooLargeError: If k is over the server's limit.
     """
     most = service.settings.max_k
     if k < 1:
         raise UsageError(f"`{asked_as}` must be at least 1, got {k}")
     if k > most:
-        raise TooLargeError(f"`{asked_as}` is {k:,}; this server gives at most {most:,} hits")
+        raise TooLargeError(f"`{asked_as}` is {k:,}; this server returns at most {most:,} hits")
     return min(REPEATS * k, most)
 
 
 def threshold(asked: float | None) -> float | None:
-    """The least score that a request asks for, above 0 and up to 1; None where it asks for none, or for 0.
+    """Return the minimum score that a request asks for, above 0 and up to 1; None if it asks for none, or for 0.
 
     Raises:
-        UsageError: It is outside of that range, or no number.
+        UsageError: If the score is outside the range from 0 to 1, or not a number.
     """
     if asked is not None and not 0 <= asked <= 1:
         raise UsageError(f"`score_threshold` is {asked}; expected a number from 0 to 1")
@@ -71,13 +72,13 @@ def threshold(asked: float | None) -> float | None:
 
 
 def score_of(hit: Hit) -> float:
-    """The score from 0 to 1 that contracts promise: how confident the hit is, see `Hit.confidence`.
+    """Return the score from 0 to 1 that contracts promise: the hit's confidence, see `Hit.confidence`.
 
-    A hit of an index that has not been measured has its own score, cut to that range.
+    For a hit without a confidence, it is the hit's score, clipped to that range.
     """
     return min(1.0, max(0.0, hit.score if hit.confidence is None else hit.confidence))
 
 
 def link_to(service: Service, name: str, hit: Hit) -> str:
-    """Where a browser finds the passage: the document's own address, or the page that this server has for it."""
+    """Return a URL for the passage: the document's own URL, or that of this server's page for the document."""
     return url_of(hit.metadata) or document_url(service, name, hit.doc_id, hit.start, hit.end)

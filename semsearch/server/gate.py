@@ -1,6 +1,6 @@
-"""What every request passes: its id, its key, its origin, the limits on its body, and the log.
+"""Middleware for every request: request id, key, host, origin, limits on the body, and the log.
 
-This is one ASGI layer around everything, so that no route, mounted application or page can be reached around it.
+It is one ASGI layer around the whole application, so that no route, mounted application or page can bypass it.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ REQUEST_ID = "x-request-id"
 
 OPEN = frozenset({"/health", "/"})
 OPEN_FOLDER = "/static/"
-"""Paths that need no key, and the folder of those: the page itself, which asks for one."""
+"""Paths, and a path prefix, that need no key: the health check, and the page itself, which asks for a key."""
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 Answer = Callable[[Scope, Problem], JSONResponse]
-"""Gives a problem the shape of the contract that a request belongs to."""
+"""Turns a problem into a response in the format of the contract that a request belongs to."""
 
 
 class Gate:
-    """The layer around the application."""
+    """ASGI layer around the application."""
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, answer: Answer) -> None:
         self._app, self._settings, self._metrics, self._answer = app, settings, metrics, answer
@@ -56,11 +56,11 @@ class Gate:
         self._hosts = tuple(host.strip("[]").lower() for host in settings.hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request in, or answer it here."""
+        """Pass a request to the application, or answer it with an error."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
-            return  # there are no web sockets here
+            return  # WebSockets are not supported
         started, headers, status = time.perf_counter(), Headers(scope=scope), 0
         scope.setdefault("state", {})["request_id"] = request_id = _request_id(headers)
         ticket = Ticket()
@@ -68,7 +68,7 @@ class Gate:
 
         async def answer(message: Message) -> None:
             nonlocal status
-            if body.error and not status:  # whoever read the body took it for malformed
+            if body.error and not status:  # the application calls the body malformed; the real error follows
                 return
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -96,11 +96,11 @@ class Gate:
     def _check(self, scope: Scope, headers: Headers) -> None:
         host = headers.get("host", "")
         if not self._is_ours(_split(f"//{host}").hostname or ""):
-            raise UsageError(f"this server is not called {host!r:.100}; start it with --allow-host and that name")
+            raise UsageError(f"unknown host {host!r:.100}; to allow it, start the server with --allow-host HOST")
         origin = headers.get("origin")
         if origin is not None and not self._allowed(origin, headers):
             raise ForbiddenError(
-                f"requests from the origin {origin!r:.100} are not taken; start the server with --cors and that origin"
+                f"the origin {origin!r:.100} is not allowed; to allow it, start the server with --cors ORIGIN"
             )
         scope["state"]["access"] = EVERYTHING if is_open(scope["path"]) else self._keys.access(headers)
         length = headers.get("content-length", "")
@@ -108,12 +108,12 @@ class Gate:
             raise too_large(self._settings.max_body_bytes)
 
     def _is_ours(self, hostname: str) -> bool:
-        """Whether the server may be addressed by a name: one that is listed, or below one listed as `*.example.com`."""
+        """Return whether the server may be addressed by this name: a listed one, or one covered by `*.example.com`."""
         above = (one[1:] for one in self._hosts if one.startswith("*."))
         return "*" in self._hosts or hostname in self._hosts or any(hostname.endswith(one) for one in above)
 
     def _allowed(self, origin: str, headers: Headers) -> bool:
-        """Whether a page of that origin may ask: one that is listed, or the server's own."""
+        """Return whether pages of this origin may send requests: a listed origin, or the server's own."""
         allowed, own = self._settings.origins, (headers.get("host"), self._own)
         return "*" in allowed or origin in allowed or (_split(origin).netloc or None) in own
 
@@ -128,7 +128,7 @@ METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"}
 
 
 class Body:
-    """The body of a request as it comes in: bounded in size and time; then whether its client goes away."""
+    """Body of a request as it arrives, limited in size and time; then a watch on whether the client disconnects."""
 
     def __init__(self, receive: Receive, ticket: Ticket, settings: Settings) -> None:
         self._receive, self._ticket = receive, ticket
@@ -139,11 +139,12 @@ class Body:
         self._gone: asyncio.Task[Message] | None = None
 
     async def receive(self) -> Message:
-        """As ASGI's; the client is watched as soon as the body is complete.
+        """Return the next ASGI message; once the body is complete, start watching for a disconnect.
 
         Raises:
-            TooLargeError, TimeLimitError: The body is too large, or comes too slowly.
-            ClientGoneError: The client went away before it was complete.
+            TooLargeError: If the body is too large.
+            TimeLimitError: If the body arrives too slowly.
+            ClientGoneError: If the client disconnects before the body is complete.
         """
         if self._gone:
             return await asyncio.shield(self._gone)
@@ -161,7 +162,7 @@ class Body:
             raise TimeLimitError(f"the request was not complete within {self._seconds:g} seconds") from None
         if message["type"] == "http.disconnect":
             self._ticket.gone = True
-            raise ClientGoneError("the client went away before its request was complete")
+            raise ClientGoneError("the client disconnected before its request was complete")
         self._size += len(message.get("body", b""))
         if self._size > self._most:
             raise too_large(self._most)
@@ -175,29 +176,29 @@ class Body:
         return message
 
     def close(self) -> None:
-        """Stop watching."""
+        """Stop watching for a disconnect."""
         if self._gone:
             self._gone.cancel()
 
 
 def is_open(path: str) -> bool:
-    """Whether a path needs no key."""
+    """Return whether a path needs no key."""
     return path in OPEN or path.startswith(OPEN_FOLDER)
 
 
 def too_large(most: int) -> TooLargeError:
-    """The error for a body that is too large."""
-    return TooLargeError(f"the body is larger than {most:,} bytes, the most that this server takes")
+    """Return the error for a body that is too large."""
+    return TooLargeError(f"the body is larger than this server's limit of {most:,} bytes")
 
 
 def _request_id(headers: Headers) -> str:
-    """The client's own id where it is harmless, else a new one."""
+    """Return the client's own request id if it is harmless, otherwise a new one."""
     given = headers.get(REQUEST_ID, "")
     return given if _SAFE_ID.fullmatch(given) else secrets.token_hex(8)
 
 
 def _split(address: str) -> SplitResult:
-    """The parts of an address, all empty where it is malformed, or is `null`."""
+    """Return the parts of a URL, all empty if it is malformed or `null`."""
     try:
         return urlsplit(address)
     except ValueError:

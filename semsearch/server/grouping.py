@@ -1,7 +1,7 @@
-"""Questions of different requests that ask for the same in other words are answered together, without a timer.
+"""Batched answers to queries from different requests that differ only in their text, without a timer.
 
-A few threads take what waits: the oldest question, and all that differ from it in their text alone. While they are
-busy more come in, so that groups form by themselves when there is much to do, and nobody waits when there is not.
+A few threads take the oldest waiting query, together with all others that differ from it only in their text. While the
+threads are busy, more queries arrive, so groups form by themselves under load, and nobody waits when there is none.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from semsearch.server.batching import TICKET, Ticket
 T = TypeVar("T")
 
 Answers: TypeAlias = Callable[[Sequence[str]], Sequence[T]]
-"""The answers to questions, in their order."""
+"""Returns the answers to queries, in their order."""
 
 THREADS = 2
-"""Of which one waits for the encoder while another searches."""
+"""Number of threads, so that one can search while another waits for the encoder."""
 
 AT_ONCE = 64
-"""Questions in a group, at most."""
+"""Maximum number of queries in a group."""
 
 
 @dataclass(eq=False)
 class _Question(Generic[T]):
-    """A question that waits.
+    """A waiting query.
 
     Attributes:
-        key: Of what it asks for, but for its text; None for one that is answered alone.
-        answers: Answers questions with that key.
+        key: Everything that the request asks for, except the text; None for a query that is answered alone.
+        answers: Answers queries with this key.
     """
 
     text: str
@@ -44,24 +44,24 @@ class _Question(Generic[T]):
     future: Future[T] = field(default_factory=Future)
 
     def begin(self) -> bool:
-        """Whether somebody waits for the answer; from now on it cannot be cancelled."""
+        """Return whether a client is still waiting for the answer; from now on the query cannot be canceled."""
         if not self.future.set_running_or_notify_cancel():
             return False
         if self.ticket and self.ticket.gone:
-            self.future.set_exception(ClientGoneError("nobody waits for the answer anymore"))
+            self.future.set_exception(ClientGoneError("the client is no longer waiting for the answer"))
             return False
         return True
 
 
 class Groups(Generic[T]):
-    """The questions that wait, and the threads that answer them."""
+    """The waiting queries, and the threads that answer them."""
 
     def __init__(self, max_waiting: int, *, together: bool = True) -> None:
-        """Begin without any.
+        """Create an empty queue.
 
         Args:
-            max_waiting: Questions that may wait.
-            together: Whether a group may hold more than one.
+            max_waiting: Maximum number of waiting queries.
+            together: Whether a group may contain more than one query.
         """
         self._max_waiting, self._at_once = max_waiting, AT_ONCE if together else 1
         self._lock = Lock()
@@ -71,24 +71,24 @@ class Groups(Generic[T]):
 
     @property
     def waiting(self) -> int:
-        """Questions that wait."""
+        """Number of waiting queries."""
         return len(self._waiting)
 
     def submit(self, text: str, key: Hashable, answers: Answers[T]) -> Future[T]:
-        """Have a question answered.
+        """Queue a query, and return a future with its answer.
 
         Args:
-            text: Of the question.
-            key: Of all else that it asks for; None for a question that gains nothing from others beside it.
-            answers: Answers questions with that key.
+            text: Text of the query.
+            key: Everything else that the request asks for; None for a query that gains nothing from a group.
+            answers: Answers queries with this key.
 
         Raises:
-            OverloadedError: Too many wait.
+            OverloadedError: If too many queries are waiting.
         """
         question = _Question(text, key, answers, TICKET.get())
         with self._lock:
             if len(self._waiting) >= self._max_waiting:
-                raise OverloadedError(f"{len(self._waiting):,} searches are waiting, and no more may; try again")
+                raise OverloadedError(f"{len(self._waiting):,} searches are waiting, which is the limit; try again")
             self._waiting.append(question)
             if self._busy < THREADS:
                 self._busy += 1
@@ -114,7 +114,7 @@ class Groups(Generic[T]):
 
 
 def _answer(group: list[_Question[T]]) -> None:
-    """Answer a group; where that fails, each question by itself, so that only a bad one fails."""
+    """Answer a group; if that fails, answer each query alone, so that only the faulty one fails."""
     if not group:
         return
     try:

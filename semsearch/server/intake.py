@@ -1,4 +1,4 @@
-"""What comes in over HTTP as documents, all of it checked before any of it is added."""
+"""Documents received over HTTP: all of them are checked before any is added."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ GZ = ".gz"
 
 
 def from_json(given: Iterable[GivenDocument]) -> list[Document]:
-    """Documents of a JSON body.
+    """Return the documents of a JSON body.
 
     Raises:
-        RecordError: One is unusable, or has the id of another.
+        RecordError: If a document is unusable, or its id is a duplicate.
     """
     records = [
         {"_id": one.id, "text": one.text, "title": one.title or "", "metadata": one.metadata or {}} for one in given
@@ -32,18 +32,18 @@ def from_json(given: Iterable[GivenDocument]) -> list[Document]:
 
 
 def from_files(files: Sequence[tuple[str, BinaryIO]], most: int, most_chars: int) -> list[Document]:
-    """Documents of uploaded files, under the names that they were given by their owner.
+    """Return the documents in uploaded files, under the file names that the client sent.
 
-    The names decide how files are read and what documents are called, and nothing else: no path is made of them.
+    The names decide only how files are read and what documents are called; no path is built from them.
 
     Args:
-        files: Name and content.
-        most: Documents.
-        most_chars: Characters of all of them, for a small file may be a large one packed.
+        files: Name and content of each file.
+        most: Maximum number of documents.
+        most_chars: Maximum number of characters in all documents, because a small file may be large once unpacked.
 
     Raises:
-        RecordError: A file cannot be read, a record is unusable, or has the id of another.
-        TooLargeError: They hold more.
+        RecordError: If a file cannot be read, a record is unusable, or an id is a duplicate.
+        TooLargeError: If the files contain more documents or characters than that.
     """
     documents: list[Document | RecordError] = []
     size = 0
@@ -57,29 +57,29 @@ def from_files(files: Sequence[tuple[str, BinaryIO]], most: int, most_chars: int
                 size += record.size if isinstance(record, Document) else 0
                 if len(documents) > most or size > most_chars:
                     raise TooLargeError(
-                        f"the files hold more than {most:,} documents or {most_chars:,} characters; send fewer at once"
+                        f"the files have more than {most:,} documents or {most_chars:,} characters; send fewer at once"
                     )
     return _distinct(documents)
 
 
 def _ending(name: str) -> str:
-    """The ending of a file that a reader knows, with that of gzip; raises RecordError."""
+    """Return the extension of a file, including `.gz`; raise RecordError if no reader supports it."""
     lower = name.lower()
     packed = GZ if lower.endswith(GZ) else ""
     ending = PurePosixPath(lower.removesuffix(GZ)).suffix
     if ending not in ENDINGS:
-        raise RecordError(_id_of(name), None, f"unknown kind of file; expected one of {', '.join(ENDINGS)}")
+        raise RecordError(_id_of(name), None, f"unknown file type; expected one of {', '.join(ENDINGS)}")
     return ending + packed
 
 
 def _id_of(name: str) -> str:
-    """The name of a file without folders that lead elsewhere."""
+    """Return the name of a file without path components such as `..`."""
     parts = name.replace("\\", "/").split("/")
     return "/".join(part for part in parts if part not in STEPS) or "file"
 
 
 def _renamed(record: Document | RecordError, stored: str, name: str) -> Document | RecordError:
-    """A record of a stored file, as one of the file that was sent, and without a place on this machine."""
+    """Return a record of a stored file as one of the uploaded file, without any location on this machine."""
     if isinstance(record, RecordError):
         return RecordError(name, record.line, record.reason)
     if record.doc_id != stored:
@@ -94,6 +94,6 @@ def _distinct(records: Iterable[Document | RecordError]) -> list[Document]:
         if isinstance(record, RecordError):
             raise record
         if record.doc_id in documents:
-            raise RecordError("the request", number, f"a second document with the id {record.doc_id!r:.200}")
+            raise RecordError("the request", number, f"duplicate document id {record.doc_id!r:.200}")
         documents[record.doc_id] = record
     return list(documents.values())

@@ -1,4 +1,4 @@
-"""Answers with many numbers as JSON, faster than FastAPI makes them: float32 is written as short as it reads back."""
+"""JSON responses with many numbers, faster than FastAPI's own; each float32 gets its shortest exact notation."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from fastapi.responses import Response
 
 
 def json_response(content: Any, status: int = 200) -> Response:
-    """An answer whose content may hold NumPy's arrays."""
+    """Return a JSON response; its content may include NumPy arrays."""
     body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
     return Response(body, status, media_type="application/json")

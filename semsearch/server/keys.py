@@ -1,7 +1,7 @@
-"""One table of keys for every route: who may read and write which indexes.
+"""API keys: one table for every route of who may read and write which indexes.
 
-Keys arrive as clients send them: `Authorization: Bearer K`, the key alone, `Bearer Bearer K` (LlamaIndex's TEI client),
-`api-key: K` and `x-api-key: K`, and as the password of a browser that was asked for one.
+Keys are accepted in every form that clients send: `Authorization: Bearer K`, `Authorization: K`, `Bearer Bearer K`
+(LlamaIndex's TEI client), `api-key: K`, `x-api-key: K`, and as the password of Basic authentication (browsers).
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Key:
     """A key and what it allows.
 
     Attributes:
-        secret: Never shown.
+        secret: The key itself; never shown.
         scopes: `read`, `write` or both.
-        indexes: Names of those that it is good for; None for all.
+        indexes: Names of the indexes that it is valid for; None for all.
     """
 
     secret: str = field(repr=False)
@@ -39,41 +39,41 @@ class Key:
 
     @classmethod
     def parse(cls, text: str) -> Key:
-        """From `KEY`, `read:KEY`, `write:KEY`, `@notes,birds:KEY` or `read@notes:KEY`.
+        """Parse `KEY`, `read:KEY`, `write:KEY`, `@notes,birds:KEY` or `read@notes:KEY`.
 
         Raises:
-            UsageError: There is nothing left for the key, or it has characters that no header can carry.
+            UsageError: If the key is empty or has characters that no header can carry, or `@` names no index.
         """
         found = _PREFIXED.fullmatch(text)
         prefixed = found is not None and (found["scopes"] is not None or found["indexes"] is not None)
         secret = found["secret"] if found and prefixed else text
         if not secret or not secret.isascii() or not secret.isprintable() or secret != secret.strip():
-            raise UsageError("a `token` is empty, or has characters that no header can carry; expected printable ASCII")
+            raise UsageError("a `token` is empty or has characters that headers cannot carry; expected printable ASCII")
         if not found or not prefixed:
             return cls(secret)
         names = None if found["indexes"] is None else frozenset(filter(None, found["indexes"].split(",")))
         if names is not None and not names:
-            raise UsageError("a `token` names no index behind its @; expected one or more, as in read@notes:KEY")
+            raise UsageError("a `token` names no index after its @; expected at least one, as in read@notes:KEY")
         return cls(secret, frozenset(found["scopes"].split("+")) if found["scopes"] else SCOPES, names)
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What whoever asks may do."""
+    """Permissions of a request."""
 
     scopes: frozenset[str] = SCOPES
     indexes: frozenset[str] | None = None
 
     def names(self, served: Iterable[str]) -> list[str]:
-        """Those of the served indexes that may be seen, in their order."""
+        """Return those of the served indexes that may be seen, in their order."""
         return [name for name in served if self.indexes is None or name in self.indexes]
 
     def require(self, scope: str, index: str, served: Collection[str]) -> None:
-        """Check that an index may be read, or written.
+        """Check that an index may be read or written.
 
         Raises:
-            UnknownIndexError: It is not served, or hidden from this key: an answer does not tell which.
-            ForbiddenError: The key lacks the scope.
+            UnknownIndexError: If it is not served, or hidden from this key; the error does not tell which.
+            ForbiddenError: If the key lacks the scope.
         """
         seen = self.names(served)
         if index not in seen:
@@ -81,30 +81,30 @@ class Access:
         self.require_scope(scope)
 
     def require_scope(self, scope: str) -> None:
-        """Check that the key allows to read, or to write; raises ForbiddenError."""
+        """Check that the key allows reading or writing; raise ForbiddenError if not."""
         if scope not in self.scopes:
-            raise ForbiddenError(f"this key may not {scope}; use one with the scope {scope!r}")
+            raise ForbiddenError(f"this key has no {scope} access; use a key with the scope {scope!r}")
 
 
 EVERYTHING = Access()
 
 
 class Keys:
-    """The table; empty, it lets everybody in."""
+    """Table of the keys; if it is empty, every request is allowed."""
 
     def __init__(self, keys: Iterable[Key]) -> None:
         self._keys = tuple(keys)
 
     def access(self, headers: Mapping[str, str]) -> Access:
-        """What the key in these headers allows.
+        """Return what the key in these headers allows.
 
-        Every key is compared in full, and in constant time, whatever was found before.
+        Every key is compared in full and in constant time, even after a match.
 
         Args:
-            headers: By lower-case name.
+            headers: Header values by lowercase name.
 
         Raises:
-            UnauthorizedError: There is none, or a wrong one.
+            UnauthorizedError: If the key is missing or invalid.
         """
         if not self._keys:
             return EVERYTHING
@@ -115,13 +115,13 @@ class Keys:
                 if hmac.compare_digest(given.encode(), key.secret.encode()):
                     found = found or key
         if found is None:
-            what = "the key is wrong" if candidates else "this server needs a key"
-            raise UnauthorizedError(f"{what}; send it as the header Authorization: Bearer KEY")
+            what = "the key is invalid" if candidates else "this server requires a key"
+            raise UnauthorizedError(f"{what}; send one in the header Authorization: Bearer KEY")
         return Access(found.scopes, found.indexes)
 
 
 def candidates_of(header: str) -> list[str]:
-    """The keys that a header may hold: as it stands, and without `Bearer` in front, once or twice."""
+    """Return the keys that a header may contain: its value with and without leading `Bearer`, or a Basic password."""
     value = header.strip()
     kind, _, rest = value.partition(" ")
     if kind.lower() == "basic":
@@ -135,7 +135,7 @@ def candidates_of(header: str) -> list[str]:
 
 
 def _password(encoded: str) -> str:
-    """The password of `Authorization: Basic`; whatever the user is called."""
+    """Return the password of `Authorization: Basic`, whatever the user name."""
     try:
         return base64.b64decode(encoded, validate=True).decode().partition(":")[2]
     except (binascii.Error, ValueError):

@@ -1,4 +1,4 @@
-"""The server's log: one JSON object a line on standard error, without anybody's texts, queries or keys."""
+"""The server's log: one JSON object per line on standard error, without any texts, queries or keys."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 FIELDS = "fields"
-"""Attribute of a record with what is told beside its message; see `fields`."""
+"""Attribute of a log record that holds the fields logged with its message; see `fields`."""
 
 
 class JsonLines(logging.Formatter):
-    """A record as one JSON object; of an exception its type and its lines of code, never its message."""
+    """Formats a record as one JSON object; an exception is logged by its type and stack frames, never its message."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
+        """Return the line, without its line break."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -33,12 +33,12 @@ class JsonLines(logging.Formatter):
 
 
 def fields(**values: Any) -> dict[str, Any]:
-    """What is told beside a message: `log.info("request", extra=fields(status=200))`."""
+    """Return fields to log with a message: `log.info("request", extra=fields(status=200))`."""
     return {FIELDS: values}
 
 
 def config(level: str = "INFO") -> dict[str, Any]:
-    """The configuration of logging, as `logging.config.dictConfig` and uvicorn take it."""
+    """Return the logging configuration, for `logging.config.dictConfig` and uvicorn."""
     quiet = {"handlers": ["lines"], "level": level, "propagate": False}
     return {
         "version": 1,

@@ -1,4 +1,4 @@
-"""The Model Context Protocol at /mcp, over the indexes that are served, where the extra `[mcp]` is installed."""
+"""Model Context Protocol endpoint at /mcp for the served indexes, if the extra `[mcp]` is installed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[None]]
 
 
 class Opened(Mapping[str, Index]):
-    """The served indexes as they are now: with an encoder where it is loaded."""
+    """The served indexes in their current state: with their encoder, if it is loaded."""
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
@@ -45,22 +45,22 @@ class Opened(Mapping[str, Index]):
 
 @dataclass(frozen=True, slots=True)
 class Bounded:
-    """An application whose requests count among those that wait, and end within the time limit."""
+    """ASGI application whose requests count toward the limit of waiting requests and have a time limit."""
 
     app: ASGIApp
     desk: Desk
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; raises OverloadedError and TimeLimitError."""
-        own = dict(scope)  # in which it may write itself down as the application
+        """Pass a request on; raise OverloadedError or TimeLimitError at the limits."""
+        own = dict(scope)  # a copy, because the application sets "app" in its scope
         await self.desk.admit(lambda: self.app(own, receive, send))
 
 
 def add_mcp(app: FastAPI, service: Service) -> Lifespan:
-    """Put the endpoint into an application.
+    """Add the endpoint to an application.
 
     Returns:
-        What must be open while requests are answered; it opens once.
+        A lifespan that must be open while requests are answered; it can be entered only once.
     """
     if not service.shelf.names or find_spec("mcp") is None:
         return nullcontext

@@ -1,4 +1,4 @@
-"""What Prometheus reads at /metrics: counts and times, never what was asked."""
+"""Prometheus metrics at /metrics: counts and durations, never the content of requests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from prometheus_client.multiprocess import MultiProcessCollector
 
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""Environment variable of prometheus_client: where several workers add their numbers up."""
+"""Environment variable of prometheus_client: folder through which several workers combine their metrics."""
 
 NAME = "semsearch"
 
@@ -19,42 +19,42 @@ TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class Metrics:
-    """The numbers of one server."""
+    """The metrics of one server."""
 
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self, waiting: Callable[[], int]) -> None:
-        """Begin to count.
+        """Create all metrics, starting at zero.
 
         Args:
-            waiting: Gives the number of texts that wait to be encoded.
+            waiting: Returns the number of texts that are waiting to be encoded.
         """
         self._registry = registry = CollectorRegistry()
         self._waiting = waiting
         named = ("method", "route", "status")
         self._requests = Counter(f"{NAME}_requests", "Answered requests.", named, registry=registry)
         self._seconds = Histogram(
-            f"{NAME}_request_seconds", "Time to the answer.", ("route",), buckets=SECONDS, registry=registry
+            f"{NAME}_request_seconds", "Request duration in seconds.", ("route",), buckets=SECONDS, registry=registry
         )
-        self._batches = Histogram(f"{NAME}_batch_texts", "Texts encoded together.", buckets=TEXTS, registry=registry)
-        self._encoding = Counter(f"{NAME}_encoding_seconds", "Time spent encoding.", registry=registry)
+        self._batches = Histogram(f"{NAME}_batch_texts", "Texts per encoded batch.", buckets=TEXTS, registry=registry)
+        self._encoding = Counter(f"{NAME}_encoding_seconds", "Seconds spent encoding.", registry=registry)
         self._gauge = Gauge(
-            f"{NAME}_waiting_texts", "Texts that wait to be encoded.", registry=registry, multiprocess_mode="livesum"
+            f"{NAME}_waiting_texts", "Texts waiting to be encoded.", registry=registry, multiprocess_mode="livesum"
         )
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a request; `route` is the pattern of its path, not the path."""
+        """Record a request; `route` is the pattern of its path, not the path itself."""
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
     def batch(self, texts: int, seconds: float) -> None:
-        """Count a batch of the encoder."""
+        """Record a batch of the encoder."""
         self._batches.observe(texts)
         self._encoding.inc(seconds)
-        self._gauge.set(self._waiting())  # a worker that nobody asks for its numbers must not keep an old one
+        self._gauge.set(self._waiting())  # a worker that is not scraped itself must not keep a stale value
 
     def page(self) -> bytes:
-        """In Prometheus's text format; of all workers where there are several."""
+        """Return the metrics in Prometheus's text format, of all workers if there are several."""
         self._gauge.set(self._waiting())
         registry = self._registry
         if os.environ.get(SHARED_FOLDER):

@@ -1,4 +1,4 @@
-"""The bodies of the server's own API. Unknown fields are refused, so that a misspelt one is not ignored."""
+"""Request and response bodies of the server's own API. Unknown fields are rejected, so no misspelling is ignored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Asked(BaseModel):
 
 
 class Search(_Asked):
-    """What to search for, and how."""
+    """A search request."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -28,123 +28,123 @@ class Search(_Asked):
         },
     )
 
-    query: str = Field(description="In plain words.")
-    index: str | None = Field(None, description="Name of the index; may be left out where one is served.")
-    k: int = Field(10, ge=1, description="Hits, at most the server's limit.")
-    mode: Mode | None = Field(None, description="By meaning, by words, or both; the index's default where left out.")
-    where: str | JsonObject | None = Field(None, description="A filter: an expression, or an object.")
-    fusion: Literal["convex", "rrf"] = Field("convex", description="How `hybrid` mixes both.")
-    unit: Literal["document", "passage"] = Field("document", description="What is ranked.")
+    query: str = Field(description="Query in natural language.")
+    index: str | None = Field(None, description="Name of the index; may be omitted if only one is served.")
+    k: int = Field(10, ge=1, description="Maximum number of hits, up to the server's limit.")
+    mode: Mode | None = Field(None, description="By meaning (dense), words (keyword) or both; by default the index's.")
+    where: str | JsonObject | None = Field(None, description="Metadata filter: an expression or an object.")
+    fusion: Literal["convex", "rrf"] = Field("convex", description="How `hybrid` combines the two rankings.")
+    unit: Literal["document", "passage"] = Field("document", description="What to rank: documents or passages.")
     min_confidence: float | None = Field(None, ge=0, le=1, description="Leave out hits with a lower confidence.")
-    rerank: bool = Field(False, description="Score the best hits again by the server's second stage; slower.")
-    snippets: bool = Field(False, description="Whether to show of each hit what matches the query.")
+    rerank: bool = Field(False, description="Rescore the best hits with the server's second stage; slower.")
+    snippets: bool = Field(False, description="Whether to return a highlighted snippet of each hit.")
 
 
 class Excerpted(BaseModel):
-    """A part of a passage, with its line breaks."""
+    """Part of a passage, with its line breaks."""
 
     text: str
-    start: int = Field(description="Its first character in the passage.")
+    start: int = Field(description="Offset of its first character in the passage.")
     end: int
-    highlights: list[tuple[int, int]] = Field(description="What matches the query, as offsets into this text.")
+    highlights: list[tuple[int, int]] = Field(description="Matches of the query, as offsets into this text.")
 
     @classmethod
     def of(cls, snippet: Snippet) -> Excerpted:
-        """From a snippet of the library."""
+        """Convert a snippet of the library."""
         highlights = list(snippet.highlights)
         return cls(text=snippet.text, start=snippet.start, end=snippet.end, highlights=highlights)
 
 
 class FoundHit(BaseModel):
-    """A document, or passage, that was found."""
+    """A document or passage that was found."""
 
     rank: int
     id: str
     title: str
-    text: str = Field(description="The best passage.")
-    start: int = Field(description="Its first character in the document's text.")
+    text: str = Field(description="Text of the best passage.")
+    start: int = Field(description="Offset of its first character in the document's text.")
     end: int
-    score: float = Field(description="Higher is better; `kind` says what it is.")
-    kind: str = Field(description="cosine, bm25, hybrid, rrf, or that of the second stage.")
-    confidence: float | None = Field(description="From 0 to 1, the same for every mode and query; null if not known.")
+    score: float = Field(description="Higher is better; `kind` is its type.")
+    kind: str = Field(description="Type of the score: cosine, bm25, hybrid, rrf, or that of the second stage.")
+    confidence: float | None = Field(description="From 0 to 1, comparable across modes and queries; null if unknown.")
     metadata: JsonObject
     url: str = Field(description="Page that shows the document with the passage highlighted.")
     snippet: Excerpted | None = Field(
-        None, description="The part of the passage with most of the query's words; null unless asked for."
+        None, description="The part of the passage with the most words of the query; null unless requested."
     )
 
     @classmethod
     def of(cls, hit: Hit, url: str) -> FoundHit:
-        """From a hit of the library."""
+        """Convert a hit of the library."""
         made = ("id", "url", "metadata", "snippet")
         shared = {name: getattr(hit, name) for name in cls.model_fields if name not in made}
         return cls(id=hit.doc_id, url=url, metadata=dict(hit.metadata), **shared)
 
 
 class Found(BaseModel):
-    """The answer to a search; without hits, nothing is relevant."""
+    """Response to a search; an empty list of hits means that nothing is relevant."""
 
     index: str
     query: str
-    mode: str = Field(description="How it was answered.")
-    warming: bool = Field(description="Whether only words were compared because the model is not loaded yet.")
+    mode: str = Field(description="Search mode that was used.")
+    warming: bool = Field(description="Whether keyword search was used because the model is not loaded yet.")
     hits: list[FoundHit]
 
 
 class ContextWish(_Asked):
-    """What a prompt needs to know about."""
+    """A request for context to put into a prompt."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"question": "How do I save a wilting plant?", "budget": 800}]}
     )
 
-    question: str = Field(description="In plain words.")
-    index: str | None = Field(None, description="Name of the index; may be left out where one is served.")
-    budget: int = Field(1_500, ge=100, le=1_000_000, description="Tokens that the text may have.")
-    mode: Mode | None = Field(None, description="As for a search.")
-    where: str | JsonObject | None = Field(None, description="As for a search.")
+    question: str = Field(description="Question in natural language.")
+    index: str | None = Field(None, description="Name of the index; may be omitted if only one is served.")
+    budget: int = Field(1_500, ge=100, le=1_000_000, description="Maximum number of tokens in the text.")
+    mode: Mode | None = Field(None, description="As in a search.")
+    where: str | JsonObject | None = Field(None, description="As in a search.")
     min_confidence: float | None = Field(
-        None, ge=0, le=1, description="Leave out passages with a lower confidence; the server's default if left out."
+        None, ge=0, le=1, description="Leave out passages with a lower confidence; the server's default if omitted."
     )
-    neighbors: int = Field(0, ge=0, le=1_000, description="Passages before and behind each that are shown with it.")
-    diversity: float = Field(0.3, ge=0, le=1, description="How much what repeats other passages counts against one.")
-    rerank: bool = Field(False, description="Score the best passages again by the server's second stage; slower.")
+    neighbors: int = Field(0, ge=0, le=1_000, description="Number of passages before and after each to include.")
+    diversity: float = Field(0.3, ge=0, le=1, description="How strongly to penalize passages that repeat others.")
+    rerank: bool = Field(False, description="Rescore the best passages with the server's second stage; slower.")
 
 
 class CitedExcerpt(BaseModel):
-    """A stretch of a document that stands in a context."""
+    """An excerpt of a document within a context."""
 
-    number: int = Field(description="As it is cited, from 1 on.")
+    number: int = Field(description="Citation number, starting at 1.")
     id: str
     title: str
     text: str
-    start: int = Field(description="Its first character in the document's text.")
+    start: int = Field(description="Offset of its first character in the document's text.")
     end: int
-    page: int | None = Field(description="On which it begins, where the document has pages.")
-    url: str = Field(description="The document's own address, or that of the page that shows it here.")
+    page: int | None = Field(description="Page on which it begins, if the document has pages.")
+    url: str = Field(description="The document's own URL, or that of this server's page for it.")
     score: float
     confidence: float | None
 
 
 class FoundContext(BaseModel):
-    """What to put into a prompt; without excerpts, nothing is relevant, and the text says so."""
+    """Context for a prompt; an empty list of excerpts means that nothing is relevant, and the text says so."""
 
     index: str
     question: str
-    mode: str = Field(description="How it was searched.")
-    warming: bool = Field(description="Whether only words were compared because the model is not loaded yet.")
-    text: str = Field(description="To paste into the prompt: numbered excerpts, marked as data.")
+    mode: str = Field(description="Search mode that was used.")
+    warming: bool = Field(description="Whether keyword search was used because the model is not loaded yet.")
+    text: str = Field(description="Text for the prompt: numbered excerpts, marked as data.")
     tokens: int
     excerpts: list[CitedExcerpt]
 
 
 class GivenDocument(_Asked):
-    """A document to add, or to put in place of the one with its id."""
+    """A document to add; it replaces the document with the same id, if there is one."""
 
-    id: str = Field(min_length=1, description="Unique in the index.")
+    id: str = Field(min_length=1, description="Id of the document, unique in the index.")
     text: str
     title: str | None = None
-    metadata: JsonObject | None = Field(None, description="JSON values to filter on and to show.")
+    metadata: JsonObject | None = Field(None, description="JSON values to filter by and to show with hits.")
 
 
 class Addition(_Asked):
@@ -157,28 +157,28 @@ class Addition(_Asked):
         },
     )
 
-    index: str | None = Field(None, description="Name of the index; may be left out where one is served.")
+    index: str | None = Field(None, description="Name of the index; may be omitted if only one is served.")
     documents: list[GivenDocument] = Field(min_length=1)
 
 
 class Added(BaseModel):
-    """What became of documents that were added; all of it survives a crash of the server."""
+    """Result of adding documents; all of it survives a crash of the server."""
 
     index: str
     ids: list[str]
-    encoded: int = Field(description="Documents with new text.")
-    described: int = Field(description="Documents of which only the metadata changed.")
+    encoded: int = Field(description="Number of documents with new text.")
+    described: int = Field(description="Number of documents of which only the metadata changed.")
     unchanged: int
-    passages: int = Field(description="Passages encoded.")
-    empty: int = Field(description="Documents without text or title, which nothing finds.")
-    truncated: int = Field(description="Passages that the encoder does not see whole.")
+    passages: int = Field(description="Number of encoded passages.")
+    empty: int = Field(description="Number of documents without text or title, which no search finds.")
+    truncated: int = Field(description="Number of passages over the encoder's token limit, which it sees only in part.")
 
 
 class Span(BaseModel):
-    """Characters of a text."""
+    """Range of characters in a text."""
 
     start: int
-    end: int = Field(description="One behind the last.")
+    end: int = Field(description="Offset after the last character.")
 
 
 class WholeDocument(BaseModel):
@@ -201,21 +201,21 @@ class Deletion(_Asked):
 
 
 class Deleted(BaseModel):
-    """What became of it."""
+    """Result of deleting documents."""
 
     index: str
     deleted: list[str]
-    missing: list[str] = Field(description="Ids that were not there.")
+    missing: list[str] = Field(description="Ids that the index did not contain.")
 
 
 class ServedIndex(BaseModel):
-    """An index, and the encoder that it belongs to."""
+    """A served index, and the encoder that it was built with."""
 
     name: str
     state: Literal["warm", "warming", "failed", "closed"] = Field(
-        description="warm: searched by meaning and words; otherwise by words alone."
+        description="warm: searched by meaning and by words; otherwise by words only."
     )
-    reason: str = Field(description="Why it failed.")
+    reason: str = Field(description="Why it failed; empty otherwise.")
     documents: int | None
     passages: int | None
     model: str | None
@@ -233,29 +233,29 @@ class Indexes(BaseModel):
 
 
 class Health(BaseModel):
-    """The server runs."""
+    """The server is running."""
 
     status: Literal["ok"]
 
 
 class Readiness(BaseModel):
-    """How well the server can answer."""
+    """Whether the server can search by meaning."""
 
     status: Literal["ready", "keyword", "failed"] = Field(
-        description="ready: every index by meaning; keyword: some by words alone for now; failed: for good."
+        description="ready: all indexes are searched by meaning; keyword: some by words only for now; failed: for good."
     )
     indexes: dict[str, Literal["warm", "warming", "failed", "closed"]]
 
 
 class Complaint(BaseModel):
-    """Why a request has no answer."""
+    """Why a request failed."""
 
-    code: str = Field(description="For programs, such as `unknown_index`.")
+    code: str = Field(description="Machine-readable code, such as `unknown_index`.")
     message: str = Field(description="One line: what was given, what was expected, what to do.")
     request_id: str
 
 
 class Refusal(BaseModel):
-    """An error."""
+    """An error response."""
 
     error: Complaint

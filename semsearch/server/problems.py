@@ -1,7 +1,7 @@
-"""Errors as HTTP answers: one table from the tree of semsearch.errors to status and code.
+"""Errors as HTTP responses: one table that maps the exceptions of semsearch.errors to status and code.
 
-The message is the error's one line, unless that names places of this machine: then the log has it, and whoever asked is
-told what to do. Each contract gives the body its own shape.
+The response has the error's one-line message, unless that names locations on this machine: then the message goes to
+the log, and the client is told what to do instead. Each contract formats the body in its own way.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a request has no answer.
+    """Why a request failed.
 
     Attributes:
-        status: HTTP's.
-        code: A word that programs can compare, such as `unknown_index`.
+        status: HTTP status.
+        code: Machine-readable code, such as `unknown_index`.
         message: One line: what was given, what was expected, what to do.
         retry_after: Seconds after which the same request may succeed; None for never.
     """
@@ -57,27 +57,27 @@ TABLE: dict[type[Exception], tuple[int, str, int | None]] = {
     errors.DiskFullError: (507, "disk_full", None),
     errors.SemsearchError: (500, "error", None),
 }
-"""Error to status, code and seconds to wait; an error that is not here has what its nearest ancestor has."""
+"""Maps an error to status, code and seconds before a retry; unlisted errors use those of their nearest ancestor."""
 
-SEE_LOG = "the reason is in the server's log"
+SEE_LOG = "see the server's log for the reason"
 
 TOLD: Mapping[type[Exception], str] = {
-    errors.NoIndexError: "the index is not there any more; have it built again, or ask another one",
+    errors.NoIndexError: "the index no longer exists; have it rebuilt, or use another one",
     errors.LockedError: "another process is writing to the index; try again",
-    errors.MismatchError: f"the index was built again, or its model has changed; ask once more ({SEE_LOG})",
-    errors.DiskFullError: "the server's disk is full; what was acknowledged is kept",
+    errors.MismatchError: f"the index was rebuilt, or its model has changed; try again ({SEE_LOG})",
+    errors.DiskFullError: "the server's disk is full; everything acknowledged so far is kept",
     errors.StoreError: f"the index cannot be used; {SEE_LOG}",
     errors.ModelError: f"a model cannot be used; {SEE_LOG}",
 }
-"""What is told in place of errors whose line names places of this machine; the nearest ancestor decides."""
+"""Messages in place of those that name locations on this machine; the nearest ancestor of the error decides."""
 
-BUG = Problem(500, "internal_error", "the server met an error that it did not expect; its log tells more")
+BUG = Problem(500, "internal_error", "unexpected error in the server; see its log for details")
 
 
 def problem_of(error: BaseException) -> Problem:
-    """What an error means to whoever asked; one that was not raised on purpose tells nothing.
+    """Return an error as a client sees it; one that was not raised on purpose reveals nothing.
 
-    Where that is not the error's own line, the line goes to the log.
+    If the client gets another message than the error's own, the latter goes to the log.
     """
     for kind in type(error).__mro__:
         if kind in TABLE:
@@ -89,10 +89,10 @@ def problem_of(error: BaseException) -> Problem:
 
 
 def told(error: BaseException) -> str:
-    """What whoever asked is told of an error."""
+    """Return the message that a client gets for an error."""
     return next((TOLD[kind] for kind in type(error).__mro__ if kind in TOLD), line_of(error))
 
 
 def line_of(error: BaseException) -> str:
-    """An error's message on one line."""
+    """Return the message of an error as one line."""
     return " ".join(str(error).split())

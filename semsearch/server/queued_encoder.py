@@ -1,4 +1,4 @@
-"""An encoder for an index whose texts go through a queue."""
+"""An encoder for an index that submits its texts to a queue."""
 
 from __future__ import annotations
 
@@ -21,56 +21,56 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class QueuedEncoder:
-    """An encoder for an index whose texts go through a queue; waits for their vectors in the calling thread."""
+    """An encoder for an index that submits texts to a queue and waits for their vectors in the calling thread."""
 
     queue: EncodingQueue
 
     @property
     def spec(self) -> EncoderSpec:
-        """As the encoder's."""
+        """Everything that determines a vector, as in the queue's encoder."""
         return self.queue.encoder.spec
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """As the encoder's."""
+        """The tokenizer of the queue's encoder."""
         return self.queue.encoder.tokenizer
 
     @property
     def artifacts(self) -> Mapping[str, Path]:
-        """As the encoder's."""
+        """The artifacts of the queue's encoder."""
         return self.queue.encoder.artifacts
 
     def quantize(self, texts: Sequence[str]) -> TextEncoder:
-        """As the encoder's; not through the queue."""
+        """Return an 8-bit version of the queue's encoder, bypassing the queue."""
         return self.queue.encoder.quantize(texts)
 
     def encode_query_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
-        """As the encoder's; not through the queue."""
+        """Return the token vectors of queries, bypassing the queue."""
         return self._reader.encode_query_tokens(texts)
 
     def encode_document_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
-        """As the encoder's; not through the queue."""
+        """Return the token vectors of passages, bypassing the queue."""
         return self._reader.encode_document_tokens(texts)
 
     @property
     def _reader(self) -> Encoder:
-        """The encoder as one that gives the vectors of tokens; raises UsageError where it gives none."""
+        """The queue's encoder, typed as one that returns token vectors; raises UsageError if it cannot."""
         encoder = self.queue.encoder
         if not isinstance(encoder, Encoder):
-            raise UsageError(f"the model {self.spec.model!r} gives no vectors of tokens; search without `rerank`")
+            raise UsageError(f"the model {self.spec.model!r} has no token vectors; search without `rerank`")
         return encoder
 
     def split_documents(self, texts: Sequence[str]) -> list[TokenParts]:
-        """As the encoder's; not through the queue, and one at a time."""
+        """Split vectors into the contributions of tokens, bypassing the queue, one call at a time."""
         with self.queue.splitting:
             return self.queue.encoder.split_documents(texts)
 
     def encode_queries(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
-        """Encode queries, a few of them ahead of bulk: float32 `[n, dim]`."""
+        """Encode queries as float32 `[n, dim]`; a few queries go ahead of bulk requests."""
         return self._encode(texts, "query", lane_of(len(texts)), progress)
 
     def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
-        """Encode passages when no query waits: float32 `[n, dim]`; waits for room in the queue."""
+        """Encode passages as float32 `[n, dim]` in the bulk lane, waiting while the queue is full."""
         return self._encode(texts, "document", BULK, progress)
 
     def _encode(self, texts: Sequence[str], role: str, lane: int, progress: Progress | None) -> Vectors:

@@ -1,8 +1,9 @@
-"""How relevant texts are to a query, whether they are in an index or not: the second stage that clients ask for.
+"""Relevance of texts to a query, whether or not they are in an index: the second stage for clients that rerank.
 
-Where the server's second stage is a cross-encoder, it scores them. Otherwise the encoder of the index does, and a
-cosine becomes a score from 0 to 1 by what unrelated pairs have in the index, see `semsearch.confidence`; except where
-the index transforms its vectors, whose cosines are others. The score of a text never depends on the other texts.
+If the server's second stage is a cross-encoder, it scores the texts. Otherwise the encoder of the index does, and each
+cosine is mapped to a score from 0 to 1 according to the cosines of unrelated pairs in the index (see
+`semsearch.confidence`), unless the index transforms its vectors, which changes their cosines. The score of a text
+never depends on the other texts.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ class Relevance:
     """Scores of texts, in their order.
 
     Attributes:
-        scores: From 0 to 1.
-        raw: Before they were brought there: cosines, or the same for a cross-encoder. They order the texts as `scores`.
-        tokens: How many the index's encoder counts.
+        scores: Scores from 0 to 1.
+        raw: Scores before scaling: cosines, or `scores` itself for a cross-encoder. They rank the texts as `scores` do.
+        tokens: Number of tokens, counted by the index's encoder.
     """
 
     scores: list[float]
@@ -38,12 +39,12 @@ async def relevance(service: Service, name: str, query: str, texts: Sequence[str
     """Score texts against a query.
 
     Raises:
-        UsageError: More texts than are taken at once.
-        UnknownIndexError, ForbiddenError: The index may not be read.
+        UsageError: If there are more texts than a request may have.
+        UnknownIndexError, ForbiddenError: If the index may not be read.
     """
     most = service.settings.max_batch
     if len(texts) > most:
-        raise UsageError(f"there are {len(texts):,} documents; expected at most {most:,} in a request")
+        raise UsageError(f"got {len(texts):,} documents; expected at most {most:,} per request")
     if parse_rerank(service.settings.rerank)[0] == "cross-encoder":
         scores, tokens = await service.score(name, query, texts)
         return Relevance(scores, scores, tokens)

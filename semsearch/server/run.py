@@ -1,4 +1,4 @@
-"""From settings to a process that listens: the socket, one worker or several, and an end in order."""
+"""Run the server: bind the socket, start one or more workers, and shut down gracefully."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ from semsearch.server.metrics import SHARED_FOLDER
 from semsearch.server.settings import Settings
 
 GRACE_SECONDS = 10
-"""How long requests have to end when the server is stopped."""
+"""Seconds that running requests have to finish when the server is stopped."""
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket at this address; port 0 takes a free one.
+    """Return a socket that listens on this address; port 0 picks a free port.
 
     Raises:
-        UsageError: The port is in use or not allowed, or the address is not one of this machine.
+        UsageError: If the port is in use or not allowed, or the address does not belong to this machine.
     """
     host = host.strip("[]")
     listening: socket.socket | None = None
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio looks for it: no Nagle
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # so asyncio disables Nagle
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
+        listening.listen()  # clients that connect before the server runs wait instead of being refused
     except (OSError, OverflowError, UnicodeError) as error:
         if listening:
             listening.close()
@@ -47,20 +48,20 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 REASONS = {
-    errno.EADDRINUSE: "the port is in use; choose another `port`, or stop what listens there",
-    errno.EACCES: "ports below 1024 need more rights; choose another `port`",
+    errno.EADDRINUSE: "the port is in use; choose another `port`, or stop the program that uses it",
+    errno.EACCES: "ports below 1024 need special privileges; choose another `port`",
     errno.EADDRNOTAVAIL: "this machine has no such address; choose another `host`",
 }
 
 
 def serve(indexes: Mapping[str, str | Path], settings: Settings, listening: socket.socket, *, workers: int = 1) -> None:
-    """Answer requests until the process is told to stop; requests that have begun are ended first.
+    """Answer requests until the process is told to stop; requests in progress are finished first.
 
     Args:
-        indexes: Folders by the names under which they are served.
-        settings: How the server behaves.
-        listening: See `bind`.
-        workers: Processes, each with a model of its own; they share nothing but the indexes.
+        indexes: Index folders, keyed by the names under which they are served.
+        settings: Server settings.
+        listening: Socket to listen on, from `bind`.
+        workers: Number of processes, each with its own model; they share nothing but the indexes.
     """
     told = uvicorn.Config(
         partial(create_app, indexes, settings),
@@ -79,7 +80,7 @@ def serve(indexes: Mapping[str, str | Path], settings: Settings, listening: sock
         uvicorn.Server(told).run(sockets=[listening])
         return
     with TemporaryDirectory(prefix="semsearch-metrics-") as folder:
-        os.environ[SHARED_FOLDER] = folder  # of the workers, which read it when they start
+        os.environ[SHARED_FOLDER] = folder  # inherited by the workers, which read it at startup
         try:
             Multiprocess(told, [listening]).run()
         finally:

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what every operation may answer, and how keys are sent."""
+"""The OpenAPI document: the possible responses of every operation, and how keys are sent."""
 
 from __future__ import annotations
 
@@ -11,34 +11,32 @@ from pydantic import BaseModel
 from semsearch.server.models import Refusal
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Refusal, "description": "The request makes no sense; the message says why."},
-    401: {"model": Refusal, "description": "No key, or a wrong one."},
-    403: {"model": Refusal, "description": "The key does not allow it, or the origin is not allowed."},
-    404: {"model": Refusal, "description": "No such index or document."},
-    409: {"model": Refusal, "description": "Another process writes, or the index belongs to another encoder."},
-    413: {"model": Refusal, "description": "Over a limit of this server."},
-    429: {"model": Refusal, "description": "Too much is waiting; Retry-After says when to try again."},
-    503: {"model": Refusal, "description": "The model is not loaded yet, or cannot be."},
+    400: {"model": Refusal, "description": "The request is invalid; the message says why."},
+    401: {"model": Refusal, "description": "The key is missing or invalid."},
+    403: {"model": Refusal, "description": "The key does not permit this operation, or the origin is not allowed."},
+    404: {"model": Refusal, "description": "Unknown index or document."},
+    409: {"model": Refusal, "description": "Another process is writing, or the index was built with another encoder."},
+    413: {"model": Refusal, "description": "The request exceeds a limit of this server."},
+    429: {"model": Refusal, "description": "Too many requests are waiting; Retry-After says when to try again."},
+    503: {"model": Refusal, "description": "The model is not loaded yet, or cannot be loaded."},
     504: {"model": Refusal, "description": "No answer within the time limit."},
     507: {"model": Refusal, "description": "The disk is full."},
 }
-"""What the server's own operations may answer instead; errors that only a fault can cause (500) are not among them."""
+"""Error responses of the server's own operations; errors that only a fault can cause (500) are not listed."""
 
 
 def refusals(model: type[BaseModel], *more: int) -> dict[int | str, dict[str, Any]]:
-    """The same for a foreign contract, whose errors have another shape, and perhaps more statuses."""
-    told: dict[int | str, dict[str, Any]] = {
-        status: {"description": "The request makes no sense here."} for status in more
-    }
+    """Return the error responses of a foreign contract, with its own body and possibly more statuses."""
+    told: dict[int | str, dict[str, Any]] = {status: {"description": "The request is invalid."} for status in more}
     return {status: {**answer, "model": model} for status, answer in (REFUSALS | told).items()}
 
 
 def describe(app: FastAPI, *, keys: bool) -> None:
-    """Have the application describe itself, once it is asked.
+    """Make the application build its OpenAPI document when it is first requested.
 
     Args:
-        app: With all its routes.
-        keys: Whether it needs one.
+        app: The application, with all its routes.
+        keys: Whether the server requires a key.
     """
 
     def openapi() -> dict[str, Any]:
@@ -54,14 +52,14 @@ def describe(app: FastAPI, *, keys: bool) -> None:
             app.openapi_schema = document
         return app.openapi_schema
 
-    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's documentation does it
+    app.openapi = openapi  # type: ignore[method-assign]  # as in FastAPI's documentation
 
 
-ABOUT = "Semantic search over your own documents, and the retrieval backend of chatbots."
+ABOUT = "Semantic search over your own documents, and a retrieval backend for chatbots."
 
 
 def without_422(document: dict[str, Any]) -> dict[str, Any]:
-    """Take out what FastAPI says of malformed requests, which are 400 here."""
+    """Remove FastAPI's 422 responses from an OpenAPI document, and return it; malformed requests get 400 here."""
     for operations in document["paths"].values():
         for operation in operations.values():
             if "HTTPValidationError" in str(operation["responses"].get("422")):
@@ -73,7 +71,7 @@ def without_422(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _errors_as_json(document: dict[str, Any]) -> None:
-    """Say of operations that answer with a page that their errors are JSON all the same."""
+    """Declare the errors of operations that return an HTML page as JSON, which they are."""
     for operations in document["paths"].values():
         for operation in operations.values():
             for status, answer in operation["responses"].items():

@@ -1,7 +1,7 @@
-"""What routers ask: searches, documents and vectors of the served indexes, on behalf of one who may see some of them.
+"""Service behind the routers: searches, documents and vectors of the served indexes, as far as a request may see them.
 
-Nothing here knows HTTP. Every method is asynchronous, checks the access first, and raises the errors of
-semsearch.errors.
+Nothing here knows about HTTP. Methods that use an index check the access first and raise the errors of
+semsearch.errors; those that may block are asynchronous.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ T = TypeVar("T")
 KEYWORD = "keyword"
 
 SHORT = 4_000
-"""Characters that are split into tokens without a thread of their own."""
+"""Maximum number of characters that are tokenized in the event loop instead of a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Encoded:
 
     Attributes:
         vectors: float32 `[n, dim]`, in the order of the texts.
-        tokens: How many tokens of each text the encoder saw, special tokens and prefix included.
+        tokens: Number of tokens of each text that the encoder saw, including special tokens and prefix.
     """
 
     vectors: Vectors
@@ -76,7 +76,7 @@ class Wishes(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Service:
-    """The served indexes, as one who asks may see them; `for_` gives the same for somebody else."""
+    """The served indexes, restricted to what a request may access; `for_` returns them for another access."""
 
     shelf: Shelf
     settings: Settings
@@ -84,19 +84,19 @@ class Service:
     access: Access = EVERYTHING
 
     def for_(self, access: Access) -> Service:
-        """The same indexes, as somebody with this access sees them."""
+        """Return the same service, restricted to this access."""
         return replace(self, access=access)
 
     @property
     def names(self) -> list[str]:
-        """The indexes that may be seen, in the order in which they were given."""
+        """Names of the visible indexes, in the order given."""
         return self.access.names(self.shelf.names)
 
     def one_of(self, name: str | None) -> str:
-        """The index of that name, or the only one that may be seen.
+        """Return the name as given or, without one, the name of the only visible index.
 
         Raises:
-            UsageError: No name is given, and there are several.
+            UsageError: If no name is given, and not exactly one index is visible.
         """
         if name is not None:
             return name
@@ -119,15 +119,15 @@ class Service:
         usual: bool = False,
         rerank: bool = False,
     ) -> Answer:
-        """Search an index; see `Index.search`. While its model is being loaded, any mode is answered by keyword search.
+        """Search an index; see `Index.search`. While its model is loading, every mode falls back to keyword search.
 
-        With `rerank` the second stage of the settings follows, once the model is loaded. With `usual`, where no least
-        confidence is given, that of the settings holds in an index that was measured.
+        With `rerank`, the second stage of the settings follows, once the model is loaded. With `usual`, if no
+        `min_confidence` is given, that of the settings applies, provided that the index has a `background`.
 
         Raises:
-            UnknownIndexError, ForbiddenError: The index may not be read.
-            TooLargeError: The query is too long, or k too large.
-            OverloadedError: Too many searches are waiting.
+            UnknownIndexError, ForbiddenError: If the index may not be read.
+            TooLargeError: If the query is too long, or k too large.
+            OverloadedError: If too many searches are waiting.
         """
         self._read(name)
         self._check_query(query, k)
@@ -143,7 +143,7 @@ class Service:
             least = self._least(index, min_confidence, usual)
             return index.search_many(queries, k, mode=how, rerank=again, min_confidence=least, **wishes)
 
-        words = mode == KEYWORD  # which gain nothing, and lose in step
+        words = mode == KEYWORD  # keyword searches gain nothing from groups, and would wait for each other
         key = None if words else (name, k, mode, rerank, min_confidence, usual, repr(wishes))
         future = self.desk.searches.submit(query, key, answers)
         return await self.desk.in_time(asyncio.wrap_future(future))
@@ -159,7 +159,12 @@ class Service:
         where: Where | None = None,
         fusion: str = "convex",
     ) -> tuple[Explanation | None, str, bool]:
-        """Why a document is among the hits of a search, which is made again; None where it is not. Mode as `search`."""
+        """Explain why a document is among the hits of a search, which is run again.
+
+        Returns:
+            The explanation, or None if the document is not among the hits; the mode that was used; and whether that is
+            keyword search because the model is not loaded yet.
+        """
         self._read(name)
         self._check_query(query, k)
         check_search([query], k, KEYWORD if mode is None else mode, fusion)
@@ -172,11 +177,11 @@ class Service:
         return await self._answered(name, mode, find)
 
     async def snippets(self, query: str, hits: Sequence[Hit]) -> list[Snippet]:
-        """What to show of each hit of a search."""
+        """Return a snippet of each hit of a search."""
         return await self.desk.read(lambda: make_snippets(query, hits))
 
     async def ask(self, name: str, question: Callable[[Index], T]) -> T:
-        """Whatever else an index can tell without its encoder."""
+        """Ask an index anything else that it can answer without its encoder."""
         self._read(name)
         return await self.desk.read(lambda: self._with(name, question))
 
@@ -191,7 +196,7 @@ class Service:
         min_confidence: float | None = None,
         usual: bool = False,
     ) -> Answer:
-        """Search an index by a vector of its encoder `[dim]`, by cosine; see `Index.search_vector`, and `search`."""
+        """Search an index with a vector of its encoder, `[dim]`, by cosine; see `Index.search_vector` and `search`."""
         self._read(name)
         self._check_query("", k)
 
@@ -202,13 +207,13 @@ class Service:
         return Answer(await self.desk.read(lambda: self._with(name, find)), "dense")
 
     def _least(self, index: Index, asked: float | None, usual: bool) -> float | None:
-        """The least confidence of a search: what is asked for, or that of the settings where it is `usual`."""
+        """Return the minimum confidence of a search: the requested one or, if `usual`, that of the settings."""
         if asked is not None or not usual or index.background is None:
             return asked
         return self.settings.min_confidence
 
     async def background(self, name: str) -> Background | None:
-        """How unrelated pairs score in an index; see `Index.background`."""
+        """Return how unrelated pairs score in an index; see `Index.background`."""
         self._read(name)
         return await self.desk.read(lambda: self._with(name, lambda index: index.background))
 
@@ -223,10 +228,11 @@ class Service:
         rerank: bool = False,
         **wishes: Unpack[Wishes],
     ) -> tuple[Context, str, bool]:
-        """What to put into a prompt, see `Index.context`; the mode, and whether the model is being loaded, as `search`.
+        """Return context for a prompt, see `Index.context`; the mode; and whether the model is loading, as in `search`.
 
-        Where no least confidence is given, that of the settings holds in an index that was measured. Until the model is
-        loaded, a token is taken to be three bytes, which is fewer than most have, and there is no second stage.
+        If no `min_confidence` is given, that of the settings applies, provided that the index has a `background`. Until
+        the model is loaded, tokens are estimated at three bytes each, fewer than most have, and there is no second
+        stage.
         """
         self._read(name)
         self._check_query(question, wishes.get("candidates", 1))
@@ -241,16 +247,16 @@ class Service:
         return await self._answered(name, mode, make)
 
     async def documents(self, name: str, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
-        """Whole documents by their ids, in the order given; ids that are not there are left out."""
+        """Return whole documents by id, in the order given; unknown ids are left out."""
         self._read(name)
         self._check_batch(doc_ids, "ids")
         return await self.desk.read(lambda: self._with(name, lambda index: index.documents(doc_ids)))
 
     async def document(self, name: str, doc_id: str) -> StoredDocument:
-        """A whole document.
+        """Return a whole document.
 
         Raises:
-            UnknownDocumentError: There is none with that id.
+            UnknownDocumentError: If the index has no document with that id.
         """
         stored = (await self.documents(name, [doc_id])).get(doc_id)
         if stored is None:
@@ -258,46 +264,46 @@ class Service:
         return stored
 
     async def add(self, name: str, corpus: Corpus) -> IngestResult:
-        """Add documents, in place of those with their ids; what was added when this returns survives any crash.
+        """Add documents, replacing those with the same ids; what was added when this returns survives any crash.
 
         Raises:
-            UnknownIndexError, ForbiddenError: The index may not be written.
-            RecordError: A bad document; those before it are added.
-            LockedError: Another process writes.
-            NotReadyError: The model is still being loaded.
+            UnknownIndexError, ForbiddenError: If the index may not be written.
+            RecordError: If a document is unusable; those before it are added.
+            LockedError: If another process is writing.
+            NotReadyError: If the model is still loading.
         """
         self._write(name)
 
         def add() -> IngestResult:
-            TICKET.set(None)  # what was begun is ended, whoever waits
+            TICKET.set(None)  # a write that has begun is finished, even if the client disconnects
             index = self.shelf.wait_for(name, self.settings.max_seconds)
-            index.documents([])  # raises where it is gone: adding would make a new one
+            index.documents([])  # raises if the index is gone: adding would create a new one
             return unlocked(lambda: self._guarded(name, index, lambda: index.add(corpus)))
 
         return await self.desk.write(add)
 
     async def delete(self, name: str, doc_ids: Sequence[str]) -> list[str]:
-        """Delete documents; returns the ids that were there."""
+        """Delete documents; return the ids that existed."""
         self._write(name)
         self._check_batch(doc_ids, "ids")
 
         def delete() -> list[str]:
             try:
                 index = self.shelf.wait_for(name, self.settings.max_seconds)
-            except (ModelError, MismatchError):  # documents can be deleted all the same
+            except (ModelError, MismatchError):  # deleting documents needs no encoder
                 index = self.shelf.cold(name)
             return unlocked(lambda: self._guarded(name, index, lambda: index.delete(doc_ids)))
 
         return await self.desk.write(delete)
 
     async def encode(self, name: str, texts: Sequence[str], role: str = "query") -> Encoded:
-        """Encode texts as the index does, as a `query` or a `document`; waits until the model is loaded.
+        """Encode texts as the index does, as a `query` or a `document`; wait until the model is loaded.
 
         Raises:
-            TooLargeError: More texts than the server takes at once.
-            OverloadedError: Too many texts are waiting.
-            NotReadyError: The model is still being loaded when the time is up.
-            ModelError: It cannot be loaded.
+            TooLargeError: If there are more texts than a request may have.
+            OverloadedError: If too many texts are waiting.
+            NotReadyError: If the model is still loading when the time is up.
+            ModelError: If the model cannot be loaded.
         """
         self._read(name)
         self._check_batch(check_texts(texts), "texts")
@@ -317,9 +323,10 @@ class Service:
         return Encoded(await self.desk.in_time(asyncio.wrap_future(future)), lengths)
 
     async def score(self, name: str, query: str, texts: Sequence[str]) -> tuple[list[float], int]:
-        """Scores of texts for a query by the second stage of the settings, see `Index.reranker`; and their tokens.
+        """Score texts against a query with the second stage of the settings, see `Index.reranker`.
 
-        Tokens are those of the index's encoder.
+        Returns:
+            The score of each text, and the total number of tokens, counted by the index's encoder.
         """
         self._read(name)
         self._check_query(query, 1)
@@ -335,29 +342,29 @@ class Service:
         return await self.desk.read(score)
 
     async def spec(self, name: str) -> EncoderSpec:
-        """The encoder of an index, without loading it: its model's name, dimension, maximal length and so on."""
+        """Return the spec of an index's encoder, without loading it: model, dimension, maximum length and so on."""
         self._read(name)
         return await self.desk.read(lambda: self._with(name, lambda index: index.spec))
 
     async def described(self, name: str) -> tuple[dict[str, Any], EncoderSpec, list[str]]:
-        """What an index holds (see `Index.status`), its encoder, and the names of its metadata fields."""
+        """Return the status of an index, see `Index.status`; its encoder spec; and the names of its metadata fields."""
         self._read(name)
         return await self.desk.read(
             lambda: self._with(name, lambda index: (index.status(), index.spec, index.fields()))
         )
 
     def state(self, name: str) -> tuple[str, str]:
-        """Whether an index is searched by meaning yet (see `shelf.WARM`), and why not if it never will be."""
+        """Return the state of an index (see `shelf.WARM`), and the reason if its encoder cannot be loaded."""
         self._read(name)
         return self.shelf.state(name)
 
-    # --- what may be asked
+    # --- checks of a request
 
     def check_write(self, name: str, n: int) -> None:
-        """Check that so many documents may be added, before they are read; raises as `add` and `delete` do."""
+        """Check that n documents may be added, before they are read; raises the same errors as `add`."""
         self._write(name)
         if n > self.settings.max_batch:
-            raise TooLargeError(f"{n:,} documents at once; at most {self.settings.max_batch:,} are taken")
+            raise TooLargeError(f"got {n:,} documents; expected at most {self.settings.max_batch:,} per request")
 
     def _read(self, name: str) -> None:
         self.access.require(READ, name, self.shelf.names)
@@ -369,18 +376,18 @@ class Service:
         check_text(query)
         most = self.settings
         if len(query) > most.max_query_chars:
-            raise TooLargeError(f"the query has {len(query):,} characters; at most {most.max_query_chars:,} are taken")
+            raise TooLargeError(f"the query has {len(query):,} characters; expected at most {most.max_query_chars:,}")
         if isinstance(k, int) and k > most.max_k:
-            raise TooLargeError(f"`k` is {k:,}; this server gives at most {most.max_k:,} hits")
+            raise TooLargeError(f"`k` is {k:,}; this server returns at most {most.max_k:,} hits")
 
     def _check_batch(self, batch: Sequence[str], what: str) -> None:
         if len(batch) > self.settings.max_batch:
-            raise TooLargeError(f"{len(batch):,} {what} at once; at most {self.settings.max_batch:,} are taken")
+            raise TooLargeError(f"got {len(batch):,} {what}; expected at most {self.settings.max_batch:,} per request")
 
     # --- in threads
 
     async def _answered(self, name: str, mode: str | None, find: Callable[[Index, str], T]) -> tuple[T, str, bool]:
-        """What is found, the mode in which it was, and whether the model is still being loaded."""
+        """Return what `find` finds, the mode that was used, and whether the model is still loading."""
         return await self.desk.read(lambda: self._found(name, mode, find))
 
     def _found(self, name: str, mode: str | None, find: Callable[[Index, str], T]) -> tuple[T, str, bool]:
@@ -393,19 +400,19 @@ class Service:
             how = (mode or chosen.default_mode) if index else KEYWORD
             try:
                 found = self._guarded(name, chosen, partial(find, chosen, how))
-            except MismatchError:  # another index took its place: it is open now, and searched by words at first
+            except MismatchError:  # the index was replaced: retry with the new one, at first by keyword search
                 if last:
                     raise
                 continue
             return found, how, index is None and failure is None and mode != KEYWORD
-        raise AssertionError("a loop that returns or raises")
+        raise AssertionError("unreachable: the loop returns or raises")
 
     def _with(self, name: str, ask: Callable[[Index], T]) -> T:
         index = self.shelf.warm(name) or self.shelf.cold(name)
         return self._guarded(name, index, lambda: ask(index))
 
     def _guarded(self, name: str, index: Index, ask: Callable[[], T]) -> T:
-        """Ask, and have the index opened again next time if it was replaced or deleted."""
+        """Call `ask`; if the index was replaced or deleted, have it opened again next time."""
         try:
             return ask()
         except (MismatchError, NoIndexError):
@@ -414,5 +421,5 @@ class Service:
 
 
 def unknown(doc_id: str, index: str) -> UnknownDocumentError:
-    """The error for an id that is not there."""
-    return UnknownDocumentError(f"no document {doc_id!r:.200} in index {index!r}; search it to see which there are")
+    """Return the error for an unknown document id."""
+    return UnknownDocumentError(f"no document {doc_id!r:.200} in index {index!r}; search the index to find ids")

@@ -1,4 +1,4 @@
-"""How a server behaves, as one immutable record."""
+"""Settings of a server, as one immutable record."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from semsearch.confidence import DEFAULT
 from semsearch.server.keys import Key
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1", "host.docker.internal")
-"""What `Host` may say where only this machine is listened to: no stranger's DNS can point these names elsewhere."""
+"""Allowed `Host` values when listening on this machine only; an attacker's DNS cannot rebind these names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a server behaves.
+    """Settings of a server.
 
     Attributes:
-        keys: Who may ask; empty for everybody who can reach the server.
-        hosts: What the header `Host` may say, without a port; `*` for anything, `*.example.com` for all below it.
-        origins: What the header `Origin` may say, beside the server's own address; `*` for anything.
-        public_url: Where browsers reach the server, for the links in citations; empty for paths alone.
-        min_confidence: Which hits chat surfaces leave out, see `Hit.confidence`.
-        rerank: How a search that asks for a second stage is answered, see `Index.search`; only who runs the server
-            chooses a model, for whoever names one has it read from this machine's disk.
-        max_body_bytes: Of a request.
-        max_query_chars: Of a query.
-        max_k: Hits of a search.
-        max_batch: Texts of a request to encode, and documents of one to add or delete.
-        max_waiting: Texts that wait to be encoded, and searches that wait for their turn; what comes then gets 429.
-        max_seconds: Until a request must be answered; documents that are added have no limit.
-        batch_tokens: Tokens, with padding, that are encoded at once.
-        batching: Whether the texts of different requests are encoded together; False only to measure what that gains.
-        llm_base_url: An OpenAI-compatible server whose model answers in the chat of the page; empty for none.
-        llm_model: As that server calls it.
-        llm_key: For that server, never shown.
-        device, runtime: As for `Encoder.load`.
+        keys: Keys that clients may use; if empty, everybody who can reach the server has full access.
+        hosts: Allowed values of the header `Host`, without port; `*` for any, `*.example.com` for all subdomains.
+        origins: Allowed values of the header `Origin`, besides the server's own address; `*` for any.
+        public_url: URL at which browsers reach the server, for links in citations; if empty, links are paths only.
+        min_confidence: Default minimum confidence of hits for chatbots, see `Hit.confidence`.
+        rerank: Second stage for searches that ask for one, see `Index.search`. Only the operator chooses a model,
+            because naming a model makes the server read it from this machine's disk.
+        max_body_bytes: Maximum size of a request body.
+        max_query_chars: Maximum length of a query.
+        max_k: Maximum number of hits of a search.
+        max_batch: Maximum number of texts to encode, or of documents to add or delete, in one request.
+        max_waiting: Maximum number of texts waiting to be encoded, and of waiting searches; further requests get 429.
+        max_seconds: Time limit for answering a request; adding and deleting documents has none.
+        batch_tokens: Maximum number of tokens in a batch of the encoder, including padding.
+        batching: Whether texts of different requests are encoded together; False only to measure the benefit.
+        llm_base_url: URL of an OpenAI-compatible server whose model answers in the page's chat; empty for none.
+        llm_model: Name of the model on that server.
+        llm_key: API key for that server; never shown.
+        device, runtime: As in `Encoder.load`.
     """
 
     keys: tuple[Key, ...] = ()

@@ -1,8 +1,8 @@
-"""The indexes of a server, opened when they are first asked, and the encoders that they share.
+"""The served indexes, opened when they are first used, and the encoders that they share.
 
-An index can be searched by words as soon as it is open. Its encoder is loaded by a thread of the shelf, once for all
-indexes with the same fingerprint; from then on it can be searched by meaning too. Everything here may block, and is
-called in worker threads.
+Keyword search works as soon as an index is open. Its encoder is loaded by a background thread, once for all indexes
+with the same fingerprint; from then on dense search works, too. Everything here may block, so it is called in worker
+threads.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from semsearch.types import EncoderSettings
 log = logging.getLogger(__name__)
 
 WARM, WARMING, FAILED, CLOSED = "warm", "warming", "failed", "closed"
-"""States of an index: searched by meaning too, by words alone for now, by words alone for good, not opened yet."""
+"""States of an index: encoder loaded; keyword search only, until it is; keyword search only, for good; not opened."""
 
 FOLLOW_SECONDS = 1.0
-"""How often it is looked whether another index took the place of one."""
+"""Seconds between checks of whether an index was replaced."""
 
 FIRST = "the first text takes longer than those after it"
 
@@ -40,9 +40,9 @@ class Slot:
     """One index.
 
     Attributes:
-        cold: Without an encoder; None until it is first asked.
-        warm: The same with one.
-        queue: Of that encoder.
+        cold: The index without an encoder; None until it is first used.
+        warm: The same index with its encoder; None until that is loaded.
+        queue: The queue of that encoder.
         error: Why the encoder cannot be loaded.
     """
 
@@ -62,7 +62,7 @@ class Slot:
 
 
 class Shelf:
-    """Holds the served indexes by name."""
+    """The served indexes by name."""
 
     def __init__(
         self,
@@ -70,12 +70,12 @@ class Shelf:
         settings: Settings,
         watch: Callable[[int, float], None] | None = None,
     ) -> None:
-        """Remember where indexes are; nothing is opened yet.
+        """Store the locations of the indexes; nothing is opened yet.
 
         Args:
-            places: Folders by name.
-            settings: Of the server.
-            watch: As for `EncodingQueue`.
+            places: Index folders by name.
+            settings: Server settings.
+            watch: As in `EncodingQueue`.
         """
         self._slots = {name: Slot(place) for name, place in places.items()}
         self._settings, self._watch = settings, watch
@@ -87,30 +87,30 @@ class Shelf:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every index, in the order given."""
+        """Names of all indexes, in the order given."""
         return tuple(self._slots)
 
     @property
     def waiting(self) -> int:
-        """Texts that wait to be encoded."""
+        """Number of texts that are waiting to be encoded."""
         return sum(queue.waiting for queue in list(self._queues.values()))
 
     def state(self, name: str) -> tuple[str, str]:
-        """WARM, WARMING, FAILED or CLOSED, and why it failed."""
+        """Return WARM, WARMING, FAILED or CLOSED, and why it failed."""
         slot = self._slots[name]
         return slot.state, told(slot.error) if slot.error else ""
 
     def start(self) -> None:
-        """Open all indexes and begin to load their encoders; from then on, see whether others took their places."""
+        """Open all indexes, start loading their encoders, and start checking for indexes that are replaced."""
         for name in self._slots:
             try:
                 self.cold(name)
-            except SemsearchError as error:  # it says so when it is asked
+            except SemsearchError as error:  # requests to this index report it again
                 log.warning("index %s: %s", name, error)
         Thread(target=self._follow, name="follower", daemon=True).start()
 
     def cold(self, name: str) -> Index:
-        """The index, opened, for all that needs no encoder; one that was opened before is kept."""
+        """Return the index, opened if necessary, for everything that needs no encoder."""
         slot = self._slots[name]
         with self._changed:
             if self._closed:
@@ -124,20 +124,20 @@ class Shelf:
             return slot.cold
 
     def warm(self, name: str) -> Index | None:
-        """The index with its encoder; None while that is being loaded, or where it cannot be."""
+        """Return the index with its encoder; None while that is loading, or if it cannot be loaded."""
         self.cold(name)
         return self._slots[name].warm
 
     def failure(self, name: str) -> SemsearchError | None:
-        """Why there is no encoder; None where it is loaded, or being loaded."""
+        """Return why the encoder cannot be loaded; None if it is loaded or still loading."""
         return self._slots[name].error
 
     def wait_for(self, name: str, seconds: float) -> Index:
-        """The index with its encoder, as soon as that is loaded.
+        """Return the index with its encoder, waiting until that is loaded.
 
         Raises:
-            NotReadyError: It is not in time.
-            ModelError, MismatchError: It cannot be loaded.
+            NotReadyError: If the encoder is not loaded in time.
+            ModelError, MismatchError: If the encoder cannot be loaded.
         """
         self.cold(name)
         slot, until = self._slots[name], time.monotonic() + seconds
@@ -147,22 +147,22 @@ class Shelf:
                     break
             if slot.warm:
                 return slot.warm
-        raise slot.error or NotReadyError(f"the model of index {name!r} is still being loaded; try again")
+        raise slot.error or NotReadyError(f"the model of index {name!r} is still loading; try again")
 
     def queue(self, name: str) -> EncodingQueue | None:
-        """Where texts for the encoder of an index wait; None while that is not loaded. Never blocks."""
+        """Return the queue for the encoder of an index; None until that is loaded. Never blocks."""
         return self._slots[name].queue
 
     def forget(self, name: str, index: Index) -> None:
-        """Open an index again when it is next asked: it was deleted, or another one took its place."""
+        """Have an index opened again when it is next used, because it was deleted or replaced."""
         slot = self._slots[name]
         with self._changed:
             if index in (slot.warm, slot.cold):
-                log.info("index %s was replaced or deleted; it is opened again when it is next asked", name)
+                log.info("index %s was replaced or deleted; it will be reopened when it is next used", name)
                 slot.cold = slot.warm = slot.queue = slot.error = None
 
     def close(self) -> None:
-        """Let go of everything, after the batches that are being encoded."""
+        """Close all queues and stores, after the batches that are being encoded."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -173,7 +173,7 @@ class Shelf:
                 store.close()
 
     def _follow(self) -> None:
-        """Have an index opened again soon after it was replaced, also if nobody searches it."""
+        """Reopen indexes soon after they are replaced, even if nobody searches them."""
         while True:
             with self._changed:
                 if self._closed or self._changed.wait_for(lambda: self._closed, FOLLOW_SECONDS):
@@ -190,7 +190,7 @@ class Shelf:
                     self.forget(name, index)
 
     def _want(self, name: str) -> None:
-        """Have the encoder of an index loaded; inside the lock."""
+        """Request the encoder of an index; the caller must hold the lock."""
         self._wanted.append(name)
         if self._loader is None:
             self._loader = Thread(target=self._load_wanted, name="loader", daemon=True)
@@ -221,7 +221,7 @@ class Shelf:
             log.exception("index %s: its encoder cannot be loaded", name)
             error = MismatchError(f"the encoder of index {name!r} cannot be loaded ({type(failure).__name__})")
         with self._changed:
-            if slot.cold is cold:  # no other index took its place meanwhile
+            if slot.cold is cold:  # the index was not replaced in the meantime
                 slot.warm, slot.queue, slot.error = warm, queue, error
             retired, slot.stores = slot.stores[:-1], slot.stores[-1:]
             used = {id(one.queue) for one in self._slots.values()}
@@ -232,17 +232,17 @@ class Shelf:
             queue_left.close()
         for store in retired:
             store.close()
-        gc.unfreeze()  # what an index that was replaced has left behind goes
+        gc.unfreeze()  # lets the leftovers of a replaced index be collected
         gc.collect()
-        gc.freeze()  # what was loaded stays, and looking through it holds up every request for a tenth of a second
+        gc.freeze()  # loaded objects stay, and scanning them would delay every request by 0.1 s
         log.log(
             logging.WARNING if error else logging.INFO,
             "index %s: %s after %.1f s",
-            *(name, error or "searched by meaning", time.perf_counter() - started),
+            *(name, error or "encoder loaded", time.perf_counter() - started),
         )
 
     def _queue_for(self, index: Index) -> EncodingQueue:
-        """The queue of the index's encoder, which is loaded unless another index has it already."""
+        """Return the queue of the index's encoder, which is loaded unless another index already uses it."""
         fingerprint = index.spec.fingerprint
         if fingerprint not in self._queues:
             encoder = index.encoder

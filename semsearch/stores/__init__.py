@@ -1,1 +1,1 @@
-"""Where an index is kept: one protocol, and a store for each way of keeping it."""
+"""Storage of an index: one protocol, and one implementation for each way to store it."""

@@ -1,10 +1,10 @@
-"""What search and ingest ask of a place where an index is kept; `local` is one, and others can stand beside it.
+"""The protocol that search and ingest require of an index store; `local` is one implementation, others are possible.
 
-A store holds documents, their passages, a vector for each passage, the words of each passage, and the spec of the one
-encoder that all vectors come from. It is handed vectors and knows nothing of the models behind them. Passages and
-documents go by numbers of the store's own; a number is never used again for something else.
+A store holds documents, their passages, one vector per passage, the words of each passage, and the spec of the single
+encoder that produced all vectors. It receives vectors and knows nothing about the models that produced them. Passages
+and documents are identified by numbers internal to the store; a number is never reused.
 
-`tests/stores/test_contract.py` is the suite that every store must pass.
+`tests/stores/test_contract.py` is the test suite that every store must pass.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from semsearch.transforms import Transform
 
 UNRELATED = 20
-"""Passages with a cosine of 0 that count into a mean cosine."""
+"""Number of extra passages with a cosine of 0 that are included in a mean cosine."""
 
-OTHER_ENCODER = "Leave the encoder's options out to continue with the index, or build another one at another `location`"
+OTHER_ENCODER = "Omit the encoder options to keep using this index, or build a new one at another `location`"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPassage:
-    """A passage as a search shows it.
+    """A passage as a search result shows it.
 
     Attributes:
-        start, end: Character offsets into the document's text, half open.
+        start, end: Character offsets into the document's text, half-open.
     """
 
     doc_id: str
@@ -51,8 +51,8 @@ class StoredDocument:
     """A document as it is stored.
 
     Attributes:
-        spans: Character offsets (start, end) of its passages, in their order; neighbors may overlap.
-        passages: Their numbers.
+        spans: Character offsets (start, end) of its passages, in order; neighbors may overlap.
+        passages: Numbers of these passages, in the same order.
     """
 
     doc_id: str
@@ -74,14 +74,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a batch of documents asks for.
+    """The work that a batch of documents requires.
 
     Attributes:
-        encode: Documents with new text.
+        encode: Documents with a new or changed title or text.
         describe: Documents of which only the metadata changed.
-        unchanged: How many need neither, `moved` among them.
-        moved: Unchanged documents that are also in another file, and that file; None where it is not known.
-        refused: Documents with the id of another one, which the index has from another file.
+        unchanged: Number of documents that need neither, including `moved`.
+        moved: Unchanged documents that the index has from another file, each with that file; None if it is unknown.
+        refused: Errors for documents whose id belongs to a document from another file.
     """
 
     encode: list[Document]
@@ -92,184 +92,190 @@ class Plan:
 
 
 class Searchable(Protocol):
-    """What a ranking of documents asks. Threads may share one."""
+    """The operations that ranking requires. Threads may share one instance."""
 
     def snapshot(self) -> AbstractContextManager[None]:
-        """Everything asked inside sees one committed state, whatever a writer does meanwhile."""
+        """Return a context in which every read sees the same committed state, whatever a writer does meanwhile."""
         ...
 
     def search_vectors(self, queries: Vectors, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
-        """The k passages with the highest cosine to each query; the filter comes first, so it never costs recall.
+        """Find the k passages with the highest cosine to each query.
+
+        The filter is applied before the search, so it never costs recall.
 
         Args:
-            queries: float32 `[n, dim]` as the encoder gives them.
-            k: Passages a query.
-            where: Only passages of documents that meet this.
+            queries: float32 `[n, dim]`, as the encoder returns them.
+            k: Number of passages per query.
+            where: Restricts the search to passages of documents that match this filter; None for all.
 
         Returns:
-            Scores and passage numbers `[n, at most k]`, best first, equal scores by number; where a query has fewer,
-            -inf and -1.
+            Scores and passage numbers, both `[n, at most k]`, best first, ties ordered by passage number. Rows of
+            queries with fewer hits are padded with score -inf and number -1.
 
         Raises:
-            FilterError: The filter reads a field that no document has.
+            FilterError: If the filter reads a field that no document has.
         """
         ...
 
     def search_keywords(self, query: str, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
-        """The k passages with the highest BM25 for a query: scores and passage numbers `[at most k]`, best first.
+        """Find the k passages with the highest BM25 score for a query.
+
+        Returns:
+            Scores and passage numbers, both `[at most k]`, best first.
 
         Raises:
-            FilterError: The filter reads a field that no document has.
+            FilterError: If the filter reads a field that no document has.
         """
         ...
 
     def highest_keyword_score(self, query: str) -> float:
-        """A score above 0 that no passage, whatever it said, could exceed in `search_keywords`.
+        """Return a positive upper bound on the score in `search_keywords` of any conceivable passage.
 
-        It depends on the words of the query and on how rare they are in the index; asked only where something is found.
+        It depends on the words of the query and on how rare they are in the index. It is only called if the search
+        found something.
         """
         ...
 
     def mean_cosines(self, queries: Vectors) -> Vectors:
-        """The mean cosine `[n]` of each query `[n, dim]` with all passages, and with UNRELATED more that have 0.
+        """Return the mean cosine `[n]` of each query `[n, dim]` with all passages plus UNRELATED more that have 0.
 
-        It is what an unrelated passage has, whatever is filtered. The added ones keep an index of a few passages from
-        taking its own for unrelated.
+        The mean stands for the cosine of an unrelated passage, whatever the filter. The added passages keep a very
+        small index from treating its own passages as unrelated.
         """
         ...
 
     def documents_of(self, passages: Sequence[int]) -> dict[int, int]:
-        """The document of each of these passages; those that are gone are left out."""
+        """Return the document number of each passage; deleted passages are left out."""
         ...
 
     def doc_ids(self, documents: Iterable[int]) -> dict[int, str]:
-        """The id of each of these documents; those that are gone are left out."""
+        """Return the `doc_id` of each document number; deleted documents are left out."""
         ...
 
 
 class Readable(Searchable, Protocol):
-    """What is asked of an index besides: to show what was found, and to say how good it is, and why."""
+    """The further read operations that show hits, and that measure and explain their scores."""
 
     def show(self, passages: Sequence[int]) -> dict[int, StoredPassage]:
-        """Text and metadata of each of these passages; those that are gone are left out."""
+        """Return the text and metadata of each passage; deleted passages are left out."""
         ...
 
     def documents(self, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
-        """Whole documents by their ids, in the order given; ids that are not there are left out."""
+        """Return whole documents by id, in the order given; unknown ids are left out."""
         ...
 
     def select(self, where: Filter | None) -> list[str]:
-        """The ids of the documents that meet a filter, all for None, in the order in which they were first added.
+        """Return the ids of the documents that match a filter, or of all for None, in the order they were first added.
 
         Raises:
-            FilterError: The filter reads a field that no document has.
+            FilterError: If the filter reads a field that no document has.
         """
         ...
 
     @property
     def background(self) -> Mapping[str, Any] | None:
-        """What `StoreWriter.keep_background` was given last; None for nothing yet."""
+        """The value last passed to `StoreWriter.keep_background`; None if there is none yet."""
         ...
 
     def passages_from(self, position: float, n: int) -> list[int]:
-        """At most n consecutive passages from a position on, which is 0 for the oldest and 1 for the newest."""
+        """Return up to n consecutive passages, starting at a position between 0 (the oldest) and 1 (the newest)."""
         ...
 
     def vectors_of(self, passages: Sequence[int]) -> Vectors:
-        """The vectors of passages `[n, dim]` as they are searched, unit rows; zeros for those that are gone."""
+        """Return the vectors of passages `[n, dim]` as they are searched: unit rows, zeros for deleted passages."""
         ...
 
     def cosines(self, queries: Vectors, passages: Sequence[int]) -> Vectors:
-        """The cosine of each query `[n, dim]`, as the encoder gives it, with each of some passages: `[n, passages]`."""
+        """Return the cosine of each query `[n, dim]`, as the encoder returns it, with each passage: `[n, passages]`."""
         ...
 
     def keyword_scores(self, query: str, passages: Sequence[int]) -> Vectors:
-        """The score that each of some passages has in `search_keywords`; 0 for one without a word of the query."""
+        """Return the score of each passage in `search_keywords`; 0 for a passage with no word of the query."""
         ...
 
     def keyword_terms(self, query: str, passage: int) -> dict[Term, float]:
-        """What each term of a query contributes to the score of a passage in `search_keywords`, which is their sum.
+        """Return what each query term contributes to the score of a passage in `search_keywords`, which is their sum.
 
-        Terms that the passage does not have are left out.
+        Terms that do not occur in the passage are left out.
         """
         ...
 
     def fitted(self) -> Transform | None:
-        """The transform between vectors as the encoder gives them and as they are searched; None where there is none.
+        """Return the transform from vectors as encoded to vectors as searched; None if the index has none.
 
         Raises:
-            StoreError: The index has one that is not fitted yet.
+            StoreError: If the index has a transform that is not fitted yet.
         """
         ...
 
 
 class Store(Readable, Protocol):
-    """A place for one index, which may not have been made yet: then everything but `write` raises NoIndexError."""
+    """Storage for one index, which may not exist yet; until it does, whatever reads it raises NoIndexError."""
 
     @property
     def location(self) -> str:
-        """Where it is, as messages name it."""
+        """The location of the index, as shown in messages."""
         ...
 
     @property
     def artifacts(self) -> Path | None:
-        """The folder with the artifacts that `write` was given; None where there is none."""
+        """The folder that contains the artifacts passed to `write`; None if there is none."""
         ...
 
     @property
     def spec(self) -> EncoderSpec:
-        """The encoder that all vectors come from."""
+        """The encoder that produced all vectors."""
         ...
 
     @property
     def chunking(self) -> Mapping[str, Any]:
-        """How documents are cut, as JSON."""
+        """The chunking settings, as JSON."""
         ...
 
     @property
     def origin(self) -> str:
-        """Where the first corpus came from."""
+        """The source of the first corpus."""
         ...
 
     @property
     def roots(self) -> Sequence[Root]:
-        """The folders by which files are named."""
+        """The root folders that file names are relative to."""
         ...
 
     @property
     def modes(self) -> Sequence[str]:
-        """The modes of search that it can answer, the default first; see `semsearch.search.MODES`."""
+        """The search modes that the store supports, the default first; see `semsearch.search.MODES`."""
         ...
 
     def files_of(self, root: str, n: int) -> dict[str, str]:
-        """At most n files under the root of that name that are a document each, with their content hashes."""
+        """Return up to n files under the named root that are one document each, with their content hashes."""
         ...
 
     def exists(self) -> bool:
-        """Whether an index has been made here."""
+        """Return whether an index has been created here."""
         ...
 
     def fields(self) -> list[str]:
-        """Names of the metadata fields that documents have, sorted."""
+        """Return the names of the metadata fields that documents have, sorted."""
         ...
 
     def facets(self, n: int) -> dict[str, list[tuple[Value, int]]]:
-        """The n most frequent values of each metadata field, with how many documents have them; lists count by member.
+        """Return the n most frequent values of each metadata field, each with the number of documents that have it.
 
-        Equal counts go by value; objects and null are left out.
+        Lists count by element. Ties are ordered by value; objects and null are left out.
         """
         ...
 
     def counts(self) -> dict[str, int]:
-        """How many there are: documents, passages, tokens, passages truncated, tokens_lost by that."""
+        """Return the counts `documents`, `passages`, `tokens`, `truncated` (passages), and `tokens_lost` to that."""
         ...
 
     def status(self) -> dict[str, Any]:
-        """What `semsearch status` shows, as JSON: the counts, encoder, chunking, and what else the store knows."""
+        """Return what `semsearch status` shows, as JSON: counts, encoder, chunking, and details of the store."""
         ...
 
     def prepare(self) -> None:
-        """Start to load what a search will need, while the caller does something else."""
+        """Start loading in the background what a search will need."""
         ...
 
     def write(
@@ -279,70 +285,70 @@ class Store(Readable, Protocol):
         origin: str = "",
         artifacts: Mapping[str, Path] = MappingProxyType({}),
     ) -> AbstractContextManager[StoreWriter]:
-        """Hold the one writer; the index is made where there is none.
+        """Open the index for writing, as its only writer; create it if it does not exist.
 
         Args:
-            spec: The encoder that all vectors come from.
-            chunking: How documents are cut, as JSON.
-            origin: Where the corpus came from; a new index keeps it.
-            artifacts: Folders that belong to the encoder and cannot be had from its checkpoint, by name; the store
-                keeps copies, and a new index is there when it has all of them.
+            spec: The encoder that produces all vectors.
+            chunking: The chunking settings, as JSON.
+            origin: The source of the corpus; stored when the index is created.
+            artifacts: Folders, by name, that belong to the encoder but cannot be obtained from its checkpoint. The
+                store keeps copies, and a new index exists only once it has all of them.
 
         Raises:
-            LockedError: Somebody else is writing; names them.
-            MismatchError: The index was built with another encoder or other chunking.
-            NoIndexError: The place holds something else.
+            LockedError: If someone else is writing; the message says who.
+            MismatchError: If the index was built with another encoder or other chunking settings.
+            NoIndexError: If the location contains something else.
         """
         ...
 
     def close(self) -> None:
-        """Let go of files and connections, after what is being done with them."""
+        """Release files and connections, after the operations in progress have finished."""
         ...
 
 
 class StoreWriter(Protocol):
-    """The one writer of an index: each batch is committed as a whole, and only a commit is seen or survives."""
+    """The only writer of an index. Each batch is committed atomically; nothing is visible or durable until then."""
 
     def see(self, document: Document) -> RecordError | None:
-        """Remember that this run has met a document; gives the error where it has met the id before."""
+        """Record that this run has seen a document; return the error if it has seen the same id before."""
         ...
 
     def remember(self, roots: Sequence[Root]) -> None:
-        """Store the folders by which files are named."""
+        """Store the root folders that file names are relative to."""
         ...
 
     def plan(self, documents: Sequence[Document], *, replace: bool = False) -> Plan:
-        """Sort a batch by what has to be done: content, metadata and origin are compared with the index.
+        """Compare the content, metadata and origin of a batch with the index, and sort it by the work it requires.
 
-        A changed document whose id the index has from another file is refused, unless `replace` lets it take the
-        other's place. A document from memory, whose caller chose the id, is never refused.
+        A changed document whose id the index has from another file is refused, unless `replace` lets it take that
+        document's place. A document from memory is never refused, because the caller chose its id.
         """
         ...
 
     def commit(self, entries: Iterable[Entry], describe: Sequence[Document] = ()) -> None:
-        """Write a batch: new documents, changed ones in place of the old, changed metadata and origins.
+        """Write a batch: insert new documents, replace changed ones, and update changed metadata and origins.
 
-        Each document stands in the batch once.
+        A batch must not contain a document twice.
         """
         ...
 
     def delete(self, doc_ids: Sequence[str]) -> list[str]:
-        """Delete documents as one commit; returns the ids that were there."""
+        """Delete documents in one commit; return the ids that existed."""
         ...
 
     def unseen(self, within: Origin | None = None) -> list[tuple[str, Origin | None]]:
-        """Documents in the index that this run has not met, with their origins (None for memory, or not known).
+        """Return documents in the index that this run has not seen, with their origins (None if unknown or memory).
 
         Args:
-            within: Only those of this file, or of the files in this folder; None for all.
+            within: Restricts the result to documents from this file, or from files in this folder; None for all.
         """
         ...
 
     def fit(self, *, again: bool = False) -> bool:
-        """Fit the encoder's transform on all vectors, where it has one and it is not fitted yet (or `again`).
+        """Fit the encoder's transform on all vectors, if it has one that is not fitted yet (or `again`).
 
         Returns:
-            Whether it was fitted now.
+            Whether this call fitted it.
         """
         ...
 
@@ -351,7 +357,7 @@ class StoreWriter(Protocol):
         ...
 
     def seal(self, *, final: bool) -> None:
-        """Bring what is committed into the form that is searched fastest; `final` at the end of a run."""
+        """Convert committed data to the form that is fastest to search; `final` marks the end of a run."""
         ...
 
 
@@ -359,23 +365,23 @@ def refuse_other_encoder(location: str, stored: EncoderSpec, spec: EncoderSpec, 
     """Check that an encoder is the one that an index was built with.
 
     Raises:
-        MismatchError: With what differs, and the advice.
+        MismatchError: If it is not; the message lists the differences and ends with the advice.
     """
     if spec.fingerprint != stored.fingerprint:
         raise MismatchError(
-            f"{location!r} belongs to another encoder: it has {'; '.join(stored.differences(spec))}. {advice}"
+            f"{location!r} was built with another encoder: it has {'; '.join(stored.differences(spec))}. {advice}"
         )
 
 
 def refuse_other_chunking(location: str, stored: Mapping[str, Any], chunking: Mapping[str, Any]) -> None:
-    """Check that documents are cut as those of an index were.
+    """Check that chunking settings are the ones that an index was built with.
 
     Raises:
-        MismatchError: With what differs.
+        MismatchError: If they are not; the message lists the differences.
     """
     different = [f"{name} {value}, not {chunking[name]}" for name, value in stored.items() if chunking[name] != value]
     if different:
         raise MismatchError(
-            f"{location!r} was built with other passages: it has {'; '.join(different)}. "
-            "Leave these options out to continue with the index, or build another one at another `location`"
+            f"{location!r} was built with other chunking settings: it has {'; '.join(different)}. "
+            "Omit these options to keep using this index, or build a new one at another `location`"
         )

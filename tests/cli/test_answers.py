@@ -61,14 +61,14 @@ def test_more_queries_than_are_searched_at_once_are_all_answered_in_order():
 
 def test_a_file_without_queries_or_with_one_twice_is_refused():
     Path("none.jsonl").write_bytes(b"\n")
-    call("query", "--queries", "none.jsonl").fails(1, '"none.jsonl" holds no query', '"_id" and "text"')
+    call("query", "--queries", "none.jsonl").fails(1, '"none.jsonl" contains no queries', '"_id" and "text"')
     Path("twice.jsonl").write_bytes(jsonl([*QUERIES, QUERIES[0]]))
-    call("query", "--queries", "twice.jsonl").fails(1, "twice.jsonl:3: a second query with the id 'q1'")
+    call("query", "--queries", "twice.jsonl").fails(1, "twice.jsonl:3: duplicate query id 'q1'")
 
 
 def test_a_run_file_holds_what_the_json_says_as_ir_measures_reads_it():
     done = call("query", "--queries", "queries.jsonl", "--run", "out.trec", "-k", 2)
-    assert (done.code, done.out, done.err) == (0, "", "wrote the answers to 2 queries to out.trec\n")
+    assert (done.code, done.out, done.err) == (0, "", "wrote the hits of 2 queries to out.trec\n")
     scored = list(ir_measures.read_trec_run("out.trec"))
     expected = [
         (answer["query_id"], hit["doc_id"], pytest.approx(hit["score"], abs=1e-6))
@@ -145,7 +145,7 @@ def test_a_run_to_a_link_or_a_pipe_leaves_it_what_it_is():
     Path("target.run").write_text("old")
     Path("link.run").symlink_to("target.run")
     Path("target.run.tmp").write_text("precious")
-    assert call(*words, "link.run").err == "wrote the answers to 2 queries to link.run\n"
+    assert call(*words, "link.run").err == "wrote the hits of 2 queries to link.run\n"
     assert Path("link.run").is_symlink()
     assert len(Path("target.run").read_text().splitlines()) == 8
     assert Path("target.run.tmp").read_text() == "precious"

@@ -42,7 +42,7 @@ BAD_RECORDS: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "no object": (b'["b", "text"]', ("is not a JSON object",)),
     "missing id": (b'{"text": "words"}', ('no "_id"', "--id-field")),
     "missing text": (b'{"_id": "b", "body": "words"}', ('no "text"', "body", "--text-field")),
-    "duplicate id": (b'{"_id": "a", "text": "other"}', ("duplicate id 'a'", "notes.jsonl:1 has it too")),
+    "duplicate id": (b'{"_id": "a", "text": "other"}', ("duplicate id 'a'", "already used in notes.jsonl:1")),
     "invalid UTF-8": (b'{"_id": "b", "text": "caf\xe9"}', ("not valid utf-8", "byte 26")),
     "NUL": (b'{"_id": "b", "text": "nul \\u0000"}', ("NUL character in the text",)),
     "raw NUL": (b'{"_id": "b", "text": "nul \x00"}', ("not valid JSON",)),
@@ -82,7 +82,7 @@ def test_skip_bad_reports_in_json_too():
 def test_nothing_is_deleted_as_missing_where_bad_records_were_skipped():
     index(b"\n".join(GOOD)).ok()
     done = index(GOOD[0] + b'\n{"_id": "c", "text": ', "--skip-bad", "--delete-missing")
-    assert "warning: kept 1 document that may be missing: it could not be told whether it is gone" in done.err
+    assert "warning: kept 1 document that may be missing: could not check whether it is gone" in done.err
     assert ids() == ["a", "c"]
 
 
@@ -123,9 +123,8 @@ def test_front_matter_that_is_not_valid_costs_one_line_and_the_note_is_indexed()
     assert done.code == 0
     assert done.err.splitlines() == [
         "warning: notes/a.md: the front matter is not valid YAML (mapping values are not allowed here on line 2); "
-        "indexed without it",
-        "warning: notes/b.md: the front matter is not valid TOML (Invalid value (at line 1, column 8)); "
-        "indexed without it",
+        "ignoring it",
+        "warning: notes/b.md: the front matter is not valid TOML (Invalid value (at line 1, column 8)); ignoring it",
     ]
     found = call("query", "water", "--mode", "keyword", "--json").ok().json["hits"]
     assert {hit["doc_id"]: hit["text"] for hit in found} == {"a.md": "Budget\n\nwater for all", "b.md": "water too"}

@@ -81,7 +81,7 @@ def test_a_file_keeps_its_id_by_whatever_path_it_comes():
     Path("docs").rename("notes")
     moved = index("notes")
     assert (moved.code, moved.err.count("\n")) == (0, 1)
-    assert "is gone; " in moved.err
+    assert "no longer exists; " in moved.err
     assert texts() == {"a.md": "one", "sub/b.md": "two"}
     assert " 0 encoded, 2 unchanged" in index("notes").ok().out  # the new place is remembered
 
@@ -93,11 +93,11 @@ def test_an_id_of_another_file_is_refused_unless_replace_is_given(in_place: bool
     name = "b.jsonl" if in_place else "folder/b.jsonl"
     write({name: '{"_id": "1", "text": "bread"}\n{"_id": "2", "text": "salt"}\n'})
     refused = index(name)
-    refused.fails(1, f"{name}:1: the id '1' belongs to a document of ", "a.jsonl'", "pass --replace")
+    refused.fails(1, f"{name}:1: the id '1' belongs to a document from ", "a.jsonl'", "pass --replace")
     assert texts() == {"1": "boats", "2": "salt"}
     index(name, "--replace").ok()
     assert texts()["1"] == "bread"
-    index("a.jsonl").fails(1, "the id '1' belongs to a document of ", "b.jsonl'")
+    index("a.jsonl").fails(1, "the id '1' belongs to a document from ", "b.jsonl'")
 
 
 def test_the_same_document_in_another_file_is_that_document_until_it_differs():
@@ -105,7 +105,7 @@ def test_the_same_document_in_another_file_is_that_document_until_it_differs():
     index("a.jsonl").ok()
     assert " 0 encoded, 1 unchanged" in index("b.jsonl").ok().out
     write({"b.jsonl": '{"_id": "1", "text": "boats and oars"}\n'})
-    index("b.jsonl").fails(1, "the id '1' belongs to a document of ", "a.jsonl'")
+    index("b.jsonl").fails(1, "the id '1' belongs to a document from ", "a.jsonl'")
     assert texts() == {"1": "boats"}
 
 
@@ -136,7 +136,7 @@ def test_what_vanished_from_a_folder_within_the_given_one_is_told():
     index("n/sub").ok()
     index("n").ok()
     Path("n/sub/b.md").unlink()
-    assert "1 document no longer there; --delete-missing removes them: b.md" in index("n").err
+    assert "1 document no longer in the corpus; --delete-missing removes them: b.md" in index("n").err
     index("n", "--delete-missing").ok()
     assert sorted(texts()) == ["a.md", "n/c.md"]
 
@@ -156,7 +156,7 @@ def test_a_run_that_began_with_other_roots_is_refused():
         coverage = Coverage()
         records = as_records("b", coverage=coverage)
         opened.add("a")
-        with pytest.raises(LockedError, match="another run has added files to 'i' meanwhile; run this one again"):
+        with pytest.raises(LockedError, match="another run has added files to 'i' in the meantime; run this one again"):
             ingest(LocalStore("i"), records, opened.encoder, chunking=opened.chunking, coverage=coverage)
     assert texts() == {"README.md": "boats"}
 
@@ -168,7 +168,7 @@ def test_a_document_from_memory_takes_the_place_of_any_and_its_own_is_not_taken(
         opened.add({"_id": "a.md", "text": "two"})
         assert texts() == {"a.md": "two"}
         with pytest.raises(
-            RecordError, match=r"a.md: the id 'a.md' belongs to a document of 'Python or HTTP'.*`replace`"
+            RecordError, match=r"a.md: the id 'a.md' belongs to a document from 'Python or HTTP'.*`replace`"
         ):
             opened.add("docs", strict=True)
         assert opened.add("docs").bad == 1
@@ -217,20 +217,20 @@ def test_a_bad_file_in_a_folder_is_skipped_counted_and_named():
 def test_strict_stops_at_a_bad_file_and_keeps_what_came_before():
     write_bad()
     done = index("docs", "--strict")
-    done.fails(1, f"{Path('docs/broken.pdf')}: a broken PDF")
+    done.fails(1, f"{Path('docs/broken.pdf')}: the PDF is broken")
     assert sorted(texts()) == ["a.md"]
-    index("docs", "--strict", "--skip-bad").fails(2, "--strict and --skip-bad exclude each other")
+    index("docs", "--strict", "--skip-bad").fails(2, "--strict and --skip-bad are mutually exclusive")
 
 
 def test_a_bad_file_that_was_given_itself_stops():
     write_bad()
-    index("docs/broken.pdf").fails(1, "docs/broken.pdf: a broken PDF")
+    index("docs/broken.pdf").fails(1, "docs/broken.pdf: the PDF is broken")
     index("docs/rows.jsonl").fails(1, "docs/rows.jsonl:2: ")
     Path("docs/rows.jsonl").rename("docs/corpus.jsonl")  # now the folder is its corpus
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         warned, failed = index("docs").err.splitlines()
-    assert "not read: a.md, broken.pdf, dangling.md, latin.txt, z.md (give their paths" in warned
+    assert "not read: a.md, broken.pdf, dangling.md, latin.txt, z.md (pass their paths" in warned
     assert failed.startswith("error: docs/corpus.jsonl:2: not valid JSON")
 
 
@@ -244,7 +244,7 @@ def test_documents_that_vanished_are_reported_and_deleted_only_if_asked_for():
     done = index("docs")
     assert (done.code, done.err) == (
         0,
-        "warning: 2 documents no longer there; --delete-missing removes them: b.md, sub/c.md\n",
+        "warning: 2 documents no longer in the corpus; --delete-missing removes them: b.md, sub/c.md\n",
     )
     assert sorted(texts()) == ["a.md", "b.md", "more/d.md", "sub/c.md"]
     assert " 2 deleted" in index("docs", "--delete-missing").ok().out
@@ -257,7 +257,7 @@ def test_records_that_left_their_file_are_missing_but_not_where_it_has_a_bad_one
     write({"birds.jsonl": '{"_id": "1", "text": "x"}\n{"_id": "2", "text": "y"}\n', "other.csv": "id,text\n9,z\n"})
     index("birds.jsonl", "other.csv").ok()
     write({"birds.jsonl": '{"_id": "1", "text": "x"}\n'})
-    assert "1 document no longer there" in index("birds.jsonl").err
+    assert "1 document no longer in the corpus" in index("birds.jsonl").err
     write({"birds.jsonl": '{"_id": "1", "text": "x"}\n{"_id": \n'})
     kept = index("birds.jsonl", "--delete-missing", "--skip-bad")
     assert "warning: kept 1 document that may be missing" in kept.err
@@ -302,7 +302,7 @@ def test_what_could_not_be_looked_at_is_not_deleted(somebody: Path, mode: int):
     assert done.err.splitlines() == [
         f"skipped: {somebody}/docs/sub: cannot be read: Permission denied",
         "warning: skipped 1 bad file",
-        "warning: kept 2 documents that may be missing: it could not be told whether they are gone",
+        "warning: kept 2 documents that may be missing: could not check whether they are gone",
     ]
     assert sorted(texts(str(somebody / "i"))) == ["b.md", "sub/b.md", "sub/c.md"]
 
@@ -353,6 +353,6 @@ def test_records_that_left_the_file_of_an_older_index_can_be_deleted():
     lines = [f'{{"_id": "{n}", "text": "heron{n}"}}\n' for n in range(3)]
     upgraded(Path("x.jsonl"), [{"_id": str(n), "text": f"heron{n}"} for n in range(3)])
     write({"x.jsonl": "".join(lines[1:])})
-    assert "1 document no longer there; --delete-missing removes them: 0" in index("x.jsonl").err
+    assert "1 document no longer in the corpus; --delete-missing removes them: 0" in index("x.jsonl").err
     assert " 1 deleted" in index("x.jsonl", "--delete-missing").ok().out
     assert sorted(texts()) == ["1", "2"]

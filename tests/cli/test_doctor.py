@@ -51,7 +51,7 @@ def test_a_sound_installation_and_index_pass():
     assert {state for state, _ in found.values()} <= {"ok", "note"}
     assert found["python"][1].startswith(sys.version.split()[0])
     assert f"torch {metadata.version('torch')}" in found["packages"][1]
-    assert found["extra model"] == ("ok", "installed")
+    assert found["extra pdf"] == ("ok", "installed")
     assert found["default model"][0] == "ok"
     assert found["index notes"][1].startswith("4 documents, ")
     assert found["index notes: model"][1].startswith("hash:4096, loaded in")
@@ -61,7 +61,7 @@ def test_a_sound_installation_and_index_pass():
 def test_without_an_index_that_is_said():
     assert checks()["index"] == (
         "note",
-        "none in indexes/; make one with: semsearch index CORPUS, or name one with --index",
+        "none in indexes/; create one with: semsearch index CORPUS, or choose one with --index",
     )
 
 
@@ -78,7 +78,7 @@ def test_an_index_that_is_not_there_or_damaged_fails_and_the_others_are_checked(
     Path("damaged", "passages.sqlite").write_bytes(b"no database at all" * 100)
     found = checks("--index", "gone", "--index", "damaged", "--index", folder, code=1)
     assert (found["index gone"][0], found["index damaged"][0], found["index notes"][0]) == ("failed", "failed", "ok")
-    assert "/gone' (no passages.sqlite); make one with" in found["index gone"][1]
+    assert "/gone' (no passages.sqlite); create one with" in found["index gone"][1]
 
 
 def test_an_index_whose_checkpoint_is_gone_or_another_fails(checkpoint: Callable[..., Path]):
@@ -89,7 +89,7 @@ def test_an_index_whose_checkpoint_is_gone_or_another_fails(checkpoint: Callable
     shutil.rmtree(model)
     assert "no such directory" in checks("--index", "indexes/notes", code=1)["index notes"][1]
     other.rename(model)
-    assert "is not what the index was built with" in checks("--index", "indexes/notes", code=1)["index notes"][1]
+    assert "is not the one that the index was built" in checks("--index", "indexes/notes", code=1)["index notes"][1]
 
 
 def test_an_older_index_that_was_not_measured_is_noted():
@@ -98,21 +98,20 @@ def test_an_older_index_that_was_not_measured_is_noted():
     make_older_index(Path("older"), [{"_id": "1", "text": "herons"}])
     state, said = checks("--index", "older")["index older: confidence"]
     assert state == "note"
-    assert "was not measured yet; index the same corpus again" in said
+    assert "have not been measured for this index; index the same corpus again" in said
 
 
 def test_a_missing_package_is_named_with_how_to_get_it(monkeypatch):
     def wanted(name: str) -> list[str]:
         return [
             "numpy>=1",
-            'semsearch[model]; extra == "dev"',
+            'semsearch[serve]; extra == "all"',
             'no-such-thing>=2; extra == "wings"',
             "numpy; extra == 'wings'",
-            'pytest>=8; extra == "dev"',
         ]
 
     monkeypatch.setattr(metadata, "requires", wanted)
-    said = "missing no-such-thing; for this: pip install 'semsearch[wings]'"
+    said = "missing no-such-thing; install with: pip install 'semsearch[wings]'"
     assert list(health.check_extras()) == [("extra wings", "note", said)]
 
 
@@ -150,10 +149,10 @@ FINE = (200, '{"status": "ok"}')
     [
         ({"/health": FINE, "/ready": FINE}, "ok", '{"status": "ok"}'),
         ({"/health": FINE, "/ready": (503, '{"warming": ["notes"]}')}, "note", 'not ready yet: {"warming": ["notes"]}'),
-        ({"/health": FINE, "/ready": (401, "no")}, "ok", "needs a key"),
-        ({"/health": FINE, "/ready": (200, '"' + "x" * 9_000 + '"')}, "failed", "something else listens there"),
-        ({}, "failed", "answers 404: something else listens there"),
-        ({"/health": (200, "<html>")}, "failed", "answers 200: something else listens there"),
+        ({"/health": FINE, "/ready": (401, "no")}, "ok", "requires a key"),
+        ({"/health": FINE, "/ready": (200, '"' + "x" * 9_000 + '"')}, "failed", "something else is listening there"),
+        ({}, "failed", "answers 404: something else is listening there"),
+        ({"/health": (200, "<html>")}, "failed", "answers 200: something else is listening there"),
         ({"/health": (302, "http://127.0.0.1:9/")}, "failed", "answers 302"),
         ({"/health": (200, '{"a": "\x1b[31m"}'), "/ready": (200, '"\\u001b[31m"')}, "failed", "something else"),
     ],
@@ -183,7 +182,7 @@ def test_a_server_of_other_indexes_is_noted(served, wanted, said):
 def test_a_server_that_is_named_must_answer():
     found = checks("--url", "http://127.0.0.1:9", code=1)
     assert found["server"][0] == "failed"
-    assert found["server"][1].startswith("none answers at http://127.0.0.1:9 (")
+    assert found["server"][1].startswith("no answer from http://127.0.0.1:9 (")
 
 
 def test_what_a_server_says_never_reaches_the_terminal_as_commands():
@@ -224,14 +223,14 @@ def test_only_loopback_is_loopback(host):
     "url", ["ftp://h", "h:1", "http://", "http://h:99999", "http://a b", "http://[::1", "x\n", "/"]
 )
 def test_what_is_no_address_is_refused(url):
-    with pytest.raises(UsageError, match="no address of a web server"):
+    with pytest.raises(UsageError, match="is not a web address"):
         checked_url(url)
 
 
 def test_a_key_in_an_address_is_refused_and_not_repeated():
     for url in ("http://me:hunter2@h", "http://hunter2@h", "http://h?key=hunter2", "http://h#hunter2"):
         done = call("doctor", "--url", url)
-        done.fails(2, "--url holds a name, a password")
+        done.fails(2, "--url contains a user name, password")
         assert "hunter2" not in done.err
 
 
@@ -349,7 +348,7 @@ def test_every_client_is_told_something_and_no_key(client):
 
 
 def test_a_client_is_told_nothing_of_an_index_that_is_not_there():
-    call("doctor", "--client", "claude-code", "--index", "nowhere").fails(1, "no index in", "make one with")
+    call("doctor", "--client", "claude-code", "--index", "nowhere").fails(1, "no index in", "create one with")
 
 
 def test_an_unknown_client_is_refused_with_those_there_are():

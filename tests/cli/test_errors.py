@@ -33,8 +33,8 @@ def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         (("nowhere.jsonl",), 1, ('"nowhere.jsonl" does not exist', "expected a file")),
         (("good.jsonl", "nowhere"), 1, ('"nowhere" does not exist',)),
-        (("odd.xyz",), 1, ("unknown ending", ".jsonl", "--format")),
-        (("empty",), 1, ("holds no file that can be read",)),
+        (("odd.xyz",), 1, ("unknown extension", ".jsonl", "--format")),
+        (("empty",), 1, ("contains no files in a supported format",)),
         (("good.jsonl", "--format", "xml"), 2, ('unknown format "xml"', "jsonl, csv")),
         (("good.jsonl", "--model", "hash:none"), 2, ("'hash:none'", "hash:64")),
         (("good.jsonl", "--overlap", "-1", *HASH), 2, ("--overlap is -1", "0 or more")),
@@ -64,7 +64,7 @@ def test_a_request_that_cannot_be_met_leaves_no_index_behind(words, code, parts)
         (("water", "--where", "yeer > 2000"), 2, ("no document has a field 'yeer'", "did you mean 'year'", "'lang'")),
         ((), 2, ("give either a query", "--queries FILE")),
         (("water", "--queries", "notes.jsonl"), 2, ("give either a query",)),
-        (("water", "--run", "out.trec"), 2, ("--run goes with --queries",)),
+        (("water", "--run", "out.trec"), 2, ("--run requires --queries",)),
     ],
 )
 @pytest.mark.parametrize("mode", ["dense", "keyword", "hybrid"])
@@ -124,9 +124,9 @@ def test_another_corpus_of_the_same_name_does_not_land_in_the_same_index():
     [
         (("--refit",), ("--refit needs a transform",)),
         (("--chunk-tokens", "0"), ("--chunk-tokens is 0",)),
-        (("--on-long", "truncate", "--chunk-tokens", "64"), ("--chunk-tokens goes with --on-long chunk",)),
-        (("--on-long", "truncate", "--overlap", "4"), ("--overlap goes with --on-long chunk",)),
-        (("--pooler", "cls"), ("'hash:4096' hashes words, so it takes no pooler",)),
+        (("--on-long", "truncate", "--chunk-tokens", "64"), ("--chunk-tokens requires --on-long chunk",)),
+        (("--on-long", "truncate", "--overlap", "4"), ("--overlap requires --on-long chunk",)),
+        (("--pooler", "cls"), ("'hash:4096' hashes words and does not accept pooler",)),
     ],
 )
 def test_an_option_that_would_have_no_effect_is_refused(words, parts):
@@ -223,8 +223,8 @@ def test_an_index_that_is_being_written_names_its_writer():
     [
         (("--model", "hash:32"), ("another encoder", "dim 4096, not 32", "--index")),
         (("--max-tokens", 128), ("another encoder", "max_tokens 256, not 128")),
-        (("--chunk-tokens", 64), ("other passages", "tokens None, not 64", "--index")),
-        (("--no-title", "--overlap", 1), ("other passages", "overlap 32, not 1", "title True, not False")),
+        (("--chunk-tokens", 64), ("other chunking settings", "tokens None, not 64", "--index")),
+        (("--no-title", "--overlap", 1), ("other chunking settings", "overlap 32, not 1", "title True, not False")),
     ],
 )
 def test_an_index_refuses_other_options_than_its_own_and_says_which(options, parts):

@@ -244,7 +244,7 @@ def test_the_table_has_the_numbers_of_json_with_marks(command: str, intervals: b
     done = evaluate(command, *WISHES, *(["--intervals"] if intervals else []))
     expected = marked(command, strict_json(evaluate(command, *WISHES, "--json")), "{}*", "{}~", intervals=intervals)
     assert without_times(done.rows[1 : 1 + len(expected)], command) == expected
-    assert done.err.splitlines()[0].startswith("* best of its column, ~ not distinguishable from it (p >= 0.05): ")
+    assert done.err.splitlines()[0].startswith("* best in its column, ~ not distinguishable from it (p >= 0.05): ")
 
 
 @EACH
@@ -321,8 +321,8 @@ def test_a_constant_gold_score_is_a_dash_and_nowhere_a_nan():
     write_pairs("flat.tsv", [("a", "b", 1), ("c", "d", 1)])
     write_pairs("same.tsv", [("a", "a", 1), ("b", "b", 2)])
     for file, said in (
-        ("flat.tsv", "flat: no correlation, for its 2 pairs do not differ in score"),
-        ("same.tsv", "mean: no correlation on same, for it gives every pair the same cosine"),
+        ("flat.tsv", "flat: no correlation, because its 2 pairs do not differ in score"),
+        ("same.tsv", "mean: no correlation on same, because it gives every pair the same cosine"),
     ):
         words = ("eval", "sts", "--model", "model", "--data", file, "--poolers", "mean", "--transforms", "center")
         for form in ((), ("--intervals",), ("--markdown",), ("--csv",), ("--latex",)):
@@ -340,10 +340,10 @@ def test_a_constant_gold_score_is_a_dash_and_nowhere_a_nan():
 def test_whitening_as_many_texts_as_axes_is_a_dash_with_the_reason():
     sentences = len({side for pair in SCORED for side in pair[:2]})
     done = evaluate("sts", "--transforms", "whiten,whiten:4", "--geometry", poolers="mean")
-    said = f"whitening on {sentences} texts makes all cosines equal; name whiten:K with K well below {sentences}"
+    said = f"whitening on {sentences} texts makes all cosines equal; use whiten:K with K well below {sentences}"
     assert {row[0]: row[1] for row in done.rows[1:4]}["mean, whiten"] == "–"
-    assert f"mean, whiten: no correlation on scored, for {said}" in done.err.splitlines()
-    assert f"mean, whiten: no geometry, for {said}" in done.err.splitlines()
+    assert f"mean, whiten: no correlation on scored, because {said}" in done.err.splitlines()
+    assert f"mean, whiten: no geometry, because {said}" in done.err.splitlines()
     assert "whiten:4: no" not in done.err
     (geometry,) = [row for row in done.rows[5:] if row[0] == "mean, whiten"]
     assert {*geometry[1:-1]} == {"–"}
@@ -377,7 +377,7 @@ def test_a_duel_with_keyword_search_is_drawn_as_the_pooler_sees_the_texts():
 def test_options_are_named_where_the_library_names_parameters():
     beir("own", [{"_id": query["_id"], "text": query["text"]} for query in QUERIES], [("q0", "q0", 1), ("q1", "q1", 1)])
     words = ("eval", "retrieval", "--data", "own", "--model", "model", "--poolers", "mean", "--modes", "dense")
-    said = "BEIR leaves such hits out: --drop-same-id"
+    said = "to leave out such hits as BEIR does, use --drop-same-id"
     assert said in call(*words).err
     assert any(note.endswith(said) for note in strict_json(call(*words, "--json"))["notes"])
     assert said not in call(*words, "--drop-same-id").err
@@ -453,7 +453,7 @@ def test_a_cache_that_cannot_be_used_is_a_warning_and_the_numbers_are_the_same(m
     assert (done.code, done.out) == (0, good.out)
     graphs, vectors = sorted(set(done.err.splitlines()) - set(good.err.splitlines()), reverse=True)
     assert vectors.startswith("warning: the cache ")
-    assert graphs.startswith("warning: the converted model cannot be kept in ")
+    assert graphs.startswith("warning: the converted model cannot be saved in ")
 
 
 # --- a corpus and what comes after it
@@ -554,7 +554,7 @@ def test_a_corpus_with_judgments_says_how_far_they_agree():
     assert not any("agreement" in note for note in unchecked["notes"])
     alone = shown(poolers="mean")
     assert alone["agreement"] is None
-    assert alone["notes"][-1].endswith("none to be had, for there are too few different rows")
+    assert alone["notes"][-1].endswith("undefined, because too few rows differ")
 
 
 @pytest.mark.filterwarnings("always:bad records skipped")
@@ -574,13 +574,13 @@ def test_judgments_are_an_extra_that_is_read_as_the_corpus_is():
     beir("strangers", qrels=[("z", "d0", 1)])
     beir("twice", [*DOCUMENTS, DOCUMENTS[0]])
     for folder, reason in (
-        ("strangers", "no query of strangers/queries.jsonl"),
+        ("strangers", "no query in strangers/queries.jsonl"),
         ("twice", "corpus.jsonl:9: duplicate"),
     ):
         code, found = shown(folder)
         assert (code, found["tables"], found["agreement"]) == (0, expected["tables"][:1], None)
         (note,) = [note for note in found["notes"] if "agreement" in note]
-        assert note.startswith("warning: no agreement with the true judgments: ")
+        assert note.startswith("warning: cannot measure agreement with the true judgments: ")
         assert reason in note
 
 
@@ -594,9 +594,9 @@ def test_what_the_judgments_name_and_nobody_has_is_counted_and_warned_of():
     done = call("eval", "retrieval", "--data", "unknown", "--model", "model", "--poolers", "mean", *words)
     said = done.err.splitlines()[1:-1]
     assert said == [
-        "warning: queries of the qrels without a text, left out: 4 (z0, z1, z2, …)",
-        "warning: 2 documents of the qrels are not in the corpus; where they are relevant they count as not found",
-        "queries without judgments, not asked: 1",
+        "warning: queries in the qrels without a text, left out: 4 (z0, z1, z2, …)",
+        "warning: 2 documents in the qrels are not in the corpus; relevant ones count as not found",
+        "queries without judgments, skipped: 1",
     ]
     assert done.rows[1][1] == f"{np.mean([2 / 3, 1, 1, 1, 0]):.4f}*"  # all 8 documents are found; q4 has none to find
     (line,) = [
@@ -634,14 +634,14 @@ def test_either_runtime_gives_the_same_table():
 MODEL = ("--model", "model", "--poolers", "mean")
 
 USAGE: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
-    "two forms": (("--csv", "--json"), ("--csv and --json were given; choose one",)),
+    "two forms": (("--csv", "--json"), ("--csv and --json cannot be combined; choose one",)),
     "three forms": (("--markdown", "--latex", "--json"), ("--markdown and --latex and --json",)),
     "a duel without a report": (("--duel", "mean", "--duel", "cls"), ("--duel", "--report FILE")),
-    "seed": (("--seed", "-1"), ("seed", " is -1; expected 0 or more")),
+    "seed": (("--seed", "-1"), ("seed", " must be at least 0, got -1")),
     "seed that is none": (("--seed", "x"), ("--seed", "int")),
-    "cache": (("--cache-mb", "-1"), ("cache", " is -1; expected 0 or more MiB, 0 for no cache")),
-    "no pooler": (("--poolers", ""), ("no pooler is named",)),
-    "commas": (("--poolers", " , "), ("no pooler is named",)),
+    "cache": (("--cache-mb", "-1"), ("cache", " must be at least 0 MiB (0 for no cache), got -1")),
+    "no pooler": (("--poolers", ""), ("no pooler given",)),
+    "commas": (("--poolers", " , "), ("no pooler given",)),
     "pooler": (("--poolers", "mean,average"), ("unknown pooler 'average'", "mean, max")),
     "simcse": (("--simcse-names",), ("unknown pooler 'mean'", "avg_first_last")),
     "transform": (("--transforms", "center,zorg"), ("unknown transform 'zorg'", "whiten")),
@@ -650,7 +650,7 @@ USAGE: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "truncate to nothing": (("--transforms", "truncate:"), ("'truncate:'", "from 1 to 32")),
     "whiten": (("--transforms", "whiten:33"), ("'whiten:33'", "from 1 to 32")),
     "center": (("--transforms", "center:2"), ("center takes no K",)),
-    "max tokens": (("--max-tokens", 4), ("max tokens is 4; this model takes 8 to 64",)),
+    "max tokens": (("--max-tokens", 4), ("--max-tokens must be at least 8 and at most 64 for this model, got 4",)),
     "precision": (("--precision", "float8"), ("unknown precision 'float8'", "bfloat16")),
     "device": (("--device", "gpux"), ("'gpux'", "try --device 'cpu'")),
     "runtime": (("--runtime", "onnx"), ("unknown runtime 'onnx'", "openvino, torch")),
@@ -690,7 +690,7 @@ def test_errors_of_the_model_are_one_line_for_each_command(command: str):
         (("--data", ".", "--split", "dev", "--mode", "test"), 2, ("--split dev", "--mode test", "choose one")),
         (("--data", "pairs.tsv", "--tasks", "STS12"), 2, ("tasks", "'pairs.tsv' is a file of pairs")),
         (("--data", "notes.jsonl"), 1, ("notes.jsonl:1", "no sentence1, sentence2, score")),
-        (("--data", "model/model.safetensors"), 1, ("unknown ending", ".jsonl, .csv, .tsv")),
+        (("--data", "model/model.safetensors"), 1, ("unknown extension", ".jsonl, .csv, .tsv")),
     ],
 )
 def test_what_sts_cannot_be_asked_is_one_line(words: tuple[object, ...], code: int, parts: tuple[str, ...]):
@@ -700,7 +700,7 @@ def test_what_sts_cannot_be_asked_is_one_line(words: tuple[object, ...], code: i
 @pytest.mark.parametrize("content", ["", "sentence1\tsentence2\tscore\n", "sentence1\tsentence2\tscore\na\tb\t\n"])
 def test_a_file_without_a_scored_pair_is_an_error(content: str):
     Path("empty.tsv").write_text(content)
-    call("eval", "sts", *MODEL, "--data", "empty.tsv").fails(1, "no pair of 'empty.tsv' has a score")
+    call("eval", "sts", *MODEL, "--data", "empty.tsv").fails(1, "no pair in 'empty.tsv' has a score")
 
 
 def test_a_gold_file_that_is_shorter_than_its_input_is_an_error():
@@ -721,15 +721,15 @@ def test_a_gold_file_that_is_shorter_than_its_input_is_an_error():
     [
         ((), 2, ("--data",)),
         (("--data", "nowhere"), 1, ("no nowhere/corpus.jsonl", "queries.jsonl, qrels/test.tsv")),
-        (("--data", "judged", "--split", "dev"), 1, ("no judged/qrels/dev.tsv", "splits there: test")),
+        (("--data", "judged", "--split", "dev"), 1, ("no judged/qrels/dev.tsv", "available splits: test")),
         (
             ("--data", "judged", "--measures", "nDCG@10,Zorg@5"),
             2,
             ("unknown measure 'Zorg@5'", "nDCG@10, MAP", "Rprec"),
         ),
-        (("--data", "judged", "--measures", " ,"), 2, ("no measure is named", "nDCG@10")),
+        (("--data", "judged", "--measures", " ,"), 2, ("no measure given", "nDCG@10")),
         (("--data", "judged", "--modes", "dense,sparse"), 2, ("unknown mode 'sparse'", "dense, keyword, hybrid")),
-        (("--data", "judged", "--modes", ""), 2, ("no mode is named", "dense, keyword, hybrid")),
+        (("--data", "judged", "--modes", ""), 2, ("no mode given", "dense, keyword, hybrid")),
         (("--data", "judged", "--style", "beir"), 2, ("--style", "beir", "trec", "st")),
         (("--data", "judged", "--fusion", "sum"), 2, ("--fusion", "sum", "convex", "rrf")),
         (("--data", "judged", "--chunk-tokens", "9999"), 2, ("9999",)),
@@ -748,8 +748,8 @@ def test_what_retrieval_cannot_be_asked_is_one_line(words: tuple[object, ...], c
         ([{"_id": "d0", "text": " "}], QRELS, 1, ("the corpus is empty", "no document has a text or a title")),
         ([*DOCUMENTS, DOCUMENTS[0]], QRELS, 1, ("corpus.jsonl:9: duplicate id 'd0'",)),
         ([*DOCUMENTS, {"text": "a"}], QRELS, 1, ("corpus.jsonl:9",)),
-        (DOCUMENTS, [("z", "d0", 1)], 1, ("no query of", "queries.jsonl has judgments in")),
-        (DOCUMENTS, [], 1, ("no query of", "has judgments")),
+        (DOCUMENTS, [("z", "d0", 1)], 1, ("no query in", "queries.jsonl has judgments in")),
+        (DOCUMENTS, [], 1, ("no query in", "has judgments")),
         (DOCUMENTS, [("q0", "d0", 0.5)], 1, ("qrels/test.tsv:2", "the score is '0.5'; expected a whole number")),
     ],
 )
@@ -768,7 +768,7 @@ def test_ids_that_a_run_cannot_hold_are_an_error_that_names_the_option():
     assert (without.code, done.code) == (0, 2)
     assert [row[:-1] for row in done.rows] == [row[:-1] for row in without.rows]  # the numbers are not lost, but times
     said = done.err.splitlines()[-1]
-    assert said.startswith("error: ids ('q0', 'd")
+    assert said.startswith("error: one of the ids ('q0', 'd")
     assert "white space" in said
     assert "--run-dir" in said
     assert list(Path("runs").iterdir()) == []
@@ -794,8 +794,8 @@ def test_a_duel_of_unknown_rows_is_refused_before_anything_is_encoded(command: s
 
 
 def test_auto_names_what_the_checkpoint_declares():
-    for model, said in (("model", "declares none; name some, or all"), ("declaring", "says is cls; name some, or all")):
-        evaluate("sts", model=model, poolers="mean,auto").fails(2, "auto is the pooler that a checkpoint", said)
+    for model, said in (("model", "declares none); list some"), ("declaring", "declares cls); list some or pass all")):
+        evaluate("sts", model=model, poolers="mean,auto").fails(2, "auto, the pooler that a checkpoint declares", said)
 
 
 def test_a_collection_of_one_document_can_be_searched():
@@ -813,7 +813,7 @@ def test_a_collection_of_one_document_can_be_searched():
     ("documents", "words", "code", "parts"),
     [
         ([], (), 1, ("too few pseudo-queries from 0 documents",)),
-        (DOCUMENTS[:1], (), 1, ("too few pseudo-queries from 1 documents", "expected 2 of a kind")),
+        (DOCUMENTS[:1], (), 1, ("too few pseudo-queries from 1 documents", "expected at least 2 of a kind")),
         (
             [{"_id": str(n), "text": f"short {n}"} for n in range(5)],
             (),
@@ -821,7 +821,7 @@ def test_a_collection_of_one_document_can_be_searched():
             ("too few pseudo-queries from 5 documents",),
         ),
         ([*DOCUMENTS, {"text": 7}], (), 1, ("corpus.jsonl:9",)),
-        (DOCUMENTS, ("--sample", 1), 2, ("sample", " is 1; expected 2 or more documents")),
+        (DOCUMENTS, ("--sample", 1), 2, ("sample", " must be at least 2 documents, got 1")),
         (DOCUMENTS, ("--format", "xlsx"), 2, ('unknown format "xlsx"', "jsonl")),
         (DOCUMENTS, ("--text-field", "body"), 1, ("corpus.jsonl:1", '"body"')),
     ],

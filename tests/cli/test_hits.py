@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from command import call, indexed, jsonl
-from test_terminal import NO_TERMINAL, on_terminal, plain
+from pseudo_terminal import NO_TERMINAL, on_terminal, plain
 
 from semsearch import Hit
 from semsearch.cli import hits
@@ -175,7 +175,7 @@ def test_what_cannot_be_split_or_was_not_seen_is_said(capsys: pytest.CaptureFixt
     hits.show("heron", [hit("word")], [why(tokens=(TokenShare("word", "text", 0, 4, 0.12),), n_lost=1_234)])
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].endswith("cannot be split")
-    assert lines[3].endswith("1,234 tokens stand behind the encoder's limit and were not seen")
+    assert lines[3].endswith("1,234 tokens past the encoder's limit were ignored")
 
 
 @pytest.mark.parametrize(
@@ -185,12 +185,12 @@ def test_what_cannot_be_split_or_was_not_seen_is_said(capsys: pytest.CaptureFixt
 def test_explain_goes_with_one_query_at_a_time(options: tuple[str, ...]):
     indexed()
     Path("queries.jsonl").write_bytes(jsonl([{"_id": "1", "text": "water"}]))
-    call("query", *options, "--explain").fails(2, "--explain explains the hits of one query at a time", "--queries")
+    call("query", *options, "--explain").fails(2, "--explain answers one query at a time", "--queries")
     assert not Path("run.trec").exists()
 
 
 def test_a_query_of_marks_is_explained_by_meaning_alone():
     indexed()
     found = call("query", "?!", "--explain", "--json").ok().json["hits"]
-    assert {one["explanation"]["keyword"]["note"] for one in found} == {"has no word of the query"}
+    assert {one["explanation"]["keyword"]["note"] for one in found} == {"contains no word of the query"}
     assert call("query", "?!", "--explain", "--mode", "keyword", "--json").json["hits"] == []

@@ -102,7 +102,7 @@ LONG = " ".join(f"word{n}" for n in range(300))
 def test_truncation_is_counted_and_said():
     Path("long.jsonl").write_bytes(jsonl([{"_id": "a", "text": LONG}]))
     done = call("index", "long.jsonl", *HASH, "--on-long", "truncate").ok()
-    assert "1 of 1 passage cut off: 44 of 300 tokens lost (14.7%); --on-long chunk keeps them all" in done.out
+    assert "1 of 1 passage truncated: 44 of 300 tokens lost (14.7%); --on-long chunk keeps them all" in done.out
 
 
 @pytest.mark.parametrize(

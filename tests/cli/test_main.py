@@ -196,8 +196,8 @@ def test_a_context_is_a_block_for_a_prompt():
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (("--budget", 300), "--budget and --neighbors go with --context"),
-        (("--neighbors", 1), "--budget and --neighbors go with --context"),
+        (("--budget", 300), "--budget and --neighbors require --context"),
+        (("--neighbors", 1), "--budget and --neighbors require --context"),
         (("--context", "--fusion", "rrf"), "--fusion rrf"),
         (("--context", "--budget", 7), "--budget must be at least 100 tokens"),
         (("--context", "--neighbors", -1), "--neighbors must be at least 0"),
@@ -250,7 +250,7 @@ def test_list_shows_every_index_of_a_folder():
     assert [row[0] for row in call("list").ok().rows] == ["index", *(row["index"] for row in rows)]
     assert call("list", "--folder", "nowhere", "--json").ok().json == []
     assert (
-        call("list", "--folder", "nowhere").ok().out == "no index in nowhere; make one with: semsearch index CORPUS\n"
+        call("list", "--folder", "nowhere").ok().out == "no index in nowhere; create one with: semsearch index CORPUS\n"
     )
 
 
@@ -267,14 +267,14 @@ def test_status_shows_the_same_as_a_table_and_as_json():
 def test_delete_takes_documents_out():
     folder = indexed()
     assert call("delete", "b", "--json").ok().json == {"index": str(folder), "deleted": ["b"], "missing": []}
-    assert call("delete", "c", "d").ok().out == f"2 deleted from {folder}\n"
+    assert call("delete", "c", "d").ok().out == f"deleted 2 documents from {folder}\n"
     assert found("water") == ["a"]
 
 
 def test_delete_of_an_unknown_id_deletes_the_rest_and_fails():
     folder = indexed()
     done = call("delete", "b", "x", "y", "--json")
-    assert (done.code, done.err) == (1, f"error: not in {str(folder)!r}: x, y\n")
+    assert (done.code, done.err) == (1, f"error: no such documents in {str(folder)!r}: x, y\n")
     assert done.json == {"index": str(folder), "deleted": ["b"], "missing": ["x", "y"]}
 
 

@@ -98,15 +98,15 @@ def test_without_an_index_the_latest_in_the_folder_is_served_and_named_on_standa
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
-        ((), 1, "no index in 'indexes'; make one with: semsearch index CORPUS"),
+        ((), 1, "no index in 'indexes'; create one with: semsearch index CORPUS"),
         (("--index", "nowhere"), 1, "no index in 'nowhere'"),
         (
             ("--index", "a/x", "--index", "b/x"),
             2,
             "two indexes are named 'x': 'a/x' and 'b/x'; name them with --index NAME=DIR",
         ),
-        (("--index", "notes", "--url", "ftp://h"), 2, "--url is no address of a web server"),
-        (("--index", "notes", "--url", "http://me:secret@h"), 2, "--url holds a name, a password"),
+        (("--index", "notes", "--url", "ftp://h"), 2, "--url is not a web address"),
+        (("--index", "notes", "--url", "http://me:secret@h"), 2, "--url contains a user name, password"),
     ],
 )
 def test_what_makes_no_sense_is_one_line_of_error(options, code, said):
@@ -184,7 +184,7 @@ def test_with_a_real_model_it_is_discovered_in_time_and_then_searches_by_meaning
         first = answer_of(await client.call_tool("search", {"query": question}))
         last = first
         with anyio.fail_after(60):
-            while "words alone" in last.get("note", ""):
+            while "keyword search" in last.get("note", ""):
                 await anyio.sleep(0.1)
                 last = answer_of(await client.call_tool("search", {"query": question}))
         return seconds, first, last
@@ -192,7 +192,7 @@ def test_with_a_real_model_it_is_discovered_in_time_and_then_searches_by_meaning
     (seconds, first, last), said = over_stdio(use, "--index", "real")
     assert seconds < DISCOVERY_SECONDS
     assert [one["id"] for one in last["results"]] == meant != []
-    assert first == last or "words alone" in first["note"]
+    assert first == last or "keyword search" in first["note"]
     assert said == ""
 
 
@@ -209,8 +209,8 @@ def test_without_its_model_an_index_is_searched_by_words(checkpoint: Callable[..
         return found, dense.is_error, dense.content[0].text
 
     (found, refused, said), logged = over_stdio(use, "--index", "indexes/notes")
-    assert "words alone" in found["note"]
+    assert "keyword search" in found["note"]
     assert refused
-    assert "cannot load its model; ask with mode 'keyword'" in said
+    assert "cannot load its model; use mode 'keyword'" in said
     assert str(model) not in said
-    assert "is searched by words alone" in logged, "where its owner looks"
+    assert "is searched by keywords only" in logged, "where its owner looks"

@@ -32,7 +32,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         ("eval sts", "none of `poolers`; use `as_json`", "none of --poolers; use --json"),
         ("query x", "`k` is 0, in `mode` dense", "-k is 0, in --mode dense"),
-        ("index x", "`tokens` goes with `on_long` chunk", "--chunk-tokens goes with --on-long chunk"),
+        ("index x", "`tokens` requires `on_long` chunk", "--chunk-tokens requires --on-long chunk"),
         ("index x", "use another `folder`", "use another --index"),
         ("list", "use another `folder`", "use another --folder"),
         ("data get x", "choose another `to`, or `refresh`", "choose another --to, or --refresh"),
@@ -50,7 +50,7 @@ def test_a_parameter_becomes_the_option_of_the_command_that_runs(words, message,
 
 def test_errors_and_skipped_records_and_their_json_name_options():
     Path("notes.jsonl").write_bytes(b'{"key": 1}\n' + jsonl(DOCUMENTS))
-    named = 'no "_id" (fields here: key); name the id field with --id-field'
+    named = 'no "_id" field (found: key); specify the id field with --id-field'
     call("index", "notes.jsonl", *HASH).fails(1, f"notes.jsonl:1: {named}")
     assert call("index", "notes.jsonl", *HASH, "--skip-bad").err.startswith(f"skipped: notes.jsonl:1: {named}\n")
     done = call("index", "notes.jsonl", *HASH, "--skip-bad", "--json")

@@ -11,14 +11,11 @@ from pathlib import Path
 
 import pytest
 from command import DOCUMENTS, HASH, SCRIPT, call, indexed, jsonl, run
+from pseudo_terminal import ESCAPE, NO_TERMINAL, on_terminal, plain
 
 from semsearch import IngestResult
 from semsearch.cli import terminal
 from semsearch.errors import RecordError
-
-ESCAPE = "\x1b"
-
-NO_TERMINAL = pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals on Windows")
 
 
 @pytest.fixture(autouse=True)
@@ -28,53 +25,6 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # --- on a terminal
-
-
-def on_terminal(*words: object, piped: tuple[str, ...] = (), code: int = 0) -> tuple[str, str]:
-    """Run the command with standard output and error on a terminal of 100 columns.
-
-    Args:
-        *words: Its arguments.
-        piped: Which of `stdout` and `stderr` goes into a pipe instead.
-        code: That it must exit with.
-
-    Returns:
-        What came out on the terminal, and what came out of the pipe.
-    """
-    import pty
-
-    ours, theirs = pty.openpty()
-    removed = ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "CLICOLOR", "CI")
-    environment = {name: value for name, value in os.environ.items() if name not in removed}
-    environment |= {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
-    streams = {name: subprocess.PIPE if name in piped else theirs for name in ("stdout", "stderr")}
-    with subprocess.Popen([SCRIPT, *map(str, words)], stdin=theirs, env=environment, **streams) as process:
-        os.close(theirs)
-        try:
-            shown = b"".join(_until_closed(ours))
-            read = b"".join(stream.read() for stream in (process.stdout, process.stderr) if stream)
-            assert process.wait(timeout=60) == code
-        finally:
-            process.kill()
-            os.close(ours)
-    return shown.decode(), read.decode()
-
-
-def _until_closed(terminal: int):
-    """What is written to a terminal; Linux ends it with an error, macOS with nothing."""
-    while True:
-        try:
-            block = os.read(terminal, 65_536)
-        except OSError:
-            return
-        if not block:
-            return
-        yield block
-
-
-def plain(text: str) -> list[str]:
-    """Lines of a terminal without colors and movements of the cursor."""
-    return [line.rstrip() for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "").split("\n")]
 
 
 @NO_TERMINAL
@@ -107,7 +57,7 @@ def test_a_terminal_says_how_sure_the_hits_are():
     sure, _ = on_terminal("query", "the heron in the reeds", "-k", 1)
     doubtful, _ = on_terminal("query", "the moon and the sea")
     assert re.search(r"1  0\.\d+ +\d+%", "\n".join(plain(sure)))
-    assert ("perhaps nothing here answers" in sure, "perhaps nothing here answers" in doubtful) == (False, True)
+    assert ("low confidence in every hit" in sure, "low confidence in every hit" in doubtful) == (False, True)
 
 
 @NO_TERMINAL
@@ -311,7 +261,7 @@ def test_the_summary_counts_and_warns(capsys: pytest.CaptureFixture[str]):
     out, err = capsys.readouterr()
     assert out.splitlines() == [
         "5,000 documents in 2.0 s: 4,000 encoded (8,000 passages), 3 with new metadata, 997 unchanged, 2 deleted",
-        "1,000 of 8,000 passages cut off: 10,000 of 80,000 tokens lost (12.5%); --on-long chunk keeps them all",
+        "1,000 of 8,000 passages truncated: 10,000 of 80,000 tokens lost (12.5%); --on-long chunk keeps them all",
         "index: indexes/a",
     ]
     names = ", ".join(f"e{n}" for n in range(10))
@@ -320,7 +270,7 @@ def test_the_summary_counts_and_warns(capsys: pytest.CaptureFixture[str]):
         "skipped: a.jsonl:3: no id",
         "skipped: b.txt: not valid utf-8",
         "warning: skipped 2 bad records",
-        "warning: kept 7 documents that may be missing: it could not be told whether they are gone",
+        "warning: kept 7 documents that may be missing: could not check whether they are gone",
     ]
 
 

@@ -108,7 +108,7 @@ def test_ollama_embeds_and_lists(server: Server):
     answer = client.embed(model="sample", input=TEXTS)
     assert answer.embeddings == [near(row) for row in server.expected["vectors"]]
     assert [model.model for model in client.list().models] == ["sample"]
-    with pytest.raises(ollama.ResponseError, match="the model 'llama3' is not served"):
+    with pytest.raises(ollama.ResponseError, match="unknown model 'llama3'"):
         client.embed(model="llama3", input="x")
 
 

@@ -222,7 +222,7 @@ def test_passages_are_at_most_512_tokens_unless_asked_for():
         ({"overlap": None}, "`overlap` is None; expected 0 or more"),
         ({"tokens": "64"}, "`tokens` is '64'; expected a number of tokens, or None for the default"),
         ({"tokens": True}, "`tokens` is True; expected a number of tokens"),
-        ({"tokens": 64, "on_long": "error"}, "`tokens` goes with `on_long` chunk, not error; see `max_tokens`"),
+        ({"tokens": 64, "on_long": "error"}, "`tokens` requires `on_long` chunk, got error; see `max_tokens`"),
         ({"title": "Birds"}, "`title` is 'Birds'; expected True or False"),
         ({"tokens": 300}, "`tokens` is 300; expected 10 to 256"),
         ({"tokens": 9}, "`tokens` is 9; expected 10 to 256"),

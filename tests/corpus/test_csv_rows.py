@@ -62,7 +62,7 @@ def test_what_the_csv_module_writes_is_read_back(table: list[list[str]]):
         ('a "b",c\n\nd\n', [["a \"b\"", "c"], [], ["d"]]),
         ('"a"b,c\nd', ["',' expected after '\"'", ["d"]]),
         ('a,"b\nc', ["unexpected end of data"]),
-        ("a\rb\nc\n", ["a line end in an unquoted cell; quote the cell, or end lines with \\n", ["c"]]),
+        ("a\rb\nc\n", ["a line break in an unquoted cell; quote the cell, or end lines with \\n", ["c"]]),
     ],
 )  # fmt: skip
 def test_rows_by_hand(text: str, expected: list[list[str] | str]):

@@ -90,7 +90,7 @@ def test_broken_front_matter_costs_a_warning_and_not_the_text(source, reason):
     assert (fields, text) == ({}, "The text.")
     assert reason in warning
     assert warning.startswith("the front matter is not valid ")
-    assert warning.endswith("; indexed without it")
+    assert warning.endswith("; ignoring it")
     assert "\n" not in warning
 
 

@@ -89,8 +89,8 @@ def test_bytes_that_windows_leaves_open_are_controls_as_in_browsers():
 @pytest.mark.parametrize(
     ("page", "reason"),
     [
-        (b"<meta charset=x-unknown><p>\xe4", 'unknown character set "x-unknown", and not valid utf-8; convert it'),
-        (b"<meta charset=iso-2022-kr>", 'the character set "iso-2022-kr" is refused by browsers as unsafe'),
+        (b"<meta charset=x-unknown><p>\xe4", 'unknown character set "x-unknown", and not UTF-8; convert it to UTF-8'),
+        (b"<meta charset=iso-2022-kr>", 'browsers reject the character set "iso-2022-kr" as unsafe'),
         (b"<meta charset=hz-gb-2312>", "convert the file to UTF-8"),
         (b"a\0b", "a NUL character in the text"),
     ],
@@ -290,7 +290,7 @@ def test_pages_that_would_take_minutes_are_bad_records(tmp_path, page):
     (tmp_path / "a.html").write_text(page)
     (error,) = read_corpus(tmp_path)
     assert isinstance(error, RecordError)
-    assert error.reason == "HTML that nests too deeply, or is never closed; repair it, for example with tidy"
+    assert error.reason == "the HTML is nested too deeply or has unclosed elements; repair it, for example with tidy"
 
 
 def test_a_long_page_whose_elements_end_by_themselves_is_read():
@@ -308,7 +308,7 @@ def test_what_the_parser_refuses_is_a_bad_record(tmp_path, monkeypatch):
     (tmp_path / "a.html").write_text("<p>x")
     (error,) = read_corpus(tmp_path)
     assert isinstance(error, RecordError)
-    assert error.reason == "HTML that cannot be parsed (Can't parse HTML.); repair it, for example with tidy"
+    assert error.reason == "the HTML cannot be parsed (Can't parse HTML.); repair it, for example with tidy"
 
 
 def test_references_to_characters_that_are_none_are_replaced():

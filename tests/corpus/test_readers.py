@@ -126,13 +126,13 @@ BAD_JSON = {
     "malformed": ('{"_id": "a" "text": "x"}', "Expecting ',' delimiter at column 13"),
     "cut off": ('{"_id": "a", "text": "x', "Unterminated string starting at column 22"),
     "a list": ('["a"]', '["a"] is not a JSON object'),
-    "no id": ('{"a": 1, "b": 2}', 'no "_id" (fields here: a, b); name the id field with `id_field`'),
-    "no field at all": ("{}", "fields here: none"),
+    "no id": ('{"a": 1, "b": 2}', 'no "_id" field (found: a, b); specify the id field with `id_field`'),
+    "no field at all": ("{}", "found: none"),
     "id true": ('{"_id": true, "text": "x"}', '"_id" is true; expected a string or an integer'),
     "id float": ('{"_id": 1.5, "text": "x"}', '"_id" is 1.5'),
     "id null": ('{"_id": null, "text": "x"}', '"_id" is null'),
     "id empty": ('{"_id": "", "text": "x"}', '"_id" is empty'),
-    "no text": ('{"_id": "a", "body": "x"}', "fields here: _id, body); name the text field with `text_field`"),
+    "no text": ('{"_id": "a", "body": "x"}', "found: _id, body); specify the text field with `text_field`"),
     "text number": ('{"_id": "a", "text": 5}', '"text" is 5; expected a string'),
     "text null": ('{"_id": "a", "text": null}', '"text" is null'),
     "title list": ('{"_id": "a", "text": "x", "title": [1]}', '"title" is [1]; expected a string'),
@@ -235,9 +235,9 @@ def test_tsv_by_hand(tmp_path):
 @pytest.mark.parametrize(
     ("header", "reason"),
     [
-        ("a,b", 'no "_id" (fields here: a, b); name the id field with `id_field`'),
-        ("id,b", 'no "text" (fields here: id, b); name the text field with `text_field`'),
-        ("id,text,x,x", "names a column twice: x"),
+        ("a,b", 'no "_id" field (found: a, b); specify the id field with `id_field`'),
+        ("id,b", 'no "text" field (found: id, b); specify the text field with `text_field`'),
+        ("id,text,x,x", "repeats a column name: x"),
         (b"id,te\xffxt", "not valid utf-8 at byte 6"),
     ],
 )
@@ -270,8 +270,8 @@ def test_cells_are_numbers_only_where_the_number_is_printed_as_they_are(tmp_path
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        (b"1", "1 columns; the header has 2"),
-        (b"1,x,y", "3 columns; the header has 2"),
+        (b"1", "expected 2 columns, as in the header, got 1"),
+        (b"1,x,y", "expected 2 columns, as in the header, got 3"),
         (b",x", '"id" is empty'),
         (b"1,\0", "a NUL character in the text"),
         (b'1,"a"b', "not valid CSV"),
@@ -497,12 +497,12 @@ def test_pdf_ligatures_are_taken_apart(tmp_path):
     ("data", "reason"),
     [
         (pdf(b""), "ocrmypdf"),
-        (b"not a pdf", "a broken PDF"),
-        (b"", "a broken PDF"),
-        (pdf(shown(b"x"))[:200], "a broken PDF"),
+        (b"not a pdf", "the PDF is broken"),
+        (b"", "the PDF is broken"),
+        (pdf(shown(b"x"))[:200], "the PDF is broken"),
         (
             pdf(shown(b"x"), extra=b"/Encrypt<</Filter/Standard/V 1/R 2/O<00>/U<00>/P -4>>/ID[<00><00>]"),
-            "an encrypted PDF; decrypt it first",
+            "the PDF is encrypted; decrypt it first",
         ),
     ],
 )  # fmt: skip
@@ -523,7 +523,7 @@ def test_a_pdf_that_opens_without_a_password_is_read_and_another_is_not(tmp_path
         writer.write(tmp_path / f"{user_password}.pdf")
     (document,) = read(str(tmp_path / ".pdf"), format="pdf")
     assert (document.text, document.title) == ("about herons", "Birds")
-    assert only_error(str(tmp_path / "secret.pdf")).reason.startswith("an encrypted PDF; decrypt it first")
+    assert only_error(str(tmp_path / "secret.pdf")).reason.startswith("the PDF is encrypted; decrypt it first")
 
 
 def test_what_pdf_leaves_where_it_has_no_character_is_replaced(tmp_path):
@@ -620,7 +620,7 @@ def test_folder_walk(tmp_path):
     for name in ("b.txt", "a/z.md", "a/y.txt.gz", "c.xyz", ".hidden.txt", ".git/x.txt", "a/.h/x.txt", "noending"):
         write(tmp_path / "docs" / name, gzip.compress(b"x") if name.endswith(".gz") else "x")
     with pytest.warns(
-        UserWarning, match=r"^ignored files in .*/docs\" that are not documents: 1 \.xyz, 1 without an ending"
+        UserWarning, match=r"^ignored files in .*/docs\" that are not documents: 1 \.xyz, 1 without an extension"
     ):
         documents = read(str(tmp_path / "docs"))
     assert [d.doc_id for d in documents] == ["a/y.txt.gz", "a/z.md", "b.txt"]
@@ -651,8 +651,8 @@ def test_a_format_overrules_the_ending_in_folders_too(tmp_path):
     ("name", "options", "error", "message"),
     [
         ("nowhere", {}, SourceError, "does not exist; expected a file, a folder"),
-        ("empty", {}, SourceError, "holds no file that can be read; expected .jsonl"),
-        ("a.docx", {}, SourceError, "unknown ending; expected .jsonl.* `format`"),
+        ("empty", {}, SourceError, "contains no files in a supported format; expected .jsonl"),
+        ("a.docx", {}, SourceError, "unknown extension; expected .jsonl.* `format`"),
         ("fine.txt", {"format": "docx"}, UsageError, 'unknown format "docx"; expected one of jsonl, csv'),
     ],
 )
@@ -700,7 +700,7 @@ def test_a_file_name_that_is_not_utf8(tmp_path):
         file.write(b"x")
     (error,) = read_corpus([str(tmp_path)])
     assert error.place == f"{tmp_path}/\\udcff.txt"
-    assert error.reason == "the name of the file or of its folder is not valid UTF-8; rename it"
+    assert error.reason == "the name of the file or its folder is not valid UTF-8; rename it"
 
 
 # --- Python objects ---
@@ -713,14 +713,14 @@ def test_a_file_name_that_is_not_utf8(tmp_path):
         (Document("1", "\ud800"), "lone surrogate"),
         (Document(1, "x"), "the id is 1; expected a string"),
         (Document(" ", "x"), "the id is empty"),
-        (Document("1", "x", metadata={"a": float("nan")}), '"a" is nan, which JSON lacks'),
+        (Document("1", "x", metadata={"a": float("nan")}), '"a" is nan, which JSON cannot represent'),
         (Document("1", "x", metadata=[1]), r"the metadata is \[1\]; expected a mapping"),
         (
             replace(Document("1", "x", metadata={"a": b"x"}), source="c.jsonl:1"),
             "\"a\" is b'x' \\(bytes\\); expected text",
         ),
         ({"_id": "1", "text": b"x"}, "\"text\" is b'x'; expected a string"),
-        ({1: "1", "text": "x"}, r'no "_id" \(fields here: 1, text\)'),
+        ({1: "1", "text": "x"}, r'no "_id" field \(found: 1, text\)'),
         (None, "None is not a document; expected a dict, a Document or a path"),
     ],
 )
@@ -739,7 +739,7 @@ def test_python_objects_are_read_in_their_order(tmp_path):
             record.doc_id if isinstance(record, Document) else (record.place, record.reason)
             for record in as_records(corpus)
         ]
-        missing = (f"{path}:2", 'no "text" (fields here: _id); name the text field with `text_field`')
+        missing = (f"{path}:2", 'no "text" field (found: _id); specify the text field with `text_field`')
         assert shown == [
             *("a", "b", missing, ("elsewhere:3", "broken"), "d"),
             ("<record>:6", "5 is not a document; expected a dict, a Document or a path"),
@@ -880,9 +880,9 @@ def test_front_matter_that_is_broken_is_named_and_many_are_counted(tmp_path):
         documents = read(str(tmp_path / "notes"))
     assert [document.text for document in documents] == [f"body {number}" for number in range(13)]
     *first, last = (str(warning.message) for warning in caught)
-    what = "the front matter is not valid YAML (found unhashable key on line 2); indexed without it"
+    what = "the front matter is not valid YAML (found unhashable key on line 2); ignoring it"
     assert first == [f"{tmp_path}/notes/{number:02}.md: {what}" for number in range(10)]
-    assert last == f"{tmp_path}/notes: 3 more files with such a warning"
+    assert last == f"{tmp_path}/notes: 3 more files with similar warnings"
 
 
 def test_a_title_in_front_matter_is_the_text_that_stands_there(tmp_path):

@@ -82,7 +82,7 @@ def test_a_folder_that_is_gone_has_moved_to_one_with_its_files(docs: Path, caplo
     coverage = Coverage(roots, lambda root, folder: (root, folder) == (roots[0], str(moved)))
     assert ids(moved, coverage=coverage) == ["a.md", "sub/b.md"]
     assert coverage.roots == [Root("", str(moved))]
-    assert f'"{docs}" is gone; "{moved}" holds its files' in caplog.text
+    assert f'"{docs}" no longer exists; "{moved}" contains its files' in caplog.text
     assert ids(moved, coverage=Coverage(roots)) == ["notes/a.md", "notes/sub/b.md"]  # other files
     docs.mkdir()
     assert ids(moved, coverage=Coverage(roots, lambda *_: True)) == ["notes/a.md", "notes/sub/b.md"]  # not gone
@@ -126,7 +126,7 @@ def test_a_link_inside_a_folder_is_its_target(docs: Path):
     write(docs / "LICENSE", docs / ".hidden" / "c.md")
     (docs / "license.txt").symlink_to("LICENSE")  # read only by the name that has an ending
     (docs / "shown").symlink_to(".hidden")
-    with pytest.warns(UserWarning, match="1 without an ending"):
+    with pytest.warns(UserWarning, match="1 without an extension"):
         assert sorted(ids(docs)) == [".hidden/c.md", "LICENSE", "a.md", "sub/b.md"]
 
 
@@ -154,10 +154,10 @@ def test_a_corpus_file_says_which_neighbors_it_hides(tmp_path: Path):
         write(tmp_path / "beir" / name, text="")
     read_corpus(str(tmp_path / "beir"))  # silently
     write(tmp_path / "alone" / "corpus.jsonl", tmp_path / "alone" / "pairs.tsv")
-    with pytest.warns(UserWarning, match=r"not read: pairs.tsv \(give"):
+    with pytest.warns(UserWarning, match=r"not read: pairs.tsv \(pass"):
         read_corpus(str(tmp_path / "alone"))
     write(tmp_path / "beir" / "notes.md", tmp_path / "beir" / "more" / "a.txt", tmp_path / "beir" / "x.bin")
-    with pytest.warns(UserWarning, match=r"holds corpus.jsonl.gz, .* not read: more, notes.md \(give"):
+    with pytest.warns(UserWarning, match=r"contains corpus.jsonl.gz, .* not read: more, notes.md \(pass"):
         read_corpus(str(tmp_path / "beir"))
 
 

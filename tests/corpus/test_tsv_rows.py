@@ -51,7 +51,7 @@ def test_each_line_with_all_its_cells_is_a_row_whatever_quotes_it_has(table):
         ('id\ttext\n1\t"never closed', [["id", "text"], ["1", '"never closed']]),
         ('id\ttext\n1\t"a" b\n2\t5" x 7"\n', [["id", "text"], ["1", '"a" b'], ["2", '5" x 7"']]),
         ("id\ttext\n\n1\ta\r\n", [["id", "text"], [], ["1", "a"]]),
-        ("a\rb\n", ["a line end in an unquoted cell; quote the cell, or end lines with \\n"]),
+        ("a\rb\n", ["a line break in an unquoted cell; quote the cell, or end lines with \\n"]),
     ],
 )  # fmt: skip
 def test_rows_by_hand(text, expected):

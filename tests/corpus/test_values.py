@@ -67,7 +67,7 @@ def circle() -> list[object]:
 
 
 UNFIT = {
-    "NaN": (float("nan"), '"field" is nan, which JSON lacks; use None or omit the field'),
+    "NaN": (float("nan"), '"field" is nan, which JSON cannot represent; use None or omit the field'),
     "NumPy's infinity": (np.float32("inf"), '"field" is inf'),
     "decimal NaN": (Decimal("NaN"), '"field" is nan'),
     "in a list": ([1, [float("-inf")]], '"field" is -inf'),
@@ -78,7 +78,7 @@ UNFIT = {
     "generator": ((n for n in ()), "(generator)"),
     "object with line ends": (type("T", (), {"__repr__": lambda self: "a\nb"})(), '"field" is a b (T)'),
     "nesting": (json.loads("[" * 101 + "]" * 101), "nested deeper than 100 levels"),
-    "itself": (circle(), 'holds itself'),
+    "itself": (circle(), 'contains itself'),
     "a key twice": ({1: "a", "1": "b"}, 'two fields are named "1"'),
     "a key that is a list": ({(1, 2): "a"}, "the name of a field is [1, 2]; expected text"),
     "half a character": ({"a": "\ud800"}, "a lone surrogate (\\ud800)"),

@@ -280,7 +280,7 @@ def test_sts_comes_in_sentevals_layout(hub: Hub, machine: Machine):
     folder = machine.data / "sts"
     tasks = "STS12,STS13,STS14,STS15,STS16,STS-B"
     assert done.out.splitlines()[1:] == [
-        "note: MTEB does not say which subset a year's pairs belong to, so each year is one subset, `all`",
+        "note: MTEB does not say which subset each pair belongs to, so each year is a single subset, `all`",
         f"next: semsearch eval sts --data {folder} --tasks {tasks}",
     ]
     made = machine.files("sts")
@@ -312,7 +312,7 @@ def test_repositories_with_something_else_are_refused(hub: Hub, machine: Machine
     wrong = {
         "scifact": (
             {"corpus/00000.parquet": b"PAR1"},
-            "none of corpus.jsonl, corpus.jsonl.gz, but corpus/00000.parquet",
+            "none of corpus.jsonl, corpus.jsonl.gz (found: corpus/00000.parquet)",
         ),
         "arguana": ({**PLAIN, "qrels/test.tsv": QRELS.replace("2\n", "2.5\n").encode()}, "line 3: the score is '2.5'"),
         "sick": ({"test.jsonl.gz": pack(b"[1]\n" * 99)[:-9]}, "test.jsonl.gz at 20a6d6f312dd is not"),
@@ -455,14 +455,14 @@ def test_refresh_takes_the_newest_and_the_lock_keeps_it(hub: Hub, machine: Machi
 
 def test_a_commit_that_is_gone_is_one_line(hub: Hub, machine: Machine):
     hub.publish("mteb/scifact", PLAIN, NEWER)
-    machine("get", "scifact").fails(1, "mteb/scifact cannot be fetched", "the commit is gone", "--refresh")
+    machine("get", "scifact").fails(1, "mteb/scifact cannot be fetched", "the commit no longer exists", "--refresh")
 
 
 # --- what is asked for, and where to
 
 
 def test_an_unknown_name_lists_the_known_ones_and_fetches_nothing(hub: Hub, machine: Machine):
-    machine("get", "scifact", "scifakt").fails(2, "'scifakt'", "known: sts, sick, scifact, nfcorpus, arguana, fiqa")
+    machine("get", "scifact", "scifakt").fails(2, "'scifakt'", "expected one of sts, sick, scifact, nfcorpus, arguana")
     assert hub.seen == []
     with pytest.raises(UsageError):
         find_set("../scifact")
@@ -474,7 +474,7 @@ def test_folders_that_cannot_be_used_are_one_line(hub: Hub, machine: Machine, tm
     machine("get", "scifact", "--to", tmp_path / "file").fails(1, str(tmp_path / "file"), "Not a directory", "--to")
     (machine.data / "scifact").mkdir(parents=True)
     (machine.data / "scifact" / "corpus.jsonl").write_text("mine")
-    machine("get", "scifact").fails(1, "holds files but no semsearch.lock.json", "--to")
+    machine("get", "scifact").fails(1, "contains files but no semsearch.lock.json", "--to")
     assert machine.files("scifact") == {"corpus.jsonl": b"mine"}
     assert hub.seen == []
 
@@ -544,12 +544,12 @@ def test_from_python_another_folder_is_refused_in_one_line(to):
 
 @pytest.mark.parametrize("name", [None, 5, ["scifact"]])
 def test_a_name_that_is_none_is_an_unknown_set(name, tmp_path):
-    with pytest.raises(UsageError, match=f"^unknown data set {re.escape(repr(name))}; known: sts, sick"):
+    with pytest.raises(UsageError, match=f"^unknown data set {re.escape(repr(name))}; expected one of sts, sick"):
         fetch(name, tmp_path)
 
 
 def test_from_python_an_error_names_parameters(tmp_path):
     (tmp_path / "scifact").mkdir()
     (tmp_path / "scifact" / "mine.txt").touch()
-    with pytest.raises(SourceError, match=r"holds files but no .*, or choose another folder with `to`$"):
+    with pytest.raises(SourceError, match=r"contains files but no .*, or choose another folder with `to`$"):
         fetch("scifact", tmp_path)

@@ -102,7 +102,7 @@ def test_a_model_with_dense_layers_agrees_with_the_one_that_saved_it(
 def test_dense_layers_belong_to_the_declared_pooler(checkpoint: Make, tmp_path: Path) -> None:
     parts = [Transformer(str(checkpoint())), Pooling(32, "mean"), Dense(32, 12)]
     SentenceTransformer(modules=parts, device="cpu").save(str(tmp_path / "saved"))
-    with pytest.warns(PoolingWarning, match="its Dense layers are left out"):
+    with pytest.warns(PoolingWarning, match="its Dense layers are not applied"):
         bare = Encoder.load(str(tmp_path / "saved"), "cls", normalize=False, device="cpu")
     plain = SentenceTransformer(modules=[parts[0], Pooling(32, "cls")], device="cpu")
     np.testing.assert_allclose(bare.encode_documents(TEXTS), plain.encode(TEXTS), atol=1e-5)
@@ -205,7 +205,7 @@ def test_the_declared_length_is_taken_up_to_what_the_position_table_holds(
 
 
 def test_no_declaration_is_the_mean_with_a_warning(checkpoint: Make) -> None:
-    with pytest.warns(PoolingWarning, match="declares no pooler; taking 'mean'. Compare poolers, and name one"):
+    with pytest.warns(PoolingWarning, match="declares no pooler; using 'mean'. Compare poolers and choose one"):
         assert Encoder.load(str(checkpoint())).spec.pooler == "mean"
 
 
@@ -214,7 +214,7 @@ def test_a_named_pooler_needs_no_declaration_and_no_warning(checkpoint: Make) ->
 
 
 def test_a_pooler_against_the_declared_one_is_a_warning() -> None:
-    with pytest.warns(PoolingWarning, match="all-MiniLM-L6-v2 was trained with pooler 'mean', and 'cls' was asked for"):
+    with pytest.warns(PoolingWarning, match="all-MiniLM-L6-v2 was trained with pooler 'mean', but 'cls' was requested"):
         Encoder.load(pooler="cls")
 
 

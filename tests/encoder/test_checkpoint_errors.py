@@ -56,7 +56,11 @@ def replaced(folder: Path, file: str, content: str | bytes | None) -> str:
         ("sentence_bert_config.json", "[]", r"sentence_bert_config.json: expected a JSON object"),
         ("config.json", None, r"no config.json in .*; expected a Hugging Face checkpoint"),
         ("config.json", "{}", r"config.json has none of num_hidden_layers.*; expected a BERT-like encoder"),
-        ("config.json", '{"is_encoder_decoder": true}', r"encoder with a decoder; semsearch runs BERT-like encoders"),
+        (
+            "config.json",
+            '{"is_encoder_decoder": true}',
+            r"is an encoder-decoder model; semsearch runs BERT-like encoders",
+        ),
         ("model.safetensors", None, r"no weights; expected model.safetensors in "),
         (
             "tokenizer.json",
@@ -78,7 +82,7 @@ def test_a_broken_checkpoint_is_one_clear_error(
     ("config", "complaint"),
     [
         ({"out_features": 8, "use_residual": True}, "residual connection, which is not supported"),
-        ({"out_features": 8, "module_input_name": "token_embeddings"}, "supported: behind the pooler"),
+        ({"out_features": 8, "module_input_name": "token_embeddings"}, "expected it after the pooler"),
         ({"out_features": 8}, r"no model.safetensors in .*2_Dense; pickled weights are never loaded"),
     ],
 )

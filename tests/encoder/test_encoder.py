@@ -92,7 +92,9 @@ def test_the_tokenizer_of_an_encoder_neither_cuts_nor_pads(minilm: Encoder) -> N
 
 @pytest.mark.parametrize("max_tokens", [-1, 0, 7, 65])
 def test_max_tokens_out_of_bounds_is_refused(checkpoint: Make, max_tokens: int) -> None:
-    with pytest.raises(UsageError, match=f"max tokens is {max_tokens}; this model takes 8 to 64"):
+    with pytest.raises(
+        UsageError, match=f"`max_tokens` must be at least 8 and at most 64 for this model, got {max_tokens}"
+    ):
         Encoder.load(str(checkpoint()), "mean", max_tokens=max_tokens)
 
 
@@ -101,7 +103,7 @@ def test_max_tokens_out_of_bounds_is_refused(checkpoint: Make, max_tokens: int) 
     [({"dim": 0}, 0), ({"dim": -1}, -1), ({"dim": 33}, 33), ({"transform": "truncate:0"}, 0)],
 )
 def test_a_dim_out_of_bounds_is_refused(checkpoint: Make, settings: dict[str, Any], dim: int) -> None:
-    with pytest.raises(UsageError, match=f"dim is {dim}; this encoder gives vectors of 32, so expected 1 to 32"):
+    with pytest.raises(UsageError, match=f"`dim` must be from 1 to 32 for this encoder, got {dim}"):
         Encoder.load(str(checkpoint()), "mean", **settings)
 
 
@@ -138,7 +140,7 @@ def test_prefixes_stand_in_front_of_their_role(theirs: SentenceTransformer) -> N
 
 
 def test_a_prefix_that_leaves_no_room_is_refused(checkpoint: Make) -> None:
-    with pytest.raises(UsageError, match="takes 10 of 8 tokens, so nothing of a text would be seen; shorten it"):
+    with pytest.raises(UsageError, match="takes 10 of 8 tokens, which leaves no room for a text; shorten it"):
         Encoder.load(str(checkpoint()), "mean", max_tokens=8, query_prefix="one two three four five six seven: ")
 
 
@@ -278,7 +280,7 @@ def test_without_a_base_the_declared_model_is_loaded(minilm: Encoder) -> None:
 
 def test_two_settings_for_one_thing_are_refused(checkpoint: Make) -> None:
     folder = str(checkpoint())
-    with pytest.raises(UsageError, match="dim is 16 and transform 'truncate:8'; give one of them"):
+    with pytest.raises(UsageError, match="`dim` 16 contradicts `transform` 'truncate:8'; give only one of them"):
         Encoder.load(folder, "mean", dim=16, transform="truncate:8")
-    with pytest.raises(UsageError, match="`simcse_names` says how to read `pooler`; name one"):
+    with pytest.raises(UsageError, match="`simcse_names` requires `pooler`; name one"):
         Encoder.load(folder, simcse_names=True)

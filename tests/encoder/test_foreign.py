@@ -63,17 +63,17 @@ def test_the_fingerprint_is_the_name_and_the_length():
     "given", [[], [[]], [[1.0], [2.0]], [1.0], None, [["x"]], [[1.0, [2.0]]]], ids=lambda given: repr(given)
 )
 def test_an_answer_that_is_no_vector_for_each_text_is_one_line(given):
-    with pytest.raises(ModelError, match=r"model 'broken' gave .* for 1 texts; expected a vector for each"):
+    with pytest.raises(ModelError, match=r"model 'broken' returned .* for 1 texts; expected a vector for each"):
         ForeignEncoder("broken", lambda texts: given, lambda texts: given).encode_documents(["a"])
 
 
 def test_vectors_of_another_length_are_refused():
     grown = ForeignEncoder("broken", lambda texts: [[1.0]] * len(texts), letters)
-    with pytest.raises(ModelError, match="gave vectors of 1 and of 3; expected one length"):
+    with pytest.raises(ModelError, match="returned vectors of length 1 and 3; expected one length"):
         grown.encode_queries(["a"])
     with pytest.raises(UsageError, match="no 8-bit form"):
         grown.quantize(["a"])
-    with pytest.raises(UnsupportedError, match="what its tokens contribute is not known"):
+    with pytest.raises(UnsupportedError, match="the contributions of its tokens are unknown"):
         grown.split_documents(["a"])
 
 
@@ -85,7 +85,7 @@ def test_an_index_is_built_searched_and_refused_to_others(tmp_path: Path):
         assert index.status()["passages"] > 4  # of at most 20 words
         told = [index.explain("aaa", index.search("aaa", 1, mode=mode))[0] for mode in ("keyword", "dense")]
         assert told[0].keyword
-        assert "what its tokens contribute is not known" in str(told[1].dense)
+        assert "the contributions of its tokens are unknown" in str(told[1].dense)
     with pytest.raises(MismatchError, match="weights foreign:letters, not foreign:others"):
         Index.open(tmp_path / "i", encoder=ForeignEncoder("others", letters, letters))
     with Index.open(tmp_path / "i") as index:

@@ -31,7 +31,7 @@ def model(checkpoint: Make) -> Path:
 
 
 def refused(line: str, library: str) -> bool:
-    return line.startswith(f"UsageError: {library} already ran in the process that this one was forked from")
+    return line.startswith(f"UsageError: {library} was already used in the process that this one was forked from")
 
 
 @pytest.mark.parametrize("runtime", ["openvino", "torch"])

@@ -142,7 +142,7 @@ def test_a_cpu_without_bfloat16_computes_in_float32_and_says_so(checkpoint: Make
     encoder = Encoder.load(folder, "mean")
     assert encoder.spec.precision == "float32"
     close(encoder.encode_documents(TEXTS), exact)
-    with pytest.warns(UserWarning, match="this CPU has no bfloat16, so float32 is computed"):
+    with pytest.warns(UserWarning, match="this CPU does not support bfloat16; computing in float32"):
         encoder = Encoder.load(folder, "mean", precision="bfloat16")
     assert encoder.spec.precision == "bfloat16"  # the class of the index that it belongs to
     close(encoder.encode_documents(TEXTS), exact)
@@ -150,9 +150,9 @@ def test_a_cpu_without_bfloat16_computes_in_float32_and_says_so(checkpoint: Make
 
 def test_a_precision_that_openvino_lacks_is_torch_s_or_refused(checkpoint: Make) -> None:
     folder = str(checkpoint())
-    with pytest.raises(UnsupportedError, match="computes in float32 or bfloat16, and 'float16' was asked for"):
+    with pytest.raises(UnsupportedError, match="computes in float32 or bfloat16, but 'float16' was requested"):
         Encoder.load(folder, "mean", runtime="openvino", precision="float16")
-    with pytest.warns(UserWarning, match="'float16' was asked for; torch takes over"):
+    with pytest.warns(UserWarning, match="'float16' was requested; falling back to torch"):
         assert Encoder.load(folder, "mean", precision="float16", device="cpu").spec.precision == "float16"
 
 

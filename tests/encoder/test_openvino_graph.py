@@ -111,7 +111,7 @@ def test_a_blob_of_something_else_with_a_right_checksum_is_compiled_again(model,
 def test_a_cache_that_cannot_be_written_is_told_and_done_without(model, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("SEMSEARCH_CACHE", str(tmp_path / "file"))
-    with pytest.warns(CacheWarning, match=r"cannot be kept in .*file.*\$SEMSEARCH_CACHE"):
+    with pytest.warns(CacheWarning, match=r"cannot be saved in .*file.*\$SEMSEARCH_CACHE"):
         vectors = encode(model)
     close(vectors, by_torch(model))
 
@@ -164,7 +164,7 @@ def test_a_model_that_does_not_convert_runs_on_torch_and_says_why(model, folder,
         raise RuntimeError("no such operation: aten::zorg\nat somewhere")
 
     monkeypatch.setattr(openvino_convert, "converter", lambda: refuse)
-    with pytest.warns(FallbackWarning, match=r"does not convert to OpenVINO \(no such operation: aten::zorg\); torch"):
+    with pytest.warns(FallbackWarning, match=r"does not convert to OpenVINO \(no such operation: aten::zorg\); fall"):
         encoder = Encoder.load(model, "mean")
     close(encoder.encode_documents(TEXTS), by_torch(model))
     assert encoder.spec.precision == "float32"
@@ -177,7 +177,7 @@ def test_a_graph_that_disagrees_with_torch_is_not_used(model, checkpoint, folder
     other = open_checkpoint(str(checkpoint(seed=1)))
     astray, convert_model = PooledModel(other, [other.head(POOLERS["mean"])]), openvino_convert.converter()
     monkeypatch.setattr(openvino_convert, "converter", lambda: lambda _, **wishes: convert_model(astray, **wishes))
-    with pytest.warns(FallbackWarning, match=r"gives other vectors than torch \(they differ by \d"):
+    with pytest.warns(FallbackWarning, match=r"gives different vectors than torch \(they differ by \d"):
         vectors = Encoder.load(model, "mean").encode_documents(TEXTS)
     close(vectors, by_torch(model))
     assert kept(folder) == []

@@ -189,8 +189,8 @@ def test_simcse_names_mean_what_simcse_means(simcse: str, ours: str) -> None:
         ("cls+", "unknown pooler '' in 'cls\\+'"),
         ("layer:2", "no pooler for it; write layer:N\\+NAME"),
         ("layer:two+mean", "'layer:two' needs a whole number"),
-        ("layer:2+first-last", "'first-last' has layers of its own"),
-        ("layer:2+pooler-output", "'pooler-output' has layers of its own"),
+        ("layer:2+first-last", "'first-last' has fixed layers"),
+        ("layer:2+pooler-output", "'pooler-output' has fixed layers"),
         ("layer:2+layer:3+mean", "unknown pooler 'layer:3'"),
     ],
 )

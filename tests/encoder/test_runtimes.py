@@ -41,7 +41,9 @@ def test_the_cpu_has_the_compiled_one_unless_another_is_asked_for(model, monkeyp
 def test_what_is_none_is_refused_with_the_names(model, monkeypatch):
     with pytest.raises(UsageError, match="unknown runtime 'onnx'; known: auto, openvino, torch"):
         Encoder.load(model, "mean", runtime="onnx")
-    with pytest.raises(UnsupportedError, match="runtime 'openvino' runs on the CPU, and device 'cuda' was asked for"):
+    with pytest.raises(
+        UnsupportedError, match="runtime 'openvino' runs only on the CPU, but device 'cuda' was requested"
+    ):
         Encoder.load(model, "mean", runtime="openvino", device="cuda")
     monkeypatch.setenv("SEMSEARCH_RUNTIME", "zorg")
     with pytest.raises(UsageError, match="unknown runtime 'zorg'"):
@@ -81,7 +83,7 @@ def test_without_openvino_torch_does_its_work_and_one_line_says_so(model):
     done = run("auto")
     warned = [line for line in done.stderr.splitlines() if "Warning" in line]
     assert len(warned) == 1
-    assert "'openvino' is not installed; pip install openvino; torch takes over" in warned[0]
+    assert "'openvino' is not installed; pip install openvino; falling back to torch" in warned[0]
     expected = Encoder.load(model, "mean", runtime="torch").encode_queries(["a heron"])[0, 0]
     np.testing.assert_allclose(float(done.stdout), expected, atol=1e-6)
     refused = run("openvino")
@@ -122,7 +124,7 @@ def test_a_runtime_says_what_an_index_keeps_and_whether_it_has_8_bits(model):
     for runtime in ("openvino", "torch"):
         encoder = Encoder.load(model, "mean", runtime=runtime)
         assert (encoder._runtime.name, dict(encoder.artifacts)) == (runtime, {})
-    with pytest.raises(UnsupportedError, match="needs the runtime openvino, and this model runs on torch"):
+    with pytest.raises(UnsupportedError, match="needs the runtime openvino, but this model runs on torch"):
         encoder.quantize(["a heron"])
 
 
@@ -181,7 +183,7 @@ def test_a_damaged_file_of_the_cache_is_logged_as_a_warning(model, tmp_path, mon
     Encoder.load(model, "mean", runtime="openvino", precision="float32")
     (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
     damaged = path.parent if what == "converted" else path
-    assert record.getMessage() == f"the {what} model {damaged} is damaged, and is {what} again"
+    assert record.getMessage() == f"the {what} model {damaged} is damaged and will be {what} again"
 
 
 def test_no_logger_of_the_library_has_a_handler_or_a_level():

@@ -19,13 +19,13 @@ TEXTS = ["A heron waits.", "", "Fish."]
 
 WRONG = {
     "a heron": "`texts` is the string 'a heron'; expected a list of strings",
-    b"a heron": "`texts` has a int at position 0",
+    b"a heron": "`texts` has a value of type int at position 0",
     5: "`texts` is of type int; expected a list of strings",
     None: "`texts` is of type NoneType; expected a list of strings",
     frozenset(TEXTS): "`texts` is of type frozenset; expected a list of strings",
-    ("a", "b", 3): r"`texts` has a int at position 2 \(from 0\); expected strings alone",
-    (None,): "`texts` has a NoneType at position 0",
-    (("a",),): "`texts` has a tuple at position 0",
+    ("a", "b", 3): r"`texts` has a value of type int at position 2 \(from 0\); expected only strings",
+    (None,): "`texts` has a value of type NoneType at position 0",
+    (("a",),): "`texts` has a value of type tuple at position 0",
     ("ä", "b\ud800"): r"`texts` has 'b\\ud800' at position 1 \(from 0\), which is not valid Unicode",
 }
 
@@ -106,6 +106,6 @@ def test_an_encoder_shows_itself_in_one_line(folder, minilm):
 
 
 def test_words_have_no_8_bits():
-    with pytest.raises(UsageError, match="model 'hash:64' has no 8-bit form; leave `precision` out"):
+    with pytest.raises(UsageError, match="model 'hash:64' has no 8-bit form; omit `precision`"):
         WordHashEncoder(64).quantize(TEXTS)
     assert dict(WordHashEncoder(64).artifacts) == {}

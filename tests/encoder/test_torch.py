@@ -81,7 +81,7 @@ def test_missing_weights_are_named(checkpoint: Make) -> None:
     with pytest.raises(ModelError, match=r"is missing weights.*encoder.layer.2.output.dense.bias; the checkpoint is"):
         Encoder.load(without(checkpoint(), "encoder.layer.2.output.dense.bias"), "mean")
     with pytest.raises(
-        ModelError, match=r"is missing weights.*encoder.layer.2.* and 13 more; the checkpoint is not complete"
+        ModelError, match=r"is missing weights.*encoder.layer.2.* and 13 more; the checkpoint is incomplete"
     ):
         Encoder.load(without(checkpoint(), "encoder.layer.2."), "mean")  # 16 tensors a layer, 3 named
 
@@ -181,7 +181,7 @@ def test_a_dense_module_made_for_another_pooler_is_refused(checkpoint):
     )
     tensors = {f"linear.{name}": tensor for name, tensor in linear.state_dict().items()}
     save_file(tensors, folder / "1_Dense/model.safetensors")
-    with pytest.raises(ModelError, match="takes vectors of 64, and gets 32 from pooler 'mean'; choose the pooler"):
+    with pytest.raises(ModelError, match="takes vectors of length 64, but pooler 'mean' gives 32; choose the pooler"):
         Encoder.load(str(folder), "mean")
     assert Encoder.load(str(folder), "cls+mean").encode_queries(["a heron"]).shape == (1, 8)
 
@@ -217,9 +217,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(checkpoint, monkeypat
     halved = [int(record.getMessage().split("a batch of ")[1].split()[0]) for record in caplog.records]
     assert halved == [13, 6, 3, 3, 7, 3, 4]  # all those of more than two, the first half first
     monkeypatch.setattr(Small, "forward", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("no room at all")))
-    with pytest.raises(
-        ModelError, match=r"device 'cpu' has too little memory for one text of \d+ tokens; cut texts sho"
-    ):
+    with pytest.raises(ModelError, match=r"device 'cpu' has too little memory for one text of \d+ tokens; truncate"):
         Encoder.load(folder, "mean").encode_documents(texts)
 
 
@@ -240,5 +238,5 @@ def test_devices_that_are_none_are_refused_before_a_process_is_started(checkpoin
     folder = str(checkpoint())
     with pytest.raises(UsageError, match="device 'zorg' is not usable here"):
         Encoder.load(folder, "mean", device="cpu,zorg")
-    with pytest.raises(UsageError, match="device ',' names none; write cuda:0,cuda:1"):
+    with pytest.raises(UsageError, match="`device` ',' names no device; expected one like cuda:0,cuda:1"):
         Encoder.load(folder, "mean", device=",")

@@ -52,7 +52,7 @@ def unproved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_a_backbone_with_windows_runs_on_torch_and_one_line_says_why(model, expected, monkeypatch):
-    said = r"gives other vectors than torch \(they are not finite\); torch takes over"
+    said = r"gives different vectors than torch \(they are not finite\); falling back to torch"
     with pytest.warns(FallbackWarning, match=said):
         encoder = Encoder.load(model, "mean", device="cpu")
     np.testing.assert_allclose(encoder.encode_documents(TEXTS), expected, rtol=0, atol=1e-5)
@@ -86,7 +86,7 @@ def test_8_bits_of_a_backbone_with_windows_are_refused_and_no_index_is_made(mode
     words = ("--model", model, "--pooler", "mean", "--precision", "int8", "--index", tmp_path / "index")
     done = call("index", corpus, *words)
     assert done.code == 1
-    assert "precision 'int8' needs the runtime openvino, and this model runs on torch" in done.err.splitlines()[-1]
+    assert "precision 'int8' needs the runtime openvino, but this model runs on torch" in done.err.splitlines()[-1]
     assert not (tmp_path / "index").exists()
 
 
@@ -97,8 +97,8 @@ def test_vectors_that_are_not_finite_are_refused_with_the_text_and_what_to_do(mo
     settings = {"runtime": "openvino", "precision": "float32", "device": "cpu"}
     encoder = Encoder.load(model, "mean", **settings)
     said = (
-        r"[12] of 3 texts that were encoded together got vectors that are not finite numbers, the first of them text "
-        rf"[12] \(from 0\), '(a heron|bread and).*: model '{model}' on runtime 'openvino' in float32; take "
+        r"the vectors of [12] of 3 texts encoded together are not finite numbers, starting with text "
+        rf"[12] \(from 0\), '(a heron|bread and).*: model '{model}' on runtime 'openvino' in float32; use "
         "`runtime` 'torch'"
     )
     with pytest.raises(ModelError, match=said):

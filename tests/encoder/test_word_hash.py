@@ -104,10 +104,10 @@ def test_a_dimension_that_is_none_is_refused(model: str) -> None:
 
 
 def test_max_tokens_below_one_is_refused() -> None:
-    with pytest.raises(UsageError, match="max tokens is -3; expected at least 1"):
+    with pytest.raises(UsageError, match="`max_tokens` must be at least 1, got -3"):
         load_encoder(model="hash:8", max_tokens=-3)
 
 
 def test_settings_that_it_does_not_have_are_refused() -> None:
-    with pytest.raises(UsageError, match="'hash:8' hashes words, so it takes no dim, pooler"):
+    with pytest.raises(UsageError, match="'hash:8' hashes words and does not accept dim, pooler"):
         load_encoder(model="hash:8", pooler="cls", dim=4)

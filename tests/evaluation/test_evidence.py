@@ -501,7 +501,7 @@ def test_duels_of_sentences_by_hand():
     assert duels.wins[1].text == "g — h"
     assert duels.wins[1].answers == (Answer("cosine 0.400, above 88% of t"), Answer("cosine 0.100, above 12% of t"))
     assert duels.wins[1].wanted == "score 5, above 88% of t"
-    assert (duels.unit, duels.wanted) == ("pairs", "what people said")
+    assert (duels.unit, duels.wanted) == ("pairs", "the human score")
     same = duels_of_sts(similarities([task, flat], {**said, "cls": said["mean"]}), (MEAN, CLS))
     assert (same.n_wins, same.n_losses, same.n_ties, same.wins, same.losses) == (0, 0, 4, [], [])
 

@@ -106,8 +106,8 @@ def make_pictures() -> str:
     [
         (lambda: "nowhere", "'nowhere' does not exist"),
         (lambda: Path("void").mkdir() or "void", "the folder 'void' is empty"),
-        (make_pictures, "the folder 'pictures' holds 0.png, 1.png, 2.png, 3.png, 4.png, …"),
-        (lambda: make_file("a.bin", ""), "'a.bin' is a file of none of these"),
+        (make_pictures, "the folder 'pictures' contains 0.png, 1.png, 2.png, 3.png, 4.png, …"),
+        (lambda: make_file("a.bin", ""), "'a.bin' is a file of no known kind"),
     ],
 )
 def test_data_of_no_kind_are_an_error_that_says_what_was_found_and_what_is_expected(make: Any, found: str):
@@ -158,7 +158,7 @@ def test_what_only_another_kind_has_is_refused(kind: str, name: str):
     data = {"sts": "scored.tsv", "retrieval": beir("judged"), "corpus": "texts"}[kind]
     request = Request(data=data, model="no/such/model", **{name: GIVEN[name]})
     others = [repr(other) for other in ("retrieval", "sts", "corpus") if name in FITS[other]]
-    said = f"`{name}` goes with data of kind {' or '.join(others)}, and '{data}' is compared on as '{kind}'"
+    said = f"`{name}` applies only to data of kind {' or '.join(others)}, but '{data}' is treated as '{kind}'"
     foreign = name not in FITS[kind]
     with pytest.raises(UsageError if foreign else SemsearchError) as raised:  # else of model or data, which come later
         study(request)
@@ -166,5 +166,5 @@ def test_what_only_another_kind_has_is_refused(kind: str, name: str):
 
 
 def test_tasks_of_a_file_of_pairs_are_refused():
-    with pytest.raises(UsageError, match=r"`tasks` chooses from a folder .*, and 'scored\.tsv' is a file of pairs"):
+    with pytest.raises(UsageError, match=r"`tasks` applies only to a folder .*, but 'scored\.tsv' is a file of pairs"):
         study(Request(data=make_pairs(), tasks=["STS-B"]))

@@ -218,12 +218,12 @@ def test_neither_judgments_nor_run_are_changed():
         ("", "problem parsing measure"),
         ("nDCG@10(", "problem parsing measure"),
         ("nDCG@ten", "problem parsing measure"),
-        ("R", "the cutoff must be a whole number from 1, as in R@10"),
+        ("R", "the cutoff must be a positive integer, as in R@10"),
         ("P", "as in P@10"),
-        ("nDCG@0", "the cutoff must be a whole number from 1"),  # ends the whole process in trec_eval
+        ("nDCG@0", "the cutoff must be a positive integer"),  # ends the whole process in trec_eval
         ("nDCG@-1", "problem parsing measure"),
-        ("nDCG@1.5", "the cutoff must be a whole number from 1"),
-        ("nDCG@True", "the cutoff must be a whole number from 1"),
+        ("nDCG@1.5", "the cutoff must be a positive integer"),
+        ("nDCG@True", "the cutoff must be a positive integer"),
         ("NumRel@10", "unsupported params"),
         ("nDCG(many=1)", "many"),
         ("AP(rel=0)", "relevance_level should be positive"),
@@ -244,7 +244,7 @@ def test_what_cannot_be_measured_is_a_usage_error_that_lists_what_can(name: str,
 
 def test_measures_are_checked_before_they_are_needed():
     check_measures([*MEASURES, *TREC_NAMES, *ST_NAMES, "Judged@10", "Rprec", "Bpref", "IPrec@0.1", "NumRet"])
-    with pytest.raises(UsageError, match=r"no measure is named; such as nDCG@10, MAP"):
+    with pytest.raises(UsageError, match=r"no measure given; expected some, such as nDCG@10, MAP"):
         check_measures([])
 
 

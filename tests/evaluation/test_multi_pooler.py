@@ -177,7 +177,7 @@ def test_the_same_refused_pooler_twice_over_is_still_an_error(checkpoint: Make):
     }
     folder = checkpoint(files=files)
     save_file({"linear.weight": np.zeros((3, 32), np.float32)}, folder / "1_Dense/model.safetensors")
-    with pytest.raises(ModelError, match="takes vectors of 32, and gets 64 from pooler 'layer:0"):
+    with pytest.raises(ModelError, match=r"takes vectors of length 32, but pooler 'layer:0.* gives 64"):
         MultiPooler.load(str(folder), ["layer:*+cls+mean", "layer:1+cls+mean"], device="cpu")
 
 
@@ -187,7 +187,7 @@ def test_the_same_refused_pooler_twice_over_is_still_an_error(checkpoint: Make):
         (["mean", "average"], False, "unknown pooler 'average'"),
         (["mean", ""], False, "unknown pooler ''"),
         (["layer:*"], False, "names a layer but no pooler for it"),
-        (["layer:*+first-last"], False, "has layers of its own"),
+        (["layer:*+first-last"], False, "has fixed layers"),
         (["layer:x+mean"], False, "needs a whole number"),
         (["mean"], True, "unknown pooler 'mean'.*avg_first_last"),
         (["avg"], False, "unknown pooler 'avg'"),
@@ -204,8 +204,8 @@ def test_an_unknown_name_fails_before_anything_is_loaded(
 @pytest.mark.parametrize(
     ("wishes", "said"),
     [
-        ({"max_tokens": 7}, "max tokens is 7; this model takes 8 to 64"),
-        ({"max_tokens": 65}, "max tokens is 65; this model takes 8 to 64"),
+        ({"max_tokens": 7}, "`max_tokens` must be at least 8 and at most 64 for this model, got 7"),
+        ({"max_tokens": 65}, "`max_tokens` must be at least 8 and at most 64 for this model, got 65"),
         ({"precision": "float8"}, "unknown precision 'float8'"),
         ({"device": "gpux"}, "device 'gpux' is not usable here"),
     ],
@@ -218,7 +218,7 @@ def test_a_wish_that_cannot_be_met_is_refused_as_by_an_encoder(model: str, wishe
 
 def test_a_declared_prefix_that_leaves_no_room_is_refused(checkpoint: Make):
     files = {"config_sentence_transformers.json": {"prompts": {"query": "one two three four five six seven: "}}}
-    with pytest.raises(UsageError, match="takes 10 of 8 tokens, so nothing of a text would be seen"):
+    with pytest.raises(UsageError, match="takes 10 of 8 tokens, which leaves no room for a text"):
         MultiPooler.load(str(checkpoint(files=files)), ["mean"], max_tokens=8)
 
 
@@ -300,7 +300,7 @@ def test_linear_layers_of_a_checkpoint_that_declares_no_pooler_stand_behind_each
     save_file({"linear.weight": weight}, folder / "1_Dense/model.safetensors")
     encoder = MultiPooler.load(str(folder), ["mean", "cls+mean", "cls"], device="cpu")
     assert encoder.names == ("mean", "cls")
-    assert "takes vectors of 32, and gets 64 from pooler 'cls+mean'" in encoder.refused["cls+mean"]
+    assert "takes vectors of length 32, but pooler 'cls+mean' gives 64" in encoder.refused["cls+mean"]
     states = hidden_states(str(folder), TEXTS[0])[-1]
     vectors = encoder.encode_documents(TEXTS[:1])
     np.testing.assert_allclose(vectors["mean"][0], weight @ states.mean(0), atol=1e-5)

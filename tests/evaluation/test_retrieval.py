@@ -389,10 +389,10 @@ def test_an_empty_corpus_is_an_error(encoder, tmp_path, corpus):
     ("wish", "error", "reason"),
     [
         ({"modes": ["dense", "sparse"]}, UsageError, "unknown mode 'sparse'; expected one of dense, keyword, hybrid"),
-        ({"modes": []}, UsageError, "no mode is named"),
+        ({"modes": []}, UsageError, "no mode given"),
         ({"style": "beir"}, UsageError, "unknown style 'beir'"),
         ({"fusion": "sum"}, UsageError, "unknown fusion 'sum'"),
-        ({"depth": 0}, UsageError, "`depth` is 0"),
+        ({"depth": 0}, UsageError, "`depth` must be at least 1, got 0"),
         ({"measures": ["nDCG@ten"]}, UsageError, "unknown measure"),
         ({"measures": []}, UsageError, "no measure"),
         ({"transforms": ["whiten:99"]}, UsageError, "K must be a whole number from 1 to 32"),
@@ -412,7 +412,7 @@ def test_a_prefix_that_leaves_no_room_is_refused(tmp_path):
     """Every text would get the vector of the prefix."""
     prompts = {"prompts": {"query": "a question that somebody asked here: ", "passage": ""}}
     folder = tiny_checkpoint(tmp_path / "model", files={"config_sentence_transformers.json": prompts})
-    with pytest.raises(UsageError, match="nothing of a text would be seen"):
+    with pytest.raises(UsageError, match="leaves no room for a text"):
         MultiPooler.load(str(folder), ["mean"], max_tokens=8)
 
 

@@ -88,12 +88,12 @@ def test_a_missing_file_is_named_with_its_place_and_the_layout(folder: Path, nam
     with pytest.raises(SourceError) as caught:
         load_retrieval(folder)
     layout = "corpus.jsonl, queries.jsonl, qrels/test.tsv"
-    assert str(caught.value) == f"no {folder / name}; expected BEIR's layout: {layout}, each perhaps with .gz"
+    assert str(caught.value) == f"no {folder / name}; expected BEIR's layout: {layout}, each optionally with .gz"
 
 
 def test_where_a_split_is_missing_the_others_are_named(folder: Path):
     (folder / "qrels" / "dev.tsv").write_text(HEADER)
-    with pytest.raises(SourceError, match=r"no .*train\.tsv \(splits there: dev, test\); expected .* qrels/train\.tsv"):
+    with pytest.raises(SourceError, match=r"no .*train\.tsv \(available splits: dev, test\); expected .* qrels/train"):
         load_retrieval(folder, "train")
 
 
@@ -109,7 +109,7 @@ def test_gzipped_files_are_read_as_plain_ones(folder: Path, names: list[str] | N
     assert (found.queries, found.qrels) == (plain.queries, plain.qrels)
     assert [(document.doc_id, document.title, document.text) for document in found.documents()] == documents
     assert kind_of(Request(data=folder)) == "retrieval"
-    with pytest.raises(SourceError, match=r"splits there: test\)"):
+    with pytest.raises(SourceError, match=r"available splits: test\)"):
         load_retrieval(folder, "dev")
 
 
@@ -139,20 +139,20 @@ def test_a_folder_in_the_place_of_a_file_and_a_folder_that_is_not_there_are_miss
 @pytest.mark.parametrize("text", [HEADER, f"{HEADER}q9\td1\t1\n"])
 def test_judgments_of_no_query_that_is_there_are_an_error(folder: Path, text: str):
     (folder / "qrels" / "test.tsv").write_text(text)
-    with pytest.raises(SourceError, match=r"no query of .*queries\.jsonl has judgments in .*test\.tsv"):
+    with pytest.raises(SourceError, match=r"no query in .*queries\.jsonl has judgments in .*test\.tsv"):
         load_retrieval(folder)
 
 
 def test_a_file_of_queries_without_one_is_an_error(folder: Path):
     (folder / "queries.jsonl").write_text("\n")
-    with pytest.raises(SourceError, match="holds no query"):
+    with pytest.raises(SourceError, match="contains no queries"):
         load_retrieval(folder)
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('{"_id": "q1", "text": "again"}', "a second query with the id 'q1'"),
+        ('{"_id": "q1", "text": "again"}', "duplicate query id 'q1'"),
         ('{"_id": "q4", "text": " "}', "the query is empty"),
         ('{"_id": "q4"}', 'no "text"'),
         ("q4\twho?", "not valid JSON"),

@@ -131,7 +131,7 @@ def test_without_quotes_a_line_ends_at_a_line_feed_alone(tmp_path: Path):
 @pytest.mark.parametrize(
     ("names", "split", "said"),
     [
-        (["STS17"], "test", f"unknown task 'STS17'; known: {', '.join(TASKS)}"),
+        (["STS17"], "test", f"unknown task 'STS17'; expected one of: {', '.join(TASKS)}"),
         (["STS12"], "dev", "task 'STS12' has no dev split; tasks with one: STS-B, SICK-R"),
         ([], "train", "unknown split 'train'; expected one of test, dev"),
     ],
@@ -177,7 +177,7 @@ def test_a_bad_line_is_named(tmp_path: Path, name: str, content: str, said: str)
 
 def test_an_unknown_ending_is_refused(tmp_path: Path):
     (tmp_path / "a.xlsx").write_bytes(b"x")
-    with pytest.raises(SourceError, match=r"unknown ending; expected one of \.jsonl, \.csv, \.tsv"):
+    with pytest.raises(SourceError, match=r"unknown extension; expected one of \.jsonl, \.csv, \.tsv"):
         load_sts(tmp_path / "a.xlsx")
 
 

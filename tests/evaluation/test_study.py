@@ -220,5 +220,5 @@ def test_true_judgments_are_a_second_table_and_what_is_wrong_with_them_is_a_note
     assert without.detail["agreement"] is None
     *_, said, warned = without.notes
     assert said == "came with the data"
-    assert warned.startswith("warning: no agreement with the true judgments: ")
+    assert warned.startswith("warning: cannot measure agreement with the true judgments: ")
     assert "corpus.jsonl:9: duplicate" in warned

@@ -119,7 +119,7 @@ def test_both_sides_of_a_hybrid_score_are_said_with_their_scales(index: Index, u
         assert why.keyword
         assert why.dense.weight == why.keyword.weight == 0.5
         if why.keyword.score is None:
-            assert (why.keyword.share, why.keyword.note, why.keyword.terms) == (0, "has no word of the query", ())
+            assert (why.keyword.share, why.keyword.note, why.keyword.terms) == (0, "contains no word of the query", ())
             assert hit.doc_id in ("c", "d")
         else:
             assert {term.term for term in why.keyword.terms} <= {"heron", "water"}
@@ -150,7 +150,7 @@ def test_a_document_that_only_words_find_is_counted_as_near_as_the_last(tmp_path
         hits = index.search("kax lux lux lux rex", 1_001)
         far = next(hit for hit in hits if hit.doc_id == "far")
         (why,) = index.explain("kax lux lux lux rex", [replace(far, rank=1)])
-        assert "not among the 1,000 nearest; counted as near as the last" in why.dense.note
+        assert "not among the 1,000 nearest; assumed to be as near as the last" in why.dense.note
         assert (why.dense.score, why.dense.tokens) == (None, ())
         (term,) = why.keyword.terms
         assert term.term == "rex"
@@ -354,20 +354,20 @@ def test_a_hit_that_is_gone_or_says_something_else_is_an_error(index: Index):
     with pytest.raises(UsageError, match="the hit 'a', characters 0 to 29, is not in the index"):
         index.explain("heron", hits[:1])
     index.delete(["a"])
-    with pytest.raises(UsageError, match="search again, and explain what is found"):
+    with pytest.raises(UsageError, match="search again, and explain the new hits"):
         index.explain("heron", hits[:1])
 
 
 def test_a_hit_of_another_search_is_told_by_its_score(index: Index):
     (why,) = index.explain("water", index.search("bread water", 1, mode="dense"))
-    assert why.note.startswith("the hit had a score of 0.6325; the index, or the search, is another one")
-    with pytest.raises(UsageError, match="has no word of `query`"):
+    assert why.note.startswith("the hit had a score of 0.6325; the index or the search has changed since")
+    with pytest.raises(UsageError, match="contains no word of `query`"):
         index.explain("salt", [hit for hit in index.search("water", mode="keyword") if hit.doc_id == "a"])
 
 
 def test_a_filter_that_leaves_the_hit_out_is_an_error(index: Index):
     hits = index.search("water", mode="hybrid")
-    with pytest.raises(UsageError, match="pass the `where` and the `unit` of the search"):
+    with pytest.raises(UsageError, match="pass the same `where` and `unit` as in the search"):
         index.explain("water", hits, where="year > 2050")
 
 

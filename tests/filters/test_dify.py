@@ -79,13 +79,13 @@ def test_without_a_condition_there_is_no_filter(condition):
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        ({"logical_operator": "xor"}, "`logical_operator` is 'xor'; expected and, or"),
-        ({"logical_operator": ["and"]}, "`logical_operator` is ['and']; expected and, or"),
+        ({"logical_operator": "xor"}, "`logical_operator` is 'xor'; expected 'and' or 'or'"),
+        ({"logical_operator": ["and"]}, "`logical_operator` is ['and']; expected 'and' or 'or'"),
         ({"conditions": "a"}, "`conditions` is 'a'; expected a list of objects such as"),
         ({"conditions": [7]}, "a condition is 7; expected an object such as"),
         (one("a", "like", 1), "`comparison_operator` is 'like'; expected one of contains, not contains, start with,"),
         (one("a", None, 1), "`comparison_operator` is None"),  # type: ignore[arg-type]
-        (one(None, "is", 1), "the name in a condition is None; expected a field, or a list of fields, as text"),
+        (one(None, "is", 1), "the name in a condition is None; expected a field name or a list of field names"),
         (one([], "is", 1), "the name in a condition is []"),
         (one(["a", ""], "is", 1), "the name in a condition is ['a', '']"),
         (one("a", ">", "soon"), "'a': > takes a number, got 'soon'"),

@@ -172,7 +172,7 @@ def test_answers_by_hand(key, symbol, value, expected):
         ({"key": "x", "operator": "text_match", "value": 5}, "'x': text_match takes text, got 5"),
         ({"key": "x", "operator": "==", "value": 2**63}, "'x': the integer does not fit into 64 bits"),
         ({"filters": {}, "condition": "and"}, "the filters are {}; expected a list of filters"),
-        ({"filters": [], "condition": "xor"}, "the condition is 'xor'; expected and, or, not"),
+        ({"filters": [], "condition": "xor"}, "the condition is 'xor'; expected 'and', 'or' or 'not'"),
     ],
 )
 def test_what_is_wrong_is_one_line_that_names_it(part, message):

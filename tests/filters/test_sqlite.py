@@ -106,7 +106,7 @@ def test_the_longest_condition_that_is_accepted_runs_and_a_longer_one_is_refused
     accepted = kind((one,) * (count * 95 // 100))  # parentheses take the rest
     assert len(compile_filter(accepted).sql) > MAX_SQL * 0.9
     assert ask(database, accepted) == expected
-    with pytest.raises(FilterError, match=f"has {count * 2:,} comparisons, too many for one SQLite statement: compare"):
+    with pytest.raises(FilterError, match=f"has {count * 2:,} comparisons, too many for one SQLite statement: use"):
         compile_filter(kind((one,) * (count * 2)))
 
 

@@ -65,7 +65,7 @@ def test_a_database_that_may_not_grow_keeps_what_was_committed(tmp_path, monkeyp
 
     monkeypatch.setattr(index_folder, "connect", bounded)
     for _ in range(2):  # the second run stops where the first did
-        with pytest.raises(DiskFullError, match=r"disk is full; what was committed is kept: make room, then run"):
+        with pytest.raises(DiskFullError, match=r"disk is full; committed batches are kept; free some space, then run"):
             index_corpus(tmp_path / "index", CORPUS, ENCODER)
     kept = first_documents(tmp_path / "index")
     assert (kept > 0) == (pages > 60)
@@ -82,7 +82,7 @@ def test_a_disk_that_fills_while_a_segment_is_written_costs_no_document(tmp_path
 
     with monkeypatch.context() as patch:
         patch.setattr(segments, "write_bytes", full)
-        with pytest.raises(DiskFullError, match="No space left on device; what was committed is kept"):
+        with pytest.raises(DiskFullError, match="No space left on device; committed batches are kept"):
             index_corpus(tmp_path / "index", CORPUS, ENCODER)
     assert first_documents(tmp_path / "index") == len(CORPUS)
     assert list((tmp_path / "index").glob("vectors.*")) == []
@@ -100,7 +100,7 @@ def test_a_disk_that_fills_while_an_8_bit_model_is_kept_leaves_no_index_that_lac
     encoder = Quantized(tmp_path / "graph")
     with monkeypatch.context() as patch:
         patch.setattr("semsearch.files.shutil.copyfileobj", full)
-        with pytest.raises(DiskFullError, match="No space left on device; what was committed is kept"):
+        with pytest.raises(DiskFullError, match="No space left on device; committed batches are kept"):
             index_corpus(tmp_path / "index", CORPUS[:9], encoder)
     assert os.listdir(tmp_path / "index") == ["writer.lock"]
     assert index_corpus(tmp_path / "index", CORPUS[:9], encoder).encoded == 9
@@ -121,7 +121,7 @@ def test_the_command_meets_a_limit_on_file_size_with_one_line(tmp_path, corpus, 
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1, result.stderr
     assert result.stderr.startswith("error: cannot write the index: ")
-    assert "make room, then run the same command again" in result.stderr
+    assert "free some space, then run the same command again" in result.stderr
     if limit == 1_000_000:
         assert first_documents(tmp_path / "index") > 0
     result = run(corpus, tmp_path / "index")

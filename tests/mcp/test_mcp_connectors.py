@@ -93,7 +93,7 @@ def test_a_long_document_is_fetched_around_what_was_found_and_says_how_to_read_o
 def test_a_place_beyond_a_document_shows_its_beginning_or_is_refused(odd, place):
     given = result(create_mcp({"odd": odd}), "fetch", id=f"long{place}")
     (item,) = given.content
-    assert ("there is no document" if given.is_error else "Sentence 0 speaks") in item.text
+    assert ("no document has the id" if given.is_error else "Sentence 0 speaks") in item.text
 
 
 @pytest.mark.parametrize("doc_id", ["long", "attack", "controls", "lines"])
@@ -113,7 +113,7 @@ def test_what_cannot_be_seen_is_left_out(odd):
     [
         ("", "the query is empty"),
         (" \n", "the query is empty"),
-        ("word " * 100_000, "500,000 characters, at most 4,000"),
+        ("word " * 100_000, "500,000 characters, but the limit is 4,000"),
     ],
 )
 def test_an_impossible_query_is_refused_with_what_to_do(sample, query, said):
@@ -124,12 +124,12 @@ def test_an_impossible_query_is_refused_with_what_to_do(sample, query, said):
 def test_a_nul_byte_is_no_word_and_no_id(sample):
     server = create_mcp({"sample": sample})
     assert call(server, "search", query="\0 qqzzyy\0blorp")["results"] == []
-    assert "there is no document with the id 'a\\x00b'" in refusal(server, "fetch", id="a\0b")
+    assert "no document has the id 'a\\x00b'" in refusal(server, "fetch", id="a\0b")
 
 
 def test_an_unknown_id_is_refused_with_what_to_do(sample):
     said = refusal(create_mcp({"sample": sample}), "fetch", id="nope" * 1_000)
-    assert "take one from the results of `search`" in said
+    assert "use an id from the results of `search`" in said
     assert len(said) < 300
 
 
@@ -152,7 +152,7 @@ def test_ids_of_several_indexes_tell_them_apart(sample, odd):
     assert call(server, "fetch", id=found["id"])["text"] == "Axolotls keep their gills for life."
     assert call(server, "fetch", id="one:gardening-015")["title"] == "Houseplants that droop in wet soil"
     for wrong in ("gardening-015", "two:gardening-015", "three:gardening-015", "one:", ":"):
-        assert "there is no document" in refusal(server, "fetch", id=wrong)
+        assert "no document has the id" in refusal(server, "fetch", id=wrong)
     assert call(server, "fetch", id="two:untitled")["url"] == "https://search.example.org/doc/untitled?index=two"
 
 
@@ -201,10 +201,10 @@ def test_an_index_that_was_never_measured_is_searched_and_says_so(tmp_path):
         server = create_mcp({"older": index})
         found = call(server, "search", query="herons")
         assert found["results"][0]["id"] == "1"
-        assert "was not measured" in found["note"]
+        assert "has no confidence scores" in found["note"]
         rich = call(server, "search_documents", query="herons")
         assert rich["excerpts"][0]["id"] == "1"
-        assert "was not measured" in rich["note"]
+        assert "has no confidence scores" in rich["note"]
         assert "min_confidence" in refusal(server, "search_documents", query="herons", min_confidence=0.5)
 
 
@@ -213,7 +213,7 @@ def test_until_a_model_is_loaded_words_are_searched_and_the_answer_says_so(sampl
     server = create_mcp({"sample": sample}, is_warm=warm.__contains__)
     nothing = call(server, "search", query="qqzzyy blorp")
     assert nothing == {"results": [], "note": nothing["note"]}
-    assert "words alone" in nothing["note"]
+    assert "keyword search" in nothing["note"]
     assert "Nothing" not in nothing["note"], "which words alone do not tell"
     words = {hit.doc_id for hit in sample.search("root rot", 10, mode="keyword", min_confidence=0.5)}
     assert {one["id"] for one in call(server, "search", query="root rot")["results"]} == words != set()

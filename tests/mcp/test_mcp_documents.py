@@ -91,8 +91,8 @@ def test_a_context_keeps_to_its_budget_and_to_k(server, budget, k):
         ({"where": "nope = 1"}, "no document has a field 'nope' (known: 'lang'"),
         ({"where": "year >="}, "expected 'text' or a number"),
         ({"where": "year = 'a\0'"}, "NUL character"),
-        ({"index": "nope"}, "there is no index 'nope'; expected one of: 'sample'"),
-        ({"filter": "lang = 'en'"}, "`filter` is not known; its arguments are query, index, where"),
+        ({"index": "nope"}, "unknown index 'nope'; expected one of: 'sample'"),
+        ({"filter": "lang = 'en'"}, "`filter` is not recognized; expected arguments: query, index, where"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_what_to_do(server, wishes, said):
@@ -132,7 +132,7 @@ def test_a_document_is_read_to_its_end_piece_by_piece(odd, era):
         ({"offset": -1}, "`offset` must be from 0 to 27, got -1"),
         ({"offset": 28}, "`offset` must be from 0 to 27, got 28"),
         ({"budget": 1}, "`budget` must be from 100 to 8,000, got 1"),
-        ({"id": "nope"}, "there is no document with the id 'nope'"),
+        ({"id": "nope"}, "no document has the id 'nope'"),
     ],
 )
 def test_reading_outside_of_a_document_is_refused(odd, wishes, said):
@@ -246,11 +246,11 @@ def test_an_index_that_disappears_is_an_error_without_a_path_and_the_others_are_
             ("read_document", {"id": "gardening-015"}),
         ):
             said = refusal(server, tool, **arguments)
-            assert "the index 'gone' is not there any more" in said
+            assert "the index 'gone' no longer exists" in said
             assert str(tmp_path) not in said
         both = create_mcp({"gone": index, "odd": odd})
         described = call(both, "list_indexes")["indexes"]
-        assert "not there any more" in described[0]["problem"]
+        assert "no longer exists" in described[0]["problem"]
         assert described[1]["documents"] == len(odd)
         assert call(both, "search_documents", query="axolotls gills", index="odd")["excerpts"]
 
@@ -265,7 +265,7 @@ def test_an_index_that_is_deleted_and_built_again_is_served_as_it_is_now(tmp_pat
         server = create_mcp({"again": index})
         assert call(server, "fetch", id="1")["text"] == "the heron waits"
         shutil.rmtree(tmp_path / "again")
-        assert "not there any more" in refusal(server, "fetch", id="1")
+        assert "no longer exists" in refusal(server, "fetch", id="1")
         build("the bread rises")
         assert call(server, "search", query="bread rises")["results"][0]["id"] == "1"
         assert call(server, "fetch", id="1")["text"] == "the bread rises"

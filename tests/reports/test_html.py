@@ -172,12 +172,12 @@ def test_tables_show_each_number_with_its_interval_and_p(write: Write):
         "cls": ["20.29|16.12–24.01", "–"],
     }
     assert {name: [cell.attributes["title"] for cell in cells] for name, cells in rows.items()} == {
-        "cls": ["p < 0.0001 against the best of this column: lower than it", "no such number"],
+        "cls": ["p < 0.0001 against the best in this column: significantly lower", "no value"],
         "mean": [
-            "the highest of this column",
-            "p = 0.3125 against the best of this column: not distinguishable from it",
+            "the highest in this column",
+            "p = 0.3125 against the best in this column: not distinguishable",
         ],
-        "max": ["p = 0.0310 against the best of this column: lower than it", "the highest of this column"],
+        "max": ["p = 0.0310 against the best in this column: significantly lower", "the highest in this column"],
     }
     assert [text(mark) for mark in page.css(".comparison mark")] == ["56.00", "47.29"]
     assert [cell.attributes["data-value"] for cell in rows["cls"]] == ["0.2029", ""]
@@ -205,7 +205,7 @@ def test_rows_are_sorted_by_the_column_that_decides(write: Write, column, order)
     assert [text(option) for option in page.css("#pairs-1-choice option")] == order
     (head,) = page.css(".comparison th[aria-sort=descending]")
     assert text(head) == (column or "average")
-    assert text(page.css_first(".comparison caption")) == f"Rows by {column or 'average'}, best first"
+    assert text(page.css_first(".comparison caption")) == f"Rows sorted by {column or 'average'}, best first"
     listed = {
         name: row.attributes["data-value"]
         for name, row in ((text(row), row) for row in page.css(".comparison tbody th"))
@@ -244,7 +244,7 @@ def test_a_table_says_in_words_what_it_holds(write: Write):
         "Highest in average: max with 56.00. Lowest: mean with 55.00. "
         "1 other cannot be told apart from the highest: mean."
     )
-    assert "Tested by: paired bootstrap over pairs; seed 0." in said[1]
+    assert "Test: paired bootstrap over pairs; seed 0." in said[1]
 
 
 def test_rows_that_cannot_be_told_from_the_best_are_named_the_highest_first(write: Write):
@@ -385,7 +385,7 @@ def test_pairs_of_sentences_have_no_ticks_but_what_people_said(write: Write):
     assert text(page.css_first(".duel dl")) == (
         "1.000a cosine 0.9 0.250b cosine 0.1 What people said score 5, above 88% of t"
     )
-    assert text(page.css_first("#queries p")).startswith("Averages hide single pairs. Here a meets b by m;")
+    assert text(page.css_first("#queries p")).startswith("Averages hide individual pairs. Here a is compared with b")
 
 
 # --- drawings

@@ -40,7 +40,7 @@ def test_what_is_no_path_is_refused_in_one_line(path):
 @pytest.mark.parametrize(("query", "doc"), [("q 1", "d"), ("q", "d\t1"), ("q", ""), ("q\n2", "d"), ("q", "\x1b[2J")])
 def test_an_id_that_would_shift_the_columns_is_refused_and_nothing_written(tmp_path, query, doc):
     with pytest.raises(
-        UsageError, match=r"^ids \('q.*', .*\) are empty or contain white space, .*; omit `run` .* or `run_dir`"
+        UsageError, match=r"^one of the ids \('q.*', .*\) is empty or contains .*; omit `run` .* or `run_dir`"
     ):
         write_run(tmp_path / "a.run", [(query, {doc: 1.0})])
     assert list(tmp_path.iterdir()) == []

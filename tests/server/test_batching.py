@@ -68,9 +68,10 @@ def test_what_waits_is_encoded_together_and_each_gets_its_own():
 def test_a_batch_stays_within_its_tokens_and_holds_texts_of_like_length():
     with held(batch_tokens=40) as (queue, encoder):
         lengths = [1, 20, 2, 19, 1, 2, 18, 3, 30]
-        for n in lengths:
-            ask(queue, [" ".join(["w"] * n)])
+        futures = [ask(queue, [" ".join(["w"] * n)]) for n in lengths]
         encoder.go.set()
+        for future in futures:  # closing the queue leaves out what still waits
+            future.result(30)
     batches = [[len(text.split()) for text in batch] for batch in encoder.batches[1:]]
     assert sorted(n for batch in batches for n in batch) == sorted(lengths)
     assert all(len(batch) * max(batch) <= 40 for batch in batches)

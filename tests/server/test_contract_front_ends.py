@@ -87,7 +87,7 @@ def test_difys_conditions_filter(client: httpx.Client):
         ({"query": ""}, 400, "the query is empty"),
         ({"query": 5}, 400, "valid string"),
         ({"retrieval_setting": {"top_k": 0}}, 400, "`retrieval_setting.top_k` must be at least 1, got 0"),
-        ({"retrieval_setting": {"top_k": 10**6}}, 413, "gives at most 1,000 hits"),
+        ({"retrieval_setting": {"top_k": 10**6}}, 413, "returns at most 1,000 hits"),
         ({"retrieval_setting": {"top_k": 1, "score_threshold": 2}}, 400, "`score_threshold` is 2.0"),
         ({"metadata_condition": {"logical_operator": "xor"}}, 400, "`logical_operator` is 'xor'"),
         (
@@ -267,12 +267,12 @@ def test_a_vector_of_our_embeddings_finds_what_a_search_finds(client: httpx.Clie
 @pytest.mark.parametrize(
     ("wishes", "status", "message"),
     [
-        ({"query": {"nearest": [1.0]}}, 400, "the vector has 1 dimensions; the encoder of the index gives 4096"),
+        ({"query": {"nearest": [1.0]}}, 400, "the vector has 1 dimensions; the encoder of this index produces 4096"),
         ({"query": []}, 400, "the vector is []; expected a list of 4096 finite numbers"),
         ({"query": [1e39] * 4096}, 400, "expected a list of 4096 finite numbers"),
         ({"query": {"nearest": ["x"]}}, 400, "valid number"),
         ({"query": {"recommend": {}}}, 400, "is missing"),
-        ({"filter": {"must": []}}, 400, "`filter` is not taken here"),
+        ({"filter": {"must": []}}, 400, "`filter` is not supported here"),
         ({"limit": 0}, 400, "`limit` must be at least 1"),
         ({"limit": 10**6}, 413, "at most 1,000 hits"),
         ({"name": "nope"}, 404, "unknown index 'nope'"),
@@ -315,7 +315,7 @@ def test_an_index_that_was_not_measured_answers_all_the_same(tmp_path: Path):
         assert post(client, "/web_search", query=asked, count=1)[0]["title"] == "Heron"
         assert post(client, "/context", question=asked)["excerpts"][0]["id"] == "heron"
         told = post(client, "/context", 400, question=asked, min_confidence=0.5)["error"]["message"]
-        assert "was not measured yet" in told
+        assert "have not been measured for this index" in told
 
 
 def test_a_link_is_the_documents_own_address_in_whichever_field(tmp_path: Path):

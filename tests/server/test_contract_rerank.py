@@ -110,18 +110,18 @@ def test_without_documents_there_are_no_results(client: httpx.Client):
         ({"documents": ["a"], "texts": ["a"]}, 400, "expected either `documents` or `texts`"),
         ({"documents": ["a"], "query": " "}, 400, "`query` is empty; expected text"),
         ({"documents": ["a"], "query": None}, 400, "valid string"),
-        ({"documents": [5]}, 400, "`documents` has 5 at 0; expected text, or an object with a text"),
-        ({"documents": [{"image": "x"}]}, 400, "`documents` has {'image': 'x'} at 0"),
+        ({"documents": [5]}, 400, "`documents` has 5 at position 0; expected text or an object with a `text`"),
+        ({"documents": [{"image": "x"}]}, 400, "`documents` has {'image': 'x'} at position 0"),
         ({"documents": "a"}, 400, "valid list"),
         ({"documents": ["a"], "top_n": -1}, 400, "`top_n` is -1"),
-        ({"documents": ["a"] * 2_049}, 400, "there are 2,049 documents; expected at most 2,048"),
+        ({"documents": ["a"] * 2_049}, 400, "got 2,049 documents; expected at most 2,048"),
         (
             {"documents": ["a"], "model": "rerank-v3.5"},
             404,
-            "the model 'rerank-v3.5' is not served; expected an index: birds",
+            "unknown model 'rerank-v3.5'; expected the name of an index: birds",
         ),
         ({"texts": []}, 400, "`texts` is []"),
-        ({"texts": [{"text": "a"}]}, 400, "`texts` has {'text': 'a'} at 0; expected text"),
+        ({"texts": [{"text": "a"}]}, 400, "`texts` has {'text': 'a'} at position 0; expected text"),
     ],
 )
 def test_what_is_wrong_is_told_as_each_of_the_clients_reads_it(client: httpx.Client, body, status: int, message: str):

@@ -58,12 +58,12 @@ def test_a_model_of_a_folder_is_told_by_its_last_name():
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({"inputs": ""}, "`inputs` has an empty text at 0"),
+        ({"inputs": ""}, "`inputs` has an empty text at position 0"),
         ({"inputs": []}, "`inputs` is []"),
-        ({"inputs": [[1, 2]]}, "the tokens of another model's tokenizer"),
+        ({"inputs": [[1, 2]]}, "tokens of another model's tokenizer"),
         ({"inputs": "x", "normalize": False}, "`normalize` is false"),
         ({"inputs": "x", "prompt_name": "poem"}, "`prompt_name` is 'poem'; expected one of query,"),
-        ({"inputs": "x", "dimensions": 65}, "`dimensions` is 65; this model gives vectors of 64"),
+        ({"inputs": "x", "dimensions": 65}, "`dimensions` is 65; expected 1 to 64"),
         ({"inputs": ["x"] * 2_049}, "2,049 texts; expected at most 2,048"),
         ({}, "`inputs` is missing"),
     ],
@@ -97,8 +97,8 @@ def test_ollama_lists_the_indexes_as_models(client: httpx.Client):
 @pytest.mark.parametrize(
     ("body", "status", "message"),
     [
-        ({"model": "llama3", "input": "x"}, 404, "the model 'llama3' is not served; expected an index: birds"),
-        ({"model": "birds", "input": ["x", ""]}, 400, "`input` has an empty text at 1"),
+        ({"model": "llama3", "input": "x"}, 404, "unknown model 'llama3'; expected the name of an index: birds"),
+        ({"model": "birds", "input": ["x", ""]}, 400, "`input` has an empty text at position 1"),
         ({"model": "birds", "input": 7}, 400, "`input` is 7"),
         ({"model": "birds"}, 400, "is missing"),
     ],

@@ -101,7 +101,7 @@ def test_a_key_for_one_index_never_reaches_another(client):
 def test_a_wrong_host_is_refused(client, host):
     answer = client.get("/health", headers={"host": host})
     assert answer.status_code == 400
-    assert "start it with --allow-host" in answer.json()["error"]["message"]
+    assert "start the server with --allow-host" in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

@@ -50,11 +50,11 @@ def test_a_name_is_an_id_and_never_a_path(name, doc_id):
 @pytest.mark.parametrize(
     ("name", "content", "parts"),
     [
-        ("a.exe", b"MZ", ["a.exe", "unknown kind"]),
-        ("", b"text", ["unknown kind"]),
+        ("a.exe", b"MZ", ["a.exe", "unknown file type"]),
+        ("", b"text", ["unknown file type"]),
         ("a.txt", b"\xff\xfe\xfd", ["a.txt"]),
         ("a.jsonl", b"{}\n", ["a.jsonl:1"]),
-        ("a.jsonl", b'{"_id": "1", "text": "a"}\n{"_id": "1", "text": "b"}', ["a second document"]),
+        ("a.jsonl", b'{"_id": "1", "text": "a"}\n{"_id": "1", "text": "b"}', ["duplicate document id '1'"]),
         ("a.csv.gz", b"not gzip", ["a.csv.gz"]),
         ("a.pdf", b"not a pdf", ["a.pdf"]),
     ],

@@ -95,5 +95,5 @@ def test_a_hidden_index_and_one_that_is_not_there_are_told_apart_by_nobody():
 
 
 def test_a_key_to_read_does_not_write():
-    with pytest.raises(ForbiddenError, match="may not write"):
+    with pytest.raises(ForbiddenError, match="no write access"):
         Access(frozenset({"read"})).require("write", "notes", ["notes"])

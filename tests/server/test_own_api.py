@@ -192,7 +192,7 @@ def test_documents_are_added_changed_and_deleted(client):
         ([{"id": "x", "text": 3}], ["`documents.0.text`"]),
         ([{"id": "x", "text": "a", "metadata": 3}], ["`documents.0.metadata`"]),
         ([{"id": "x", "text": "a", "extra": 3}], ["`documents.0.extra`"]),
-        ([{"id": "x", "text": "a"}, {"id": "x", "text": "b"}], ["a second document", "'x'"]),
+        ([{"id": "x", "text": "a"}, {"id": "x", "text": "b"}], ["duplicate document id 'x'"]),
     ],
 )
 def test_bad_documents_are_refused_and_nothing_is_added(client, documents, parts):

@@ -94,7 +94,7 @@ def test_a_key_is_not_shown_in_an_error(folder, monkeypatch):
 
 def test_without_an_index_there_is_nothing_to_serve(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    call("serve").fails(1, "no index in 'indexes'; make one with")
+    call("serve").fails(1, "no index in 'indexes'; create one with")
 
 
 def test_a_port_in_use_is_said(folder):

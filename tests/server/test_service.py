@@ -107,7 +107,7 @@ def test_who_waits_too_long_is_told(tmp_path, open_service, gate):
     service = open_service({"notes": build(tmp_path / "notes")}, max_seconds=0.2)
     with pytest.raises((NotReadyError, TimeLimitError)):
         run(service.encode, "notes", ["a"])
-    with pytest.raises(NotReadyError, match="still being loaded"):
+    with pytest.raises(NotReadyError, match="still loading"):
         run(service.add, "notes", [{"_id": "new", "text": "New."}])
 
 
@@ -274,7 +274,7 @@ def test_a_checkpoint_that_changed_under_the_index_is_refused_and_words_are_sear
         assert (refused.status_code, refused.json()["error"]["code"]) == (409, "mismatch")
         described = client.get("/indexes")
         assert str(tmp_path) not in refused.text + described.text
-        assert described.json()["indexes"][0]["reason"].startswith("the index was built again, or its model")
+        assert described.json()["indexes"][0]["reason"].startswith("the index was rebuilt, or its model")
         assert any(str(tmp_path) in record.getMessage() for record in caplog.records)
         assert client.get("/indexes").json()["indexes"][0]["documents"] == len(NOTES)
 

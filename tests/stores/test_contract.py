@@ -224,9 +224,9 @@ def test_a_transform_is_fitted_once_or_when_asked(store: Store):
 @pytest.mark.parametrize("spec", [{"pooler": "cls"}, {"dim": 8}, {"weights": "v" * 64}])
 def test_another_encoder_is_refused(store: Store, spec: dict[str, Any]):
     fill(store, entry("a", UNIT[:1]))
-    with pytest.raises(MismatchError, match="belongs to another encoder"), store.write(index_spec(**spec), CHUNKING):
+    with pytest.raises(MismatchError, match="built with another encoder"), store.write(index_spec(**spec), CHUNKING):
         pass
-    with pytest.raises(MismatchError, match="other passages"):
+    with pytest.raises(MismatchError, match="other chunking settings"):
         with store.write(index_spec(), Chunking(tokens=64).to_json()):
             pass
     fill(store, entry("b", UNIT[:1]))  # the refused ones hold no lock

@@ -92,7 +92,7 @@ def test_what_is_no_index_is_refused_and_left_as_it_was(tmp_path, wrong, opener)
 def test_where_nothing_is_a_reader_says_how_to_make_an_index(tmp_path, where, opener):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file.txt").write_text("x")
-    with pytest.raises(NoIndexError, match=r"no index in .* make one with: semsearch index CORPUS"):
+    with pytest.raises(NoIndexError, match=r"no index in .* create one with: semsearch index CORPUS"):
         OPENERS[opener](tmp_path / where)
     assert sorted(os.listdir(tmp_path)) == ["empty", "file.txt"]
     assert not LocalStore(tmp_path / where).exists()
@@ -101,7 +101,7 @@ def test_where_nothing_is_a_reader_says_how_to_make_an_index(tmp_path, where, op
 @pytest.mark.parametrize("where", ["file.txt", "file.txt/below"])
 def test_a_writer_refuses_a_file_in_place_of_a_folder(tmp_path, where):
     (tmp_path / "file.txt").write_text("x")
-    with pytest.raises(NoIndexError, match="is or lies below a file; give a folder"):
+    with pytest.raises(NoIndexError, match="is a file or inside one; pass a folder"):
         open_writer(tmp_path / where)
     assert (tmp_path / "file.txt").read_text() == "x"
 
@@ -109,7 +109,7 @@ def test_a_writer_refuses_a_file_in_place_of_a_folder(tmp_path, where):
 def test_a_folder_with_other_files_is_not_touched(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     before = content(tmp_path)
-    with pytest.raises(NoIndexError, match=r"holds other files \(thesis.txt"):
+    with pytest.raises(NoIndexError, match=r"contains other files \(thesis.txt"):
         open_writer(tmp_path)
     assert content(tmp_path) == before
 
@@ -118,7 +118,7 @@ def test_a_folder_with_other_files_is_not_touched(tmp_path):
 def test_a_newer_schema_is_refused(folder, opener):
     execute(folder, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     before = content(folder)
-    with pytest.raises(SchemaError, match=rf"newer semsearch \(schema {SCHEMA_VERSION + 1}, here {SCHEMA_VERSION}\)"):
+    with pytest.raises(SchemaError, match=rf"\(schema {SCHEMA_VERSION + 1}, at most {SCHEMA_VERSION} here\)"):
         OPENERS[opener](folder)
     assert content(folder) == before
 
@@ -147,7 +147,7 @@ def test_a_page_of_noise_is_one_clear_error(folder):
 
 def test_a_lost_setting_is_one_clear_error(folder):
     execute(folder, "DELETE FROM settings WHERE key = 'encoder'")
-    with pytest.raises(StoreError, match="lacks the setting 'encoder'"):
+    with pytest.raises(StoreError, match="its setting 'encoder' is missing"):
         open_reader(folder)
 
 
@@ -163,7 +163,7 @@ def test_a_lost_setting_is_one_clear_error(folder):
 )
 def test_another_encoder_is_refused_with_what_differs(folder, wishes, message):
     before = content(folder)
-    with pytest.raises(MismatchError, match=f"belongs to another encoder: it has {message}"):
+    with pytest.raises(MismatchError, match=f"was built with another encoder: it has {message}"):
         open_writer(folder, **wishes)
     assert content(folder) == before
     with open_reader(folder) as index, pytest.raises(MismatchError, match=message):
@@ -173,7 +173,7 @@ def test_another_encoder_is_refused_with_what_differs(folder, wishes, message):
 
 def test_other_chunking_is_refused_with_what_differs(folder):
     other = Chunking(tokens=64, title=False).to_json()
-    with pytest.raises(MismatchError, match="other passages: it has tokens None, not 64; title True, not False"):
+    with pytest.raises(MismatchError, match="chunking settings: it has tokens None, not 64; title True, not False"):
         write_to(folder, index_spec(), other, "test")
     open_writer(folder).__exit__()  # the refused one holds no lock
 
@@ -284,9 +284,9 @@ def test_errors_of_the_disk_become_ours(number, kind):
 
 
 CODES = [
-    ("SQLITE_FULL", DiskFullError, "make room"),
-    ("SQLITE_IOERR_WRITE", StoreError, "a failing disk, a quota, or a limit"),
-    ("SQLITE_IOERR_FSYNC", StoreError, r"SQLITE_IOERR_FSYNC\); what was committed is kept: check the disk"),
+    ("SQLITE_FULL", DiskFullError, "free some space"),
+    ("SQLITE_IOERR_WRITE", StoreError, "a failing disk, a quota, or a file size limit"),
+    ("SQLITE_IOERR_FSYNC", StoreError, r"SQLITE_IOERR_FSYNC\); committed batches are kept; check the disk"),
     ("SQLITE_IOERR_READ", StoreError, "check the disk"),
     ("SQLITE_IOERR_SHORT_READ", StoreError, "check the disk"),
     ("SQLITE_CORRUPT_VTAB", DamagedError, "is damaged.*delete its folder"),
@@ -437,7 +437,7 @@ def test_an_older_index_waits_for_its_writer(tmp_path):
     folder = make_older_index(tmp_path / "index", OLDER)
     with hold_lock(folder):
         with pytest.raises(
-            LockedError, match=r"is older and has to be brought up to date: .* is being written by process"
+            LockedError, match=r"has an older schema and cannot be upgraded now: .* is being written by process"
         ):
             open_reader(folder)
 
@@ -446,7 +446,7 @@ def test_an_older_index_that_cannot_be_written_says_what_to_do(tmp_path, monkeyp
     folder = make_older_index(tmp_path / "index", OLDER)
     before = content(folder)
     monkeypatch.setattr(database.os, "access", lambda path, mode: mode != os.W_OK)
-    with pytest.raises(SchemaError, match=r"older semsearch \(schema 1, here .*copy the folder to a place of your own"):
+    with pytest.raises(SchemaError, match=r"older semsearch \(schema 1, now .*copy the folder to a location that"):
         open_reader(folder)
     assert content(folder) == before
 

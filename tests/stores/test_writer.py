@@ -82,7 +82,7 @@ def test_a_run_remembers_what_it_has_seen(folder):
         writer.commit([entry("a", ONE), entry("b", ONE), entry("c", ONE)])
         assert writer.see(Document("b", "x", source="corpus.jsonl:1")) is None
         error = writer.see(Document("b", "x", source="corpus.jsonl:7"))
-        assert str(error) == "corpus.jsonl:7: duplicate id 'b'; corpus.jsonl:1 has it too"
+        assert str(error) == "corpus.jsonl:7: duplicate id 'b', already used in corpus.jsonl:1"
         assert writer.unseen() == [("a", None), ("c", None)]
     with reopen_writer(folder) as writer:
         assert [doc_id for doc_id, _ in writer.unseen()] == ["a", "b", "c"]

@@ -1,1 +1,1 @@
-"""What carries token ids through a backbone and its poolers: a file for each library."""
+"""Runtimes, which run token ids through a backbone and its poolers: one module or more per library."""

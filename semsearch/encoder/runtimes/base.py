@@ -1,4 +1,4 @@
-"""What a runtime is, and the names of precisions that runtimes share."""
+"""The interface of a runtime, and the names of precisions that runtimes share."""
 
 from __future__ import annotations
 
@@ -12,61 +12,61 @@ from semsearch.encoder.tokenization import Batch, Batching
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 INT8 = "int8"
-"""The precision that a user asks for; 8-bit models are calibrated on a corpus."""
+"""The precision that a user requests for an 8-bit model, which is calibrated on a corpus."""
 
 QUANTIZED = f"{INT8}:"
-"""The beginning of such a model's own precision; the sha256 of the model follows."""
+"""Prefix of the precision stored for an 8-bit model; the model's sha256 follows."""
 
 
 class Runtime(Protocol):
-    """Carries batches of token ids through a network."""
+    """Runs batches of token ids through a network."""
 
     @property
     def name(self) -> str:
-        """Its name in the table of runtimes."""
+        """Name in the table of runtimes."""
         ...
 
     @property
     def device(self) -> str:
-        """The device that it runs on."""
+        """Device that the runtime uses."""
         ...
 
     @property
     def precision(self) -> str:
-        """Its class of arithmetic, as `EncoderSpec` has it."""
+        """Numeric precision, as recorded in `EncoderSpec`."""
         ...
 
     @property
     def batching(self) -> Batching:
-        """How it wants texts to be put into batches."""
+        """How texts should be grouped into batches for this runtime."""
         ...
 
     @property
     def artifacts(self) -> Mapping[str, Path]:
-        """Folders of files that an index must keep, by their names in its folder.
+        """Folders that an index must keep a copy of, by their names in the index folder.
 
-        They belong to the encoder and cannot be had from the checkpoint, such as an 8-bit graph.
+        They belong to the encoder and cannot be recreated from the checkpoint, such as an 8-bit graph.
         """
         ...
 
     def quantize(self, batches: Iterable[Batch]) -> Runtime:
-        """Return a runtime of the same model in 8-bit integers.
+        """Return a runtime for an 8-bit version of the same model.
 
         Args:
-            batches: Token ids to calibrate on, one text per batch, so that no padding takes part.
+            batches: Token ids to calibrate on, one text per batch, so that there is no padding.
 
         Raises:
-            UnsupportedError: This runtime has no such form, or a library is missing.
+            UnsupportedError: If this runtime cannot quantize, or a library is missing.
         """
         ...
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[Vectors]]]:
-        """Yield each batch, or its parts, in any order, with float32 `[n, dim]` for each head, not rescaled.
+        """Yield each batch, or parts of it, in any order, with float32 `[n, dim]` for each head, not rescaled.
 
-        A head that keeps tokens gives `[n, longest, hidden]`, a classification head `[n, labels]`.
+        A head that keeps tokens returns `[n, longest, hidden]`, a classification head `[n, labels]`.
 
         Raises:
-            ModelError: The model cannot compute them, such as for lack of memory.
-            UsageError: The process was forked from the one that the runtime's threads live in.
+            ModelError: If the model cannot compute the vectors, for example for lack of memory.
+            UsageError: If the process was forked from the one in which the runtime's threads run.
         """
         ...

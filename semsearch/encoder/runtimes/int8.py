@@ -1,8 +1,8 @@
-"""8-bit graphs: quantized after training, calibrated on texts of the corpus that they will encode.
+"""8-bit graphs: post-training quantization, calibrated on texts of the corpus to be encoded.
 
 Weights and activations of the matrix products become 8-bit integers, with ranges taken from a sample of texts
-(post-training quantization, Jacob et al. 2018; ranges of activations are evened out against those of weights as in
-SmoothQuant, Xiao et al. 2023). What is lost by that depends on the model and the texts, so it is measured on the spot.
+(post-training quantization, Jacob et al. 2018; outliers are moved from activations into weights as in SmoothQuant, Xiao
+et al. 2023). The loss depends on the model and the texts, so it is measured for each index.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ from semsearch.errors import UnsupportedError
 Encode: TypeAlias = Callable[[Sequence[str]], Vectors]
 
 SAMPLE = 300
-"""Texts to calibrate on; NNCF's own default."""
+"""Number of texts to calibrate on; NNCF's default."""
 
 SMOOTHING = 0.8
-"""How much of the activations' outliers is moved into the weights (SmoothQuant, Xiao et al. 2023, equation 4).
+"""Strength with which outliers are moved from activations into weights (SmoothQuant, Xiao et al. 2023, equation 4).
 
-NNCF's own 0.95 fits what it is calibrated on and little else; why this one, stands in CHANGELOG.md.
+NNCF's default of 0.95 overfits the calibration texts; docs/explanation/decisions.md explains the choice of this value.
 """
 
 TIMED = 64
-"""Texts that tell how much faster a quantized model is."""
+"""Number of texts for timing a quantized model."""
 
 TOP = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What quantization cost on a sample of texts.
+    """Quality loss of quantization on a sample of texts.
 
     Attributes:
-        mean_cosine: Of each text's vector with its float32 vector.
-        overlap: Share of a text's ten nearest other texts that are among its ten nearest in float32.
+        mean_cosine: Mean cosine between each text's quantized and float32 vectors.
+        overlap: Mean share of a text's ten nearest other texts that are also among its ten nearest in float32.
     """
 
     mean_cosine: float
@@ -65,14 +65,14 @@ def quantize(graph: Graph, batches: Iterable[Batch]) -> StoredGraph:
     """Quantize a graph.
 
     Args:
-        graph: In float32.
-        batches: Token ids to calibrate on, one text per batch, so that no padding takes part.
+        graph: Graph in float32.
+        batches: Token ids to calibrate on, one text per batch, so that there is no padding.
 
     Returns:
-        A new graph in a temporary folder; an index keeps a copy of its own.
+        A new graph in a temporary folder, of which an index keeps its own copy.
 
     Raises:
-        UnsupportedError: NNCF is not installed.
+        UnsupportedError: If NNCF is not installed.
     """
     with _quiet_nncf() as nncf:
         advanced = nncf.quantization.advanced_parameters
@@ -92,17 +92,17 @@ def quantize(graph: Graph, batches: Iterable[Batch]) -> StoredGraph:
 
 
 def _remove(folder: Path, process: int) -> None:
-    """Remove a folder at the end of the process that made it, and not at that of a forked child."""
+    """Remove a folder when the process that created it exits, but not when a forked child does."""
     if os.getpid() == process:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
 def _quiet_nncf() -> Iterator[Any]:
-    """Give NNCF without its telemetry, log and progress bars, and leave its settings as they were.
+    """Provide NNCF without its telemetry, log and progress bars, and restore its settings afterwards.
 
     Raises:
-        UnsupportedError: It is not installed.
+        UnsupportedError: If NNCF is not installed.
     """
     logger_class = logging.getLoggerClass()
     try:
@@ -113,7 +113,7 @@ def _quiet_nncf() -> Iterator[Any]:
         interrupts.reraise(error)
         raise UnsupportedError("precision 'int8' needs NNCF; pip install 'semsearch[int8]'") from None
     finally:
-        logging.setLoggerClass(logger_class)  # NNCF puts its own in place for everybody
+        logging.setLoggerClass(logger_class)  # NNCF sets its own class globally
     logger = logging.getLogger("nncf")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -125,7 +125,7 @@ def _quiet_nncf() -> Iterator[Any]:
 
 
 class _MutedThread(io.TextIOBase):
-    """A stream that passes on what other threads write, and drops what the thread that made it writes."""
+    """A stream that drops output from the thread that created it, and passes on that of other threads."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._muted = stream, threading.get_ident()
@@ -138,7 +138,7 @@ class _MutedThread(io.TextIOBase):
 
 
 def measure_speed(quantized: Encode, exact: Encode, texts: Sequence[str]) -> float:
-    """Return how many times as fast the first encodes: the best of three rounds in turn, after a first one."""
+    """Return how many times faster the first encodes: best of three alternating rounds, after a warm-up round."""
     seconds: dict[Encode, list[float]] = {quantized: [], exact: []}
     for _ in range(4):
         for encode, spent in seconds.items():
@@ -149,7 +149,7 @@ def measure_speed(quantized: Encode, exact: Encode, texts: Sequence[str]) -> flo
 
 
 def measure_loss(quantized: Vectors, exact: Vectors) -> Loss:
-    """Compare unit vectors `[n, dim]` of the same texts."""
+    """Measure the loss from the unit vectors `[n, dim]` of the same texts."""
     n = len(exact)
     neighbors = []
     for vectors in (quantized, exact):

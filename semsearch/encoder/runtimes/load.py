@@ -1,8 +1,8 @@
-"""The table of runtimes, which carry token ids through a network, and the choice of one.
+"""The table of runtimes, which run token ids through a network, and the choice among them.
 
-`torch` is the reference and the way to an accelerator; `openvino` is the compiled one for CPUs. A new runtime is one
-function in `RUNTIMES`. A runtime knows nothing of text: prefixes, truncation and the order of the texts are the
-business of its caller. No library is imported before a runtime that needs it is made.
+`torch` is the reference, and supports accelerators; `openvino` is the compiled runtime for CPUs. A new runtime is one
+function in `RUNTIMES`. A runtime knows nothing about text: its caller handles prefixes, truncation and the order of the
+texts. A library is imported only when a runtime that needs it is created.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from semsearch.encoder.runtimes.networks import Network, PooledNetwork
 from semsearch.errors import UnsupportedError, UsageError
 
 RUNTIME_VARIABLE = "SEMSEARCH_RUNTIME"
-"""Environment variable with the runtime that `auto` stands for."""
+"""Environment variable that sets the runtime for `auto`."""
 
 DRIVERS = ("libcuda.so.1", "nvcuda.dll", "libamdhip64.so")
-"""Libraries without which torch finds no GPU, outside macOS."""
+"""Driver libraries; outside macOS, torch finds no GPU without one of them."""
 
 Load: TypeAlias = Callable[[Network, str, str], Runtime]
-"""Makes a runtime of a network on a device in a precision; raises UnsupportedError where it cannot."""
+"""Creates a runtime from a network, a device and a precision; raises UnsupportedError if it cannot."""
 
 
 class FallbackWarning(UserWarning):
-    """The compiled runtime could not be used, and torch does its work."""
+    """Warning that the compiled runtime could not be used, so torch is used instead."""
 
 
 def _torch(network: Network, device: str, precision: str) -> Runtime:
     if precision not in PRECISIONS:
-        raise UnsupportedError(f"an index in {precision[:16]} needs the runtime openvino on the CPU")
+        raise UnsupportedError(f"an index in {precision.partition(':')[0][:16]} needs the runtime openvino on the CPU")
     if "," in device or device.endswith(":*"):
         if not isinstance(network, PooledNetwork):
-            raise UnsupportedError(f"a cross-encoder runs on one device, and {device!r} was asked for")
+            raise UnsupportedError(f"a cross-encoder runs on a single device, but {device!r} was requested")
         from semsearch.encoder.runtimes.torch_workers import TorchWorkers
 
         return TorchWorkers(network, devices=device, precision=precision)
@@ -49,7 +49,7 @@ def _torch(network: Network, device: str, precision: str) -> Runtime:
 
 def _openvino(network: Network, device: str, precision: str) -> Runtime:
     if device != "cpu":
-        raise UnsupportedError(f"runtime 'openvino' runs on the CPU, and device {device!r} was asked for")
+        raise UnsupportedError(f"runtime 'openvino' runs only on the CPU, but device {device!r} was requested")
     from semsearch.encoder.runtimes.openvino import OpenVinoRuntime
     from semsearch.encoder.runtimes.openvino_library import openvino
 
@@ -59,7 +59,7 @@ def _openvino(network: Network, device: str, precision: str) -> Runtime:
         interrupts.reraise(error)
         if isinstance(error, ModuleNotFoundError) and error.name == "openvino":
             raise UnsupportedError("runtime 'openvino' is not installed; pip install openvino") from None
-        raise UnsupportedError(f"runtime 'openvino' cannot be imported ({error!s:.200}); install it again") from None
+        raise UnsupportedError(f"runtime 'openvino' cannot be imported ({error!s:.200}); reinstall it") from None
     return OpenVinoRuntime.load(network, precision)
 
 
@@ -73,19 +73,19 @@ def load_runtime(
     device: str = "auto",
     precision: str = "auto",
 ) -> Runtime:
-    """Make a runtime.
+    """Create a runtime.
 
     Args:
-        network: What batches are carried through.
-        runtime: `openvino`, `torch`, or `auto`: $SEMSEARCH_RUNTIME, else openvino on a CPU where it works, else torch.
-        device: `auto`, or as torch names them; `cuda:0,cuda:1` or `cuda:*` for a process on each of several.
-        precision: `auto`, `float32`, `bfloat16` or `float16`; or what the spec of an index with an 8-bit model says.
+        network: Network to run.
+        runtime: `openvino`, `torch`, or `auto`: $SEMSEARCH_RUNTIME, else openvino on a CPU if it works, else torch.
+        device: `auto` or a torch device; `cuda:0,cuda:1` or `cuda:*` for several, with one process each.
+        precision: `auto`, `float32`, `bfloat16` or `float16`; or the precision in the spec of an 8-bit index.
 
     Raises:
-        UsageError: An unknown runtime, device or precision; or the process was forked from one in which the runtime's
-            library runs.
-        UnsupportedError: The runtime that was named cannot do what is asked.
-        ModelError: The checkpoint cannot be loaded.
+        UsageError: If the runtime, device or precision is unknown, or the process was forked from one in which the
+            runtime's library runs.
+        UnsupportedError: If the requested runtime does not support the device, the precision or the network.
+        ModelError: If the checkpoint cannot be loaded.
     """
     if runtime == "auto":
         runtime = os.environ.get(RUNTIME_VARIABLE) or "auto"
@@ -93,7 +93,7 @@ def load_runtime(
         raise UsageError(f"unknown runtime {runtime!r}; known: auto, {', '.join(RUNTIMES)}")
     if precision not in PRECISIONS and not precision.startswith(QUANTIZED):
         raise UsageError(
-            f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}, and int8 where a corpus is indexed"
+            f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}, and int8 when indexing a corpus"
         )
     if device == "auto" and (runtime == "openvino" or not _gpu_driver()):
         device = "cpu"
@@ -108,26 +108,27 @@ def load_runtime(
             interrupts.reraise(error)
             if precision not in PRECISIONS:
                 raise
-            warnings.warn(f"{error}; torch takes over, which is slower", FallbackWarning, stacklevel=4)
+            warnings.warn(f"{error}; falling back to torch, which is slower", FallbackWarning, stacklevel=4)
     return RUNTIMES["torch" if runtime == "auto" else runtime](network, device, precision)
 
 
 def import_ahead(runtime: str, device: str) -> None:
-    """Import what a runtime will need, while files are hashed on another core.
+    """Import the library that a runtime will need while files are hashed on another core.
 
-    All of it: what is imported later waits for the tokenizer, which is loaded meanwhile and lets nothing else run.
+    All of it is imported here: a later import would wait for the tokenizer, which is then being loaded and blocks other
+    threads.
     """
     if runtime in ("auto", "openvino") and device in ("auto", "cpu") and RUNTIME_VARIABLE not in os.environ:
         from semsearch.encoder.runtimes.openvino import choose_precision
 
         try:
-            choose_precision("auto")  # which imports openvino, and makes its Core
-        except (ImportError, UsageError) as error:  # the runtime meets the same, if it is the one to be made
+            choose_precision("auto")  # imports openvino and creates its Core
+        except (ImportError, UsageError) as error:  # raised again when that runtime is created
             interrupts.reraise(error)
 
 
 def _gpu_driver() -> bool:
-    """Say whether there may be a GPU; without a driver torch need not be asked, whose import takes over a second."""
+    """Return whether there may be a GPU; without a driver, importing torch to ask (over 1 s) is unnecessary."""
     if sys.platform == "darwin":
         return True
     for name in DRIVERS:

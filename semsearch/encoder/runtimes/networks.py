@@ -1,7 +1,7 @@
-"""What a runtime carries batches through, as a recipe: which checkpoint, and what stands behind its backbone.
+"""Descriptions of the networks that runtimes execute: a checkpoint, and what follows its backbone.
 
-A recipe is cheap. Weights are read, and torch is imported, when a runtime asks for the module; the compiled runtime
-asks only where it has no graph of these `parts` yet. Importing this module imports neither.
+A description is cheap. Only when a runtime loads the module are the weights read and torch imported; the compiled
+runtime does so only if it has no graph for these `parts` yet. Importing this module does neither.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ CLASSIFIER = "classifier"
 
 @dataclass(frozen=True, slots=True)
 class PooledNetwork:
-    """A backbone and one head or more over one forward pass: what an encoder runs."""
+    """A backbone with one or more heads that share a forward pass, for an encoder."""
 
     checkpoint: Checkpoint
     heads: tuple[Head, ...]
 
     @property
     def parts(self) -> list[list[str]]:
-        """What a converted graph depends on, as JSON values."""
+        """Everything that a converted graph depends on, as JSON values."""
         return [[pooler.name, self.checkpoint.weights_hash(dense)] for pooler, dense in self.heads]
 
     def load(self, precision: str) -> PooledModel:
         """Load the module.
 
         Raises:
-            ModelError: Weights are missing, or damaged.
-            UsageError: The process was forked from one in which torch runs.
+            ModelError: If weights are missing or damaged.
+            UsageError: If the process was forked from one in which torch runs.
         """
         from semsearch.encoder.runtimes.torch_model import DTYPES, PooledModel
 
@@ -43,10 +43,10 @@ class PooledNetwork:
 
 @dataclass(frozen=True, slots=True)
 class PairNetwork:
-    """A backbone and the checkpoint's own classification head: what a cross-encoder runs.
+    """A backbone with the checkpoint's own classification head, for a cross-encoder.
 
     Attributes:
-        types: Whether the checkpoint's tokenizer tells the model which of a pair's texts a token belongs to.
+        types: Whether the checkpoint's tokenizer passes segment ids, which tell the texts of a pair apart.
     """
 
     checkpoint: Checkpoint
@@ -54,7 +54,7 @@ class PairNetwork:
 
     @property
     def parts(self) -> list[list[str]]:
-        """What a converted graph depends on, as JSON values."""
+        """Everything that a converted graph depends on, as JSON values."""
         return [[CLASSIFIER, "with types" if self.types else "without types", self.checkpoint.weights_hash(())]]
 
     def load(self, precision: str) -> PairModel:

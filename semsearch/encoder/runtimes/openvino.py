@@ -1,7 +1,7 @@
-"""The openvino runtime: a compiled graph on the CPU, in bfloat16 where the CPU has that.
+"""The openvino runtime: a compiled graph on the CPU, in bfloat16 if the CPU supports it.
 
-Several batches are computed at once, each by few threads, for that keeps the cores busier than all of them on one; the
-next texts are tokenized meanwhile. A single batch, such as a query, gets all cores.
+Several batches are computed at once by a few threads each, because that keeps the cores busier than all of them working
+on one batch; the next texts are tokenized meanwhile. A single batch, such as a query, gets all cores.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from semsearch.files import is_regular
 from semsearch.forks import refuse_fork
 
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
-"""Our names of precisions to OpenVINO's."""
+"""Our names of precisions, mapped to OpenVINO's."""
 
 ONE, MANY = "LATENCY", "THROUGHPUT"
-"""OpenVINO's names of what a graph is compiled for: all cores on one batch, or some on each of several."""
+"""OpenVINO's performance hints: all cores work on one batch, or a few on each of several."""
 
 PER_STREAM = 2
-"""Batches in flight for each stream: one is computed, the next is ready."""
+"""Batches in flight per stream: one being computed, and the next one ready."""
 
 
 class OpenVinoRuntime:
@@ -47,13 +47,13 @@ class OpenVinoRuntime:
         """Compile a graph.
 
         Args:
-            graph: Of a network.
+            graph: Graph of a network.
             precision: `auto`, `float32`, `bfloat16`; or that of a quantized graph, see `quantized`.
-            artifacts: What an index must keep of it; see `Runtime`.
+            artifacts: Folders that an index must keep a copy of; see `Runtime`.
 
         Raises:
-            UnsupportedError: The precision is not OpenVINO's.
-            UsageError: The process was forked from one in which OpenVINO runs.
+            UnsupportedError: If OpenVINO does not support the precision.
+            UsageError: If the process was forked from one in which OpenVINO runs.
         """
         self.artifacts: Mapping[str, Path] = artifacts or {}
         self.precision, hint = choose_precision(precision)
@@ -63,16 +63,17 @@ class OpenVinoRuntime:
 
     @classmethod
     def load(cls, network: Network, precision: str) -> Self:
-        """Load the graph from the cache, or convert it; a quantized one from the index that keeps it.
+        """Load the graph from the cache or convert it; a quantized graph is loaded from its index.
 
         Raises:
-            UnsupportedError: It does not convert, is not there, or the precision is not OpenVINO's.
-            ModelError: The checkpoint cannot be loaded.
-            UsageError: The process was forked from one in which OpenVINO runs.
+            UnsupportedError: If the graph cannot be converted, a quantized one is missing, or OpenVINO does not support
+                the precision.
+            ModelError: If the checkpoint cannot be loaded.
+            UsageError: If the process was forked from one in which OpenVINO runs.
         """
         if precision.startswith(QUANTIZED):
             return cls._open_quantized(network.checkpoint.artifacts or Path(), precision)
-        choose_precision(precision)  # before seconds are spent on a conversion
+        choose_precision(precision)  # fails before seconds are spent on a conversion
         runtime = cls(graph_of(network), precision)
         return runtime if runtime._graph.is_intact() else cls(graph_of(network, anew=True), precision)
 
@@ -82,13 +83,13 @@ class OpenVinoRuntime:
         graph = StoredGraph.open(folder) if _is_plain(folder) else None
         if graph is None or not graph.is_intact() or quantized(graph) != precision:
             raise UnsupportedError(
-                f"the 8-bit model that belongs to the index is not in {str(folder)!r}, or damaged; bring it back, or "
-                "build the index again"
+                f"the 8-bit model of the index in {str(folder)!r} is missing or damaged; restore it, or rebuild the "
+                "index"
             )
         return cls(graph, precision, {folder.name: folder})
 
     def quantize(self, batches: Iterable[Batch]) -> Runtime:
-        """Return a runtime of the same model in 8-bit integers; see `Runtime`."""
+        """Return a runtime for an 8-bit version of the same model; see `Runtime`."""
         from semsearch.encoder.runtimes.int8 import quantize
 
         graph = quantize(self._graph, batches)
@@ -102,8 +103,8 @@ class OpenVinoRuntime:
             Each batch in the order given, with float32 `[n, dim]` for each head, not rescaled.
 
         Raises:
-            ModelError: The graph's files were deleted before it was compiled for so many texts.
-            UsageError: The process was forked from the one that loaded the graph.
+            ModelError: If the graph's files were deleted before it could be compiled for this workload.
+            UsageError: If the process was forked from the one that loaded the graph.
         """
         refuse_fork("openvino")
         batches = iter(batches)
@@ -121,7 +122,7 @@ class OpenVinoRuntime:
             idle.append(request)
             return batch, [np.array(tensor.data) for tensor in request.output_tensors]
 
-        for batch in chain(head, batches):  # without callbacks into Python, which can wait for one another for ever
+        for batch in chain(head, batches):  # no callbacks into Python, as they can deadlock
             if len(running) == PER_STREAM * streams:
                 yield finish()
             request = idle.popleft() if idle else compiled.create_infer_request()
@@ -131,7 +132,7 @@ class OpenVinoRuntime:
             yield finish()
 
     def _begun(self, batches: Iterator[Batch]) -> tuple[list[Batch], str]:
-        """The first batches, and what to compile for: MANY costs time and memory, and pays where much is to be done."""
+        """Return the first batches and what to compile for: MANY costs time and memory, so it needs enough work."""
         head: list[Batch] = []
         n_tokens = 0
         for batch in batches:
@@ -142,10 +143,10 @@ class OpenVinoRuntime:
         return head, ONE
 
     def _compiled_for(self, aim: str) -> Compiled:
-        """The graph compiled with this aim, else with the other where its files were deleted after that was used."""
+        """Return the graph compiled with this aim, or with the other one if its files have been deleted meanwhile."""
         compiled = self._compiled.get(aim)
         if compiled is None:
-            if not self._used:  # as when a corpus is indexed: nobody asks for one, and it takes 130 MB
+            if not self._used:  # as in indexing: the unused graph would hold 130 MB
                 self._compiled = {}
             try:
                 compiled = let_fork(self._graph.compile(self._hint, aim))
@@ -159,38 +160,39 @@ class OpenVinoRuntime:
 
 
 def _is_plain(folder: Path) -> bool:
-    """Say whether a folder of an index holds the files of a graph themselves, and nothing that leads elsewhere."""
+    """Return whether a folder of an index holds a graph as regular files, without links to elsewhere."""
     files = [folder / name for name in (XML, BIN, SUMS)]
     return not folder.is_symlink() and all(map(is_regular, files)) and files[-1].stat().st_size < MAX_SUMS
 
 
 MAX_SUMS = 10_000
-"""Bytes of a file with checksums."""
+"""Size limit of a file with checksums, in bytes."""
 
 
 def quantized(graph: StoredGraph) -> str:
-    """Return the precision of a quantized graph, which tells it from others: `int8:` and its sha256."""
+    """Return the precision of a quantized graph, which identifies it: `int8:` and its sha256."""
     return f"{QUANTIZED}{graph.sha256}"
 
 
 def artifact_name(precision: str) -> str:
-    """Return the name, in an index's folder, of the quantized graph that belongs to the index."""
+    """Return the name of the folder, inside an index folder, that holds its quantized graph."""
     return f"encoder-{precision.removeprefix(QUANTIZED)[:12]}"
 
 
 def choose_precision(precision: str) -> tuple[str, str]:
-    """Resolve `auto` to bfloat16 where the CPU has it, else float32; the second is OpenVINO's name of what is computed.
+    """Return the precision, with `auto` resolved, and OpenVINO's name for the precision of the computation.
 
-    Where the CPU has no bfloat16, vectors of that class are computed in float32: they are within its rounding.
+    `auto` is bfloat16 if the CPU supports it, else float32. On a CPU without bfloat16, bfloat16 vectors are computed in
+    float32: they differ by no more than the rounding of bfloat16.
     """
     native = "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision.startswith(QUANTIZED):
-        return precision, HINTS["bfloat16" if native else "float32"]  # of what is not quantized
+        return precision, HINTS["bfloat16" if native else "float32"]  # for the operations that are not quantized
     if precision == "auto":
         precision = "bfloat16" if native else "float32"
     if precision not in HINTS:
-        raise UnsupportedError(f"runtime 'openvino' computes in {' or '.join(HINTS)}, and {precision!r} was asked for")
+        raise UnsupportedError(f"runtime 'openvino' computes in {' or '.join(HINTS)}, but {precision!r} was requested")
     if precision == "bfloat16" and not native:
-        warnings.warn("this CPU has no bfloat16, so float32 is computed, which is finer and slower", stacklevel=6)
+        warnings.warn("this CPU does not support bfloat16; computing in float32, which is slower", stacklevel=6)
         return precision, HINTS["float32"]
     return precision, HINTS[precision]

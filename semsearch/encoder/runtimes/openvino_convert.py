@@ -1,7 +1,7 @@
-"""A network traced from torch into one openvino.Model, and proved to give the same numbers.
+"""Conversion of a network from torch to an openvino.Model by tracing, and verification that both agree.
 
-One batch of the proof holds a long text and a short one: what OpenVINO 2026.2 makes of a padded position that attends
-to nothing is NaN, which then spreads to the text; torch makes 0 of it.
+One verification batch holds a long text and a short one: for a padded position that attends to nothing, OpenVINO 2026.2
+computes NaN, which then spreads to the text, where torch computes 0.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from semsearch.encoder.runtimes.torch_model import PairModel, PooledModel
 
 TOLERANCE = 1e-3
-"""Largest distance of a graph's numbers from torch's, in units of the largest of them."""
+"""Largest allowed difference between the outputs of a graph and of torch, in units of the largest component."""
 
 TRACERS = re.compile(r"(torch|transformers|openvino)\b")
-"""Modules whose warnings during a conversion are about their own insides."""
+"""Modules whose warnings during a conversion concern only their own internals."""
 
 log = logging.getLogger(__name__)
 
 
 class UnfaithfulError(UnsupportedError):
-    """A converted model gives other vectors than torch, or may; another conversion would end the same.
+    """A converted model gives different vectors than torch, or may; converting it again would not help.
 
     Attributes:
-        reason: What to put behind the model's name.
+        reason: End of the message, after the model's name.
     """
 
     def __init__(self, model: str, reason: str) -> None:
@@ -47,12 +47,12 @@ class UnfaithfulError(UnsupportedError):
 
 
 def convert(network: Network) -> Any:
-    """Trace a network with dynamic shapes into an openvino.Model, and compare the two on texts of other shapes.
+    """Trace a network into an openvino.Model with dynamic shapes, and compare the two on texts of other shapes.
 
     Raises:
-        UnfaithfulError: It does not convert to the same numbers.
-        UnsupportedError: It does not convert.
-        ModelError: The checkpoint cannot be loaded.
+        UnfaithfulError: If the converted network gives different numbers.
+        UnsupportedError: If the network cannot be converted.
+        ModelError: If the checkpoint cannot be loaded.
     """
     import torch
 
@@ -62,7 +62,7 @@ def convert(network: Network) -> Any:
     model, checkpoint = network.load("float32"), network.checkpoint
     longest = probe_tokens(model.backbone.config, checkpoint.position_limit)
     if longest is None:
-        raise UnfaithfulError(checkpoint.name, f"has a window of over {MAX_WINDOW:,} tokens, too wide to be compared")
+        raise UnfaithfulError(checkpoint.name, f"has a window of over {MAX_WINDOW:,} tokens, too wide to be verified")
     example = tuple(torch.from_numpy(np.asarray(array)) for array in _probe(model, [9, 6], third=0))
     try:
         with torch.inference_mode(), quiet_transformers(), _without_warnings_of_the_tracer():
@@ -70,26 +70,26 @@ def convert(network: Network) -> Any:
         compiled = core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         probes = [([3, 31, 17], 0), ([25], 2), ([longest, 3, longest // 2], 0)]
         distance = np.max([_distance(model, compiled, lengths, third) for lengths, third in probes])
-    except Exception as error:  # the tracer runs the model's own code, and raises whatever that does
+    except Exception as error:  # the tracer runs the model's own code, which may raise anything
         interrupts.reraise(error)
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UnsupportedError(f"model {checkpoint.name!r} does not convert to OpenVINO ({reason[0]:.200})") from None
     if not distance <= TOLERANCE:  # a NaN is not
         far = f"differ by {distance:.1g} of the largest component" if np.isfinite(distance) else "are not finite"
-        raise UnfaithfulError(checkpoint.name, f"converted to OpenVINO gives other vectors than torch (they {far})")
+        raise UnfaithfulError(checkpoint.name, f"converted to OpenVINO gives different vectors than torch (they {far})")
     log.info("converted %s to OpenVINO in %.1f s", checkpoint.name, time.perf_counter() - started)
     return converted
 
 
 @contextmanager
 def _without_warnings_of_the_tracer() -> Iterator[None]:
-    """Ignore warnings of the libraries that trace, of values that are the same for every shape, and no others.
+    """Ignore the tracing libraries' warnings about values that do not depend on the shape, and no others.
 
-    `warnings.catch_warnings` would silence every thread, and undo the filters that others set meanwhile.
+    `warnings.catch_warnings` would silence every thread, and discard filters that other threads set meanwhile.
     """
-    from torch.jit._trace import TracerWarning  # torch.jit has it too, without exporting it
+    from torch.jit._trace import TracerWarning  # torch.jit has it too, but does not export it
 
-    filters: list[Any] = warnings.filters  # type: ignore[assignment]  # a list, whatever it is declared as
+    filters: list[Any] = warnings.filters  # type: ignore[assignment]  # a list, despite its declared type
     ours = [("ignore", None, TracerWarning, None, 0), ("ignore", None, Warning, TRACERS, 0)]
     filters[:0] = ours
     try:
@@ -101,7 +101,7 @@ def _without_warnings_of_the_tracer() -> Iterator[None]:
 
 
 def _probe(model: PooledModel | PairModel, lengths: Sequence[int], third: int) -> tuple[Any, Any, Any]:
-    """Token ids of made-up texts, their mask, and the third input; see `PooledModel.third` and `PairModel.third`."""
+    """Return random token ids, their mask, and the third input; see `PooledModel.third` and `PairModel.third`."""
     config = model.backbone.config
     longest = min(max(lengths), (getattr(config, "max_position_embeddings", None) or max(lengths) + 2) - 2)
     mask = (np.arange(longest) < np.asarray(lengths)[:, None]).astype(np.int64)
@@ -110,7 +110,7 @@ def _probe(model: PooledModel | PairModel, lengths: Sequence[int], third: int) -
 
 
 def _distance(model: PooledModel | PairModel, compiled: Any, lengths: Sequence[int], third: int) -> float:
-    """Largest distance between the numbers of both, in units of torch's largest; NaN where there is one."""
+    """Return the largest difference between the outputs, in units of torch's largest component; NaN if one is NaN."""
     import torch
 
     arrays = _probe(model, lengths, third)
@@ -120,4 +120,4 @@ def _distance(model: PooledModel | PairModel, compiled: Any, lengths: Sequence[i
     distances = [
         np.abs(ours - theirs).max() / np.abs(theirs).max() for ours, theirs in zip(actual, expected, strict=True)
     ]
-    return float(np.max(distances))  # which is NaN where one of them is
+    return float(np.max(distances))  # NaN if one of them is NaN

@@ -1,12 +1,12 @@
-"""Converted graphs, and what is kept of them on disk for the next process.
+"""Converted graphs, and the on-disk cache that keeps them for the next process.
 
     <cache>/graphs/<key>/graph.xml, graph.bin, sums.json      a graph and its checksums
-    <cache>/graphs/<key>.lock                                 who is converting
-    <cache>/graphs/<key>.refused                              why its graph is not used: it gives other vectors
+    <cache>/graphs/<key>.lock                                 held by the process that is converting
+    <cache>/graphs/<key>.refused                              why the graph is not used: it gives different vectors
     <cache>/graphs/compiled/<key>.blob                        compiled for one CPU and precision: sha256, then the blob
 
-A graph is converted from weights that are kept elsewhere, so any of these files can be deleted. One that is not what
-its checksum says is made again.
+A graph is converted from weights that are stored elsewhere, so any of these files can be deleted. A file that does not
+match its checksum is created again.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from semsearch.errors import UnsupportedError
 from semsearch.files import hash_ahead, hash_file
 
 FORMAT = 2
-"""Raise it when the same checkpoint and heads would give another graph."""
+"""Version of the conversion; increase it when the same checkpoint and heads would give a different graph."""
 
 XML, BIN, SUMS = "graph.xml", "graph.bin", "sums.json"
 
 REFUSED = ".refused"
 
 MAX_MB = 4_096
-"""Bound on the graphs that are kept; those that were used longest ago leave first."""
+"""Maximum total size of the cached graphs; the least recently used ones are deleted first."""
 
 WAIT_SECONDS = 600
-"""For another process that converts the same graph; a large backbone takes minutes."""
+"""How long to wait for another process that converts the same graph; a large backbone takes minutes."""
 
 Compiled: TypeAlias = Any
-"""openvino.CompiledModel; openvino is imported when a graph is."""
+"""An openvino.CompiledModel; openvino is imported only when a graph is loaded."""
 
 log = logging.getLogger(__name__)
 
@@ -53,42 +53,42 @@ class Graph(Protocol):
     """A converted network."""
 
     def read(self) -> Any:
-        """Return it as an openvino.Model."""
+        """Return the graph as an openvino.Model."""
         ...
 
     def compile(self, precision: str, aim: str) -> Compiled:
-        """Compile it for this CPU.
+        """Compile the graph for this CPU.
 
         Args:
-            precision: OpenVINO's name of what is computed, such as `bf16`.
-            aim: OpenVINO's name of what it is compiled for, such as `LATENCY`.
+            precision: OpenVINO's name of the precision, such as `bf16`.
+            aim: OpenVINO's performance hint, such as `LATENCY`.
 
         Raises:
-            RuntimeError: Its files are gone.
+            RuntimeError: If the graph's files are gone.
         """
         ...
 
     def is_intact(self) -> bool:
-        """Say whether the weights are what their checksum says."""
+        """Return whether the weights match their checksum."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class LooseGraph:
-    """A graph in memory alone, where the cache cannot be written."""
+    """A graph that exists only in memory, because the cache cannot be written."""
 
     model: Any
 
     def read(self) -> Any:
-        """Return the openvino.Model."""
+        """Return the graph as an openvino.Model."""
         return self.model
 
     def compile(self, precision: str, aim: str) -> Compiled:
-        """Compile it for this CPU; see `Graph`."""
+        """Compile the graph for this CPU; see `Graph`."""
         return core().compile_model(self.model, "CPU", _settings(precision, aim))
 
     def is_intact(self) -> bool:
-        """Return True: there is no file that could be damaged."""
+        """Return True, as there is no file that could be damaged."""
         return True
 
 
@@ -97,9 +97,9 @@ class StoredGraph:
     """A graph on disk.
 
     Attributes:
-        folder: With graph.xml and graph.bin.
-        sha256: Over both, in hex.
-        bin_sha256: Of graph.bin, as it was written.
+        folder: Folder with graph.xml and graph.bin.
+        sha256: Hash over both files, in hex.
+        bin_sha256: Hash of graph.bin as it was written, in hex.
     """
 
     folder: Path
@@ -108,9 +108,9 @@ class StoredGraph:
 
     @classmethod
     def open(cls, folder: Path) -> StoredGraph | None:
-        """Open a graph whose weights have the right size, and else is what its checksums say; None for anything else.
+        """Open a graph whose graph.xml matches its checksum and whose graph.bin has the right size, else return None.
 
-        The weights are being hashed from now on, and may be used meanwhile: ask `is_intact` in the end.
+        This starts hashing the weights in the background. They may be used meanwhile; call `is_intact` afterwards.
         """
         with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
             stated = json.loads((folder / SUMS).read_text(encoding="utf-8"))
@@ -131,15 +131,15 @@ class StoredGraph:
         return graph
 
     def read(self) -> Any:
-        """Return it as an openvino.Model."""
+        """Return the graph as an openvino.Model."""
         return core().read_model(self.folder / XML)
 
     def is_intact(self) -> bool:
-        """Say whether the weights are what their checksum says."""
+        """Return whether the weights match their checksum."""
         return hash_file(self.folder / BIN) == self.bin_sha256
 
     def compile(self, precision: str, aim: str) -> Compiled:
-        """Compile it for this CPU, or load what was compiled before; see `Graph`."""
+        """Compile the graph for this CPU, or load a previously compiled one; see `Graph`."""
         settings = {**_settings(precision, aim), "CACHE_MODE": "OPTIMIZE_SIZE"}  # without weights: graph.bin has them
         cpu = [core().get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
         key = hashlib.sha256(repr([self.sha256, openvino().__version__, cpu, settings]).encode()).hexdigest()[:32]
@@ -148,7 +148,7 @@ class StoredGraph:
             try:
                 return core().import_model(blob, "CPU", {**settings, "WEIGHTS_PATH": str(self.folder / BIN)})
             except RuntimeError:
-                log.warning("the compiled model %s cannot be loaded, and is compiled again", path)
+                log.warning("the compiled model %s cannot be loaded and will be compiled again", path)
         compiled = core().compile_model(self.folder / XML, "CPU", settings)
         with suppress(OSError, RuntimeError):  # without it, the next start compiles again
             _write(path, compiled.export_model())
@@ -164,14 +164,14 @@ def _sums(folder: Path) -> dict[str, str | int]:
 
 
 def _read(path: Path) -> bytes | None:
-    """Return a blob that is what its checksum says; None for anything else."""
+    """Return a blob that matches its checksum, else None."""
     try:
         data = path.read_bytes()
     except OSError:
         return None
     if hashlib.sha256(data[32:]).digest() == data[:32]:
         return data[32:]
-    log.warning("the compiled model %s is damaged, and is compiled again", path)
+    log.warning("the compiled model %s is damaged and will be compiled again", path)
     return None
 
 
@@ -184,18 +184,18 @@ def _write(path: Path, blob: Any) -> None:
 
 
 def graph_of(network: Network, *, anew: bool = False) -> Graph:
-    """Return the graph of a network: from the cache, or converted and kept there.
+    """Return the graph of a network, from the cache or newly converted and then cached.
 
     Args:
-        network: A checkpoint's backbone, and what stands behind it.
-        anew: Convert it also where there is one in the cache, which was found damaged.
+        network: Network to convert.
+        anew: Convert the network even if the cache has its graph, which was found to be damaged.
 
     Returns:
-        A graph that is perhaps not proved intact yet; one in memory where the cache cannot be written.
+        A graph whose integrity may still have to be checked; it is in memory if the cache cannot be written.
 
     Raises:
-        UnsupportedError: It does not convert, or not to the same numbers.
-        ModelError: The checkpoint cannot be loaded.
+        UnsupportedError: If the network cannot be converted, or the graph gives different numbers.
+        ModelError: If the checkpoint cannot be loaded.
     """
     key = _key(network)
     folder = cache_folder() / "graphs" / key
@@ -211,18 +211,18 @@ def graph_of(network: Network, *, anew: bool = False) -> Graph:
             if not anew and (kept := StoredGraph.open(folder)):  # another process was faster
                 return kept
             if folder.exists():
-                log.warning("the converted model %s is damaged, and is converted again", folder)
+                log.warning("the converted model %s is damaged and will be converted again", folder)
             return _convert_into(folder, network)
     except (OSError, Timeout) as error:
         warn_of_cache(
-            f"the converted model cannot be kept in {str(folder.parent)!r} ({error}), so each start converts it again; "
-            "name another folder with $SEMSEARCH_CACHE"
+            f"the converted model cannot be saved in {str(folder.parent)!r} ({error}), so every start converts it "
+            "again; choose another folder with $SEMSEARCH_CACHE"
         )
         return LooseGraph(_convert(network))
 
 
 def _convert_into(folder: Path, network: Network) -> StoredGraph:
-    """Convert a graph, and keep it in a folder of the cache; the caller holds its lock."""
+    """Convert a network and store the graph in a folder of the cache; the caller holds its lock."""
     half_made = folder.with_name(f"{folder.name}.new")
     for old in (half_made, folder):
         shutil.rmtree(old, ignore_errors=True)
@@ -233,7 +233,7 @@ def _convert_into(folder: Path, network: Network) -> StoredGraph:
 
 
 def _convert(network: Network, refused: Path | None = None) -> Any:
-    """Convert; where that gives other vectors, the reason is kept, for the next conversion would take as long."""
+    """Convert a network; if its vectors differ, store the reason to spare the next process the conversion."""
     from semsearch.encoder.runtimes.openvino_convert import UnfaithfulError, convert
 
     try:
@@ -245,19 +245,19 @@ def _convert(network: Network, refused: Path | None = None) -> Any:
 
 
 def _refused(folder: Path) -> str:
-    """Return why the graph of this folder is not used, or nothing."""
+    """Return why the graph of this folder is not used, or an empty string."""
     with suppress(OSError, ValueError):
         return folder.with_suffix(REFUSED).read_text(encoding="utf-8")
     return ""
 
 
 def _key(network: Network) -> str:
-    """What a graph depends on."""
+    """Return a hash of everything that a graph depends on."""
     return hashlib.sha256(json.dumps([FORMAT, openvino().__version__, network.parts]).encode()).hexdigest()[:32]
 
 
 def _prune(current: Path) -> None:
-    """Delete the graphs that were used longest ago until the rest keeps to the bound."""
+    """Delete the least recently used graphs until the rest fit within `MAX_MB`, but never the current one."""
 
     def used(folder: Path) -> float:
         with suppress(OSError):
@@ -270,4 +270,4 @@ def _prune(current: Path) -> None:
             continue
         total += sum(file.stat().st_size for file in folder.iterdir())
         if total > MAX_MB * 2**20 and folder != current:
-            shutil.rmtree(folder, ignore_errors=True)  # one that another process has open goes another time
+            shutil.rmtree(folder, ignore_errors=True)  # one that is open in another process may stay

@@ -1,4 +1,4 @@
-"""The openvino library: imported without its telemetry, its one Core, and what a fork must not take down."""
+"""Access to the openvino library: import without telemetry, a single Core, and safety in forked processes."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from semsearch.forks import refuse_fork
 TELEMETRY = "openvino_telemetry"
 
 CONVERTER = "openvino.tools.ovc"
-"""Takes as long to import as all the rest, so it is imported only when something is converted."""
+"""Takes as long to import as the rest of openvino, so it is imported only for a conversion."""
 
 
 _COMPILED: WeakSet[Any] = WeakSet()
-"""Compiled models, each of which has threads."""
+"""Compiled models, which own threads."""
 
 
 @cache
 def openvino() -> Any:
-    """Import the library, without its telemetry: what a user encodes is nobody else's business.
+    """Import the library without its telemetry, for the user's privacy.
 
     Raises:
-        ImportError: It is not installed.
+        ImportError: If openvino is not installed.
     """
     later = CONVERTER not in sys.modules
     with hidden(TELEMETRY, *[CONVERTER] * later):
         library: Any = import_module("openvino")
     if later and not hasattr(library, "convert_model"):
-        library.__getattr__ = _imported_later  # for the rest of the program, which finds it there as ever
+        library.__getattr__ = _imported_later  # other code still finds convert_model there
     return library
 
 
@@ -47,7 +47,7 @@ def _imported_later(name: str) -> Any:
 
 
 def converter() -> Any:
-    """Import openvino.convert_model."""
+    """Import and return openvino.convert_model."""
     openvino()
     with hidden(TELEMETRY):
         return import_module(CONVERTER).convert_model
@@ -57,8 +57,8 @@ def core() -> Any:
     """Return the one openvino.Core of this process.
 
     Raises:
-        ImportError: openvino is not installed.
-        UsageError: The process was forked from one that has a Core.
+        ImportError: If openvino is not installed.
+        UsageError: If the process was forked from one that has a Core.
     """
     library = openvino()
     refuse_fork("openvino")
@@ -73,23 +73,23 @@ def _core(library: Any) -> Any:
 
 
 def let_fork(compiled: Any) -> Any:
-    """Return a compiled model that a forked child never takes down: that waits for threads which are not there.
+    """Return a compiled model after registering it, so that a forked child never destroys it.
 
-    Without it, a child of a process with a compiled model would never end.
+    Destroying it waits for threads that do not exist in the child, which would then never exit.
     """
     _COMPILED.add(compiled)
     return compiled
 
 
 def _abandon() -> None:
-    """In a forked child, keep the compiled models of its parent for good."""
+    """Keep the parent's compiled models alive forever in a forked child."""
     for compiled in list(_COMPILED):
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(compiled))
 
 
 @contextmanager
 def hidden(*names: str) -> Iterator[None]:
-    """Make imports of these modules fail, as if they were not installed, and leave `sys.modules` as it was."""
+    """Make imports of these modules fail as if they were not installed, and restore `sys.modules` afterwards."""
     modules: dict[str, ModuleType | None] = sys.modules  # type: ignore[assignment]  # None makes an import fail
     before = {name: modules[name] for name in names if name in modules}
     modules.update(dict.fromkeys(names))

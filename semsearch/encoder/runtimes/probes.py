@@ -1,8 +1,9 @@
-"""How long the texts must be that show whether two ways to run a backbone agree.
+"""Lengths of the probe texts that show whether two ways of running a backbone agree.
 
-A way that is right for short texts can be wrong for long ones, or for short ones beside them: where a backbone attends
-within a window, a text packed behind another one, or a padded position far from the last token, can see what it must
-not, or nothing. So a probe holds texts of lengths further apart than every window that the configuration names.
+An implementation that is right for short texts can be wrong for long ones, or for short texts next to long ones: if a
+backbone attends within a window, a text packed after another one, or a padded position far from the last token, may
+attend to tokens it must not see, or to none. So the lengths of a probe's texts differ by more than every window that
+the configuration names.
 """
 
 from __future__ import annotations
@@ -12,26 +13,28 @@ from collections.abc import Iterator
 from typing import Any
 
 PROBE_TOKENS = 512
-"""Tokens of the longest text of a probe, unless a window is wider: the limit of most checkpoints. The time that a probe
-takes grows with the square of this, and beyond its windows nothing in a backbone changes with the length but positions.
+"""Tokens in the longest text of a probe, unless a window is wider; the limit of most checkpoints.
+
+The time of a probe grows with the square of this length, and beyond a backbone's windows, only positions change with
+the length.
 """
 
 MAX_WINDOW = 2_048
-"""Widest window that is probed, which takes a minute for a backbone of 150 million weights on two cores."""
+"""Widest window to probe; it takes a minute for a backbone of 150 million parameters on two cores."""
 
 MARGIN = 64
 """Tokens beyond the widest window."""
 
 WINDOW = re.compile(r"window|local_attention|block_size|chunk|max_distance|original_max_position")
-"""Within the name of a setting that says at which distance or length a backbone starts to compute something else."""
+"""Matches names of settings for a distance or length at which a backbone's computation changes."""
 
 
 def probe_tokens(config: Any, limit: int | None) -> int | None:
-    """Length of a probe's longest text; None where a window is too wide to be probed.
+    """Return the length of a probe's longest text, or None if a window is too wide to probe.
 
     Args:
-        config: Of the backbone, as transformers has it.
-        limit: Longest text that the backbone takes; None where there is no such limit.
+        config: Configuration of the backbone, from transformers.
+        limit: Length of the longest text that the backbone accepts; None if there is no limit.
     """
     reached = [size for size in _windows(config.to_dict()) if limit is None or size < limit]
     if max(reached, default=0) > MAX_WINDOW:
@@ -41,7 +44,7 @@ def probe_tokens(config: Any, limit: int | None) -> int | None:
 
 
 def _windows(value: Any, name: str = "") -> Iterator[int]:
-    """Every whole number of a configuration whose name speaks of a window, in lists and in objects within it, too."""
+    """Yield each whole number in a configuration, nested ones included, whose name suggests a window."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _windows(inner, str(key))

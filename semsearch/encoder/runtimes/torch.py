@@ -1,8 +1,8 @@
-"""The torch runtime: the reference on the CPU, and the way to an accelerator.
+"""The torch runtime: the reference on the CPU, and the runtime for accelerators.
 
-On a GPU the texts of a batch are packed into one row without padding where attention over sequences of several lengths
-is at hand, ids and vectors travel through pinned memory while the next batch is computed, and a batch that does not
-fit is halved.
+On a GPU, the texts of a batch are packed into one row without padding if variable-length attention is available, ids
+and vectors are transferred through pinned memory while the next batch is computed, and a batch that does not fit in
+memory is halved.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from semsearch.encoder.tokenization import Batch, Batching
 from semsearch.errors import ModelError, UnsupportedError, UsageError
 
 BATCHING = {"cpu": Batching(2_048), "accelerator": Batching(65_536)}
-"""Measured in bench/batch_tokens.py; padding costs nothing where it is packed away."""
+"""Measured in bench/batch_tokens.py; padding costs nothing if texts are packed."""
 
 IN_FLIGHT = 2
-"""Batches that an accelerator is given before the first is waited for."""
+"""Number of batches queued on an accelerator before waiting for the first."""
 
-NO_INT8 = "precision 'int8' needs the runtime openvino, and this model runs on torch"
+NO_INT8 = "precision 'int8' needs the runtime openvino, but this model runs on torch"
 
 log = logging.getLogger(__name__)
 
 
 Forward: TypeAlias = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]]
-"""A network's inputs to its outputs."""
+"""Maps a network's inputs to its outputs."""
 
 
 def choose_device(device: str) -> str:
-    """Resolve `auto` to the accelerator at hand, or the CPU.
+    """Resolve `auto` to the available accelerator, or the CPU.
 
     Raises:
-        UsageError: No such device on this machine.
+        UsageError: If this machine has no such device.
     """
     if device == "auto":
         if torch.cuda.is_available():
@@ -73,7 +73,7 @@ def choose_precision(precision: str, device: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """A batch that an accelerator works on: its vectors will stand in host memory when `ready` has come."""
+    """A batch in progress on an accelerator; its vectors are in host memory once `ready` has been recorded."""
 
     batch: Batch
     pooled: list[torch.Tensor]
@@ -101,8 +101,8 @@ class TorchRuntime:
         """Load the weights.
 
         Raises:
-            ModelError: Weights are missing, or damaged.
-            UsageError: No such device or precision; or the process was forked from one in which torch runs.
+            ModelError: If weights are missing or damaged.
+            UsageError: If the device or precision is unknown, or the process was forked from one in which torch runs.
         """
         self.device = choose_device(device)
         refuse_fork_of_torch(self.device)
@@ -122,12 +122,11 @@ class TorchRuntime:
         """Encode batches.
 
         Yields:
-            Each batch, or a part of it where it did not fit into memory whole, with float32 `[n, dim]` for each head,
-            not rescaled.
+            Each batch, or parts of it if it did not fit in memory, with float32 `[n, dim]` for each head, not rescaled.
 
         Raises:
-            ModelError: Not even a text alone fits into the device's memory.
-            UsageError: The process was forked from one in which torch runs.
+            ModelError: If not even a single text fits in the device's memory.
+            UsageError: If the process was forked from one in which torch runs.
         """
         refuse_fork_of_torch(self.device)
         pending: deque[_Pending] = deque()
@@ -140,19 +139,19 @@ class TorchRuntime:
             yield pending.popleft().wait()
 
     def _launch(self, batch: Batch) -> Iterator[_Pending]:
-        """Start a batch; where the memory does not suffice, its halves."""
+        """Start a batch, or its halves if it does not fit in memory."""
         try:
             yield self._start(batch)
         except torch.OutOfMemoryError:
             if len(batch.ids) == 1:
                 raise ModelError(
                     f"device {self.device!r} has too little memory for one text of {len(batch.ids[0])} tokens; "
-                    "cut texts shorter with `max_tokens`, or take `device` 'cpu'"
+                    "truncate texts with a lower `max_tokens`, or use `device` 'cpu'"
                 ) from None
             if self.device.startswith("cuda"):
                 torch.cuda.empty_cache()
             half = len(batch.ids) // 2
-            log.info("halving a batch of %d texts that %s has too little memory for", len(batch.ids), self.device)
+            log.info("halving a batch of %d texts, which does not fit in the memory of %s", len(batch.ids), self.device)
             for rows in (slice(None, half), slice(half, None)):
                 yield from self._launch(batch.part(rows))
 
@@ -162,13 +161,13 @@ class TorchRuntime:
         return self._fetch(batch, self._forward(ids, mask, third))
 
     def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
-        """From pinned memory, which a GPU reads while it computes."""
+        """Copy a tensor to the device, through pinned memory so that a GPU can compute meanwhile."""
         if self.device.startswith("cuda"):
             return tensor.pin_memory().to(self.device, non_blocking=True)
         return tensor.to(self.device)
 
     def _fetch(self, batch: Batch, pooled: Sequence[torch.Tensor]) -> _Pending:
-        """Start the way back, into pinned memory."""
+        """Start copying the vectors back to the host, into pinned memory."""
         if not self.device.startswith("cuda"):
             return _Pending(batch, [vectors.cpu() for vectors in pooled], None)
         hosts = [torch.empty(vectors.shape, dtype=vectors.dtype, pin_memory=True) for vectors in pooled]

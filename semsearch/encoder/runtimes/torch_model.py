@@ -1,4 +1,4 @@
-"""Networks as torch modules: what the torch runtime runs, and what others are converted from."""
+"""Networks as torch modules, which the torch runtime executes and other runtimes convert."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from semsearch.forks import refuse_fork
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 PADDING_MOVES = 0.05
-"""Least difference, in units of the largest logit, that shows that a head reads padding; rounding stays far below."""
+"""Difference, in units of the largest logit, that reveals a head that reads padding; rounding stays far below."""
 
 
 @dataclass(slots=True)
 class _Quiet:
-    """How many threads want transformers to be quiet, and its settings before the first of them."""
+    """Number of threads that need transformers to be quiet, and its settings before the first of them."""
 
     lock: Lock = field(default_factory=Lock)
     n_threads: int = 0
@@ -41,18 +41,18 @@ class _Quiet:
 
 
 _QUIET: dict[int, _Quiet] = {}
-"""By process: a lock that a thread held during a fork is never released in the child."""
+"""One state per process id, because a lock held during a fork is never released in the child."""
 
 
 class PooledModel(torch.nn.Module):
-    """Token ids to pooled vectors: one forward pass, one output for each head."""
+    """Maps token ids to pooled vectors: one forward pass, one output per head."""
 
     def __init__(self, checkpoint: Checkpoint, heads: Sequence[Head], dtype: torch.dtype = torch.float32) -> None:
-        """Load the weights; pooling and what stands behind it is done in float32 whatever the backbone's type.
+        """Load the weights; pooling and the layers after it run in float32 whatever the backbone's type.
 
         Raises:
-            ModelError: Weights are missing, or damaged.
-            UsageError: The process was forked from one in which torch runs.
+            ModelError: If weights are missing or damaged.
+            UsageError: If the process was forked from one in which torch runs.
         """
         refuse_fork_of_torch("cpu")
         super().__init__()
@@ -67,8 +67,8 @@ class PooledModel(torch.nn.Module):
 
         Args:
             ids: int64 `[n, tokens]`, padded on the right.
-            mask: Likewise, 1 at real tokens.
-            skip: int64 `[]`, leading tokens that take no part in pooling (a prefix that is not pooled).
+            mask: int64 `[n, tokens]`, 1 at real tokens.
+            skip: int64 `[]`, the number of leading tokens that take no part in pooling (a prefix that is not pooled).
 
         Returns:
             float32 `[n, dim]` for each head, not rescaled.
@@ -77,12 +77,12 @@ class PooledModel(torch.nn.Module):
         return self.pool(output, mask, skip)
 
     def pool(self, output: Any, mask: torch.Tensor, skip: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return what each head makes of the backbone's output."""
+        """Return each head's vectors for the backbone's output."""
         states = self.states(output, mask, skip)
         return tuple(dense(pooler.pool(states)) for pooler, dense in zip(self.poolers, self.dense, strict=True))
 
     def states(self, output: Any, mask: torch.Tensor, skip: torch.Tensor) -> TokenStates:
-        """Return what poolers are given, in float32."""
+        """Return the input of the poolers, in float32."""
         head = getattr(output, "pooler_output", None)
         return TokenStates(
             last=output.last_hidden_state.float(),
@@ -93,24 +93,24 @@ class PooledModel(torch.nn.Module):
         )
 
     def third(self, mask: NDArray[np.int64], leading: int) -> NDArray[np.int64]:
-        """Make up the third input of a probe: `skip`."""
+        """Return the third input of a probe: `skip`."""
         return np.asarray(leading)
 
 
 class PairModel(torch.nn.Module):
-    """Token ids of pairs to the logits of the checkpoint's own classification head."""
+    """Maps token ids of pairs to the logits of the checkpoint's own classification head."""
 
     def __init__(self, checkpoint: Checkpoint, types: bool, dtype: torch.dtype = torch.float32) -> None:
         """Load the weights.
 
         Args:
-            checkpoint: With a classification head.
-            types: Whether the model is told which text a token belongs to, where it has embeddings for that.
-            dtype: Of the weights.
+            checkpoint: Checkpoint with a classification head.
+            types: Whether to pass segment ids to the model, provided that it has embeddings for them.
+            dtype: Type of the weights.
 
         Raises:
-            ModelError: Weights are missing, or damaged, or the head reads padding.
-            UsageError: The process was forked from one in which torch runs.
+            ModelError: If weights are missing or damaged, or the head reads padding.
+            UsageError: If the process was forked from one in which torch runs.
         """
         refuse_fork_of_torch("cpu")
         super().__init__()
@@ -126,8 +126,8 @@ class PairModel(torch.nn.Module):
 
         Args:
             ids: int64 `[n, tokens]`, padded on the right.
-            mask: Likewise, 1 at real tokens.
-            types: Likewise, the segment of each token.
+            mask: int64 `[n, tokens]`, 1 at real tokens.
+            types: int64 `[n, tokens]`, the segment of each token.
 
         Returns:
             Logits, float32 `[n, labels]`.
@@ -136,12 +136,12 @@ class PairModel(torch.nn.Module):
         return (self.backbone(input_ids=ids, attention_mask=mask, **told).logits.float(),)
 
     def third(self, mask: NDArray[np.int64], leading: int) -> NDArray[np.int64]:
-        """Make up the third input of a probe: types, with the first text two tokens longer than `leading`."""
+        """Return the third input of a probe: types, with a first segment of `leading + 2` tokens."""
         return np.where(np.arange(mask.shape[1]) < leading + 2, 0, mask)
 
     @torch.inference_mode()
     def _refuse_padding(self, name: str) -> None:
-        """Refuse a head that reads other numbers where there is padding, such as one over the last position."""
+        """Reject a head whose logits change with padding, such as one over the last position."""
         mask = torch.tensor([[1] * 5 + [0] * 4, [1] * 9])
         ids = (mask * torch.arange(10, 28).reshape(2, 9)) % self.backbone.config.vocab_size
         try:
@@ -151,21 +151,21 @@ class PairModel(torch.nn.Module):
             raise ModelError(f"model {name!r} cannot score pairs in batches ({reason:.200})") from None
         if (padded[0] - alone[0]).abs().max() > PADDING_MOVES * padded.abs().max():
             raise ModelError(
-                f"the classification head of model {name!r} reads padding, so a score would depend on the texts scored "
-                "beside it; choose a BERT-like cross-encoder"
+                f"the classification head of model {name!r} reads padding, so a score would depend on the other texts "
+                "in the batch; choose a BERT-like cross-encoder"
             )
 
 
 def load_backbone(checkpoint: Checkpoint, dtype: torch.dtype, auto: str = "AutoModel") -> Any:
-    """Load the transformer, with its own head where that is among the weights of the file.
+    """Load the transformer, with its own head if the file has weights for it.
 
     Args:
-        checkpoint: Where the weights are.
-        dtype: Of the weights.
-        auto: The class of transformers that loads it; of any but AutoModel every weight must be in the file.
+        checkpoint: Checkpoint that holds the weights.
+        dtype: Type of the weights.
+        auto: Name of the transformers class that loads it; for any but AutoModel, the file must have every weight.
 
     Raises:
-        ModelError: Weights are missing, or damaged.
+        ModelError: If weights are missing or damaged.
     """
     transformers: Any = import_module("transformers")  # slow to import, and untyped in parts
     try:
@@ -185,16 +185,16 @@ def load_backbone(checkpoint: Checkpoint, dtype: torch.dtype, auto: str = "AutoM
     if invented:
         raise ModelError(
             f"model {checkpoint.name!r} is missing weights (they would be random): {', '.join(invented[:3])}"
-            f"{f' and {len(invented) - 3} more' if len(invented) > 3 else ''}; the checkpoint is not complete"
+            f"{f' and {len(invented) - 3} more' if len(invented) > 3 else ''}; the checkpoint is incomplete"
         )
     return model
 
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Do without transformers' messages and progress bars for a while, and leave its settings as they were.
+    """Silence transformers' messages and progress bars, and restore its settings afterwards.
 
-    They are those of the whole process: the first of several threads that are here at once notes them, and the last
+    The settings are global to the process: of several threads that enter at once, the first saves them and the last
     restores them.
     """
     settings: Any = import_module("transformers").logging
@@ -221,17 +221,17 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def refuse_fork_of_torch(device: str) -> None:
-    """Note that torch's threads run in this process; on the CPU with one thread it has none.
+    """Record that torch's threads run in this process; on the CPU with one thread, torch starts none.
 
     Raises:
-        UsageError: They run in the process that this one was forked from.
+        UsageError: If torch's threads run in the process that this one was forked from.
     """
     if device != "cpu" or torch.get_num_threads() > 1:
         refuse_fork("torch")
 
 
 def _load_dense(layers: Sequence[Dense]) -> torch.nn.Sequential:
-    """Declared linear layers with their activations, float32."""
+    """Load declared linear layers with their activations, in float32."""
     modules: list[torch.nn.Module] = []
     for layer in layers:
         where = layer.weights.parent

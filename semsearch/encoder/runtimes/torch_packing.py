@@ -1,7 +1,7 @@
-"""Texts of several lengths in one row, without padding, for attention that knows where each ends.
+"""Packing texts of different lengths into one row without padding, for attention that knows where each text ends.
 
-Padding costs as much as text does. On a GPU, flash attention over variable lengths (Dao et al. 2022) makes it
-unnecessary: `[n, longest]` becomes `[1, tokens]`, and each token attends within its own text.
+Padding costs as much compute as text. On a GPU, variable-length flash attention (Dao et al. 2022) makes it unnecessary:
+`[n, longest]` becomes `[1, tokens]`, and each token attends only within its own text.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from semsearch.encoder.runtimes.probes import probe_tokens
 from semsearch.encoder.runtimes.torch_model import PooledModel
 
 NAME = "semsearch_packed"
-"""Of the attention, in transformers' table."""
+"""Name of the attention function in transformers' registry."""
 
 CLOSE = {torch.float32: 1e-4, torch.bfloat16: 0.02, torch.float16: 0.005}
-"""Largest distance between a padded and a packed probe, in units of the largest component: the type's own rounding."""
+"""Largest allowed difference between padded and packed probes, in units of the largest component: rounding error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,8 @@ class Packer:
     """Runs a backbone on packed rows.
 
     Attributes:
-        first_position: Position of a text's first token: 0, or 2 where the table starts behind the padding index.
+        first_position: Position of a text's first token: 0, or 2 if the table starts after the padding index.
+        device: Device that the backbone is on.
     """
 
     first_position: int
@@ -37,10 +38,10 @@ class Packer:
 
     @classmethod
     def where_it_works(cls, model: PooledModel, first_position: int, device: str) -> Self | None:
-        """A packer, with the backbone's attention exchanged, where device and backbone can have one; else None.
+        """Return a packer and replace the backbone's attention, or return None if device or backbone do not allow it.
 
-        A backbone that reads positions or its neighbors in a way of its own is found out by a probe, and left as it
-        was.
+        A probe detects a backbone that handles positions or neighboring tokens in its own way; its attention is left
+        unchanged.
         """
         if not device.startswith("cuda") or next(model.backbone.parameters()).dtype == torch.float32:
             return None
@@ -48,7 +49,7 @@ class Packer:
 
     @classmethod
     def proven(cls, model: PooledModel, first_position: int, device: str) -> Self | None:
-        """A packer if packed and padded probes agree."""
+        """Return a packer if packed and padded probes agree, else None."""
         config = model.backbone.config
         packer, before = cls(first_position, device), config._attn_implementation
         positions = getattr(config, "max_position_embeddings", None)
@@ -71,12 +72,12 @@ class Packer:
         return None
 
     def __call__(self, model: PooledModel, ids: torch.Tensor, mask: torch.Tensor) -> Any:
-        """The backbone's output for a batch padded on the right, as if it had been run so; zeros at the padding.
+        """Return the backbone's output for a right-padded batch, as if it had run with padding; zeros at the padding.
 
         Args:
-            model: Whose backbone is run.
+            model: Model that contains the backbone.
             ids: int64 `[n, tokens]`.
-            mask: Likewise, 1 at real tokens.
+            mask: int64 `[n, tokens]`, 1 at real tokens.
         """
         real = mask.bool()
         lengths = mask.sum(1)
@@ -113,7 +114,7 @@ def _attend(
     scaling: float | None = None,
     **packing: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention within each text of a packed row: `[1, heads, tokens, d]` each, to `[1, tokens, heads, d]`."""
+    """Attend within each text of a packed row: from `[1, heads, tokens, d]` each to `[1, tokens, heads, d]`."""
     query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))  # [tokens, heads, d]
     ends, longest = packing["ends"], packing["longest"]
     if query.is_cuda:
@@ -128,7 +129,7 @@ def _attend(
 
 
 def _register() -> None:
-    """Give transformers the attention, and the mask it wants: none."""
+    """Register the attention with transformers, together with a mask function that returns no mask."""
     transformers: Any = import_module("transformers")
     transformers.AttentionInterface.register(NAME, _attend)
     transformers.AttentionMaskInterface.register(NAME, lambda *_, **__: None)

@@ -1,4 +1,4 @@
-"""The reference model once more, for the few texts of which it is asked what each token contributes to the vector."""
+"""Token contributions to a vector, computed with the torch reference model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from semsearch.encoder.runtimes.torch_model import PooledModel, refuse_fork_of_t
 from semsearch.errors import UnsupportedError
 
 LINEAR = "Identity"
-"""The activation with which a Dense module is affine."""
+"""Name of the activation that leaves a Dense module affine."""
 
 
 class TorchSplit:
@@ -24,15 +24,16 @@ class TorchSplit:
         """Load the weights.
 
         Raises:
-            UnsupportedError: The vector is no sum over tokens.
-            ModelError: Weights are missing, or damaged.
-            UsageError: The process was forked from one in which torch runs.
+            UnsupportedError: If the vector is not a sum over tokens.
+            ModelError: If weights are missing or damaged.
+            UsageError: If the process was forked from one in which torch runs.
         """
         _, dense = head = checkpoint.head(pooler)
         split = pooler.split
         if split is None:
             raise UnsupportedError(
-                f"pooler {pooler.name!r} cannot be split exactly: its vector is no sum over tokens ({pooler.formula})"
+                f"pooler {pooler.name!r} cannot be split exactly: its vector is not a sum over tokens "
+                f"({pooler.formula})"
             )
         if activation := next((one.activation for one in dense if one.activation != LINEAR), None):
             raise UnsupportedError(
@@ -44,10 +45,10 @@ class TorchSplit:
 
     @torch.inference_mode()
     def __call__(self, ids: Sequence[int], skip: int) -> tuple[Vectors, Vector]:
-        """Return what each token contributes, float32 `[tokens, dim]`, and what none of them does, `[dim]`.
+        """Return each token's contribution, float32 `[tokens, dim]`, and the offset that comes from no token, `[dim]`.
 
         Raises:
-            UsageError: The process was forked from one in which torch runs.
+            UsageError: If the process was forked from one in which torch runs.
         """
         refuse_fork_of_torch("cpu")
         model = self._model

@@ -1,4 +1,4 @@
-"""Several accelerators: a process on each, which takes the next batch when it is done with one."""
+"""The torch runtime on several accelerators, with one process each that takes the next batch when it is idle."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from semsearch.errors import ModelError, UnsupportedError, UsageError
 from semsearch.forks import refuse_fork
 
 AHEAD = 2
-"""Batches that each process has or is about to get."""
+"""Number of batches per process that are running or queued."""
 
 
 class TorchWorkers:
-    """The torch runtime on several devices; a script that uses it needs the `if __name__ == "__main__"` of spawning."""
+    """The torch runtime on several devices; it spawns processes, so a script needs `if __name__ == "__main__"`."""
 
     name = "torch"
     artifacts: Mapping[str, Path] = MappingProxyType({})
@@ -38,14 +38,14 @@ class TorchWorkers:
         """Start the processes.
 
         Args:
-            network: With registered poolers.
-            devices: Joined by commas, or `cuda:*` for every one there is.
+            network: Network with registered poolers.
+            devices: Devices joined by commas, or `cuda:*` for all GPUs.
             precision: As for `TorchRuntime`.
 
         Raises:
-            UsageError: A device that is not there; or the process was forked from one in which torch runs.
+            UsageError: If a device is not available, or the process was forked from one in which torch runs.
         """
-        refuse_fork("torch")  # whatever the devices: the pool has threads of its own
+        refuse_fork("torch")  # for every device, as the pool has threads of its own
         names = _names(devices)
         self.device = ",".join(names)
         self.precision = choose_precision(precision, names[0])
@@ -64,11 +64,11 @@ class TorchWorkers:
         raise UnsupportedError(NO_INT8)
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, list[Vectors]]]:
-        """Encode batches, in the order in which they are done.
+        """Encode batches, yielding them in the order of completion.
 
         Raises:
-            ModelError: A process died, or could not load the model.
-            UsageError: The process was forked from the one that started the processes.
+            ModelError: If a process died or could not load the model.
+            UsageError: If the process was forked from the one that started the processes.
         """
         refuse_fork("torch")
         waiting: set[Future[list[tuple[Batch, list[Vectors]]]]] = set()
@@ -84,27 +84,27 @@ class TorchWorkers:
                 yield from future.result()
         except BrokenProcessPool:
             raise ModelError(
-                f"a process on one of the devices {self.device} ended; see its output above, or try one device alone"
+                f"a process on one of the devices {self.device} exited; see its output above, or try a single device"
             ) from None
 
 
 def _names(devices: str) -> list[str]:
-    """`cuda:0,cuda:1` as a list; `cuda:*` as all there are."""
+    """Return the devices in `cuda:0,cuda:1` as a list, or all GPUs for `cuda:*`."""
     if devices == "cuda:*":
         devices = ",".join(f"cuda:{number}" for number in range(torch.cuda.device_count())) or "cuda:0"
     names = [choose_device(name.strip()) for name in devices.split(",") if name.strip()]
     if not names:
-        raise UsageError(f"device {devices!r} names none; write cuda:0,cuda:1 or cuda:*")
+        raise UsageError(f"`device` {devices!r} names no device; expected one like cuda:0,cuda:1 or cuda:*")
     return names
 
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Start processes that Ctrl-C does not reach: it goes to the whole group, and this process ends them in order."""
+    """Start processes that ignore Ctrl-C, which signals the whole process group; this process shuts them down."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # of this thread; a new process inherits it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # per thread, and inherited by new processes
     try:
         yield
     finally:
@@ -112,7 +112,7 @@ def _without_interrupts() -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    """End this process when the one that started it is gone, however that ended."""
+    """Exit when the parent process has ended, for whatever reason."""
     parent = multiprocessing.parent_process()
     if parent:
         parent.join()
@@ -120,11 +120,11 @@ def _end_with_parent() -> None:
 
 
 _here: list[TorchRuntime] = []
-"""The runtime of a worker's process."""
+"""The runtime of this worker process."""
 
 
 def _begin(free: Any, checkpoint: Checkpoint, poolers: Sequence[str], precision: str, threads: int) -> None:
-    """Take a device and load the model on it."""
+    """Take a free device and load the model on it."""
     from semsearch.encoder.pooling import parse_pooler
 
     Thread(target=_end_with_parent, daemon=True).start()

@@ -1,1 +1,1 @@
-"""The web page at `/`, and what it asks beyond the server's own API."""
+"""The web page at `/`, and the operations that it needs beyond the server's own API."""

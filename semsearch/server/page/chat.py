@@ -1,4 +1,4 @@
-"""Chat: `POST /chat` finds what answers a question, and has the language model, where there is one, answer from it."""
+"""Chat: `POST /chat` finds excerpts for a question, and lets the language model, if there is one, answer from them."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from semsearch.server.service import Service
 NDJSON = "application/x-ndjson"
 
 UNBUFFERED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-"""Without the second nginx and its like hold an answer back until it is complete."""
+"""Response headers; without the second, proxies such as nginx buffer an answer until it is complete."""
 
 STREAM: dict[str, Any] = {
     "description": (
-        "JSON objects, one a line: first `{question, index, model, mode, warming, excerpts}`, where `model` is null "
+        "JSON objects, one per line: first `{question, index, model, mode, warming, excerpts}`, where `model` is null "
         "without a language model; then `{text}` for each piece of the answer, or `{error: {code, message}}`; last "
-        "`{done: true}`. Without excerpts the model is not asked."
+        "`{done: true}`. Without excerpts, the language model is not called."
     ),
     "content": {NDJSON: {"schema": {"type": "string"}}},
 }
 
-router = APIRouter(responses=REFUSALS | {502: {"model": Refusal, "description": "The language model fails."}})
+router = APIRouter(responses=REFUSALS | {502: {"model": Refusal, "description": "The language model failed."}})
 
 
 class Said(BaseModel):
@@ -49,25 +49,25 @@ class Said(BaseModel):
 
 
 class Question(BaseModel):
-    """What somebody asks in a conversation."""
+    """A question in a conversation."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"question": "How long should a steak rest?"}]}
     )
 
-    question: str = Field(description="In plain words.")
-    index: str | None = Field(None, description="Name of the index; may be left out where one is served.")
-    history: list[Said] = Field([], max_length=100, description="The conversation so far; the server keeps none.")
+    question: str = Field(description="Question in natural language.")
+    index: str | None = Field(None, description="Name of the index; may be omitted if only one is served.")
+    history: list[Said] = Field([], max_length=100, description="The conversation so far; the server stores none.")
     mode: Mode | None = None
-    where: str | JsonObject | None = Field(None, description="A filter, as for a search.")
-    budget: int = Field(1_500, ge=100, le=8_000, description="Tokens of the context.")
+    where: str | JsonObject | None = Field(None, description="Metadata filter, as in a search.")
+    budget: int = Field(1_500, ge=100, le=8_000, description="Maximum number of tokens in the context.")
 
 
 @router.post("/chat", operation_id="chat", response_class=StreamingResponse, responses={200: STREAM})
 async def chat(asked: Question, service: Asked) -> StreamingResponse:
-    """What is known about a question, and an answer from it, as it is written."""
+    """Find excerpts for a question, and stream an answer that is based on them."""
     name = service.one_of(asked.index)
-    service.state(name)  # raises where it may not be read: nobody has the model asked then
+    service.state(name)  # raises if the index may not be read, before the language model is called
     model = language_model(service)
     history: list[Message] = [message.model_dump() for message in asked.history]
     question = asked.question
@@ -88,7 +88,7 @@ async def chat(asked: Question, service: Asked) -> StreamingResponse:
 
 
 def language_model(service: Service) -> LanguageModel | None:
-    """The language model that the server was given, if any."""
+    """Return the configured language model, if there is one."""
     chosen = service.settings
     if not chosen.llm_base_url:
         return None
@@ -96,7 +96,7 @@ def language_model(service: Service) -> LanguageModel | None:
 
 
 async def _told(service: Service, beginning: JsonObject, answer: AsyncGenerator[str] | None) -> AsyncIterator[bytes]:
-    """The lines of the answer to a question."""
+    """Yield the lines of the response to a question."""
     yield _line(beginning)
     if answer:
         try:
@@ -115,7 +115,7 @@ def _line(told: JsonObject) -> bytes:
 
 
 def _shown(service: Service, index: str, excerpt: Excerpt) -> JsonObject:
-    """An excerpt, with the address of the page that shows it; the document's own is its `source`."""
+    """Return an excerpt with the URL of the page that shows it; the document's own URL is its `source`."""
     link = document_url(service, index, excerpt.doc_id, excerpt.start, excerpt.end)
     named = asdict(excerpt)
     return {"id": named.pop("doc_id"), "source": named.pop("url"), "url": link, **named}

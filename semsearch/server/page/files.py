@@ -1,7 +1,7 @@
-"""The files of the page: `GET /` and `GET /static/{name}`, the same for everybody, so that they need no key.
+"""Static files of the page: `GET /` and `GET /static/{name}`, the same for everybody, so they need no key.
 
-They ask nothing but this server, and no text becomes markup or script: the content security policy sees to both, and
-with trusted types even `innerHTML` is out of reach.
+The page sends requests only to this server, and no text becomes markup or script: the content security policy enforces
+both, and with trusted types even `innerHTML` is blocked.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KINDS = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-"""Endings of the files that there are, and what they are to a browser."""
+"""Maps the extension of a file to its media type."""
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
@@ -40,13 +40,13 @@ HEADERS = {
 
 @router.get("/")
 async def page() -> FileResponse:
-    """The page."""
+    """Return the page."""
     return _file("index.html")
 
 
 @router.get("/static/{name}")
 async def file(name: str) -> FileResponse:
-    """One of its files."""
+    """Return a static file of the page."""
     return _file(name)
 
 

@@ -1,4 +1,4 @@
-"""A language model behind an OpenAI-compatible server: what it is asked, and what its answers and failures become."""
+"""Client for a language model behind an OpenAI-compatible server: its prompts, its answers and its failures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 RULES = (
     "Answer the question from the excerpts alone, in the language of the question, in a few plain sentences. Put the "
-    "number of the excerpt behind each statement, like [1]. If the excerpts do not answer the question, say that you "
+    "number of the excerpt after each statement, like [1]. If the excerpts do not answer the question, say that you "
     "do not know."
 )
 
@@ -33,17 +33,17 @@ REWRITE = (
 )
 
 REMEMBERED = 6
-"""Messages of the conversation that the model sees."""
+"""Number of messages of the conversation that the model sees."""
 
 LONGEST_ANSWER, LONGEST_QUESTION = 20_000, 500
-"""Characters of an answer after which it is cut off, and of a rewritten question that is believed."""
+"""Characters after which an answer is cut off, and maximum length of a rewritten question to accept."""
 
 ENDED_EARLY = {
     "": "broke off in the middle of its answer; ask again",
-    "length": "reached its limit before the end of its answer; ask for less, or raise its limit of tokens",
+    "length": "reached its limit before the end of its answer; ask for less, or raise its token limit",
     "content_filter": "withheld the rest of its answer",
 }
-"""What is said of an answer that is not whole, by its `finish_reason`; empty where there was none."""
+"""Messages for incomplete answers, by their `finish_reason`; the empty key stands for none."""
 
 Message: TypeAlias = dict[str, str]
 """`{"role", "content"}`."""
@@ -54,10 +54,10 @@ class LanguageModel:
     """A model and the server that runs it.
 
     Attributes:
-        base_url: Ends in /v1 as a rule.
-        name: As that server calls it.
-        key: Never shown; empty for none.
-        seconds: How long it may say nothing.
+        base_url: URL of the server's API, which usually ends in /v1.
+        name: Name of the model on that server.
+        key: API key, never shown; empty for none.
+        seconds: Seconds to wait for each part of the response.
     """
 
     base_url: str
@@ -66,10 +66,10 @@ class LanguageModel:
     seconds: float = 60.0
 
     async def standing_alone(self, question: str, history: Sequence[Message]) -> str:
-        """A follow-up question with its subject, such as `when does it bloom` after one about roses.
+        """Return a follow-up question, such as `when does it bloom` after one about roses, rewritten to stand alone.
 
         Raises:
-            LanguageModelError: The server gives no answer.
+            LanguageModelError: If the server gives no answer.
         """
         if not history:
             return question
@@ -78,17 +78,17 @@ class LanguageModel:
         return rewritten if len(rewritten) < LONGEST_QUESTION else question
 
     def answer(self, question: str, context: str, history: Sequence[Message]) -> AsyncGenerator[str]:
-        """The pieces of an answer from a context, as they come.
+        """Stream the pieces of an answer that is based on a context.
 
         Raises:
-            LanguageModelError: The server gives no answer, or stops in the middle.
+            LanguageModelError: If the server gives no answer, or stops in the middle.
         """
         system = {"role": "system", "content": RULES}
         prompt = _user(f"{context}\n\nThe question: {question}")
         return self._stream([system, *history[-REMEMBERED:], prompt])
 
     async def _stream(self, messages: Sequence[Message]) -> AsyncGenerator[str]:
-        """The pieces of a reply; one line for whatever goes wrong, for strangers' servers send anything."""
+        """Yield the pieces of a reply; every failure becomes a one-line error, because the server may send anything."""
         said, end = 0, ""
         await to_thread.run_sync(import_module, "openai")  # takes a second the first time
         try:
@@ -101,15 +101,15 @@ class LanguageModel:
         except Exception as error:
             raise self._failure(error) from None
         if not said:
-            raise LanguageModelError(f"{self._named} answered nothing that can be read; check `llm_base_url`")
+            raise LanguageModelError(f"{self._named} returned no readable answer; check `llm_base_url`")
         if said >= LONGEST_ANSWER:
-            raise LanguageModelError(f"{self._named} was cut off after {said:,} characters; ask for less at once")
+            raise LanguageModelError(f"{self._named} was cut off after {said:,} characters; ask for less")
         if end in ENDED_EARLY:
             raise LanguageModelError(f"{self._named} {ENDED_EARLY[end]}")
 
     @asynccontextmanager
     async def _events(self, messages: Sequence[Message]) -> AsyncIterator[AsyncStream[ChatCompletionChunk]]:
-        """The events of a reply as they come; the connection is closed behind them."""
+        """Open the stream of events of a reply, and close the connection afterwards."""
         given = cast("list[ChatCompletionMessageParam]", list(messages))
         async with self._client() as client:
             async with asyncio.timeout(self.seconds):
@@ -118,12 +118,12 @@ class LanguageModel:
                 yield events
             finally:
                 await events.close()
-                with suppress(Exception):  # an iterator that is left before its end outlives the loop, with a traceback
+                with suppress(Exception):  # an iterator not read to its end outlives the event loop, with a traceback
                     async for _ in events:
                         pass
 
     async def _next(self, events: AsyncStream[ChatCompletionChunk]) -> object:
-        """The next event; None behind the last."""
+        """Return the next event; None after the last one."""
         async with asyncio.timeout(self.seconds):
             return await anext(events, None)
 
@@ -135,30 +135,30 @@ class LanguageModel:
         )
 
     def _failure(self, error: Exception) -> LanguageModelError:
-        """One line; never what the server said, which may hold the key."""
+        """Return a one-line error, never the server's own message, which may contain the key."""
         from openai import APIConnectionError, APIStatusError, APITimeoutError
 
         log.info("language model: %s", type(error).__name__)
         if isinstance(error, TimeoutError | APITimeoutError):
-            return LanguageModelError(f"{self._named} said nothing for {self.seconds:g} seconds; try again")
+            return LanguageModelError(f"{self._named} sent nothing for {self.seconds:g} seconds; try again")
         if isinstance(error, APIStatusError):
             return LanguageModelError(
-                f"{self._named} refused with status {error.status_code}; check `llm_base_url`, `llm_model` "
+                f"{self._named} refused the request with status {error.status_code}; check `llm_base_url`, `llm_model` "
                 f"({self.name!r:.80}) and its key"
             )
         if isinstance(error, APIConnectionError):
             return LanguageModelError(f"{self._named} cannot be reached; start it, or check `llm_base_url`")
-        return LanguageModelError(f"{self._named} sent an answer that makes no sense; check `llm_base_url`")
+        return LanguageModelError(f"{self._named} sent a malformed answer; check `llm_base_url`")
 
     @property
     def _named(self) -> str:
-        """The server without what an address may hold of secrets."""
+        """Description of the server for messages, without any secrets that its URL may contain."""
         parts = urlsplit(self.base_url)
-        return f"the language model's server {parts.hostname}{f':{parts.port}' if parts.port else ''}"
+        return f"the language model server {parts.hostname}{f':{parts.port}' if parts.port else ''}"
 
 
 def _read(event: Any, end: str) -> tuple[str, str]:
-    """The text of an event, which may be empty, and how the reply has ended, unless that is as before."""
+    """Return the text of an event, which may be empty, and its finish reason, or `end` if it has none."""
     if not event.choices:
         return "", end
     text, reason = event.choices[0].delta.content, event.choices[0].finish_reason

@@ -1,4 +1,4 @@
-"""What a page shows of a whole index: `GET /facets` and `GET /map`."""
+"""Overview of a whole index for the page: `GET /facets` and `GET /map`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from semsearch.server.schema import REFUSALS
 router = APIRouter(responses=REFUSALS)
 
 LOOKED_AT = 64
-"""Documents that tell which fields hold lists."""
+"""Number of documents to inspect for fields that contain lists."""
 
 
 class FacetValue(BaseModel):
-    """A value of a metadata field."""
+    """A value of a metadata field, with its frequency."""
 
     value: str | bool | int | float
-    count: int = Field(description="Documents that have it.")
+    count: int = Field(description="Number of documents with this value.")
 
 
 class Facet(BaseModel):
@@ -31,11 +31,11 @@ class Facet(BaseModel):
 
     field: str
     values: list[FacetValue]
-    kind: str = Field(description="list: compare with `contains`; value: with `in`; unknown: with both.")
+    kind: str = Field(description="How to filter by it: list with `contains`, value with `in`, unknown with both.")
 
 
 class Facets(BaseModel):
-    """What an index can be filtered by."""
+    """Metadata fields that an index can be filtered by."""
 
     index: str
     facets: list[Facet]
@@ -48,11 +48,11 @@ class Point(BaseModel):
     title: str
     x: float = Field(description="From -1 to 1.")
     y: float = Field(description="From -1 to 1.")
-    value: str | None = Field(description="What it has in the field asked for, as text.")
+    value: str | None = Field(description="Value of the requested field, as text.")
 
 
 class Map(BaseModel):
-    """Documents as points, near one another where their texts are alike."""
+    """Documents as points; documents with similar texts are close to each other."""
 
     index: str
     points: list[Point]
@@ -60,7 +60,7 @@ class Map(BaseModel):
 
 @router.get("/facets", operation_id="facets")
 async def facets(service: Asked, index: IndexName = None, n: Annotated[int, Query(ge=1, le=100)] = 10) -> Facets:
-    """The metadata fields that divide an index, with their most frequent values."""
+    """List the metadata fields that divide an index, with their most frequent values."""
     name = service.one_of(index)
     return Facets(index=name, facets=await service.ask(name, lambda index: facets_of(index, n)))
 
@@ -69,18 +69,18 @@ async def facets(service: Asked, index: IndexName = None, n: Annotated[int, Quer
 async def corpus_map(
     service: Asked,
     index: IndexName = None,
-    n: Annotated[int, Query(ge=1, le=2_000, description="Documents at most.")] = 1_000,
-    field: Annotated[str | None, Query(description="Metadata field whose values come with the points.")] = None,
+    n: Annotated[int, Query(ge=1, le=2_000, description="Maximum number of documents.")] = 1_000,
+    field: Annotated[str | None, Query(description="Metadata field whose values are returned with the points.")] = None,
 ) -> Map:
-    """A map of the corpus by the first two principal components of its vectors."""
+    """Return a map of the corpus by the first two principal components of its vectors."""
     name = service.one_of(index)
     return Map(index=name, points=await service.ask(name, lambda index: points_of(index, n, field)))
 
 
 def facets_of(index: Index, n: int) -> list[Facet]:
-    """Fields by which an index can be divided, those first of whose documents the values shown are the most.
+    """Return the fields that divide an index, starting with those whose listed values cover the most documents.
 
-    A value must stand for several documents, and not for all.
+    A field is left out if all of its values are unique, or if its only value occurs in every document.
     """
     kinds, total = _kinds(index), len(index)
     counted = {field: values for field, values in index.facets(n).items() if not is_built_in((field,))}
@@ -97,7 +97,7 @@ def facets_of(index: Index, n: int) -> list[Facet]:
 
 
 def points_of(index: Index, n: int, field: str | None) -> list[Point]:
-    """The map, with the value that each document has in a field."""
+    """Return the points of the map, each with the document's value of a field."""
     return [
         Point(id=one.doc_id, title=one.title, x=one.x, y=one.y, value=_as_text(one.metadata.get(field or "")))
         for one in index.map(n)
@@ -105,7 +105,7 @@ def points_of(index: Index, n: int, field: str | None) -> list[Point]:
 
 
 def _kinds(index: Index) -> dict[str, str]:
-    """Which fields hold lists, as some documents spread over the index have them."""
+    """Return which fields contain lists, judging by some documents spread over the index."""
     kinds: dict[str, str] = {}
     for point in index.map(LOOKED_AT):
         for field, value in point.metadata.items():
@@ -115,7 +115,7 @@ def _kinds(index: Index) -> dict[str, str]:
 
 
 def _as_text(value: Any) -> str | None:
-    """A value as a legend names it; of a list the first."""
+    """Return a value as the legend shows it; for a list, its first element."""
     if isinstance(value, list):
         value = value[0] if value else None
     if value is None or isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""Dify's external knowledge: an index is a knowledge base, and what is found are passages.
+"""Dify's external knowledge API: an index is a knowledge base, and its records are passages.
 
-Dify registers an endpoint by a POST without a body, which must not be answered 403, 404 or 502 where the key is right,
-and 403 where it is wrong.
+Dify registers an endpoint with a POST without a body. The response must be 403 if the key is invalid, and must not be
+403, 404 or 502 if it is valid.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from semsearch.server.schema import refusals
 
 
 class DifyError(BaseModel):
-    """An error, as Dify reads it."""
+    """Error in Dify's format."""
 
     error_code: int
     error_msg: str
@@ -36,7 +36,7 @@ class Record(BaseModel):
 
 
 class Records(BaseModel):
-    """What was found, best first."""
+    """The passages that were found, best first."""
 
     records: list[Record]
 
@@ -45,16 +45,16 @@ router = APIRouter(responses=refusals(DifyError))
 
 
 class RetrievalSetting(BaseModel):
-    """How much is wanted."""
+    """Limits on the passages to return."""
 
-    top_k: int | None = Field(None, description="How many; 5 where left out.")
-    score_threshold: float | None = Field(None, description="The least score; 0 for what the server is set to.")
+    top_k: int | None = Field(None, description="Maximum number of passages; 5 if omitted.")
+    score_threshold: float | None = Field(None, description="Minimum score; 0 for the server's default.")
 
 
 class Retrieval(BaseModel):
-    """What `/retrieval` is asked for."""
+    """Request body of `/retrieval`."""
 
-    knowledge_id: str = Field(description="An index.")
+    knowledge_id: str = Field(description="Name of an index.")
     query: str = Field(examples=["a patient bird"])
     retrieval_setting: RetrievalSetting | None = None
     metadata_condition: dict[str, Any] | None = None
@@ -62,7 +62,7 @@ class Retrieval(BaseModel):
 
 @router.post("/retrieval", summary="Find passages (Dify)")
 async def retrieve(body: Retrieval, service: Asked) -> Records:
-    """Find passages with a score from 0 to 1."""
+    """Find passages for a query, each with a score from 0 to 1."""
     setting = body.retrieval_setting or RetrievalSetting(top_k=None, score_threshold=None)
     count = 5 if setting.top_k is None else setting.top_k
     where = None if body.metadata_condition is None else from_dify(body.metadata_condition)
@@ -89,10 +89,10 @@ async def retrieve(body: Retrieval, service: Asked) -> Records:
 
 
 def dify_shape(problem: Problem, request_id: str) -> tuple[int, Mapping[str, Any]]:
-    """How Dify reads errors: the code tells a wrong key and an unknown knowledge base from the rest."""
+    """Return an error in Dify's format, with its own codes for an invalid key and an unknown knowledge base."""
     status, code = STATUSES.get(problem.status, (problem.status, problem.status))
     return status, {"error_code": code, "error_msg": problem.message}
 
 
 STATUSES = {401: (403, 1002), 403: (403, 1002), 404: (400, 2001), 422: (400, 400)}
-"""Our status to the one that Dify understands and its code; other codes are the status."""
+"""Maps our status to Dify's status and code; for other statuses, the code is the status."""

@@ -1,4 +1,4 @@
-"""The page that a citation opens: `GET /doc/{id}`, with the cited passage highlighted. It runs no script."""
+"""The page that a citation opens: `GET /doc/{id}`, with the cited passage highlighted. It runs no scripts."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ HEADERS = {
 }
 
 Chars = Annotated[
-    str | None, Query(description="Characters to highlight, as in 120-250.", pattern=r"^\d{1,12}-\d{1,12}$")
+    str | None, Query(description="Range of characters to highlight, such as 120-250.", pattern=r"^\d{1,12}-\d{1,12}$")
 ]
 
 
@@ -54,27 +54,27 @@ Chars = Annotated[
 async def show(
     doc_id: DocId, service: Asked, index: IndexName = None, chars: Chars = None, id: str | None = None
 ) -> HTMLResponse:
-    """A document as a page, which citations link to."""
+    """Show a document as an HTML page; citations link to it."""
     name, wanted = service.one_of(index), id if id is not None else doc_id
     return HTMLResponse(page(await service.document(name, wanted), name, *span_of(chars)), headers=HEADERS)
 
 
 def span_of(chars: str | None) -> tuple[int, int]:
-    """Offsets of the characters to highlight; (0, 0) for none.
+    """Return the start and end of the characters to highlight; (0, 0) for none.
 
     Raises:
-        UsageError: They are no span.
+        UsageError: If `chars` is not a valid range.
     """
     if chars is None:
         return 0, 0
     found = re.fullmatch(r"(\d{1,12})-(\d{1,12})", chars, re.ASCII)
     if not found or int(found[1]) > int(found[2]):
-        raise UsageError(f"`chars` is {chars!r:.60}; expected first and last character, as in 120-250")
+        raise UsageError(f"`chars` is {chars!r:.60}; expected START-END, such as 120-250")
     return int(found[1]), int(found[2])
 
 
 def page(document: StoredDocument, index: str, start: int, end: int) -> str:
-    """A document as HTML, every part of it escaped."""
+    """Return a document as HTML, with every part escaped."""
     title, text = one_line(document.title) or one_line(document.doc_id), document.text
     before, passage, behind = text[:start], text[start:end], text[max(start, end) :]
     marked = f'<mark id="{HIGHLIGHT}">{_shown(passage)}</mark>' if passage else ""
@@ -93,7 +93,7 @@ def page(document: StoredDocument, index: str, start: int, end: int) -> str:
 
 
 def _as_text(value: Any) -> str:
-    """A value of the metadata as a reader expects it; of a list its values."""
+    """Return a metadata value as readable text; the values of a list are joined by commas."""
     if isinstance(value, list):
         return ", ".join(map(_as_text, value))
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Documents: adding, uploading, reading and deleting them, under `/documents`."""
+"""Add, upload, read and delete documents, under `/documents`."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from semsearch.types import Document
 
 router = APIRouter(responses=REFUSALS)
 
-DocId: TypeAlias = Annotated[str, Path(description="The document's id, percent-encoded; it may hold slashes.")]
+DocId: TypeAlias = Annotated[str, Path(description="Id of the document, percent-encoded; may contain slashes.")]
 IndexName: TypeAlias = Annotated[
-    str | None, Query(alias="index", description="Name of the index; may be left out where one is served.")
+    str | None, Query(alias="index", description="Name of the index; may be omitted if only one is served.")
 ]
 
-ODD = "The document's id, in place of the path: for ids that no path can hold, such as `..`."
+ODD = "Id of the document, instead of in the path: for ids that no path can contain, such as `..`."
 
 
 @router.post("/documents", operation_id="add_documents")
 async def add(asked: Addition, service: Asked) -> Added:
-    """Add documents, or put them in place of those with their ids; unchanged text is not encoded again."""
+    """Add documents, or replace those with the same ids; unchanged text is not encoded again."""
     name = service.one_of(asked.index)
     service.check_write(name, len(asked.documents))
     return await _added(service, name, from_json(asked.documents))
@@ -37,10 +37,10 @@ async def add(asked: Addition, service: Asked) -> Added:
 @router.post("/documents/files", operation_id="upload_documents")
 async def upload(
     service: Asked,
-    files: Annotated[list[UploadFile], File(description="jsonl, csv, tsv, txt, md, html or pdf, each also .gz.")],
-    index: Annotated[str | None, Form(description="Name of the index; may be left out where one is served.")] = None,
+    files: Annotated[list[UploadFile], File(description="jsonl, csv, tsv, txt, md, html or pdf; also gzipped.")],
+    index: Annotated[str | None, Form(description="Name of the index; may be omitted if only one is served.")] = None,
 ) -> Added:
-    """Add the documents of files; a file that is one document gets its name as the id."""
+    """Add the documents in files; if a file is a single document, its name becomes the id."""
     name = service.one_of(index)
     service.check_write(name, len(files))
     given = [(file.filename or "", file.file) for file in files]
@@ -51,7 +51,7 @@ async def upload(
 
 @router.post("/documents/delete", operation_id="delete_documents")
 async def delete_many(asked: Deletion, service: Asked) -> Deleted:
-    """Delete documents by their ids."""
+    """Delete documents by id."""
     name = service.one_of(asked.index)
     there = await service.delete(name, asked.ids)
     known = set(there)
@@ -62,7 +62,7 @@ async def delete_many(asked: Deletion, service: Asked) -> Deleted:
 async def get(
     doc_id: DocId, service: Asked, index: IndexName = None, id: Annotated[str | None, Query(description=ODD)] = None
 ) -> WholeDocument:
-    """A whole document, with the places of its passages."""
+    """Return a whole document, with the character ranges of its passages."""
     name = service.one_of(index)
     doc_id = id if id is not None else doc_id
     stored = await service.document(name, doc_id)

@@ -1,4 +1,4 @@
-"""Why a hit was found: `POST /explain`."""
+"""Explain why a hit was found: `POST /explain`."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ router = APIRouter(responses=REFUSALS)
 
 
 class HitToExplain(BaseModel):
-    """A search as it was made, and the document among its hits."""
+    """A search, and the document among its hits to explain."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"query": "saving money", "id": "money-004", "mode": "hybrid"}]}
     )
 
-    query: str = Field(description="As it was searched.")
-    id: str = Field(description="Of the document.")
-    index: str | None = Field(None, description="Name of the index; may be left out where one is served.")
-    k: int = Field(10, ge=1, description="Of the search.")
-    mode: Mode | None = Field(None, description="Of the search.")
-    where: str | JsonObject | None = Field(None, description="Of the search.")
-    fusion: Literal["convex", "rrf"] = Field("convex", description="Of the search.")
+    query: str = Field(description="Query of the search.")
+    id: str = Field(description="Id of the document.")
+    index: str | None = Field(None, description="Name of the index; may be omitted if only one is served.")
+    k: int = Field(10, ge=1, description="As in the search.")
+    mode: Mode | None = Field(None, description="As in the search.")
+    where: str | JsonObject | None = Field(None, description="As in the search.")
+    fusion: Literal["convex", "rrf"] = Field("convex", description="As in the search.")
 
 
 class Explained(BaseModel):
-    """Where the score of a hit comes from."""
+    """Explanation of the score of a hit."""
 
     index: str
-    mode: str = Field(description="How the search was answered.")
-    warming: bool = Field(description="Whether only words were compared because the model is not loaded yet.")
+    mode: str = Field(description="Search mode that was used.")
+    warming: bool = Field(description="Whether keyword search was used because the model is not loaded yet.")
     explanation: JsonObject = Field(
-        description="As `semsearch query --explain --json` prints it: what tokens and terms contribute to the score."
+        description="Contributions of tokens and terms to the score, as in `semsearch query --explain --json`."
     )
 
 
 @router.post("/explain", operation_id="explain")
 async def explain(asked: HitToExplain, service: Asked) -> Explained:
-    """What each token and each term contributes to the score of a hit; the search is made again."""
+    """Explain how much each token and each term contributes to the score of a hit; the search is run again."""
     name = service.one_of(asked.index)
     wishes = asked.model_dump(exclude={"index", "query", "k", "id"})
     explanation, mode, warming = await service.explain(name, asked.query, asked.id, asked.k, **wishes)
     if explanation is None:
-        raise UnknownDocumentError(f"no document {asked.id!r:.200} among the {asked.k:,} best for that query")
+        raise UnknownDocumentError(f"document {asked.id!r:.200} is not among the {asked.k:,} best hits for that query")
     return Explained(index=name, mode=mode, warming=warming, explanation=explanation.to_json())

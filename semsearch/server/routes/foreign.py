@@ -1,4 +1,4 @@
-"""The contracts of foreign front ends and clients: one row each, for the table in `contracts.py`."""
+"""The contracts of foreign front ends and clients, one row each, for the table in `contracts.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Embeddings as Ollama gives them, with the two questions that its clients ask first."""
+"""Ollama's embeddings API, with the two requests that its clients send first: models and version."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from semsearch.version import __version__
 
 
 class OllamaError(BaseModel):
-    """An error, as Ollama's clients read it."""
+    """Error in Ollama's format."""
 
     error: str
 
 
 class OllamaEmbeddings(BaseModel):
-    """Vectors in the order of the texts; times are in nanoseconds."""
+    """Vectors in the order of the texts; durations are in nanoseconds."""
 
     model: str
     embeddings: list[list[float]]
@@ -40,16 +40,16 @@ router = APIRouter(responses=refusals(OllamaError))
 
 
 class OllamaRequest(BaseModel):
-    """What `/api/embed` is asked for; `truncate`, `options` and `keep_alive` are of no account."""
+    """Request body of `/api/embed`; `truncate`, `options` and `keep_alive` are ignored."""
 
-    model: str | None = Field(None, description="An index, whose encoder answers; NAME:query for queries.")
+    model: str | None = Field(None, description="Name of the index whose encoder to use; NAME:query for queries.")
     input: Texts = Field(examples=["a heron waits in the reeds"])
     dimensions: int | None = None
 
 
-@router.post("/api/embed", summary="Vectors of texts (Ollama)", responses={200: {"model": OllamaEmbeddings}})
+@router.post("/api/embed", summary="Encode texts (Ollama)", responses={200: {"model": OllamaEmbeddings}})
 async def create_ollama_vectors(body: OllamaRequest, service: Asked) -> Response:
-    """Encode texts; without any, or with an empty one, Ollama's clients expect no vectors, and the model is loaded."""
+    """Encode texts; for an empty input, with which Ollama's clients load a model, return no vectors."""
     started = time.perf_counter_ns()
     if body.input in ("", []):
         model = await model_of(service, body.model)
@@ -66,9 +66,9 @@ async def create_ollama_vectors(body: OllamaRequest, service: Asked) -> Response
     )
 
 
-@router.get("/api/tags", summary="The indexes, as models (Ollama)")
+@router.get("/api/tags", summary="List the indexes as models (Ollama)")
 async def list_ollama_models(service: Asked) -> dict[str, Any]:
-    """Every index that may be seen; an index that is gone is left out."""
+    """List every visible index as a model; an index that is gone is left out."""
     models = []
     for name in service.names:
         try:
@@ -89,12 +89,12 @@ async def list_ollama_models(service: Asked) -> dict[str, Any]:
     return {"models": models}
 
 
-@router.get("/api/version", summary="The version (Ollama)")
+@router.get("/api/version", summary="Return the version (Ollama)")
 async def read_version() -> dict[str, str]:
-    """The server's version."""
+    """Return the server's version."""
     return {"version": __version__}
 
 
 def ollama_shape(problem: Problem, request_id: str) -> tuple[int, Mapping[str, Any]]:
-    """How Ollama's clients read errors."""
+    """Return an error in Ollama's format."""
     return problem.status, {"error": problem.message}

@@ -1,4 +1,4 @@
-"""Open WebUI's tool server, under a path of its own with a small OpenAPI document, and its external web search."""
+"""Open WebUI: a tool server under its own path, with a small OpenAPI document, and an external web search."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from semsearch.version import __version__
 router, tools = APIRouter(responses=REFUSALS), APIRouter()
 
 BASE = "/tools"
-"""What is pasted into Open WebUI, behind the server's address."""
+"""Path of the tool server; users paste it into Open WebUI, after the server's address."""
 
 MOST_CHARACTERS = 20_000
-"""Of a document that a tool gives, some 5,000 tokens; a model asks for what follows by `start`."""
+"""Maximum length of text that a tool returns, about 5,000 tokens; a model requests more text with `start`."""
 
 MOST_HITS = 20
-"""Passages that a tool gives."""
+"""Maximum number of passages that a tool returns."""
 
 
 class ToolSearch(BaseModel):
-    """What the tool `search_documents` is asked for."""
+    """Arguments of the tool `search_documents`."""
 
-    query: str = Field(description="A question or some words, in plain language.")
-    index: str | None = Field(None, description="Name of the index; may be left out where there is one.")
-    k: int | None = Field(None, description="How many passages are wanted, 1 to 20; 5 by default.")
+    query: str = Field(description="A question or a few words, in plain language.")
+    index: str | None = Field(None, description="Name of the index; may be omitted if there is only one.")
+    k: int | None = Field(None, description="Number of passages to return, 1 to 20; 5 by default.")
     where: str | None = Field(None, description="A filter on metadata, such as: year >= 2020 and lang = 'en'")
 
 
 class ToolRead(BaseModel):
-    """What the tool `read_document` is asked for."""
+    """Arguments of the tool `read_document`."""
 
-    id: str = Field(description="The id of a document, as search_documents gives it.")
-    index: str | None = Field(None, description="Name of the index; may be left out where there is one.")
-    start: int | None = Field(None, description="First character that is wanted; 0 by default.", ge=0)
+    id: str = Field(description="The id of a document, as returned by search_documents.")
+    index: str | None = Field(None, description="Name of the index; may be omitted if there is only one.")
+    start: int | None = Field(None, description="Offset of the first character to return; 0 by default.", ge=0)
 
 
 class Found(BaseModel):
@@ -56,20 +56,20 @@ class Found(BaseModel):
 
 
 class ToolAnswer(BaseModel):
-    """What was found, and a word about it."""
+    """Passages that were found, with a note on how to use them."""
 
     note: str
     results: list[Found]
 
 
 class ToolDocument(BaseModel):
-    """A document, or a part of it."""
+    """A document or part of it."""
 
     id: str
     title: str
     text: str
     start: int
-    length: int = Field(description="Characters of the whole document.")
+    length: int = Field(description="Length of the whole document in characters.")
     metadata: dict[str, Any]
 
 
@@ -100,7 +100,7 @@ async def search_documents(body: ToolSearch, service: Asked) -> ToolAnswer:
 
 @tools.post(f"{BASE}/document", operation_id="read_document", summary="Read a document that was found")
 async def read_document(body: ToolRead, service: Asked) -> ToolDocument:
-    """Read the text around a passage, or a whole document; a long one comes in parts."""
+    """Read the text around a passage, or a whole document; a long document is returned in parts."""
     name, start = service.one_of(body.index), body.start or 0
     document = await service.document(name, body.id)
     return ToolDocument(
@@ -113,15 +113,15 @@ async def read_document(body: ToolRead, service: Asked) -> ToolDocument:
     )
 
 
-@tools.get(f"{BASE}/indexes", operation_id="list_searchable_indexes", summary="Which indexes there are")
+@tools.get(f"{BASE}/indexes", operation_id="list_searchable_indexes", summary="List the indexes")
 async def list_tool_indexes(service: Asked) -> dict[str, list[str]]:
-    """The names of the indexes that can be searched."""
+    """List the names of the indexes that can be searched."""
     return {"indexes": service.names}
 
 
-@router.get(f"{BASE}/openapi.json", summary="The tools (Open WebUI)")
+@router.get(f"{BASE}/openapi.json", summary="Describe the tools (Open WebUI)")
 async def describe_tools() -> dict[str, Any]:
-    """The OpenAPI document of the tools alone, with paths relative to the tool server's address."""
+    """Return the OpenAPI document of the tools only, with paths relative to the tool server's address."""
     about = "Searches the user's own documents by meaning."
     spec = get_openapi(title="semsearch", version=__version__, description=about, routes=tools.routes)
     return without_422(spec | {"paths": {path.removeprefix(BASE): what for path, what in spec["paths"].items()}})
@@ -131,17 +131,17 @@ router.include_router(tools)
 
 
 class WebSearch(BaseModel):
-    """What an external web search is asked for."""
+    """Request body of an external web search."""
 
     query: str
-    count: int | None = Field(None, description="How many results are wanted; 5 by default.")
+    count: int | None = Field(None, description="Maximum number of results; 5 by default.")
 
 
-@router.post("/web_search", summary="Documents as results of a web search (Open WebUI)")
+@router.post("/web_search", summary="Find documents as web search results (Open WebUI)")
 async def search_the_web(
     body: WebSearch, service: Asked, index: Annotated[str | None, Query(description="Name of the index.")] = None
 ) -> list[dict[str, str]]:
-    """Find documents; a browser opens the link."""
+    """Find documents, each with a link that a browser can open."""
     name = service.one_of(index)
     count = 5 if body.count is None else body.count
     found = await find(service, name, body.query, count, unit="document", asked_as="count")

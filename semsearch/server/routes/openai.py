@@ -1,6 +1,6 @@
-"""OpenAI's embeddings and models, as its clients and those of compatible servers ask for them.
+"""OpenAI's embeddings and models API, for its clients and those of compatible servers.
 
-Written from OpenAI's API reference and tried with the clients of openai (Python and Node); see tests/clients.
+Written from OpenAI's API reference and tested with its openai clients (Python and Node); see tests/clients.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from semsearch.server.service import Service
 
 
 class OpenAIProblem(BaseModel):
-    """What is wrong."""
+    """Details of an error."""
 
     message: str
     type: str
@@ -37,13 +37,13 @@ class OpenAIProblem(BaseModel):
 
 
 class OpenAIError(BaseModel):
-    """An error, as OpenAI's clients read it."""
+    """Error in OpenAI's format."""
 
     error: OpenAIProblem
 
 
 class Embedding(BaseModel):
-    """One vector: numbers, or base64 of little-endian float32."""
+    """One vector, as numbers or as base64-encoded little-endian float32."""
 
     object: str
     index: int
@@ -51,7 +51,7 @@ class Embedding(BaseModel):
 
 
 class Usage(BaseModel):
-    """Tokens that the encoder saw."""
+    """Number of tokens that the encoder saw."""
 
     prompt_tokens: int
     total_tokens: int
@@ -67,7 +67,7 @@ class Embeddings(BaseModel):
 
 
 class ModelEntry(BaseModel):
-    """An index, as a model."""
+    """An index, presented as a model."""
 
     id: str
     object: str
@@ -76,7 +76,7 @@ class ModelEntry(BaseModel):
 
 
 class ModelList(BaseModel):
-    """Every index, as a model."""
+    """All indexes, presented as models."""
 
     object: str
     data: list[ModelEntry]
@@ -87,24 +87,24 @@ router = APIRouter(responses=refusals(OpenAIError))
 _TEXTS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
 
 Texts = Annotated[Any, WithJsonSchema(_TEXTS)]
-"""A text or several; checked by `texts_of`, whose messages say more than a schema's."""
+"""One text or several; validated by `texts_of`, whose messages are clearer than those of a schema."""
 
-FOREIGN_TOKENS = "send text; in LangChain set check_embedding_ctx_length=False"
+FOREIGN_TOKENS = "send text instead; in LangChain, set check_embedding_ctx_length=False"
 
 
 class EmbeddingsRequest(BaseModel):
-    """What `/v1/embeddings` is asked for; other fields, such as `user`, are of no account."""
+    """Request body of `/v1/embeddings`; other fields, such as `user`, are ignored."""
 
     input: Texts = Field(examples=[["a heron waits in the reeds"]])
-    model: str | None = Field(None, description="An index, whose encoder answers; NAME:query for queries.")
+    model: str | None = Field(None, description="Name of the index whose encoder to use; NAME:query for queries.")
     encoding_format: str | None = Field(None, description="float (default) or base64.")
-    dimensions: int | None = Field(None, description="Keep the first components and rescale to unit length.")
+    dimensions: int | None = Field(None, description="Number of leading components to keep, rescaled to unit length.")
     input_type: str | None = Field(None, description="query or document, for encoders with prefixes.")
 
 
-@router.post("/v1/embeddings", summary="Vectors of texts", responses={200: {"model": Embeddings}})
+@router.post("/v1/embeddings", summary="Encode texts", responses={200: {"model": Embeddings}})
 async def create_embeddings(body: EmbeddingsRequest, service: Asked) -> Response:
-    """Encode up to 2,048 texts; the shape is OpenAI's."""
+    """Encode up to 2,048 texts, and return their vectors in OpenAI's format."""
     encode = _choose(FORMATS, "encoding_format", body.encoding_format or "float")
     role = _choose(ROLES, "input_type", body.input_type or "document")
     texts = texts_of(body.input, "input")
@@ -117,38 +117,38 @@ async def create_embeddings(body: EmbeddingsRequest, service: Asked) -> Response
     return json_response({"object": "list", "model": embedded.model.name, "data": data, "usage": usage})
 
 
-@router.get("/v1/models", summary="The indexes, as models")
+@router.get("/v1/models", summary="List the indexes as models")
 async def list_models(service: Asked) -> ModelList:
-    """Every index that may be seen is a model, whose vectors are those of its encoder."""
+    """List every visible index as a model, whose vectors are those of its encoder."""
     models = [model for name in service.names for model in await _models(service, name)]
     return ModelList(object="list", data=models)
 
 
-@router.get("/v1/models/{model:path}", summary="One index, as a model")
+@router.get("/v1/models/{model:path}", summary="Return one index as a model")
 async def retrieve_model(model: str, service: Asked) -> ModelEntry:
-    """The model of that name."""
+    """Return the model with that name."""
     found = await model_of(service, model)
     return _model(found.name)
 
 
 def texts_of(value: object, name: str) -> list[str]:
-    """A text, or a list of texts, as a list.
+    """Return a text, or a list of texts, as a list.
 
     Raises:
-        UsageError: It is something else, such as another tokenizer's tokens, or a text is empty.
+        UsageError: If the value is something else, such as another tokenizer's tokens, or a text is empty or broken.
     """
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts:
-        raise UsageError(f"`{name}` is {value!r:.60}; expected text, or a list of one or more texts")
+        raise UsageError(f"`{name}` is {value!r:.60}; expected text or a non-empty list of texts")
     if all(isinstance(one, int) or (isinstance(one, list) and _are_tokens(one)) for one in texts):
-        raise UsageError(f"`{name}` holds the tokens of another model's tokenizer; {FOREIGN_TOKENS}")
+        raise UsageError(f"`{name}` contains tokens of another model's tokenizer; {FOREIGN_TOKENS}")
     for index, text in enumerate(texts):
         if not isinstance(text, str):
-            raise UsageError(f"`{name}` has {text!r:.60} at {index}; expected text")
+            raise UsageError(f"`{name}` has {text!r:.60} at position {index}; expected text")
         if not text:
-            raise UsageError(f"`{name}` has an empty text at {index}; leave it out")
+            raise UsageError(f"`{name}` has an empty text at position {index}; remove it")
         if is_broken(text):
-            raise UsageError(f"`{name}` has a text with half a surrogate pair at {index}; expected Unicode")
+            raise UsageError(f"`{name}` has a text with an unpaired surrogate at position {index}; expected Unicode")
     return texts
 
 
@@ -160,7 +160,7 @@ FORMATS: Mapping[str, Callable[[Vectors], Sequence[object]]] = {
     "float": lambda vectors: list(vectors),
     "base64": lambda vectors: [base64.b64encode(row).decode() for row in np.ascontiguousarray(vectors, "<f4")],
 }
-"""How vectors are written: as numbers, or as the base64 of little-endian float32."""
+"""Serializations of vectors: as numbers, or as base64-encoded little-endian float32."""
 
 
 def _choose(table: Mapping[str, Any], name: str, asked: str) -> Any:
@@ -170,7 +170,7 @@ def _choose(table: Mapping[str, Any], name: str, asked: str) -> Any:
 
 
 async def _models(service: Service, name: str) -> list[ModelEntry]:
-    """An index as a model, and by role where that makes a difference; nothing where the index is gone."""
+    """Return an index as a model, and one for each role if roles matter; none if the index is gone."""
     try:
         spec = await service.spec(name)
     except (StoreError, UnknownIndexError):
@@ -184,10 +184,10 @@ def _model(name: str) -> ModelEntry:
 
 
 def openai_shape(missing: str) -> Shape:
-    """How OpenAI's clients read errors.
+    """Return a function that formats errors as OpenAI does.
 
     Args:
-        missing: The code of what does not exist.
+        missing: Error code for an unknown index.
     """
 
     def shape(problem: Problem, request_id: str) -> tuple[int, Mapping[str, Any]]:
@@ -206,7 +206,7 @@ def openai_shape(missing: str) -> Shape:
 
 
 KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-"""HTTP status to OpenAI's type of error, where it is a special one."""
+"""Maps an HTTP status to OpenAI's error type, if it has its own."""
 
 CODES = {"unauthorized": "invalid_api_key", "overloaded": "rate_limit_exceeded"}
-"""Our code to OpenAI's, where theirs has another name."""
+"""Maps our error codes to OpenAI's, where they differ."""

@@ -1,4 +1,4 @@
-"""The one question that Open WebUI asks Qdrant: the nearest points to a vector, which come with their text."""
+"""The one Qdrant request that Open WebUI sends: find the points nearest to a vector, with their text."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from semsearch.types import Hit
 
 
 class QdrantProblem(BaseModel):
-    """What is wrong."""
+    """Details of an error."""
 
     error: str
 
 
 class QdrantError(BaseModel):
-    """An error, as Qdrant's clients read it."""
+    """Error in Qdrant's format."""
 
     status: QdrantProblem
     time: float
 
 
 class Payload(BaseModel):
-    """A passage and its document."""
+    """Text of a passage, and metadata of its document."""
 
     text: str
     metadata: dict[str, Any]
@@ -47,13 +47,13 @@ class Point(BaseModel):
 
 
 class PointList(BaseModel):
-    """The nearest, best first."""
+    """The nearest passages, best first."""
 
     points: list[Point]
 
 
 class Points(BaseModel):
-    """What was found."""
+    """Response to a query by vector."""
 
     result: PointList
     status: str
@@ -70,19 +70,19 @@ class Nearest(BaseModel):
 
 
 class PointsQuery(BaseModel):
-    """What `points/query` is asked for; `using`, `with_vector` and `with_payload` are of no account."""
+    """Request body of `points/query`; `using`, `with_vector` and `with_payload` are ignored."""
 
     query: Nearest | list[float] = Field(description="A vector of the index's encoder, from /v1/embeddings.")
     limit: int | None = None
-    score_threshold: float | None = Field(None, description="The least score, from 0 to 1.")
+    score_threshold: float | None = Field(None, description="Minimum score, from 0 to 1.")
     filter: Any = None
 
 
-@router.post("/collections/{name}/points/query", summary="The nearest passages to a vector (Qdrant)")
+@router.post("/collections/{name}/points/query", summary="Find the passages nearest to a vector (Qdrant)")
 async def query_points(name: str, body: PointsQuery, service: Asked) -> Points:
-    """Find passages by a vector; the link is in `payload.metadata.source`, where Open WebUI shows it."""
+    """Find passages by vector; the link is in `payload.metadata.source`, where Open WebUI looks for it."""
     if body.filter:
-        raise UsageError("`filter` is not taken here; leave it out")
+        raise UsageError("`filter` is not supported here; omit it")
     vector = body.query.nearest if isinstance(body.query, Nearest) else body.query
     k, least = 10 if body.limit is None else body.limit, threshold(body.score_threshold)
     deep = depth(service, k, "limit")
@@ -102,5 +102,5 @@ def _metadata(hit: Hit, link: str) -> dict[str, Any]:
 
 
 def qdrant_shape(problem: Problem, request_id: str) -> tuple[int, Mapping[str, Any]]:
-    """How Qdrant's clients read errors."""
+    """Return an error in Qdrant's format."""
     return problem.status, {"status": {"error": problem.message}, "time": 0}

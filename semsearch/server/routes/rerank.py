@@ -1,4 +1,4 @@
-"""Reranking for the clients of Cohere, Jina, vLLM and TEI: one handler, for they differ in two fields of the body.
+"""Reranking for clients of Cohere, Jina, vLLM and TEI, in one handler: they differ in two fields of the body.
 
 {"query", "documents": [text or {"text"}], "top_n"?, "model"?, "return_documents"?}    Cohere, Jina, vLLM
 {"query", "texts": [text], "raw_scores"?, "return_text"?}                              TEI
@@ -23,7 +23,7 @@ from semsearch.server.schema import refusals
 
 
 class RerankError(BaseModel):
-    """An error, under the name that each of the clients reads."""
+    """Error with the message under the name that each of the clients reads."""
 
     message: str
     detail: str
@@ -32,13 +32,13 @@ class RerankError(BaseModel):
 
 
 class TextOf(BaseModel):
-    """A document that was given."""
+    """Text of a document in the request."""
 
     text: str
 
 
 class Reranked(BaseModel):
-    """A document by its position in the request."""
+    """Score of a document, identified by its position in the request."""
 
     index: int
     relevance_score: float
@@ -57,7 +57,7 @@ class Reranking(BaseModel):
 
 
 class TeiScore(BaseModel):
-    """A text by its position in the request."""
+    """Score of a text, identified by its position in the request."""
 
     index: int
     score: float
@@ -68,29 +68,29 @@ router = APIRouter(responses={**refusals(RerankError, 422), 200: {"model": Reran
 
 
 class RerankRequest(BaseModel):
-    """Either `documents` or `texts`; fields that are not listed, such as `max_tokens_per_doc`, are of no account."""
+    """Request body with either `documents` or `texts`; other fields, such as `max_tokens_per_doc`, are ignored."""
 
     query: str = Field(examples=["a patient bird"])
-    documents: list[Any] | None = Field(None, description="Texts, or objects with a text.", examples=[["A heron."]])
-    texts: list[Any] | None = Field(None, description="The same for TEI, whose answer is a list.")
-    model: str | None = Field(None, description="An index, whose encoder compares.")
-    top_n: int | None = Field(None, description="How many of the best; 0 for all.")
+    documents: list[Any] | None = Field(None, description="Texts, or objects with a `text`.", examples=[["A heron."]])
+    texts: list[Any] | None = Field(None, description="The same for TEI, whose response is a list.")
+    model: str | None = Field(None, description="Name of the index whose encoder to use.")
+    top_n: int | None = Field(None, description="Number of best documents to return; 0 for all.")
     return_documents: bool | None = None
     return_text: bool | None = None
-    raw_scores: bool | None = Field(None, description="TEI: cosines in place of scores from 0 to 1.")
+    raw_scores: bool | None = Field(None, description="TEI: return cosines instead of scores from 0 to 1.")
 
 
-@router.post("/rerank", summary="Order documents by relevance to a query (Jina, vLLM, TEI)")
-@router.post("/v1/rerank", summary="Order documents by relevance to a query (Cohere v1, Jina)")
-@router.post("/v2/rerank", summary="Order documents by relevance to a query (Cohere v2)")
+@router.post("/rerank", summary="Rank documents by relevance to a query (Jina, vLLM, TEI)")
+@router.post("/v1/rerank", summary="Rank documents by relevance to a query (Cohere v1, Jina)")
+@router.post("/v2/rerank", summary="Rank documents by relevance to a query (Cohere v2)")
 async def rerank(body: RerankRequest, service: Asked) -> Any:
-    """Score each document by itself from 0 to 1, best first."""
+    """Score each document by itself from 0 to 1, and return them best first."""
     if (body.documents is None) == (body.texts is None):
-        raise UsageError("expected either `documents` or `texts`, a list of what is to be ordered")
+        raise UsageError("expected either `documents` or `texts`, a list of texts to rank")
     if not body.query.strip():
         raise UsageError("`query` is empty; expected text")
     if body.documents is not None and body.top_n is not None and body.top_n < 0:
-        raise UsageError(f"`top_n` is {body.top_n}; expected how many of the best are wanted, or 0 for all")
+        raise UsageError(f"`top_n` is {body.top_n}; expected a number of documents, or 0 for all")
     texts = texts_to_order(body)
     model = await model_of(service, body.model)
     scored = await relevance(service, model.index, body.query, texts) if texts else NOTHING
@@ -116,17 +116,19 @@ NOTHING = Relevance([], [], 0)
 
 
 def texts_to_order(body: RerankRequest) -> list[str]:
-    """The texts of a request, which may be none for Cohere; raises UsageError."""
+    """Return the texts of a request, possibly none for Cohere; raise UsageError if one is unusable."""
     if body.documents is None:
         return texts_of(body.texts, "texts")
     texts = []
     for index, one in enumerate(body.documents):
         text = one.get("text") if isinstance(one, Mapping) else one
         if not isinstance(text, str):
-            raise UsageError(f"`documents` has {one!r:.60} at {index}; expected text, or an object with a text")
+            raise UsageError(
+                f"`documents` has {one!r:.60} at position {index}; expected text or an object with a `text`"
+            )
         texts.append(text)
     if texts:
-        texts_of([text or "empty" for text in texts], "documents")  # Cohere's clients may send empty ones
+        texts_of([text or "empty" for text in texts], "documents")  # Cohere's clients may send empty texts
     return texts
 
 
@@ -139,12 +141,12 @@ def _tei_results(body: RerankRequest, texts: Sequence[str], scored: Relevance, o
 
 
 def rerank_shape(problem: Problem, request_id: str) -> tuple[int, Mapping[str, Any]]:
-    """How these clients read errors: Cohere and vLLM a message, Jina a detail, TEI an error and its type."""
+    """Return an error for all clients: Cohere and vLLM read `message`, Jina `detail`, TEI `error` and `error_type`."""
     status = 422 if problem.status == 413 else problem.status
     message = problem.message
     return status, {"message": message, "detail": message, "error": message, "error_type": tei_type(status)}
 
 
 def tei_type(status: int) -> str:
-    """TEI's type of an error."""
+    """Return TEI's error type for an HTTP status."""
     return {429: "Overloaded", 503: "Unhealthy"}.get(status, "Validation" if status < 500 else "Backend")

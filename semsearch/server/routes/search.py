@@ -1,4 +1,4 @@
-"""Searching: `POST /search`, and `POST /context` for prompts."""
+"""Search: `POST /search`, and `POST /context` for prompts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ router = APIRouter(responses=REFUSALS)
 
 @router.post("/search", operation_id="search", response_model=Found)
 async def search(asked: Search, service: Asked) -> Response:
-    """The documents that answer a query, best first, each shown by its best passage."""
+    """Find the documents that answer a query, best first, each with its best passage."""
     name = service.one_of(asked.index)
     wishes = asked.model_dump(exclude={"index", "query", "k", "snippets"})
     answer = await service.search(name, asked.query, asked.k, **wishes)
@@ -23,12 +23,12 @@ async def search(asked: Search, service: Asked) -> Response:
         for hit, snippet in zip(hits, await service.snippets(asked.query, answer.hits), strict=True):
             hit.snippet = Excerpted.of(snippet)
     found = Found(index=name, query=asked.query, mode=answer.mode, warming=answer.warming, hits=hits)
-    return Response(found.model_dump_json(), media_type="application/json")  # what was just checked is not again
+    return Response(found.model_dump_json(), media_type="application/json")  # already validated
 
 
 @router.post("/context", operation_id="context")
 async def context(asked: ContextWish, service: Asked) -> FoundContext:
-    """The passages that answer a question, numbered and within a budget of tokens, to put into a prompt."""
+    """Find the passages that answer a question, numbered and within a token budget, to put into a prompt."""
     name = service.one_of(asked.index)
     wishes = asked.model_dump(exclude={"index", "question", "budget", "mode"})
     made, mode, warming = await service.context(name, asked.question, asked.budget, mode=asked.mode, **wishes)

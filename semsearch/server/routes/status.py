@@ -1,4 +1,4 @@
-"""What is served and how well: `/indexes`, `/health`, `/ready`, `/metrics`."""
+"""Status of the server and its indexes: `/indexes`, `/health`, `/ready`, `/metrics`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ router = APIRouter(responses=REFUSALS)
 @router.head("/health", include_in_schema=False)
 @router.get("/health", operation_id="health")
 async def health() -> Health:
-    """Whether the server runs; needs no key and touches no index."""
+    """Report that the server is running; needs no key and touches no index."""
     return Health(status="ok")
 
 
 @router.get("/ready", operation_id="ready")
 async def ready(service: Asked) -> Readiness:
-    """Whether indexes are searched by meaning yet; by words they are searched at once."""
+    """Report whether the indexes can be searched by meaning yet; keyword search works immediately."""
     states = {name: service.state(name)[0] for name in service.names}
     reached = set(states.values())
     status = "failed" if FAILED in reached else "ready" if reached <= {WARM} else "keyword"
@@ -34,12 +34,12 @@ async def ready(service: Asked) -> Readiness:
 
 @router.get("/indexes", operation_id="list_indexes")
 async def indexes(service: Asked) -> Indexes:
-    """The indexes that may be searched, what they hold and which encoder they belong to."""
+    """List the indexes that may be searched, with their size and encoder."""
     return Indexes(indexes=[await _described(service, name) for name in service.names])
 
 
 async def _described(service: Service, name: str) -> ServedIndex:
-    """One index; where it cannot be opened, why."""
+    """Describe an index; if it cannot be opened, give the reason."""
     try:
         holds, spec, fields = await service.described(name)
     except SemsearchError as error:
@@ -67,6 +67,6 @@ async def _described(service: Service, name: str) -> ServedIndex:
 
 @router.get("/metrics", operation_id="metrics", response_class=Response)
 async def metrics(request: Request, service: Asked) -> Response:
-    """Counts and times, for Prometheus."""
+    """Return counts and durations for Prometheus."""
     page: bytes = request.app.state.metrics.page()
     return Response(page, media_type=request.app.state.metrics.content_type)

@@ -1,4 +1,4 @@
-"""Embeddings as Text Embeddings Inference gives them; its reranking is in `rerank.py`."""
+"""Embeddings API of Text Embeddings Inference (TEI); its reranking is in `rerank.py`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from semsearch.version import __version__
 
 
 class TeiError(BaseModel):
-    """An error, as TEI's clients read it."""
+    """Error in TEI's format."""
 
     error: str
     error_type: str
@@ -31,7 +31,7 @@ router = APIRouter(responses=refusals(TeiError, 422))
 
 
 class EmbedRequest(BaseModel):
-    """What `/embed` is asked for; what is longer than the encoder takes is always cut, whatever `truncate` says."""
+    """Request body of `/embed`; texts over the encoder's token limit are always cut, whatever `truncate` says."""
 
     inputs: Texts = Field(examples=["a heron waits in the reeds"])
     truncate: bool | None = None
@@ -40,23 +40,23 @@ class EmbedRequest(BaseModel):
     dimensions: int | None = None
 
 
-@router.post("/embed", summary="Vectors of texts (TEI)", responses={200: {"model": list[list[float]]}})
+@router.post("/embed", summary="Encode texts (TEI)", responses={200: {"model": list[list[float]]}})
 async def create_vectors(body: EmbedRequest, service: Asked) -> Response:
     """Encode texts with the encoder of the first index."""
     if body.prompt_name is not None and body.prompt_name not in ROLES:
         raise UsageError(f"`prompt_name` is {body.prompt_name!r:.60}; expected one of {', '.join(ROLES)}")
     name = (await model_of(service, None)).index
     if body.normalize is False and (await service.spec(name)).normalize:
-        raise UsageError("`normalize` is false; this encoder gives vectors of length 1 only: leave it out")
+        raise UsageError("`normalize` is false, but this encoder only returns vectors of unit length; omit it")
     role = ROLES[body.prompt_name or "document"]
     texts = texts_of(body.inputs, "inputs")
     embedded = await embed(service, name, texts, role=role, dimensions=body.dimensions)
     return json_response(list(embedded.vectors))
 
 
-@router.get("/info", summary="The model (TEI)")
+@router.get("/info", summary="Describe the model (TEI)")
 async def read_info(service: Asked) -> dict[str, Any]:
-    """What the encoder of the first index is."""
+    """Describe the encoder of the first index."""
     spec = await service.spec((await model_of(service, None)).index)
     settings = service.settings
     return {
@@ -78,6 +78,6 @@ async def read_info(service: Asked) -> dict[str, Any]:
 
 
 def tei_shape(problem: Problem, request_id: str) -> tuple[int, Mapping[str, Any]]:
-    """How TEI's clients read errors."""
+    """Return an error in TEI's format."""
     status = 422 if problem.status in (400, 413) else problem.status
     return status, {"error": problem.message, "error_type": tei_type(status)}

@@ -1,4 +1,4 @@
-"""OpenAI's vector store search: an index is a vector store, a document a file, and what is found are passages."""
+"""OpenAI's vector store search: an index is a vector store, a document is a file, and results are passages."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from semsearch.types import Hit
 router = APIRouter(responses=refusals(OpenAIError))
 
 MOST = 50
-"""Results that OpenAI gives at most."""
+"""Maximum number of results in OpenAI's API."""
 
 
 class RankingOptions(BaseModel):
-    """Only the threshold is of account: a confidence from 0 to 1."""
+    """Ranking options; only the threshold, a confidence from 0 to 1, has an effect."""
 
     score_threshold: float | None = None
 
 
 class VectorStoreQuery(BaseModel):
-    """What a vector store is asked for; `rewrite_query` and rankers are of no account."""
+    """Request body of a vector store search; `rewrite_query` and rankers are ignored."""
 
     query: Texts = Field(examples=["a patient bird"])
     filters: dict[str, Any] | None = Field(None, examples=[{"type": "gte", "key": "year", "value": 2020}])
@@ -49,7 +49,7 @@ class Content(BaseModel):
 
 
 class SearchResult(BaseModel):
-    """A passage that was found, and its document."""
+    """A passage that was found, with its document."""
 
     file_id: str
     filename: str
@@ -59,7 +59,7 @@ class SearchResult(BaseModel):
 
 
 class SearchPage(BaseModel):
-    """What was found, best first; there is one page."""
+    """The passages that were found, best first, all on one page."""
 
     object: str = "vector_store.search_results.page"
     search_query: list[str]
@@ -70,7 +70,7 @@ class SearchPage(BaseModel):
 
 @router.post("/v1/vector_stores/{vector_store_id}/search", summary="Search an index as a vector store")
 async def search_vector_store(vector_store_id: str, body: VectorStoreQuery, service: Asked) -> SearchPage:
-    """Find passages; several queries share one list, and a passage has the best of its scores."""
+    """Find passages; several queries share one result list, in which each passage has the best of its scores."""
     queries = texts_of(body.query, "query")
     k = 10 if body.max_num_results is None else body.max_num_results
     if not 1 <= k <= MOST:
@@ -101,9 +101,9 @@ def _result(service: Service, name: str, score: float, hit: Hit) -> SearchResult
 
 
 def attributes_of(metadata: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, str | float | bool]]:
-    """Metadata as OpenAI's attributes, which are flat: each key, as filters name it, with text, a number or a boolean.
+    """Yield metadata as OpenAI's flat attributes: each key, as filters name it, with text, a number or a boolean.
 
-    What is null is left out, and a list is written as one text.
+    Nulls are left out, and a list is joined into one text.
     """
     for name, value in metadata.items():
         path = (*above, name)

@@ -1,1 +1,1 @@
-"""The index on disk: SQLite is the truth, FAISS segments can be thrown away."""
+"""The index on disk: SQLite is the source of truth, and FAISS segments can be rebuilt from it."""

@@ -1,6 +1,6 @@
-"""What an index says of itself: its settings, its counts, its segments. It needs no numpy.
+"""Information about an index: its settings, counts and segments. This module does not need numpy.
 
-Whoever made the index may be a stranger, and disks lose bits: every value is checked where it is read.
+The index may come from an untrusted source, and disks lose bits, so every value is checked where it is read.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KIND = "flat"
-"""Of a segment's file; indexes of schema 1 have others, which are made again."""
+"""Format of a segment's file; indexes of schema 1 have segments in other formats, which are rebuilt."""
 
 FILE = re.compile(r"vectors\.\d{6,19}\.f32")
 
 PRECISION = re.compile(r"[a-z]+[0-9]+(:[0-9a-f]{64})?")
 
 MAX_DIM, MAX_TOKENS, MAX_SEGMENT_BYTES = 2**20, 2**40, 2**30
-"""Bounds on what an index can ask for; far beyond any model, and what `writer.SEGMENT_BYTES` allows."""
+"""Limits on what an index can request, far above those of any model and what `writer.SEGMENT_BYTES` allows."""
 
 FACETS = """
     WITH fields AS (
@@ -52,7 +52,7 @@ FACETS = """
 """
 
 State: TypeAlias = tuple[int, str, int]
-"""A connection, the identity of the index in it, and its revision: two reads of the same state give the same."""
+"""Number of the connection, identity of the index, and its revision: two reads in the same state see the same data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,9 @@ class Segment:
     """A file of vectors as recorded in SQLite.
 
     Attributes:
-        first, last: Lowest and highest passage id that it covers.
-        n_rows: Vectors in the file.
-        sha256: Of the file, in hex.
+        first, last: Lowest and highest passage number that the file covers.
+        n_rows: Number of vectors in the file.
+        sha256: SHA-256 of the file, in hex.
     """
 
     id: int
@@ -75,11 +75,11 @@ class Segment:
 
     @property
     def checksum(self) -> int:
-        """Of its row; see `schema.CHECKED`."""
+        """Checksum of the segment's row; see `schema.CHECKED`."""
         return checksum(self.file, self.kind, self.first, self.last, self.n_rows, self.sha256)
 
     def is_sound(self, behind: int, dim: int) -> bool:
-        """Whether it can have been written, after a segment that ends at `behind`."""
+        """Return whether the record is plausible for a segment that follows one ending at passage `behind`."""
         numbers = (self.id, self.first, self.last, self.n_rows)
         texts = (self.file, self.kind, self.sha256)
         return (
@@ -94,7 +94,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """The settings of an index that never change, or with the place of its checkpoint alone."""
+    """The settings of an index that never change, except for the location of its checkpoint."""
 
     identity: str
     spec: EncoderSpec
@@ -103,13 +103,13 @@ class About:
 
 
 class Catalog:
-    """The settings of an index, read once for each index that is found in the folder, and what each commit changes."""
+    """The settings of an index, read once per index that is found in the folder, and the data that commits change."""
 
     def __init__(self, database: Database) -> None:
         """Read the settings.
 
         Raises:
-            DamagedError: One of them is missing, or not what was written.
+            DamagedError: If one of them is missing or corrupt.
         """
         self._database = database
         self._about: tuple[tuple[int, str], About] | None = None
@@ -119,7 +119,7 @@ class Catalog:
             self.about()
 
     def about(self) -> About:
-        """The settings of the index that is in the folder now."""
+        """Return the settings of the index that is currently in the folder."""
         with self._database.snapshot():
             key = (self._database.connections, self.setting("identity"))
             if self._about is None or self._about[0] != key:
@@ -130,7 +130,7 @@ class Catalog:
         identity, encoder, chunking, origin = map(self.setting, ("identity", "encoder", "chunking", "origin"))
         about = About(identity, self._spec(encoder), chunking, origin)
         if not (isinstance(about.identity, str) and isinstance(about.chunking, dict) and isinstance(about.origin, str)):
-            raise damaged(self._database.folder, "its settings are of wrong types")
+            raise damaged(self._database.folder, "its settings have the wrong types")
         return about
 
     def _spec(self, fields: Any) -> EncoderSpec:
@@ -139,26 +139,26 @@ class Catalog:
         except (AttributeError, KeyError, TypeError):
             spec = None
         if spec is None or not _is_possible(spec):
-            raise damaged(self._database.folder, "its setting 'encoder' names no encoder that can be")
+            raise damaged(self._database.folder, "its setting 'encoder' does not describe a valid encoder")
         return spec
 
     @property
     def spec(self) -> EncoderSpec:
-        """The encoder that its vectors come from."""
+        """The encoder that produced all vectors."""
         return self.about().spec
 
     @property
     def chunking(self) -> Mapping[str, Any]:
-        """How documents are cut, as JSON."""
+        """The chunking settings, as JSON."""
         return self.about().chunking
 
     @property
     def origin(self) -> str:
-        """Where the first corpus came from."""
+        """The source of the first corpus."""
         return self.about().origin
 
     def counts(self) -> dict[str, int]:
-        """Documents, passages, tokens, passages that were truncated, and tokens lost by that."""
+        """See `Store.counts`."""
         with self._database.snapshot():
             row = self._database.execute(
                 "SELECT count(*), coalesce(sum(n_tokens), 0), coalesce(sum(n_lost > 0), 0), coalesce(sum(n_lost), 0) "
@@ -171,7 +171,7 @@ class Catalog:
             }
 
     def status(self) -> dict[str, Any]:
-        """What `semsearch status` shows: counts, settings, segments, size on disk in bytes."""
+        """Return what `semsearch status` shows: counts, settings, segments, and the size on disk in bytes."""
         with self._database.snapshot():
             segments = self.segments()
             beside = self._database.one("SELECT count(*) FROM vectors WHERE passage > ?", last_covered(segments))
@@ -195,7 +195,7 @@ class Catalog:
             }
 
     def fields(self) -> list[str]:
-        """Names of the metadata fields that documents have, sorted."""
+        """Return the names of the metadata fields that documents have, sorted."""
         with self._database.snapshot():
             return [str(name) for (name,) in self._database.execute("SELECT name FROM fields ORDER BY name")]
 
@@ -211,9 +211,9 @@ class Catalog:
             return self._facets[1]
 
     def segments(self) -> list[Segment]:
-        """The segments that are in force, by the passages they cover; none where their records are damaged.
+        """Return the current segments, ordered by the passages they cover; empty if their records are damaged.
 
-        Nothing is lost by that: all vectors are in SQLite.
+        Nothing is lost in that case, because all vectors are in SQLite.
         """
         sql = "SELECT id, file, kind, first, last, n_rows, sha256, checksum FROM segments ORDER BY first"
         segments: list[Segment] = []
@@ -221,13 +221,13 @@ class Catalog:
         for *fields, stored in self._database.execute(sql):
             segment = Segment(*fields)
             if segment.checksum != stored or not segment.is_sound(last_covered(segments), dim):
-                log.warning("%s: the records of its segments are damaged, and left alone", self._database.folder)
+                log.warning("%s: the segment records are damaged; ignoring all segments", self._database.folder)
                 return []
             segments.append(segment)
         return segments
 
     def is_complete(self, segments: Sequence[Segment]) -> bool:
-        """Whether segments hold each passage up to their last, but for those that are noted as deleted."""
+        """Return whether segments contain every passage up to their last, except for those recorded as deleted."""
         covered = last_covered(segments)
         noted = "SELECT count(*) FROM deleted WHERE passage <= ?"
         misnoted = "SELECT count(*) FROM deleted WHERE passage IN (SELECT id FROM passages)"
@@ -237,7 +237,7 @@ class Catalog:
         return n_rows - self._database.one(noted, covered) == n and not self._database.one(misnoted)
 
     def roots(self) -> list[Root]:
-        """The folders by which files are named."""
+        """Return the root folders that file names are relative to."""
         with self._database.snapshot():
             stored = self.setting("roots")
         with suppress(TypeError):
@@ -248,7 +248,7 @@ class Catalog:
                 and len({root.name for root in roots}) == len(roots)
             ):
                 return roots
-        raise damaged(self._database.folder, "its setting 'roots' names no folders")
+        raise damaged(self._database.folder, "its setting 'roots' is not a valid list of folders")
 
     def background(self) -> dict[str, Any] | None:
         """See `Readable.background`."""
@@ -259,7 +259,7 @@ class Catalog:
                 self._background = state, self.setting("background") if stored else None
         background = self._background[1]
         if not isinstance(background, dict | None):
-            raise damaged(self._database.folder, "its setting 'background' is no object", INDEX_AGAIN)
+            raise damaged(self._database.folder, "its setting 'background' is not an object", INDEX_AGAIN)
         return background
 
     def files_of(self, root: str, n: int) -> dict[str, str]:
@@ -270,29 +270,29 @@ class Catalog:
             return {str(file): str(content) for file, content in self._database.execute(sql, (root, prefix, n))}
 
     def state(self) -> State:
-        """What tells this committed state from any other; see `State`."""
+        """Return a key that distinguishes this committed state from any other; see `State`."""
         revision = self.setting("revision")
         if type(revision) is not int:
-            raise damaged(self._database.folder, "its setting 'revision' is no number")
+            raise damaged(self._database.folder, "its setting 'revision' is not a number")
         return self._database.connections, str(self.setting("identity")), revision
 
     def setting(self, key: str) -> Any:
-        """A setting's value.
+        """Return the value of a setting.
 
         Raises:
-            DamagedError: It is missing, or not what was written.
+            DamagedError: If it is missing or corrupt.
         """
         row = self._database.execute("SELECT value, checksum FROM settings WHERE key = ?", (key,)).fetchone()
         if row is None:
-            raise damaged(self._database.folder, f"it lacks the setting {key!r}")
+            raise damaged(self._database.folder, f"its setting {key!r} is missing")
         with suppress(ValueError, TypeError, RecursionError):
             if checksum(key, row[0]) == row[1]:
                 return json.loads(row[0])
-        raise damaged(self._database.folder, f"its setting {key!r} is not what was written")
+        raise damaged(self._database.folder, f"its setting {key!r} is corrupt")
 
 
 def write_setting(database: Database, key: str, value: object) -> None:
-    """Write a setting; inside `change`."""
+    """Write a setting; must be called inside `Database.change`."""
     text = json.dumps(value)
     sql = "INSERT INTO settings (key, value, checksum) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
     row = (key, text, checksum(key, text))
@@ -300,21 +300,21 @@ def write_setting(database: Database, key: str, value: object) -> None:
 
 
 def _is_root(root: Root) -> bool:
-    """Whether a root can have been written: a plain name, and an absolute path."""
+    """Return whether a root is valid: a plain name and an absolute path."""
     texts = isinstance(root.name, str) and isinstance(root.path, str)
     return texts and not set("/\0") & set(root.name) and "\0" not in root.path and os.path.isabs(root.path)
 
 
 def last_covered(segments: Iterable[Segment]) -> int:
-    """Highest passage id that segments cover; 0 for none."""
+    """Return the highest passage number that segments cover; 0 if there are none."""
     return max((segment.last for segment in segments), default=0)
 
 
 def read_object(text: object, folder: Path, what: str) -> dict[str, Any]:
-    """The JSON object that a text holds.
+    """Parse a text as a JSON object.
 
     Raises:
-        DamagedError: It holds something else.
+        DamagedError: If it is something else; `what` says so.
     """
     with suppress(ValueError, TypeError, RecursionError):
         value = json.loads(text, parse_constant=_refuse) if isinstance(text, str) else None
@@ -328,7 +328,7 @@ def _refuse(constant: str) -> None:
 
 
 def _is_possible(spec: EncoderSpec) -> bool:
-    """Whether there can be such an encoder, as far as that can be told without its checkpoint."""
+    """Return whether such an encoder can exist, as far as can be told without its checkpoint."""
     texts = (spec.model, spec.weights, spec.tokenizer, spec.pooler, spec.transform, spec.precision)
     return (
         all(isinstance(text, str) for text in (*texts, spec.query_prefix, spec.passage_prefix))
@@ -341,7 +341,7 @@ def _is_possible(spec: EncoderSpec) -> bool:
 
 
 def _size(folder: Path) -> int:
-    """Bytes of the files in a folder in which a writer may be at work."""
+    """Return the total size in bytes of the files in a folder, to which a writer may be writing."""
     total = 0
     for file in folder.iterdir():
         with suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""An index's SQLite file: opening it, sharing it among threads, and sqlite3's errors as ours."""
+"""The SQLite file of an index: opening it, sharing it among threads, and translating sqlite3's errors."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ BUSY_SECONDS = 30
 
 
 def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
-    """Open a database in autocommit mode; transactions are begun by hand.
+    """Open a database in autocommit mode; transactions are started explicitly.
 
     Raises:
-        NoIndexError: The file is missing or not a semsearch index.
-        SchemaError: It was written by a newer semsearch, or by an older one and cannot be brought up to date.
-        DamagedError: It is not as semsearch writes it.
-        StoreError: It cannot be read.
+        NoIndexError: If the file is missing or not a semsearch index.
+        SchemaError: If it was written by a newer semsearch, or by an older one and cannot be upgraded.
+        DamagedError: If its contents are not what semsearch writes.
+        StoreError: If it cannot be read.
     """
     access = "mode=rw" if write else "immutable=1" if is_frozen(path) else "mode=ro"
     with translated_errors():
@@ -66,7 +66,7 @@ def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
 
 
 def _open(path: Path, access: str, timeout: float = BUSY_SECONDS) -> sqlite3.Connection:
-    """A connection to a database that has been looked at, and that can do nothing of its own."""
+    """Open a connection to a database, after checking its files, and keep the database from running its own code."""
     refuse_foreign_files(path)
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?{access}",
@@ -85,46 +85,46 @@ def _open(path: Path, access: str, timeout: float = BUSY_SECONDS) -> sqlite3.Con
 
 
 def _upgrade(path: Path, version: int) -> None:
-    """Apply the migrations that an older index lacks, while nobody writes."""
+    """Apply the migrations that an older index has not had yet, while holding the writer's lock."""
     from semsearch.stores.local.lock import hold_lock
 
     if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         raise SchemaError(
-            f"{str(path.parent)!r} was written by an older semsearch (schema {version}, here {SCHEMA_VERSION}) and "
-            "cannot be brought up to date where you may not write; copy the folder to a place of your own, or have its "
-            "owner run: semsearch status --index DIR"
+            f"{str(path.parent)!r} was written by an older semsearch (schema {version}, now {SCHEMA_VERSION}) and "
+            "cannot be upgraded without write permission; copy the folder to a location that you can write to, or ask "
+            "its owner to run: semsearch status --index DIR"
         )
     try:
         with translated_errors(), hold_lock(path.parent), closing(_open(path, "mode=rw")) as connection:
-            with transaction(connection):  # seen whole or not at all, whatever ends this process
-                if check(connection, path) < SCHEMA_VERSION:  # not by another process meanwhile
+            with transaction(connection):  # visible as a whole or not at all, however this process ends
+                if check(connection, path) < SCHEMA_VERSION:  # unless another process has done it meanwhile
                     _migrate(connection)
     except LockedError as error:
-        raise LockedError(f"{str(path.parent)!r} is older and has to be brought up to date: {error}") from None
+        raise LockedError(f"{str(path.parent)!r} has an older schema and cannot be upgraded now: {error}") from None
 
 
 def is_frozen(path: Path) -> bool:
-    """Whether the file is all there is: no log beside it, and a folder in which this process cannot make one.
+    """Return whether there is only the file: no log beside it, and no permission to create one in its folder.
 
-    SQLite refuses to read such a database unless it is told that nobody writes.
+    SQLite refuses to read such a database unless it is told that nobody writes to it.
     """
     return not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
 
 
 def check(connection: sqlite3.Connection, path: Path) -> int:
-    """Refuse a newer index, and one that brings anything but its own tables; returns its schema's version."""
+    """Refuse an index that is newer, or contains anything but its own tables; return its schema version."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > SCHEMA_VERSION:
         raise SchemaError(
-            f"{str(path.parent)!r} was written by a newer semsearch (schema {version}, here {SCHEMA_VERSION}); "
-            "upgrade: pip install --upgrade semsearch"
+            f"{str(path.parent)!r} was written by a newer semsearch (schema {version}, at most {SCHEMA_VERSION} here); "
+            "upgrade semsearch"
         )
     refuse_foreign_schema(connection, path.parent, version)
     return int(version)
 
 
 def create(folder: Path) -> tuple[sqlite3.Connection, Path]:
-    """Make an empty database under a temporary name; the caller gives it its own."""
+    """Create an empty database under a temporary name; the caller renames it."""
     path = unused_name(folder / DATABASE, "new")
     connection = sqlite3.connect(path, isolation_level=None)
     restrict(connection)
@@ -136,7 +136,7 @@ def create(folder: Path) -> tuple[sqlite3.Connection, Path]:
 
 def _migrate(connection: sqlite3.Connection) -> None:
     from semsearch.stores.local.schema import (
-        migrate,  # with sqlite_utils, which an index that is up to date does not need
+        migrate,  # imports sqlite_utils, which an index that is up to date does not need
     )
 
     migrate(connection)
@@ -145,7 +145,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, *, write: bool = True) -> Iterator[None]:
-    """One transaction: committed at the end, rolled back on any error."""
+    """Run a transaction: committed at the end, rolled back on any error."""
     with translated_errors():
         connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
         try:
@@ -158,7 +158,7 @@ def transaction(connection: sqlite3.Connection, *, write: bool = True) -> Iterat
 
 
 def _drop_log(path: Path) -> None:
-    """Delete the log that a writer had to leave to a reader; SQLite does it for the last who may write."""
+    """Delete the log that a writer had to leave for a reader; SQLite does so for the last connection that can write."""
     if not os.access(path.parent, os.W_OK) or not path.with_name(f"{path.name}-wal").exists():
         return
     with suppress(sqlite3.Error, SemsearchError, OSError), closing(_open(path, "mode=rw", timeout=0)) as last:
@@ -166,14 +166,14 @@ def _drop_log(path: Path) -> None:
 
 
 class Database:
-    """One connection that threads share in turns; a forked process gets one of its own.
+    """One connection that threads take turns to use; a forked process gets its own.
 
-    It is opened again where another file took the place of the one that was opened, or where the file changed without
-    SQLite's knowledge, as one does that this process has no right to lock.
+    It is reopened if another file has replaced the one that was opened, or if the file changed without SQLite's
+    knowledge, as can happen to a file that this process has no permission to lock.
 
     Attributes:
-        folder: The index's.
-        connections: How often it was opened; what was read from another connection may be of another index.
+        folder: The folder of the index.
+        connections: Number of times it was opened; data read over another connection may belong to another index.
     """
 
     def __init__(self, folder: Path, *, write: bool = False) -> None:
@@ -194,7 +194,7 @@ class Database:
         self.connections += 1
 
     def _look(self) -> tuple[int, ...] | None:
-        """Which file it is; where it is frozen, also what a writer elsewhere cannot leave as it is; None for none."""
+        """Return the identity of the file and, if it is frozen, what any writer elsewhere changes; None for no file."""
         path = self.folder / DATABASE
         try:
             entry = path.lstat()
@@ -206,7 +206,7 @@ class Database:
         return *which, entry.st_mtime_ns, entry.st_size, path.with_name(f"{path.name}-wal").exists()
 
     def _keep_up(self) -> None:
-        """Open the file anew where it is another one."""
+        """Reopen the file if it is a different one."""
         stamp = self._look()
         if stamp == self._stamp:
             return
@@ -221,7 +221,7 @@ class Database:
         self._connect()
 
     def close(self) -> None:
-        """Close the connection, after what is being done with it; the object is then of no more use."""
+        """Close the connection once the operations in progress have finished; the object is unusable afterwards."""
         if self._process == os.getpid():
             with self._turn:
                 self._connection.close()
@@ -230,18 +230,18 @@ class Database:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """The connection for this thread alone, and errors as ours."""
+        """Reserve the connection for this thread, and translate errors."""
         with self._turn, translated_errors():
-            if self._process != os.getpid():  # SQLite's connections are the parent's, which alone may close them
+            if self._process != os.getpid():  # SQLite's connections belong to the parent, which alone may close them
                 if self._write:
-                    raise StoreError("the index was opened for writing before this process was forked; open it here")
+                    raise StoreError("the index was opened for writing before this process was forked; open it again")
                 self._abandoned.append(self._connection)
                 self._connect()
             yield
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Everything read inside is of one committed state, whatever a writer does meanwhile."""
+        """Make every read inside see the same committed state, whatever a writer does meanwhile."""
         with self.turn():
             if self._connection.in_transaction:
                 yield
@@ -252,7 +252,7 @@ class Database:
 
     @contextmanager
     def change(self) -> Iterator[None]:
-        """One transaction that writes: committed at the end, rolled back on any error."""
+        """Run a transaction that writes: committed at the end, rolled back on any error."""
         with self.turn():
             self._keep_up()
             with transaction(self._connection):
@@ -260,28 +260,28 @@ class Database:
 
     @property
     def in_snapshot(self) -> bool:
-        """Whether what is read now is of the same state as what was read before, in this thread's turn."""
+        """Whether the next read sees the same committed state as the previous one, in this thread's turn."""
         return self._connection.in_transaction
 
     def execute(self, sql: str, parameters: Sequence[Parameter] = ()) -> sqlite3.Cursor:
-        """Run a statement; inside `turn`, `snapshot` or `change`."""
+        """Run a statement; must be called inside `turn`, `snapshot` or `change`."""
         return self._connection.execute(sql, parameters)
 
     def execute_many(self, sql: str, rows: Iterable[Sequence[Parameter]]) -> None:
-        """Run a statement for each row; inside `change`."""
+        """Run a statement for each row; must be called inside `change`."""
         self._connection.executemany(sql, rows)
 
     def one(self, sql: str, *parameters: Parameter) -> int:
-        """The single whole number that a query gives."""
+        """Return the single integer that a query yields."""
         row: tuple[Any, ...] = self._connection.execute(sql, parameters).fetchone()
         if not isinstance(row[0], int):
-            raise damaged(self.folder, f"{row[0]!r:.60} stands where a number should be")
+            raise damaged(self.folder, f"expected a number, found {row[0]!r:.60}")
         return row[0]
 
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Storage errors of sqlite3 and the operating system as ours; what only a bug can raise stays as it is."""
+    """Translate storage errors of sqlite3 and the operating system; errors that only a bug can cause pass unchanged."""
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -290,37 +290,37 @@ def translated_errors() -> Iterator[None]:
             raise
         raise ours from error
     except MemoryError as error:
-        raise StoreError("not enough memory to read the index, or it is damaged and asks for too much") from error
+        raise StoreError("not enough memory to read the index, or it is damaged and requests too much") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise DiskFullError(f"cannot write the index: {error.strerror}; {KEPT}: {RESUME}") from error
+            raise DiskFullError(f"cannot write the index: {error.strerror}; {KEPT}; {RESUME}") from error
         if error.errno in UNUSABLE:
             raise StoreError(f"cannot use the index: {error.strerror}: {str(error.filename)!r}") from error
         raise
 
 
 UNUSABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EINVAL, errno.ELOOP, errno.EISDIR, errno.ENXIO)
-"""Errors of a file in the folder that cannot be opened, or not trusted; see `open_regular`."""
+"""Errors for a file in the folder that cannot be opened, or must not be trusted; see `open_regular`."""
 
 DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH)
-"""Codes of SQLite for what cannot be in an index; none of our own statements breaks a constraint of a sound one."""
+"""SQLite codes for contents that no index can have: our own statements never violate a constraint of an intact one."""
 
 
 def _of_sqlite(error: sqlite3.DatabaseError) -> StoreError | None:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
-    said = " ".join(str(error).split())  # a damaged schema is quoted with its line ends
+    said = " ".join(str(error).split())  # a damaged schema is quoted with its line breaks
     if code == sqlite3.SQLITE_FULL:
-        return DiskFullError(f"cannot write the index: {said}; {KEPT}: {RESUME}")
-    if code in (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE):  # a full disk has a code of its own
-        cause = "a failing disk, a quota, or a limit on the size of files"
-        return StoreError(f"cannot write the index: {said} ({cause}); {KEPT}: check the disk or {RESUME}")
+        return DiskFullError(f"cannot write the index: {said}; {KEPT}; {RESUME}")
+    if code in (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE):  # a full disk has its own code
+        cause = "a failing disk, a quota, or a file size limit"
+        return StoreError(f"cannot write the index: {said} ({cause}); {KEPT}; check the disk or {RESUME}")
     if code & 0xFF == sqlite3.SQLITE_IOERR:
         name = getattr(error, "sqlite_errorname", "no code")
-        return StoreError(f"cannot use the index: {said} ({name}); {KEPT}: check the disk, then try again")
+        return StoreError(f"cannot use the index: {said} ({name}); {KEPT}; check the disk, then try again")
     if code & 0xFF in DAMAGE or "malformed" in said or "Could not decode" in said:
         return DamagedError(f"the index is damaged: {said}; {REBUILD}")
     if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return LockedError(f"the index is held by another process ({said}); try again when it has finished")
+        return LockedError(f"the index is locked by another process ({said}); try again when it has finished")
     if isinstance(error, sqlite3.ProgrammingError) and "closed" in said:
         return StoreError("the index is closed; open it again")
     if isinstance(error, sqlite3.OperationalError):
@@ -328,6 +328,6 @@ def _of_sqlite(error: sqlite3.DatabaseError) -> StoreError | None:
     return None
 
 
-KEPT = "what was committed is kept"
+KEPT = "committed batches are kept"
 
-RESUME = "make room, then run the same command again"
+RESUME = "free some space, then run the same command again"

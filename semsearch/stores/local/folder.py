@@ -1,4 +1,4 @@
-"""The folder of an index: what may be in it, how it begins, and what a crash left behind."""
+"""The folder of an index: its permitted contents, its creation, and cleanup after a crash."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from semsearch.types import EncoderSpec
 
 
 def encoder_folder(precision: str) -> str:
-    """The name of the folder with the 8-bit model of that precision, see `encoder.runtimes`; else no folder's name."""
+    """Return the name of the folder with the 8-bit model of a precision, see `encoder.runtimes`; empty for others."""
     kind, _, digest = precision.partition(":")
     return f"encoder-{digest[:12]}" if kind == "int8" else ""
 
@@ -31,34 +31,34 @@ OURS = re.compile(
     r"|vectors\.\d{6,19}\.(f32|faiss)(\.tmp|\.[0-9a-f]{16}\.tmp)?"
     r"|encoder-[0-9a-f]{12}(\.new|\.[0-9a-f]{16}\.new)?"
 )
-"""Names of what a writer makes beside the database and the lock, and may remove again."""
+"""Names of files and folders that a writer creates beside the database and the lock, and may remove again."""
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make the folder; refuse one that holds something else, before anything is written to it."""
+    """Create the folder; refuse one that contains something else, before anything is written to it."""
     if is_regular(folder / DATABASE):
         connect(folder / DATABASE).close()
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise NoIndexError(f"{str(folder)!r} is or lies below a file; give a folder for the index") from None
+        raise NoIndexError(f"{str(folder)!r} is a file or inside one; pass a folder for the index") from None
     names = sorted(os.listdir(folder))
     foreign = [name for name in names if not OURS.fullmatch(name) and name not in (LOCK, HOLDER)]
     if foreign:
         raise NoIndexError(
-            f"{str(folder)!r} is not an index and holds other files ({foreign[0]} …); give an empty or new folder"
+            f"{str(folder)!r} is not an index and contains other files ({foreign[0]} …); pass an empty or new folder"
         )
 
 
 def keep_artifacts(folder: Path, artifacts: Mapping[str, Path]) -> None:
-    """Copy folders that belong to the encoder into that of the index, by name."""
+    """Copy folders that belong to the encoder into the folder of the index, under their names."""
     for name, source in artifacts.items():
         copy_folder(source, folder / name)
 
 
 def create_index(folder: Path, spec: EncoderSpec, chunking: Mapping[str, Any], origin: str) -> None:
-    """Make the database complete under another name, so that a crash leaves no half of one."""
+    """Create the complete database under a temporary name, so that a crash does not leave a partial one."""
     settings = {"encoder": spec.to_json(), "chunking": dict(chunking), "origin": origin, "revision": 0}
     settings |= {"created": now(), "updated": now()}
     for path in folder.glob(f"{DATABASE}.*"):
@@ -79,11 +79,11 @@ def create_index(folder: Path, spec: EncoderSpec, chunking: Mapping[str, Any], o
 
 
 def sweep(folder: Path, named: Collection[str]) -> None:
-    """Remove what a writer made and nothing names: what a crash left behind.
+    """Remove what a writer created and nothing refers to: what a crash left behind.
 
     Args:
-        folder: Of the index.
-        named: Files and folders that are in use.
+        folder: Folder of the index.
+        named: Names of files and folders that are in use.
     """
     for path in folder.iterdir():
         if OURS.fullmatch(path.name) and path.name not in named:
@@ -92,5 +92,5 @@ def sweep(folder: Path, named: Collection[str]) -> None:
 
 
 def now() -> str:
-    """The time in UTC, to the second."""
+    """Return the current time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,17 +1,17 @@
-"""How text becomes words for SQLite's FTS5, and a question a full-text query. The same happens at both ends.
+"""Conversion of text to words for SQLite's FTS5, and of queries to FTS5 expressions; both are normalized the same way.
 
-Words are letters, digits and the marks that belong to them; FTS5 drops accents of Latin letters and stems English.
+Words consist of letters, digits and combining marks. FTS5 removes accents from Latin letters and stems English words.
 
-*   Case and compatibility: Unicode's NFKC_Casefold, so `Straße` is `STRASSE`, and a final sigma is a sigma.
-*   What cannot be seen changes no word: variation selectors, soft hyphens, joiners, zero-width spaces, marks of
-    direction. A zero-width non-joiner between Arabic letters parts words, as in Lucene's PersianCharFilter.
-*   Vowel points of Hebrew and Arabic are dropped, with the tatweel and a hamza or madda on a letter (أ is ا); so are
-    Greek accents. The Russian ё is е, the Turkish ı is i; й and ї stay letters of their own.
-*   Chinese, Japanese, Korean, Thai, Lao, Burmese and Khmer are written without spaces between words (or with particles
-    glued on), so each of their characters, with the marks that belong to it, is indexed as a word of its own, and a
-    query asks for every pair of neighbors, as Lucene's CJKAnalyzer does.
-*   `jane.doe@example.com`, `3.11.2`, `snake_case`, `C++`, `C#` and `.NET` are found by their pieces, and are exact
-    tokens besides: what has one comes before what has only its pieces.
+*   Case and compatibility: Unicode's NFKC_Casefold, so `Straße` equals `STRASSE`, and a final sigma equals a sigma.
+*   Invisible characters never change a word: variation selectors, soft hyphens, joiners, zero-width spaces, directional
+    marks. A zero-width non-joiner between Arabic letters separates words, as in Lucene's PersianCharFilter.
+*   Hebrew and Arabic vowel points are removed, as are the tatweel and a hamza or madda on a letter (أ becomes ا); so
+    are Greek accents. The Russian ё becomes е and the Turkish ı becomes i; й and ї remain distinct letters.
+*   Chinese, Japanese, Korean, Thai, Lao, Burmese and Khmer are written without spaces between words (or with attached
+    particles), so each of their characters, with its combining marks, is indexed as a word of its own, and a query
+    asks for every pair of adjacent characters, as Lucene's CJKAnalyzer does.
+*   `jane.doe@example.com`, `3.11.2`, `snake_case`, `C++`, `C#` and `.NET` are found by their parts, and also indexed as
+    exact tokens: a passage with the exact token ranks above passages that only have its parts.
 """
 
 from __future__ import annotations
@@ -44,29 +44,29 @@ _POINTS = re.compile(  # in NFD
 _LETTER = f"[^\\W_{_UNSPACED}]"
 _EXACT = re.compile(f"(?<!{_LETTER})[.#@$]?{_LETTER}+(?:[._@+#&'~-]+{_LETTER}+)*(?:\\++|#)?(?!{_LETTER})")
 _PLAIN = re.compile(r"[^\W_]+|[^\W\d_]+(?:['&-][^\W\d_]+)+|(?:[^\W\d_]\.)+[^\W\d_]")
-"""Words and numbers, hyphenated words, contractions and abbreviations such as `e.g` are ordinary."""
+"""Ordinary words, not exact tokens: words and numbers, hyphenated words, contractions, abbreviations such as `e.g`."""
 
 EXACT_WORDS = "unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'"
 WORDS = f"porter {EXACT_WORDS}"
-"""FTS5's tokenizers of an index, as the last migration in `schema.py` has them: for exact tokens, and for words."""
+"""FTS5 tokenizers of an index, for exact tokens and for words, as defined in the last migration in `schema.py`."""
 
 MAX_QUERY_WORDS = 1_000
-"""A query as long as a book would make SQLite's parser give up."""
+"""Maximum number of phrases in a query: a book-length query would exceed the limits of SQLite's parser."""
 
 MAX_EXACT = 20
-"""Exact tokens of a query."""
+"""Maximum number of exact tokens in a query."""
 
 
 def body(title: str, text: str) -> str:
-    """What is indexed for a passage; the same call takes it out again, so a change here needs a migration."""
+    """Return what is indexed for a passage; removing it takes the same words, so a change here requires a migration."""
     folded = fold(f"{title} {text}")
     return "".join(" " if space else folded[start:end] for space, start, end in spaced(folded))
 
 
 def spaced(folded: str) -> Iterator[tuple[bool, int, int]]:
-    """Parts of a folded text as they are indexed, as start and end; or, first, that a space is put in between them.
+    """Yield (is_space, start, end) for each part of a folded text as it is indexed, and each space inserted between.
 
-    There is one before and behind each character of an unspaced script.
+    A space is inserted before and after each character of an unspaced script.
     """
     behind = 0
     for run in _RUN.finditer(folded):
@@ -82,31 +82,31 @@ def spaced(folded: str) -> Iterator[tuple[bool, int, int]]:
 
 
 def tokens(title: str, text: str) -> str:
-    """The exact tokens of a passage, spaced; they are taken out by the same call, too."""
+    """Return the exact tokens of a passage, separated by spaces; removing them takes the same tokens again."""
     return " ".join(dict.fromkeys(map(spelled, _exact(fold(f"{title} {text}")))))
 
 
 def phrases(query: str) -> list[str]:
-    """The words of a query, each in quotes for FTS5; an unspaced script gives pairs of characters.
+    """Return the words of a query, each quoted for FTS5; an unspaced script yields pairs of characters.
 
-    A word asked for twice counts twice.
+    A word that occurs twice counts twice.
     """
     found = islice((phrase for word in _words(query) for phrase in _phrases(word)), MAX_QUERY_WORDS)
     return [f'"{phrase}"' for phrase in found]
 
 
 def match_expression(query: str) -> str:
-    """An FTS5 query for any of the words; empty where there are none."""
+    """Return an FTS5 expression that matches any of the words; empty if there are none."""
     return " OR ".join(phrases(query))
 
 
 def exact_tokens(query: str) -> dict[str, list[str]]:
-    """The exact tokens of a query as the index has them, in quotes for FTS5, each with the phrases of its pieces."""
+    """Return the exact tokens of a query as they are indexed, quoted for FTS5, each with the phrases of its parts."""
     return {f'"{spelled(token)}"': phrases(token) for token in islice(_exact(fold(query)), MAX_EXACT)}
 
 
 def fold(text: str) -> str:
-    """Text as it is compared, but for FTS5's own lower case, accents and stems."""
+    """Normalize text for comparison, except for FTS5's own lowercasing, accent removal and stemming."""
     if text.isascii():
         return text
     text = _INVISIBLE.sub("", _PARTED.sub(" ", text))
@@ -115,40 +115,40 @@ def fold(text: str) -> str:
 
 
 def _exact(text: str) -> list[str]:
-    """What has symbols inside, or at an end, that make it something else: not a sentence's own punctuation."""
+    """Return the tokens with symbols inside, or at an end, that are part of the token and not punctuation."""
     return [text[start:end] for start, end in exact_in(text)]
 
 
 def exact_in(folded: str) -> Iterator[tuple[int, int]]:
-    """Where a folded text has exact tokens, as start and end."""
+    """Yield the start and end of each exact token in a folded text."""
     return (token.span() for token in _EXACT.finditer(folded) if not _PLAIN.fullmatch(token[0]))
 
 
 def spelled(token: str) -> str:
-    """As one word for FTS5: symbols become characters of a private plane, which count as letters."""
+    """Spell a token as one word for FTS5: symbols become private-use characters, which count as letters."""
     return "".join(c if unicodedata.category(c)[0] in "LNM" else chr(0xF0000 + ord(c)) for c in token)
 
 
 def as_typed(expression: str) -> str:
-    """What stands in the quotes of a phrase or an exact token, without what was done to it for FTS5."""
+    """Return a quoted phrase or exact token without the quotes and without the spelling for FTS5."""
     letters = (chr(ord(c) - 0xF0000) if "\U000f0000" <= c < "\U00100000" else c for c in expression.strip('"'))
     return "".join(letters).replace(" ", "")
 
 
 def _words(query: str) -> list[str]:
-    """Letters, digits and the marks that belong to them, as the tokenizer in `schema.py` takes them."""
+    """Return the words of a query: letters, digits and combining marks, as for the tokenizer in `schema.py`."""
     kept = (c if unicodedata.category(c)[0] in "LNM" else " " for c in fold(query))
     return _RUN.sub(lambda run: f" {run[0]} ", "".join(kept)).split()
 
 
 def _phrases(word: str) -> list[str]:
-    """A word as it is, or pairs of characters of an unspaced script."""
+    """Return the word itself, or the pairs of adjacent characters of an unspaced script."""
     clusters = _clusters(word) if _RUN.match(word) else [word]
     return [f"{first} {second}" for first, second in pairwise(clusters)] or clusters
 
 
 def _clusters(run: str) -> list[str]:
-    """Characters with the marks behind them."""
+    """Split a run into characters, each with the combining marks that follow it."""
     clusters: list[str] = []
     for character in run:
         if clusters and unicodedata.category(character) in ("Mn", "Mc"):

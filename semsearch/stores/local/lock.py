@@ -1,4 +1,4 @@
-"""The lock of an index folder, which the system frees when its holder's process ends in whatever way."""
+"""The lock of an index folder, which the operating system releases when the holder's process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from semsearch.files import is_regular, open_regular, write_bytes
 LOCK = "writer.lock"
 
 HOLDER = "writer.holder"
-"""Names who holds the lock, for the message that others get."""
+"""File that names the holder of the lock, for the message that other processes show."""
 
 MOST = 200
-"""Characters of a name that are shown."""
+"""Maximum number of characters of the holder's name that are shown."""
 
 
 @contextmanager
@@ -28,17 +28,17 @@ def hold_lock(folder: Path) -> Iterator[None]:
     """Hold the folder's lock.
 
     Raises:
-        LockedError: Another process, or another writer of this one, holds it.
-        StoreError: In the place of the lock is a link, a pipe or a device.
+        LockedError: If another process, or another writer in this process, holds it.
+        StoreError: If the lock file is a link, a pipe or a device.
     """
     lock, holder = FileLock(folder / LOCK, thread_local=False), folder / HOLDER
     if os.path.lexists(folder / LOCK) and not is_regular(folder / LOCK):
-        raise StoreError(f"{str(folder / LOCK)!r} is a link or no regular file, so it cannot be locked; remove it")
+        raise StoreError(f"{str(folder / LOCK)!r} is a link or not a regular file, so it cannot be locked; remove it")
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise LockedError(
-            f"{str(folder)!r} is being written by {_name(holder) or 'another process'}; wait for it to end, or stop it"
+            f"{str(folder)!r} is being written by {_name(holder) or 'another process'}; wait for it, or stop it"
         ) from None
     try:
         since = datetime.now(UTC).isoformat(timespec="seconds")
@@ -51,7 +51,7 @@ def hold_lock(folder: Path) -> Iterator[None]:
 
 
 def _name(holder: Path) -> str:
-    """Who wrote the file; nothing where it cannot be read."""
+    """Return the holder that the file names; empty if it cannot be read."""
     try:
         with open_regular(holder) as file:
             text = file.read(4 * MOST).decode("utf-8", "replace")

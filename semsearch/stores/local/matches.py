@@ -1,7 +1,7 @@
-"""Where the words of a query stand in a text: FTS5 itself finds them, in a table with the tokenizers of an index.
+"""Location of query words in a text: FTS5 itself finds them, in a table with the tokenizers of an index.
 
-A text is folded before it is indexed, which changes its characters and their number, so this module keeps for each
-folded character the place that it came from.
+A text is folded before it is indexed, which changes its characters and their number, so this module records for each
+folded character where it came from.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from semsearch.stores.local.keywords import (
 from semsearch.types import Term
 
 Spans: TypeAlias = list[tuple[int, int]]
-"""Character offsets into a text, half open, ascending, without overlaps."""
+"""Character offsets into a text: half-open, ascending, without overlaps."""
 
 OPENING, CLOSING = "\x02", "\x03"
-"""What FTS5 puts around a match; no folded text that is handed to it has them."""
+"""Markers that FTS5 puts around a match; they never occur in the folded text passed to it."""
 
 WORD = 40
-"""Characters of a word at most, as far as words are remembered."""
+"""Maximum number of characters of a word that is cached."""
 
 _CHUNK = re.compile(r"\S+")
 _CONTROL = dict.fromkeys((*range(0x20), *range(0xD800, 0xE000)), " ")
-"""NUL ends a text for `highlight`, two are its marks, and halves of characters are none."""
+"""Characters to replace: NUL ends a text for `highlight`, two are its markers, and lone surrogates are invalid."""
 
 
 _MATCH = re.compile(f"{OPENING}([^{CLOSING}]*){CLOSING}")
@@ -49,7 +49,7 @@ _MATCH = re.compile(f"{OPENING}([^{CLOSING}]*){CLOSING}")
 
 @dataclass(frozen=True, slots=True)
 class _Traced:
-    """A folded text, and where each of its characters comes from: start and end in the text as it was."""
+    """A folded text with the origin of each of its characters: its start and end in the original text."""
 
     text: str
     starts: Sequence[int]
@@ -57,7 +57,7 @@ class _Traced:
 
     @classmethod
     def join(cls, parts: Iterable[tuple[str, Sequence[int], Sequence[int]]]) -> _Traced:
-        """Several such, one behind the other."""
+        """Concatenate several parts."""
         texts, starts, ends = [], list[int](), list[int]()
         for text, some_starts, some_ends in parts:
             texts.append(text)
@@ -66,23 +66,26 @@ class _Traced:
         return cls("".join(texts), starts, ends)
 
     def part(self, start: int, end: int) -> tuple[str, Sequence[int], Sequence[int]]:
-        """What `join` takes, of some of its characters."""
+        """Return a range of characters with their origins, in the form that `join` takes."""
         return self.text[start:end], self.starts[start:end], self.ends[start:end]
 
 
 READ = 50_000
-"""Characters at the beginning of a text that are looked at; a passage is longer only where truncation was chosen."""
+"""Number of characters examined at the start of a text; a passage is longer only if truncation was chosen."""
 
 NOTHING = (" ", (0,), (0,))
-"""A space that was put in."""
+"""An inserted space, which has no origin in the text."""
 
 
 def find_matches(query: str, texts: Sequence[str]) -> list[Spans]:
-    """Where each text has what keyword search finds for a query: words with their endings, pairs, exact tokens.
+    """Locate in each text what keyword search matches for a query: words in any inflection, pairs, exact tokens.
 
     Args:
-        query: As it is searched.
-        texts: Of passages, or titles.
+        query: The query as it is searched.
+        texts: Texts of passages, or titles.
+
+    Returns:
+        The matched spans of each text.
     """
     wanted = {WORDS: [match_expression(query)], EXACT_WORDS: [" OR ".join(exact_tokens(query))]}
     found: list[Spans] = [[] for _ in texts]
@@ -92,7 +95,7 @@ def find_matches(query: str, texts: Sequence[str]) -> list[Spans]:
 
 
 def find_terms(query: str, text: str) -> dict[Term, Spans]:
-    """Where a text has each term of a query, named as `Readable.keyword_terms` names it."""
+    """Locate each term of a query in a text; terms are named as in `Readable.keyword_terms`."""
     words, exact = list(dict.fromkeys(phrases(query))), list(exact_tokens(query))
     named = {phrase: Term(as_typed(phrase), exact=False) for phrase in words}
     named |= {token: Term(as_typed(token), exact=True) for token in exact}
@@ -103,7 +106,7 @@ def find_terms(query: str, text: str) -> dict[Term, Spans]:
 def _find(
     wanted: Mapping[str, Sequence[str]], texts: Sequence[str]
 ) -> Iterator[tuple[str, int, Iterable[tuple[int, int]]]]:
-    """Ask FTS5, for each tokenizer, for each expression: yields it, the number of a text that has it, and where."""
+    """Match each expression of each tokenizer with FTS5; yield it with the number of a matching text, and its spans."""
     traced: list[_Traced] = []
     with closing(sqlite3.connect(":memory:")) as connection:
         for number, (tokenizer, prepare) in enumerate(TABLES.items()):
@@ -121,7 +124,7 @@ def _find(
 
 
 def merge(spans: Spans) -> Spans:
-    """Spans in ascending order, those that overlap or touch made one."""
+    """Sort spans and merge those that overlap or touch."""
     merged: Spans = []
     for start, end in sorted(spans):
         if merged and start <= merged[-1][1]:
@@ -132,7 +135,7 @@ def merge(spans: Spans) -> Spans:
 
 
 def _trace(text: str) -> _Traced:
-    """`fold(text)`, with the origin of each character; chunks without white space are folded by themselves."""
+    """Return `fold(text)` with the origin of each character; runs without white space are folded separately."""
     if text.isascii():
         return _Traced(text.translate(_CONTROL), range(len(text)), range(1, len(text) + 1))
 
@@ -150,7 +153,7 @@ def _trace(text: str) -> _Traced:
 
 
 def _trace_chunk(chunk: str) -> tuple[str, Sequence[int], Sequence[int]]:
-    """A chunk folded, with the start and end of each character's origin in it."""
+    """Return a folded run, with the start and end of each character's origin in the run."""
     pieces = list(_pieces(chunk))
     starts = [start for start, _, folded in pieces for _ in folded]
     ends = [end for _, end, folded in pieces for _ in folded]
@@ -158,18 +161,18 @@ def _trace_chunk(chunk: str) -> tuple[str, Sequence[int], Sequence[int]]:
 
 
 _trace_word = lru_cache(4_096)(_trace_chunk)
-"""Texts have the same words again and again."""
+"""Cached, because the same words recur throughout texts."""
 
 
 def _pieces(chunk: str) -> Iterator[tuple[int, int, str]]:
-    """Pieces of a chunk, start and end, and what each is folded to, such that these make up the folded chunk."""
+    """Yield the pieces of a run as (start, end, folded text), such that the folded texts add up to the folded run."""
     bounds = _bounds(chunk)
     pieces = [(start, end, fold(chunk[start:end])) for start, end in pairwise(bounds)]
     whole = fold(chunk)
     if "".join(folded for _, _, folded in pieces) == whole:
         yield from pieces
         return
-    start = done = 0  # neighbors change one another, so ask what every beginning is folded to
+    start = done = 0  # adjacent characters affect each other, so fold every prefix
     for end in bounds[1:]:
         folded = fold(chunk[:end])
         if whole.startswith(folded) and len(folded) > done:
@@ -180,7 +183,7 @@ def _pieces(chunk: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _bounds(chunk: str) -> list[int]:
-    """Where characters begin, with the marks and formats behind them, and where the last one ends."""
+    """Return where each character begins, with the marks and format characters after it, and where the last ends."""
     starts = [
         place
         for place, character in enumerate(chunk)
@@ -190,22 +193,22 @@ def _bounds(chunk: str) -> list[int]:
 
 
 def _body(traced: _Traced) -> _Traced:
-    """As `keywords.body` has it: unspaced scripts spaced."""
+    """Return the text as `keywords.body` indexes it, with spaces between the characters of unspaced scripts."""
     if traced.text.isascii():
         return traced
     return _Traced.join(NOTHING if space else traced.part(start, end) for space, start, end in spaced(traced.text))
 
 
 def _tokens(traced: _Traced) -> _Traced:
-    """As `keywords.tokens` has it: exact tokens, spelled as one word each."""
+    """Return the text as `keywords.tokens` indexes it: exact tokens, spelled as one word each."""
     parts = (traced.part(start, end) for start, end in exact_in(traced.text))
     return _Traced.join(one for text, starts, ends in parts for one in ((spelled(text), starts, ends), NOTHING))
 
 
 def _unmark(marked: str, traced: _Traced) -> Iterator[tuple[int, int]]:
-    """The origins of what FTS5 has marked, without the spaces inside."""
+    """Yield the origins of the characters that FTS5 marked, except for spaces."""
     for n, match in enumerate(_MATCH.finditer(marked)):
-        first = match.start() - 2 * n  # two marks stand around each match before this one
+        first = match.start() - 2 * n  # each earlier match is surrounded by two markers
         yield from (
             (traced.starts[place], traced.ends[place])
             for place, character in enumerate(match[1], first)
@@ -214,4 +217,4 @@ def _unmark(marked: str, traced: _Traced) -> Iterator[tuple[int, int]]:
 
 
 TABLES: dict[str, Callable[[_Traced], _Traced]] = {WORDS: _body, EXACT_WORDS: _tokens}
-"""FTS5's tokenizers, and what is put into their tables."""
+"""FTS5 tokenizers, each with the function that prepares texts for its table."""

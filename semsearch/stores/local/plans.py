@@ -1,4 +1,4 @@
-"""What has to be done with a batch of documents: they are compared with what the index has of them."""
+"""Comparison of a batch of documents with the index, to decide what has to be done with each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from semsearch.stores.local.guard import PASSAGE, checksum, passage_checksum
 from semsearch.types import Document, Origin, Root
 
 DAMAGED = -(2**62)
-"""In place of 1 in a count of sound passages."""
+"""Added instead of 1 to a count of passages for each damaged one, so that the count is negative."""
 
 Stored: TypeAlias = tuple[str, str, str | None, str | None]
 """Content hash, metadata, root and file of a document."""
@@ -26,7 +26,7 @@ class Planner:
     """Compares documents with an index.
 
     Attributes:
-        unsound: Ids of documents whose stored text may be another one than was indexed.
+        unsound: Ids of documents whose stored text may differ from the text that was indexed.
     """
 
     def __init__(self, database: Database, catalog: Catalog) -> None:
@@ -34,7 +34,7 @@ class Planner:
         self.unsound: set[str] = set()
 
     def plan(self, documents: Sequence[Document], *, replace: bool = False) -> Plan:
-        """See `StoreWriter.plan`: content hash, metadata and origin are compared; what is damaged counts as changed."""
+        """See `StoreWriter.plan`; content is compared by its hash, and damaged documents count as changed."""
         stored = self._stored([document.doc_id for document in documents])
         roots = {root.name: root for root in self._catalog.roots()}
         plan = Plan([], [], 0)
@@ -42,24 +42,24 @@ class Planner:
             content, metadata, root, file = stored.get(document.doc_id, ("", "", None, None))
             moved = (root, file) != key_of(document)
             changed = content != document.content_hash or metadata != document.metadata_json
-            # A document without a file is one from an index of a former semsearch.
+            # A document whose file is None comes from an index of an earlier version of semsearch.
             if moved and changed and document.origin and file is not None and not replace:
                 plan.refused.append(_taken(document, origin_of(roots, root, file)))
             elif content != document.content_hash:
                 plan.encode.append(document)
             elif metadata != document.metadata_json:
                 plan.describe.append(document)
-            elif moved and (file is None or file):  # what came from memory stays so
+            elif moved and (file is None or file):  # a document from memory keeps that origin
                 plan.moved.append((document, origin_of(roots, root, file)))
         done = len(plan.encode) + len(plan.describe) + len(plan.refused)
         return dataclasses.replace(plan, unchanged=len(documents) - done)
 
     def look_at(self, doc_ids: Sequence[str]) -> None:
-        """Note in `unsound` which of these documents are damaged."""
+        """Add those of these documents that are damaged to `unsound`."""
         self._stored(doc_ids)
 
     def _stored(self, doc_ids: Sequence[str]) -> dict[str, Stored]:
-        """Content hash, metadata, root and file of those documents that are there, but for what is damaged."""
+        """Return the content hash, metadata, root and file of the documents that exist and are not damaged."""
         sql = (
             "SELECT id, doc_id, title, text, content_hash, metadata, n_passages, root, file, checksum FROM documents "
             "WHERE doc_id IN (SELECT value FROM json_each(?))"
@@ -78,7 +78,7 @@ class Planner:
         return sound
 
     def _sound_passages(self, documents: Sequence[int]) -> Counter[int]:
-        """How many passages each document has, below 0 where one of them is not what was written."""
+        """Return the number of passages of each document, negative if one of them is damaged."""
         sql = f"""
             SELECT {PASSAGE}, passages.checksum, vectors.vector, vectors.checksum
             FROM passages LEFT JOIN vectors ON vectors.passage = passages.id
@@ -92,12 +92,12 @@ class Planner:
 
 
 def key_of(document: Document) -> tuple[str | None, str]:
-    """Root and file of a document, as they are stored."""
+    """Return the root and file of a document, as they are stored."""
     return (document.origin or Origin()).key
 
 
 def origin_of(roots: Mapping[str, Root], root: str | None, file: str | None) -> Origin | None:
-    """An origin as it was stored; None for a document from memory, and where it is not known."""
+    """Return an origin from its stored root and file; None for a document from memory, or if it is unknown."""
     if file is None or (root is None and not file):
         return None
     return Origin(None if root is None else roots.get(root), file)
@@ -107,8 +107,8 @@ def _taken(document: Document, other: Origin | None) -> RecordError:
     error = RecordError(
         document.source,
         None,
-        f"the id {document.doc_id!r} belongs to a document of {str(other or Origin())!r}; give one of them another id, "
-        "or pass `replace` to let this one take the other's place",
+        f"the id {document.doc_id!r} belongs to a document from {str(other or Origin())!r}; give one of them another "
+        "id, or pass `replace` to replace that document with this one",
     )
     error.origin = document.origin
     return error

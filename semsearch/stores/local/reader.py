@@ -1,4 +1,4 @@
-"""Searching an index: SQLite's rows and FAISS's segments, always of the same moment."""
+"""Search over an index: SQLite's rows and FAISS's segments, always in the same committed state."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ from semsearch.types import Document, Term
 log = logging.getLogger(__name__)
 
 MANY_STEPS = 8
-"""Small indexes beside the segments, as beside a running ingest, before they are made one."""
+"""Maximum number of small FAISS indexes beside the segments, as during an ingest, before they are merged into one."""
 
 K1, LEAST_WEIGHT = 1.2, 1e-6
-"""FTS5's own; see https://sqlite.org/fts5.html#the_bm25_function."""
+"""FTS5's own constants; see https://sqlite.org/fts5.html#the_bm25_function."""
 
 PASSAGES_OF = "SELECT passages.id FROM documents CROSS JOIN passages ON passages.document = documents.id"
-"""In this order, so that a condition is asked once a document."""
+"""CROSS JOIN fixes the order of the tables, so that a condition is evaluated once per document."""
 
 SPARSE = 1_000
-"""Passage numbers for each one that is allowed, beyond which the others are not listed: damage makes any number."""
+"""Passage numbers per allowed passage above which the others are not listed: damage can produce any number."""
 
 MANY_PHRASES = 100_000
-"""Phrases whose weights are remembered at most."""
+"""Maximum number of phrases whose weights are cached."""
 
 Whole: TypeAlias = tuple[str, str, str, dict[str, Any]]
 """Id, title, text and metadata of a document."""
 
 
 class Reader:
-    """Searches vectors and words, and keeps up with what is committed."""
+    """Searches vectors and words, and keeps up with new commits."""
 
     def __init__(self, database: Database, catalog: Catalog) -> None:
         self._database, self._catalog = database, catalog
@@ -55,7 +55,7 @@ class Reader:
         self._state: State | None = None
         self._loaded: dict[Segment, FaissIndex] = {}
         self._tail: list[FaissIndex] = []
-        self._beside: tuple[int, int] | None = None  # which segments the tail lies behind
+        self._beside: tuple[int, int] | None = None  # newest segment and last covered passage before the tail
         self._tail_end = -1
         self._deleted: Ids = np.empty(0, np.int64)
         self._mean: Vectors | None = None
@@ -81,13 +81,13 @@ class Reader:
             sql, parameters = self._scored(query, expression)
             if allowed is not None:
                 among, numbers = self._shorter(allowed)
-                sql += f" AND +rowid {among} (SELECT value FROM json_each(?))"  # with + no index: the words come first
+                sql += f" AND +rowid {among} (SELECT value FROM json_each(?))"  # + bars the index: words come first
                 parameters.append(json.dumps(numbers.tolist()))
             rows = self._database.execute(f"{sql} ORDER BY score DESC, rowid LIMIT ?", [*parameters, k]).fetchall()
             return np.array([row[0] for row in rows], np.float32), np.array([row[1] for row in rows], np.int64)
 
     def _scored(self, query: str, expression: str) -> tuple[str, list[Parameter]]:
-        """SQL for the score and the number of each passage that has words of a query, and its parameters."""
+        """Return SQL for the score and the number of each passage that has words of a query, and its parameters."""
         exact = self._exact_weights(query)
         score = "-bm25(keywords)" + " + ? * (rowid IN (SELECT rowid FROM exact WHERE exact MATCH ?))" * len(exact)
         parameters: list[Parameter] = [value for token, weight in exact.items() for value in (weight, token)]
@@ -106,7 +106,7 @@ class Reader:
         return np.array([scores.get(number, 0.0) for number in passages], np.float32)
 
     def keyword_terms(self, query: str, passage: int) -> dict[Term, float]:
-        """See `Readable.keyword_terms`; BM25 is a sum over phrases, so each is asked for alone."""
+        """See `Readable.keyword_terms`; BM25 is a sum over phrases, so each phrase is scored separately."""
         one = "SELECT -bm25(keywords) FROM keywords WHERE keywords MATCH ? AND rowid = ?"
         found = {}
         with self._database.snapshot():
@@ -132,7 +132,7 @@ class Reader:
         """See `Searchable.mean_cosines`."""
         with self._database.snapshot():
             self._refresh()
-            rows = self._vectors.transformed(queries)  # a transform may change their length
+            rows = self._vectors.transformed(queries)  # a transform may change the dimension
             if self._mean is None:
                 self._mean = faiss_segments.mean([*self._loaded.values(), *self._tail], self._deleted, rows.shape[1])
             return rows @ self._mean
@@ -224,7 +224,7 @@ class Reader:
         return shown
 
     def _documents(self, column: str, values: Iterable[Any]) -> Iterator[tuple[Any, Whole]]:
-        """Documents, each behind its value of `id` or `doc_id`, read and checked one by one."""
+        """Yield documents, each with its value of `column` (`id` or `doc_id`), read and checked one by one."""
         sql = (
             f"SELECT {column}, title, text, doc_id, metadata, content_hash, n_passages, root, file, checksum "
             f"FROM documents WHERE {column} IN (SELECT value FROM json_each(?))"
@@ -233,45 +233,45 @@ class Reader:
             yield value, self._whole(tuple(row))
 
     def _whole(self, row: tuple[Any, ...]) -> Whole:
-        """Id, title, text and metadata of a document, after a look at its checksums."""
+        """Return the id, title, text and metadata of a document, after verifying its checksums."""
         title, text, *described = row
         doc_id = self._described(*described)
-        metadata = read_object(described[1], self._database.folder, f"the metadata of {doc_id!r} are no object")
+        metadata = read_object(described[1], self._database.folder, f"the metadata of {doc_id!r} is not an object")
         if not isinstance(title, str) or Document(doc_id, str(text), title).content_hash != described[2]:
-            what = f"the text of document {doc_id!r} is not what was written"
+            what = f"the text of document {doc_id!r} does not match its checksum"
             raise damaged(self._database.folder, what, INDEX_AGAIN)
         return doc_id, title, text, metadata
 
     def _sound(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
-        """A row that begins with the columns of PASSAGE, after a look at the checksum behind them."""
+        """Return a row that begins with the columns of PASSAGE, after verifying the checksum that follows them."""
         try:
             if passage_checksum(row[:7]) == row[7]:
                 return row
-        except TypeError:  # of a number that is none
+        except TypeError:  # a value that should be a number is not
             pass
-        raise damaged(self._database.folder, f"passage {row[0]!r:.30} is not what was written", INDEX_AGAIN)
+        raise damaged(self._database.folder, f"passage {row[0]!r:.30} does not match its checksum", INDEX_AGAIN)
 
     def _described(self, doc_id: Any, *described: Any) -> str:
-        """The id of a document, after a look at the checksum over it and what describes it."""
+        """Return the id of a document, after verifying the checksum over it and the columns that describe it."""
         *others, stored = described
         if isinstance(doc_id, str) and checksum(doc_id, *others) == stored:
             return doc_id
-        what = f"the record of document {doc_id!r:.60} is not what was written"
+        what = f"the record of document {doc_id!r:.60} does not match its checksum"
         raise damaged(self._database.folder, what, INDEX_AGAIN)
 
     def _exact_weights(self, query: str) -> dict[str, float]:
-        """What a passage gets for an exact token of a query: what its pieces can bring at most, so that it is first."""
+        """Return the score of each exact token in a query: the most that its parts can score, so it ranks first."""
         return {token: self._most(pieces) for token, pieces in exact_tokens(query).items()}
 
     def _most(self, phrases: Sequence[str]) -> float:
-        """The BM25 that no passage exceeds: FTS5's own weight of each phrase, for ever more of it."""
+        """Return the upper bound of BM25: FTS5's weight of each phrase as its term frequency goes to infinity."""
         state = self._catalog.state()
         if self._weights[0] != state or len(self._weights[1]) > MANY_PHRASES:
             self._weights = state, {}
         return (K1 + 1) * sum(self._weight(phrase) for phrase in phrases)
 
     def _weight(self, phrase: str) -> float:
-        """How rare a phrase is, as FTS5 weighs it; remembered, for common ones take longest and come often."""
+        """Return the IDF of a phrase as FTS5 computes it; cached, because common phrases are slow and frequent."""
         known = self._weights[1]
         if phrase not in known:
             n = self._database.one("SELECT count(*) FROM passages")
@@ -280,8 +280,8 @@ class Reader:
         return known[phrase]
 
     def _allowed(self, where: Filter) -> Ids:
-        """Passages of the documents that meet a filter, ascending; one pass over the metadata for all of a search."""
-        key = self._catalog.state(), repr(where)  # 1 and True are equal, but not the same
+        """Return the passages of documents that match a filter, ascending; one scan of the metadata per search."""
+        key = self._catalog.state(), repr(where)  # 1 and True are equal in Python, but not in a filter
         if self._chosen is None or self._chosen[0] != key:
             check_fields(where, self._catalog.fields())
             condition = compile_filter(where)
@@ -290,7 +290,7 @@ class Reader:
         return self._chosen[1]
 
     def _shorter(self, allowed: Ids) -> tuple[str, Ids]:
-        """Passages as a list to be in or, where most are allowed, the others as one not to be in."""
+        """Return IN with the allowed passages or, if most are allowed, NOT IN with the others."""
         size = self._database.one("SELECT coalesce(max(id), 0) + 1 FROM passages")
         if size > SPARSE * (len(allowed) + 1):
             return "IN", allowed
@@ -299,27 +299,27 @@ class Reader:
         return ("IN", allowed) if len(allowed) < len(others) / 2 else ("NOT IN", np.flatnonzero(others))
 
     def _refresh(self) -> None:
-        """Take in what was committed since the last search, or all of it where the index is another one."""
+        """Load what was committed since the last search, or everything if the index is a different one."""
         state = self._catalog.state()
         if state == self._state:
             return
         if self._state is None or state[:2] != self._state[:2]:
             self._loaded, self._beside = {}, None
-        self._state = None  # until all is taken in
+        self._state = None  # until everything is loaded
         segments = self._catalog.segments()
         if not self._catalog.is_complete(segments):
-            log.warning("%s: its segments do not hold what SQLite does; searching without them", self._database.folder)
+            log.warning("%s: the segments do not match the database; searching without them", self._database.folder)
             segments = []
         self._take_in(segments)
         self._state, self._mean = state, None
         log.debug("%s: revision %d, %d segments", self._database.folder, state[2], len(segments))
 
     def _take_in(self, segments: Sequence[Segment]) -> None:
-        """Load these segments, what lies behind them, and what was deleted."""
+        """Load these segments, the vectors after them, and the deletions."""
         covered, dim = last_covered(segments), self._vectors.dim()
         self._loaded = {segment: self._loaded.get(segment) or self._load(segment, dim) for segment in segments}
         sealed = self._database.one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'segments'")
-        if self._beside != (sealed, covered) or self._catalog.spec.transform:  # which, fitted again, moves every row
+        if self._beside != (sealed, covered) or self._catalog.spec.transform:  # refitting it changes every row
             self._tail, self._beside, self._tail_end = [], (sealed, covered), covered
         ids, rows = self._vectors.searched(self._tail_end + 1, None)
         if len(ids):
@@ -333,10 +333,10 @@ class Reader:
         self._deleted = np.fromiter((row[0] for row in deleted), np.int64)
 
     def _load(self, segment: Segment, dim: int) -> FaissIndex:
-        """A segment from its file, or from SQLite where the file is gone, damaged or of another kind."""
+        """Return a segment from its file, or from SQLite if the file is missing, damaged or of another kind."""
         path = self._database.folder / segment.file
         if segment.kind == KIND:
             if index := faiss_segments.read(path, segment.sha256, segment.n_rows, dim, segment.first, segment.last):
                 return index
-            log.warning("%s is missing or damaged; making it anew in memory from the database", path)
+            log.warning("%s is missing or damaged; rebuilding it in memory from the database", path)
         return faiss_segments.build(*self._vectors.searched(segment.first, segment.last))

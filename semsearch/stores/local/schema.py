@@ -1,7 +1,7 @@
-"""The tables of an index, and how older ones become newer ones.
+"""The schema of an index, and the migrations that bring older indexes up to date.
 
-Migrations are numbered, applied once each in a transaction, and never changed after a release. `database.py`
-keeps the number of the last in the file, so that opening an index does not need this module.
+Migrations are numbered, applied once each in a transaction, and never changed after a release. `database.py` stores
+the number of the last one in the file, so that opening an index does not need this module.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def _first(db: Database) -> None:
         )
         """
     )
-    # Contentless: the texts are in `documents`, and a row is taken out by handing its words in again.
-    # Marks (Mn, Mc) belong to words: they are the vowels of Thai and Hindi.
+    # Contentless: the texts are in `documents`, and deleting a row requires passing its words again.
+    # Combining marks (Mn, Mc) are part of words: they are the vowels of Thai and Hindi.
     db.execute(
         "CREATE VIRTUAL TABLE keywords USING fts5(body, content='', "
         """tokenize="porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'")"""
@@ -84,9 +84,9 @@ def _first(db: Database) -> None:
 
 @MIGRATIONS(name="002 origins of documents")
 def _origins(db: Database) -> None:
-    """Keep the file that each document was read from, by the name of its root; NULL where that is not known.
+    """Record the file that each document was read from, relative to a named root; NULL if it is unknown.
 
-    Older indexes know only where their first corpus was.
+    Older indexes only record where their first corpus was.
     """
     db.execute("ALTER TABLE documents ADD COLUMN root TEXT")
     db.execute("ALTER TABLE documents ADD COLUMN file TEXT")
@@ -146,14 +146,14 @@ CHECKED = {
     "segments": ("file", "kind", "first", "last", "n_rows", "sha256"),
     "transform": ("name", "mean", "matrix"),
 }
-"""Tables whose rows have a checksum, and what it is over; `content_hash` in turn is over title and text."""
+"""Tables whose rows have a checksum, with the columns it covers; `content_hash` in turn covers title and text."""
 
 
 def checksum_of(columns: Sequence[str]) -> str:
-    """SQL for the checksum of a row; texts may be damaged, so they go as they are stored."""
+    """Return SQL for the checksum of a row; texts may be damaged, so they are passed as the stored bytes."""
     return f"checksum({', '.join(f'CAST({column} AS BLOB)' for column in columns)})"
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Apply the migrations that a database lacks."""
+    """Apply the migrations that a database has not had yet."""
     MIGRATIONS.apply(Database(connection))

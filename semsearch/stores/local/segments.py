@@ -1,12 +1,13 @@
-"""Vectors in FAISS: segments on disk that cover a range of passages, and the search over them.
+"""Vectors in FAISS: segments on disk that each cover a range of passages, and the search over them.
 
-A segment can be deleted at any time: it is made again from SQLite. Its file holds numbers of passages and vectors, and
-no index of FAISS's own: what FAISS reads from a file can name other files to be mapped, or end the interpreter. Scores
-are inner products of unit rows, so cosines. This module knows passage ids and vectors, nothing of documents or SQL.
+A segment can be deleted at any time: it is rebuilt from SQLite. Its file contains passage ids and vectors, and is not
+in FAISS's own index format, because a file that FAISS reads can name other files to be mapped, or crash the
+interpreter. Scores are inner products of unit rows, that is, cosines. This module knows passage ids and vectors, but
+nothing of documents or SQL.
 
     8 bytes      `semsegm1`
     2 x int64    n, dim
-    n x int64    passage ids, rising
+    n x int64    passage ids, ascending
     n x dim      float32 vectors; everything is little-endian
 """
 
@@ -29,7 +30,7 @@ from semsearch.forks import runs_here
 from semsearch.stores.base import UNRELATED
 
 FaissIndex: TypeAlias = Any
-"""A faiss.IndexIDMap over a faiss.IndexFlatIP; faiss ships no types."""
+"""A faiss.IndexIDMap over a faiss.IndexFlatIP; faiss ships without type annotations."""
 
 MAGIC = b"semsegm1"
 
@@ -40,23 +41,23 @@ IDS, ROWS = np.dtype("<i8"), np.dtype("<f4")
 
 @cache
 def import_faiss() -> Any:
-    """The library, imported when the first vectors are: `semsearch status` needs none."""
+    """Return the library, imported on first use, because commands such as `semsearch status` do not need it."""
     return import_module("faiss")
 
 
 SPARSE = 1_000
-"""Passage numbers for each one in a set, from which on a bit for each takes too much memory."""
+"""Passage ids per member of a set above which a bitmap takes too much memory."""
 
 
 def build(ids: Ids, vectors: Vectors) -> FaissIndex:
-    """An exact index over unit rows `[n, dim]` under these passage ids."""
+    """Build an exact index over unit rows `[n, dim]` with these passage ids."""
     index = import_faiss().IndexIDMap(import_faiss().IndexFlatIP(vectors.shape[1]))
     index.add_with_ids(np.ascontiguousarray(vectors, np.float32), ids)
     return index
 
 
 def write(path: Path, ids: Ids, vectors: Vectors) -> str:
-    """Write a segment so that the name never stands for half a file; returns its sha256 in hex."""
+    """Write a segment so that its name never refers to a partial file; return its SHA-256 in hex."""
     parts = [
         MAGIC + np.array(vectors.shape, IDS).tobytes(),
         ids.astype(IDS, copy=False).tobytes(),
@@ -70,15 +71,15 @@ def write(path: Path, ids: Ids, vectors: Vectors) -> str:
 
 
 def size_of(n: int, dim: int) -> int:
-    """Bytes of a segment's file."""
+    """Return the size of a segment's file in bytes."""
     return HEADER_BYTES + n * (IDS.itemsize + dim * ROWS.itemsize)
 
 
 def read(path: Path, sha256: str, n: int, dim: int, first: int, last: int) -> FaissIndex | None:
-    """Load a segment of `n` vectors of passages from `first` to `last`.
+    """Load a segment of `n` vectors for passages from `first` to `last`.
 
     Returns:
-        The index; None where the file is gone, is not the one that was recorded, or holds anything else.
+        The index; None if the file is missing, is not the one on record, or has unexpected contents.
     """
     try:
         with open_regular(path) as file:
@@ -99,7 +100,7 @@ def read(path: Path, sha256: str, n: int, dim: int, first: int, last: int) -> Fa
 
 
 def _is_sound(ids: Ids, rows: Vectors, first: int, last: int) -> bool:
-    """Whether ids rise within their range and vectors are finite; a NaN is both the least and the most of its rows."""
+    """Return whether ids ascend within their range and vectors are finite; a NaN makes both min and max NaN."""
     within = len(ids) > 0 and first <= ids[0] and ids[-1] <= last and bool(np.all(ids[1:] > ids[:-1]))
     return within and bool(np.isfinite(rows.min()) and np.isfinite(rows.max()))
 
@@ -107,17 +108,18 @@ def _is_sound(ids: Ids, rows: Vectors, first: int, last: int) -> bool:
 def search(
     indexes: Sequence[FaissIndex], queries: Vectors, k: int, *, allowed: Ids | None, excluded: Ids
 ) -> tuple[Vectors, Ids]:
-    """The k best passages for each query over several indexes.
+    """Find the k best passages for each query over several indexes.
 
     Args:
-        indexes: With disjoint ids.
+        indexes: Indexes with disjoint ids.
         queries: float32 `[n, dim]`, unit rows.
-        k: At most this many.
-        allowed: Only these passages, ascending; None for all.
-        excluded: None of these passages, ascending (deleted since the index was built); `allowed` must not hold them.
+        k: Maximum number of passages per query.
+        allowed: Passages to search, ascending; None for all.
+        excluded: Passages to skip, ascending (deleted since the index was built); must be disjoint from `allowed`.
 
     Returns:
-        Scores and passage ids, both `[n, at most k]`, best first; where a query has fewer, id -1 and score -inf.
+        Scores and passage ids, both `[n, at most k]`, best first; rows of queries with fewer passages are padded with
+        score -inf and id -1.
     """
     selector: Any = None
     if allowed is not None:
@@ -136,7 +138,7 @@ def search(
 
 
 def mean(indexes: Sequence[FaissIndex], excluded: Ids, dim: int) -> Vectors:
-    """The mean `[dim]` of the vectors of several indexes, but the excluded ones, and of UNRELATED zeros."""
+    """Return the mean `[dim]` of the vectors of several indexes, without excluded ones, and UNRELATED zero vectors."""
     total: Vectors = np.zeros(dim, np.float32)
     n = 0
     for index in indexes:
@@ -149,7 +151,7 @@ def mean(indexes: Sequence[FaissIndex], excluded: Ids, dim: int) -> Vectors:
 
 
 def _selector(ids: Ids) -> Any:
-    """A set of ids, a bit each: a hashed set of half a million takes longer to make than a search."""
+    """Return a set of ids as a bitmap: a hash set of half a million ids takes longer to build than a search."""
     if len(ids) and (ids[0] < 0 or ids[-1] > SPARSE * len(ids) + 2**20):
         return import_faiss().IDSelectorBatch(ids)
     bits = np.zeros(int(ids[-1]) + 1 if len(ids) else 1, bool)
@@ -159,9 +161,9 @@ def _selector(ids: Ids) -> Any:
 
 @contextmanager
 def _threads_for(n_queries: int) -> Iterator[None]:
-    """This thread's share of the cores: one for one query, for others find nothing to do and keep a core busy waiting.
+    """Limit FAISS to one thread per query: further threads have nothing to do, and busy-wait on a core.
 
-    Measured in bench/search_latency.py. A forked child gets one always: the parent's threads did not come along.
+    Measured in bench/search_latency.py. A forked child always uses one thread, because it has none of its parent's.
     """
     faiss = import_faiss()
     before = faiss.omp_get_max_threads()
@@ -173,7 +175,7 @@ def _threads_for(n_queries: int) -> Iterator[None]:
 
 
 def _best(index: FaissIndex, queries: Vectors, k: int, width: int, parameters: Any) -> tuple[Vectors, Ids]:
-    """One index's k best. FAISS keeps any of those that tie for the last place, so it is asked for more than k."""
+    """Return one index's k best; ask FAISS for more than k, because it breaks ties for the last place arbitrarily."""
     scores, ids = index.search(queries, min(width, index.ntotal), params=parameters)
     scores[ids == -1] = -np.inf
     last = scores[:, -1]
@@ -185,6 +187,6 @@ def _best(index: FaissIndex, queries: Vectors, k: int, width: int, parameters: A
 
 
 def _ranked(scores: Vectors, ids: Ids, k: int) -> tuple[Vectors, Ids]:
-    """The k best of each row, equal scores by age, so that neither time nor segments change an answer."""
+    """Return the k best of each row, ties ordered by passage id, so that results do not depend on time or segments."""
     best = np.lexsort((ids, -scores), axis=-1)[:, :k]
     return np.take_along_axis(scores, best, 1), np.take_along_axis(ids, best, 1)

@@ -1,9 +1,9 @@
-"""An index in a folder of this machine.
+"""An index in a folder on this machine.
 
-<folder>/passages.sqlite          the truth
-<folder>/vectors.<n>.f32          segments; can be deleted, they are made again
+<folder>/passages.sqlite          the source of truth
+<folder>/vectors.<n>.f32          segments; can be deleted, and are rebuilt
 <folder>/encoder-<sha256>/        an 8-bit model that belongs to the encoder
-<folder>/writer.lock, .holder     who is writing
+<folder>/writer.lock, .holder     the writer's lock, and who holds it
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 
 class LocalStore:
-    """The store of one folder, opened when it is first asked something; see `Store`.
+    """The store for an index in one folder, which is opened on first use; see `Store`.
 
-    What it says of itself needs no numpy; a reader with FAISS is made when a search comes.
+    Information about the index does not need numpy; a reader with FAISS is created on the first search.
     """
 
     modes = ("hybrid", "dense", "keyword")
@@ -48,7 +48,7 @@ class LocalStore:
 
     @property
     def location(self) -> str:
-        """The folder."""
+        """The path of the folder."""
         return str(self.folder)
 
     @property
@@ -81,7 +81,7 @@ class LocalStore:
         return self._open().files_of(root, n)
 
     def exists(self) -> bool:
-        """Whether there is an index in the folder; one that was open and is gone says so when it is asked something."""
+        """Return whether the folder contains an index; if one is deleted while open, its next use raises an error."""
         return self._database is not None or is_regular(self.folder / DATABASE)
 
     def fields(self) -> list[str]:
@@ -97,7 +97,7 @@ class LocalStore:
         return self._open().counts()
 
     def status(self) -> dict[str, Any]:
-        """See `Store.status`; also segments, and size on disk in bytes."""
+        """See `Store.status`; also reports segments and the size on disk in bytes."""
         return self._open().status()
 
     def snapshot(self) -> AbstractContextManager[None]:
@@ -194,7 +194,7 @@ class LocalStore:
         with self._opening:
             database = self._database
         if database:
-            database.close()  # waits for its turn, in which others may ask for more
+            database.close()  # waits for its turn, whose current holder may need `_opening`
         with self._opening:
             self._closed = True
 
@@ -205,7 +205,7 @@ class LocalStore:
         self.close()
 
     def _open(self) -> Catalog:
-        """The catalog, with the database open."""
+        """Open the database on first use, and return its catalog."""
         with self._opening:
             if self._closed:
                 raise StoreError(f"the index {self.location!r} is closed; open it again")

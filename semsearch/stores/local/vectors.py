@@ -1,4 +1,4 @@
-"""The table of vectors: float32 rows under the numbers of their passages, and the transform fitted on them."""
+"""The table of vectors: float32 rows keyed by passage number, and the transform fitted on them."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from semsearch.transforms import Transform, canonical_transform
 LITTLE_ENDIAN = np.dtype("<f4")
 
 LAST = 2**63 - 1
-"""No passage has a higher number."""
+"""The highest possible passage number."""
 
 ROWS_AT_ONCE = 8_192
-"""Vectors in memory while a transform is fitted."""
+"""Number of vectors in memory while a transform is fitted."""
 
 NAMED = 3
-"""Documents with damaged vectors that a message names."""
+"""Maximum number of documents with damaged vectors that a message names."""
 
 
 class VectorTable:
-    """The vectors as they are stored, and as they are searched: with the transform, unit rows."""
+    """The vectors as stored, and as searched: unit rows after the transform."""
 
     def __init__(self, database: Database, catalog: Catalog) -> None:
         self._database, self._catalog = database, catalog
         self._fitted: tuple[State, Transform | None] | None = None
 
     def stored(self, first: int, last: int | None) -> tuple[Ids, Vectors]:
-        """Passages `[n]` of a range, ascending, and their vectors `[n, dim]` before the fitted transform.
+        """Return the passages `[n]` of a range, ascending, and their vectors `[n, dim]` before the fitted transform.
 
         Raises:
-            DamagedError: Vectors are not what was written, or lost; names documents that have them.
+            DamagedError: If vectors are corrupt or missing; the message names some documents with corrupt ones.
         """
         upper = LAST if last is None else last
         with self._database.snapshot():
@@ -59,15 +59,15 @@ class VectorTable:
                 raise self._named(damaged)
             wanted = self._database.one("SELECT count(*) FROM passages WHERE id BETWEEN ? AND ?", first, upper)
             if n != wanted:
-                what = f"{wanted} passages have {n} vectors"
+                what = f"there are {n} vectors for {wanted} passages"
                 raise guard.damaged(self._database.folder, what, guard.INDEX_AGAIN)
             return ids, rows
 
     def of(self, passages: Sequence[int]) -> Vectors:
-        """The vectors of passages `[n, dim]` as they are searched; zeros for those that are gone.
+        """Return the vectors of passages `[n, dim]` as they are searched; zeros for deleted passages.
 
         Raises:
-            DamagedError: One of them is not what was written.
+            DamagedError: If one of them is corrupt.
         """
         with self._database.snapshot():
             dim = self._catalog.spec.dim
@@ -86,32 +86,32 @@ class VectorTable:
 
     @staticmethod
     def _row(passage: int, blob: object, stored: int, dim: int) -> Vectors | None:
-        """A vector from its blob; None if that is not what was written."""
+        """Read a vector from its blob; return None if the blob is corrupt."""
         if type(blob) is bytes and len(blob) == 4 * dim and checksum(passage, blob) == stored:
             return np.frombuffer(blob, LITTLE_ENDIAN)
         return None
 
     def _named(self, passages: list[int]) -> DamagedError:
-        """The error for vectors that are not what was written."""
+        """Return the error for corrupt vectors, which names some of their documents."""
         sql = (
             "SELECT DISTINCT doc_id FROM passages JOIN documents ON documents.id = document "
             "WHERE passages.id IN (SELECT value FROM json_each(?)) LIMIT ?"
         )
         names = [repr(name) for (name,) in self._database.execute(sql, (json.dumps(passages), NAMED))]
-        what = f"{len(passages)} vectors are not what was written, of {', '.join(names)} among others"
+        what = f"{len(passages)} vectors are corrupt, including those of {', '.join(names)}"
         return guard.damaged(self._database.folder, what, guard.INDEX_AGAIN)
 
     def searched(self, first: int, last: int | None) -> tuple[Ids, Vectors]:
-        """As `stored`, after the fitted transform: unit rows."""
+        """Return the same as `stored`, but after the fitted transform: unit rows."""
         with self._database.snapshot():
             ids, rows = self.stored(first, last)
             return ids, self.transformed(rows)
 
     def transformed(self, rows: Vectors) -> Vectors:
-        """Vectors `[n, dim]` as the encoder gives them to unit rows as they are searched.
+        """Convert vectors `[n, dim]` as the encoder returns them to unit rows as they are searched.
 
         Raises:
-            StoreError: The index has a transform that is not fitted yet.
+            StoreError: If the index has a transform that is not fitted yet.
         """
         transform = self.fitted()
         return transform(rows) if transform else rows
@@ -124,15 +124,15 @@ class VectorTable:
         if transform is None:
             raise StoreError(
                 f"the transform {self._catalog.spec.transform!r} of {str(self._database.folder)!r} is not fitted yet: "
-                "the first run did not come to its end; run the same semsearch index command again"
+                "the first run did not finish; run the same semsearch index command again"
             )
         return transform
 
     def transform(self) -> Transform | None:
-        """The fitted transform; None where there is none (yet).
+        """Return the fitted transform; None if there is none (yet).
 
         Raises:
-            DamagedError: It is not what was written.
+            DamagedError: If it is corrupt.
         """
         with self._database.snapshot():
             state = self._catalog.state()
@@ -146,21 +146,21 @@ class VectorTable:
             return None
         (name, mean, matrix, stored), spec = row, self._catalog.spec
         if checksum(name, mean, matrix) == stored and canonical_transform(str(name)) == spec.transform:
-            with suppress(ValueError, TypeError):  # of blobs that are none, or have no such shape
+            with suppress(ValueError, TypeError):  # values that are not blobs, or do not have this shape
                 one, many = (np.frombuffer(blob, LITTLE_ENDIAN) for blob in (mean, matrix))
                 many = many.reshape(spec.dim, -1)
                 if len(one) == spec.dim and 0 < many.shape[1] <= spec.dim and np.isfinite(one).all():
                     if np.isfinite(many).all():
                         return Transform(spec.transform, one, many)
-        raise guard.damaged(self._database.folder, "its transform is not what was fitted", guard.FIT_AGAIN)
+        raise guard.damaged(self._database.folder, "its fitted transform is corrupt", guard.FIT_AGAIN)
 
     def dim(self) -> int:
-        """The length of a vector as it is searched."""
+        """Return the dimension of a vector as it is searched."""
         transform = self.transform() if self._catalog.spec.transform else None
         return transform.matrix.shape[1] if transform else self._catalog.spec.dim
 
     def batches(self) -> Iterator[Vectors]:
-        """All stored vectors, in the order of their passages, some thousand at a time."""
+        """Yield all stored vectors in passage order, a few thousand at a time."""
         last = 0
         while True:
             sql = "SELECT max(passage) FROM (SELECT passage FROM vectors WHERE passage > ? ORDER BY passage LIMIT ?)"

@@ -1,6 +1,6 @@
 """The full-text tables: the words of each passage, and its exact tokens, under the passage's number.
 
-Both are contentless, since the texts are in `documents` already: a row is taken out by handing in its words again.
+Both are contentless, since the texts are already in `documents`: deleting a row requires passing its words again.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ TEXTS = (
     "SELECT passages.id, title, substr(text, start + 1, end - start) "
     "FROM passages JOIN documents ON documents.id = passages.document"
 )
-"""SQL for the `Text` of passages."""
+"""SQL that selects the `Text` of passages."""
 
 
 class WordTables:
-    """The words of an index; every method is called inside `Database.change`."""
+    """The full-text tables of an index; every method must be called inside `Database.change`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, texts: Sequence[Text]) -> None:
-        """Make passages findable by their words."""
+        """Make passages searchable by their words."""
         self._run("INSERT INTO keywords (rowid, body) VALUES (?, ?)", ((n, body(*text)) for n, *text in texts))
         self._run("INSERT INTO exact (rowid, tokens) VALUES (?, ?)", ((n, tokens(*text)) for n, *text in texts))
 
     def take_out(self, texts: Sequence[Text]) -> None:
-        """Undo `add`, with the same texts."""
+        """Undo `add` for the same texts."""
         words = ((n, body(*text)) for n, *text in texts)
         self._run("INSERT INTO keywords (keywords, rowid, body) VALUES ('delete', ?, ?)", words)
         exact = ((n, tokens(*text)) for n, *text in texts)
         self._run("INSERT INTO exact (exact, rowid, tokens) VALUES ('delete', ?, ?)", exact)
 
     def rebuild(self) -> None:
-        """Make both tables anew from the texts: the words of a damaged text cannot be taken out one by one."""
+        """Rebuild both tables from the texts, because the words of a damaged text cannot be removed one by one."""
         for table in ("keywords", "exact"):
             self._database.execute(f"INSERT INTO {table} ({table}) VALUES ('delete-all')")
         rows = self._database.execute(TEXTS)

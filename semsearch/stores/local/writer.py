@@ -1,7 +1,7 @@
-"""The one writer of an index folder: batches of documents in, each committed as a whole.
+"""The only writer of an index folder, which takes documents in batches and commits each batch atomically.
 
-Committing is the only moment at which anything becomes visible or durable. Segments are made from what is committed,
-so a crash between the two costs nothing but the making.
+Nothing becomes visible or durable before it is committed. Segments are built from committed data, so a crash between
+the two only costs the time to build them.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ from semsearch.types import Document, EncoderSpec, Origin, Root
 log = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 64 * 2**20
-"""Vectors in one segment: what building or rebuilding one holds in memory."""
+"""Size of the vectors in a full segment, all of which are in memory while it is built or rebuilt."""
 
 TAIL_ROWS = 1_000
-"""Rows that may stay outside segments when a run ends; they are read from SQLite when an index is opened."""
+"""Number of rows that may stay outside segments when a run ends; they are read from SQLite when an index is opened."""
 
 DELETED_AT_ONCE = 1_000
-"""Documents whose texts are in memory while they are deleted."""
+"""Number of documents whose texts are in memory at once while documents are deleted."""
 
 MAX_DELETED = 0.2
-"""Share of deleted rows above which a segment is made again."""
+"""Fraction of deleted rows above which a segment is rebuilt."""
 
 
 class Writer:
-    """An index open for writing; make one with `open`. See `StoreWriter`."""
+    """An index that is open for writing; create one with `open`. See `StoreWriter`."""
 
     def __init__(self, database: Database, catalog: Catalog) -> None:
         self._folder, self._database, self._catalog = database.folder, database, catalog
@@ -74,17 +74,17 @@ class Writer:
         origin: str,
         artifacts: Mapping[str, Path],
     ) -> Iterator[Self]:
-        """Hold the folder's lock with the index open for writing; it is made where there is none.
+        """Hold the folder's lock while the index is open for writing; create the index if it does not exist.
 
         Raises:
-            LockedError: Somebody else is writing; names them.
-            MismatchError: The index was built with another encoder or other chunking.
-            NoIndexError: The folder holds something else.
+            LockedError: If someone else is writing; the message says who.
+            MismatchError: If the index was built with another encoder or other chunking settings.
+            NoIndexError: If the folder contains something else.
         """
         with ExitStack() as opened:
             with translated_errors():
                 writer = cls._opened(opened, folder, spec, chunking, origin, artifacts)
-            yield writer  # errors of what is written, such as a corpus that cannot be read, stay what they are
+            yield writer  # the caller's errors, such as a corpus that cannot be read, are not translated
 
     @classmethod
     def _opened(
@@ -96,18 +96,18 @@ class Writer:
         origin: str,
         artifacts: Mapping[str, Path],
     ) -> Self:
-        """The writer; what must be undone behind it is left with `opened`."""
+        """Return the writer; register what must be undone afterwards with `opened`."""
         prepare_folder(folder)
         opened.enter_context(hold_lock(folder))
         if not is_regular(folder / DATABASE):
-            keep_artifacts(folder, artifacts)  # an index that names an encoder must have all that belongs to it
+            keep_artifacts(folder, artifacts)  # an index that names an encoder must have all of its artifacts
             create_index(folder, spec, chunking, origin)
         database = opened.enter_context(closing(Database(folder, write=True)))
         catalog = Catalog(database)
         refuse_other_encoder(str(folder), catalog.spec, spec)
         refuse_other_chunking(str(folder), catalog.chunking, chunking)
         keep_artifacts(folder, artifacts)
-        if spec.model != catalog.spec.model:  # the same checkpoint in another place
+        if spec.model != catalog.spec.model:  # the same checkpoint at another location
             with database.change():
                 write_setting(database, "encoder", spec.to_json())
         return cls(database, catalog)
@@ -120,7 +120,7 @@ class Writer:
                 return None
             sql = "SELECT source FROM temp.seen WHERE doc_id = ?"
             (first,) = self._database.execute(sql, (document.doc_id,)).fetchone()
-        return RecordError(document.source, None, f"duplicate id {document.doc_id!r}; {first} has it too")
+        return RecordError(document.source, None, f"duplicate id {document.doc_id!r}, already used in {first}")
 
     def remember(self, roots: Sequence[Root]) -> None:
         """See `StoreWriter.remember`."""
@@ -152,10 +152,10 @@ class Writer:
             self._mark_changed()
 
     def _mend_words(self, doc_ids: Iterable[str]) -> None:
-        """Make the words anew if one of these documents, whose passages are gone, had a damaged text."""
+        """Rebuild the words if one of these documents, whose passages are deleted already, had a damaged text."""
         if self._planner.unsound.intersection(doc_ids):
             self._drop_orphans()
-            log.warning("%s: a stored text was damaged; making the keywords of all documents anew", self._folder)
+            log.warning("%s: a stored text was damaged; rebuilding the keyword tables of all documents", self._folder)
             self._words.rebuild()
 
     def delete(self, doc_ids: Sequence[str]) -> list[str]:
@@ -182,7 +182,7 @@ class Writer:
             where, parameters = "root IS ?", [root]
             if file:
                 where += " AND (file = ? OR file >= ? AND file < ?)"
-                parameters += [file, f"{file}/", f"{file}0"]  # 0 is the character behind /
+                parameters += [file, f"{file}/", f"{file}0"]  # 0 is the character after /
         sql = (
             f"SELECT doc_id, root, file FROM documents WHERE {where} AND doc_id NOT IN (SELECT doc_id FROM temp.seen) "
             "ORDER BY id"
@@ -214,17 +214,17 @@ class Writer:
             self._mark_changed()
 
     def seal(self, *, final: bool) -> None:
-        """Bring committed vectors into segments.
+        """Write committed vectors to segments.
 
-        Full segments are made as soon as there are rows enough; a rest of more than `TAIL_ROWS` only at the end of a
-        run (`final`). Segments that lost their file or more than `MAX_DELETED` of their rows are made again.
+        A full segment is written as soon as there are enough rows; a remainder of more than `TAIL_ROWS` rows only at
+        the end of a run (`final`). Segments that lost their file or more than `MAX_DELETED` of their rows are rebuilt.
         """
         try:
             self._seal(final)
         except DamagedError as error:
             if final:
                 raise
-            log.debug("%s; what comes may mend it", error)
+            log.debug("%s; the rest of the run may repair it", error)
 
     def _seal(self, final: bool) -> None:
         if self._catalog.spec.transform and not self._vectors.transform():
@@ -242,9 +242,9 @@ class Writer:
                 self._sweep()
 
     def _forget_damaged(self, final: bool) -> None:
-        """Take out the records of segments where they are damaged, or do not fit the passages: SQLite has it all.
+        """Delete the records of segments if they are damaged or do not match the passages; SQLite has all vectors.
 
-        Counting the passages takes a while, so it is done at the end of a run alone.
+        Counting the passages takes a while, so it is only done at the end of a run.
         """
         segments = self._catalog.segments()
         is_sound = len(segments) == self._database.one("SELECT count(*) FROM segments")
@@ -254,14 +254,14 @@ class Writer:
                 self._database.execute("DELETE FROM deleted")
 
     def _has_file(self, segment: Segment, dim: int) -> bool:
-        """Whether the file of a segment is there and has the right size; a reader looks closer."""
+        """Return whether the file of a segment exists and has the right size; a reader checks more."""
         path = self._folder / segment.file
         if segment.kind != KIND or not is_regular(path):
             return False
         return path.stat().st_size == faiss_segments.size_of(segment.n_rows, dim)
 
     def _seal_tail(self, final: bool) -> bool:
-        """Make one segment of the rows behind the last; a small last one is taken up into it."""
+        """Write a segment of the rows after the last one, merging a small last one into it; return whether it did."""
         segments = self._catalog.segments()
         small = [segment for segment in segments[-1:] if segment.n_rows < self._segment_rows // 2]
         behind = last_covered(segments)
@@ -280,7 +280,7 @@ class Writer:
         return True
 
     def _write_segment(self, first: int, last: int, *, replaces: list[Segment]) -> None:
-        """Make a segment of a range of passages: first the file, then the record of it."""
+        """Write a segment for a range of passages: first the file, then its record."""
         ids, rows = self._vectors.searched(first, last)
         number = self._database.one(
             "SELECT coalesce(max(seq), 0) + 1 FROM (SELECT seq FROM sqlite_sequence WHERE name = 'segments')"
@@ -310,13 +310,13 @@ class Writer:
         return self._database.one("SELECT count(*) FROM deleted WHERE passage BETWEEN ? AND ?", first, last)
 
     def _sweep(self) -> None:
-        """Remove what a crash left behind, and empty SQLite's log."""
+        """Remove what a crash left behind, and truncate SQLite's log."""
         named = {segment.file for segment in self._catalog.segments()}
         sweep(self._folder, {*named, encoder_folder(self._catalog.spec.precision)})
         self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _insert(self, entries: Sequence[Entry]) -> None:
-        """Insert documents, or take over the rows of those with their ids, whose passages must be gone."""
+        """Insert documents, or update the rows that have their ids, whose passages must be deleted already."""
         documents = [entry.document for entry in entries]
         self._database.execute_many(
             """
@@ -358,7 +358,7 @@ class Writer:
         self._words.add([(n, d.title, d.text[p.start : p.end]) for n, (d, p, _) in numbered])
 
     def _drop_passages(self, doc_ids: Sequence[str]) -> None:
-        """Delete the passages of documents, their words and vectors; segments are told."""
+        """Delete the passages of documents with their words and vectors, and record the deletion for the segments."""
         rows = self._database.execute(
             f"{TEXTS} WHERE doc_id IN (SELECT value FROM json_each(?))", (json.dumps(doc_ids),)
         ).fetchall()
@@ -368,14 +368,14 @@ class Writer:
         self._database.execute_many("INSERT INTO deleted VALUES (?)", numbers)
 
     def _drop_orphans(self) -> None:
-        """Delete passages whose document is none, as damage leaves them."""
+        """Delete passages without a document, which damage can leave behind."""
         rows = self._database.execute("SELECT id FROM passages WHERE document NOT IN (SELECT id FROM documents)")
         numbers = rows.fetchall()
         self._database.execute_many("DELETE FROM passages WHERE id = ?", numbers)
         self._database.execute_many("INSERT OR IGNORE INTO deleted VALUES (?)", numbers)
 
     def _fields_of(self, doc_ids: Sequence[str]) -> set[str]:
-        """Names of the fields that documents have as they are stored."""
+        """Return the names of the metadata fields that documents have in the index."""
         sql = (
             "SELECT DISTINCT field.key FROM documents, json_each(metadata) AS field "
             "WHERE json_valid(metadata) AND doc_id IN (SELECT value FROM json_each(?))"
@@ -383,19 +383,19 @@ class Writer:
         return {str(name) for (name,) in self._database.execute(sql, (json.dumps(doc_ids),))}
 
     def _forget_fields(self, names: Set[str]) -> None:
-        """Take out the names of fields that no document has anymore."""
+        """Delete the names of fields that no document has anymore."""
         used = "SELECT 1 FROM documents, json_each(metadata) AS field WHERE json_valid(metadata) AND key = fields.name"
         sql = f"DELETE FROM fields WHERE name IN (SELECT value FROM json_each(?)) AND NOT EXISTS ({used})"
         if names:
             self._database.execute(sql, (json.dumps(sorted(names)),))
 
     def _row_numbers(self, doc_ids: Sequence[str]) -> dict[str, int]:
-        """Those of the ids that are there, in the order given, with their rows in `documents`."""
+        """Return the ids that exist, in the order given, with their rows in `documents`."""
         sql = "SELECT doc_id, id FROM documents WHERE doc_id IN (SELECT value FROM json_each(?))"
         known = dict(self._database.execute(sql, (json.dumps(doc_ids),)))
         return {doc_id: known[doc_id] for doc_id in doc_ids if doc_id in known}
 
     def _mark_changed(self) -> None:
-        """Tell readers that there is something new."""
+        """Increment the revision, which tells readers that something has changed."""
         write_setting(self._database, "revision", self._catalog.state()[2] + 1)
         write_setting(self._database, "updated", now())

@@ -184,7 +184,7 @@ def test_an_index_knows_the_embeddings_that_it_was_built_with(tmp_path: Path):
     assert [one.page_content for one in alone.similarity_search("gull")] == ["gull"]
     with pytest.raises(ModelError, match="vectors of another program's model, 'langchain/DeterministicFakeEmbedding'"):
         SemsearchVectorStore.open(tmp_path / "i").similarity_search("gull")
-    with pytest.raises(ModelError, match=r"gave \[\[1.0\], \[1.0\]\] for 1 texts; expected a vector for each"):
+    with pytest.raises(ModelError, match=r"returned \[\[1.0\], \[1.0\]\] for 1 texts; expected a vector for each"):
         SemsearchVectorStore.open(tmp_path / "j", Broken(size=6)).add_texts(["gull"])
 
 

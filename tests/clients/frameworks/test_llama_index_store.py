@@ -84,7 +84,7 @@ def test_queries_filters_and_modes(store: SemsearchVectorStore):
     assert ids(store, "gull", mode=VectorStoreQueryMode.HYBRID, hybrid_top_k=1) == ["3"]
     for wrong, message in (
         ({"mode": VectorStoreQueryMode.MMR}, "query mode 'mmr'; expected one of default, hybrid"),
-        ({"alpha": 0.5}, "`alpha` is given"),
+        ({"alpha": 0.5}, "`alpha` is not supported"),
         ({"text": ""}, "the query has no text"),
     ):
         with pytest.raises(UsageError, match=message):

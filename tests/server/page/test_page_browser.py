@@ -223,7 +223,7 @@ def test_a_hit_tells_why_it_was_found(visit, address, folders):
 def test_nonsense_is_marked_as_no_closer_than_chance(visit, address):
     page = visit(address, {"q": "qqzzyy blorp", "index": "sample", "mode": "dense"})
     settled(page)
-    assert page.locator(".hits > li").first.inner_text().startswith("From here on no closer")
+    assert page.locator(".hits > li").first.inner_text().startswith("Hits from here on are no closer")
 
 
 # --- filters
@@ -283,7 +283,10 @@ def test_two_poolers_stand_side_by_side(visit, address, folders):
     left, right = expected(folders["sample"], THIRSTY), expected(folders["sample-cls"], THIRSTY)
     assert (titles(page), titles(page, 1)) == (left, right)
     told = page.locator("#lists .column").first.locator(".there").all_inner_texts()
-    assert told == [f"rank {right.index(title) + 1} beside" if title in right else "not beside" for title in left]
+    assert told == [
+        f"rank {right.index(title) + 1} in the other list" if title in right else "not in the other list"
+        for title in left
+    ]
     page.select_option("#beside", label="by words")
     until(page, "document.querySelectorAll('.column h2')[1]?.textContent.endsWith('· words')")
     assert titles(page, 1) == expected(folders["sample"], THIRSTY, mode="keyword")
@@ -464,7 +467,7 @@ def test_nonsense_from_the_model_or_to_it_is_told_as_such(visit, folders):
         page.fill("#question", "how long should a steak rest")
         page.keyboard.press("Enter")
         page.wait_for_selector(".answer .bad")
-        assert "nothing that can be read" in page.locator(".answer .bad").inner_text()
+        assert "no readable answer" in page.locator(".answer .bad").inner_text()
 
 
 # --- the keyboard alone

@@ -1,19 +1,19 @@
-// Questions to the server. Its key, where it needs one, is asked for once, kept in this tab and sent as a header: it
-// never stands in an address. Cookies and the browser's own dialog for passwords are left out of it.
+// Requests to the server. If it requires a key, the page asks for it once, keeps it in this tab and sends it in a
+// header, never in a URL. Cookies and the browser's own password dialog are not used.
 
 import { $, show } from "./dom.js";
 
 const STORED = "semsearch-key";
 
-let asking = null; // the answer to the dialog, while it is open
+let asking = null; // promise of the key dialog, while it is open
 
-// The JSON answer to a question; throws an Error with the server's one line.
+// Returns the JSON response to a request; throws an Error with the server's message.
 export async function ask(path, body = undefined, signal = undefined) {
   const response = await send(path, body, signal);
   return response.json();
 }
 
-// Each line of an answer of JSON lines, as it comes.
+// Yields each line of a JSON Lines response as it arrives.
 export async function* lines(path, body, signal) {
   const response = await send(path, body, signal);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -62,25 +62,25 @@ async function failure(response) {
   try {
     ({ error } = await response.json());
   } catch {
-    // whatever stands between here and the server said something else
+    // not JSON: something between this page and the server has responded
   }
   const told = error?.message ?? `The server answered with status ${response.status}.`;
   return Object.assign(new Error(told), { code: error?.code ?? "", status: response.status });
 }
 
-// Resolves when a key was given; one dialog for all who wait.
+// Resolves when a key is entered; all waiting requests share one dialog.
 function askForKey(wrong) {
   asking ??= new Promise((resolve, reject) => {
     const dialog = $("key");
     const field = $("key-field");
     $("key-why").textContent = wrong
       ? "That key is wrong. Try another."
-      : "It is kept in this tab until you close it, and sent to this server alone.";
+      : "It stays in this tab until you close it, and is sent only to this server.";
     const end = (given) => {
       asking = null;
       field.value = "";
       dialog.close();
-      if (given === null) return reject(new Error("This server needs a key; reload the page to enter one."));
+      if (given === null) return reject(new Error("This server requires a key; reload the page to enter one."));
       sessionStorage.setItem(STORED, given);
       resolve();
     };
@@ -88,7 +88,7 @@ function askForKey(wrong) {
       event.preventDefault();
       const given = field.value.trim();
       if (/^[\x21-\x7e][\x20-\x7e]*$/.test(given)) end(given);
-      else $("key-why").textContent = "A key has only letters, digits and signs of ASCII.";
+      else $("key-why").textContent = "A key may contain only printable ASCII characters.";
     };
     $("key-cancel").onclick = () => end(null);
     dialog.oncancel = (event) => {

@@ -1,4 +1,4 @@
-// Where the page begins: which indexes there are, which view is shown, and the keys that work everywhere.
+// Entry point of the page: loads the list of indexes, switches views, and handles global keyboard shortcuts.
 
 import { ask } from "./api.js";
 import * as chat from "./chat.js";
@@ -9,7 +9,7 @@ import * as map from "./map.js";
 import * as search from "./search.js";
 import { change, onChange, read, state } from "./state.js";
 
-const FIELDS = { search: "query", chat: "question" }; // what the focus goes to
+const FIELDS = { search: "query", chat: "question" }; // ids of the elements that get the focus
 
 async function start() {
   let indexes;
@@ -18,7 +18,7 @@ async function start() {
   } catch (error) {
     return trouble(error);
   }
-  if (!indexes.length) return trouble(new Error("No index can be read here."));
+  if (!indexes.length) return trouble(new Error("No index is available."));
   $("index").replaceChildren(...indexes.map(({ name, pooler }) => el("option", { value: name }, pooler ? `${name} · ${pooler}` : name)));
   $("index").addEventListener("change", () => change({ index: $("index").value, chosen: {}, where: "", beside: "", doc: "" }));
   for (const button of document.querySelectorAll("[data-view]")) {
@@ -35,10 +35,10 @@ async function start() {
   addEventListener("popstate", read);
   addEventListener("keydown", key);
   $("skip").addEventListener("click", (event) => {
-    event.preventDefault(); // the part of the address behind # is the state of the page
+    event.preventDefault(); // the URL fragment holds the state of the page
     $("main").focus();
   });
-  const typed = $("query").value; // while the page was still being loaded
+  const typed = $("query").value; // typed while the page was still loading
   read();
   if (typed && !state.q) change({ q: typed });
   if (state.view in FIELDS && !state.doc) $(FIELDS[state.view]).focus();

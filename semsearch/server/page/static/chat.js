@@ -1,4 +1,4 @@
-// The chat: what is known about a question, with its citations, and an answer from it where there is a language model.
+// The chat: excerpts for a question, with citations, and an answer based on them if there is a language model.
 
 import { lines } from "./api.js";
 import { $, announce, el, show } from "./dom.js";
@@ -8,7 +8,7 @@ import { prose } from "./prose.js";
 import { state } from "./state.js";
 import { citation, copy, local } from "./text.js";
 
-const history = []; // [{role, content}] of what was answered; the server keeps none
+const history = []; // [{role, content}] of answered questions; the server stores none
 const REMEMBERED = 6;
 
 let running = null;
@@ -24,7 +24,7 @@ export function start() {
     send();
   });
   $("stop").addEventListener("click", () => running?.abort());
-  $("talk").append(el("p", { class: "intro" }, "Ask a question. What the documents say about it is shown with its sources; a language model answers from them where the server has one. The filters of the search hold here too."));
+  $("talk").append(el("p", { class: "intro" }, "Ask a question to see what the documents say about it, with sources. If the server has a language model, it answers from them. Search filters apply here, too."));
 }
 
 async function send() {
@@ -65,14 +65,14 @@ async function tell(question, answer, sources) {
     }
     answer.scrollIntoView({ block: "nearest" });
   }
-  throw new Error("The server ended the answer in the middle.");
+  throw new Error("The server stopped in the middle of the answer.");
 }
 
 function begin(head, answer, sources) {
   const n = head.excerpts.length;
-  const words = head.warming ? " Only words were compared: the model is being loaded." : "";
+  const words = head.warming ? " Only keyword search was used because the model is still loading." : "";
   if (!n) return answer.replaceChildren(el("p", {}, `I don't know: nothing in the documents answers that.${words}`));
-  const found = n === 1 ? "One excerpt answers." : `${n} excerpts may answer.`;
+  const found = n === 1 ? "One excerpt may answer this." : `${n} excerpts may answer this.`;
   answer.replaceChildren(el("p", { class: "note" }, head.model ? `${head.model} is reading…` : `${found}${words} No language model is connected to this server.`));
   announce(found);
   sources.append(
@@ -99,7 +99,7 @@ async function copyOf(excerpt) {
   announce("Citation copied.");
 }
 
-// The button of a citation such as [2]; null for a number that no excerpt has.
+// Returns the button for a citation such as [2]; null if no excerpt has that number.
 function cite(head, number) {
   const excerpt = head.excerpts.find((one) => one.number === number);
   if (!excerpt) return null;

@@ -1,12 +1,12 @@
-// A document beside what was found, opened at the cited passage.
+// Document panel next to the hits, opened at the cited passage.
 
 import { ask } from "./api.js";
 import { $, announce, el, show } from "./dom.js";
 import { change, state } from "./state.js";
 import { citation, copy, local, shown, sourceOf, split } from "./text.js";
 
-let current = ""; // what is shown, as text
-let back = null; // where the focus was
+let current = ""; // the document that is shown, as JSON
+let back = null; // element that had the focus before
 
 export function open({ id, index, start, end }) {
   back = document.activeElement;
@@ -54,8 +54,8 @@ function draw(found, start, end) {
     el("div", { class: "row bar" },
       el("button", { type: "button", class: "quiet", onclick: close }, "Close"),
       found.problem ? null : el("button", { type: "button", class: "quiet", onclick: () => cite(cited) }, "Copy citation"),
-      found.problem ? null : el("a", { href: page, target: "_blank", rel: "noopener" }, "Own page"),
-      mark ? el("button", { type: "button", class: "quiet", onclick: () => jump(mark) }, "Passage") : null),
+      found.problem ? null : el("a", { href: page, target: "_blank", rel: "noopener" }, "Open in new tab"),
+      mark ? el("button", { type: "button", class: "quiet", onclick: () => jump(mark) }, "Go to passage") : null),
     title,
     found.problem ? el("p", { class: "note bad", role: "alert" }, found.problem) : el("p", { class: "note" }, el("span", { class: "id" }, found.id), ` in ${found.index}`),
     facts.length ? el("dl", {}, facts) : null,

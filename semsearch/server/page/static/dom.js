@@ -1,4 +1,4 @@
-// Elements, and what screen readers are told. Text goes in as text nodes alone, so no document can become markup.
+// Elements and screen reader announcements. Text is inserted only as text nodes, so no document can become markup.
 
 export const $ = (id) => document.getElementById(id);
 
@@ -21,7 +21,7 @@ export function show(node, shown) {
   node.hidden = !shown;
 }
 
-// Said by screen readers, whatever has the focus.
+// Announces a text to screen readers, whatever has the focus.
 export function announce(text) {
   $("said").textContent = text;
 }

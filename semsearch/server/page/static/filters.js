@@ -1,4 +1,4 @@
-// What may be chosen from the metadata of an index, and the filter that comes of it.
+// Facets of an index to choose from, and the filter that results from the choice.
 
 import { ask } from "./api.js";
 import { $, el, show, trouble } from "./dom.js";
@@ -7,7 +7,7 @@ import { change, state } from "./state.js";
 let facets = []; // [{field, kind, values: [{value, count}]}] of the index that is shown
 let shownOf = null;
 
-// The fields, those first that tell most about many documents: by entropy, times the share that the values shown have.
+// Returns the fields, most informative first: by entropy, weighted by how many documents the listed values cover.
 export function telling() {
   const most = Math.max(...facets.map(({ values }) => sum(values)));
   const worth = ({ values }) => {
@@ -22,7 +22,7 @@ function sum(values) {
   return values.reduce((all, { count }) => all + count, 0);
 }
 
-// The filter as the server reads it; undefined for none.
+// Returns the filter in the server's syntax; undefined for none.
 export function filter() {
   const parts = state.where.trim() ? [`(${state.where})`] : [];
   for (const [field, values] of Object.entries(state.chosen)) parts.push(among(field, values));
@@ -36,7 +36,7 @@ export function start() {
     $("where").focus();
   });
   const wide = matchMedia("(min-width: 60rem)");
-  $("filters-fold").open = wide.matches; // on a phone the hits come first
+  $("filters-fold").open = wide.matches; // on a phone, the hits come first
   wide.addEventListener("change", () => ($("filters-fold").open = wide.matches));
 }
 
@@ -51,7 +51,7 @@ export async function render() {
   $("facets").replaceChildren();
   try {
     const found = await ask(`facets?${new URLSearchParams({ index: state.index })}`);
-    if (found.index !== state.index) return; // another was chosen meanwhile
+    if (found.index !== state.index) return; // another index was chosen in the meantime
     facets = found.facets;
     $("facets").replaceChildren(...facets.map(fieldset));
     tick();
@@ -61,7 +61,7 @@ export async function render() {
   }
 }
 
-// Beside the expression, why it cannot be read.
+// Shows next to the expression why it is invalid.
 export function complain(message) {
   $("where-trouble").textContent = message;
   show($("where-trouble"), Boolean(message));

@@ -1,4 +1,4 @@
-// The map of the corpus: documents as points, near one another where their texts are alike.
+// Map of the corpus: documents as points, close together if their texts are similar.
 
 import { ask } from "./api.js";
 import { $, announce, el, trouble } from "./dom.js";
@@ -7,14 +7,14 @@ import { telling } from "./filters.js";
 import { found } from "./search.js";
 import { state } from "./state.js";
 
-const MANY = 1000; // points
-const COLORS = 8; // that can be told apart, the last for all other values
+const MANY = 1000; // maximum number of points
+const COLORS = 8; // distinguishable colors, the last for all other values
 
-let drawn = ""; // index and field, as text
-let colored = null; // the field; empty for none, null before one was chosen
+let drawn = ""; // index and field that are shown, as JSON
+let colored = null; // the field to color by; empty for none, null until one is chosen
 let points = [];
 let circles = [];
-let here = 0; // the point that the arrow keys are at
+let here = 0; // number of the current point
 
 export function start() {
   $("colors").addEventListener("change", () => {
@@ -76,7 +76,7 @@ function draw() {
   ring();
 }
 
-// The stretch of the plane that has points in it, with a margin and no extreme shape.
+// Returns the rectangle around all points, with a margin and a moderate aspect ratio.
 function frame() {
   const [xs, ys] = [points.map(({ x }) => x), points.map(({ y }) => -y)];
   const [left, right] = [Math.min(...xs, 1), Math.max(...xs, -1)];
@@ -87,13 +87,13 @@ function frame() {
   return [(left + right - width) / 2, (top + bottom - height) / 2, width, height];
 }
 
-// Rings around the hits of the last search.
+// Draws rings around the hits of the last search.
 export function ring() {
   const ids = new Set(found());
   circles.forEach((circle, number) => circle.classList.toggle("ring", ids.has(points[number]?.id)));
 }
 
-// One value of the legend alone, until it is chosen again.
+// Highlights one value of the legend, until it is clicked again.
 function only(button, name) {
   const on = button.getAttribute("aria-pressed") !== "true";
   for (const other of $("legend").children) other.setAttribute("aria-pressed", String(on && other === button));
@@ -122,7 +122,7 @@ function go(number) {
 
 const AXES = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
-// To the nearest point in a direction, things beside it counting double.
+// Moves to the nearest point in a direction; sideways distance counts double.
 function move(event) {
   if (event.key === "Enter") return go(here);
   const axis = AXES[event.key];
@@ -135,6 +135,6 @@ function move(event) {
     const across = Math.abs((to.x - from.x) * axis[1]) + Math.abs((to.y - from.y) * axis[0]);
     if (along > 1e-6 && across <= along && along + 2 * across < best[0]) best = [along + 2 * across, number];
   });
-  if (best[1] === here) announce("No point further that way.");
+  if (best[1] === here) announce("No more points in that direction.");
   point(best[1]);
 }

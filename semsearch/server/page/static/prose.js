@@ -1,5 +1,5 @@
-// What a language model writes, as elements: paragraphs, lists, code, bold words, and citations such as [1] or [1, 3].
-// The rest of Markdown stays as it was written, and so does HTML.
+// Renders the output of a language model: paragraphs, lists, code, bold text, and citations such as [1] or [1, 3].
+// All other Markdown, and HTML, is shown as written.
 
 import { el } from "./dom.js";
 

@@ -8,23 +8,23 @@ import { change, state } from "./state.js";
 import { why } from "./why.js";
 import { citation, copy, local, marked, shown, sourceOf } from "./text.js";
 
-const PAUSE_MS = 150; // of typing, before a question is asked
-const AGAIN_MS = 1500; // until a server whose model is being loaded is asked again
-const STEP = 10; // hits
+const PAUSE_MS = 150; // pause in typing before a query is sent
+const AGAIN_MS = 1500; // until a query is repeated while the model is loading
+const STEP = 10; // hits to add at a time
 const MOST = 100;
-const CHIPS = 4; // metadata fields that a hit shows
-const UNRELATED = 0.5; // confidence below which a hit is no more alike than 1 in 100 unrelated passages
+const CHIPS = 4; // maximum number of metadata fields shown with a hit
+const UNRELATED = 0.5; // confidence below which more than 1 in 100 unrelated passages score as high
 
 const KINDS = { cosine: "cosine", bm25: "BM25", hybrid: "score", rrf: "rank score" };
 const MODES = { hybrid: "meaning and words", dense: "meaning", keyword: "words" };
 
 let indexes = [];
-let asked = null; // what the hits on the page answer, as text
+let asked = null; // the search whose hits are shown, as JSON
 let k = STEP;
 let timer = 0;
 let running = null;
-let last = []; // ids of the hits of the first list
-let hear = () => {}; // told of them
+let last = []; // ids of the hits in the first list
+let hear = () => {}; // called when they change
 
 export function start(served, onFound) {
   indexes = served;
@@ -45,12 +45,12 @@ export function start(served, onFound) {
   $("search").addEventListener("keydown", move);
 }
 
-// Ids of what the last search found.
+// Returns the ids of the hits of the last search.
 export function found() {
   return last;
 }
 
-// Takes the promise of the fields that can be filtered on.
+// Searches if the state has changed; `known` is a promise that resolves when the filter fields are loaded.
 export function render(known) {
   if ($("query").value !== state.q) $("query").value = state.q;
   for (const radio of document.querySelectorAll("[name=mode]")) radio.checked = radio.value === state.mode;
@@ -64,7 +64,7 @@ export function render(known) {
   timer = setTimeout(() => run(known), first ? 0 : PAUSE_MS);
 }
 
-// Other indexes, and other ways to search this one.
+// Offers other indexes, and other modes for this index, for the second list.
 function offerBeside() {
   const others = indexes.filter(({ name }) => name !== state.index).map(({ name, pooler }) => [`${state.mode}/${name}`, `${name} · ${pooler ?? "?"}`]);
   const ways = Object.entries(MODES).filter(([mode]) => mode !== state.mode).map(([mode, told]) => [`${mode}/${state.index}`, `by ${told}`]);
@@ -90,7 +90,7 @@ async function run(known = null) {
   complain("");
   if (!state.q.trim()) return intro();
   const sides = [[state.mode, state.index], ...(state.beside ? [parted(state.beside)] : [])];
-  if (Object.keys(state.chosen).length) await known; // how a field is compared depends on what it holds
+  if (Object.keys(state.chosen).length) await known; // the filter syntax depends on the type of a field
   if (signal.aborted) return;
   const where = filter();
   $("search").setAttribute("aria-busy", "true");
@@ -100,8 +100,8 @@ async function run(known = null) {
     const answers = await Promise.all(
       sides.map(([mode, index]) => ask("search", { query: state.q, index, mode, where, k, snippets: true }, signal)));
     const ms = performance.now() - started;
-    await known; // which fields tell most about a hit
-    if (signal.aborted) return; // its answer is stale
+    await known; // decides which metadata to show
+    if (signal.aborted) return; // a newer search has started
     trouble(null);
     draw(answers, ms);
     if (answers.some(({ warming }) => warming)) timer = setTimeout(run, AGAIN_MS);
@@ -122,7 +122,7 @@ function intro() {
   const holds = index?.documents === null || !index ? "" : `${index.documents.toLocaleString("en")} documents`;
   const made = index?.model ? ` · ${index.model} · ${index.pooler}` : "";
   $("count").textContent = `${holds}${made}`;
-  $("lists").replaceChildren(el("p", { class: "intro" }, "Type a question. Press ", el("kbd", {}, "/"), " to come back to the field from anywhere."));
+  $("lists").replaceChildren(el("p", { class: "intro" }, "Type a question. Press ", el("kbd", {}, "/"), " to return to the search field from anywhere."));
 }
 
 function draw(answers, ms) {
@@ -135,7 +135,7 @@ function draw(answers, ms) {
   $("lists").className = second ? "two" : "one";
   $("lists").replaceChildren(...answers.map((answer, side) => column(answer, second ? ranks[1 - side] : null)));
   show($("more"), first.hits.length === k && k < MOST);
-  if (had >= 0) links()[Math.min(had, links().length - 1)]?.focus(); // the same place, in the new list
+  if (had >= 0) links()[Math.min(had, links().length - 1)]?.focus(); // same position in the new list
 }
 
 function told({ hits, mode, warming }, ms) {
@@ -152,7 +152,7 @@ function column(answer, otherRanks) {
   for (const hit of answer.hits) {
     if (sure && hit.confidence !== null && hit.confidence < UNRELATED) {
       sure = false;
-      list.append(el("li", { class: "line" }, "From here on no closer to the question than unrelated texts may be"));
+      list.append(el("li", { class: "line" }, "Hits from here on are no closer to the query than unrelated texts may be"));
     }
     list.append(item(hit, answer, otherRanks));
   }
@@ -165,9 +165,9 @@ function item(hit, { index, query, mode }, otherRanks) {
   const chips = telling().filter((field) => Object.hasOwn(hit.metadata, field)).map((field) => [field, shown(hit.metadata[field])])
     .filter(([, value]) => value && value.length <= 40).slice(0, CHIPS);
   const there = otherRanks?.get(hit.id);
-  const beside = !otherRanks ? null : el("span", { class: "there" }, there ? `rank ${there} beside` : "not beside");
+  const beside = !otherRanks ? null : el("span", { class: "there" }, there ? `rank ${there} in the other list` : "not in the other list");
   const toOpen = (event) => {
-    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a tab or window of its own
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // the browser opens a new tab or window
     event.preventDefault();
     open({ id: hit.id, index, start: hit.start, end: hit.end });
   };
@@ -183,20 +183,20 @@ function item(hit, { index, query, mode }, otherRanks) {
       reasons(hit, query, index, mode)));
 }
 
-// The snippet, with dots where the passage goes on.
+// Returns the snippet, with ellipses where the passage continues.
 function shortened({ text, snippet }) {
   const nodes = marked(snippet.text, snippet.highlights);
   return [snippet.start > 0 ? "… " : null, ...nodes, snippet.end < [...text.trimEnd()].length ? " …" : null];
 }
 
-// A button that shows below the hit where its score is from.
+// Returns a button that shows an explanation of the score below the hit.
 function reasons(hit, query, index, mode) {
   const button = el("button", { type: "button", class: "quiet", "aria-expanded": "false", "aria-label": `Why ${hit.title || hit.id} was found`, onclick: async () => {
     const facts = button.parentElement;
     const open = button.getAttribute("aria-expanded") === "true";
     button.setAttribute("aria-expanded", String(!open));
     if (open) return facts.nextElementSibling?.remove();
-    const told = el("div", { class: "why" }, el("p", { class: "note" }, "Looking at every word…"));
+    const told = el("div", { class: "why" }, el("p", { class: "note" }, "Explaining the score…"));
     facts.after(told);
     try {
       const { explanation } = await ask("explain", { query, index, mode, id: hit.id, where: filter(), k });
@@ -222,7 +222,7 @@ function links() {
   return [...$("lists").querySelectorAll(".hit h3 a")];
 }
 
-// Arrows through the hits and, where two lists stand side by side, between them.
+// Arrow keys move through the hits and, if there are two lists, between them.
 function move(event) {
   const at = event.target;
   if (event.key === "ArrowDown" && at === $("query")) step(event, links()[0]);

@@ -1,4 +1,4 @@
-// What the page shows, kept behind the # of its address: it can be kept as a bookmark, and no server ever sees it.
+// State of the page, kept in the URL fragment: it can be bookmarked, and it is never sent to a server.
 
 const EMPTY = { view: "search", q: "", index: "", mode: "hybrid", where: "", chosen: {}, beside: "", doc: "", from: "", chars: "" };
 
@@ -10,7 +10,7 @@ export function onChange(hear) {
   heard.push(hear);
 }
 
-// Change the state; `push` makes it a place that the browser's Back leads to.
+// Changes the state; `push` adds an entry to the browser's history.
 export function change(changes, push = false) {
   Object.assign(state, changes);
   const address = `#${written()}`;
@@ -43,7 +43,7 @@ function written() {
   return told;
 }
 
-// {field: [values]}, whatever stands in the address.
+// Returns {field: [values]}, whatever the URL contains.
 function chosen(text) {
   try {
     const found = Object.entries(JSON.parse(text ?? "{}"));

@@ -1,15 +1,15 @@
-// Stretches of texts. The server counts characters as Unicode code points, JavaScript strings in UTF-16 units.
+// Text spans and citations. The server counts characters in Unicode code points, JavaScript in UTF-16 code units.
 
 import { el } from "./dom.js";
 
-// The text before, inside and behind a span of code points.
+// Returns the text before, inside and after a span of code points.
 export function split(text, start, end) {
   const from = unit(text, start, 0, 0);
   const to = unit(text, end, from, start);
   return [text.slice(0, from), text.slice(from, to), text.slice(to)];
 }
 
-// The UTF-16 place of a code point, counted on from a place that is known.
+// Returns the UTF-16 offset of a code point, counting from a known offset.
 function unit(text, point, place, count) {
   while (count < point && place < text.length) {
     place += text.codePointAt(place) > 0xffff ? 2 : 1;
@@ -18,7 +18,7 @@ function unit(text, point, place, count) {
   return place;
 }
 
-// Text nodes and <mark>s for a text and the spans in it, ascending and without overlaps.
+// Returns text nodes and <mark>s for a text and spans in it, which must be ascending and must not overlap.
 export function marked(text, spans) {
   const nodes = [];
   let rest = text;
@@ -32,7 +32,7 @@ export function marked(text, spans) {
   return [...nodes, rest].filter((node) => node !== "");
 }
 
-// The page of a document at the address at which this page was reached; others are for other machines.
+// Makes the URL of a document's page relative to this page, because its public address may be unreachable from here.
 export function local(url) {
   return url.slice(url.indexOf("/doc/") + 1);
 }
@@ -45,13 +45,13 @@ export function citation({ title, id, start, end, text, page, source, url }) {
   return `“${short}” ${named}, ${place}. ${source || new URL(url, location.href).href}`;
 }
 
-// Where a document says that it is from, if that is an address.
+// Returns the source URL in a document's metadata, or an empty string.
 export function sourceOf(metadata) {
   const found = ["url", "link", "source", "href"].map((name) => metadata[name]);
   return found.find((value) => typeof value === "string" && /^https?:\/\/\S+$/.test(value)) ?? "";
 }
 
-// A metadata value as a person reads it.
+// Returns a metadata value as readable text.
 export function shown(value) {
   if (Array.isArray(value)) return value.map(shown).join(", ");
   return value !== null && typeof value === "object" ? JSON.stringify(value) : String(value);
@@ -59,7 +59,7 @@ export function shown(value) {
 
 export async function copy(text) {
   try {
-    await navigator.clipboard.writeText(text); // only where the page came over https, or from this machine
+    await navigator.clipboard.writeText(text); // only over HTTPS or on localhost
   } catch {
     const area = el("textarea", { class: "unseen", "aria-hidden": "true" });
     area.value = text;

@@ -1,10 +1,10 @@
-// Where the score of a hit comes from: what each word of its passage, and each word of the query, contributes.
+// Explanation of a hit's score: the contributions of the words in its passage and in the query.
 
 import { el } from "./dom.js";
 import { split } from "./text.js";
 
-const SHADES = 5; // of the words, by what they contribute
-const NAMED = 5; // words that are told
+const SHADES = 5; // shades for words, by contribution
+const NAMED = 5; // number of words to list
 
 export function why({ dense, keyword, score, note }, hit) {
   const parts = [dense && ["meaning", dense.share], keyword && ["words", keyword.share]].filter(Boolean);
@@ -20,7 +20,7 @@ export function why({ dense, keyword, score, note }, hit) {
 function terms({ terms: found, note }) {
   const scored = found.filter(({ score }) => score > 0).sort((a, b) => b.score - a.score);
   const told = scored.map(({ term, score }) => `${term} ${score.toFixed(2)}`).join(", ");
-  return el("p", {}, told ? `Words of the query in it: ${told} (BM25).` : "No word of the query is in it.", note ? ` ${note}` : "");
+  return el("p", {}, told ? `Matching query words: ${told} (BM25).` : "No query word matches.", note ? ` ${note}` : "");
 }
 
 function tokens(dense, hit) {
@@ -28,12 +28,12 @@ function tokens(dense, hit) {
   const found = joined(dense.tokens);
   const best = found.filter(({ contribution }) => contribution > 0).sort((a, b) => b.contribution - a.contribution);
   const told = best.slice(0, NAMED).map(({ token, contribution }) => `${token} ${contribution.toFixed(3)}`).join(", ");
-  const summary = el("p", {}, `Words that bring most of the cosine ${dense.score === null ? "" : dense.score.toFixed(3)}: ${told}.`);
-  if (dense.start !== hit.start || dense.end !== hit.end) return [summary]; // the passage nearest in meaning is another
+  const summary = el("p", {}, `Words that contribute most to the cosine ${dense.score === null ? "" : dense.score.toFixed(3)}: ${told}.`);
+  if (dense.start !== hit.start || dense.end !== hit.end) return [summary]; // the best passage by meaning is a different one
   return [summary, el("p", { class: "snippet shaded", dir: "auto", "aria-hidden": "true" }, shaded(hit.text, found, best[0]?.contribution ?? 1))];
 }
 
-// The pieces of a word as one, with the sum of what they contribute.
+// Joins the tokens of each word, and sums their contributions.
 function joined(found) {
   const whole = [];
   for (const token of found) {
@@ -46,7 +46,7 @@ function joined(found) {
   return whole;
 }
 
-// A text whose words are the darker the more they contribute.
+// Shades the words of a text: the larger the contribution, the darker.
 function shaded(text, found, most) {
   const nodes = [];
   let rest = text;

@@ -1,0 +1,62 @@
+"""The installed command with its output on a real terminal, as a pseudo-terminal gives it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from command import SCRIPT
+
+ESCAPE = "\x1b"
+
+NO_TERMINAL = pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals on Windows")
+
+
+def on_terminal(*words: object, piped: tuple[str, ...] = (), code: int = 0) -> tuple[str, str]:
+    """Run the command with standard output and error on a terminal of 100 columns.
+
+    Args:
+        *words: Its arguments.
+        piped: Which of `stdout` and `stderr` goes into a pipe instead.
+        code: That it must exit with.
+
+    Returns:
+        What came out on the terminal, and what came out of the pipe.
+    """
+    import pty
+
+    ours, theirs = pty.openpty()
+    removed = ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "CLICOLOR", "CI")
+    environment = {name: value for name, value in os.environ.items() if name not in removed}
+    environment |= {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
+    streams = {name: subprocess.PIPE if name in piped else theirs for name in ("stdout", "stderr")}
+    with subprocess.Popen([SCRIPT, *map(str, words)], stdin=theirs, env=environment, **streams) as process:
+        os.close(theirs)
+        try:
+            shown = b"".join(_until_closed(ours))
+            read = b"".join(stream.read() for stream in (process.stdout, process.stderr) if stream)
+            assert process.wait(timeout=60) == code
+        finally:
+            process.kill()
+            os.close(ours)
+    return shown.decode(), read.decode()
+
+
+def _until_closed(terminal: int):
+    """What is written to a terminal; Linux ends it with an error, macOS with nothing."""
+    while True:
+        try:
+            block = os.read(terminal, 65_536)
+        except OSError:
+            return
+        if not block:
+            return
+        yield block
+
+
+def plain(text: str) -> list[str]:
+    """Lines of a terminal without colors and movements of the cursor."""
+    return [line.rstrip() for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "").split("\n")]
