@@ -1,19 +1,22 @@
-# Two commands do everything: `make demo` and `make test`. Python 3.11 or newer and make are all they need.
+# The two main commands are `make demo` and `make test`. They require only Python 3.11 or newer and make.
 PYTHON ?= python3
 BIN := .venv/bin
 
-# On Linux, PyPI has torch for CUDA: several gigabytes. The CPU build is in PyTorch's own index, unless pip is configured
-# with another one. For an NVIDIA GPU: make install TORCH_INDEX=
+# On Linux, torch from PyPI is the CUDA build of several gigabytes. By default, the CPU build is installed from PyTorch's
+# own index, unless pip is configured to use another index. For an NVIDIA GPU: make install TORCH_INDEX=
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 CLIENTS := openai llama_index haystack litellm
 
-.PHONY: install install-dev demo test test-fast test-clients test-frameworks test-wheel lint docs pictures lock bench clean
+.PHONY: help install install-dev demo test test-fast test-clients test-frameworks test-wheel lint docs pictures lock bench clean
 
-install: .venv/.installed ## the environment with semsearch and the default checkpoint
-install-dev: .venv/.installed-dev
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile | expand -t 18
 
-# A virtual environment with torch: $(call environment,FOLDER)
+install: .venv/.installed ## create the environment with semsearch and the default checkpoint
+install-dev: .venv/.installed-dev ## the same with what tests, linters and documentation need
+
+# Create a virtual environment with torch: $(call environment,FOLDER)
 define environment
 	test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
 	@$(1)/bin/python -c 'import sys; v = "%d.%d" % sys.version_info[:2]; sys.version_info >= (3, 11) or \
@@ -37,7 +40,7 @@ endef
 	.venv-bench/bin/python -m pip install --quiet --constraint constraints.txt --group bench --editable '.[eval,int8,serve]'
 	touch $@
 
-.venv-infinity/.installed: constraints.txt # an environment of its own: it needs another typer
+.venv-infinity/.installed: constraints.txt # separate, because it needs another version of typer
 	$(call environment,.venv-infinity)
 	grep '^torch' constraints.txt > .venv-infinity/torch.txt
 	.venv-infinity/bin/python -m pip install --quiet --constraint .venv-infinity/torch.txt 'infinity-emb[server,torch]==0.0.78'
@@ -46,13 +49,13 @@ endef
 demo: install ## index the sample corpus and answer three queries
 	$(BIN)/semsearch demo
 
-test: install-dev ## every test
+test: install-dev ## run all tests
 	$(BIN)/python -m pytest -n auto
 
-test-fast: install-dev ## the quicker tests
+test-fast: install-dev ## run all tests that are not slow
 	$(BIN)/python -m pytest -n auto -m 'not slow'
 
-test-clients: test-frameworks $(CLIENTS:%=test-clients-%) ## what other people's programs make of semsearch, in environments of their own
+test-clients: test-frameworks $(CLIENTS:%=test-clients-%) ## test third-party clients of semsearch, each in its own environment
 
 test-frameworks: .venv-clients/frameworks/.installed
 	.venv-clients/frameworks/bin/python -m pytest tests/clients/frameworks
@@ -75,22 +78,22 @@ tests/clients/node/node_modules: tests/clients/node/package.json
 	if command -v npm; then cd tests/clients/node && npm install --silent --no-package-lock --no-audit --no-fund; fi
 	mkdir -p $@ && touch $@
 
-test-wheel: install-dev ## the wheel in an empty environment, with the README's first commands
+test-wheel: install-dev ## test the wheel in an empty environment with the first commands of the README
 	PYTHON='$(PYTHON)' $(BIN)/python tests/wheel/try_wheel.py
 
-lint: install-dev ## linters and the type checker
+lint: install-dev ## run the linters and the type checker
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: install-dev ## the documentation, into site/; a warning is an error
+docs: install-dev ## build the documentation in site/, with warnings as errors
 	$(BIN)/python docs/generate.py
 	$(BIN)/zensical build --clean --strict
 
-pictures: install-dev ## the pictures of README and documentation, from the real program
+pictures: install-dev ## take the pictures for the README and the documentation from the real program
 	$(BIN)/python docs/pictures/take.py
 
-lock: ## the versions that CI tests, into requirements.lock
+lock: ## write the versions that CI tests to requirements.lock
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	.venv-lock/bin/python -m pip install --quiet --constraint constraints.txt --group dev --editable '.[all]'
@@ -98,8 +101,8 @@ lock: ## the versions that CI tests, into requirements.lock
 	.venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > requirements.lock
 	rm -rf .venv-lock
 
-bench: .venv-bench/.installed .venv-infinity/.installed ## every measurement, against peers in an environment of their own
+bench: .venv-bench/.installed .venv-infinity/.installed ## run all benchmarks, with peers in a separate environment
 	.venv-bench/bin/python bench/run.py
 
-clean:
+clean: ## delete the environments and everything that was built
 	rm -rf .venv .venv-* site tests/clients/node/node_modules build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,7 +1,8 @@
-"""How texts are put into batches on a CPU: the runtimes' `batching` comes from here.
+"""Speed of different batch settings on a CPU; the `batching` values of the runtimes come from these measurements.
 
-First the tokens of a batch, for many texts; then, for a few texts at a time as a server has them, the padding that
-another batch is made to save (`inf`: never). The settings take turns, so that a noisy machine hits all of them.
+The first table varies the number of tokens in a batch, with many texts. The second one takes a few texts at a time, as
+a server does, and varies how much padding must be saved to justify another batch (`inf`: never split). The settings
+take turns, so that noise on the machine affects all of them alike.
 
     python bench/batch_tokens.py [--rounds 5]
 """
@@ -26,7 +27,7 @@ TOKENS = (1_024, 2_048, 4_096, 8_192, 16_384)
 OVERHEADS = (0, 16, 32, 48, 64, 96, math.inf)
 
 GROUPS = (4, 16, 32, 64)
-"""Texts that are encoded at a time."""
+"""Numbers of texts that are encoded at a time."""
 
 
 def main() -> None:
@@ -46,19 +47,19 @@ def main() -> None:
 
 
 def with_(encoder: Encoder, **settings: float) -> Encoder:
-    """The same encoder with other batches."""
+    """Return a copy of the encoder with other batch settings."""
     batching: Batching = replace(encoder._batcher.batching, **settings)  # type: ignore[arg-type]
     return replace(encoder, _batcher=replace(encoder._batcher, batching=batching))
 
 
 def heading(n: int, settings: Iterable[str]) -> None:
-    """The first lines of a table."""
+    """Print the header of a table."""
     names = [f"texts/s, median of {n} rounds", *settings]
     print(f"| {' | '.join(names)} |\n{'|---' * len(names)}|")
 
 
 def row(name: str, encoders: Mapping[str, Encoder], groups: Sequence[Sequence[str]], n: int) -> None:
-    """What encoders with different settings make of the same groups of texts."""
+    """Measure encoders with different settings on the same groups of texts and print a table row."""
     sides = {setting: partial(encode, encoder, groups) for setting, encoder in encoders.items()}
     texts = sum(map(len, groups))
     speeds = [texts / statistics.median(spent) for spent in take_turns(sides, n).values()]
@@ -66,7 +67,7 @@ def row(name: str, encoders: Mapping[str, Encoder], groups: Sequence[Sequence[st
 
 
 def encode(encoder: Encoder, groups: Sequence[Sequence[str]]) -> None:
-    """Encode one group after the other."""
+    """Encode one group after another."""
     for texts in groups:
         encoder.encode_documents(texts)
 

@@ -1,9 +1,9 @@
-"""Whether the confidence of the best hit tells questions that an index can answer from those that it cannot.
+"""How well the confidence of the best hit separates questions that an index can answer from those that it cannot.
 
-Questions that have answers are those of the corpus itself. Questions that have none are those of the other corpus,
-nonsense, and, hardest, the corpus's own after all documents that were judged relevant to any of them are gone. All but
-the last are asked again among a thousand tickets of one template, which must make no difference. For each mode: the
-area under the ROC curve, and at some thresholds the share of questions for which something is found.
+Answerable questions are the corpus's own. Unanswerable questions are those of the other corpus, nonsense and, hardest
+of all, the corpus's own questions after every document judged relevant to any of them has been deleted. All except the
+last are asked again after a thousand tickets from one template have been added, which must make no difference. For each
+mode, the table shows the area under the ROC curve and, at several thresholds, the share of questions with a hit.
 
     python bench/confidence.py
 """
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def print_rows(best: Mapping[tuple[str, str], Sequence[float]]) -> None:
-    """A line for each mode and kind of question."""
+    """Print a row for each mode and kind of question."""
     for mode in MODES:
         for kind in dict.fromkeys(kind for kind, _ in best):
             sure = best[kind, mode]
@@ -63,18 +63,18 @@ def print_rows(best: Mapping[tuple[str, str], Sequence[float]]) -> None:
 
 
 def best_of(index: Index, queries: Sequence[str], mode: str) -> list[float]:
-    """The confidence in the best hit of each query; 0 where nothing is found."""
+    """Return the confidence of the best hit of each query, 0 if there are no hits."""
     found = index.search_many(queries, 10, mode=mode)
     return [max((hit.confidence or 0 for hit in hits), default=0) for hits in found]
 
 
 def auc(high: Sequence[float], low: Sequence[float]) -> float:
-    """The chance that one of the first is greater than one of the second; half for equal ones."""
+    """Return the probability that a value of `high` exceeds one of `low`; a tie counts one half."""
     return sum((one > two) + (one == two) / 2 for one in high for two in low) / (len(high) * len(low))
 
 
 def nonsense(n: int = 100) -> list[str]:
-    """Two to four words of random letters."""
+    """Return n queries of two to four words of random letters."""
     draw = random.Random(0)
 
     def word() -> str:
@@ -84,7 +84,7 @@ def nonsense(n: int = 100) -> list[str]:
 
 
 def tickets(n: int = 1_000) -> list[dict[str, str]]:
-    """Records that differ in a number, a name and a day."""
+    """Return n records that differ only in a number, a name and a day."""
     draw = random.Random(1)
 
     def ticket() -> str:
@@ -98,12 +98,12 @@ def tickets(n: int = 1_000) -> list[dict[str, str]]:
 
 
 def questions(folder: Path) -> list[str]:
-    """The questions of a corpus."""
+    """Return the questions of a corpus."""
     return [query.text for query in read_queries(str(folder / "queries.jsonl"))]
 
 
 def relevant(folder: Path) -> set[str]:
-    """Documents that were judged relevant to any question."""
+    """Return the ids of all documents judged relevant to any question."""
     qrels = read_qrels(next((folder / "qrels").glob("*.tsv")))
     return {doc_id for judged in qrels.values() for doc_id, gain in judged.items() if gain > 0}
 

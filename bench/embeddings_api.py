@@ -1,8 +1,9 @@
-"""Embeddings over HTTP, beside other Python servers of the same model: all run at once, and take turns under load.
+"""Embeddings over HTTP, compared with other Python servers of the same model.
 
-Three loads, each from clients that keep their connections: requests of 64 mixed texts, of 64 sentences, and of one
-sentence at 16 at once, as Open WebUI sends them. infinity has an environment of its own, which `make bench` makes;
-txtai's API needs `pip install 'txtai[api]'`.
+All servers run at the same time and take turns under load. There are three loads, all over persistent connections:
+requests of 64 mixed texts, requests of 64 sentences, and requests of one sentence from 16 concurrent clients, which is
+what Open WebUI sends. infinity needs its own environment, which `make bench` creates; txtai's API needs
+`pip install 'txtai[api]'`.
 
     python bench/embeddings_api.py [--rounds 3] [--infinity .venv-infinity/bin/infinity_emb] [--txtai PYTHON]
 """
@@ -35,20 +36,20 @@ from measure import environment, ratios, spread, take_turns
 from semsearch import Encoder, Index
 
 Request = tuple[str, dict[str, Any] | list[str]]
-"""A path, and the body to post."""
+"""The path and the body of a POST request."""
 
 OURS, SECONDS_TO_START = "semsearch", 180
 
 
 @dataclass(frozen=True)
 class Side:
-    """A server.
+    """A server under test.
 
     Attributes:
-        command: That starts it.
-        request: What it is asked for the vectors of texts.
-        vectors: What is in its answer.
-        alive: A path that answers as soon as it does.
+        command: Command that starts the server.
+        request: Builds the request for the vectors of some texts.
+        vectors: Extracts the vectors from the response.
+        alive: Path that responds with 200 once the server is ready.
     """
 
     port: int
@@ -58,7 +59,7 @@ class Side:
     alive: str
 
     def ask(self, texts: Sequence[str]) -> Any:
-        """Post texts over this thread's own connection, and read the answer."""
+        """Post texts over this thread's own connection and return the parsed response."""
         path, body = self.request(texts)
         return json.loads(_post(self.port, path, json.dumps(body).encode()))
 
@@ -78,7 +79,7 @@ def _post(port: int, path: str, body: bytes) -> bytes:
 
 
 def openai(model: str, prefix: str) -> Callable[[Sequence[str]], Request]:
-    """As OpenAI's clients ask, which take base64."""
+    """Return a function that builds requests like those of OpenAI's clients, which ask for base64."""
     return lambda texts: (
         f"{prefix}/embeddings",
         {"model": model, "input": list(texts), "encoding_format": "base64"},
@@ -86,19 +87,19 @@ def openai(model: str, prefix: str) -> Callable[[Sequence[str]], Request]:
 
 
 def of_openai(answer: Any) -> list[Sequence[float]]:
-    """Vectors from base64."""
+    """Decode the base64 vectors of a response in OpenAI's format."""
     return [np.frombuffer(base64.b64decode(one["embedding"]), "<f4").tolist() for one in answer["data"]]
 
 
 def free_port() -> int:
-    """A port that nothing listens on."""
+    """Return a port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def sides(folder: Path, infinity: str, txtai: str) -> dict[str, Side]:
-    """Every server whose program is there."""
+    """Return every server whose program is installed."""
     index, config = folder / "index", folder / "txtai.yml"
     with Index.open(index, create=True) as one:
         one.add([{"_id": "1", "text": "A heron waits in the reeds."}])
@@ -125,7 +126,7 @@ def sides(folder: Path, infinity: str, txtai: str) -> dict[str, Side]:
 
 @contextmanager
 def running(side: Side, folder: Path) -> Iterator[Side]:
-    """A server, from when it answers until the measurement is over."""
+    """Start a server, wait until it responds, and stop it when the measurement is over."""
     log = folder / f"{side.port}.log"
     with log.open("w") as told:
         variables = environment() | {"CONFIG": str(folder / "txtai.yml"), "DO_NOT_TRACK": "1"}
@@ -155,7 +156,7 @@ def _answers(side: Side) -> bool:
 
 
 def load(side: Side, requests: Sequence[Sequence[str]], clients: int) -> Callable[[], None]:
-    """Send all requests from so many clients at once."""
+    """Return a function that sends all requests from this many concurrent clients."""
 
     def run() -> None:
         with ThreadPoolExecutor(clients) as pool:
@@ -165,7 +166,7 @@ def load(side: Side, requests: Sequence[Sequence[str]], clients: int) -> Callabl
 
 
 def batches(texts: Sequence[str], n: int) -> list[Sequence[str]]:
-    """Texts in requests of n."""
+    """Split texts into requests of n texts each."""
     return [texts[start : start + n] for start in range(0, len(texts), n)]
 
 

@@ -1,8 +1,8 @@
-"""How fast texts become vectors, against sentence-transformers and txtai.
+"""Encoding speed, compared with sentence-transformers and txtai.
 
-Every side gets the same texts and gives unit vectors; rounds alternate between the sides, so that a noisy machine hits
-all of them. The share of the peak is the operations of the backbone's matrix products, without padding, a second, over
-the measured speed of a large matrix product in the same arithmetic.
+Every side gets the same texts and returns unit vectors; the rounds alternate between the sides, so that noise on the
+machine affects all of them alike. The share of peak is the rate of operations in the backbone's matrix products,
+padding excluded, divided by the measured rate of a large matrix product in the same arithmetic.
 
     python bench/encoding.py [--rounds 5]
 """
@@ -25,13 +25,13 @@ from semsearch.encoder.runtimes.int8 import SAMPLE
 from semsearch.encoder.runtimes.openvino_library import core, openvino
 
 HIDDEN, INNER, LAYERS = 384, 1_536, 6
-"""all-MiniLM-L6-v2."""
+"""Dimensions of all-MiniLM-L6-v2."""
 
 Encode = Callable[[Sequence[str]], Vectors]
 
 
 def corpora() -> dict[str, list[str]]:
-    """Short, long and mixed texts."""
+    """Return the short, long and mixed texts."""
     short, long = short_texts()[:1_500], long_texts()[:180]
     return {
         "short (STS-B sentences)": short,
@@ -41,7 +41,7 @@ def corpora() -> dict[str, list[str]]:
 
 
 def ours(sample: Sequence[str]) -> dict[str, tuple[Encode, str]]:
-    """How semsearch encodes, by name, each with its arithmetic; the 8-bit model is calibrated on the sample."""
+    """Return semsearch's encoders by name, each with its arithmetic; the 8-bit model is calibrated on the sample."""
     exact = Encoder.load(device="cpu", precision="float32", runtime="openvino")
     encoders = {
         "semsearch, torch float32": (Encoder.load(device="cpu", runtime="torch"), "f32"),
@@ -53,7 +53,7 @@ def ours(sample: Sequence[str]) -> dict[str, tuple[Encode, str]]:
 
 
 def theirs() -> dict[str, tuple[Encode, str]]:
-    """How others encode; of sentence-transformers its default, and its fastest backend for each kind of text."""
+    """Return the peers' encoders: txtai, and sentence-transformers with its default and its fastest settings."""
     import txtai
     from sentence_transformers import SentenceTransformer
 
@@ -69,14 +69,14 @@ def theirs() -> dict[str, tuple[Encode, str]]:
 
 
 def operations(texts: Sequence[str], encoder: Encoder) -> float:
-    """Floating-point operations of the backbone's matrix products over texts without padding."""
+    """Count the floating-point operations of the backbone's matrix products for texts without padding."""
     lengths = [min(len(each.ids), encoder.spec.max_tokens) for each in encoder.tokenizer.encode_batch(list(texts))]
     linear = 2 * (4 * HIDDEN * HIDDEN + 2 * HIDDEN * INNER)
     return float(sum(LAYERS * (n * linear + 4 * n * n * HIDDEN) for n in lengths))
 
 
 def peak(arithmetic: str) -> float:
-    """Operations a second of a chain of large matrix products in OpenVINO, on all cores."""
+    """Measure operations per second for a chain of large matrix products in OpenVINO, on all cores."""
     import nncf
 
     ov, n, depth = openvino(), 1_536, 8
@@ -107,7 +107,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for name, corpus in corpora().items():
         work = operations(corpus, counter)
-        base, *_ = vectors = {side: encode(corpus) for side, (encode, _) in every.items()}  # each once, to warm up
+        base, *_ = vectors = {side: encode(corpus) for side, (encode, _) in every.items()}  # one warm-up run each
         seconds = take_turns({side: partial(encode, corpus) for side, (encode, _) in every.items()}, n)
         for side, spent in seconds.items():
             middle = statistics.median(spent)

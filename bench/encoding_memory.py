@@ -1,6 +1,6 @@
-"""Peak memory of a process that encodes 1,000 texts, short and long, against sentence-transformers.
+"""Peak memory of a process that encodes 1,000 short and long texts, compared with sentence-transformers.
 
-Each side is a process of its own, libraries and weights included.
+Each side runs in its own process; libraries and weights are included.
 
     python bench/encoding_memory.py [--rounds 3]
 """

@@ -1,8 +1,8 @@
-"""What a filter costs: broad, medium and narrow ones in each mode, beside the same search without one.
+"""Cost of a filter: broad, medium and narrow filters in each mode, compared with the same search without a filter.
 
-A filter must never cost more than the search without it and one pass over the metadata together; that pass is measured
-alone, with SQLite. All sides take turns, question by question. The documents are sentences of STS-B with a number each,
-their vectors drawn at random, which changes nothing for an exact search.
+A filtered search must never take longer than the unfiltered search plus one pass over the metadata; that pass is
+measured separately, with SQLite. All variants take turns, query by query. The documents are STS-B sentences, each with
+a number in its metadata; their vectors are random, which makes no difference to an exact search.
 
     python bench/filters.py [--rounds 30]
 """
@@ -39,10 +39,10 @@ QUERIES = ("a man is playing a guitar in the park", "the stock of the company fe
 
 
 class Drawn(WordHashEncoder):
-    """An encoder that gives passages random vectors."""
+    """An encoder that returns random vectors for passages."""
 
     def encode_documents(self, texts: list[str], progress: Progress | None = None) -> Vectors:
-        """Unit rows."""
+        """Return random unit rows."""
         return unit_rows(np.random.default_rng(len(texts)).normal(size=(len(texts), self.dim)))
 
 

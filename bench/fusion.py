@@ -1,6 +1,6 @@
-"""Which way of mixing dense and keyword search finds best: nDCG@10 and R@100 on Cranfield and on the sample corpus.
+"""Effectiveness of ways to fuse dense and keyword search: nDCG@10 and R@100 on Cranfield and on the sample corpus.
 
-python bench/fusion.py
+Run it with `python bench/fusion.py`.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ Scale: TypeAlias = Callable[[search.Ranking], dict[int, float]]
 
 
 def from_lowest(ranking: search.Ranking) -> dict[int, float]:
-    """Scores from 0 for the lowest to 1 for the best."""
+    """Scale scores to the range from 0 for the lowest to 1 for the best."""
     low, best = min(s for s, _ in ranking.values()), max(s for s, _ in ranking.values())
     return {document: (score - low) / (best - low) if best > low else 1.0 for document, (score, _) in ranking.items()}
 
 
 def from_zero(ranking: search.Ranking) -> dict[int, float]:
-    """Scores as shares of the best."""
+    """Divide scores by the best one."""
     best = max(score for score, _ in ranking.values())
     return {document: score / best for document, (score, _) in ranking.items()}
 
 
 def deviations(ranking: search.Ranking) -> dict[int, float]:
-    """Scores in standard deviations above the lowest: z-scores, but for a constant."""
+    """Return scores in standard deviations above the lowest: z-scores up to a constant."""
     scores = [score for score, _ in ranking.values()]
     spread = statistics.pstdev(scores) or 1.0
     return {document: (score - min(scores)) / spread for document, (score, _) in ranking.items()}
@@ -52,11 +52,11 @@ LEFT = {
     "both as shares of the best": (from_zero, from_zero),
     "z-scores": (deviations, deviations),
 }
-"""Scalings of the dense and of the keyword side that were tried and rejected; see docs/explanation/decisions.md."""
+"""Scalings of the dense and keyword scores that were tried and rejected; see docs/explanation/decisions.md."""
 
 
 def mixed(dense_scale: Scale, keyword_scale: Scale) -> Callable[..., search.Ranking]:
-    """A fusion with these scalings and the weight that suited them best."""
+    """Return a fusion function with these scalings and the weight that worked best for them."""
 
     def fuse(dense: search.Ranking, keyword: search.Ranking, scale: search.Scale) -> search.Ranking:
         ours = dense_scale(dense) if dense else {}
@@ -68,7 +68,7 @@ def mixed(dense_scale: Scale, keyword_scale: Scale) -> Callable[..., search.Rank
 
 
 def runs(searcher: Index, queries: list[Query]) -> Iterator[tuple[str, search.Run]]:
-    """A run for each mode and each setting of the fusions."""
+    """Yield a named run for each mode and each fusion setting."""
     for mode in ("dense", "keyword"):
         yield mode, run_of(searcher, queries, mode=mode)
     for depth in DEPTHS:
@@ -83,7 +83,7 @@ def runs(searcher: Index, queries: list[Query]) -> Iterator[tuple[str, search.Ru
 
 
 def scores(folder: Path, encoder: Encoder) -> dict[str, str]:
-    """`nDCG@10 / R@100` of each run over a folder in BEIR's layout."""
+    """Return `nDCG@10 / R@100` of each run over a folder in BEIR's layout."""
     qrels = read_qrels(folder / "qrels" / "test.tsv")
     queries = list(read_queries(str(folder / "queries.jsonl")))
     with tempfile.TemporaryDirectory() as temporary:

@@ -1,8 +1,8 @@
-"""Peak memory while indexing, as the corpus grows: it should not grow with it.
+"""Peak memory while indexing corpora of different sizes; it should not grow with the corpus.
 
-Each size is a process of its own, which generates its corpus line by line into a file, indexes that through the command
-line's own path with the word-hash encoder (so that a model's weights do not hide anything), and reports its peak
-resident memory.
+Each size runs in its own process, which writes its corpus to a file line by line, indexes it through the same code path
+as the command line, and reports its peak resident memory. The word-hash encoder is used so that the weights of a model
+do not mask anything.
 
     python bench/ingest_memory.py [--lines 50000 100000 200000]
 """
@@ -23,9 +23,9 @@ WORDS_A_LINE = 60
 
 
 def generate(path: Path, lines: int) -> None:
-    """A corpus of random words, about 400 bytes a line, with titles of many lengths.
+    """Write a corpus of random words, about 400 bytes per line, with titles of many lengths.
 
-    Each 500th text is 40 times as long, and one is of 5 MB, so that a single document's share shows as well.
+    Every 500th text is 40 times as long and one text has 5 MB, so that the effect of a single document is visible too.
     """
     chance = random.Random(7)
     words = ["".join(chance.choices("abcdefghijklmnoprstuvw", k=chance.randint(3, 9))) for _ in range(30_000)]

@@ -1,6 +1,7 @@
-"""How much of the encoder's own speed is left when it indexes: reading, chunking, SQLite, FTS5 and FAISS included.
+"""Speed of indexing relative to encoding alone: reading, chunking, SQLite, FTS5 and FAISS included.
 
-Both sides encode the same texts with the same encoder object; rounds alternate, so that a noisy machine hits both.
+Both sides encode the same texts with the same encoder object; the rounds alternate, so that noise on the machine
+affects both alike.
 
     python bench/ingest_throughput.py [--rounds 5]
 """
@@ -19,7 +20,7 @@ from semsearch import Chunking, Encoder, Index
 
 
 def corpora(folder: Path) -> dict[str, Path]:
-    """The two corpora as files."""
+    """Write the two corpora to files and return their paths."""
     texts = {"short (STS-B sentences)": short_texts(), "long (Cranfield abstracts)": long_texts()[:400]}
     paths = {}
     for name, corpus in texts.items():

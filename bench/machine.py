@@ -1,4 +1,4 @@
-"""What a measurement was made on, and where the real data lies."""
+"""Description of the machine that measurements are made on, and access to the real data."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 
 
 def describe() -> str:
-    """The machine and the versions, in one line."""
+    """Describe the machine and the package versions in one line."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "faiss-cpu"))
     return f"{os.cpu_count()} cores, {_processor()}; Python {platform.python_version()}, {packages}"
 
 
 def _processor() -> str:
-    """The processor's name; Linux tells it in a file."""
+    """Return the name of the processor; Linux has it in a file."""
     info = Path("/proc/cpuinfo")
     names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
     return names[0].partition(":")[2].strip() if names else platform.processor() or platform.machine()
 
 
 def data_folder() -> Path:
-    """The folder with sts/ and cranfield/: $SEMSEARCH_DATA, else ../shared/data beside the checkout."""
+    """Return the folder with sts/ and cranfield/: $SEMSEARCH_DATA, or else shared/data next to the checkout."""
     folder = Path(os.environ.get("SEMSEARCH_DATA") or Path(__file__).parents[2] / "shared" / "data")
     if not folder.is_dir():
         raise SystemExit(f"no data in {folder}; set SEMSEARCH_DATA to the folder that holds sts/ and cranfield/")
@@ -31,13 +31,13 @@ def data_folder() -> Path:
 
 
 def short_texts() -> list[str]:
-    """Sentences of STS-B's development set, about 15 tokens each."""
+    """Return the sentences of STS-B's development set, about 15 tokens each."""
     lines = (data_folder() / "sts/STS/STSBenchmark/sts-dev.csv").read_text(encoding="utf-8").splitlines()
     return [cell for line in lines for cell in line.split("\t")[5:7]]
 
 
 def long_texts() -> list[str]:
-    """Cranfield's abstracts with their titles, about 200 tokens each."""
+    """Return Cranfield's abstracts with their titles, about 200 tokens each."""
     lines = (data_folder() / "cranfield/corpus.jsonl").read_text(encoding="utf-8").splitlines()
     documents = [json.loads(line) for line in lines]
     return [f"{document['title']} {document['text']}" for document in documents if document["text"]]

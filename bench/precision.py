@@ -1,7 +1,7 @@
-"""What faster arithmetic costs: STS-B and Cranfield in float32, bfloat16 and 8-bit integers.
+"""Loss of quality from faster arithmetic: STS-B and Cranfield in float32, bfloat16 and 8-bit integers.
 
-An 8-bit model is calibrated on passages of the corpus that it is for, as `semsearch index --precision int8` does it:
-here on Cranfield's abstracts, and for STS-B on sentences of its development set.
+As with `semsearch index --precision int8`, an 8-bit model is calibrated on passages of the corpus that it is meant for:
+here on Cranfield's abstracts and, for STS-B, on sentences of its development set.
 
     python bench/precision.py
 """
@@ -27,7 +27,7 @@ from semsearch.evaluation.retrieval_data import read_qrels
 
 
 def sts_b(encoder: Encoder) -> float:
-    """Spearman x 100 on STS-B's test set."""
+    """Return Spearman x 100 on the test set of STS-B."""
     (task,) = load_sts(data_folder() / "sts", ["STS-B"])
     (subset,) = task.subsets
     first, second = (encoder.encode_queries(side) for side in (subset.first, subset.second))
@@ -35,7 +35,7 @@ def sts_b(encoder: Encoder) -> float:
 
 
 def cranfield(encoder: Encoder) -> str:
-    """`nDCG@10 / R@100` of dense search."""
+    """Return `nDCG@10 / R@100` of dense search on Cranfield."""
     folder = data_folder() / "cranfield"
     qrels = read_qrels(folder / "qrels" / "test.tsv")
     with tempfile.TemporaryDirectory() as temporary:
@@ -47,7 +47,7 @@ def cranfield(encoder: Encoder) -> str:
 
 
 def cosine(encoder: Encoder, exact: Encoder, texts: Sequence[str]) -> float:
-    """Mean cosine of each text's vector with its float32 vector."""
+    """Return the mean cosine between the vectors of texts and their float32 vectors."""
     return float((encoder.encode_documents(texts) * exact.encode_documents(texts)).sum(1).mean())
 
 

@@ -1,7 +1,7 @@
-"""What a second stage gains in nDCG@10 and what it costs a query: late interaction on Cranfield and the sample corpus.
+"""Gain in nDCG@10 and cost per query of reranking: late interaction on Cranfield and on the sample corpus.
 
-No cross-encoder that people use can be had without the hub: pass one with --cross-encoder to see its rows as well.
-Without it, the default model's own size with a random head stands in for its cost alone.
+The usual cross-encoders are only available from the hub; pass one with --cross-encoder to add its rows. Without one, a
+model of the default model's size with a random head stands in, for the cost only.
 
     python bench/rerank.py [--cross-encoder MODEL]
 """
@@ -36,21 +36,21 @@ from semsearch.types import Qrels
 DEPTHS = (20, 50, 100)
 MODES = ("dense", "hybrid")
 TIMED = 10
-"""Queries that are timed, one by one."""
+"""Number of queries that are timed, one by one."""
 
 Measured: TypeAlias = tuple[str, str, str]
 """First stage, reranker and depth."""
 
 
 class RememberedTokens:
-    """The tokens of an encoder; those of a passage are kept, for it is a candidate of many queries."""
+    """Wrap an encoder and cache the token vectors of passages, each of which is a candidate for many queries."""
 
     def __init__(self, encoder: Encoder) -> None:
         self.encode_query_tokens, self._encoder = encoder.encode_query_tokens, encoder
         self._known: dict[str, TokenVectors] = {}
 
     def encode_document_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
-        """As the encoder gives them."""
+        """Return the token vectors of texts, encoding only those not seen before."""
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         self._known |= zip(new, self._encoder.encode_document_tokens(new), strict=True)
         return [self._known[text] for text in texts]
@@ -58,7 +58,7 @@ class RememberedTokens:
 
 @dataclass
 class Remembered:
-    """A reranker that scores a passage once for a query, whatever the depth, the mode and the mix."""
+    """Wrap a reranker and score each passage once per query, whatever the depth, mode and mix of scores."""
 
     inner: Reranker
     first_share: float
@@ -66,24 +66,24 @@ class Remembered:
 
     @property
     def kind(self) -> str:
-        """That of the reranker inside."""
+        """Return the kind of the wrapped reranker."""
         return self.inner.kind
 
     def scores(self, query: str, passages: Sequence[str]) -> Scores:
-        """As the reranker inside gives them."""
+        """Return the scores of the wrapped reranker, computing only the missing ones."""
         new = [text for text in passages if (query, text) not in self.known]
         self.known |= zip(((query, text) for text in new), self.inner.scores(query, new).tolist(), strict=True)
         return np.array([self.known[query, text] for text in passages], np.float32)
 
 
 def ndcg(qrels: Qrels, queries: list[Query], found: list[list[Hit]]) -> float:
-    """NDCG@10 over all queries."""
+    """Return the mean nDCG@10 over all queries."""
     run = {q.query_id: {hit.doc_id: hit.score for hit in hits} for q, hits in zip(queries, found, strict=True)}
     return float(ir_measures.calc_aggregate([nDCG @ 10], qrels, run)[nDCG @ 10])
 
 
 def gains(folder: Path, encoder: Encoder, rerankers: Mapping[str, Reranker]) -> Iterator[tuple[Measured, float]]:
-    """NDCG@10 of each first stage, and of each reranker at each depth over it."""
+    """Yield nDCG@10 of each first stage, and of each reranker on top of it at each depth."""
     qrels = read_qrels(folder / "qrels" / "test.tsv")
     queries = list(read_queries(str(folder / "queries.jsonl")))
     with tempfile.TemporaryDirectory() as temporary:
@@ -102,7 +102,7 @@ def gains(folder: Path, encoder: Encoder, rerankers: Mapping[str, Reranker]) -> 
 
 
 def costs(folder: Path, encoder: Encoder, rerankers: Mapping[str, Reranker]) -> Iterator[tuple[tuple[str, int], float]]:
-    """Milliseconds that a reranker takes for one query at each depth, the median over some queries."""
+    """Yield the median time in milliseconds that a reranker takes per query at each depth."""
     queries = [query.text for query in read_queries(str(folder / "queries.jsonl"))][:TIMED]
     with tempfile.TemporaryDirectory() as temporary:
         with Index.open(temporary, create=True, encoder=encoder, chunking=Chunking(on_long="truncate")) as index:
@@ -119,7 +119,7 @@ def costs(folder: Path, encoder: Encoder, rerankers: Mapping[str, Reranker]) -> 
 
 
 def stand_in(folder: Path) -> Path:
-    """A cross-encoder of the default model's size, with a head of random numbers."""
+    """Save a cross-encoder of the default model's size with a randomly initialized head, and return its folder."""
     model = transformers.BertForSequenceClassification.from_pretrained(MODEL_DIR, num_labels=1)
     model.save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json"):
@@ -128,7 +128,7 @@ def stand_in(folder: Path) -> Path:
 
 
 def table_of_gains(corpora: Mapping[str, Path], exact: Encoder, given: str) -> None:
-    """Print nDCG@10 of first and second stages."""
+    """Print a table of nDCG@10 for the first and second stages."""
     measured: dict[Measured, list[str]] = {}
     for folder in corpora.values():
         mixed = Remembered(LateInteraction(RememberedTokens(exact)), FIRST_SHARE)
@@ -144,7 +144,7 @@ def table_of_gains(corpora: Mapping[str, Path], exact: Encoder, given: str) -> N
 
 
 def table_of_costs(corpora: Mapping[str, Path], exact: Encoder, given: str) -> None:
-    """Print milliseconds a query of second stages."""
+    """Print a table of milliseconds per query for the second stages."""
     print(f"\n| ms a query | depth | {' | '.join(corpora)} |\n|---|---|---|---|")
     timed: dict[tuple[str, int], list[str]] = {}
     with tempfile.TemporaryDirectory() as temporary:

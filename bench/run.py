@@ -1,4 +1,4 @@
-"""Every measurement, one after the other, as Markdown: `make bench`."""
+"""Run every benchmark, one after another, and print the results as Markdown: `make bench`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How long one question takes once the index is open: 20,000 passages searched exactly, encoding included.
+"""Latency of a single query on an open index: exact search over 20,000 passages, encoding included.
 
-The passages' vectors are drawn at random, which changes nothing for an exact search. The other side is what people
-write by hand: sentence-transformers for the query, and a flat FAISS index.
+The passage vectors are random, which makes no difference to an exact search. The baseline is the usual hand-written
+setup: sentence-transformers for the query and a flat FAISS index.
 
     python bench/search_latency.py [--rounds 3]
 """
@@ -32,7 +32,7 @@ PASSAGES, K = 20_000, 10
 
 
 class Drawn:
-    """An encoder's stand-in that gives passages random vectors."""
+    """Wrap an encoder and return random vectors for passages."""
 
     def __init__(self, encoder: Encoder) -> None:
         self.spec, self.tokenizer, self.artifacts = encoder.spec, encoder.tokenizer, encoder.artifacts
@@ -40,7 +40,7 @@ class Drawn:
         self._rng = np.random.default_rng(0)
 
     def encode_documents(self, texts: list[str], progress: Progress | None = None) -> Vectors:
-        """Unit rows."""
+        """Return random unit rows."""
         return unit_rows(self._rng.normal(size=(len(texts), self.spec.dim)))
 
 
@@ -72,7 +72,7 @@ def main() -> None:
             print("|---|---|---|")
             blocks: dict[str, list[float]] = {side: [] for side in ask}
             for _ in range(n):
-                for side, one in ask.items():  # in blocks, for a searcher asks one question after the other
+                for side, one in ask.items():  # in blocks: a real user asks one question after another
                     for row in range(len(queries)):
                         blocks[side] += take_turns({side: lambda one=one, row=row: one(row)}, 1)[side]
     for side, spent in blocks.items():

@@ -1,8 +1,8 @@
-"""Searches over HTTP from many clients at once, with batching and without, on the sample corpus.
+"""Searches over HTTP from many concurrent clients, with and without batching, on the sample corpus.
 
-Two servers of the same index take turns under load from clients that keep their connections and ask as soon as they
-have an answer. Both are one process; they differ in whether texts and searches of different requests go together.
-Every answer is compared with that to the same query asked alone.
+Two servers of the same index take turns under load from clients that keep their connections open and send the next
+query as soon as they have a response. Each server is a single process; one of them batches texts and searches across
+requests. Its responses are compared with the response to the same query sent alone.
 
     python bench/serve.py [--rounds 3] [--seconds 10] [--clients 32] [--runtime auto]
 """
@@ -50,12 +50,12 @@ K, SECONDS_TO_START = 10, 120
 
 @dataclass
 class Load:
-    """What clients met.
+    """Observations of the clients under load.
 
     Attributes:
-        seconds: Of each request.
-        answers: Ids of the hits by query, every time that it was asked.
-        cpu_seconds: Of the server meanwhile.
+        seconds: Latency of each request.
+        answers: Ids of the hits of each query, for every time that it was sent.
+        cpu_seconds: CPU time that the server used meanwhile.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -66,20 +66,20 @@ class Load:
 
 @dataclass(frozen=True)
 class Server:
-    """A process that listens."""
+    """A server process and its port."""
 
     port: int
     process: psutil.Process
 
     @property
     def cpu_seconds(self) -> float:
-        """That it has used."""
+        """Return the CPU time used so far, in seconds."""
         return sum(self.process.cpu_times()[:2])
 
 
 @contextmanager
 def server(folder: Path, side: str, runtime: str) -> Iterator[Server]:
-    """A server that searches by meaning."""
+    """Start a server and wait until it is ready for dense search."""
     command = [sys.executable, "-c", SERVER, str(folder), side, runtime]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment()
@@ -96,7 +96,7 @@ def server(folder: Path, side: str, runtime: str) -> Iterator[Server]:
 
 
 def ask(port: int, method: str, path: str, body: object = None) -> Mapping[str, object]:
-    """An answer, from a connection of its own; empty while there is no server."""
+    """Send a request over a new connection and return the response, or {} if there is no server."""
     connection = HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
@@ -108,7 +108,7 @@ def ask(port: int, method: str, path: str, body: object = None) -> Mapping[str, 
 
 
 async def client(port: int, number: int, texts: list[str], mode: str | None, until: float, load: Load) -> None:
-    """Ask one query after the other."""
+    """Send one query after another until the time is up."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     chosen = random.Random(number)
     while time.perf_counter() < until:
@@ -129,14 +129,14 @@ async def client(port: int, number: int, texts: list[str], mode: str | None, unt
 
 
 async def under_load(port: int, clients: int, texts: list[str], mode: str | None, seconds: float) -> Load:
-    """What many clients meet at once."""
+    """Run many clients concurrently and return their observations."""
     load, until = Load(), time.perf_counter() + seconds
     await asyncio.gather(*(client(port, number, texts, mode, until, load) for number in range(clients)))
     return load
 
 
 def mixed_up(port: int, load: Load, mode: str | None) -> int:
-    """Answers that have other documents than that to the same query alone; the last place may go to an equal."""
+    """Count responses with documents outside the top 2K of the same query sent alone, which leaves room for ties."""
     wrong = 0
     for query, answers in list(load.answers.items())[:200]:
         alone = ask(port, "POST", "/search", {"query": query, "k": 2 * K, "mode": mode})
@@ -160,7 +160,7 @@ def main() -> None:
         with Index.open(folder, create=True) as index:
             index.add(Path(__file__).parents[1] / "corpora/sample")
         servers = {side: stack.enter_context(server(folder, side, wish.runtime)) for side in SIDES}
-        for one in servers.values():  # compiles what many texts at once need
+        for one in servers.values():  # warm-up: compiles the model for large batches
             asyncio.run(under_load(one.port, wish.clients, texts, None, 2))
         for name, mode in CASES.items():
             loads: dict[str, list[Load]] = {side: [] for side in SIDES}
@@ -178,7 +178,7 @@ def main() -> None:
 
 
 def cells_of(loads: list[Load], seconds: float) -> list[str]:
-    """Rate, median and 99th percentile in ms, CPU time of a request in ms; the medians of all rounds."""
+    """Format rate, median and 99th percentile latency and CPU time per request in ms, as medians over the rounds."""
     each = [sorted(load.seconds) for load in loads]
     rate = statistics.median(len(some) / seconds for some in each)
     half, last = (statistics.median(some[int(len(some) * share)] * 1_000 for some in each) for share in (0.5, 0.99))

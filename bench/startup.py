@@ -1,6 +1,6 @@
-"""How long a command takes in a fresh process, against a script that asks the same with sentence-transformers.
+"""Run time of a command in a fresh process, compared with a sentence-transformers script that answers the same query.
 
-Both find the ten nearest of Cranfield's 1,400 abstracts; the script has its vectors and texts ready on disk.
+Both find the ten nearest of Cranfield's 1,400 abstracts; the script reads prepared vectors and texts from disk.
 
     python bench/startup.py [--rounds 9]
 """

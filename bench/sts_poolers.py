@@ -1,7 +1,8 @@
-"""What a comparison of twelve poolers costs: against one pooler, and against SimCSE's published procedure.
+"""Cost of comparing twelve poolers, relative to one pooler and to SimCSE's published procedure.
 
-That procedure encodes each task's pairs in batches of 128, sorted by length, both sentences of a pair however often
-they occur, in float32, with one pooler a run. One run of it is measured here, and twelve poolers take twelve of them.
+SimCSE's procedure encodes the pairs of each task in float32, in batches of 128 sorted by length. It encodes both
+sentences of every pair, however often a sentence occurs, and each run handles a single pooler. One run is measured
+here; twelve poolers would take twelve of them.
 
     python bench/sts_poolers.py [--rounds 3] [--tasks STS16,STS-B]
 """
@@ -28,7 +29,7 @@ TWELVE = (*POOLERS, "layer:3+mean", "cls+mean")
 
 
 def simcse(tasks: Sequence[StsTask]) -> Callable[[], float]:
-    """One run of the published procedure with the mean of the tokens; gives the mean Spearman."""
+    """Return a function that runs the published procedure with mean pooling and returns the mean Spearman."""
     tokenizer, model = AutoTokenizer.from_pretrained(MODEL_DIR), AutoModel.from_pretrained(MODEL_DIR).eval()
 
     @torch.inference_mode()

@@ -1,10 +1,11 @@
-"""A chatbot for the terminal that answers from an index, cites its sources, and says when the index does not know.
+"""A chatbot for the terminal that answers from an index, cites its sources, and admits when it finds no answer there.
 
     pip install openai
     semsearch index ~/notes
     python examples/chatbot.py indexes/notes --base-url http://127.0.0.1:11434/v1 --model llama3.2
 
-Any server that speaks OpenAI's API will do: Ollama, llama.cpp, vLLM, LM Studio. A key is read from OPENAI_API_KEY.
+Any OpenAI-compatible server works, such as Ollama, llama.cpp, vLLM or LM Studio. The API key, if any, is read from
+OPENAI_API_KEY.
 """
 
 from __future__ import annotations
@@ -31,23 +32,23 @@ REWRITE = (
 )
 
 REMEMBERED = 6
-"""Messages of the conversation that the model sees."""
+"""Number of recent messages that are sent to the model."""
 
 
 class Chatbot:
-    """A conversation about what is in an index."""
+    """A conversation about the documents of an index."""
 
     def __init__(self, index: Index, client: OpenAI, model: str, budget: int = 1_500) -> None:
         self.index, self.client, self.model, self.budget = index, client, model, budget
         self.history: list[dict[str, str]] = []
 
     def ask(self, question: str) -> tuple[Context, Iterator[str]]:
-        """What is known about a question, and the pieces of the answer as they come."""
+        """Return the context for a question and an iterator over the pieces of the answer as they arrive."""
         context = self.index.context(self.standing_alone(question), self.budget)
         return context, self._answer(question, context)
 
     def standing_alone(self, question: str) -> str:
-        """A follow-up question with its subject, such as `when does it bloom` after one about roses."""
+        """Rewrite a follow-up question, such as `when does it bloom` after one about roses, to be self-contained."""
         if not self.history:
             return question
         asked = [*self.history[-REMEMBERED:], {"role": "user", "content": f"{REWRITE}\n\nThe question: {question}"}]
@@ -56,7 +57,7 @@ class Chatbot:
         return rewritten if 0 < len(rewritten) < 500 else question
 
     def _answer(self, question: str, context: Context) -> Iterator[str]:
-        if not context:  # nothing to answer from: the model is not asked, so it cannot make anything up
+        if not context:  # the model is not called, so it cannot make up an answer
             said = "I don't know: nothing in the documents answers that."
             yield said
         else:
@@ -75,7 +76,7 @@ class Chatbot:
 
 
 def main() -> None:
-    """Talk until Ctrl-D."""
+    """Run the chatbot until Ctrl-D."""
     parser = argparse.ArgumentParser(description="Chat with the documents of an index.")
     parser.add_argument("index", help="folder of the index")
     parser.add_argument("--base-url", default="http://127.0.0.1:11434/v1", help="an OpenAI-compatible server")
@@ -90,7 +91,7 @@ def main() -> None:
 
 
 def talk(bot: Chatbot) -> None:
-    """Read questions, print answers and where they are from."""
+    """Read questions and print answers with their sources."""
     while True:
         try:
             question = input("> ").strip()
@@ -106,7 +107,7 @@ def talk(bot: Chatbot) -> None:
         except SemsearchError as error:
             print(f"error: {error}", file=sys.stderr)
             continue
-        except (OpenAIError, TypeError, ValueError) as error:  # servers send anything
+        except (OpenAIError, TypeError, ValueError) as error:  # a server may send anything
             print(f"error: no answer from {bot.client.base_url}: {error}", file=sys.stderr)
             continue
         for excerpt in context.excerpts:

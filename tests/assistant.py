@@ -1,4 +1,4 @@
-"""An assistant for tests: the SDK's own client, in either era of the protocol, over any transport."""
+"""An MCP assistant for tests: the SDK's client, in both eras of the protocol, over any transport."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from mcp import Client
 from mcp.types import CallToolResult
 
 ERAS = ("legacy", "2026-07-28")
-"""As the client is told them: the handshake of 2025-11-25 and before, and the revision without one."""
+"""Modes of the client: the handshake of protocol revisions up to 2025-11-25, and the revision without a handshake."""
 
 T = TypeVar("T")
 
 
 def connected(server: Any, act: Callable[[Client], Awaitable[T]], era: str = ERAS[0]) -> T:
-    """What a client that is connected to a server, a transport or a URL makes of it."""
+    """Connect a client to a server, a transport or a URL, and return the result of `act`."""
 
     async def run() -> T:
         async with Client(server, mode=era) as client:
@@ -27,17 +27,17 @@ def connected(server: Any, act: Callable[[Client], Awaitable[T]], era: str = ERA
 
 
 def call(server: Any, tool: str, era: str = ERAS[0], **arguments: Any) -> dict[str, Any]:
-    """The answer of a tool, after a check that it is given twice and is the same both times."""
+    """Call a tool and return its answer, after checking that text and structured content agree."""
     return answer_of(result(server, tool, era, **arguments))
 
 
 def result(server: Any, tool: str, era: str = ERAS[0], **arguments: Any) -> CallToolResult:
-    """The result of a tool, errors included."""
+    """Call a tool and return its result, which may be an error."""
     return connected(server, lambda client: client.call_tool(tool, arguments), era)
 
 
 def answer_of(given: CallToolResult) -> dict[str, Any]:
-    """The one text of a result as JSON, which its structured content must equal."""
+    """Return the only text of a result parsed as JSON, which must equal its structured content."""
     (item,) = given.content
     assert not given.is_error, item.text
     assert json.loads(item.text) == given.structured_content
@@ -45,7 +45,7 @@ def answer_of(given: CallToolResult) -> dict[str, Any]:
 
 
 def refusal(server: Any, tool: str, **arguments: Any) -> str:
-    """The text of an error."""
+    """Call a tool that must fail and return the text of its error."""
     given = result(server, tool, **arguments)
     assert given.is_error
     assert given.structured_content is None

@@ -1,4 +1,4 @@
-"""The command line as tests call it: `call` in this process, which is fast, and `run`, the installed command."""
+"""Helpers to run the command line: `call` runs it in this process, which is fast; `run` runs the installed command."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ DOCUMENTS: list[dict[str, Any]] = [
     {"_id": "c", "title": "咖啡", "text": "水要热。", "year": 2021, "lang": "zh"},
     {"_id": "d", "title": "Kettle", "text": "Fill it, then wait.", "year": 2022, "lang": "en"},
 ]
-"""Small enough for answers by hand: `water` is one of five words of b, and one of a's, whose counts are 2 2 1 1 1."""
+"""Few enough for answers by hand: `water` is one of b's five words and one of a's, which have counts 2 2 1 1 1."""
 
 HASH = ("--model", "hash:4096")
-"""An encoder of words without a model, wide enough that no two words of DOCUMENTS fall together."""
+"""The word-hash encoder, wide enough that no two words of DOCUMENTS collide."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended, and what it printed."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -42,22 +42,22 @@ class Outcome:
 
     @property
     def json(self) -> Any:
-        """The one line of standard output as a value."""
+        """Parse the only line of standard output as JSON."""
         (line,) = self.out.splitlines()
         return json.loads(line)
 
     @property
     def rows(self) -> list[list[str]]:
-        """Tab-separated standard output, its header included."""
+        """Return the rows of tab-separated standard output, including the header."""
         return [line.split("\t") for line in self.out.removesuffix("\n").split("\n")]
 
     def ok(self) -> Outcome:
-        """Itself, after a check that nothing went wrong."""
+        """Check that the command succeeded and return this outcome."""
         assert (self.code, self.err) == (0, "")
         return self
 
     def fails(self, code: int, *parts: str) -> None:
-        """One line of error that holds all parts, nothing else, and the exit code."""
+        """Check the exit code and that the only output is one line of error that contains all parts."""
         assert self.out == ""
         assert self.err.startswith("error: ")
         assert self.err.count("\n") == 1
@@ -67,7 +67,7 @@ class Outcome:
 
 
 def call(*words: object) -> Outcome:
-    """Run `semsearch WORDS` in this process, piped; an exception that gets out is what a traceback would be."""
+    """Run `semsearch WORDS` in this process, with pipes; an escaping exception corresponds to a traceback."""
     out, err = (TextIOWrapper(BytesIO(), encoding="utf-8", newline="\n") for _ in range(2))
     argv = ["semsearch", *map(str, words)]
     with redirect_stdout(out), redirect_stderr(err), mock.patch.object(sys, "argv", argv):
@@ -81,7 +81,7 @@ def call(*words: object) -> Outcome:
 
 
 def run(*words: object, stdin: bytes = b"", **environment: str) -> Outcome:
-    """Run the installed command in a process of its own, piped."""
+    """Run the installed command in a separate process, with pipes."""
     done = subprocess.run(
         [SCRIPT, *map(str, words)], input=stdin, capture_output=True, env=os.environ | environment, timeout=120
     )
@@ -89,12 +89,12 @@ def run(*words: object, stdin: bytes = b"", **environment: str) -> Outcome:
 
 
 def jsonl(documents: list[dict[str, Any]]) -> bytes:
-    """Documents as a JSONL file has them."""
+    """Serialize documents as JSONL."""
     return "".join(f"{json.dumps(document, ensure_ascii=False)}\n" for document in documents).encode()
 
 
 def indexed(name: str = "notes", documents: list[dict[str, Any]] = DOCUMENTS, *options: object) -> Path:
-    """An index of the documents below the current folder, where commands find it by themselves."""
+    """Build an index of the documents in the current folder, where commands find it by default."""
     corpus = Path(f"{name}.jsonl")
     corpus.write_bytes(jsonl(documents))
     call("index", corpus, *(options or HASH)).ok()

@@ -1,10 +1,10 @@
-"""What tests share: the real default model, the real data, and small checkpoints made on the spot."""
+"""Shared fixtures: the real default model, the real data, and small checkpoints made on the fly."""
 
 from __future__ import annotations
 
 import os
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # before numpy and torch look: their threads would wait for one another
+if "PYTEST_XDIST_WORKER" in os.environ:  # before NumPy and torch read it; the threads of parallel workers would compete
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import shutil
@@ -18,18 +18,18 @@ from fakes import tiny_checkpoint
 
 from semsearch import Encoder
 
-collect_ignore = ["clients"]  # which have environments of their own: make test-clients
+collect_ignore = ["clients"]  # these have their own environments: make test-clients
 
 
 @pytest.fixture(scope="session")
 def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Converted models, which all tests share, for converting one takes seconds."""
+    """Return a folder of converted models that all tests share, because converting one takes seconds."""
     return tmp_path_factory.mktemp("graphs")
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, graphs: Path) -> None:
-    """No test sees, or leaves anything in, the user's cache."""
+    """Keep tests from reading or changing the user's cache."""
     folder = tmp_path_factory.mktemp("cache")
     (folder / "graphs").symlink_to(graphs, target_is_directory=True)
     monkeypatch.setenv("SEMSEARCH_CACHE", str(folder))
@@ -37,7 +37,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """For models so small more threads only wait for one another."""
+    """Limit torch to one thread; for such small models more threads only slow each other down."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -46,19 +46,19 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Encoders are the reference, torch in float32, unless a test says otherwise."""
+    """Make encoders use the reference runtime, torch in float32, unless a test chooses another one."""
     monkeypatch.setenv("SEMSEARCH_RUNTIME", "torch")
 
 
 @pytest.fixture(scope="session")
 def minilm() -> Encoder:
-    """The default model with its declared pooler, as the reference runs it."""
+    """Load the default model with its declared pooler in the reference runtime."""
     return Encoder.load(device="cpu", runtime="torch")
 
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """The folder with sts/ and cranfield/; without it a test is skipped, but never in CI."""
+    """Return the folder with sts/ and cranfield/; without it the test is skipped, or fails in CI."""
     folder = Path(os.environ.get("SEMSEARCH_DATA") or Path(__file__).parents[2] / "shared" / "data")
     if not folder.is_dir():
         message = f"no real data in {folder}; set SEMSEARCH_DATA to the folder that holds sts/ and cranfield/"
@@ -70,13 +70,13 @@ def data() -> Path:
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a small checkpoint below the test's folder; see `fakes.tiny_checkpoint`."""
+    """Return a function that creates a small checkpoint in the test's folder; see `fakes.tiny_checkpoint`."""
     return lambda **wishes: tiny_checkpoint(tmp_path / f"checkpoint-{len(list(tmp_path.iterdir()))}", **wishes)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Chromium; without it a test is skipped, but never in CI."""
+    """Start Chromium; without it the test is skipped, or fails in CI."""
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     try:
         from playwright.sync_api import sync_playwright

@@ -1,4 +1,4 @@
-"""A server of birds, for tests of the foreign contracts: documents with metadata of every kind."""
+"""A server for tests of third-party API contracts, with documents that have metadata of every kind."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ BIRDS: list[dict[str, Any]] = [
 
 
 def make_index(folder: Path, dim: int = 4_096, documents: list[dict[str, Any]] | None = None) -> Path:
-    """An index of these documents, or the birds."""
+    """Build an index of these documents, BIRDS by default."""
     return build(folder, documents or BIRDS, dim)
 
 
 @contextmanager
 def served(indexes: Mapping[str, Path], **settings: Any) -> Iterator[httpx.Client]:
-    """A client of a server that leaves nothing out, unless it is told to."""
+    """Yield a client of a server that keeps hits of any confidence, unless the settings say otherwise."""
     with served_with(indexes, Settings(**{"min_confidence": 0.0, **settings})) as client:
         yield client

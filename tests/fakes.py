@@ -1,4 +1,4 @@
-"""Stand-ins that are real enough: a BERT of four small layers with random weights, and an encoder that counts."""
+"""Realistic fakes for tests, such as a BERT of four small layers with random weights and an encoder that counts."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from semsearch.types import Document, EncoderSettings, Passage, Run
 def tiny_checkpoint(
     folder: Path, *, seed: int = 0, head: bool = True, files: dict[str, Any] | None = None, **config: Any
 ) -> Path:
-    """A BERT with random weights and the default model's real tokenizer, as transformers saves one.
+    """Save a BERT with random weights and the default model's real tokenizer in the format of transformers.
 
     Args:
-        folder: To be made.
-        seed: Of the weights.
-        head: Whether BERT's own pooler is among the weights.
+        folder: Folder to create.
+        seed: Random seed for the weights.
+        head: Whether the weights include BERT's own pooler.
         files: JSON files to add, by relative path, such as `modules.json`.
-        **config: Over BertConfig's small values here.
+        **config: Overrides for the small BertConfig used here.
     """
     torch.manual_seed(seed)
     sizes = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 64}
@@ -70,15 +70,15 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "Electra": {**SMALL, "embedding_size": 32},
     "ModernBert": {**SMALL, **SPECIAL, "local_attention": 8},
 }
-"""Backbones by what transformers calls them, with sizes that make them small."""
+"""Backbones by their name in transformers, with a configuration that makes them small."""
 
 
 WINDOWED = {"num_hidden_layers": 4, "local_attention": 128, "max_position_embeddings": 1_024}
-"""Over ModernBert's small sizes: with windows of its real width, and full attention behind them."""
+"""Overrides for the small ModernBert: windows of the real width, and layers with full attention after them."""
 
 
 def family_checkpoint(folder: Path, family: str, **config: Any) -> str:
-    """A checkpoint of one of the families with random weights and the default model's tokenizer."""
+    """Save a checkpoint of a family with random weights and the default model's tokenizer."""
     torch.manual_seed(0)
     config = getattr(transformers, f"{family}Config")(**FAMILIES[family] | config)
     getattr(transformers, f"{family}Model")(config).eval().save_pretrained(folder)
@@ -87,13 +87,13 @@ def family_checkpoint(folder: Path, family: str, **config: Any) -> str:
 
 
 def pair_checkpoint(folder: Path, family: str = "Bert", *, files: dict[str, Any] | None = None, **config: Any) -> Path:
-    """A cross-encoder of one of the families with random weights, large enough to tell pairs apart.
+    """Save a cross-encoder of a family with random weights that are large enough to tell pairs apart.
 
     Args:
-        folder: To be made.
-        family: What transformers calls it.
-        files: JSON files to write over those of the checkpoint.
-        **config: Over one label and the sizes of `FAMILIES`.
+        folder: Folder to create.
+        family: Name of the family in transformers.
+        files: JSON files that replace those of the checkpoint.
+        **config: Overrides for the sizes in `FAMILIES` and the single label.
     """
     torch.manual_seed(0)
     settings = getattr(transformers, f"{family}Config")(**{**FAMILIES.get(family, {}), "num_labels": 1, **config})
@@ -111,7 +111,7 @@ def pair_checkpoint(folder: Path, family: str = "Bert", *, files: dict[str, Any]
 
 
 class CountingEncoder:
-    """An encoder that remembers the passages it was given."""
+    """Wrap an encoder and record the passages that it encodes."""
 
     def __init__(self, inner: Any = None) -> None:
         self.inner = inner or WordHashEncoder(64)
@@ -144,7 +144,7 @@ class CountingEncoder:
 
 
 class Quantized(CountingEncoder):
-    """An encoder with a folder that an index must keep, as 8-bit models have one."""
+    """An encoder with a folder that the index must keep, as for an 8-bit model."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -160,21 +160,21 @@ class Quantized(CountingEncoder):
 
 
 def sts_sentences(data: Path, n: int) -> list[str]:
-    """The first `n` different sentences of the STS benchmark's test set, some short and some long."""
+    """Return the first `n` distinct sentences of the STS benchmark's test set, some short and some long."""
     lines = (data / "sts/STS/STSBenchmark/sts-test.csv").read_text(encoding="utf-8").splitlines()
     sentences = dict.fromkeys(sentence for line in lines for sentence in line.split("\t")[5:7])
     return list(sentences)[:n]
 
 
 def index_spec(dim: int = 4, **wishes: Any) -> EncoderSpec:
-    """The spec of an encoder that never was, for tests that hand vectors to an index themselves."""
+    """Return the spec of a nonexistent encoder, for tests that pass vectors to an index directly."""
     fields: dict[str, Any] = {"pooler": "mean", "layers": (6,), "max_tokens": 256}
     fields |= {"model": "none", "weights": "w" * 64, "tokenizer": "t" * 64}
     return EncoderSpec(**{**fields, "dim": dim, **wishes})
 
 
 class HeldWriter:
-    """A writer that is held from the moment it is made until it is left; what it cannot do, a reader does."""
+    """A writer that holds the lock from its creation until it exits; everything else is delegated to a reader."""
 
     def __init__(self, store: LocalStore, writing: AbstractContextManager[Writer]) -> None:
         self._store, self._writing, self._writer = store, writing, writing.__enter__()
@@ -194,23 +194,23 @@ class HeldWriter:
 
 
 def write_to(folder: str | Path, spec: EncoderSpec, chunking: Mapping[str, Any], origin: str = "test") -> HeldWriter:
-    """A writer of an index folder."""
+    """Open a writer of an index folder."""
     return HeldWriter(LocalStore(folder), LocalStore(folder).write(spec, chunking, origin))
 
 
 def open_writer(folder: Path, dim: int = 4, **wishes: Any) -> HeldWriter:
-    """A writer of an index with such a spec and the default chunking."""
+    """Open a writer of an index with such a spec and the default chunking."""
     return write_to(folder, index_spec(dim, **wishes), Chunking().to_json())
 
 
 def reopen_writer(folder: str | Path) -> HeldWriter:
-    """A writer of an index that is there, whatever it was built with."""
+    """Open a writer of an existing index with the settings that it was built with."""
     with LocalStore(folder) as store:
         return write_to(folder, store.spec, store.chunking, store.origin)
 
 
 def open_reader(folder: str | Path) -> LocalStore:
-    """An index folder, open for reading."""
+    """Open an index folder for reading."""
     store = LocalStore(folder)
     _ = store.spec
     return store
@@ -219,25 +219,25 @@ def open_reader(folder: str | Path) -> LocalStore:
 def index_corpus(
     folder: str | Path, corpus: Any, encoder: Any, *, chunking: Chunking | None = None, **wishes: Any
 ) -> IngestResult:
-    """What `Index.add` makes of a corpus with this encoder."""
+    """Index a corpus with this encoder and return the result of `Index.add`."""
     with Index.open(folder, create=True, encoder=encoder, chunking=chunking) as index:
         return index.add(corpus, **wishes)
 
 
 def delete_documents(folder: str | Path, doc_ids: Any) -> list[str]:
-    """What `Index.delete` takes out."""
+    """Delete documents and return the result of `Index.delete`."""
     with Index.open(folder) as index:
         return index.delete(doc_ids)
 
 
 def run_of(index: Index, queries: Sequence[Query], k: int = 100, **wishes: Any) -> Run:
-    """The hits of many queries as `{query_id: {doc_id: score}}`."""
+    """Return the hits of many queries as a run, `{query_id: {doc_id: score}}`."""
     found = index.search_many([query.text for query in queries], k, **wishes)
     return {query.query_id: {hit.doc_id: hit.score for hit in hits} for query, hits in zip(queries, found, strict=True)}
 
 
 def entry(doc_id: str, vectors: Any, text: str = "some words", title: str = "", **metadata: Any) -> Entry:
-    """A document with a passage for each vector; the text is shared out evenly among them."""
+    """Return a document with one passage per vector; the text is split evenly among them."""
     vectors = np.asarray(vectors, np.float32)
     cuts = np.linspace(0, len(text), len(vectors) + 1).astype(int).tolist()
     passages = [
@@ -248,7 +248,7 @@ def entry(doc_id: str, vectors: Any, text: str = "some words", title: str = "", 
 
 
 def modules(*kinds: str) -> list[dict[str, Any]]:
-    """modules.json; the backbone stands in the root, everything else in a folder of its own."""
+    """Return the content of modules.json; the backbone is in the root, every other module in its own folder."""
     return [
         {
             "idx": index,
@@ -261,7 +261,7 @@ def modules(*kinds: str) -> list[dict[str, Any]]:
 
 
 def index_content(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """All that an index holds, as sqlite3 reads it, without the numbers of its rows, which tell its history."""
+    """Return the content of an index, read with sqlite3, without row ids, which depend on its history."""
     whose = "passages.id = passage LEFT JOIN documents ON documents.id = document"
     columns = "doc_id, ordinal, start, end, n_tokens, n_lost, vector"
     statements = {
@@ -272,11 +272,11 @@ def index_content(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
         "fields": "SELECT name FROM fields ORDER BY name",
     }
     with closing(sqlite3.connect(folder / "passages.sqlite")) as connection:
-        connection.execute("INSERT INTO keywords (keywords) VALUES ('integrity-check')")  # raises where it is damaged
+        connection.execute("INSERT INTO keywords (keywords) VALUES ('integrity-check')")  # raises if it is damaged
         connection.execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab(main, keywords, instance)")
         return {name: connection.execute(sql).fetchall() for name, sql in statements.items()}
 
 
 def load_encoder(base: EncoderSpec | None = None, artifacts: Path | None = None, **asked: Any) -> TextEncoder:
-    """An encoder with these settings; see `semsearch.encoder.load`."""
+    """Load an encoder with these settings; see `semsearch.encoder.load`."""
     return load.load_encoder(EncoderSettings(**asked), base, artifacts)

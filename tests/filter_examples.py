@@ -1,4 +1,4 @@
-"""Examples for every front end and back end of filters: documents, answers by hand, and random trees."""
+"""Examples for every front end and back end of filters: documents, expected matches, and random trees."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ TITLES = {
 }  # h: NULL
 
 ANSWERS = [
-    # numbers match JSON numbers only: not the text "1999", true, or the list [2020]
+    # numbers match JSON numbers only, not the text "1999", true or the list [2020]
     ("year >= 2020", "bc"),
     ("year > 2020", "c"),
     ("year < 2020", "af"),
@@ -58,7 +58,7 @@ ANSWERS = [
     ("big = 9223372036854775806", ""),
     ("big > 9223372036854775806 and big <= 9223372036854775807", "g"),
     ("deep.a.b.c = 0.1", "g"),
-    # text matches JSON text only; its order is that of code points
+    # text matches JSON text only, and is ordered by code point
     ("year = '1999'", "d"),
     ("year < '3'", "d"),
     ("lang = 'en'", "a"),
@@ -75,7 +75,7 @@ ANSWERS = [
     ("open = 1", "e"),
     ("open = 'true'", "g"),
     ("year = true", "e"),
-    # != needs the field, `not` does not
+    # != requires the field to be present, `not` does not
     ("year != 2020", "acdefg"),
     ("year <> 2020", "acdefg"),
     ("not year = 2020", "acdefgh"),
@@ -88,7 +88,7 @@ ANSWERS = [
     ("year in ('1999', true, 2019)", "ade"),
     ("lang not in ('en', 'de')", "cfg"),
     ("year NOT  IN (2019, 2020)", "cdefg"),
-    # contains: an equal element of a list, or a part of a text
+    # contains: a list with an equal element, or a text with that substring
     ("tags contains 'bert'", "a"),
     ("tags contains 'BERT'", ""),
     ("tags contains 7", "a"),
@@ -105,7 +105,7 @@ ANSWERS = [
     ("lang contains 'N'", "ac"),
     ("year contains 2020", "g"),
     ("year contains 2019", ""),
-    # the beginning or the end of a text, in any case
+    # start or end of a text, ignoring case
     ("lang starts with 'E'", "ac"),
     ("lang starts with 'n'", ""),
     ("lang ends with 'N'", "ac"),
@@ -119,7 +119,7 @@ ANSWERS = [
     ("lang ENDS  WITH ''", "abcfg"),
     ("title starts with 'ATT'", "ac"),
     ("not lang starts with 'e'", "bdefgh"),
-    # as it is written
+    # exactly as written
     ("tags contains exactly 'Ü'", "d"),
     ("tags contains exactly 'ü'", ""),
     ("tags contains exactly 'bert'", ""),
@@ -136,7 +136,7 @@ ANSWERS = [
     ("year IS LIST (2020, 2020)", ""),
     ("lang is list ()", ""),
     ("tags is list (true, '', '')", ""),
-    # moments: g's is 23:30 of the day before in UTC, and its clock shows 1:30
+    # moments: g is at 1:30 local time, which is 23:30 of the previous day in UTC
     ("at is before '2020-02-01T00:00:01'", "fh"),
     ("at is before '2020-02-01T00:00Z'", "g"),
     ("at is at '2020-02-01'", "fh"),
@@ -147,7 +147,7 @@ ANSWERS = [
     ("at is after '2020-01-31T23:59:59.999999-01:00'", "fh"),
     ("year is before '2020-02-01'", ""),
     ("not at is at '2020-02-01'", "abcdeg"),
-    # null is missing or null
+    # null: the field is missing or null
     ("lang is null", "deh"),
     ("lang IS NOT NULL", "abcfg"),
     ("author.name is null", "bcdefgh"),
@@ -171,7 +171,7 @@ ANSWERS = [
     ("`0` = 1", "f"),
     ("tags.`0` = 'survey'", ""),
     ("YEAR = 2020", ""),
-    # the columns, whatever the metadata says
+    # built-in columns, whatever the metadata contains
     ("doc_id in ('a', 'h', 'z')", "ah"),
     ("doc_id > 'f'", "gh"),
     ("title = 'metadata'", ""),
@@ -180,7 +180,7 @@ ANSWERS = [
     ("title != 'BERT'", "acdefg"),
     ("title is null", "h"),
     ("`title` = 'Epsilon'", "e"),
-    # precedence: not, and, or
+    # precedence: `not` before `and` before `or`
     ("doc_id = 'a' or doc_id = 'b' and doc_id = 'c'", "a"),
     ("(doc_id = 'a' or doc_id = 'b') and doc_id = 'b'", "b"),
     ("not doc_id = 'a' and doc_id < 'c'", "b"),
@@ -193,10 +193,10 @@ ANSWERS = [
     ("`') or 1=1 --` = 1", ""),
     ("`$.year` is null and doc_id = 'b'", "b"),
 ]
-"""An expression, and the ids of the documents above that it holds for."""
+"""Expressions, each with the ids of the documents above that it matches."""
 
 
-# --- random ones
+# --- random filters
 
 NAMES = ["x", "y", 'q"\\`.$', "é", "doc_id", "title", "not"]
 DATES = st.sampled_from(
@@ -227,7 +227,7 @@ MOMENTS = st.sampled_from(["is before", "is after", "is at"])
 
 
 def comparisons(names: st.SearchStrategy[str], texts: st.SearchStrategy[str]) -> st.SearchStrategy[Comparison]:
-    """Comparisons of fields of these names with numbers, booleans and these texts."""
+    """Generate comparisons of fields with these names with numbers, booleans and these texts."""
     paths = st.lists(names, min_size=1, max_size=3).map(tuple)
     values = texts | NUMBERS | st.booleans()
     one, several = st.tuples(values), st.lists(values, min_size=1, max_size=3).map(tuple)
@@ -245,7 +245,7 @@ def comparisons(names: st.SearchStrategy[str], texts: st.SearchStrategy[str]) ->
 
 
 def trees(leaves: st.SearchStrategy[Comparison], n: int = 20) -> st.SearchStrategy[Filter]:
-    """Filters of any shape over at most about n of these comparisons."""
+    """Generate filters of any shape with at most about n of these comparisons."""
     return st.recursive(
         leaves,
         lambda inner: (
@@ -258,7 +258,7 @@ def trees(leaves: st.SearchStrategy[Comparison], n: int = 20) -> st.SearchStrate
 
 
 FILTERS = trees(comparisons(st.sampled_from(NAMES), TEXT))
-"""Filters that are likely to say something of METADATA."""
+"""Filters that are likely to match something in METADATA."""
 
 STORABLE = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 WORDS = st.sampled_from(["and", "OR", "not", "In", "is", "null", "contains", "true", "iſ", "ın", "a-b", "a-", "²"])

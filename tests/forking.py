@@ -1,5 +1,4 @@
-"""What a forked child does, in a Python of its own: `told` runs code that calls `in_child`, which waits no longer
-than some seconds."""
+"""Helpers to test forked children: `told` runs code in a new Python process, where `in_child` forks."""
 
 from __future__ import annotations
 
@@ -26,7 +25,7 @@ def in_child(work, seconds=40):
 
 
 def told(code: str, *words: object, **environment: str) -> list[str]:
-    """The lines that the code and its children print."""
+    """Run the code and return the lines that it and its children print."""
     command = [sys.executable, "-c", IN_CHILD + code, *map(str, words)]
     done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Small data in the layouts that evaluation reads: scored pairs, SentEval's folders, BEIR's folders."""
+"""Small data sets in the layouts that evaluation reads: scored pairs, SentEval folders and BEIR folders."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DOCUMENTS: list[dict[str, Any]] = [
 QUERIES = [{"_id": f"q{number}", "text": f"who brought a {topic} here"} for number, topic in enumerate(TOPICS[:6])]
 
 QRELS = [("q0", "d0", 2), ("q0", "d1", 1), ("q1", "d1", 1), ("q2", "d2", 1), ("q3", "d4", 1), ("q4", "d3", 0)]
-"""q5 is not judged, and nothing is relevant to q4."""
+"""Judgments in which q5 does not occur and q4 has no relevant document."""
 
 
 def beir(
@@ -45,7 +45,7 @@ def beir(
     qrels: Sequence[tuple[str, str, int]] = QRELS,
     split: str = "test",
 ) -> Path:
-    """A folder in BEIR's layout."""
+    """Write a folder in BEIR's layout."""
     folder = Path(name)
     (folder / "qrels").mkdir(parents=True)
     (folder / "corpus.jsonl").write_bytes(jsonl([*documents]))
@@ -61,7 +61,7 @@ def write_pairs(path: str, pairs: Sequence[tuple[str, str, float]] = SCORED) -> 
 
 
 def two_tasks() -> None:
-    """SentEval's layout with two tasks; all pairs of the second have one score."""
+    """Write two tasks in SentEval's layout; all pairs of the second one have the same score."""
     lines = [f"genre\tfile\tyear\t{n}\t{score}\t{one}\t{two}" for n, (one, two, score) in enumerate(SCORED)]
     Path("STS/STSBenchmark").mkdir(parents=True)
     Path("STS/STSBenchmark/sts-dev.csv").write_text("\n".join(lines) + "\n")

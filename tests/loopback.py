@@ -1,4 +1,4 @@
-"""Applications on a port of this machine that nobody else has, for as long as a test needs them."""
+"""Web applications on a free loopback port, for the duration of a test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from semsearch.mcp.http import McpHttp
 
 @contextmanager
 def served(endpoint: McpHttp) -> Iterator[int]:
-    """The endpoint beside a page of an application, as `semsearch serve` mounts it; gives the port."""
+    """Serve the endpoint next to a web page, as `semsearch serve` mounts it, and yield the port."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette):
@@ -34,7 +34,7 @@ def served(endpoint: McpHttp) -> Iterator[int]:
 def listening(app: Any) -> Iterator[int]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        listener.listen()  # so that whoever comes early waits
+        listener.listen()  # so that early connections wait
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none", timeout_graceful_shutdown=5))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()

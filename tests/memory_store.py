@@ -1,4 +1,4 @@
-"""A tiny store in memory, by brute force: it shows that the protocol is not the local store in disguise."""
+"""A tiny in-memory store with brute-force search, which shows that the protocol does not depend on the local store."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from semsearch.transforms import fit_transform
 from semsearch.types import Document, EncoderSpec, Origin, Passage, Root, Term
 
 Row = tuple[int, Document, Passage, Vectors]
-"""A document's number, the document, and one of its passages with its vector `[dim]`."""
+"""The number of a document, the document, one of its passages, and the passage's vector `[dim]`."""
 
 
 class MemoryStore:
-    """One index in this process; see `Store`."""
+    """An index in the memory of this process; see `Store`."""
 
     artifacts: Path | None = None
     modes: Sequence[str] = ("hybrid", "dense", "keyword")
@@ -244,7 +244,7 @@ class MemoryStore:
 
 
 class MemoryWriter:
-    """See `StoreWriter`."""
+    """A writer of a `MemoryStore`; see `StoreWriter`."""
 
     def __init__(self, store: MemoryStore) -> None:
         self.store, self.seen = store, dict[str, str]()

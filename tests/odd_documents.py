@@ -1,4 +1,4 @@
-"""Documents that are hard on whatever shows them."""
+"""Documents that are difficult to display."""
 
 from __future__ import annotations
 
@@ -21,4 +21,4 @@ ODD: list[dict[str, Any]] = [
     {"_id": "controls", "title": "Numbats", "text": "Numbats eat termites.\u202e" + "\x01" * 30_000},
     {"_id": "lines", "title": "Lines", "text": "Quolls hunt at night." + "\n" * 30_000},
 ]
-"""Each has a word that no other document has; `long` has it far behind what an answer may hold."""
+"""Each has a word that no other document has; in `long` it comes far beyond the size limit of an answer."""

@@ -1,4 +1,4 @@
-"""An index as semsearch 1 wrote it, in its own SQL: with the first migration alone, and FAISS's own files."""
+"""An index as semsearch 1 wrote it, created by separate SQL: only the first migration, and FAISS's own files."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ DIM = 64
 
 
 def make_older_index(folder: Path, documents: Sequence[dict[str, Any]], origin: str = "") -> Path:
-    """Write an index of schema 1 over documents with `_id`, `text`, perhaps `title`, encoded by `hash:64`.
+    """Write an index of schema 1 over documents with `_id`, `text` and perhaps `title`, encoded by `hash:64`.
 
-    The first corpus was at `origin`.
+    `origin` is the recorded location of the first corpus.
     """
     folder.mkdir(parents=True)
     encoder = WordHashEncoder(DIM)

@@ -1,4 +1,4 @@
-"""What each pooler computes, said once more in numpy over plain transformers: the answer from outside."""
+"""An independent implementation of each pooler in NumPy on top of plain transformers, to compare with."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ORACLES = {  # (layers h_0 … h_L of one unpadded text, each [tokens, hidden], 
 
 @cache
 def backbone() -> tuple[object, torch.nn.Module]:
-    """Plain transformers: the default model's tokenizer and BERT."""
+    """Load the default model's tokenizer and BERT with plain transformers."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(MODEL_DIR)
     return tokenizer, transformers.AutoModel.from_pretrained(MODEL_DIR).eval()
 
@@ -35,7 +35,7 @@ def backbone() -> tuple[object, torch.nn.Module]:
 @cache
 @torch.inference_mode()
 def forward(texts: tuple[str, ...], side: str = "right") -> TokenStates:
-    """A forward pass, padded on one side; positions count real tokens only, as they must under left padding."""
+    """Run a forward pass, padded on one side; positions count only real tokens, as left padding requires."""
     tokenizer, model = backbone()
     batch = tokenizer(list(texts), padding=True, return_tensors="pt", padding_side=side)
     mask = batch["attention_mask"]

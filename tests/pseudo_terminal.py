@@ -1,4 +1,4 @@
-"""The installed command with its output on a real terminal, as a pseudo-terminal gives it."""
+"""Helpers to run the installed command with its output on a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def on_terminal(*words: object, piped: tuple[str, ...] = (), code: int = 0) -> t
     """Run the command with standard output and error on a terminal of 100 columns.
 
     Args:
-        *words: Its arguments.
-        piped: Which of `stdout` and `stderr` goes into a pipe instead.
-        code: That it must exit with.
+        *words: Arguments of the command.
+        piped: Which of `stdout` and `stderr` to redirect to a pipe instead.
+        code: Expected exit code.
 
     Returns:
-        What came out on the terminal, and what came out of the pipe.
+        The output on the terminal and the output in the pipe.
     """
     import pty
 
@@ -46,7 +46,7 @@ def on_terminal(*words: object, piped: tuple[str, ...] = (), code: int = 0) -> t
 
 
 def _until_closed(terminal: int):
-    """What is written to a terminal; Linux ends it with an error, macOS with nothing."""
+    """Read a terminal until it is closed, which Linux signals with an error and macOS with empty data."""
     while True:
         try:
             block = os.read(terminal, 65_536)
@@ -58,5 +58,5 @@ def _until_closed(terminal: int):
 
 
 def plain(text: str) -> list[str]:
-    """Lines of a terminal without colors and movements of the cursor."""
+    """Return the lines of terminal output without colors and cursor movements."""
     return [line.rstrip() for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "").split("\n")]

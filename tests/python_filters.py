@@ -1,6 +1,6 @@
-"""A back end of filters in plain Python, written from the meaning that `semsearch/filters/syntax.py` states.
+"""A filter back end in plain Python, written from the semantics stated in `semsearch/filters/syntax.py`.
 
-It judges one document at a time: the second opinion on every database's back end, and the filter of a store in memory.
+It evaluates one document at a time. Tests compare every database back end with it, and the in-memory store uses it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Values = tuple[Value, ...]
 
 
 def matches(filter: Filter, doc_id: str, title: str | None, metadata: Mapping[str, Any]) -> bool:
-    """Whether a filter is true for a document."""
+    """Return whether a filter matches a document."""
     match filter:
         case And(operands):
             return all(matches(operand, doc_id, title, metadata) for operand in operands)
@@ -34,7 +34,7 @@ def matches(filter: Filter, doc_id: str, title: str | None, metadata: Mapping[st
 
 
 def field_of(metadata: Mapping[str, Any], path: tuple[str, ...]) -> Any:
-    """The JSON value at the end of a path; None where it is null or missing."""
+    """Return the JSON value at the end of a path, or None if it is null or missing."""
     found: Any = metadata
     for name in path:
         found = found.get(name) if isinstance(found, Mapping) else None
@@ -42,16 +42,16 @@ def field_of(metadata: Mapping[str, Any], path: tuple[str, ...]) -> Any:
 
 
 TYPES = {"boolean": bool, "number": (int, float), "text": str, "list": (list, tuple), "object": Mapping}
-"""JSON's types; the first that fits, for in Python true is a number."""
+"""JSON types by name; the first match counts, because a Python bool is also an int."""
 
 
 def kind(value: Any) -> str:
-    """JSON's name of a value's type."""
+    """Return the name of the JSON type of a value."""
     return next((name for name, types in TYPES.items() if isinstance(value, types)), "null")
 
 
 def number(value: Any) -> Any:
-    """The value, an integer of more than 64 bits as the nearest double."""
+    """Return the value, with an integer of more than 64 bits replaced by the nearest double."""
     if kind(value) != "number" or -(2**63) <= value < 2**63:
         return value
     try:
@@ -83,7 +83,7 @@ def contains(field: Any, values: Values) -> bool:
 
 
 def moment(text: Any) -> datetime | None:
-    """A date or time in ISO 8601; 24:00 is the end of a day."""
+    """Parse a date or time in ISO 8601, where 24:00 is the end of a day."""
     if kind(text) != "text" or not re.match(r"\d{4}-\d\d-\d\d($|[T ]\d\d:)", text):
         return None
     try:
@@ -116,7 +116,7 @@ def one_end(whole: Callable[[str, int], str]) -> Callable[[Any, Values], bool]:
 
 
 def part_of(needle: str, text: str) -> bool:
-    """Whether some stretch of the text is the needle, each character in any case that is one character."""
+    """Return whether the text contains the needle, ignoring case where the other case is a single character."""
     forms = [{form for form in (char, char.lower(), char.upper(), char.title()) if len(form) == 1} for char in needle]
     starts = range(len(text) - len(needle) + 1)
     return any(all(text[start + n] in each for n, each in enumerate(forms)) for start in starts)

@@ -1,4 +1,4 @@
-"""A real server on loopback, in a thread of the test, with a real client."""
+"""Helpers to run a real server on loopback in a thread of the test, with a real client."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ NOTES: list[dict[str, Any]] = [
     {"_id": "kettle", "title": "Kettle", "text": "Fill it, then wait.", "year": 2022, "lang": "en"},
     {"_id": "a/b c.md", "title": "Path", "text": "An id with a slash, about gardens.", "year": 2021, "lang": "en"},
 ]
-"""Small enough for answers by hand."""
+"""Few enough to compute answers by hand."""
 
 
 def build(folder: Path, documents: Sequence[Mapping[str, Any]] = NOTES, dim: int = 4_096) -> Path:
-    """An index of documents with the word-hash encoder."""
+    """Build an index of documents with the word-hash encoder."""
     with Index.open(folder, create=True, encoder=WordHashEncoder(dim)) as index:
         index.add(list(documents))
     return folder
@@ -37,7 +37,7 @@ def build(folder: Path, documents: Sequence[Mapping[str, Any]] = NOTES, dim: int
 def served(
     indexes: Mapping[str, str | Path], settings: Settings | None = None, *, ready: bool = True
 ) -> Iterator[httpx.Client]:
-    """A client of a server of these indexes; `ready`: once all are searched by meaning."""
+    """Yield a client of a server of these indexes; with `ready`, wait until dense search works on all of them."""
     listening = bind("127.0.0.1", 0)
     told = uvicorn.Config(create_app(indexes, settings), log_config=None, lifespan="on", ws="none")
     server = uvicorn.Server(told)
@@ -57,7 +57,7 @@ def served(
 
 
 def wait_for(true: Any, seconds: float = 60) -> None:
-    """Wait until something is true."""
+    """Wait until a condition holds."""
     until = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < until, "it did not become true"

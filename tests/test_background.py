@@ -1,4 +1,4 @@
-"""What an index is measured to be: against the normal distribution, and against questions that it cannot answer."""
+"""Test the background that an index measures, against the normal distribution and with questions it cannot answer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NONSENSE = ("qqzzyy blorp", "xkcdvb wqrt zzp", "ghjk tyui", "sdfsdf sdfsdf sdf")
 
 
 class RandomEncoder(CountingEncoder):
-    """Texts to directions that have nothing to do with one another."""
+    """An encoder that maps texts to unrelated directions."""
 
     def encode_documents(self, texts: Sequence[str], progress: Any = None) -> Vectors:
         seeds = (int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") for text in texts)
@@ -46,7 +46,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 @pytest.fixture(params=["folder", "store"])
 def dense_place(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    """Keyword search of the store in memory takes its time, and has no part in this."""
+    """Return a place whose in-memory store has only dense search; its keyword search is slow and not tested here."""
     store = MemoryStore()
     store.modes = ("dense",)
     return tmp_path / "index" if request.param == "folder" else store
@@ -57,7 +57,7 @@ def numbered(n: int, text: str = "document number {} says {} things") -> list[di
 
 
 def different(n: int) -> list[dict[str, str]]:
-    """Documents that have no word in common."""
+    """Return n documents that have no word in common."""
     letters = str.maketrans("0123456789", "abcdefghij")
     words = [f"word{number}".translate(letters) for number in range(8 * n)]
     return [{"_id": f"different {row}", "text": " ".join(words[8 * row : 8 * row + 8])} for row in range(n)]
@@ -74,7 +74,7 @@ def test_cosines_of_random_directions_are_those_of_the_normal_distribution(dense
         index.add(different(300))
         background = background_in(index)
     assert background.passages == 300
-    normal = NormalDist(0, 1 / 8)  # in 64 dimensions, nearly
+    normal = NormalDist(0, 1 / 8)  # approximately, in 64 dimensions
     for score, share in background.tails["dense"][:6]:
         assert score == pytest.approx(normal.inv_cdf(1 - share), abs=0.02)
 
@@ -86,7 +86,7 @@ def test_copies_of_a_document_are_not_unrelated(dense_place: Any):
 
 
 class ConeEncoder(RandomEncoder):
-    """All texts in nearly the same direction, as a raw [CLS] has them."""
+    """An encoder that maps all texts to nearly the same direction, as a raw [CLS] does."""
 
     def encode_documents(self, texts: Sequence[str], progress: Any = None) -> Vectors:
         rows = super().encode_documents(texts) * 0.1
@@ -97,11 +97,11 @@ class ConeEncoder(RandomEncoder):
 
 
 def test_in_a_narrow_cone_a_passage_that_is_near_is_no_copy(dense_place: Any, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(background, "QUERIES", 10)  # all out of documents, none about other things
+    monkeypatch.setattr(background, "QUERIES", 10)  # all of them from the documents, none about other topics
     with Index.open(dense_place, create=True, encoder=ConeEncoder()) as index:
         index.add(different(300))
         tail = background_in(index).tails["dense"]
-    # a . b of (1 + 0.1 u, 0.1 v) at length 1 is 1 / 1.01 with a deviation of 0.01 / 8 / 1.01, and what the axis adds
+    # a . b of unit vectors along (1 + 0.1 u, 0.1 v): 1 / 1.01, deviation 0.01 / 8 / 1.01, plus a term for the axis
     assert tail[0][0] == pytest.approx(1 / 1.01, abs=0.005)
     assert tail[-1][0] < 1 + 0.02
 
@@ -133,7 +133,7 @@ def test_records_of_one_template_are_not_unrelated(dense_place: Any, n: int):
     with Index.open(dense_place, create=True, encoder=WordHashEncoder(1_024)) as index:
         index.add(different(100) + records)
         tail = background_in(index).tails["dense"]
-        assert tail[-1][0] < 0.8  # as foreign queries have it, and far below that of two records
+        assert tail[-1][0] < 0.8  # as with unrelated queries, and far below the score of two records
         assert next(share for score, share in tail if score > 0.3) <= 0.005
         (first, *_) = different(1)
         for query in (first["text"], "the password was not accepted"):
@@ -262,7 +262,7 @@ def judged(folder: Path) -> set[str]:
 
 
 def share_sure(index: Index, queries: Sequence[str], mode: str) -> float:
-    """Share of questions to which something is found that the index is sure of."""
+    """Return the share of questions with a hit of sufficient confidence."""
     answers = index.search_many(queries, 1, mode=mode, min_confidence=DEFAULT)
     return sum(map(bool, answers)) / len(queries)
 

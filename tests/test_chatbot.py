@@ -1,4 +1,4 @@
-"""The example's chatbot, as a user runs it, against a server that speaks OpenAI's API and answers by rule."""
+"""Test the example chatbot as a user runs it, against an OpenAI-compatible server with rule-based answers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PLANTS = [
 
 
 def standing_alone(asked: dict[str, Any]) -> str:
-    """What a model makes of a follow-up question; for an answer, what a model says that keeps to the excerpts."""
+    """Return the rewritten question for a rewrite request, and otherwise an answer based on the excerpts."""
     last = asked["messages"][-1]["content"]
     if last.startswith("Rewrite the last question"):
         return "When do roses bloom?"
@@ -41,7 +41,7 @@ def standing_alone(asked: dict[str, Any]) -> str:
 
 @contextmanager
 def model_server(reply: Callable[[dict[str, Any]], str | bytes]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A server for /chat/completions on loopback; gives its address and the requests that it got."""
+    """Serve /chat/completions on loopback; yield the address and the list of received requests."""
     requests: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""`compare_poolers` as a script, a notebook and the command call it: one object, every form of it the same numbers."""
+"""Test `compare_poolers` in scripts, notebooks and the command: every form of the result has the same numbers."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 Compare = Callable[..., PoolerComparison]
 
 DATA = {"scored.tsv": ("sts", "--data"), "judged": ("retrieval", "--data"), "notes.jsonl": ("corpus",)}
-"""What is compared on, and the command for it."""
+"""Data to compare on, with the subcommand and options for it."""
 
 EACH = pytest.mark.parametrize("data", DATA)
 
 
 @pytest.fixture
 def compare(model: str) -> Compare:
-    """Compares two poolers of a small model; options may take their place."""
+    """Return a function that compares two poolers of a small model; keyword arguments override the defaults."""
 
     def compare(data: str | Path, **wishes: Any) -> PoolerComparison:
         return compare_poolers(data, **{"poolers": POOLERS, "model": model, **wishes})
@@ -66,7 +66,7 @@ def without_times(text: str) -> str:
     return re.sub(r"in [\d.]+ s\b", "in … s", text)
 
 
-# --- one object for all
+# --- one result for all
 
 
 @EACH
@@ -138,7 +138,7 @@ def test_numbers_are_had_by_row_and_column(data: str, compare: Compare, model: s
         for column, cell in row.items():
             assert result.value(label, column) == cell["value"]
     assert result.value("mean") == rows["mean"][result.study.column]["value"]
-    assert result.notes == shown["notes"] or DATA[data][0] == "retrieval"  # which has times
+    assert result.notes == shown["notes"] or DATA[data][0] == "retrieval"  # these notes contain times
     with pytest.raises(UsageError, match=r"unknown row 'max'; expected one of: mean; cls"):
         result.value("max")
     with pytest.raises(UsageError, match=r"unknown column 'AUC'; expected one of: "):
@@ -205,7 +205,7 @@ def test_what_is_asked_of_retrieval_reaches_it(compare: Compare):
         compare("two")
 
 
-# --- a notebook
+# --- notebooks
 
 
 @EACH
@@ -302,7 +302,7 @@ def test_a_path_may_be_a_path(compare: Compare):
     assert result.rows == compare("scored.tsv").rows
 
 
-# --- what is wrong is one line
+# --- errors of one line
 
 WRONG: dict[str, Any] = {
     **dict.fromkeys(("kind", "model", "precision", "device", "runtime", "split", "style", "fusion"), 5),

@@ -1,4 +1,4 @@
-"""Confidence by hand: the share of unrelated pairs that reach a score, and what becomes of it."""
+"""Test confidence by hand: the share of unrelated pairs that reach a score, and the resulting confidence."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ BACKGROUND = Background(100, {"dense": TAIL})
     [
         (-1, 0.5),
         (0, 0.5),
-        (0.1, math.sqrt(0.5 * 0.1)),  # log-linear: half way is the geometric mean
+        (0.1, math.sqrt(0.5 * 0.1)),  # log-linear: halfway is the geometric mean
         (0.2, 0.1),
         (0.3, math.sqrt(0.1 * 0.01)),
         (0.4, 0.01),
-        (0.8, 0.01 * 0.01 / 0.5),  # as far again as the whole tail, which falls by 50
+        (0.8, 0.01 * 0.01 / 0.5),  # as far again as the tail is long, over which it falls by a factor of 50
     ],
 )
 def test_the_share_of_pairs_is_log_linear(score, share):

@@ -1,4 +1,4 @@
-"""Context for a prompt: what is chosen, merged, cut and marked, worked out by hand."""
+"""Test the context for a prompt: excerpts are chosen, merged, cut and marked as worked out by hand."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def opened(place: Any, **wishes: Any) -> Index:
 
 
 def asked(index: Index, question: str, **wishes: Any) -> Context:
-    """Every passage found, best first, counted in words."""
+    """Return the context for a question, counting words, with every passage found and no diversification by default."""
     return index.context(question, **{"min_confidence": None, "diversity": 0, "count": words, **wishes})
 
 
@@ -69,7 +69,7 @@ def test_the_block_is_numbered_marked_and_cited(place: Any):
 
 
 def index_of(context: Context) -> Index:
-    """An index of a context's own excerpts."""
+    """Build an index of a context's excerpts."""
     index = opened(MemoryStore())
     index.add([{"_id": one.doc_id, "text": one.text} for one in context.excerpts])
     return index
@@ -116,7 +116,7 @@ def test_the_same_readme_in_four_places_is_one(place: Any):
 
 
 class Marks:
-    """A reranker that gives logits: texts by what they hold."""
+    """A reranker that returns a logit for each text, according to a word that it contains."""
 
     kind, first_share = "marks", 0.0
 
@@ -155,7 +155,7 @@ PLAN = {"question": [1, 0, 0], "a": [0.9, 0.43589, 0], "b": [0.88, 0.4, 0.2561],
 
 
 class Planned(CountingEncoder):
-    """Texts to the vectors that their last word names."""
+    """An encoder that maps a text to the vector named by its last word."""
 
     def encode_documents(self, texts: Sequence[str], progress: Any = None) -> Vectors:
         rows = np.zeros((len(texts), 64), np.float32)
@@ -167,7 +167,8 @@ class Planned(CountingEncoder):
 
 @pytest.mark.parametrize(("diversity", "order"), [(0, ["a", "b", "c"]), (0.3, ["a", "c", "b"]), (1, ["a", "c", "b"])])
 def test_what_repeats_comes_later(place: Any, diversity: float, order: list[str]):
-    # Fits 1, 0.978, 0.778; b is like a by 0.966, c by 0.319: 0.7 * 0.978 - 0.3 * 0.966 < 0.7 * 0.778 - 0.3 * 0.319.
+    # Relevance is 1, 0.978 and 0.778; similarity to a is 0.966 for b and 0.319 for c, so c comes before b:
+    # 0.7 * 0.978 - 0.3 * 0.966 < 0.7 * 0.778 - 0.3 * 0.319.
     with opened(place, encoder=Planned()) as index:
         texts = {"a": "the first of all a", "b": "some other words then b", "c": "at last something else c"}
         with index._store.write(index.encoder.spec, index.chunking.to_json()) as writer:

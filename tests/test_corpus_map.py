@@ -1,4 +1,4 @@
-"""A map of a corpus: principal components, against numpy's own decomposition of the covariance."""
+"""Test the map of a corpus: principal components, against NumPy's decomposition of the covariance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The facade: the code of the README over real and fake stores, one encoder for many threads, forks, wrong types."""
+"""Test the facade: the README's code with real and fake stores, one encoder for many threads, forks, wrong types."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_the_index_keeps_its_encoder_and_its_chunking(tmp_path: Path):
         Index.open(tmp_path / "i", max_tokens=64)
     with pytest.raises(MismatchError, match="dim 32, not 16"):
         Index.open(tmp_path / "i", encoder=WordHashEncoder(16, 20))
-    with pytest.raises(MismatchError, match="max_tokens 20, not 0"):  # 0 is not nothing
+    with pytest.raises(MismatchError, match="max_tokens 20, not 0"):  # 0 is not the same as None
         Index.open(tmp_path / "i", max_tokens=0)
     with Index.open(tmp_path / "i", model="hash:16") as index, pytest.raises(MismatchError, match="dim 32, not 16"):
         index.search("heron")
@@ -321,7 +321,7 @@ with Index.open(Path("birds"), create=True) as index:
 
 @pytest.mark.slow
 def test_a_type_checker_sees_the_types_of_a_consumer(tmp_path: Path):
-    """py.typed is shipped: right calls pass, a wrong one is found."""
+    """The package ships py.typed, so a type checker accepts correct calls and reports a wrong one."""
     (tmp_path / "consumer.py").write_text(CONSUMER)
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), "consumer.py"],

@@ -1,4 +1,4 @@
-"""Files that appear when they are complete, copies of folders, and hashes, also across a fork."""
+"""Test files that appear only when complete, copies of folders, and hashes, also across a fork."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_another_content_is_replaced(source, tmp_path, damage):
     copy = tmp_path / "copy"
     shutil.copytree(source, copy)
     if damage == "flipped":
-        (copy / "graph.bin").write_bytes(CONTENT["graph.bin"][::-1])  # of the same size
+        (copy / "graph.bin").write_bytes(CONTENT["graph.bin"][::-1])  # same size
     elif damage == "missing":
         (copy / "graph.bin").unlink()
     else:
@@ -116,7 +116,7 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path, planted):
     path = tmp_path / "planted"
     (tmp_path / "file").write_bytes(b"x")
     if planted == "pipe":
-        os.mkfifo(path)  # opening it would wait for ever
+        os.mkfifo(path)  # opening it would block forever
     elif planted == "folder":
         path.mkdir()
     else:

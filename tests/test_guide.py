@@ -1,4 +1,4 @@
-"""The guide for chatbots: what it shows is what doctor prints, and its code runs."""
+"""Test the guide for chatbots: it shows what doctor prints and has a section for every client."""
 
 from __future__ import annotations
 

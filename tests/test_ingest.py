@@ -32,7 +32,7 @@ from semsearch.errors import MismatchError, RecordError, SourceError, UsageError
 
 
 def documents(n: int) -> list[dict[str, Any]]:
-    """Documents that each have a word of their own."""
+    """Return n documents, each with a unique word."""
     return [{"_id": f"d{i}", "text": f"the heron number{i} waits", "year": 2000 + i} for i in range(n)]
 
 
@@ -42,7 +42,7 @@ def write_jsonl(path: Path, lines: Iterable[dict[str, Any] | str]) -> str:
 
 
 def stored(folder: Path) -> dict[str, str]:
-    """Texts by document id, read with sqlite3 alone."""
+    """Return texts by document id, read with sqlite3 alone."""
     with closing(sqlite3.connect(folder / "passages.sqlite")) as database:
         return dict(database.execute("SELECT doc_id, text FROM documents ORDER BY id"))
 
@@ -63,7 +63,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_each_document_is_encoded_once_and_an_unchanged_corpus_never_again(folder: Path):
-    encoder, corpus = CountingEncoder(), documents(300)  # more than a batch
+    encoder, corpus = CountingEncoder(), documents(300)  # more than one batch
     report = index_corpus(folder, corpus, encoder)
     assert encoder.passages == [document["text"] for document in corpus]
     assert (report.documents, report.encoded, report.passages, report.tokens) == (300, 300, 300, 1200)
@@ -167,7 +167,7 @@ def test_an_empty_corpus_is_an_error_and_deletes_nothing(folder: Path, corpus: l
 def test_a_text_of_nothing_that_the_model_knows_is_reported_but_its_words_are_found(folder: Path, tmp_path: Path):
     encoder = Encoder.load(str(tiny_checkpoint(tmp_path / "model")), "mean", device="cpu", runtime="torch")
     corpus = [{"_id": "emoji", "text": "⚠️ ☃☃ 🦩"}, {"_id": "rune", "text": "ᚠᚢᚦ"}, {"_id": "both", "text": "☃ snow"}]
-    report = index_corpus(folder, [*corpus, {"_id": "void", "text": ""}], encoder)  # all but `snow` is [UNK]
+    report = index_corpus(folder, [*corpus, {"_id": "void", "text": ""}], encoder)  # everything but `snow` is [UNK]
     assert (report.documents, report.unknown, report.unknown_ids) == (4, 2, ["emoji", "rune"])
     assert report.empty_ids == ["void"]
     with Index.open(folder, encoder=encoder) as index:
@@ -197,7 +197,7 @@ LONG = [
 
 
 def peer_lengths() -> list[int]:
-    """Tokens of LONG with [CLS] and [SEP], by transformers."""
+    """Return the token counts of LONG by transformers, including [CLS] and [SEP]."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(MODEL_DIR)
@@ -234,7 +234,7 @@ def test_error_refuses_a_long_document_and_keeps_what_came_before(folder: Path):
 
 
 class Interrupted(CountingEncoder):
-    """Ctrl-C in the n-th batch."""
+    """An encoder that raises KeyboardInterrupt in the n-th batch."""
 
     def __init__(self, batch: int) -> None:
         super().__init__()
@@ -273,7 +273,7 @@ def test_the_next_batch_is_read_while_one_is_encoded(folder: Path):
             return super().encode_documents(texts, progress)
 
     def corpus() -> Iterator[dict[str, Any]]:
-        yield from documents(300)  # more than a batch
+        yield from documents(300)  # more than one batch
         read_on.set()
 
     assert index_corpus(folder, corpus(), Waiting()).encoded == 300
@@ -297,7 +297,7 @@ def test_a_batch_is_committed_while_its_stream_waits(folder: Path):
 def test_a_batch_that_fails_ends_the_run_and_nothing_behind_it_is_committed(folder: Path):
     failed = Event()
 
-    class Failing(CountingEncoder):  # once
+    class Failing(CountingEncoder):  # only once
         def encode_documents(self, texts: Sequence[str], progress: Any = None) -> Vectors:
             if len(self.passages) == 512 and not failed.is_set():
                 failed.set()
@@ -306,7 +306,7 @@ def test_a_batch_that_fails_ends_the_run_and_nothing_behind_it_is_committed(fold
 
     def corpus() -> Iterator[dict[str, Any]]:
         every = documents(2_000)
-        yield from every[:800]  # into the batch behind the one that fails
+        yield from every[:800]  # into the batch after the one that fails
         assert failed.wait(20)
         yield from every[800:]
 
@@ -327,7 +327,7 @@ def test_a_line_of_5_megabytes_is_indexed_to_its_end(folder: Path, tmp_path: Pat
 
 
 class Whitened(CountingEncoder):
-    """Leaves its vectors to a transform that the index fits."""
+    """An encoder whose vectors the index whitens with a transform that it fits."""
 
     @property
     def spec(self) -> EncoderSpec:
@@ -335,7 +335,7 @@ class Whitened(CountingEncoder):
 
 
 def whitened_cosines(fitted_on: Vectors, vectors: Vectors, queries: Vectors) -> Vectors:
-    """Principal axes by singular values (Su et al. 2021), `[queries, vectors]`."""
+    """Compute whitened cosines `[queries, vectors]` with an SVD (Su et al. 2021)."""
     mean = fitted_on.mean(0, dtype=np.float64)
     _, spread, axes = np.linalg.svd(fitted_on - mean, full_matrices=False)
     white = [(each - mean) @ axes[:8].T / spread[:8] for each in (queries, vectors)]
@@ -369,7 +369,7 @@ def test_watch_sees_growing_numbers_within_and_after_batches(folder: Path):
     done = [so_far for so_far, _ in seen]
     assert done == sorted(done)
     assert seen[-1] == (600, 600)
-    assert len(set(done)) == 600  # this encoder reports each text
+    assert len(set(done)) == 600  # this encoder reports progress for each text
     assert len({committed for _, committed in seen}) > 2
 
 

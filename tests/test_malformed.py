@@ -1,4 +1,4 @@
-"""What is wrong with an object is told by the field, what it is, and what was expected, whatever pydantic tried."""
+"""Test messages about malformed objects: they name the field, its value, and what was expected instead."""
 
 from __future__ import annotations
 

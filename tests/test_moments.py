@@ -1,4 +1,4 @@
-"""Dates and times as text in the order of time: values by hand, and Python's own datetime."""
+"""Test dates and times as text that sorts in chronological order, against values by hand and Python's datetime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""server.json, by which a registry of MCP servers knows this one, keeps to the schema of 2025-12-11."""
+"""Test that server.json, which describes this server to an MCP registry, conforms to the schema of 2025-12-11."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The second stage: MaxSim by brute force, orders by hand, and everything that is refused before a model is loaded."""
+"""Test reranking: MaxSim by brute force, orders by hand, and everything that is rejected before a model is loaded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from semsearch import Chunking, CrossEncoder, Encoder, Hit, Index, WordHashEncod
 from semsearch.errors import ModelError, UsageError
 from semsearch.rerank import RERANKERS, LateInteraction, max_similarity, parse_rerank, rerank_hits
 
-WORDS = WordHashEncoder(65_536)  # so wide that the few words here never share a component
+WORDS = WordHashEncoder(65_536)  # wide enough that the few words here never collide
 
 DOCUMENTS = [
     {"_id": "a", "title": "Heron", "text": "The grey heron waits by the water."},
@@ -30,7 +30,7 @@ DOCUMENTS = [
 
 
 class Marks:
-    """A reranker that gives each passage a mark by its text, and remembers what it was asked."""
+    """A reranker that scores each passage by its text and records what it was asked."""
 
     kind = "marks"
 
@@ -43,7 +43,7 @@ class Marks:
 
 
 def hits(*texts: str, kind: str = "bm25") -> list[Hit]:
-    """Hits with these texts, scored 0.9, 0.8 and so on."""
+    """Return hits with these texts and scores of 0.9, 0.8 and so on."""
     return [
         Hit(rank, text, 1 - rank / 10, "", text, 0, len(text), {}, kind, 0.25) for rank, text in enumerate(texts, 1)
     ]
@@ -93,7 +93,7 @@ def test_of_a_model_it_is_that_of_sentence_transformers_tokens(runtime: str) -> 
     peer = SentenceTransformer(str(MODEL_DIR), device="cpu")
 
     def tokens(text: str) -> np.ndarray:
-        """All but [CLS], [SEP] and the full stop that ends each."""
+        """Return unit vectors of the tokens, without [CLS], [SEP] and the final period."""
         states = peer.encode(text, output_value="token_embeddings").numpy()[1 : -2 if text.endswith(".") else -1]
         return states / np.linalg.norm(states, axis=1, keepdims=True)
 
@@ -147,7 +147,7 @@ def test_scores_that_are_not_one_finite_number_a_passage_are_refused(bad: list) 
     assert rerank_hits(marks, "why", [], 2) == []
 
 
-# --- in a search
+# --- reranking in a search
 
 
 def test_a_search_shows_the_best_of_the_candidates(index: Index) -> None:
@@ -193,7 +193,7 @@ def test_as_many_candidates_as_asked_for_are_scored(tmp_path: Path, k: int, dept
 
 
 class CountingWords(WordHashEncoder):
-    """Counts the texts whose words it is asked for."""
+    """An encoder that records how many texts it encodes into token vectors."""
 
     counted: ClassVar[list[int]] = []
 
@@ -210,7 +210,7 @@ def test_late_interaction_looks_at_fewer(tmp_path: Path, k: int, expected: int) 
     encoder.counted.clear()
     with Index.open(tmp_path / "index", encoder=encoder) as index:
         assert len(index.search("water", k, rerank="late-interaction")) == k
-    assert encoder.counted == [1, expected]  # the query, which words are asked of as of a passage, and the candidates
+    assert encoder.counted == [1, expected]  # the query, encoded like a passage, and the candidates
 
 
 def test_a_cross_encoder_orders_as_sentence_transformers_does(index: Index, tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_a_cross_encoder_orders_as_sentence_transformers_does(index: Index, tmp_
     for rerank in (encoder, f"cross-encoder:{folder}"):
         found = index.search("water", 4, rerank=rerank)
         assert [hit.doc_id for hit in found] == expected
-        assert [hit.score for hit in found] == pytest.approx(np.sort(scores)[::-1], abs=5e-3)  # in bfloat16 by name
+        assert [hit.score for hit in found] == pytest.approx(np.sort(scores)[::-1], abs=5e-3)  # by name: bfloat16
         assert {hit.kind for hit in found} == {"cross-encoder"}
 
 

@@ -79,7 +79,7 @@ def test_metadata_have_one_type_each_and_sane_values():
 
 
 def near_duplicates() -> list[tuple[str, str]]:
-    """Each near-duplicate with its original."""
+    """Return the ids of each near-duplicate and its original."""
     originals = {name: document["metadata"].get("near_duplicate_of") for name, document in DOCUMENTS.items()}
     return [(name, original) for name, original in originals.items() if original]
 

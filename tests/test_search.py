@@ -21,14 +21,14 @@ from semsearch.search import MODES, Scale, fuse_convex, fuse_rrf
 from semsearch.stores.local.store import LocalStore
 
 ENCODER = WordHashEncoder(64)
-WORDS = [f"{first}{vowel}x" for first in "bdfghklmnprtvz" for vowel in "aeiou"]  # no stemmer changes these
+WORDS = [f"{first}{vowel}x" for first in "bdfghklmnprtvz" for vowel in "aeiou"]  # not changed by stemming
 QUERIES = ["kax", "bax lux rex", "dix dix fox", "gex hax hex hix hox hux kix", "zux unheard"]
 
 Passages = list[tuple[str, str]]
 
 
 def make_corpus() -> list[dict[str, Any]]:
-    """300 documents of 3 to 60 words, some words far more common than others."""
+    """Return 300 documents of 3 to 60 words, some words far more common than others."""
     random = np.random.default_rng(7)
     odds = 1 / np.arange(2, 2 + len(WORDS))
     lengths = random.integers(3, 60, 300)
@@ -40,12 +40,12 @@ def make_corpus() -> list[dict[str, Any]]:
 
 
 CORPUS = make_corpus()
-"""Shared, so never changed."""
+"""Shared by tests, so it must not be modified."""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """CORPUS in passages of at most 12 words; tests leave it as it is."""
+    """Index CORPUS in passages of at most 12 words; tests must not change the index."""
     folder = tmp_path_factory.mktemp("search") / "index"
     index_corpus(folder, CORPUS, ENCODER, chunking=Chunking(tokens=12, overlap=3))
     return folder
@@ -58,14 +58,14 @@ def searcher(folder: Path) -> Iterable[Index]:
 
 
 def passages_of(folder: Path) -> Passages:
-    """Every passage as (doc_id, text), oldest first, read with sqlite3 alone."""
+    """Return every passage as (doc_id, text), oldest first, read with sqlite3 alone."""
     sql = "SELECT doc_id, substr(text, start + 1, end - start) FROM passages p JOIN documents d ON d.id = p.document"
     with closing(sqlite3.connect(folder / "passages.sqlite")) as database:
         return database.execute(f"{sql} ORDER BY p.id").fetchall()
 
 
 def by_document(passages: Passages, scores: Iterable[float]) -> dict[str, float]:
-    """The best score of each document's passages."""
+    """Return the best passage score of each document."""
     best: dict[str, float] = {}
     for (doc_id, _), score in zip(passages, scores, strict=True):
         best[doc_id] = max(score, best.get(doc_id, -math.inf))
@@ -78,7 +78,7 @@ def brute_dense(query: str, passages: Passages) -> dict[str, float]:
 
 
 def brute_keyword(query: str, passages: Passages) -> dict[str, float]:
-    """BM25 as SQLite documents it for FTS5: k1 = 1.2, b = 0.75, an idf of at least 1e-6."""
+    """Compute BM25 as SQLite documents it for FTS5: k1 = 1.2, b = 0.75 and an IDF of at least 1e-6."""
     counts = [Counter(text.split()) for _, text in passages]
     mean = sum(count.total() for count in counts) / len(counts)
     scores = np.zeros(len(counts))
@@ -94,7 +94,7 @@ BRUTE: dict[str, Callable[[str, Passages], dict[str, float]]] = {"dense": brute_
 
 
 def assert_best(hits: list[Hit], expected: dict[str, float], k: int) -> None:
-    """The k best of all scores, whatever the order among equals."""
+    """Check that the hits are the k best of all scores, with ties in any order."""
     assert [hit.rank for hit in hits] == list(range(1, 1 + min(k, len(expected))))
     assert len({hit.doc_id for hit in hits}) == len(hits)
     assert [hit.score for hit in hits] == pytest.approx(sorted(expected.values(), reverse=True)[:k], rel=1e-5, abs=1e-6)
@@ -133,14 +133,14 @@ def test_the_convex_mix_is_that_of_both_brute_force_scores(searcher: Index, fold
     keyword = brute_keyword(query, passages)
     expected = {name: 0.5 * dense[name] + 0.5 * keyword.get(name, 0) / most for name in dense}
     assert_best(searcher.search(query, 10), expected, 10)
-    for hit in searcher.search(query, 10, where="lang = 'de'"):  # a score is what it is, whatever else is filtered
+    for hit in searcher.search(query, 10, where="lang = 'de'"):  # a filter does not change scores
         assert hit.score == pytest.approx(expected[hit.doc_id], rel=1e-5)
 
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_rank_fusion_sums_reciprocal_ranks_of_both_rankings(searcher: Index, query: str):
     expected: Counter[str] = Counter()
-    for mode in ("dense", "keyword"):  # each equals brute force, see above
+    for mode in ("dense", "keyword"):  # each of these equals brute force, as tested above
         for hit in searcher.search(query, 1000, mode=mode):
             expected[hit.doc_id] += 1 / (60 + hit.rank)
     assert_best(searcher.search(query, 10, mode="hybrid", fusion="rrf"), expected, 10)
@@ -152,7 +152,7 @@ SCALE = Scale(unrelated=0.5, highest=10.0)
 
 
 def test_fusions_by_hand():
-    # (0.8 + 0.4) / 2, (-0.2 + 0.8) / 2, (-0.2 + 0.6) / 2 with the last cosine for its own, 0 / 2
+    # (0.8 + 0.4) / 2; (-0.2 + 0.8) / 2; (-0.2 + 0.6) / 2, where the lowest cosine replaces the missing one; 0 / 2
     convex = {1: (0.6, 11), 3: (0.3, 31), 4: (0.2, 42), 2: (0.0, 21)}
     rrf = {1: (1 / 61 + 1 / 63, 11), 3: (1 / 63 + 1 / 61, 31), 2: (1 / 62, 21), 4: (1 / 62, 42)}
     for fused, expected in ((fuse_convex(DENSE, KEYWORD, SCALE), convex), (fuse_rrf(DENSE, KEYWORD, SCALE), rrf)):
@@ -166,12 +166,12 @@ def test_fusions_of_one_or_no_ranking_by_hand():
     assert fuse_convex({7: (0.75, 70)}, {}, SCALE) == {7: (0.25, 70)}
     assert fuse_convex({}, {7: (5.0, 70)}, SCALE) == {7: (0.25, 70)}
     assert fuse_convex({7: (1.0, 70)}, {7: (10.0, 71)}, SCALE) == {7: (1.0, 70)}
-    assert fuse_convex({7: (1.0, 70)}, {}, Scale(1.0, 1.0)) == {7: (0.0, 70)}  # all vectors are the same
+    assert fuse_convex({7: (1.0, 70)}, {}, Scale(1.0, 1.0)) == {7: (0.0, 70)}  # all vectors are equal
     assert fuse_rrf({}, {7: (0.3, 70)}, SCALE) == {7: (1 / 61, 70)}
 
 
 def test_an_unrelated_query_scores_lower_than_a_good_one(tmp_path: Path):
-    """With the real model: the best hit tells a good answer from none."""
+    """With the real model, the score of the best hit separates a good answer from none."""
     encoder = Encoder.load(device="cpu")
     texts = ["The heron waits in the reeds.", "Bread needs an hour to rise.", "Interest on a bank loan.", "Red buses."]
     index_corpus(tmp_path / "index", [{"_id": text[:3], "text": text} for text in texts], encoder)
@@ -186,7 +186,7 @@ def test_an_unrelated_query_scores_lower_than_a_good_one(tmp_path: Path):
 def test_without_a_mode_the_store_decides(searcher: Index, folder: Path, monkeypatch: pytest.MonkeyPatch):
     assert searcher.default_mode == "hybrid"
     assert searcher.search("bax lux", 5) == searcher.search("bax lux", 5, mode="hybrid")
-    monkeypatch.setattr(LocalStore, "modes", ("dense",))  # one that has no words
+    monkeypatch.setattr(LocalStore, "modes", ("dense",))  # a store without keyword search
     assert searcher.search("bax lux", 5) == searcher.search("bax lux", 5, mode="dense")
 
 
@@ -307,7 +307,7 @@ def test_the_index_is_closed_at_exit_and_after_a_refusal(tmp_path: Path):
         searcher.search("bax")
         assert open_files(folder)
     assert not open_files(folder)
-    with pytest.raises(MismatchError) as refused:  # holds the traceback, and with it all that was open
+    with pytest.raises(MismatchError) as refused:  # holds the traceback and, through it, everything that was open
         Index.open(folder, encoder=WordHashEncoder(32))
     assert not open_files(folder), refused
 
@@ -321,7 +321,7 @@ def test_another_encoder_is_refused_with_what_differs(folder: Path):
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    """An index built with a small checkpoint, `model` beside it."""
+    """Build an index with a small checkpoint, which is saved as `model` next to it."""
     encoder = Encoder.load(str(tiny_checkpoint(tmp_path / "model")), pooler="mean", device="cpu")
     index_corpus(tmp_path / "index", [{"_id": "a", "text": "a heron"}, {"_id": "b", "text": "a bank loan"}], encoder)
     return tmp_path / "index"
@@ -346,7 +346,7 @@ def test_a_checkpoint_that_changed_since_is_refused(tiny: Path):
     [
         ("keyword", "torch", "[]"),
         ("dense", "torch", "['torch', 'transformers']"),
-        ("dense", "openvino", "['openvino']"),  # with the graph that was converted when the index was made
+        ("dense", "openvino", "['openvino']"),  # the graph was converted when the index was built
     ],
 )
 def test_a_search_imports_no_more_than_it_needs(tiny: Path, mode: str, runtime: str, loads: str):

@@ -1,4 +1,4 @@
-"""Snippets: pieces of the passage as it is, around the words that match, with answers by hand and by brute force."""
+"""Test snippets: verbatim pieces of a passage around the matching words, against answers by hand and brute force."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_no_window_of_the_same_size_has_more_matches_by_far(seed: int):
     spans = [(i, i + 5) for i in range(len(text)) if text.startswith("heron", i)]
     most = max(sum(a >= start and b <= start + SIZE for a, b in spans) for start in range(len(text)))
     snippet = snippet_of("heron", text)
-    assert len(snippet.highlights) >= most - 2  # windows begin with pieces of a third of their size
+    assert len(snippet.highlights) >= most - 2  # windows start at pieces of a third of their size
 
 
 @pytest.mark.parametrize("size", [1, 5, 17, 100, 10_000])

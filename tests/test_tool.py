@@ -1,4 +1,4 @@
-"""An index as a function for agents: what frameworks read of it, and what it answers."""
+"""Test an index as a function for agents: what frameworks read from it and what it returns."""
 
 from __future__ import annotations
 

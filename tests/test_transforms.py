@@ -1,4 +1,4 @@
-"""Transforms against the papers' formulas, written out in float64 numpy over all rows at once."""
+"""Test transforms against the formulas of the papers, written in float64 NumPy over all rows at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DIM = 12
 
 
 def corpus(n: int = 400, offset: float = 0.0, dim: int = DIM) -> np.ndarray:
-    """Correlated float32 rows whose axes differ clearly in variance."""
+    """Return correlated float32 rows whose axes differ clearly in variance."""
     rng = np.random.default_rng(7)
     mixing = rng.normal(size=(dim, dim)) * 1.5 ** -np.arange(dim)
     return (rng.normal(size=(n, dim)) @ mixing.T + offset * rng.normal(size=dim)).astype(np.float32)
@@ -23,12 +23,12 @@ def rescaled(rows: np.ndarray) -> np.ndarray:
 
 
 def cosines(rows: np.ndarray) -> np.ndarray:
-    """What no choice of sign or rotation of the axes changes."""
+    """Return the pairwise cosines, which are invariant under sign changes and rotations of the axes."""
     return rescaled(rows) @ rescaled(rows).T
 
 
 def by_the_paper(name: str, rows: np.ndarray) -> np.ndarray:
-    """Su et al. 2021, section 3 (SVD of the covariance); Mu and Viswanath 2018, algorithm 1 (PCA of the centered)."""
+    """Apply Su et al. 2021, section 3 (SVD of the covariance), or Mu and Viswanath 2018, algorithm 1 (PCA)."""
     kind, _, k = name.partition(":")
     rows = rows.astype(np.float64)
     centered = rows - rows.mean(0)
@@ -85,7 +85,7 @@ def test_the_top_is_gone_and_the_rest_untouched() -> None:
 
 
 def test_by_default_a_hundredth_of_the_dimensions_is_the_top() -> None:
-    """Mu and Viswanath's rule of thumb, d / 100: 3 of 384."""
+    """Mu and Viswanath's rule of thumb is d / 100, which removes 3 of 384 components."""
     matrix = fit_transform("all-but-the-top", [corpus(600, dim=384)], 384).matrix
     assert round(384 - np.trace(matrix.astype(np.float64))) == 3
 
@@ -124,7 +124,7 @@ def test_fewer_rows_than_dimensions_give_finite_vectors(name: str) -> None:
 
 
 def test_whitening_four_rows_puts_them_at_the_corners_of_a_simplex() -> None:
-    """n centered rows of identity covariance in n - 1 dimensions have all cosines -1 / (n - 1)."""
+    """For n centered rows with identity covariance in n - 1 dimensions, all cosines are -1 / (n - 1)."""
     rows = corpus(4)
     vectors = fit_transform("whiten", [rows], DIM)(rows)
     np.testing.assert_allclose(vectors @ vectors.T, (4 * np.eye(4) - 1) / 3, atol=1e-3)

@@ -1,4 +1,4 @@
-"""Records: hashes by hashlib, round trips through JSON, and which field decides a vector."""
+"""Test records: hashes against hashlib, round trips through JSON, and the fields that determine a vector."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SPEC = EncoderSpec(
     max_tokens=256,
     dim=384,
 )
-OTHER = {  # another value for every field but the model's name
+OTHER = {  # a different value for every field except the model's name
     "weights": "c" * 64,
     "tokenizer": "c" * 64,
     "pooler": "cls",

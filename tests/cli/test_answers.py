@@ -1,4 +1,4 @@
-"""Many queries at once: JSON lines, and TREC run files as ir-measures reads them."""
+"""Answers to many queries at once, as JSON lines and as TREC run files that ir-measures reads."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ QUERIES = [{"_id": "q1", "text": "water"}, {"_id": 2, "text": "kettle", "metadat
 
 @pytest.fixture(autouse=True)
 def _notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An index and a file of queries in the current folder."""
+    """Create an index and a query file in an empty current folder."""
     monkeypatch.chdir(tmp_path)
     indexed()
     Path("queries.jsonl").write_bytes(jsonl(QUERIES))
 
 
 def answers(*words: object) -> list[dict]:
-    """The objects of a query file, one a line."""
+    """Return the JSON objects that a query command prints, one for each line."""
     return [json.loads(line) for line in call("query", *words).ok().out.splitlines()]
 
 

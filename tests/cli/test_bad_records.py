@@ -1,4 +1,4 @@
-"""Corpora with bad records, and runs that are stopped: what is said, what the exit code is, and what is kept."""
+"""Corpora with bad records, and interrupted runs: the messages, the exit codes and the documents that are kept."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from semsearch.ingest import BATCH_DOCUMENTS
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Indexes live in `indexes/` of the current folder."""
+    """Run each test in an empty folder, where indexes are created in `indexes/`."""
     monkeypatch.chdir(tmp_path)
 
 
 def index(content: bytes, *options: object) -> Outcome:
-    """Index notes.jsonl with this content."""
+    """Write this content to notes.jsonl and index the file."""
     Path("notes.jsonl").write_bytes(content)
     return call("index", "notes.jsonl", *HASH, *options)
 
 
 def ids(folder: str = "indexes/notes") -> list[str]:
-    """The documents that an index holds."""
+    """Return the ids of the documents in an index, in the order in which they were added."""
     with sqlite3.connect(f"{folder}/passages.sqlite") as connection:
         return [doc_id for (doc_id,) in connection.execute("SELECT doc_id FROM documents ORDER BY id")]
 
@@ -150,7 +150,7 @@ def test_a_header_alone_is_an_empty_corpus_and_no_header_a_bad_record():
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
 def test_ctrl_c_keeps_what_was_committed_and_the_same_command_goes_on():
     documents = [{"_id": str(n), "text": f"document number {n}"} for n in range(2 * BATCH_DOCUMENTS)]
-    # A shell that runs tests in the background has SIGINT ignored, which a child inherits.
+    # If a shell runs the tests in the background, they ignore SIGINT, and so would the child process.
     program = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from semsearch.cli.main import main; main()"

@@ -1,4 +1,4 @@
-"""`semsearch index` over folders that change, move, overlap or hold bad files: what is kept, replaced and deleted."""
+"""`semsearch index` on folders that change, move, overlap or contain bad files: what it keeps, replaces and deletes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CASES = Path(__file__).parents[3] / "shared" / "cases"
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Indexes live in `indexes/` of the current folder."""
+    """Run each test in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -46,7 +46,7 @@ def write(files: dict[str, str]) -> None:
 
 
 def texts(folder: str = "i") -> dict[str, str]:
-    """Texts by document id, read with sqlite3 alone."""
+    """Return the texts by document id, read with sqlite3 instead of the library."""
     with closing(sqlite3.connect(f"{folder}/passages.sqlite")) as database:
         return dict(database.execute("SELECT doc_id, text FROM documents ORDER BY doc_id"))
 
@@ -68,7 +68,7 @@ def test_the_advice_for_a_second_folder_of_the_same_name_is_safe():
     refused.fails(2, "was built from", "--index indexes/docs to add to that index")
     call("index", "y/docs", "--index", "indexes/docs").ok()
     assert texts("indexes/docs") == {"README.md": "boats", "docs/README.md": "bread"}
-    assert " 0 encoded, 1 unchanged" in call("index", "y/docs").ok().out  # from now on without asking
+    assert " 0 encoded, 1 unchanged" in call("index", "y/docs").ok().out  # --index is no longer needed
 
 
 def test_a_file_keeps_its_id_by_whatever_path_it_comes():
@@ -83,7 +83,7 @@ def test_a_file_keeps_its_id_by_whatever_path_it_comes():
     assert (moved.code, moved.err.count("\n")) == (0, 1)
     assert "no longer exists; " in moved.err
     assert texts() == {"a.md": "one", "sub/b.md": "two"}
-    assert " 0 encoded, 2 unchanged" in index("notes").ok().out  # the new place is remembered
+    assert " 0 encoded, 2 unchanged" in index("notes").ok().out  # the new location is remembered
 
 
 @pytest.mark.parametrize("in_place", [True, False])
@@ -117,7 +117,7 @@ def test_a_copy_does_not_take_a_document_from_the_file_that_has_it():
     index("c2", "--delete-missing").ok()
     assert sorted(texts()) == ["1", "2"]
     Path("c1/x.jsonl").unlink()
-    index("c2").ok()  # now the second one is c2's
+    index("c2").ok()  # document 2 now belongs to c2
     write({"c2/x.jsonl": '{"_id": "3", "text": "z"}\n'})
     index("c2", "--delete-missing").ok()
     assert sorted(texts()) == ["1", "3"]
@@ -226,7 +226,7 @@ def test_a_bad_file_that_was_given_itself_stops():
     write_bad()
     index("docs/broken.pdf").fails(1, "docs/broken.pdf: the PDF is broken")
     index("docs/rows.jsonl").fails(1, "docs/rows.jsonl:2: ")
-    Path("docs/rows.jsonl").rename("docs/corpus.jsonl")  # now the folder is its corpus
+    Path("docs/rows.jsonl").rename("docs/corpus.jsonl")  # a folder with a corpus.jsonl is read as that file
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         warned, failed = index("docs").err.splitlines()
@@ -248,7 +248,7 @@ def test_documents_that_vanished_are_reported_and_deleted_only_if_asked_for():
     )
     assert sorted(texts()) == ["a.md", "b.md", "more/d.md", "sub/c.md"]
     assert " 2 deleted" in index("docs", "--delete-missing").ok().out
-    assert sorted(texts()) == ["a.md", "more/d.md"]  # of another folder, which was not given
+    assert sorted(texts()) == ["a.md", "more/d.md"]  # more/d.md is kept, because `more` was not given
     assert " 1 deleted" in index("more", "--delete-missing").ok().out
     assert sorted(texts()) == ["a.md", "more/e.md"]
 
@@ -274,12 +274,12 @@ def test_what_python_hands_over_is_the_whole_corpus_for_delete_missing():
         Path("docs/b.md").unlink()
         result = opened.add([{"_id": "m", "text": "three"}], delete_missing=True)
         assert (result.deleted, result.not_deleted) == (2, 1)
-    assert sorted(texts()) == ["a.md", "m"]  # docs/a.md is still there
+    assert sorted(texts()) == ["a.md", "m"]  # docs/a.md still exists
 
 
 @pytest.fixture
 def somebody() -> Iterator[Path]:
-    """A folder that a user without privileges may enter."""
+    """Create a folder that unprivileged users may enter."""
     folder = Path(tempfile.mkdtemp(prefix="semsearch-"))
     folder.chmod(0o777)
     yield folder
@@ -308,7 +308,7 @@ def test_what_could_not_be_looked_at_is_not_deleted(somebody: Path, mode: int):
 
 
 def as_nobody(*words: object) -> Outcome:
-    """A command in a child without privileges; the modules that it needs are imported here already."""
+    """Run a command in an unprivileged child process, which inherits the modules that are already imported."""
     receiver, sender = Pipe(duplex=False)
     if not (pid := os.fork()):
         try:
@@ -337,7 +337,7 @@ def upgraded(origin: Path, documents: list[dict[str, str]]) -> None:
 
 def test_the_files_of_an_older_index_are_those_of_its_folder_as_far_as_they_are_there():
     write({"p1/a.md": "aaa", "p2/b.md": "bbb"})
-    upgraded(Path("p1"), OLD_FILES)  # as two runs into one index left it
+    upgraded(Path("p1"), OLD_FILES)  # the state that two runs into one index left behind
     assert " 0 encoded, 1 unchanged" in index("p1", "--delete-missing").ok().out
     assert sorted(texts()) == ["a.md", "b.md"]
 

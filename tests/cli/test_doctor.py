@@ -1,4 +1,4 @@
-"""`semsearch doctor`: what is wrong is seen, and what is pasted is what each client reads."""
+"""`semsearch doctor`: it detects problems, and it prints configuration in the form that each client expects."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from semsearch.cli.clients import CLIENTS, KEY
 from semsearch.errors import UsageError
 
 NOBODY = ("--port", "9")
-"""The port of `discard`, on which nothing listens here."""
+"""The port of the discard service, on which nothing listens here."""
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def checks(*words: object, code: int = 0) -> dict[str, tuple[str, str]]:
-    """Every check: what to state and what was found."""
+    """Run all checks and return the state and the finding of each, by name."""
     done = call("doctor", *NOBODY, *words, "--json")
     assert done.code == code
     return {one["what"]: (one["state"], one["said"]) for one in done.json["checks"]}
@@ -120,7 +120,7 @@ def test_a_missing_package_is_named_with_how_to_get_it(monkeypatch):
 
 @contextmanager
 def answering(replies: dict[str, tuple[int, str]]) -> Iterator[str]:
-    """A server on loopback that gives these answers; gives its address."""
+    """Start a server on loopback that sends these replies, and yield its address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -249,7 +249,7 @@ def test_everything_that_is_served_is_listed_with_both_addresses():
     assert ", ".join(CLIENTS) in done.out
 
 
-# --- what is pasted
+# --- configuration to paste
 
 
 def pastes(client: str, *words: object) -> list[dict[str, str]]:
@@ -264,7 +264,7 @@ MCP_FILES = {
     "vscode": ("servers", {"type": "http"}, "127.0.0.1"),
     "anythingllm": ("mcpServers", {"type": "streamable"}, "host.docker.internal"),
 }
-"""Client to the key of its file, what its entry must say beside the URL, and where it runs."""
+"""For each client: the top-level key of its file, the fields that its entry needs besides the URL, and the host."""
 
 
 @pytest.mark.parametrize("client", MCP_FILES)

@@ -1,4 +1,4 @@
-"""Bad input through the command line: one line that says what is wrong, the exit code, and nothing lost."""
+"""Bad input on the command line: a one-line error message, the exit code, and no loss of data."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from semsearch.poolers import POOLERS
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Indexes live in `indexes/` of the current folder."""
+    """Run each test in an empty folder, where indexes are created in `indexes/`."""
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An index to read from."""
+    """Create an index that the tests only read."""
     with chdir(tmp_path_factory.mktemp("shared")):
         return indexed().absolute()
 
@@ -96,7 +96,7 @@ def test_the_installed_command_ends_with_the_same_codes_and_lines():
     run("index", "-", *HASH, stdin=b'{"_id": 1').fails(1, "<stdin>:1: not valid JSON")
 
 
-# --- which index
+# --- choice of the index
 
 
 def test_several_indexes_are_listed_for_the_user_to_choose_from():
@@ -215,7 +215,7 @@ def test_an_index_that_is_being_written_names_its_writer():
         call("query", "water").ok()
 
 
-# --- another encoder, other passages
+# --- different encoder or chunking settings
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`semsearch eval` as a user calls it: every form holds the same numbers, and what is wrong is one line."""
+"""`semsearch eval` as users run it: all output formats have the same numbers, and each error is one line."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PAIRS = "sentence1\tsentence2\tscore\na heron\ta bird\t4\na heron\tan egret\t5\n
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Checkpoints: without a head, and with one and a pooler that it declares."""
+    """Create two checkpoints: one without a head, and one with a head and a declared pooler."""
     folder = tmp_path_factory.mktemp("models")
     tiny_checkpoint(folder / "model", head=False)
     tiny_checkpoint(folder / "declaring", files={"1_Pooling/config.json": {"pooling_mode": "cls"}})
@@ -61,23 +61,23 @@ DATA: dict[str, tuple[str, ...]] = {
     "retrieval": ("--data", "judged"),
     "corpus": ("notes.jsonl",),
 }
-"""What each command is given to measure on."""
+"""The arguments that give each command its data."""
 
 EACH = pytest.mark.parametrize("command", DATA)
 
 
 def evaluate(command: str, *words: object, poolers: str = "mean,cls,layer:1+max", model: str = "model") -> Outcome:
-    """A comparison on the small data, the words last."""
+    """Run a comparison on the small data; the words are appended to the command."""
     return call("eval", command, "--model", model, "--poolers", poolers, *DATA[command], *words)
 
 
 def strict_json(done: Outcome) -> Any:
-    """The printed object, which is JSON as others read it, too: without NaN."""
+    """Parse the printed object as strict JSON, which has no NaN and no infinities."""
     return json.loads(done.ok().out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
 
 def cells_of(shown: dict[str, Any], table: int = 0) -> dict[tuple[str, str], dict[str, Any]]:
-    """The cells of a table of `--json`, by row and column."""
+    """Return the cells of a table in `--json`, by row and column."""
     rows = shown["tables"][table]["rows"]
     return {(label, column): cell for label, row in rows.items() for column, cell in row.items()}
 
@@ -137,7 +137,7 @@ def test_the_runs_of_a_retrieval_give_its_numbers_to_whoever_measures_them():
     labels = list(dict.fromkeys(label for label, _ in cells))
     assert len(labels) == 3 * 3 * 2 + 1
     runs = {path.name: path for path in Path("a/runs").iterdir()}
-    assert len(runs) == len(labels)  # one for each row: layer:-1 and layer:1 do not fall together
+    assert len(runs) == len(labels)  # one for each row: the names of layer:-1 and layer:1 differ
     assert {"keyword.run", "mean-hybrid.run", "mean-whiten-3.run", "mean-center-hybrid.run"} < set(runs)
     qrels: dict[str, dict[str, int]] = {}
     for query, doc, gain in QRELS:
@@ -187,20 +187,20 @@ def test_geometry_has_a_row_for_each_row_of_the_table():
     assert shown["dim"] == "32"
 
 
-# --- every form has the same numbers
+# --- all output formats have the same numbers
 
 WISHES = ("--transforms", "truncate:4", "--seed", "7")
 
 
 def rounded(command: str, value: float | None) -> str:
-    """As tables print it."""
+    """Format a value as the tables do."""
     if value is None:
         return "–"
     return f"{100 * value:.2f}" if command == "sts" else f"{value:.4f}"
 
 
 def marked(command: str, shown: dict[str, Any], best: str, tied: str, *, intervals: bool = False) -> list[list[str]]:
-    """The first table as a form should print it, from the numbers of `--json`; times are left out."""
+    """Build the first table as an output format should print it, from the numbers of `--json` and without times."""
     rows = []
     for label, cells in shown["tables"][0]["rows"].items():
         texts = []
@@ -312,7 +312,7 @@ def test_a_name_may_hold_what_a_form_has_a_meaning_for():
     assert line["column"] == name
     head = call(*words, "--markdown").out.splitlines()[0]
     (cell,) = re.split(r" (?<!\\)\| ", head.removesuffix(" |"))[1:]
-    assert re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", cell) == name  # as CommonMark reads escapes
+    assert re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", cell) == name  # unescaped as in CommonMark
     latex = r"o,d\textbar{}d\_na\&me 5\% \#1 \{a\} \textasciitilde{}b\^{}c\textbackslash{}\$d"
     assert latex in call(*words, "--latex").out
 
@@ -393,11 +393,11 @@ def test_one_constant_task_among_others_leaves_the_others_their_numbers():
     assert call(*words, "--tasks", "STS-B").rows == [["Spearman x 100", "STS-B"], ["mean", f"{100 * rho:.2f}*"]]
 
 
-# --- seeds, the cache
+# --- seeds and the cache
 
 
 def two_lines_in_a_process(hash_seed: str, cache: Path) -> bytes:
-    """What both commands that do not print times say in a process of their own."""
+    """Run the two commands that print no times in a separate process, and return their output."""
     program = (
         "import sys\nfrom semsearch.cli.main import main\n"
         "wishes = ['--model', 'model', '--poolers', 'mean,cls', '--json', '--geometry', '--transforms', 'all']\n"
@@ -428,7 +428,7 @@ def test_the_same_seed_gives_the_same_numbers_with_and_without_a_cache_and_anoth
     first = numbers("--seed", 1)
     assert numbers("--seed", 1) == first  # from the cache
     assert numbers("--seed", 1, "--cache-mb", 0) == first
-    if command != "corpus":  # there the seed chooses the queries, too
+    if command != "corpus":  # where the seed also determines the queries
         one, two = ([*csv.DictReader(lines)] for lines in (first, numbers("--seed", 2)))
         assert [line["value"] for line in one] == [line["value"] for line in two]
         assert [line["low"] for line in one] != [line["low"] for line in two]
@@ -438,7 +438,7 @@ def test_the_cache_is_a_file_that_another_comparison_gains_by():
     file = Path(os.environ["SEMSEARCH_CACHE"], "vectors.sqlite")
     evaluate("retrieval", "--cache-mb", 0)
     assert not file.exists()
-    texts = len(DOCUMENTS) + len(QUERIES) - 1  # q5 is not asked
+    texts = len(DOCUMENTS) + len(QUERIES) - 1  # q5 has no judgments
     assert f"together: {texts} encoded\n" in evaluate("retrieval").err
     assert file.is_file()
     said = next(line for line in evaluate("retrieval", poolers="max,cls").err.splitlines() if "passages in" in line)
@@ -456,7 +456,7 @@ def test_a_cache_that_cannot_be_used_is_a_warning_and_the_numbers_are_the_same(m
     assert graphs.startswith("warning: the converted model cannot be saved in ")
 
 
-# --- a corpus and what comes after it
+# --- eval corpus and the index command that it prints
 
 
 @pytest.mark.parametrize(
@@ -512,7 +512,7 @@ def test_a_transform_that_wins_is_part_of_the_command(monkeypatch: pytest.Monkey
 def test_the_checkpoint_s_own_pooler_is_known_under_simcse_s_name():
     words = ("--simcse-names", "--json")
     shown = strict_json(evaluate("corpus", *words, poolers="cls,cls_before_pooler,avg", model="declaring"))
-    assert shown["declared pooler"] == "cls"  # ours; SimCSE's is the head
+    assert shown["declared pooler"] == "cls"  # our name; cls in SimCSE includes the head
     assert shown["recommended"] == "cls_before_pooler"
     assert shlex.split(shown["next"])[-2:] == ["--pooler", "cls"]
 
@@ -584,7 +584,7 @@ def test_judgments_are_an_extra_that_is_read_as_the_corpus_is():
         assert reason in note
 
 
-# --- what is left out is counted
+# --- omissions are counted
 
 
 def test_what_the_judgments_name_and_nobody_has_is_counted_and_warned_of():
@@ -598,7 +598,7 @@ def test_what_the_judgments_name_and_nobody_has_is_counted_and_warned_of():
         "warning: 2 documents in the qrels are not in the corpus; relevant ones count as not found",
         "queries without judgments, skipped: 1",
     ]
-    assert done.rows[1][1] == f"{np.mean([2 / 3, 1, 1, 1, 0]):.4f}*"  # all 8 documents are found; q4 has none to find
+    assert done.rows[1][1] == f"{np.mean([2 / 3, 1, 1, 1, 0]):.4f}*"  # finds all 8 documents; none is relevant to q4
     (line,) = [
         line
         for line in call(
@@ -629,7 +629,7 @@ def test_either_runtime_gives_the_same_table():
         assert cell["value"] == pytest.approx(theirs[key]["value"], abs=1e-4)
 
 
-# --- what is wrong is one line
+# --- errors are one line
 
 MODEL = ("--model", "model", "--poolers", "mean")
 
@@ -711,7 +711,7 @@ def test_a_gold_file_that_is_shorter_than_its_input_is_an_error():
         (year / f"STS.gs.{subset}.txt").write_text("1\n2\n" if subset != "OnWN" else "1\n")
     words = ("eval", "sts", *MODEL, "--data", ".", "--tasks", "STS13")
     call(*words).fails(1, "STS.gs.OnWN.txt has 1 scores for 2 sentence pairs")
-    (year / "STS.gs.OnWN.txt").write_text("1\n\n")  # no score is not no line
+    (year / "STS.gs.OnWN.txt").write_text("1\n\n")  # the line exists, but has no score
     done = call(*words)
     assert (done.code, "STS13: pairs without a score, left out: 1" in done.err.splitlines()) == (0, True)
 
@@ -766,7 +766,7 @@ def test_ids_that_a_run_cannot_hold_are_an_error_that_names_the_option():
     without = call(*words)
     done = call(*words, "--run-dir", "runs")
     assert (without.code, done.code) == (0, 2)
-    assert [row[:-1] for row in done.rows] == [row[:-1] for row in without.rows]  # the numbers are not lost, but times
+    assert [row[:-1] for row in done.rows] == [row[:-1] for row in without.rows]  # same numbers, apart from the times
     said = done.err.splitlines()[-1]
     assert said.startswith("error: one of the ids ('q0', 'd")
     assert "white space" in said

@@ -1,4 +1,4 @@
-"""How hits look: one line each in a pipe, several on a terminal with words highlighted, and why they were found."""
+"""Display of hits: one line each in a pipe, several lines with highlights on a terminal, and explanations."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Heron:
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Indexes live in `indexes/` of the current folder."""
+    """Run each test in an empty folder, where indexes are created in `indexes/`."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -115,7 +115,7 @@ def test_a_terminal_says_why_below_each_hit():
     assert lines[-1].startswith("words: BM25 ")
 
 
-# --- why
+# --- explanations
 
 
 def test_piped_explanations_are_one_more_column():

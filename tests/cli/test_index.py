@@ -1,4 +1,4 @@
-"""`semsearch index`: what it makes of corpora and options, what it says, and what it warns of."""
+"""`semsearch index`: how it handles corpora and options, what it prints, and its warnings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from command import DOCUMENTS, HASH, call, indexed, jsonl, run
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Indexes live in `indexes/` of the current folder."""
+    """Run each test in an empty folder, where indexes are created in `indexes/`."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -23,7 +23,7 @@ def test_index_says_what_it_did_and_where():
     first, *rest = run("index", "notes.jsonl", *HASH).ok().out.splitlines()
     assert first.startswith("4 documents in ")
     assert first.endswith(" s: 4 encoded (4 passages)")
-    # Words and marks: 1 + 7, 1 + 6, 1 + 2, 1 + 6.
+    # Tokens (words and punctuation marks) of title and text: 1 + 7, 1 + 6, 1 + 2, 1 + 6.
     assert rest == ["no passage was truncated (25 tokens)", f"index: {Path('indexes/notes')}"]
 
 
@@ -96,7 +96,7 @@ def test_per_line_makes_each_line_a_document():
 
 
 LONG = " ".join(f"word{n}" for n in range(300))
-"""Of 300 tokens, where the word-hash encoder sees 256."""
+"""A text of 300 tokens; the word-hash encoder sees at most 256."""
 
 
 def test_truncation_is_counted_and_said():

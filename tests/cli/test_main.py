@@ -1,4 +1,7 @@
-"""The commands, by what they print and leave behind; `command.DOCUMENTS` has answers that can be worked out by hand."""
+"""The commands, tested by their output and their effects.
+
+The expected scores on `command.DOCUMENTS` are calculated by hand.
+"""
 
 from __future__ import annotations
 
@@ -19,30 +22,30 @@ from semsearch.encoder.cache import warn_of_cache
 COMMANDS = ("index", "query", "list", "status", "delete", "poolers", "demo")
 
 LIBRARIES = {"torch", "transformers", "sentence_transformers", "huggingface_hub", "rich", "sqlite_utils", "pydantic"}
-"""Each of these takes as long to import as `semsearch --help` or longer, or is a tenth of a query."""
+"""Libraries whose import takes at least as long as `semsearch --help`, or a tenth of the time of a query."""
 
 HEAVY = LIBRARIES | {"openvino", "faiss", "numpy", "tokenizers", "filelock", "lark"}
 
 B_SCORE, A_SCORE = 1 / math.sqrt(5), 1 / math.sqrt(4 + 4 + 1 + 1 + 1)
-"""Cosines of `water` with `Bread Flour, water and salt.` and with `Heron The heron waits by the water.`"""
+"""Cosines of `water` with `Bread Flour, water and salt.` and with `Heron The heron waits by the water.`."""
 
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Indexes live in `indexes/` of the current folder."""
+    """Run each test in an empty folder, where indexes are created in `indexes/`."""
     monkeypatch.chdir(tmp_path)
 
 
 def found(*words: object) -> list[str]:
-    """Ids of the documents that a query finds, best first."""
+    """Return the ids of the documents that a query finds, best first."""
     return [hit["doc_id"] for hit in call("query", *words, "--json").ok().json["hits"]]
 
 
-# --- help, and what is imported
+# --- help and imports
 
 
 def modules_after(*words: str) -> set[str]:
-    """Top-level modules that a command has imported by its end."""
+    """Run a command and return the top-level modules that it has imported by its end."""
     program = (
         "import sys; from semsearch.cli.main import main\n"
         "try: main()\n"
@@ -151,7 +154,7 @@ def test_query_as_json_is_as_documented():
 
 
 SOME = pytest.approx(0.5, abs=0.49)
-"""Any confidence; tests/test_confidence.py has its values."""
+"""Any confidence; tests/test_confidence.py checks the values."""
 
 
 def test_query_piped_is_a_table_of_tabs():
@@ -164,7 +167,7 @@ def test_query_piped_is_a_table_of_tabs():
 
 def test_keyword_search_finds_only_what_has_the_word_also_in_chinese():
     indexed()
-    assert found("waters", "--mode", "keyword") == ["b", "a"]  # stemmed; the shorter one first
+    assert found("waters", "--mode", "keyword") == ["b", "a"]  # stemmed; the shorter document first
     assert found("要热", "--mode", "keyword") == ["c"]
     nothing = call("query", "nothing", "--mode", "keyword", "--json")
     assert (nothing.code, nothing.err, nothing.json["hits"]) == (3, "", [])
@@ -208,8 +211,8 @@ def test_options_of_a_context_go_together(words, part):
     call("query", "water", *words).fails(2, part)
 
 
-UNRELATED = (A_SCORE + B_SCORE) / 24  # four passages, and twenty at 0
-BM25_SHARE = 1 / (1 + 1.2 * (0.25 + 0.75 * 5 / 5.5))  # 5 words, 5.5 on average; how rare the word is cancels out
+UNRELATED = (A_SCORE + B_SCORE) / 24  # the mean cosine of the four passages and 20 added zeros
+BM25_SHARE = 1 / (1 + 1.2 * (0.25 + 0.75 * 5 / 5.5))  # 5 words, 5.5 on average; the IDF cancels out
 MIXED = (B_SCORE - UNRELATED) / (1 - UNRELATED) / 2 + BM25_SHARE / 2
 
 
@@ -324,6 +327,6 @@ def test_what_a_cache_and_the_library_s_log_say_is_printed_each_time(monkeypatch
         return 0
 
     monkeypatch.setattr("semsearch.cli.main._run", work)
-    for _ in range(2):  # a handler for each time would print it twice
+    for _ in range(2):  # one handler per call would print it twice
         said = call("poolers").err
         assert said == "warning: the disk is full\nwarning: the disk is full\nwarning: a model is damaged\n"

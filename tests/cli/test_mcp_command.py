@@ -1,4 +1,4 @@
-"""`semsearch mcp` over stdio, as an assistant starts it: nothing but the protocol on standard output."""
+"""`semsearch mcp` over stdio, as an assistant starts it: only protocol messages appear on standard output."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SAMPLE = Path(__file__).parents[2] / "corpora" / "sample"
 T = TypeVar("T")
 
 DISCOVERY_SECONDS = 10.0
-"""What Open WebUI allows."""
+"""The time that Open WebUI allows for discovering the tools."""
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ def words(*options: object) -> list[str]:
 
 
 def over_stdio(act: Callable[[Client], Awaitable[T]], *options: object, era: str = ERAS[0]) -> tuple[T, str]:
-    """What a client makes of the command, and what that said on standard error."""
+    """Connect a client to the command; return what the client returned and what the command wrote to standard error."""
     parameters = StdioServerParameters(command=sys.executable, args=words(*options), env=dict(os.environ))
     with Path("errors.txt").open("w+", encoding="utf-8") as errors:
         made = connected(stdio_client(parameters, errlog=errors), act, era)
@@ -123,7 +123,7 @@ def started(*options: object) -> subprocess.Popen[bytes]:
 
 
 def initialize(process: subprocess.Popen[bytes]) -> dict[str, Any]:
-    """Shake hands, and give the answer: the first line on standard output."""
+    """Perform the handshake and return the answer, which is the first line on standard output."""
     params = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
     send(process, {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params})
     answer = json.loads(process.stdout.readline())
@@ -159,7 +159,7 @@ def test_it_ends_at_once_when_it_is_told_to(end):
     with started("--index", indexed()) as process:
         initialize(process)
         process.send_signal(end)
-        process.wait(timeout=30)  # before standard input is closed, which ends it too
+        process.wait(timeout=30)  # while standard input is open, because closing it would also end the process
         out, err = process.communicate(timeout=30)
         assert (process.returncode, out, err) == (-end, b"", b"")
 

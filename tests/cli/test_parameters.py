@@ -1,4 +1,4 @@
-"""Messages of the library name parameters, those of the command line its options."""
+"""Names in messages: the library names its parameters, and the command line names its options instead."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from semsearch.cli.parameters import as_options, speak_for
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Indexes live in `indexes/` of the current folder."""
+    """Run each test in an empty folder, where indexes are created in `indexes/`."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -77,7 +77,8 @@ LIBRARY = [
 
 def test_no_message_of_the_library_names_an_option():
     options = {option for command in _commands(get_command(cli.app)) for one in command.params for option in one.opts}
-    options = {option for option in options if option.startswith("--")} - {"--data", "--tasks"}  # of printed commands
+    # --data and --tasks are part of commands that the library prints.
+    options = {option for option in options if option.startswith("--")} - {"--data", "--tasks"}
     named = re.compile(rf"({'|'.join(sorted(options, key=len, reverse=True))})\b")
     assert len(LIBRARY) > 15
     assert [

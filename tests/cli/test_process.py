@@ -1,4 +1,4 @@
-"""How the process of the command line ends: everything that is to be done at exit is done, and then it ends at once."""
+"""End of the command-line process: everything due at exit is done, and the teardown of the libraries is skipped."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def main():
 import semsearch.cli.main as cli; cli.main = main
 import semsearch.__main__ as process
 """
-"""A program that runs the command in its own process, with something of each kind that a process has at its end."""
+"""A program that runs the command in its own process and has work of every kind that can be pending at exit."""
 
 AT_EXIT = ["worker process", "thread", "registered by a thread", "registered after", "registered before"]
-"""In this order, for the process writes its own lines when it has waited for the worker's."""
+"""The expected output, in order: the process flushes its own lines only after it has waited for the worker process."""
 
 
 def run(program: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:

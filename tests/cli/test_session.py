@@ -1,4 +1,4 @@
-"""A session of queries: piped lines, a real prompt with history, and errors that do not end it."""
+"""Interactive query sessions: piped lines, a real prompt with history, and errors that do not end the session."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from command import SCRIPT, call, indexed, run
 CTRL_D, UP = b"\x04", b"\x1b[A"
 
 PROMPT_IS_READY = b"\x1b[?2004h"
-"""It takes pasted text as such from now on."""
+"""The escape sequence that turns on bracketed paste, which the prompt sends when it starts to read input."""
 
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Indexes live in `indexes/` of the current folder, and the history is this test's own."""
+    """Run each test with its own query history, in an empty folder where indexes are created in `indexes/`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and closed streams: one line at most, never a traceback, and an index that is whole or not there."""
+"""Ctrl-C, SIGTERM and closed streams: at most one line, never a traceback, and an index that is complete or absent."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _signal.signal = signal
 from semsearch.__main__ import start
 start()
 """
-"""What the installed command does, with a word behind its first statement: until then it is Python that starts."""
+"""The installed command, modified to print `go` after its first statement; before that, Python itself is starting."""
 
 KEPT = b"error: stopped; committed batches are kept, and the same command resumes from there\n"
 
@@ -40,11 +40,11 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _started_as_by_a_shell() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # what runs in the background has it ignored
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # shells make background jobs ignore it
 
 
 def begun(*words: object) -> subprocess.Popen[bytes]:
-    """The command, of which the first statement was executed."""
+    """Start the command and wait until it has executed its first statement."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = subprocess.Popen(
         [sys.executable, "-c", COMMAND, *map(str, words)], **pipes, preexec_fn=_started_as_by_a_shell
@@ -55,7 +55,7 @@ def begun(*words: object) -> subprocess.Popen[bytes]:
 
 
 def interrupted(seconds: float, *words: object, by: int = signal.SIGINT) -> tuple[int, bytes]:
-    """Exit code and standard error of a command that gets a signal so long after its begin."""
+    """Send a signal to a command the given time after its start; return its exit code and standard error."""
     with begun(*words) as process:
         time.sleep(seconds)
         process.send_signal(by)
@@ -82,7 +82,7 @@ def test_ctrl_c_at_any_moment_is_one_line_at_most_and_the_index_is_whole_or_not_
             try:
                 with Index.open(folder) as index:
                     assert index.status()["documents"] in (0, 300)
-            except NoIndexError:  # interrupted before its database was made
+            except NoIndexError:  # interrupted before the database was created
                 assert not (folder / "passages.sqlite").exists()
     if words[0] == "index":
         assert run(*words, "--json").ok().json["documents"] == 300
@@ -101,7 +101,7 @@ def test_an_interrupt_within_an_import_never_makes_another_index_than_was_asked_
 
 
 def end_of(body: str, *signals: int, pause: float = 0.5) -> tuple[int, bytes, bytes]:
-    """Exit code and output of a `main` with this body, which prints a line when it is to be signaled."""
+    """Run a `main` with this body, which prints `now` when signals may come; return its exit code and output."""
     lines = "\n".join(f"    {line}" for line in body.splitlines())
     program = (
         "import sys, time\nfrom semsearch.cli import main as cli, process\nrun = cli._run\n"
@@ -208,12 +208,12 @@ def test_a_closed_stream_is_one_line_or_nothing_and_the_right_code(line, code, s
 def test_an_index_that_is_made_with_all_streams_closed_is_whole():
     Path("notes.jsonl").write_bytes(jsonl([{"_id": "1", "text": "water"}]))
     code, _, _ = shell(f"index notes.jsonl {' '.join(HASH)} <&- >&- 2>&-")
-    assert code == 1  # nobody was told what was done
+    assert code == 1  # the summary could not be printed
     assert run("query", "water").ok().rows[1][2] == "1"
     assert os.listdir("indexes") == ["notes"]
 
 
-# --- what a path can be
+# --- special files
 
 
 @pytest.mark.parametrize(

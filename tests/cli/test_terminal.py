@@ -1,4 +1,4 @@
-"""How things look: tables, bars and colors on a terminal; plain lines, tabs and JSON where the output is piped."""
+"""Appearance of the output: tables, progress bars and colors on a terminal; plain lines, tabs and JSON in a pipe."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from semsearch.errors import RecordError
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Indexes live in `indexes/` of the current folder."""
+    """Run each test in an empty folder, where indexes are created in `indexes/`."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -132,7 +132,7 @@ def test_a_piped_table_keeps_its_columns_whatever_the_documents_hold():
     documents = [{"_id": f"{n}{HOSTILE}", "title": HOSTILE, "text": f"word {HOSTILE} {n}"} for n in range(3)]
     indexed("hostile", documents)
     printed = call("query", "word").ok().out
-    lines = printed.splitlines()  # at every mark that Unicode takes for the end of a line
+    lines = printed.splitlines()  # splits at every line boundary that Unicode defines
     assert [line.count("\t") for line in lines] == [4] * 4
     assert ESCAPE not in printed
     assert {len(row) for row in call("status").ok().rows} == {2}
@@ -172,7 +172,7 @@ def test_an_argument_that_is_no_unicode_is_no_traceback():
 
 
 UNSEEN = {*map(chr, (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xE0000, 0xE0080)))}
-"""By hand, from the Unicode standard: what rearranges a line (UAX 9), and tags."""
+"""Characters that reorder a line (UAX 9), and tags, copied by hand from the Unicode Standard."""
 
 BIDI = "a\u202egnp.exe\u202c \u2067x\u2069 \u200eL\u200fR\u061c \U000e0041tag"
 
@@ -218,7 +218,7 @@ def test_a_terminal_is_safe_from_marks_of_direction_and_shows_joiners():
     assert joined in shown
 
 
-# --- an output that goes away
+# --- broken pipes and full disks
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise on Windows")
@@ -246,7 +246,7 @@ def test_an_output_that_is_full_is_one_line_of_error():
     assert (done.returncode, done.stderr) == (1, b"error: No space left on device\n")
 
 
-# --- pieces
+# --- individual functions
 
 
 def test_the_summary_counts_and_warns(capsys: pytest.CaptureFixture[str]):

@@ -1,4 +1,4 @@
-"""A real server on loopback, started by the project's own Python; the clients know it by its address alone."""
+"""A real server on loopback, run by the project's own Python; the clients are given only its address and key."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ print(json.dumps(told))
 
 @dataclass(frozen=True)
 class Server:
-    """A running server, and what the library itself says to the same texts."""
+    """A running server, and the results of the library itself for the same texts."""
 
     url: str
     key: str
@@ -74,7 +74,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def ready(process: subprocess.Popen[bytes], log: Path) -> str:
-    """The address of the server, once it searches by meaning."""
+    """Wait until the server has loaded its model, and return its address."""
     until = time.monotonic() + 120
     while time.monotonic() < until:
         assert process.poll() is None, log.read_text()

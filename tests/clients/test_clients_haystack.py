@@ -1,4 +1,4 @@
-"""Haystack's clients of OpenAI, Cohere and Jina servers."""
+"""Haystack's clients for OpenAI, Cohere and Jina, used with our server."""
 
 from __future__ import annotations
 

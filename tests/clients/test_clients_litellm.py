@@ -1,4 +1,4 @@
-"""LiteLLM against our embeddings, reranking and vector stores, under the names of several providers."""
+"""LiteLLM, used with our embeddings, reranking and vector stores under the names of several providers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LlamaIndex' clients of OpenAI-like, TEI, Ollama, Cohere and Jina servers."""
+"""LlamaIndex's clients for OpenAI-like servers, TEI, Ollama, Cohere and Jina, used with our server."""
 
 from __future__ import annotations
 

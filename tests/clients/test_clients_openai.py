@@ -1,4 +1,4 @@
-"""The clients of OpenAI (Python and Node), Cohere and Ollama."""
+"""The clients of OpenAI (Python and Node.js), Cohere and Ollama, used with our server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from conftest import NONSENSE, QUESTION, TEXTS, Server
 
 
 def near(vector: Any) -> Any:
-    return pytest.approx(list(vector), abs=2e-3)  # batches of another shape, in bfloat16 where the CPU has it
+    return pytest.approx(list(vector), abs=2e-3)  # batch shapes differ, and CPUs that have bfloat16 use it
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_openai_embeds(client: Any, server: Server, encoding: str | None):
     wishes = {} if encoding is None else {"encoding_format": encoding}
     answer = client.embeddings.create(model="sample", input=TEXTS, **wishes)
     vectors = [one.embedding for one in answer.data]
-    if encoding == "base64":  # as it came, where it was asked for
+    if encoding == "base64":  # the client decodes it only if it chose the encoding itself
         assert all(isinstance(vector, str) for vector in vectors)
     else:
         assert vectors == [near(row) for row in server.expected["vectors"]]

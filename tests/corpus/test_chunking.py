@@ -25,12 +25,12 @@ Count = Callable[[str], int]
 
 
 def peer_count(text: str) -> int:
-    """Tokens with [CLS] and [SEP], by transformers."""
+    """Count tokens with transformers, including [CLS] and [SEP]."""
     return len(PEER(text, truncation=False, verbose=False).input_ids)
 
 
 def word_count(text: str) -> int:
-    """Tokens of the hash encoder: words and runs of punctuation; it has no special tokens."""
+    """Count the hash encoder's tokens: words and runs of punctuation, without special tokens."""
     return len(re.findall(r"\w+|[^\w\s]+", text))
 
 
@@ -42,7 +42,7 @@ def cut(text: str, heading: str = "", *, max_tokens=256, prefix="", tokenizer=RE
 
 
 def check(passages: list[Passage], text: str, limit: int, count: Count, *, title="", prefix="", overlap=0) -> None:
-    """What must hold of any document that was cut."""
+    """Check the invariants of every chunked document."""
     bare = count("")  # special tokens
     assert [passage.ordinal for passage in passages] == list(range(len(passages)))
     covered = bytearray(len(text))
@@ -59,7 +59,7 @@ def check(passages: list[Passage], text: str, limit: int, count: Count, *, title
         assert count(text[after.start : before.end]) - bare <= overlap
 
 
-SENTENCES = [f"Bird number {n} sat on the old wall and sang." for n in range(40)]  # 11 tokens each, by hand
+SENTENCES = [f"Bird number {n} sat on the old wall and sang." for n in range(40)]  # 11 tokens each, counted by hand
 
 
 def test_a_short_document_is_one_passage_with_the_title_in_front():
@@ -77,7 +77,7 @@ def test_a_document_with_nothing_to_encode_has_no_passage(text: str, title: str,
 
 def test_cuts_stand_between_sentences():
     text = " ".join(SENTENCES)
-    passages = cut(text, tokens=35, overlap=0)  # 2 special tokens and 3 sentences of 11
+    passages = cut(text, tokens=35, overlap=0)  # 2 special tokens and 3 sentences of 11 tokens
     expected = [" ".join(SENTENCES[n : n + 3]) for n in range(0, 40, 3)]
     assert [passage.encoded_text for passage in passages] == expected
     check(passages, text, 35, peer_count)
@@ -90,14 +90,14 @@ def test_cuts_stand_between_paragraphs_rather_than_sentences():
 
 
 def test_cuts_stand_between_chinese_sentences():
-    sentences = [f"第{n}只老鸟在墙上唱歌。" for n in "一二三四五六七八九十"]  # 11 characters each, a token each
+    sentences = [f"第{n}只老鸟在墙上唱歌。" for n in "一二三四五六七八九十"]  # 11 characters each, one token each
     passages = cut("".join(sentences), tokens=24, overlap=0)
     assert [passage.encoded_text for passage in passages] == ["".join(sentences[n : n + 2]) for n in range(0, 10, 2)]
 
 
 def test_neighbors_share_whole_sentences_within_the_overlap():
     text = " ".join(SENTENCES)
-    passages = cut(text, tokens=35, overlap=12)  # one sentence of 11 fits, two do not
+    passages = cut(text, tokens=35, overlap=12)  # one sentence of 11 tokens fits, two do not
     shared = [text[after.start : before.end] for before, after in pairwise(passages)]
     assert shared == [SENTENCES[n] for n in range(2, 40, 2)]
     check(passages, text, 35, peer_count, overlap=12)
@@ -239,7 +239,7 @@ def test_titles_of_many_lengths_share_a_few_splitters(minilm: Encoder):
     documents = [Document(f"{n}", "the heron waits " * 200, "tea " * n) for n in range(1, 60)]
     longest = [max(passage.n_tokens for passage in passages) for passages in chunker.passages(documents)]
     assert max(longest) <= 256
-    assert min(longest) >= 256 - 16 - 3  # three words a sentence here
+    assert min(longest) >= 256 - 16 - 3  # sentences have three words here
     assert chunker._splitter.cache_info().currsize <= 8
 
 

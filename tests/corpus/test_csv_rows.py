@@ -1,4 +1,4 @@
-"""Rows of CSV against Python's own csv module, and beside other users of it in the same process."""
+"""Test CSV rows against Python's csv module, also while other code in the process uses that module."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LONGEST = 1_000
 
 
 def lines(text: str) -> io.StringIO:
-    r"""Its lines as files are read: they end at `\n` alone."""
+    r"""Return a text as an open file whose lines end only at `\n`."""
     return io.StringIO(text, newline="\n")
 
 
@@ -29,7 +29,7 @@ def rows(text: str, delimiter: str = ",", longest: int = LONGEST) -> list[list[s
 
 
 def peer_rows(text: str, delimiter: str) -> list[list[str] | None]:
-    """The same by the csv module; None for a row that it refuses, after which it goes on as well."""
+    """Return the csv module's rows, with None for each row that it rejects and continues after."""
     reader = csv.reader(lines(text), delimiter=delimiter, strict=True)
     found: list[list[str] | None] = []
     while True:

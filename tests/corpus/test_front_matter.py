@@ -1,4 +1,4 @@
-"""Front matter against answers by hand, and YAML against what JSON would say."""
+"""Test front matter against expected values written by hand, and YAML against the equivalent JSON."""
 
 from __future__ import annotations
 

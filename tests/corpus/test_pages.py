@@ -1,4 +1,4 @@
-"""HTML, and HTML in Markdown: encodings by the rules of the WHATWG, words that stay apart, and main parts of pages."""
+"""Test HTML, and HTML in Markdown: encodings as defined by the WHATWG, word boundaries, and the main part of a page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from semsearch.corpus.markup import from_markdown
 from semsearch.corpus.readers import read_corpus
 from semsearch.errors import RecordError
 
-# --- encodings: byte E4 is ä in windows-1252 and д in windows-1251; the outcomes are those of the HTML standard
+# --- encodings: byte E4 is ä in windows-1252 and д in windows-1251; the expected values follow the HTML standard
 
 DECLARED = {
     "meta": (b"<meta charset=windows-1251>", "д"),
@@ -50,7 +50,7 @@ def test_what_declares_nothing_or_too_late_is_utf8(start):
         from_html(start + b"<p>\xe4")
 
 
-# The label table of the Encoding standard, and the codecs of Python that agree with its indexes.
+# Labels from the Encoding Standard, each with the Python codec that agrees with its index.
 LABELS = {
     **{"gb2312": "gb18030", "gbk": "gb18030", "GB_2312-80": "gb18030", "chinese": "gb18030"},
     **{"shift_jis": "cp932", "x-sjis": "cp932", "windows-31j": "cp932", "euc-jp": "euc_jp"},
@@ -135,7 +135,7 @@ def test_utf16_of_xml_needs_no_mark():
         assert from_html("<?xml version='1.0'?><p>ä".encode(encoding)).text == "ä"
 
 
-# --- words stay apart
+# --- word boundaries
 
 APART = {
     "br": ("a<br>b<br/>c</br>d", "a\nb\nc\nd"),
@@ -177,7 +177,7 @@ def test_html_in_markdown(source, text):
     assert from_markdown(source.encode()).text == text
 
 
-# --- main parts
+# --- the main part of a page
 
 SITE = "<nav>Home</nav><header>Logo</header>{}<aside>Advertisement</aside><footer>Imprint</footer>"
 
@@ -250,11 +250,11 @@ def test_a_title_loses_the_name_of_the_site_where_a_heading_is_the_rest(title, p
     assert from_html(f"<title>{title}</title>{page}".encode()).title == expected
 
 
-# --- bounds
+# --- size limits
 
 
 def crossed(n: int) -> str:
-    """About 20 n bytes: n unclosed elements that n paragraphs would each repeat."""
+    """Return about 20 n bytes of HTML: n unclosed elements that each of n paragraphs would repeat."""
     return "<p>" + "".join(f"<b c={i}>" for i in range(n)) + "<p>word</b>" * n
 
 

@@ -59,7 +59,7 @@ def pdf(
     info: bytes = b"",
     more: Sequence[bytes] = (),
 ) -> bytes:
-    """A minimal PDF, written by hand: a catalog, a page tree, and a page with a content stream each."""
+    """Return a minimal handwritten PDF: a catalog, a page tree, and pages with one content stream each."""
     kids = b" ".join(b"%d 0 R" % (4 + 2 * i) for i in range(len(pages)))
     objects = [
         b"<</Type/Catalog/Pages 2 0 R>>",
@@ -784,7 +784,7 @@ def test_a_text_in_place_of_a_document_is_told_what_a_document_is(corpus, shown)
         next(records)
 
 
-# --- paths
+# --- paths as text and as objects
 
 
 def as_text(path: Path) -> str:
@@ -796,7 +796,7 @@ def as_itself(path: Path) -> Path:
 
 
 def as_entry(path: Path) -> os.DirEntry:
-    """What a folder lists: an object that is no Path and stands for one."""
+    """Return the `os.DirEntry` of a path: a path-like object that is not a Path."""
     with os.scandir(path.parent) as entries:
         return next(entries)
 
@@ -808,7 +808,7 @@ def test_a_path_is_text_or_any_object_that_stands_for_one(tmp_path, spell):
     documents = [Document("a", "x", source=f"{path}:1"), Document("b", "y", source=f"{path}:2")]
     for paths in (spell(path), [spell(path)], (spell(path),), iter([spell(path)])):
         assert list(read_corpus(paths)) == documents
-    assert list(read_corpus([spell(path), str(path.parent)])) == documents  # once
+    assert list(read_corpus([spell(path), str(path.parent)])) == documents  # each document only once
     assert count_records(spell(path)) == count_records([spell(path)]) == 2
     assert list(read_queries(spell(path))) == [Query("a", "x"), Query("b", "y")]
     ((given, sources),) = find_sources([str(path)], ReadOptions(), Coverage())
@@ -848,7 +848,7 @@ def test_a_path_of_bytes_that_an_object_stands_for_is_none(tmp_path):
         read_corpus(entry)
 
 
-# --- what an operator is told
+# --- logging
 
 
 def test_the_log_says_what_each_path_was_read_as(tmp_path, caplog):

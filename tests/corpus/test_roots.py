@@ -1,4 +1,4 @@
-"""Ids of files, and what a run has looked at: the file system is real, and the expected ids are written by hand."""
+"""Test the ids of files and the coverage of a run, with real files and expected ids written by hand."""
 
 from __future__ import annotations
 
@@ -83,9 +83,9 @@ def test_a_folder_that_is_gone_has_moved_to_one_with_its_files(docs: Path, caplo
     assert ids(moved, coverage=coverage) == ["a.md", "sub/b.md"]
     assert coverage.roots == [Root("", str(moved))]
     assert f'"{docs}" no longer exists; "{moved}" contains its files' in caplog.text
-    assert ids(moved, coverage=Coverage(roots)) == ["notes/a.md", "notes/sub/b.md"]  # other files
+    assert ids(moved, coverage=Coverage(roots)) == ["notes/a.md", "notes/sub/b.md"]  # not the same files
     docs.mkdir()
-    assert ids(moved, coverage=Coverage(roots, lambda *_: True)) == ["notes/a.md", "notes/sub/b.md"]  # not gone
+    assert ids(moved, coverage=Coverage(roots, lambda *_: True)) == ["notes/a.md", "notes/sub/b.md"]  # not moved
 
 
 def test_a_folder_holds_the_files_of_another_if_half_of_them_have_the_same_text(docs: Path):
@@ -124,7 +124,7 @@ def test_a_link_inside_a_folder_is_its_target(docs: Path):
     (docs / "link.md").symlink_to("a.md")
     (docs / "other").symlink_to("sub")
     write(docs / "LICENSE", docs / ".hidden" / "c.md")
-    (docs / "license.txt").symlink_to("LICENSE")  # read only by the name that has an ending
+    (docs / "license.txt").symlink_to("LICENSE")  # read only because this name has an extension
     (docs / "shown").symlink_to(".hidden")
     with pytest.warns(UserWarning, match="1 without an extension"):
         assert sorted(ids(docs)) == [".hidden/c.md", "LICENSE", "a.md", "sub/b.md"]
@@ -152,7 +152,7 @@ def test_a_pipe_or_a_device_is_no_corpus(tmp_path: Path, make):
 def test_a_corpus_file_says_which_neighbors_it_hides(tmp_path: Path):
     for name in ("corpus.jsonl.gz", "queries.jsonl", "qrels/test.tsv", "pairs.tsv"):
         write(tmp_path / "beir" / name, text="")
-    read_corpus(str(tmp_path / "beir"))  # silently
+    read_corpus(str(tmp_path / "beir"))  # without a warning
     write(tmp_path / "alone" / "corpus.jsonl", tmp_path / "alone" / "pairs.tsv")
     with pytest.warns(UserWarning, match=r"not read: pairs.tsv \(pass"):
         read_corpus(str(tmp_path / "alone"))

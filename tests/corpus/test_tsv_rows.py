@@ -1,4 +1,4 @@
-"""Rows of TSV: what the csv module writes is read back, and what nobody quoted is left as it is."""
+"""Test TSV rows: output of the csv module is read back, and unquoted cells are left as they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of Python's values: against answers by hand, the json module and NumPy's own lists."""
+"""Test the conversion of Python values against expected values, the json module and NumPy's lists."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ PLAIN = {
 def test_values_become_those_of_json(value, expected):
     found = as_json(value)
     assert found == expected
-    assert json.dumps(found) == json.dumps(expected)  # True is not 1
+    assert json.dumps(found) == json.dumps(expected)  # distinguishes True from 1
     (document,) = as_records([{"_id": "a", "text": "x", "field": value}])
     assert document.metadata == {"field": expected}
 
@@ -106,7 +106,7 @@ def test_ids_become_text(doc_id):
 
 
 def test_pandas_nothing_is_a_bad_record():
-    class NaT(datetime):  # as pandas has it: a date that differs from itself
+    class NaT(datetime):  # as in pandas: a date that is not equal to itself
         def __eq__(self, other):
             return False
 

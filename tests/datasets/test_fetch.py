@@ -1,4 +1,4 @@
-"""`semsearch data` as a user calls it, against a stand-in of the hub that speaks HTTP on loopback."""
+"""`semsearch data` as users run it, against a stand-in for the Hugging Face Hub that serves HTTP on loopback."""
 
 from __future__ import annotations
 
@@ -56,32 +56,32 @@ def pack(content: bytes) -> bytes:
 
 
 class Hub:
-    """The few answers of the hub that a dataset's download needs, and the ways in which it can fail.
+    """A stand-in for the hub: the few responses that a download needs, and the failures that can be provoked.
 
-    Large files are those that do not end in .md or .tsv; they come from another address, as from the hub's CDN.
+    Files that do not end in .md or .tsv count as large and are served from a second address, as from the hub's CDN.
     """
 
     def __init__(self) -> None:
         self.commits: dict[str, dict[str, dict[str, bytes]]] = {}
         self.main: dict[str, str] = {}
         self.seen: list[str] = []
-        self.tampered: dict[str, bytes] = {}  # by file: sent in place of what the listing says
-        self.cuts: Counter[str] = Counter()  # by file: how often to hang up halfway
-        self.down: set[str] = set()  # files that are no longer sent
-        self.stalled = ""  # the file that stops halfway, until `resumed`
+        self.tampered: dict[str, bytes] = {}  # per file: content sent instead of the listed one
+        self.cuts: Counter[str] = Counter()  # per file: how many times to disconnect halfway
+        self.down: set[str] = set()  # files that are answered with 403
+        self.stalled = ""  # the file whose transfer stops halfway until `resumed` is set
         self.stalling, self.resumed = threading.Event(), threading.Event()
-        self.page: bytes | None = None  # what a hotel's network answers to everything
+        self.page: bytes | None = None  # the answer to every request, as from a captive portal
         self.server, self.cdn = Server(self), Server(self)
         self.address, self.cdn_address = self.server.address, self.cdn.address
 
     def publish(self, repo: str, files: dict[str, bytes], commit: str | None = None) -> None:
-        """A commit, by default the one that the table names; the newest is `main`."""
+        """Add a commit, by default the one that the registry pins, and make it `main`."""
         commit = commit or next(one.revisions[repo] for one in SETS.values() if repo in one.revisions)
         self.commits.setdefault(repo, {})[commit] = files
         self.main[repo] = commit
 
     def downloads(self, name: str) -> int:
-        """How often the content of a large file was asked for."""
+        """Count the requests for the content of a large file."""
         return sum(line.startswith(f"GET {self.cdn_address}") and line.endswith(f"/{name}") for line in self.seen)
 
     def close(self) -> None:
@@ -165,7 +165,7 @@ class Handler(BaseHTTPRequestHandler):
     def answer(
         self, status: int, body: bytes = b"", headers: dict[str, str] | None = None, sent: int | None = None
     ) -> None:
-        """All of the body; or the first bytes that are `sent`, after which the connection ends."""
+        """Send the whole body, or only its first `sent` bytes and then close the connection."""
         self.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
             self.send_header(name, value)
@@ -188,7 +188,7 @@ def git_id(content: bytes) -> str:
 
 
 def entry(name: str, content: bytes) -> dict[str, Any]:
-    """A file as the hub's API lists it."""
+    """Describe a file as the hub's API lists it."""
     large = {"lfs": {"sha256": sha256(content), "size": len(content), "pointerSize": 130}} if is_large(name) else {}
     return {"rfilename": name, "size": len(content), "blobId": git_id(content), **large}
 
@@ -200,7 +200,7 @@ def hub() -> Iterator[Hub]:
 
 
 class Machine:
-    """Where the command runs: a home of its own, and the hub or what stands in its place."""
+    """An environment for the command, with its own home and data folders and a given hub address."""
 
     def __init__(self, folder: Path, endpoint: str) -> None:
         self.data = folder / "data"
@@ -227,7 +227,7 @@ def machine(tmp_path: Path, hub: Hub) -> Machine:
     return Machine(tmp_path, hub.address)
 
 
-# --- what comes
+# --- downloaded files
 
 
 PACKED = {"corpus.jsonl.gz": pack(CORPUS), "queries.jsonl.gz": pack(QUERIES), "qrels/test.jsonl": JUDGED}
@@ -341,7 +341,7 @@ def test_a_line_that_is_something_else_is_named(tmp_path: Path, name: str, file:
         SETS[name].parts[-1].write(tmp_path / file, tmp_path / "made")
 
 
-# --- what can go wrong on the way
+# --- failed and interrupted downloads
 
 
 def test_a_broken_connection_is_taken_up_where_it_broke_now_or_by_the_same_command(hub: Hub, machine: Machine):
@@ -396,7 +396,7 @@ def test_a_damaged_copy_is_made_whole_and_only_with_what_the_lock_names(hub: Hub
     (folder / "mine.txt").write_bytes(b"stays")
     damaged = machine.files("scifact")
     changed = CORPUS.replace(b"water", b"shore")
-    hub.publish("mteb/scifact", {**PLAIN, "corpus.jsonl": changed})  # listing and file, under the same commit
+    hub.publish("mteb/scifact", {**PLAIN, "corpus.jsonl": changed})  # listing and file change under the same commit
     got, expected = sha256(changed)[:12], sha256(CORPUS)[:12]
     machine("get", "scifact").fails(
         1, "mteb/scifact/corpus.jsonl", got, f"expected {expected}", "lock.json", "--refresh"
@@ -411,7 +411,7 @@ def test_without_a_network_a_complete_copy_is_enough(hub: Hub, machine: Machine,
     hub.publish("mteb/scifact", PLAIN)
     machine("get", "scifact").ok()
     before, asked = machine.files("scifact"), len(hub.seen)
-    hub.close()  # nobody listens any more
+    hub.close()  # nothing listens anymore
     done = machine("get", "scifact").ok()
     assert done.out.startswith(f"scifact: already complete, 3 files in {machine.data / 'scifact'}")
     assert len(hub.seen) == asked
@@ -428,7 +428,7 @@ def test_offline_mode_and_a_page_that_is_no_hub_are_one_line_each(hub: Hub, mach
     machine("get", "sick").fails(1, "mteb/sickr-sts cannot be fetched", hub.address)
 
 
-# --- which commit
+# --- revisions
 
 
 def test_refresh_takes_the_newest_and_the_lock_keeps_it(hub: Hub, machine: Machine, tmp_path: Path):
@@ -458,7 +458,7 @@ def test_a_commit_that_is_gone_is_one_line(hub: Hub, machine: Machine):
     machine("get", "scifact").fails(1, "mteb/scifact cannot be fetched", "the commit no longer exists", "--refresh")
 
 
-# --- what is asked for, and where to
+# --- names and folders
 
 
 def test_an_unknown_name_lists_the_known_ones_and_fetches_nothing(hub: Hub, machine: Machine):

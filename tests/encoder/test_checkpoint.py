@@ -1,4 +1,4 @@
-"""Checkpoints on disk: what they declare is followed as sentence-transformers follows it, and what is wrong is said."""
+"""Tests for loading checkpoints: declared settings apply as in sentence-transformers, and problems are reported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Make = Callable[..., Path]
 
 
 def agrees(folder: Path, **settings: Any) -> None:
-    """The encoder gives what sentence-transformers gives for the same folder, up to the length of a row."""
+    """Assert that the encoder returns the unnormalized vectors that sentence-transformers returns for the folder."""
     theirs = SentenceTransformer(str(folder), device="cpu")
     ours = Encoder.load(str(folder), normalize=False, device="cpu", **settings)
     for vectors, expected in (
@@ -72,7 +72,7 @@ def test_the_folders_that_modules_json_names_are_read(checkpoint: Make) -> None:
         file.rename(folder / "0_Transformer" / file.name)
     (folder / "modules.json").write_text(json.dumps(declared))
     (folder / "1_Pooling").mkdir()
-    (folder / "1_Pooling/config.json").write_text('{"pooling_mode": "cls"}')  # left over; nothing points to it
+    (folder / "1_Pooling/config.json").write_text('{"pooling_mode": "cls"}')  # a leftover that nothing refers to
     assert Encoder.load(str(folder)).spec.pooler == "max"
     agrees(folder)
 
@@ -146,7 +146,7 @@ def test_declared_prompts_become_prefixes_as_in_sentence_transformers(
 
 
 def test_a_passage_prompt_is_the_passages_where_none_is_called_document(checkpoint: Make) -> None:
-    """sentence-transformers itself takes such a prompt only when it is named in the call."""
+    """Compare with a call that names the prompt, because sentence-transformers does not apply it by itself."""
     files = {
         "config_sentence_transformers.json": {"prompts": {"passage": "passage: "}},
         "modules.json": modules("Transformer", "Pooling"),
@@ -177,7 +177,7 @@ def test_a_prompt_that_is_not_pooled_is_left_out_as_in_sentence_transformers(che
 
 
 def test_a_declared_lowercasing_is_done(checkpoint: Make) -> None:
-    """The tokenizer here is made to keep case, so that 'HERON' becomes [UNK] unless it is lowercased first."""
+    """Use a tokenizer that keeps case, so that 'HERON' becomes [UNK] unless it is lowercased first."""
     files = {"sentence_bert_config.json": {"do_lower_case": True}, "1_Pooling/config.json": {"pooling_mode": "mean"}}
     folder = checkpoint(files=files)
     tokenizer = json.loads((folder / "tokenizer.json").read_text())

@@ -1,4 +1,4 @@
-"""Checkpoints that are broken, incomplete or hostile: each is one clear error, and no code of theirs is ever run."""
+"""Tests for broken, incomplete or hostile checkpoints: each raises one clear error, and none of their code runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Make = Callable[..., Path]
 
 
 def replaced(folder: Path, file: str, content: str | bytes | None) -> str:
-    """The folder with one file rewritten, or gone."""
+    """Rewrite or delete one file of the folder and return the folder."""
     path = folder / file
     path.parent.mkdir(exist_ok=True)
     if content is None:
@@ -162,7 +162,7 @@ def test_code_in_a_checkpoint_is_never_run(checkpoint: Make, file: str) -> None:
     config.pop("tokenizer_class", None)
     (folder / file).write_text(json.dumps(config))
     before = set(sys.modules)
-    with contextlib.suppress(ModelError):  # to refuse it is as good as to load it without its code
+    with contextlib.suppress(ModelError):  # refusing it is as good as loading it without its code
         Encoder.load(str(folder), "mean")
     assert not list(folder.rglob("ran"))
     assert not [name for name in set(sys.modules) - before if "evil" in name]

@@ -1,4 +1,4 @@
-"""Cross-encoders: what transformers and sentence-transformers make of the same pairs, and what is refused."""
+"""Tests for cross-encoders: scores agree with transformers and sentence-transformers, and bad inputs are refused."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Make = Callable[..., Path]
 
 @pytest.fixture
 def pairs(tmp_path: Path) -> Make:
-    """Makes a small cross-encoder below the test's folder; see `fakes.pair_checkpoint`."""
+    """Return a function that creates a small cross-encoder in the test's folder; see `fakes.pair_checkpoint`."""
     return lambda *family, **config: pair_checkpoint(
         tmp_path / f"pairs-{len(list(tmp_path.iterdir()))}", *family, **config
     )
@@ -49,7 +49,7 @@ def load(folder: Path, runtime: str = "torch", **settings: Any) -> CrossEncoder:
 def logits_of(
     folder: Path, query: str, passages: list[str], length: int = 64, inputs: tuple[str, ...] = (*INPUTS, TYPES)
 ) -> np.ndarray:
-    """What transformers gives for these pairs, one at a time."""
+    """Compute the logits of these pairs with transformers, one pair at a time."""
     tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_file=str(folder / "tokenizer.json"), pad_token="[PAD]", model_input_names=[*inputs]
     )
@@ -203,7 +203,7 @@ def test_scores_that_are_not_finite_are_refused(pairs: Make, monkeypatch, runtim
     weights = load_file(folder / "model.safetensors")
     weights["classifier.bias"][0] = float("nan")
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    monkeypatch.setattr(openvino_convert, "_distance", lambda *_: 0.0)  # or it would run on torch
+    monkeypatch.setattr(openvino_convert, "_distance", lambda *_: 0.0)  # otherwise it would fall back to torch
     with pytest.raises(ModelError, match=r"not finite numbers, starting with text \d \(from 0\), "):
         load(folder, runtime).scores(QUERY, PASSAGES)
 

@@ -1,4 +1,4 @@
-"""Encoding: the same vectors as sentence-transformers, cut as transformers cuts, batched within the budget."""
+"""Tests for `Encoder`: vectors as in sentence-transformers, truncation as in transformers, batches within budget."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def theirs() -> SentenceTransformer:
 
 
 def mean_of(model: torch.nn.Module, ids: list[int]) -> np.ndarray:
-    """The mean of the last layer over these tokens, by plain transformers."""
+    """Compute the mean of the last layer over these tokens with plain transformers."""
     with torch.inference_mode():
         return model(torch.tensor([ids])).last_hidden_state[0].mean(0).numpy()
 
@@ -205,7 +205,7 @@ def test_each_setting_is_another_fingerprint(checkpoint: Make) -> None:
     specs = [Encoder.load(folder, "mean").spec for folder in folders]
     specs += [Encoder.load(folders[0], **{"pooler": "mean", **settings}).spec for settings in SETTINGS[1:]]
     assert len({spec.fingerprint for spec in specs}) == len(specs)
-    assert Encoder.load(str(checkpoint()), "mean").spec.fingerprint == specs[0].fingerprint  # the same in another place
+    assert Encoder.load(str(checkpoint()), "mean").spec.fingerprint == specs[0].fingerprint  # the path does not count
 
 
 def test_the_fingerprint_covers_what_is_done_to_case_and_prefix(checkpoint: Make) -> None:

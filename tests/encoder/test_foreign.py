@@ -1,4 +1,4 @@
-"""An encoder that another program computes, here by functions whose answers are known."""
+"""Tests for `ForeignEncoder`, which another program computes: here, functions with known results stand in for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Rows = list[list[float]]
 
 
 def letters(texts: list[str]) -> Rows:
-    """How often a text has a, b and c."""
+    """Count the letters a, b and c in each text."""
     return [[float(text.count(letter)) for letter in "abc"] for text in texts]
 
 
@@ -46,7 +46,7 @@ def test_many_texts_go_in_batches_and_are_told():
     encoder = ForeignEncoder("letters", counted, counted)
     texts = ["ab" * (n % 3) + "c" for n in range(BATCH + 5)]
     vectors = encoder.encode_documents(texts, told.append)
-    assert sizes == [1, BATCH, 5]  # the first asks for the length of a vector
+    assert sizes == [1, BATCH, 5]  # the first call determines the dimension
     assert told == [BATCH, 5]
     assert np.array_equal(vectors[-1:], encoder.encode_documents(texts[-1:]))
 
@@ -82,7 +82,7 @@ def test_an_index_is_built_searched_and_refused_to_others(tmp_path: Path):
     with Index.open(tmp_path / "i", create=True, encoder=encoder) as index:
         index.add([{"_id": "1", "text": "aaa"}, {"_id": "2", "text": "abc " * 50}])
         assert [hit.doc_id for hit in index.search("a", mode="dense")] == ["1", "2"]
-        assert index.status()["passages"] > 4  # of at most 20 words
+        assert index.status()["passages"] > 4  # a passage has at most 20 words
         told = [index.explain("aaa", index.search("aaa", 1, mode=mode))[0] for mode in ("keyword", "dense")]
         assert told[0].keyword
         assert "the contributions of its tokens are unknown" in str(told[1].dense)

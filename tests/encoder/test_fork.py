@@ -1,4 +1,4 @@
-"""Encoders and forks: what works in a forked child works, and what would wait for ever is one clear error."""
+"""Tests for encoders in forked processes: they either work or raise one clear error, and never deadlock."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ expected = encoder.encode_documents(TEXTS)
 in_child(lambda: np.abs(encoder.encode_documents(TEXTS) - expected).max() < 1e-6)
 in_child(lambda: np.abs(load().encode_documents(TEXTS) - expected).max() < 1e-6)
 """
-    # Unless asked to be parallel, tokenizers does without threads in a child by itself.
+    # Unless this variable is set, tokenizers turns its threads off in a forked child.
     assert told(START + code, model, "torch", OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="true") == ["True", "True"]
 
 
@@ -98,4 +98,4 @@ print(*encoder.artifacts.values())
 """
     child, there, folder = told(START + code, model, "openvino")
     assert (child, there) == ("started", "True 1")
-    assert not Path(folder).exists()  # the parent has ended
+    assert not Path(folder).exists()  # the parent has exited

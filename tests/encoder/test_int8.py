@@ -1,4 +1,4 @@
-"""8-bit models: close to float32 by sentence-transformers' measure, kept with the index, and never mistaken."""
+"""Tests for 8-bit models: vectors stay close to float32, and each index stores and verifies its own model."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_import_of_nncf_sends_nothing_and_leaves_the_class_of_loggers(small)
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
-    """A small model in 8 bits."""
+    """Quantize a small model to 8 bits."""
     folder = tiny_checkpoint(tmp_path_factory.mktemp("small") / "model")
     return Encoder.load(str(folder), "mean", runtime="openvino", precision="float32").quantize(TEXTS)
 
@@ -129,7 +129,7 @@ def test_another_calibration_is_another_encoder(small, tmp_path):
     other = Encoder.load(small.spec.model, "mean", runtime="openvino", precision="float32").quantize(TEXTS[:2])
     assert other.spec.fingerprint != small.spec.fingerprint
     (difference,) = small.spec.differences(other.spec)
-    assert len(difference) < 70  # hashes are cut
+    assert len(difference) < 70  # hashes are abbreviated
     index_corpus(tmp_path / "index", DOCUMENTS, small)
     with pytest.raises(MismatchError, match="was built with another encoder: it has precision int8:"):
         index_corpus(tmp_path / "index", DOCUMENTS, other)

@@ -1,4 +1,4 @@
-"""The openvino runtime: against torch for every pooler and family, in bfloat16, and from several threads."""
+"""Tests for the OpenVINO runtime: agreement with torch for every pooler and family, bfloat16, and thread safety."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_threads_may_share_an_encoder(minilm: Encoder) -> None:
 
 
 class OlderCpu:
-    """The core of a CPU without bfloat16."""
+    """An OpenVINO core that reports a CPU without bfloat16."""
 
     def __init__(self, real) -> None:
         self._real = real
@@ -144,7 +144,7 @@ def test_a_cpu_without_bfloat16_computes_in_float32_and_says_so(checkpoint: Make
     close(encoder.encode_documents(TEXTS), exact)
     with pytest.warns(UserWarning, match="this CPU does not support bfloat16; computing in float32"):
         encoder = Encoder.load(folder, "mean", precision="bfloat16")
-    assert encoder.spec.precision == "bfloat16"  # the class of the index that it belongs to
+    assert encoder.spec.precision == "bfloat16"  # as requested, to match a bfloat16 index
     close(encoder.encode_documents(TEXTS), exact)
 
 
@@ -165,5 +165,5 @@ def test_nothing_to_encode_compiles_nothing(checkpoint: Make) -> None:
     encoder = Encoder.load(str(checkpoint()), "mean", runtime="openvino")
     before = dict(encoder._runtime._compiled)
     assert encoder.encode_documents([]).shape == (0, 32)
-    encoder.encode_documents(TEXTS * 200)  # more than a batch: what was made ahead for one is given up
+    encoder.encode_documents(TEXTS * 200)  # more than one batch: the unused graph for a single one is dropped
     assert not before.keys() & encoder._runtime._compiled.keys()

@@ -1,4 +1,4 @@
-"""The cache of converted graphs: used again, made again where damaged, and never in the way."""
+"""Tests for the cache of converted graphs: it is reused, rebuilt if damaged, and never prevents encoding."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Make = Callable[..., Path]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of this test's own; the folder of its graphs."""
+    """Give the test a separate cache and return the folder of its graphs."""
     monkeypatch.setenv("SEMSEARCH_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "graphs"
 
@@ -69,7 +69,7 @@ def test_a_graph_is_converted_once_for_each_pooler(model, folder, monkeypatch):
     assert len(kept(folder)) == 2
     monkeypatch.setattr(openvino_convert, "convert", never)
     np.testing.assert_array_equal(encode(model), first)
-    encode(model, max_tokens=16, passage_prefix="x ")  # not the graph's business
+    encode(model, max_tokens=16, passage_prefix="x ")  # these settings do not change the graph
 
 
 def test_other_weights_are_another_graph(checkpoint, folder):
@@ -191,7 +191,7 @@ def test_the_graphs_that_were_used_longest_ago_leave_first(checkpoint, folder, m
     monkeypatch.setattr(graphs, "MAX_MB", 2.5 * size / 2**20)
     encode(models[1])
     (other,) = {*kept(folder)} - {oldest}
-    os.utime(other / "sums.json", (0, 0))  # so that the first is used later
+    os.utime(other / "sums.json", (0, 0))  # makes it the least recently used
     encode(models[2])
     assert oldest in kept(folder)
     assert other not in kept(folder)
@@ -202,7 +202,7 @@ def test_files_that_are_deleted_while_a_model_is_in_use_are_missed_by_nobody(mod
     encoder = Encoder.load(model, "mean", runtime="openvino", precision="float32")
     one = encoder.encode_documents(TEXTS[:1])
     shutil.rmtree(folder)
-    many = encoder.encode_documents(TEXTS * 200)  # more than a batch, for which the graph is compiled otherwise
+    many = encoder.encode_documents(TEXTS * 200)  # more than one batch, for which the graph is compiled again
     np.testing.assert_allclose(many[:1], one, atol=1e-5)
     close(many[:3], by_torch(model))
 

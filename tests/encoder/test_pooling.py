@@ -1,4 +1,4 @@
-"""Poolers: each against numpy over plain transformers, sentence-transformers' own module, and answers by hand."""
+"""Tests for poolers against numpy over plain transformers, sentence-transformers' Pooling module and hand values."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ COMPOSED = {
     "top2+pooler-output": lambda h, head: np.concatenate([((h[-1] + h[-2]) / 2).mean(0), head]),
 }
 NAMES = [*POOLERS, *COMPOSED]
-SIDES = [  # BERT's own head reads position 0 whatever stands there, so that it is never run with padding on the left
+SIDES = [  # BERT's own head always reads position 0, so it is never run with padding on the left
     pytest.param(name, side, id=f"{name}-{side}")
     for name in NAMES
     for side in ("right", "left")
@@ -55,14 +55,14 @@ ST_MODES = {
 
 
 def expected_of(name: str) -> np.ndarray:
-    """Each text through the model alone and unpadded, then numpy."""
+    """Run each text through the model alone, without padding, and pool with numpy."""
     oracle = {**ORACLES, **COMPOSED}[name]
     alone = [forward((text,)) for text in TEXTS]
     return np.stack([oracle([h[0].numpy() for h in s.layers], s.pooler_output[0].numpy()) for s in alone])
 
 
 def poison(states: TokenStates, value: float) -> TokenStates:
-    """The same states with `value` wherever there is padding."""
+    """Return the same states with every padding position set to `value`."""
     padding = (states.mask == 0).unsqueeze(-1)
     layers = tuple(layer.masked_fill(padding, value) for layer in states.layers)
     return TokenStates(states.last.masked_fill(padding, value), states.mask, layers, states.pooler_output)
@@ -118,7 +118,7 @@ def test_a_prefix_is_left_out_as_sentence_transformers_does_it(name: str) -> Non
     close(parse_pooler(name).pool(TokenStates(states.last, mask, skipped=skipped)), expected)
 
 
-BY_HAND = {  # the hidden state of layer l at real token p = 1, 2, 3, 4 is 10 l + p, and there are layers 0 to 3
+BY_HAND = {  # the hidden state of layer l (0 to 3) at real token p (1 to 4) is 10 l + p
     "cls": 31,
     "pooler-output": 0.5,
     "mean": 32.5,

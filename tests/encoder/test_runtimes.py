@@ -1,4 +1,4 @@
-"""The choice of a runtime: what is asked for, what is there, and what to say when the two differ."""
+"""Tests for choosing a runtime: requests, fallbacks and refusals, without side effects on the host process."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_without_openvino_torch_does_its_work_and_one_line_says_so(model):
 
 
 def printed(code: str, *words: str) -> list[str]:
-    """Lines of a Python of its own."""
+    """Run code in a new Python process and return the lines that it prints."""
     command = [sys.executable, "-c", code, *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout.splitlines()
 
@@ -155,7 +155,7 @@ print(settings() == before, before[:2] == (int(verbosity), bars == "True"))
 def test_loading_and_converting_leave_the_settings_of_the_host_as_they_were(
     model, tmp_path, monkeypatch, verbosity, bars
 ):
-    monkeypatch.setenv("SEMSEARCH_CACHE", str(tmp_path / "cache"))  # so that there is something to convert
+    monkeypatch.setenv("SEMSEARCH_CACHE", str(tmp_path / "cache"))  # so that the model must be converted
     assert printed(SETTINGS, model, verbosity, bars) == ["True True"]
 
 

@@ -1,4 +1,4 @@
-"""What each token brings to a vector: sums that are the vector, answers by hand, and hidden states of transformers."""
+"""Tests for token contributions: they sum to the vector, and agree with hand values and transformers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_tokens_of_real_states_sum_to_the_vector_and_padding_brings_nothing(
     assert not parts[states.mask == 0].any()
 
 
-BY_HAND = {  # the hidden state of layer l at real token p = 1, 2, 3, 4 is 10 l + p, and there are layers 0 to 3
+BY_HAND = {  # the hidden state of layer l (0 to 3) at real token p (1 to 4) is 10 l + p
     "cls": [31, 0, 0, 0],
     "mean": [31 / 4, 32 / 4, 33 / 4, 34 / 4],
     "max": [0, 0, 0, 34],
@@ -137,7 +137,7 @@ def test_the_first_components_alone_are_split_where_dim_keeps_no_more(minilm: En
 
 
 def dense_checkpoint(folder: Path, activation: str) -> Path:
-    """A checkpoint with a Dense module of 32 to 8 behind the mean."""
+    """Create a checkpoint with mean pooling and a Dense module from 32 to 8 dimensions."""
     kinds = [{"path": "", "type": "x.Transformer"}, {"path": "1_P", "type": "x.Pooling"}]
     files: dict[str, Any] = {
         "modules.json": [*kinds, {"path": "2_Dense", "type": "x.Dense"}],

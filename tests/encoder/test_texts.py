@@ -1,4 +1,4 @@
-"""What an encoder is given: one text or a list of them, and one clear line for anything else."""
+"""Tests for the inputs of encoders: one text or a list of texts, and a one-line error for anything else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vectors of tokens: transformers' own hidden states, at the places of the text that they stand for."""
+"""Tests for token vectors: they are transformers' hidden states, with the character offsets of their tokens."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Make = Callable[..., Path]
 
 @torch.inference_mode()
 def hidden_states(folder: str | Path, text: str, length: int) -> np.ndarray:
-    """The last layer's states of a text, by transformers."""
+    """Compute the last layer's hidden states of a text with transformers."""
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_file=str(Path(folder) / "tokenizer.json"))
     ids = tokenizer(text, truncation=True, max_length=length, return_tensors="pt")["input_ids"]
     model = transformers.AutoModel.from_pretrained(folder).eval()
@@ -62,7 +62,7 @@ def test_each_has_its_characters_of_the_text(checkpoint: Make) -> None:
     assert pieces(TEXTS[0], tokens[0].offsets) == ["A", "heron", "waits", ",", "by", "the", "water", "."]
     assert "".join(pieces(TEXTS[2], tokens[2].offsets)) == TEXTS[2].replace(" ", "")
     assert [one.offsets[0].tolist() for one in tokens] == [[-1, -1]] * 5  # [CLS]
-    assert [one.offsets[-1].tolist() for one in tokens] == [[-1, -1]] * 5  # [SEP], also of the text that is cut
+    assert [one.offsets[-1].tolist() for one in tokens] == [[-1, -1]] * 5  # [SEP], even of the truncated text
     assert tokens[1].offsets.shape == (2, 2)
     assert len(tokens[3].vectors) == 64
 
@@ -77,7 +77,7 @@ def test_a_prefix_is_nowhere_in_the_text(checkpoint: Make, runtime: str, pooled:
     encoder = load(checkpoint(files=files), runtime, passage_prefix="find this: ", normalize=False)
     (tokens,) = encoder.encode_document_tokens(["a heron"])
     assert pieces("a heron", tokens.offsets) == ["a", "heron"]
-    assert len(tokens.offsets) == (7 if pooled else 3)  # with [CLS] find this :, and [SEP]
+    assert len(tokens.offsets) == (7 if pooled else 3)  # [CLS] find this : only if pooled; [SEP] always
     np.testing.assert_allclose(tokens.vectors.mean(0), encoder.encode_document("a heron"), rtol=0, atol=1e-5)
     (query,) = encoder.encode_query_tokens(["a heron"])
     assert len(query.offsets) == 4

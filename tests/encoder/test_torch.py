@@ -1,4 +1,4 @@
-"""The torch runtime: against plain transformers, in half precision, and on weights that are not all there."""
+"""Tests for the torch runtime: agreement with transformers, half precision, missing or damaged weights, and devices."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ Make = Callable[..., Path]
 
 
 def without(folder: Path, prefix: str) -> str:
-    """The checkpoint without the tensors whose names begin so."""
+    """Remove the tensors whose names start with `prefix` and return the path of the checkpoint."""
     file = folder / "model.safetensors"
     save_file({k: v for k, v in load_file(file).items() if not k.startswith(prefix)}, file, metadata={"format": "pt"})
     return str(folder)
 
 
 def mean_by_transformers(model: Any) -> np.ndarray:
-    """Each text alone through a transformers model, then the mean of the last layer."""
+    """Run each text alone through a transformers model and average its last layer."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(MODEL_DIR)
     with torch.inference_mode():
         batches = [tokenizer(text, return_tensors="pt", return_token_type_ids=False) for text in TEXTS]
@@ -83,7 +83,7 @@ def test_missing_weights_are_named(checkpoint: Make) -> None:
     with pytest.raises(
         ModelError, match=r"is missing weights.*encoder.layer.2.* and 13 more; the checkpoint is incomplete"
     ):
-        Encoder.load(without(checkpoint(), "encoder.layer.2."), "mean")  # 16 tensors a layer, 3 named
+        Encoder.load(without(checkpoint(), "encoder.layer.2."), "mean")  # 16 tensors in a layer; the message names 3
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_layer_that_the_model_lacks_is_an_error(checkpoint: Make) -> None:
 
 
 def test_a_backbone_of_another_family_runs_too(tmp_path: Path) -> None:
-    """DistilBERT calls its sizes by other names and has neither token types nor a head."""
+    """DistilBERT has other config names for its sizes, and neither token types nor a head."""
     torch.manual_seed(0)
     config = transformers.DistilBertConfig(dim=32, n_layers=2, n_heads=4, hidden_dim=64, max_position_embeddings=64)
     model = transformers.DistilBertModel(config).eval()
@@ -198,7 +198,7 @@ def test_a_gpu_gives_the_vectors_of_the_cpu(minilm, precision):
 
 
 class Small(PooledModel):
-    """A device that has room for two texts."""
+    """A model that runs out of memory on batches of more than two texts."""
 
     def forward(self, ids, mask, skip):
         if len(ids) > 2:
@@ -215,7 +215,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(checkpoint, monkeypat
     np.testing.assert_allclose(Encoder.load(folder, "mean").encode_documents(texts, done.append), expected, atol=1e-5)
     assert sum(done) == 13
     halved = [int(record.getMessage().split("a batch of ")[1].split()[0]) for record in caplog.records]
-    assert halved == [13, 6, 3, 3, 7, 3, 4]  # all those of more than two, the first half first
+    assert halved == [13, 6, 3, 3, 7, 3, 4]  # every batch of more than two texts, first half first
     monkeypatch.setattr(Small, "forward", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("no room at all")))
     with pytest.raises(ModelError, match=r"device 'cpu' has too little memory for one text of \d+ tokens; truncate"):
         Encoder.load(folder, "mean").encode_documents(texts)
@@ -230,7 +230,7 @@ def test_a_process_on_each_device_gives_the_same_vectors(checkpoint):
     found = both.encode_documents(texts)
     for name in names:
         np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
-    again = both.encode_queries(texts[:1])  # the processes are still there
+    again = both.encode_queries(texts[:1])  # reuses the worker processes
     np.testing.assert_allclose(again["mean"], expected["mean"][:1], atol=1e-5)
 
 

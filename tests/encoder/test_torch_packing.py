@@ -1,4 +1,4 @@
-"""Packed rows: the same hidden states as padded ones, for the backbones that can, and hands off the others."""
+"""Tests for packed rows: the same hidden states as padded ones where a backbone allows it, and no packing elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from semsearch.poolers import parse_pooler
 
 POOLERS = ("mean", "cls", "max", "weighted-mean", "last", "first-last")
 PACKED = {"Bert", "Roberta", "XLMRoberta", "Electra", "Albert", "DistilBert"}
-"""ModernBert has windows and MPNet distances between tokens, which know nothing of where a text ends in a row."""
+"""Families that can be packed; ModernBert's windows and MPNet's relative positions ignore where texts end in a row."""
 
 
 def load(tmp_path: Path, family: str) -> tuple[PooledModel, int]:

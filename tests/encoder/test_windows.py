@@ -1,4 +1,4 @@
-"""Backbones that attend within a window: right vectors on every runtime, and none that are not numbers."""
+"""Tests for backbones with windowed attention: correct vectors on every runtime, and never non-finite ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from semsearch.evaluation import MultiPooler
 from semsearch.poolers import parse_pooler
 
 TEXTS = ["heron water " * 150, "a heron", "bread and butter " * 30]
-"""Of 302, 4 and 92 tokens: alone, and two of them beside one that is longer by more than half a window of 128."""
+"""Texts of 302, 4 and 92 tokens: batched with the first, the others are padded by more than half a window of 128."""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def expected(model: str) -> np.ndarray:
-    """Means of the hidden states that transformers computes of each text alone, where nothing is padded."""
+    """Compute normalized means of transformers' hidden states, for each text alone so that nothing is padded."""
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_file=f"{model}/tokenizer.json")
     backbone = transformers.AutoModel.from_pretrained(model)
     with torch.inference_mode():
@@ -46,7 +46,7 @@ def expected(model: str) -> np.ndarray:
 
 
 def unproved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Convert as earlier versions did, whose probes were short, into a cache of its own."""
+    """Convert into a separate cache with the short probes of earlier versions."""
     monkeypatch.setattr(openvino_convert, "probe_tokens", lambda *_: 32)
     monkeypatch.setenv("SEMSEARCH_CACHE", str(tmp_path / "cache"))
 
@@ -93,7 +93,7 @@ def test_8_bits_of_a_backbone_with_windows_are_refused_and_no_index_is_made(mode
 @pytest.mark.slow
 def test_vectors_that_are_not_finite_are_refused_with_the_text_and_what_to_do(model, monkeypatch, tmp_path):
     unproved(monkeypatch, tmp_path)
-    monkeypatch.setattr(OpenVinoRuntime, "batching", Batching(1_024))  # all in one batch, however much is padding
+    monkeypatch.setattr(OpenVinoRuntime, "batching", Batching(1_024))  # one batch, regardless of padding
     settings = {"runtime": "openvino", "precision": "float32", "device": "cpu"}
     encoder = Encoder.load(model, "mean", **settings)
     said = (

@@ -1,4 +1,4 @@
-"""The encoder without a model: cosines that can be worked out by hand, the same in every process."""
+"""Tests for `WordHashEncoder`: its cosines can be computed by hand and are the same in every process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cosine(a: str, b: str, encoder: WordHashEncoder = WIDE) -> float:
     ("a", "b", "expected"),
     [
         ("the grey heron", "the grey heron", 1),
-        ("The GREY heron!", "heron, the grey", 1),  # case, order and punctuation do not count
+        ("The GREY heron!", "heron, the grey", 1),  # case, order and punctuation do not matter
         ("grey heron", "white heron", 1 / 2),
         ("one two three four", "one", 1 / 2),  # 1 / (sqrt(4) * sqrt(1))
         ("a a b", "a", 2 / np.sqrt(5)),

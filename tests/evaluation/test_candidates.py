@@ -1,4 +1,4 @@
-"""Rows of a comparison: their names, their order, what is refused; and fitted transforms against numpy."""
+"""Tests for the rows of a comparison (labels, order and refusals) and for fitted transforms against numpy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from semsearch.evaluation.multi_pooler import MultiPooler
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> MultiPooler:
-    """Vectors of 32 and of 64; `cls` only comes along."""
+    """Load poolers with 32 and 64 dimensions; `cls` is encoded too but is not a row."""
     folder = tiny_checkpoint(tmp_path_factory.mktemp("models") / "tiny")
     return MultiPooler.load(str(folder), ["mean", "mean+max"], also=["cls"], device="cpu")
 
@@ -54,7 +54,7 @@ def test_all_is_every_transform_that_is_fitted_and_none_is_what_is_there_anyway(
     assert labels(encoder, "none", "all", "center", "none")[:4] == fitted
     assert labels(encoder, "truncate:4", "all")[:5] == [fitted[0], "mean, truncate:4", *fitted[1:]]
     assert labels(encoder, "none") == labels(encoder)
-    assert len(labels(encoder, "all", "center", "center")) == 2 * 4  # named twice, there once
+    assert len(labels(encoder, "all", "center", "center")) == 2 * 4  # repeated names give one row
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def rescaled(rows: np.ndarray) -> np.ndarray:
 
 
 def by_numpy(transform: str, rows: np.ndarray) -> np.ndarray:
-    """The transform as it follows from CORPUS, in float64 and by SVD; signs and rotations of the axes are open."""
+    """Fit the transform on CORPUS by SVD in float64 and apply it; axes are determined only up to sign and rotation."""
     corpus = CORPUS.astype(np.float64)
     centered, (_, singular, axes) = rows - corpus.mean(0), np.linalg.svd(corpus - corpus.mean(0), full_matrices=False)
     formulas = {
@@ -170,7 +170,7 @@ def test_whitening_that_keeps_an_axis_for_each_text_but_one_is_flat(n: int, tran
     assert is_flat(finish, rows) == flat
     others = (finish(rows) @ finish(rows).T)[np.triu_indices(n, 1)]
     assert (np.ptp(others) < 1e-3) == flat
-    assert is_flat(fit(transform, rows[[*range(n), 0]]), rows[[*range(n), 0]]) == flat  # a copy is no further point
+    assert is_flat(fit(transform, rows[[*range(n), 0]]), rows[[*range(n), 0]]) == flat  # a copy adds no point
 
 
 def test_the_older_spelling_of_a_transform_is_taken(encoder: MultiPooler):
@@ -182,7 +182,7 @@ def test_rows_with_the_same_vectors_but_for_length_and_rounding_repeat_the_first
     rows = rng.normal(size=(600, 8)).astype(np.float32)
     lengths = rng.uniform(1, 9, (600, 1)).astype(np.float32)
     late = rows.copy()
-    late[-1] = late[-1, ::-1]  # another one in the last row alone
+    late[-1] = late[-1, ::-1]  # differs only in the last row
     noise = (1 + rng.normal(0, 1e-7, rows.shape)).astype(np.float32)
     vectors = {
         "mean": rows,
@@ -201,7 +201,7 @@ def test_rows_with_the_same_vectors_but_for_length_and_rounding_repeat_the_first
         "again": "mean",
         "sum, hybrid": "mean, hybrid",
         "again, hybrid": "mean, hybrid",
-        "again, center": "mean, center",  # fitted on other vectors, the sums have another one
+        "again, center": "mean, center",  # the sums have another center, so they do not repeat it
         "sum, truncate:4": "mean, truncate:4",
         "again, truncate:4": "mean, truncate:4",
     }

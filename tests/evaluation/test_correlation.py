@@ -1,4 +1,4 @@
-"""Correlations against hand values."""
+"""Tests for correlations against hand values."""
 
 from __future__ import annotations
 

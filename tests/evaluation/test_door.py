@@ -1,4 +1,4 @@
-"""The door of the evaluation room: its names, and what importing them costs."""
+"""Tests for the public names of `semsearch.evaluation` and for what importing them loads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DOOR = ast.parse(Path(evaluation.__file__).read_text("utf-8"))
 
 
 def homes() -> dict[str, str]:
-    """Name to module, of the imports that only a type checker sees."""
+    """Map each name to its module, as in the imports under `TYPE_CHECKING`."""
     (block,) = [node for node in DOOR.body if isinstance(node, ast.If)]
     return {alias.name: node.module for node in block.body for alias in node.names}
 

@@ -1,4 +1,4 @@
-"""What lies behind the numbers, on outcomes written by hand: pairs, histograms, layers, curves, duels, projections."""
+"""Tests for the evidence behind the scores, on hand-written results: pairs, histograms, layers, curves, duels, maps."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b / np.sqrt((a @ a) * (b @ b)))
 
 
-# --- outcomes by hand
+# --- hand-written results
 
 
 def sts_task(name: str, pairs: Mapping[tuple[str, str], float]) -> StsTask:
@@ -57,7 +57,7 @@ def sts_task(name: str, pairs: Mapping[tuple[str, str], float]) -> StsTask:
 
 
 def similarities(tasks: Sequence[StsTask], cosines: Mapping[str, Mapping[str, Sequence[float]]]) -> StsResult:
-    """What rows said of pairs, with random vectors for the sentences."""
+    """Build an STS result from the cosines of each row, with random vectors for the sentences."""
     sentences = unique_sentences(tasks)
     sides = {task.name: tuple([sentences.index(one) for one in side] for side in task.sides) for task in tasks}
     said = {row: {task: np.array(values) for task, values in each.items()} for row, each in cosines.items()}
@@ -85,7 +85,7 @@ def retrieval(
     passages: Sequence[int],
     measure: str = "RR@10",
 ) -> RetrievalResult:
-    """What rows found. `passages` counts each document's."""
+    """Build a retrieval result from the run of each row; `passages` is the number of passages of each document."""
     owner = [number for number, count in enumerate(passages) for _ in range(count)]
     texts = [f"{corpus[number].text} {place}" for place, number in enumerate(owner)]
     queries = tuple(Query(name, f"text of {name}") for name in qrels)
@@ -116,7 +116,7 @@ JUDGED: Qrels = {
 
 
 def found_sources(values: Mapping[str, Mapping[str, Sequence[float]]], tasks: Sequence[PseudoTask]) -> LabelFreeResult:
-    """What rows found of pseudo-queries: the values of each; whoever has 1 put the source first, others passage 0."""
+    """Build a label-free result from values per query: 1 ranks the source first, any other value passage 0."""
     best = {
         row: {
             task.name: [
@@ -132,7 +132,7 @@ def found_sources(values: Mapping[str, Mapping[str, Sequence[float]]], tasks: Se
 
 
 def told(best: Sequence[int], n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors of queries and of n passages; a query ranks its best passage first and then the others as they stand."""
+    """Return vectors of queries and n passages: each query ranks its best passage first, then the others in order."""
     queries = np.zeros((len(best), 50), np.float32)
     queries[:, :n] = np.arange(n, 0, -1)
     queries[np.arange(len(best)), best] += 2 * n
@@ -140,7 +140,7 @@ def told(best: Sequence[int], n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pseudo(name: str, n: int) -> PseudoTask:
-    """Query i was taken from the passage behind passage i; the last from the first."""
+    """Build a task in which query i comes from passage i + 1, and the last query from passage 0."""
     queries, passages = (tuple(f"{name} {kind} {number}" for number in range(n)) for kind in ("query", "passage"))
     return PseudoTask(name, queries, passages, tuple((number + 1) % n for number in range(n)))
 
@@ -201,7 +201,7 @@ def test_pairs_of_retrieval_are_the_first_passage_of_what_is_relevant_and_no_pas
 
 
 def test_pairs_of_pseudo_queries_are_their_sources_and_other_passages_of_their_task():
-    """A passage of another task may be the rest of the same document."""
+    """Passages of other tasks are excluded, because they may come from the same document."""
     tasks = [pseudo("title", 3), pseudo("first", 5)]
     values = {"mean": {"title": [1, 0, 0], "first": [1] * 5}}
     found = found_sources(values, tasks)
@@ -271,7 +271,7 @@ def test_histograms_count_the_cosines_of_the_pairs(transform):
 
 
 def test_geometry_is_that_of_the_texts_and_alignment_that_of_similar_pairs():
-    """Squared distances of the pairs: 0, 2 and 4."""
+    """The squared distances of the pairs are 0, 2 and 4."""
     vectors = np.array([[1, 0], [0, 2], [-3, 0], [0, -4]], np.float32)
     evidence = evidence_of(vectors, np.array([[5, 0]], np.float32), [[0, 0], [0, 1], [0, 2]], [[0, 3]])
     found = gather.geometries([MEAN, Candidate("mean", "center")], evidence, seed=0)
@@ -422,7 +422,7 @@ def test_only_the_largest_of_many_wins_and_losses_are_shown():
 
 
 def test_duels_of_retrieval_by_hand():
-    """RR@10 of the first row: 1/2, 1 and 0; of the second: 1, 0 and 0."""
+    """RR@10 is 1/2, 1 and 0 for the first row, and 1, 0 and 0 for the second."""
     runs = {
         MEAN: {"birds": {"loaf": 0.9, "heron": 0.8}, "bread": {"oven": 0.9}, "none": {"heron": 0.2}},
         CLS: {"birds": {"egret": 0.7}, "bread": {}},
@@ -448,7 +448,7 @@ def test_duels_of_retrieval_by_hand():
 
 
 def test_first_answers_and_ranks_are_judged_in_the_order_that_is_measured():
-    """Equal scores go to the later id, as in trec_eval."""
+    """Among equal scores the higher id ranks first, as in trec_eval."""
     qrels: Qrels = {"many": {"heron": 1, "egret": 3, "loaf": 2, "oven": 3}}
     first = {"many": {"heron": 0.1, "empty": 0.5, "loaf": 0.9, "oven": 0.9}}  # as ranked: oven, loaf, empty, heron
     second = {"many": {"empty": 0.9, "heron": 0.8, "egret": 0.7}}
@@ -477,7 +477,7 @@ def test_relevant_ranks_are_told_of_the_first_ten_alone_and_the_wanted_one_s_of_
 
 
 def test_nothing_is_wanted_where_nothing_is_relevant():
-    """A measure of what is not relevant either, so that the query is no tie."""
+    """The measure also counts judged documents that are not relevant, so the query is not a tie."""
     qrels: Qrels = {"none": {"heron": 0, "egret": 0}}
     runs: dict[Candidate, Run] = {MEAN: {"none": {"heron": 1.0}}, CLS: {"none": {"loaf": 1.0}}}
     found = retrieval(runs, qrels, LAKE, PASSAGES, "Judged@1")
@@ -490,7 +490,7 @@ def test_nothing_is_wanted_where_nothing_is_relevant():
 
 
 def test_duels_of_sentences_by_hand():
-    """Shares of a scale of four are 1/8, 3/8, 5/8 and 7/8. The first row ranks as people do, the second backwards."""
+    """Percentiles of four pairs are 1/8, 3/8, 5/8 and 7/8; the first row ranks as people do, the second in reverse."""
     task = sts_task("t", {("a", "b"): 0, ("c", "d"): 1, ("e", "f"): 3, ("g", "h"): 5})
     flat = StsTask("none", (Subset("none", (), (), np.array([])),))
     said = {"mean": {"t": [0.1, 0.2, 0.3, 0.4], "none": []}, "cls": {"t": [0.4, 0.3, 0.2, 0.1], "none": []}}
@@ -507,7 +507,7 @@ def test_duels_of_sentences_by_hand():
 
 
 def test_pairs_that_tie_share_their_rank():
-    """Gold shares: 1/4 twice and 3/4 twice. Equal cosines have 1/2 each."""
+    """The gold percentiles are 1/4 twice and 3/4 twice; four equal cosines have 1/2 each."""
     task = sts_task("t", {("a", "b"): 1, ("c", "d"): 1, ("e", "f"): 2, ("g", "h"): 2})
     said = {"mean": {"t": [0.5, 0.5, 0.5, 0.5]}, "cls": {"t": [0.1, 0.1, 0.2, 0.2]}}
     duels = duels_of_sts(similarities([task], said), (MEAN, CLS))

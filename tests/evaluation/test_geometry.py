@@ -1,4 +1,4 @@
-"""Geometry against hand values of regular figures, and against scipy, scikit-learn and loops on random rows."""
+"""Tests for geometry: hand values of regular figures, and scipy, scikit-learn and loops on random rows."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ NUMBERS = (*COMPONENTS, *PAIRS)
 
 
 def cloud(n: int = 300, offset: float = 0.0, dim: int = DIM) -> np.ndarray:
-    """Unit rows around `offset` times one common direction, whose axes differ in variance."""
+    """Draw unit rows around `offset` times one common direction, with a different variance on each axis."""
     rng = np.random.default_rng(3)
     return unit_rows(rng.normal(size=(n, dim)) * 1.1 ** -np.arange(dim) + offset * rng.normal(size=dim))
 
 
 def circle(n: int) -> np.ndarray:
-    """The corners of a regular polygon."""
+    """Return the corners of a regular polygon."""
     angles = 2 * np.pi * np.arange(n) / n
     return np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
 
 
 def simplex(n: int) -> np.ndarray:
-    """n unit rows, each as far from every other as can be."""
+    """Return n unit rows, each as far from every other as possible."""
     return unit_rows(np.eye(n) - 1 / n)
 
 
@@ -39,7 +39,7 @@ def bins(**counts: int) -> dict[int, int]:
 
 
 def filled(found: Geometry) -> dict[int, int]:
-    """The bins of a histogram that hold anything."""
+    """Return the non-empty bins of a histogram."""
     return {place: count for place, count in enumerate(found.histogram) if count}
 
 
@@ -51,7 +51,7 @@ def near(value: float) -> object:
 
 
 def test_an_orthonormal_basis():
-    """n points, each at squared distance 2 from each other, in n - 1 equal directions; a hub cannot be."""
+    """n points lie at squared distance 2 from one another, in n - 1 equal directions; there can be no hub."""
     found = measure_geometry(np.eye(20, dtype=np.float32))
     assert (found.n, found.dim, found.mean_cosine, found.std_cosine, found.hubness, found.dead) == (
         20,
@@ -67,7 +67,7 @@ def test_an_orthonormal_basis():
 
 
 def test_a_simplex():
-    """Cosines of -1 / (n - 1), squared distances of 2 + 2 / (n - 1)."""
+    """The cosines are -1 / (n - 1), and the squared distances 2 + 2 / (n - 1)."""
     found = measure_geometry(simplex(15))
     assert (found.mean_cosine, found.std_cosine) == (near(-1 / 14), near(0))
     assert found.uniformity == near(-2 * (2 + 2 / 14))
@@ -75,7 +75,7 @@ def test_a_simplex():
 
 
 def test_an_antipodal_pair():
-    """One pair at squared distance 4, one direction."""
+    """There is one pair, at squared distance 4, and one direction."""
     found = measure_geometry(np.array([[0.6, 0.8], [-0.6, -0.8]], np.float32))
     assert (found.mean_cosine, found.std_cosine, found.uniformity) == (near(-1), near(0), near(-8))
     assert filled(found) == bins(_0=1)
@@ -83,7 +83,7 @@ def test_an_antipodal_pair():
 
 
 def test_a_regular_polygon():
-    """Its rows sum to 0, so the cosines of all pairs sum to -n / 2; its two directions are equal."""
+    """The rows sum to 0, so the cosines of all pairs sum to -n / 2; the two directions are equal."""
     found = measure_geometry(circle(25))
     assert found.mean_cosine == near(-1 / 24)
     # The squares of a row's n cosines sum to n / 2, and its cosine with itself is 1.
@@ -93,7 +93,7 @@ def test_a_regular_polygon():
 
 
 def test_a_cross_by_hand():
-    """One pair along the first axis and nine along the second: variances 1 : 9, deviations 1/4 : 3/4 of their sum."""
+    """One pair lies on the first axis and nine on the second: variances 1 : 9, deviations 1/4 and 3/4 of their sum."""
     rows = np.array([[1, 0], [-1, 0], *[[0, 1], [0, -1]] * 9], np.float32)
     found = measure_geometry(rows)
     assert found.top1 == near(0.9)
@@ -101,20 +101,20 @@ def test_a_cross_by_hand():
 
 
 def test_uniformity_of_three_points_by_hand():
-    """Squared distances 2, 2 and 4."""
+    """The squared distances are 2, 2 and 4."""
     rows = np.array([[1, 0], [0, 1], [-1, 0]], np.float32)
     assert measure_geometry(rows).uniformity == near(math.log((2 * math.exp(-4) + math.exp(-8)) / 3))
 
 
 @pytest.mark.parametrize("angle", [1e-2, 1e-3, 1e-4])
 def test_points_that_nearly_coincide_keep_their_digits(angle):
-    """One squared distance, a chord's, so that the uniformity is exactly -2 times it; float32 has the cosine as 1."""
+    """Uniformity is exactly -2 times the only squared distance, a chord's; in float32 the cosine would round to 1."""
     rows = np.array([[1, 0], [math.cos(angle), math.sin(angle)]], np.float32)
     assert measure_geometry(rows).uniformity == pytest.approx(-2 * (2 * math.sin(angle / 2)) ** 2, rel=1e-5, abs=0)
 
 
 def test_alignment_by_hand():
-    """Squared distances 0, 2, 4."""
+    """The squared distances are 0, 2 and 4."""
     left = np.array([[1, 0], [1, 0], [1, 0]], np.float32)
     right = np.array([[1, 0], [0, 1], [-1, 0]], np.float32)
     assert measure_geometry(left, (left, right)).alignment == near(2)
@@ -129,10 +129,10 @@ def test_positives_of_different_shapes_are_no_pairs():
 
 @pytest.mark.parametrize("m", [13, 40, 100])
 def test_a_hub_by_hand(m):
-    """An orthonormal basis and its center, the nearest of all; then the m tie.
+    """The center of an orthonormal basis is the nearest neighbor of all m basis rows, and the other distances tie.
 
-    Each base row shares the other nine places of m - 1 rows with m - 2 more, and the hub's ten with m - 1 more, so
-    that it occurs 9 + 10 / m times against the hub's m; two values, one of share p, have a skewness known in p.
+    Each basis row shares the other nine places of m - 1 rows with m - 2 others, and the hub's ten with m - 1 others,
+    so it occurs 9 + 10 / m times and the hub m times. The skewness of two values follows from the share p of one.
     """
     rows = unit_rows(np.concatenate([np.eye(m), np.ones((1, m))]))
     p = 1 / (m + 1)
@@ -140,13 +140,13 @@ def test_a_hub_by_hand(m):
 
 
 def test_dead_components_by_hand():
-    """Deviations of 1 thrice, of 0.02 and of 0.001 beside a constant; the mean one is about 0.5."""
+    """Three components have a deviation of 1, the others 0.02, 0.001 and 0; the mean deviation is about 0.5."""
     signs = np.array([[1, 1, 1, 1, 1], [1, -1, 1, -1, 1], [-1, 1, 1, -1, -1], [-1, -1, 1, 1, -1]])
     rows = np.concatenate([signs * [1, 1, 0, 1, 0.02], signs[:, :1] * 0.001], axis=1)
     assert measure_geometry(rows.astype(np.float32)).dead == 2
 
 
-# --- against independent ways to the same number
+# --- against independent implementations
 
 
 @pytest.mark.parametrize("offset", [0, 1, 10, 100])
@@ -200,7 +200,7 @@ def test_alignment_agrees_with_a_loop():
     assert measure_geometry(left, (left, right)).alignment == near(total / 50)
 
 
-# --- what the numbers are for
+# --- expected behavior
 
 
 def test_a_common_offset_makes_a_cone_and_centering_opens_it():
@@ -215,7 +215,7 @@ def test_a_common_offset_makes_a_cone_and_centering_opens_it():
 
 @pytest.mark.parametrize("k", [6, 12, 24])
 def test_whitening_raises_the_effective_rank_to_k(k):
-    """Of the k axes kept, which had fewer than k to themselves before; whitened rows have unit length again."""
+    """The k axes that are kept have a lower effective rank before whitening; whitened rows have unit length again."""
     rows = unit_rows(cloud(1000, offset=1) * 1.3 ** -np.arange(DIM, dtype=np.float32))
     whitened = fit_transform(f"whiten:{k}", [rows], DIM)
     unscaled = Transform("", whitened.mean, np.linalg.qr(whitened.matrix)[0].astype(np.float32))
@@ -241,10 +241,10 @@ def test_neither_order_nor_rotation_matters(offset):
 
 
 def test_copies_share_their_places_whatever_the_order():
-    """Thirty copies of each of two rows and one row between: by position the first copies would be hubs."""
+    """Two rows have thirty copies each, with one row between; if position broke ties, first copies would be hubs."""
     rows = unit_rows(np.repeat([[1.0, 0], [0, 1], [1, 1]], [30, 30, 1], axis=0))
     expected = measure_geometry(rows).hubness
-    # Copies give one another 10 places in all, and the row between shares its ten among sixty; none is left for it.
+    # Copies fill one another's 10 places; the row between shares its ten among sixty and is a neighbor of none.
     counts = np.array([10 + 10 / 60] * 60 + [0])
     deviations = counts - counts.mean()
     assert expected == near((deviations**3).mean() / (deviations**2).mean() ** 1.5)
@@ -253,11 +253,11 @@ def test_copies_share_their_places_whatever_the_order():
 
 @pytest.mark.parametrize("offset", [0, 10])
 def test_copies_of_many_rows_have_no_hubs(offset):
-    """Each row's neighbors are its own 29 copies, which sums of 100 products do not give to the last bit."""
+    """Each row's neighbors are its own 29 copies, whose sums of 100 products differ in the last bit."""
     assert measure_geometry(np.repeat(cloud(10, offset, dim=100), 30, axis=0)).hubness is None
 
 
-# --- what does not exist
+# --- undefined numbers
 
 
 @pytest.mark.parametrize("rows", [np.empty((0, 5)), np.zeros((1, 5)), np.eye(5)[:1], np.ones((1, 1)), np.empty((0, 0))])
@@ -303,14 +303,14 @@ def test_small_sets_and_empty_texts_give_finite_numbers(n, dim, zeros):
 
 
 def test_zeros_among_unit_rows_by_hand():
-    """An empty text has cosine 0 with all, and distance 1; two of them coincide."""
+    """An empty text has cosine 0 with every text and distance 1 from unit rows; two empty texts coincide."""
     rows = np.array([[0, 0], [0, 0], [1, 0]], np.float32)
     found = measure_geometry(rows)
     assert (found.mean_cosine, found.uniformity) == (0, near(math.log((1 + 2 * math.exp(-2)) / 3)))
 
 
 def test_one_component_has_rank_one():
-    """Rows of 1 and -1, half and half: 20 agreeing pairs of rows of 5, 25 that do not."""
+    """Five rows are 1 and five are -1, so 20 pairs agree and 25 do not."""
     found = measure_geometry(np.array([[1], [-1]] * 5, np.float32))
     assert found.mean_cosine == near((20 - 25) / 45)
     assert (found.top1, found.top10, found.effective_rank, found.dead) == (1, 1, 1, 0)
@@ -365,7 +365,7 @@ def test_a_sample_is_rising_and_has_no_row_twice(n, size):
 
 
 def test_a_sample_depends_on_its_seed_alone():
-    np.random.seed(1)  # noqa: NPY002  the caller's global state, which is neither read nor moved
+    np.random.seed(1)  # noqa: NPY002  the caller's global state must be neither read nor changed
     first, state = sample_rows(1000, 20, 3), np.random.get_state()[1].tolist()  # noqa: NPY002
     np.random.seed(2)  # noqa: NPY002
     assert sample_rows(1000, 20, 3).tolist() == first.tolist() != sample_rows(1000, 20, 4).tolist()
@@ -374,6 +374,6 @@ def test_a_sample_depends_on_its_seed_alone():
 
 
 def test_every_row_is_drawn_equally_often():
-    """3 of 10 rows, 2000 times: each row 600 times, give or take four standard deviations of 20."""
+    """Drawing 3 of 10 rows 2000 times gives each row 600 times, within four standard deviations of 20."""
     counts = np.bincount(np.concatenate([sample_rows(10, 3, seed) for seed in range(2000)]), minlength=10)
     assert (abs(counts - 600) < 82).all()

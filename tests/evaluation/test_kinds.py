@@ -1,4 +1,4 @@
-"""Which kind of data a path holds, and what cannot be asked of which kind."""
+"""Tests for recognizing the kind of data at a path and for refusing options of other kinds."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def make_file(name: str, text: str) -> str:
 
 
 def make_unjudged() -> str:
-    """A folder in BEIR's layout but for the judgments."""
+    """Create a folder in BEIR's layout without judgments."""
     folder = beir("unjudged")
     (folder / "qrels/test.tsv").unlink()
     (folder / "qrels").rmdir()
@@ -137,7 +137,7 @@ GIVEN: dict[str, Any] = {
     "reading": ReadOptions(),
     "skip_bad": False,
 }
-"""Something to ask for, and which kinds have it, by the docstring of compare_poolers."""
+"""A value for each option; FITS lists the options of each kind according to the docstring of compare_poolers."""
 
 FITS = {
     "sts": {"tasks", "split"},
@@ -160,7 +160,7 @@ def test_what_only_another_kind_has_is_refused(kind: str, name: str):
     others = [repr(other) for other in ("retrieval", "sts", "corpus") if name in FITS[other]]
     said = f"`{name}` applies only to data of kind {' or '.join(others)}, but '{data}' is treated as '{kind}'"
     foreign = name not in FITS[kind]
-    with pytest.raises(UsageError if foreign else SemsearchError) as raised:  # else of model or data, which come later
+    with pytest.raises(UsageError if foreign else SemsearchError) as raised:  # otherwise the model or data fails
         study(request)
     assert (said in str(raised.value)) == foreign
 

@@ -1,4 +1,4 @@
-"""Evaluation on pseudo-queries: vectors that one can do in one's head, ranks counted in numpy, ir-measures itself."""
+"""Tests for evaluation on pseudo-queries against ranks by hand, ranks counted in numpy, and ir-measures itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from semsearch.evaluation.significance import Cell, Comparison, compare_means
 
 @dataclass
 class Told:
-    """Poolers that say what they were told: by pooler and text, a vector."""
+    """A fake multi-pooler that returns a given vector for each pooler and text."""
 
     vectors: dict[str, dict[str, Sequence[float]]]
     also: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ def at(degrees: float, length: float = 1.0) -> tuple[float, float]:
 
 PASSAGES = {"east": at(0, 9), "north": at(90, 0.1), "west": at(180)}
 QUERIES = {"first": at(10), "second": at(30, 5), "third": at(80)}
-"""The sources of these are east, north and west, which have the ranks 1, 2 and 3; lengths do not count."""
+"""Queries whose sources are east, north and west, at ranks 1, 2 and 3; lengths do not matter."""
 
 COMPASS = PseudoTask("compass", tuple(QUERIES), tuple(PASSAGES), (0, 1, 2))
 EASY = PseudoTask("easy", ("first",), tuple(PASSAGES), (0,))
@@ -86,7 +86,7 @@ def test_ranks_by_hand(measure, expected, at_once, monkeypatch):
 
 
 def test_each_pooler_has_its_own_numbers_and_every_text_is_encoded_in_one_go():
-    turned = {text: (-x, y) for text, (x, y) in QUERIES.items()}  # east and west change places
+    turned = {text: (-x, y) for text, (x, y) in QUERIES.items()}  # swaps east and west
     told = Told({"mean": PASSAGES | QUERIES, "cls": PASSAGES | turned, "max": PASSAGES | QUERIES}, also=("max",))
     found = evaluate([COMPASS, EASY], told, measure="RR")
     assert [row.label for row in found.candidates] == ["mean", "cls"]
@@ -98,9 +98,9 @@ def test_each_pooler_has_its_own_numbers_and_every_text_is_encoded_in_one_go():
 
 
 def test_centering_by_hand():
-    """The mean of the passages is (10, 0, 0). From there the query lies nearer to the first axis; from 0 it does not.
+    """Relative to the passages' mean (10, 0, 0), a query is nearest to its source; relative to 0 it is not.
 
-    (10, 2.01, 2) · (10, 1, 0) / |(10, 1, 0)| = 10.1503, and with (10, 0, 3) it is 106 / 10.4403 = 10.1530.
+    (10, 2.01, 2) · (10, 1, 0) / |(10, 1, 0)| = 10.1503, but with (10, 0, 3) it is 106 / 10.4403 = 10.1530.
     """
     told = Told({"mean": {"q": (10, 2.01, 2), "r": (10, 0, 1), "a": (10, 1, 0), "b": (10, 0, 3), "c": (10, -1, -3)}})
     found = evaluate([PseudoTask("t", ("q", "r"), ("a", "b", "c"), (0, 1))], told, measure="RR", transforms=["center"])
@@ -110,7 +110,7 @@ def test_centering_by_hand():
 
 
 def test_a_transform_is_fitted_on_the_passages_of_each_task_alone():
-    """The second task lies around another center, which must not move the first one's."""
+    """The second task has another center, which must not shift that of the first."""
     words = {"q": (10, 2.01, 2), "r": (10, 0, 1), "a": (10, 1, 0), "b": (10, 0, 3), "c": (10, -1, -3)}
     far = {f"far {text}": (x, y + 90, z - 70) for text, (x, y, z) in words.items()}
     near = PseudoTask("near", ("q", "r"), ("a", "b", "c"), (0, 1))
@@ -120,7 +120,7 @@ def test_a_transform_is_fitted_on_the_passages_of_each_task_alone():
 
 
 def random_task(n_queries: int, n_passages: int) -> tuple[PseudoTask, dict[str, Sequence[float]]]:
-    """A task in eight dimensions whose queries lie near their sources, some nearer than others."""
+    """Build a task in eight dimensions whose queries lie near their sources, some nearer than others."""
     rng = np.random.default_rng(5)
     passages = {f"p{n}": rng.normal(size=8) for n in range(n_passages)}
     sources = tuple(rng.permutation(n_passages)[:n_queries].tolist())
@@ -171,7 +171,7 @@ def test_two_queries_may_share_a_source():
 
 
 def test_a_real_encoder_is_asked_for_queries_and_passages_as_such(checkpoint):
-    """With prefixes, and vectors as `Encoder` has them."""
+    """Prefixes are applied by role, and the vectors are those of `Encoder`."""
     prompts = {"prompts": {"query": "ask: ", "passage": "tell: "}}
     folder = str(checkpoint(files={"config_sentence_transformers.json": prompts}))
     task = PseudoTask("t", ("a heron", "some bread"), ("it stands in reeds", "an oven", "flour and water"), (0, 1))
@@ -195,7 +195,7 @@ def test_what_cannot_be_is_refused_before_anything_is_encoded(wish, reason):
     assert told.calls == []
 
 
-# --- what is recommended
+# --- recommendation
 
 MEAN, CLS, MAX = Candidate("mean"), Candidate("cls"), Candidate("max")
 WHITE, CENTERED = Candidate("max", "whiten:128"), Candidate("cls", "center")
@@ -204,10 +204,10 @@ WHITE, CENTERED = Candidate("max", "whiten:128"), Candidate("cls", "center")
 def table(
     best: Candidate, tied: dict[Candidate, float], worse: Sequence[Candidate] = ()
 ) -> tuple[Comparison, list[Candidate]]:
-    """A comparison in which the best row has 0.9, some cannot be told from it, and the others are at 0.1."""
+    """Build a comparison in which the best row has 0.9, some rows tie with it, and the others have 0.1."""
     cells = {best: Cell(0.9, best=True)} | {row: Cell(value, p=0.4, tied=True) for row, value in tied.items()}
     cells |= {row: Cell(0.1, p=0.001) for row in worse}
-    other = Cell(0.99, best=True)  # another task, which does not decide
+    other = Cell(0.99, best=True)  # another task, which does not count
     return Comparison(("title", ALL), {row.label: (other, cell) for row, cell in cells.items()}, ""), [*cells]
 
 
@@ -245,7 +245,7 @@ def test_what_is_recommended(best, tied, worse, declared, chosen, why):
 
 
 def test_a_real_comparison_decides_what_is_recommended():
-    """40 queries: `cls` loses one of them to `max, whiten:128`, `mean` loses all."""
+    """Of 40 queries, `cls` loses one to `max, whiten:128`, and `mean` loses all."""
     ones, nearly = np.ones(40), np.ones(40)
     nearly[7] = 0
     values = {WHITE: ones, CLS: nearly, MEAN: np.zeros(40)}
@@ -257,14 +257,14 @@ def test_a_real_comparison_decides_what_is_recommended():
 
 
 def test_memory_does_not_grow_with_queries_times_passages():
-    """3,000 by 3,000: the cosines alone are 36 MB, their order 72 MB."""
+    """For 3,000 queries and passages, the cosines alone take 36 MB and their order 72 MB."""
     n = 3_000
     rng = np.random.default_rng(0)
     passages, queries = [f"p{i}" for i in range(n)], [f"q{i}" for i in range(n)]
     told = {text: row for text, row in zip([*passages, *queries], rng.normal(size=(2 * n, 4)), strict=True)}
     task = PseudoTask("large", tuple(queries), tuple(passages), tuple(range(n)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(corpus, "DEPTH", 3)  # else the hits themselves weigh most
+        patch.setattr(corpus, "DEPTH", 3)  # otherwise the hits themselves take most of the memory
         patch.setattr(corpus, "AT_ONCE", 100)
         tracemalloc.start()
         try:

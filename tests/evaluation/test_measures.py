@@ -1,4 +1,4 @@
-"""Measures of retrieval against arithmetic on paper, trec_eval's own code, and sentence-transformers' evaluator."""
+"""Tests for retrieval measures against hand values, trec_eval's own code, and sentence-transformers' evaluator."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ QRELS = {
     "zeros": {"d1": 0, "d2": 0},
 }
 RUN = {
-    "unknown": {"d1": 1.0},  # not judged: does not count
+    "unknown": {"d1": 1.0},  # has no judgments, so it does not count
     "zeros": {"d1": 0.9, "d2": 0.8},
     "deep": {**{f"u{rank:02}": 1 - rank / 100 for rank in range(1, 11)}, "r1": 0.5, "r2": 0.4},
     # trec_eval puts the higher id first: u1 (not judged), d3, d1, d4 (judged, not relevant), d2; d9 is not found.
     "ties": {"d1": 0.8, "u1": 0.9, "d2": 0.4, "d3": 0.8, "d4": 0.5},
 }
-BY_HAND = {  # of "ties" and of "deep", whose relevant documents stand on ranks 11 and 12
+BY_HAND = {  # for "ties" and for "deep", whose relevant documents are at ranks 11 and 12
     "nDCG@10": ((1 / log2(3) + 3 / log2(4) + 2 / log2(6)) / (3 / log2(2) + 2 / log2(3) + 1 / log2(4) + 1 / log2(5)), 0),
     "MAP": ((1 / 2 + 2 / 3 + 3 / 5) / 4, (1 / 11 + 2 / 12) / 2),
     "RR@10": (1 / 2, 0),
@@ -41,11 +41,11 @@ def test_each_measure_has_the_value_that_paper_and_pencil_give():
     found = measure_run(QRELS, RUN)
     assert list(found) == list(MEASURES) == list(BY_HAND)
     for name, values in BY_HAND.items():
-        assert found[name].tolist() == pytest.approx([*values, 0, 0]), name  # missing and zeros count as 0
+        assert found[name].tolist() == pytest.approx([*values, 0, 0]), name  # "missing" and "zeros" count as 0
 
 
 def test_sentence_transformers_counts_other_queries_has_binary_gains_and_breaks_ties_the_other_way():
-    # "ties" in its order: u1, d1, d3, d4, d2, with four relevant documents of gain 1; "zeros" does not count.
+    # Its order of "ties" is u1, d1, d3, d4, d2, with four relevant documents of gain 1; "zeros" does not count.
     assert judged_queries(QRELS, "st") == ["ties", "deep", "missing"]
     found = measure_run(QRELS, RUN, ["nDCG@10", "MAP"], style="st")
     dcg, ideal = 1 / log2(3) + 1 / log2(4) + 1 / log2(6), 1 / log2(2) + 1 / log2(3) + 1 / log2(4) + 1 / log2(5)
@@ -64,7 +64,7 @@ def test_all_measures_break_ties_alike_however_the_run_is_ordered(name: str, ord
 
 
 def test_ids_are_compared_as_trec_eval_does_byte_by_byte():
-    names = ["", "10", "9", "A", "a", "é", "ﬀ", "\N{DUCK}"]  # UTF-8, rising; the last two trade places in UTF-16
+    names = ["", "10", "9", "A", "a", "é", "ﬀ", "\N{DUCK}"]  # in UTF-8 order; UTF-16 would swap the last two
     run = {"q": dict.fromkeys(names, 0.5)}
     ranks = [1 / measure_run({"q": {name: 1}}, run, ["RR"])["RR"][0] for name in names]
     assert ranks == pytest.approx(range(len(names), 0, -1))
@@ -80,7 +80,7 @@ def test_scores_that_differ_in_float64_only_are_ties_to_trec_eval():
 
 
 def random_data(seed: int, queries: int = 12, documents: int = 400) -> tuple[dict, dict]:
-    """Graded judgments, also negative ones, and a run with ties, unjudged documents and queries without hits."""
+    """Draw graded judgments, some negative, and a run with ties, unjudged documents and queries without hits."""
     rng = np.random.default_rng(seed)
     qrels, run = {}, {}
     for query in map(str, range(queries)):
@@ -95,7 +95,7 @@ def random_data(seed: int, queries: int = 12, documents: int = 400) -> tuple[dic
     return qrels, run
 
 
-TREC_NAMES = {  # RR@10 is reciprocal rank, where it is at least 1/10
+TREC_NAMES = {  # RR@10 is the reciprocal rank where that is at least 1/10
     "nDCG@10": "ndcg_cut_10",
     "nDCG": "ndcg",
     "MAP": "map",
@@ -130,12 +130,12 @@ ST_NAMES = {
     "R@100": ("recall@k", 100),
     "P@10": ("precision@k", 10),
     "P@100": ("precision@k", 100),
-    "Success@3": ("accuracy@k", 3),  # recall@k is a share of the relevant documents; this is the hit rate
+    "Success@3": ("accuracy@k", 3),  # the hit rate, unlike recall@k, which is a share of the relevant documents
 }
 
 
 def sentence_transformers(qrels: Mapping, run: Mapping) -> dict[str, float]:
-    """The means that its evaluator has for a run; it leaves queries without a relevant document out itself."""
+    """Compute the means of a run with its evaluator, which itself omits queries without a relevant document."""
     documents = {doc for found in (*qrels.values(), *run.values()) for doc in found}
     relevant = {query: {doc for doc, gain in judged.items() if gain > 0} for query, judged in qrels.items()}
     depths = {"ndcg_at_k": [3, 10], "mrr_at_k": [10], "map_at_k": [10, 100], "accuracy_at_k": [3]}
@@ -170,7 +170,7 @@ def test_average_precision_of_a_perfect_ranking_is_1_for_sentence_transformers_t
     qrels = {"q": {f"d{n:03}": 1 for n in range(150)}}
     run = {"q": {f"d{n:03}": -float(n) for n in range(150)}}
     assert measure_run(qrels, run, ["MAP", "AP@10"], style="st") == {"MAP": [1.0], "AP@10": [pytest.approx(1)]}
-    # trec_eval: all 150 precisions are 1; of AP@10 there are ten, over 150 relevant documents.
+    # In trec_eval, all 150 precisions are 1; AP@10 sums ten of them and divides by 150 relevant documents.
     assert measure_run(qrels, run, ["MAP", "AP@10"]) == {"MAP": [pytest.approx(1)], "AP@10": [pytest.approx(10 / 150)]}
 
 
@@ -220,14 +220,14 @@ def test_neither_judgments_nor_run_are_changed():
         ("nDCG@ten", "problem parsing measure"),
         ("R", "the cutoff must be a positive integer, as in R@10"),
         ("P", "as in P@10"),
-        ("nDCG@0", "the cutoff must be a positive integer"),  # ends the whole process in trec_eval
+        ("nDCG@0", "the cutoff must be a positive integer"),  # would end the whole process in trec_eval
         ("nDCG@-1", "problem parsing measure"),
         ("nDCG@1.5", "the cutoff must be a positive integer"),
         ("nDCG@True", "the cutoff must be a positive integer"),
         ("NumRel@10", "unsupported params"),
         ("nDCG(many=1)", "many"),
         ("AP(rel=0)", "relevance_level should be positive"),
-        ("ERR@10", "Unsupported measures"),  # gdeval's, which wants queries to be numbers
+        ("ERR@10", "Unsupported measures"),  # from gdeval, which requires numeric query ids
         ("RBP", "Unsupported measures"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Many poolers over one pass: plain transformers and sentence-transformers say what each should give."""
+"""Tests for many poolers over one pass, against plain transformers and sentence-transformers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Make = Callable[..., Path]
 TEXTS = ["A heron waits in the reeds.", "x", "bread " * 40, "", "咖啡"]
 
 LAYERS = range(5)
-"""Of a tiny checkpoint: the embeddings and four layers."""
+"""Layers of a tiny checkpoint: the embeddings and four more."""
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +45,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @cache
 def plain(model: str) -> tuple[Any, Any]:
-    """Tokenizer and backbone as transformers loads them."""
+    """Load the tokenizer and the backbone with transformers."""
     return transformers.AutoTokenizer.from_pretrained(model), transformers.BertModel.from_pretrained(model).eval()
 
 
 def hidden_states(model: str, text: str) -> list[np.ndarray]:
-    """Each layer's states of one text by plain transformers, `[tokens, hidden]`."""
+    """Compute each layer's hidden states of one text with plain transformers, `[tokens, hidden]`."""
     tokenizer, bert = plain(model)
     with torch.inference_mode():
         ids = tokenizer(text, truncation=True, max_length=64, return_tensors="pt")
@@ -58,13 +58,13 @@ def hidden_states(model: str, text: str) -> list[np.ndarray]:
 
 
 def alone(model: str, pooler: str, **wishes: Any) -> Encoder:
-    """An encoder with this pooler only; what it says of one that is not declared is not the point here."""
+    """Load an encoder with this pooler only, ignoring the warning about an undeclared pooler."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PoolingWarning)
         return Encoder.load(model, pooler, device="cpu", **wishes)
 
 
-# --- which poolers
+# --- choice of poolers
 
 
 def test_a_star_is_every_layer_from_the_embeddings_to_the_last(model: str):
@@ -279,7 +279,7 @@ def test_linear_layers_stand_behind_the_declared_pooler_alone(checkpoint: Make, 
     assert encoder.declared == "mean"
     assert {name: spec.dim for name, spec in encoder.specs.items()} == {
         **{"cls": 32, "mean": 8, "max": 32},
-        "layer:-1+mean": 8,  # another name for the same
+        "layer:-1+mean": 8,  # another name for `mean`
     }
     assert len({spec.weights for spec in encoder.specs.values()}) == 2
     vectors = encoder.encode_documents(TEXTS)
@@ -319,7 +319,7 @@ def test_more_texts_than_one_window_keep_their_order_and_progress_adds_up(
 ):
     folder = str(checkpoint(**SMALLEST))
     texts = [f"{number} {'word ' * (number % 5)}" for number in range(5_000)]
-    texts[4_500] = texts[7]  # equal texts, but in another window
+    texts[4_500] = texts[7]  # a copy in another window
     texts[4_600] = texts[4_601]
     with VectorCache(tmp_path / "vectors") as kept:
         encoder = MultiPooler.load(folder, ["mean", "cls+max"], device="cpu", cache=kept if cached else None)
@@ -334,7 +334,7 @@ def test_more_texts_than_one_window_keep_their_order_and_progress_adds_up(
         for row in (4_095, 4_096):
             np.testing.assert_allclose(vectors["mean"][row], hidden_states(folder, texts[row])[-1].mean(0), atol=1e-5)
         assert len(np.unique(vectors["mean"], axis=0)) > 4_900
-        cache = 1 + len(picked) if cached else 0  # 4,500 is of the next window, 4,600 is not
+        cache = 1 + len(picked) if cached else 0  # 4,500 and its copy are in different windows, unlike 4,600
         assert encoder.counts["from the cache"] == cache
         assert encoder.counts["repeated"] == 1
         assert encoder.counts.total() == len(texts) + len(picked)

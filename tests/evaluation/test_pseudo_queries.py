@@ -1,4 +1,4 @@
-"""Pseudo-queries: small documents worked out by hand, and what must hold of real corpora."""
+"""Tests for pseudo-queries: small documents worked out by hand, and invariants on real corpora."""
 
 from __future__ import annotations
 
@@ -62,17 +62,17 @@ def plain(text: str) -> str:
 
 
 def words(n: int, k: int = 3) -> tuple[str, ...]:
-    """A document of k sentences, of 60 characters or more, that shares no sentence with any other."""
+    """Return the k sentences of document n, each of 60 characters or more and in no other document."""
     return tuple(f"Bird number {n} sat on the old wall {m} times and then it sang out loud. " for m in range(k))
 
 
-# --- what a task is
+# --- tasks
 
 
 def test_the_three_tasks_of_two_documents():
     tasks, report = make_pseudo_tasks([document(HERON, "Patient hunters"), document(BREAD, "A slow loaf")])
     heron, bread = "".join(HERON), "".join(BREAD)
-    # "Cold." and "Good." are too short to be queries; without a second sentence 57 or 59 characters would be left.
+    # "Cold." and "Good." are too short to be queries; taking out another sentence leaves too short a passage.
     assert tasks == [PseudoTask("title", ("Patient hunters", "A slow loaf"), (heron, bread), (0, 1))]
     assert (report.documents, report.sampled) == (2, 2)
     assert report.tasks == {
@@ -88,7 +88,7 @@ def test_a_sentence_is_taken_out_and_the_rest_stays_as_it_was():
     found = all_pairs([document((*HERON, more), "Patient hunters"), document((*BREAD, "\n", tail), "A slow loaf")])
     assert found["title"][1] == ("A slow loaf", f"{''.join(BREAD)}\n{tail}")
     assert found["first"] == [
-        (HERON[0].strip(), f"{HERON[1]}Cold.{more}"),  # a mark without white space ends no sentence
+        (HERON[0].strip(), f"{HERON[1]}Cold.{more}"),  # punctuation without white space does not end a sentence
         (BREAD[0].strip(), f"{BREAD[1]}Good.\n{tail}"),
     ]
     heron, bread = found["sentence"]
@@ -110,7 +110,7 @@ def test_chinese_sentences_need_no_white_space():
 def test_a_heading_that_repeats_the_title_is_in_no_passage():
     notes = [document((f"Notes  of day {n}\n\n", *words(n)), f"notes of Day {n}") for n in range(2)]
     bare = [document(words(n), f"notes of Day {n}") for n in range(2)]
-    assert all_pairs(notes) == all_pairs(bare) | {"sentence": all_pairs(notes)["sentence"]}  # another key, other choice
+    assert all_pairs(notes) == all_pairs(bare) | {"sentence": all_pairs(notes)["sentence"]}  # a different random draw
     assert all_pairs(notes)["title"][1] == ("notes of Day 1", "".join(words(1)).strip())
 
 
@@ -134,7 +134,7 @@ def test_a_long_document_is_cut_between_sentences(max_chars: int, n_sentences: i
 def test_a_wide_character_takes_the_room_of_four():
     long = [document(tuple(f"第{n}{m}次，{TEA[0]}" for m in range(9)), f"茶{n}") for n in range(2)]
     passages = make_pseudo_tasks(long, max_chars=300)[0][0].passages
-    # Each sentence has 2 digits and 24 wide characters: 98; three of them fit into 300.
+    # A sentence of 2 digits and 24 wide characters counts as 98, so three of them fit into 300.
     assert passages[0] == "".join(f"第0{m}次，{TEA[0]}" for m in range(3))
 
 
@@ -143,18 +143,18 @@ def test_a_text_without_sentences_is_cut_where_the_room_ends():
     assert found == {"title": [(f"Number {n}", f"{n} " * 74 + f"{n}") for n in range(2)]}
 
 
-# --- what is dropped
+# --- dropped queries
 
 
 @pytest.mark.parametrize(
     ("texts", "queries", "counts"),
     [
-        ([("Wall", 0), ("Owls", 1), ("Tits", 2)], ("Owls", "Tits"), (3, 2, 1, 0)),  # its own text says it
-        ([("number  2 SAT", 0), ("Owls", 1), ("Tits", 2)], ("Owls", "Tits"), (3, 2, 1, 0)),  # the text of another
+        ([("Wall", 0), ("Owls", 1), ("Tits", 2)], ("Owls", "Tits"), (3, 2, 1, 0)),  # its own text contains it
+        ([("number  2 SAT", 0), ("Owls", 1), ("Tits", 2)], ("Owls", "Tits"), (3, 2, 1, 0)),  # another text contains it
         ([("Owls", 0), ("Tits", 1), ("oWLS ", 2), ("Wren", 3)], ("Tits", "Wren"), (4, 2, 0, 2)),
         ([("Wall", 0), ("Owls", 1), ("wall", 2), ("Wren", 3)], ("Owls", "Wren"), (4, 2, 2, 0)),
-        ([("loud.Bird", 0), ("Owls", 1)], ("loud.Bird", "Owls"), (2, 2, 0, 0)),  # an end and a beginning say nothing
-        ([("Owls", 0), ("Tits", 0), ("Wren", 1)], ("Owls", "Wren"), (2, 2, 0, 0)),  # the same text is taken once
+        ([("loud.Bird", 0), ("Owls", 1)], ("loud.Bird", "Owls"), (2, 2, 0, 0)),  # no match across passages
+        ([("Owls", 0), ("Tits", 0), ("Wren", 1)], ("Owls", "Wren"), (2, 2, 0, 0)),  # equal texts are used once
     ],
 )
 def test_a_title_that_does_not_decide_is_dropped_and_its_passage_stays(texts, queries, counts):
@@ -171,7 +171,7 @@ def test_a_sentence_that_stands_twice_is_dropped():
     documents = [document((boilerplate, *words(n)), "", str(n)) for n in range(4)]
     twice = document((words(5)[0], *words(5)), "", "5")
     _, report = make_pseudo_tasks([*documents, twice, document(words(6)), document(words(7))])
-    # The boilerplate of four is each other's query, and the fifth repeats its own first sentence.
+    # Four documents share the boilerplate as their query, and the fifth repeats its own first sentence.
     assert report.tasks["first"] == TaskCounts(passages=7, queries=2, repeated=1, ambiguous=4)
 
 
@@ -188,7 +188,7 @@ def test_near_duplicates_give_no_query_that_the_other_answers():
     assert report.tasks["first"].ambiguous == 2
 
 
-# --- what cannot be used
+# --- unusable documents
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_half_characters_are_no_reason_to_fail():
     assert found["title"][0][1].startswith("\ud800Bird")
 
 
-# --- the sample
+# --- sampling
 
 
 @pytest.mark.parametrize("copies", [1, 30])
@@ -253,7 +253,7 @@ def test_every_text_is_sampled_equally_often_however_often_it_stands(copies: int
     documents += documents[:1] * (copies - 1)
     met = Counter(query for seed in range(400) for query, _ in all_pairs(documents, sample=5, seed=seed)["title"])
     assert met.total() == 400 * 5
-    # 5 of 20 without replacement: a count has the variance 400 * 1/4 * 3/4 = 75, and they sum to a constant.
+    # With 5 of 20 drawn without replacement, a count has variance 400 * 1/4 * 3/4 = 75, and their sum is constant.
     chi_square = sum((met[f"Title {n}"] - 100) ** 2 for n in range(20)) / 75 * 19 / 20
     assert chi_square < 43.82  # the 99.9th percentile with 19 degrees of freedom
 
@@ -263,7 +263,7 @@ def test_every_sentence_but_the_first_is_held_out_equally_often():
     queries = chain.from_iterable(make_pseudo_tasks(documents, seed=seed)[0][0].queries for seed in range(50))
     met = Counter(query.partition(" wall ")[2].split()[0] for query in queries)
     assert set(met) == {"1", "2", "3", "4", "5"}
-    assert sum((count - 200) ** 2 / 200 for count in met.values()) < 18.47  # 99.9 %, 4 degrees of freedom
+    assert sum((count - 200) ** 2 / 200 for count in met.values()) < 18.47  # 99.9th percentile, 4 degrees of freedom
 
 
 def test_order_decides_nothing_but_the_order():
@@ -300,7 +300,7 @@ def test_the_result_is_the_same_from_run_to_run():
 
 
 class Tracked(Document):
-    """Counts how many are alive, and the most that ever were."""
+    """A document that counts its live instances and their maximum."""
 
     alive = most = 0
 
@@ -331,7 +331,7 @@ def test_a_large_corpus_is_not_held():
 
 
 def made_of(task: str, query: str, passage: str, text: str) -> bool:
-    """Whether the passage with its query back in place is the beginning of the text, all without white space."""
+    """Tell whether the text starts with the passage with its query put back; white space is already removed."""
     if task == "title":
         return text.startswith(passage)
     where = text.find(query)
@@ -341,7 +341,7 @@ def made_of(task: str, query: str, passage: str, text: str) -> bool:
 
 
 def check(documents: list[Document], tasks: list[PseudoTask]) -> None:
-    """Nothing of a query is in any passage, and query and passage are all that there was."""
+    """Assert that no query occurs in any passage, and that query and passage make up the start of a document."""
     texts = [(document.title.strip(), squeezed(document.text)) for document in documents]
     for task in tasks:
         everything = [plain(passage) for passage in task.passages]
@@ -442,7 +442,7 @@ def test_a_hostile_megabyte_takes_no_longer_than_its_length(unit: str):
     begin = time.perf_counter()
     assert "".join(split_sentences(text)) == text
     assert make_pseudo_tasks([Document("x", text, "X"), *(document(words(n)) for n in range(2))])[1].documents == 3
-    assert time.perf_counter() - begin < 10  # seconds; a square of the length would be hours
+    assert time.perf_counter() - begin < 10  # seconds; quadratic time would take hours
 
 
 @given(st.lists(st.text("ab ", min_size=1, max_size=70), max_size=12), st.lists(st.text("ab ", max_size=90)))
@@ -456,4 +456,4 @@ def test_looking_for_many_queries_takes_as_long_as_reading_the_passages():
     passages = [f"{one} {other}" for one, other in pairwise(words)]
     begin = time.perf_counter()
     assert standing_in([word[::-1] for word in words], passages) == set()
-    assert time.perf_counter() - begin < 20  # seconds; each query in all the passages would be minutes
+    assert time.perf_counter() - begin < 20  # seconds; searching each query in all passages would take minutes

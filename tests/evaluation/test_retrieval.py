@@ -1,4 +1,4 @@
-"""Retrieval: against brute force in numpy, against a real index, by hand, and on Cranfield."""
+"""Tests for retrieval evaluation against brute force in numpy, a real index, hand values and Cranfield's numbers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from semsearch.types import Document, Run
 WORDS = "heron egret reed river loaf bread oven flour wing lift drag shock wave boundary layer panel flutter".split()
 
 SHORT = Chunking(tokens=24, overlap=6)
-"""So that many of the documents below are cut."""
+"""A short chunking, so that many of the documents below are split."""
 
 POOLERS = ["mean", "cls", "layer:2+max"]
 
@@ -51,7 +51,7 @@ def beir(
     queries: dict[str, str],
     qrels: dict[str, dict[str, int]],
 ) -> RetrievalTask:
-    """A folder in BEIR's layout, read."""
+    """Write a folder in BEIR's layout and load it."""
     (folder / "qrels").mkdir(parents=True)
     asked = [{"_id": name, "text": text} for name, text in queries.items()]
     for name, records in (("corpus", corpus), ("queries", asked)):
@@ -63,7 +63,7 @@ def beir(
 
 @pytest.fixture
 def task(tmp_path: Path) -> RetrievalTask:
-    """40 documents of 0 to 90 words, some with a title, and six queries."""
+    """Create a task of 40 documents of 0 to 90 words, some with a title, and six queries."""
     rng = np.random.default_rng(1)
 
     def words(n: int) -> str:
@@ -76,7 +76,7 @@ def task(tmp_path: Path) -> RetrievalTask:
 
 
 def passages_of(documents: Sequence[Document], encoder: Encoder, chunking: Chunking) -> list[tuple[str, str]]:
-    """Each passage as the encoder sees it, with its document."""
+    """List each passage as the encoder sees it, with the id of its document."""
     chunker = Chunker(encoder.tokenizer, encoder.spec.max_tokens, encoder.spec.passage_prefix, chunking)
     cut = zip(documents, chunker.passages(documents), strict=True)
     return [(document.doc_id, passage.encoded_text) for document, passages in cut for passage in passages]
@@ -89,7 +89,7 @@ def unit(rows: Vectors) -> Vectors:
 def brute_force(
     task: RetrievalTask, encoder: Encoder, chunking: Chunking, finish: Callable[[Vectors, Vectors], Vectors]
 ) -> Run:
-    """Every document's best cosine. `finish(rows, corpus)` makes unit rows of rows."""
+    """Compute the best cosine of every document; `finish(rows, corpus)` turns rows into unit rows."""
     passages = passages_of(list(task.documents()), encoder, chunking)
     corpus = encoder.encode_documents([text for _, text in passages]).astype(np.float64)
     queries = encoder.encode_queries([query.text for query in task.queries]).astype(np.float64)
@@ -102,7 +102,7 @@ def brute_force(
 
 
 def assert_the_best(run: Run, expected: Run, k: int, within: float = 1e-5) -> None:
-    """The run has each query's k best documents, in order, with their scores; near ties may change places."""
+    """Assert that the run has each query's k best documents in order, with their scores; near ties may swap places."""
     assert list(run) == list(expected)
     for query, scores in expected.items():
         best = sorted(scores.values(), reverse=True)[:k]
@@ -111,7 +111,7 @@ def assert_the_best(run: Run, expected: Run, k: int, within: float = 1e-5) -> No
 
 
 def real_run(folder: Path, task: RetrievalTask, encoder: Encoder, k: int = 1000, **how: str) -> Run:
-    """What a user gets who indexes the corpus and searches it."""
+    """Index the corpus and search it, as a user would."""
     index_corpus(folder, read_corpus([str(task.corpus)]), encoder, chunking=SHORT)
     with Index.open(folder, encoder=encoder) as searcher:
         return run_of(searcher, task.queries, k, **how)
@@ -145,7 +145,7 @@ def test_a_dense_row_equals_a_real_index_with_its_pooler_and_transform(
     found = evaluate_retrieval(task, encoder, modes=["dense"], transforms=wanted, chunking=SHORT)
     own = Encoder.load(model, pooler, transform=transform, device="cpu")
     real = real_run(tmp_path / "index", task, own, mode="dense")
-    assert_the_best(found.runs[row], real, 1000, within=1e-4)  # whitening enlarges the rounding of small axes
+    assert_the_best(found.runs[row], real, 1000, within=1e-4)  # whitening amplifies rounding on small axes
 
 
 def test_keyword_and_hybrid_rows_equal_a_real_index(task, encoder, model, tmp_path):
@@ -156,14 +156,14 @@ def test_keyword_and_hybrid_rows_equal_a_real_index(task, encoder, model, tmp_pa
     }
     for fusion, found in runs.items():
         real = real_run(tmp_path / "index", task, whitened, mode="hybrid", fusion=fusion)
-        # One change of places between neighbors moves a reciprocal rank by 1/61 - 1/62.
+        # Swapping two neighbors changes a reciprocal rank by 1/61 - 1/62.
         assert_the_best(found["mean, whiten:12, hybrid"], real, 1000, within=3e-4)
         assert found["keyword"] == real_run(tmp_path / "index", task, whitened, mode="keyword")
     assert runs["convex"]["mean, hybrid"] != runs["rrf"]["mean, hybrid"]
 
 
 def test_a_document_with_more_passages_than_a_search_asks_for_does_not_hide_the_others(encoder, model, tmp_path):
-    """The long document fills the first 2 * 2 + 10 places among passages; the second document lies behind them."""
+    """The long document takes the first 2 * 2 + 10 ranks among passages, and the second document comes after them."""
     corpus = [
         {"_id": "long", "text": "heron " * 600},
         {"_id": "loaf", "text": "a loaf of bread from the oven"},
@@ -204,7 +204,7 @@ SMALL = [
 
 
 def test_measures_by_hand(encoder, tmp_path):
-    """By words: q2 finds what is relevant to it, q1 something else, and q3 knows a document that is not there."""
+    """By keywords, q2 finds its relevant document and q1 another one; q3 also has a judgment of a missing document."""
     queries = {"q2": "bread", "unjudged": "lift", "q1": "oven", "q3": "heron"}
     qrels = {"q1": {"wing": 1}, "q2": {"bread": 1, "heron": 0}, "q3": {"heron": 2, "gone": 1, "lost": 0}}
     asked = beir(tmp_path / "beir", SMALL, queries, qrels)
@@ -224,7 +224,7 @@ def test_measures_by_hand(encoder, tmp_path):
 
 
 def test_styles_differ_as_they_should(encoder, tmp_path):
-    """trec counts a query without a relevant document as 0; st leaves it out, and every gain is 1."""
+    """`trec` counts a query without a relevant document as 0; `st` omits it and gives every gain the value 1."""
     queries, qrels = {"q1": "oven", "q2": "heron bread"}, {"q1": {"bread": 0}, "q2": {"heron": 1, "bread": 3}}
     asked = beir(tmp_path / "beir", SMALL, queries, qrels)
     one, other = (
@@ -246,7 +246,7 @@ def test_an_empty_document_is_never_found(task, encoder):
 
 
 OWN = {"heron": "a grey heron stands in the reeds", "bread": "heron", "other": "a wing"}
-"""The first is a document itself, the second has but the id of one."""
+"""The first query has the text and id of a document, the second only the id of one."""
 
 
 def test_a_query_that_is_a_document_finds_itself(encoder, tmp_path):
@@ -313,7 +313,7 @@ def test_every_row_that_searches_by_words_is_charged_for_it(task, encoder, monke
 
 
 class Counting:
-    """A batcher that remembers the texts it was given."""
+    """A batcher that counts the texts it is given."""
 
     def __init__(self, inner: Any) -> None:
         self.inner, self.tokenizer, self.seen = inner, inner.tokenizer, Counter()
@@ -409,7 +409,7 @@ def test_what_cannot_be_is_refused_before_anything_is_encoded(encoder, tmp_path,
 
 
 def test_a_prefix_that_leaves_no_room_is_refused(tmp_path):
-    """Every text would get the vector of the prefix."""
+    """Such a prefix would give every text the same vector."""
     prompts = {"prompts": {"query": "a question that somebody asked here: ", "passage": ""}}
     folder = tiny_checkpoint(tmp_path / "model", files={"config_sentence_transformers.json": prompts})
     with pytest.raises(UsageError, match="leaves no room for a text"):
@@ -418,7 +418,7 @@ def test_a_prefix_that_leaves_no_room_is_refused(tmp_path):
 
 @pytest.fixture(scope="module")
 def cranfield(data: Path) -> RetrievalResult:
-    """The default model with its own pooler on the 225 queries."""
+    """Evaluate the default model with its own pooler on the 225 queries."""
     return evaluate_retrieval(
         load_retrieval(data / "cranfield"),
         MultiPooler.load(poolers=["mean"], device="cpu", precision="float32"),
@@ -432,7 +432,7 @@ def cranfield(data: Path) -> RetrievalResult:
     [("mean", 0.4273, 0.7899), ("keyword", 0.4220, 0.7467), ("mean, hybrid", 0.476, 0.815)],
 )
 def test_cranfield_has_the_published_numbers(cranfield: RetrievalResult, row: str, ndcg: float, recall: float):
-    """README's; tests/integration/test_cranfield.py has the dense one from sentence-transformers and numpy alone."""
+    """Compare with published numbers; tests/integration/test_cranfield.py computes the dense one independently."""
     assert len(cranfield.queries) == 225
     assert cranfield.per_query[row]["nDCG@10"].mean() == pytest.approx(ndcg, abs=1e-3)
     assert cranfield.per_query[row]["R@100"].mean() == pytest.approx(recall, abs=1e-3)

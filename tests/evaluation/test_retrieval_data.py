@@ -1,4 +1,4 @@
-"""Retrieval data in BEIR's layout: folders written by hand, what is wrong with bad ones, and the real ones' counts."""
+"""Tests for retrieval data in BEIR's layout: hand-written folders, errors in bad ones, and counts of real ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEADER = "query-id\tcorpus-id\tscore\n"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three queries, the second without judgments; of one that is judged there is no text."""
+    """Create a folder with three queries, the second without judgments, and judgments of a query that is missing."""
     folder = tmp_path / "birds"
     (folder / "qrels").mkdir(parents=True)
     (folder / "corpus.jsonl").write_text(
@@ -45,8 +45,8 @@ def qrels_of(folder: Path, text: str | bytes) -> dict[str, dict[str, int]]:
 def test_a_folder_by_hand_has_its_documents_its_judged_queries_and_their_judgments(folder: Path):
     found = load_retrieval(folder)
     assert found.name == "birds"
-    assert found.queries == (Query("q1", "who waits?"), Query("3", "bread"))  # in the order of the file
-    assert list(found.qrels.items()) == [("q1", {"d1": 1, "d2": 0, "gone": 1}), ("3", {"d2": 2})]  # likewise
+    assert found.queries == (Query("q1", "who waits?"), Query("3", "bread"))  # in file order
+    assert list(found.qrels.items()) == [("q1", {"d1": 1, "d2": 0, "gone": 1}), ("3", {"d2": 2})]  # in the same order
     assert (found.unjudged, found.unknown_queries) == (1, ("q9",))
     first, second = found.documents()
     assert (first.doc_id, first.title, first.text, first.metadata) == ("d1", "Heron", "A bird that waits.", {})
@@ -232,7 +232,7 @@ def test_judgments_are_read_as_they_stand(tmp_path: Path, name: str):
         (f"{HEADER}q\td\t10001\n", 2, "the score is '10001'; expected a whole number up to 10,000"),
         (f"{HEADER}q\td\t-10001\n", 2, "the score is '-10001'"),
         (f"{HEADER}q\td\t{10**30}\n", 2, "expected a whole number up to 10,000"),  # would overflow in trec_eval
-        (f"{HEADER}q\td\t{'9' * 5000}\n", 2, "expected a whole number up to 10,000"),  # longer than int() takes
+        (f"{HEADER}q\td\t{'9' * 5000}\n", 2, "expected a whole number up to 10,000"),  # longer than int() accepts
         (f"{HEADER}\td\t1\n", 2, "expected query-id, corpus-id, score"),
         (f"{HEADER}q\t\t1\n", 2, "expected query-id, corpus-id, score"),
         (f"{HEADER}\n\nq\td\tx\n", 4, "the score is 'x'"),

@@ -1,4 +1,4 @@
-"""Intervals and tests against scipy on data that was really resampled, enumeration, and the literature's examples."""
+"""Tests for intervals and significance tests against scipy on resampled data, enumeration and published examples."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ def test_each_comes_up_as_often_as_draws_with_replacement_have_it():
 
 
 def spearman(scores: np.ndarray, gold: np.ndarray) -> float:
-    """By scipy, which warns where one side is constant."""
+    """Compute Spearman's correlation with scipy, without its warning where one side is constant."""
     return float("nan") if np.ptp(scores) == 0 or np.ptp(gold) == 0 else stats.spearmanr(scores, gold).statistic
 
 
 def resampled_spearman(scores: np.ndarray, gold: np.ndarray, seed: int) -> np.ndarray:
-    """Of the sample and of each resample, with every pair written down as often as it was drawn."""
+    """Compute Spearman of the sample and of each resample, repeating every pair as often as it was drawn."""
     drawn = [np.repeat(np.arange(len(gold)), times) for times in resample_counts(len(gold), seed).astype(int).T]
     return np.array([spearman(scores[pairs], gold[pairs]) for pairs in (np.arange(len(gold)), *drawn)])
 
 
 def rows_with_and_without_ties(n: int, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
-    """Gold scores with ties; scores that all differ, that tie, that take two values, and that tie as 0 and -0."""
+    """Return rows of scores (distinct, tied, two-valued, reversed, and tied as 0 and -0), and gold scores with ties."""
     rng = np.random.default_rng(seed)
     gold = rng.integers(0, 6, n) / 2
     noisy = gold + rng.normal(size=n)
@@ -121,7 +121,7 @@ def test_intervals_of_spearman_are_those_of_scipys_bootstrap():
 
 def test_intervals_of_means_are_those_of_scipys_bootstrap():
     rng = np.random.default_rng(12)
-    values = rng.beta(0.5, 0.8, 120)  # skewed, as measures of queries are
+    values = rng.beta(0.5, 0.8, 120)  # skewed, as per-query measures are
     cell = compare_means({"a": {"nDCG@10": values}}).rows["a"][0]
     theirs = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", rng=rng).confidence_interval
     assert cell.value == pytest.approx(values.mean())
@@ -133,14 +133,14 @@ def test_95_of_100_intervals_hold_the_mean():
     cells = [row[0] for row in compare_means({str(n): {"x": sample} for n, sample in enumerate(samples)}).rows.values()]
     assert 0.91 <= np.mean([cell.low <= 3 <= cell.high for cell in cells]) <= 0.98
     below, above = np.mean([cell.high < 3 for cell in cells]), np.mean([cell.low > 3 for cell in cells])
-    assert max(below, above) < 0.06  # neither side bears all
+    assert max(below, above) < 0.06  # the misses are not all on one side
 
 
 # Tests
 
 
 def enumerated(differences: np.ndarray) -> float:
-    """Over all signs: how often the sum is as far from 0."""
+    """Compute the share of all sign patterns whose sum is at least as far from 0."""
     sums = [abs(np.dot(signs, differences)) for signs in product((-1, 1), repeat=len(differences))]
     return float(np.mean(np.array(sums) >= abs(differences.sum()) - 1e-12))
 
@@ -183,7 +183,7 @@ def test_the_paired_t_test_is_scipys():
 
 @pytest.mark.parametrize("gain", [0.04, 0.06, 0.08])
 def test_a_small_p_is_that_of_all_random_signs(gain: float):
-    """Each of 2^225 patterns counted: in hundredths, the sums of differences are a product of polynomials."""
+    """Count all 2^225 sign patterns: in hundredths, the distribution of the sums is a product of polynomials."""
     rng = np.random.default_rng(7)
     differences = np.round(100 * np.where(rng.random(225) < 0.6, rng.normal(gain, 0.18, 225), 0)).astype(int)
     largest = np.abs(differences).sum()
@@ -219,7 +219,7 @@ def test_what_cannot_be_seen_or_does_not_vary_is_no_difference():
 @pytest.mark.parametrize(
     ("p", "corrected"),
     [
-        # Wikipedia, "Holm-Bonferroni method": at 5% only the first and the last are rejected; R's p.adjust.
+        # Wikipedia, "Holm-Bonferroni method": at 5% only the first and the last are rejected; values from R's p.adjust.
         ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
         ([0.2, 0.2, 0.2], [0.6, 0.6, 0.6]),
         ([0.9, 0.4], [0.9, 0.8]),
@@ -241,7 +241,7 @@ def test_holms_correction_is_what_closed_testing_with_bonferroni_gives(seed: int
 
 
 def error_rate(rows: int, tables: int = 400, n: int = 50) -> float:
-    """In how many tables of rows that are equally good some row is said to be worse than the best."""
+    """Compute the share of tables of equally good rows in which some row is called worse than the best."""
     rng = np.random.default_rng(1)
     each = rng.random((tables, 1, n)) + rng.normal(0, 0.2, (tables, rows, n))  # some queries are easy for all
     found = compare_means({str(row): {str(table): each[table, row] for table in range(tables)} for row in range(rows)})
@@ -251,13 +251,13 @@ def error_rate(rows: int, tables: int = 400, n: int = 50) -> float:
 
 @pytest.mark.parametrize("rows", [2, 3, 4, 10])
 def test_one_table_of_equals_in_twenty_has_a_row_that_is_said_to_be_worse(rows: int):
-    assert error_rate(rows) <= 0.085  # three standard errors of 400 tables
-    if rows == 2:  # and not always silent
+    assert error_rate(rows) <= 0.085  # 5% plus three standard errors over 400 tables
+    if rows == 2:  # the test must not be too conservative either
         assert error_rate(rows) >= 0.02
 
 
 def holm_by_hand(p: dict[frozenset[str], float]) -> dict[frozenset[str], float]:
-    """The smallest of m times m, the next times m - 1, and so on, and never falling."""
+    """Multiply the smallest of m values by m, the next by m - 1, and so on, never letting the results fall."""
     stepped, highest = {}, 0.0
     for rank, pair in enumerate(sorted(p, key=p.__getitem__)):
         highest = stepped[pair] = min(1.0, max(highest, (len(p) - rank) * p[pair]))
@@ -266,7 +266,7 @@ def holm_by_hand(p: dict[frozenset[str], float]) -> dict[frozenset[str], float]:
 
 @pytest.mark.parametrize("n", [40, 225])
 def test_61_rows_are_told_apart_as_holm_with_scipys_t_tests_tells_them(n: int):
-    """Rows whose quality falls from 0.45 to 0.3, as those of a comparison of poolers on the sample and on Cranfield."""
+    """The rows fall from 0.45 to 0.3, as in a comparison of poolers on the sample and on Cranfield."""
     rng = np.random.default_rng(n)
     easy = rng.beta(0.8, 1, n)
     each = {f"r{row}": np.clip(easy - 0.15 * row / 60 + rng.normal(0, 0.12, n), 0, 1) for row in range(61)}
@@ -295,7 +295,7 @@ def test_a_row_that_repeats_another_is_not_tested_once_more():
         found.rows["c"][0].p,
         found.rows["c"][0].tied,
     )
-    assert compare_means(twice).rows["b"][0].p > alone.rows["b"][0].p  # what counting them twice would cost
+    assert compare_means(twice).rows["b"][0].p > alone.rows["b"][0].p  # counting repeats would raise p
     gold = {"x": easy}
     scores = {name: {"x": easy + rng.normal(0, noise, 60)} for name, noise in (("a", 0.1), ("b", 0.2), ("c", 0.4))}
     found = compare_correlations({**scores, "again": scores["a"]}, gold, same={"again": "a"})
@@ -309,13 +309,13 @@ def test_one_correlation_in_twenty_is_said_to_be_worse_than_its_equal(monkeypatc
     scores = {row: {task: one + rng.normal(size=80) for task, one in gold.items()} for row in "ab"}
     found = compare_correlations(scores, gold).rows
     worse = [not (a.best or a.tied) or not (b.best or b.tied) for a, b in zip(found["a"], found["b"], strict=True)]
-    assert 0.015 <= np.mean(worse[:-1]) <= 0.09  # without the average; three standard errors
+    assert 0.015 <= np.mean(worse[:-1]) <= 0.09  # excluding the average; three standard errors
 
 
 @pytest.mark.parametrize("rows", [2, 10])
 @pytest.mark.parametrize("n", [12, 20])
 def test_on_few_pairs_no_more_tables_of_equals_are_wrong(n: int, rows: int):
-    """Rows that know nothing of the gold scores: a normal calls one of ten worse in 18% of tables with 12 pairs."""
+    """Rows are independent of the gold scores; a normal would call one of ten worse in 18% of tables with 12 pairs."""
     rng = np.random.default_rng(5)
     wrong = []
     for table in range(200):
@@ -346,7 +346,7 @@ def test_an_average_with_a_task_of_few_pairs_has_no_verdict():
 
 
 def test_resamples_without_a_correlation_do_not_count_in_a_standard_error():
-    """A row that singles one pair of twelve out is constant in (11 / 12)^12 = 35% of the resamples."""
+    """A row that is nonzero for only one pair of twelve is constant in (11 / 12)^12 = 35% of the resamples."""
     rng = np.random.default_rng(4)
     gold = rng.normal(size=12)
     rows = {"one": np.eye(12)[gold.argmax()], "noise": gold + rng.normal(size=12)}
@@ -465,9 +465,9 @@ def test_a_row_without_a_value_takes_no_part():
     flat = {"x": np.ones(70), "y": gold["y"]}
     found = compare_correlations({"flat": flat, **scores}, gold)
     assert found.rows["flat"][0] == Cell(None)  # a constant has no correlation
-    assert found.rows["flat"][1].best  # but the other task's gold scores themselves
-    assert found.rows["flat"][2] == Cell(None)  # no average where a task has none
-    for row in scores:  # in the corrected p of the others it is not counted
+    assert found.rows["flat"][1].best  # on the other task, its scores are the gold scores
+    assert found.rows["flat"][2] == Cell(None)  # no average if a task has no value
+    for row in scores:  # it does not count in the corrected p of the others
         assert found.rows[row][0] == without.rows[row][0]
         assert found.rows[row][2] == without.rows[row][2]
 
@@ -526,7 +526,7 @@ def test_what_was_tested_stands_in_words():
 
 
 def test_kendalls_tau_by_hand():
-    # scipy's example. Of ten pairs two are in the same order, six in the other; two tie in a, one of them in b too:
+    # scipy's example: of ten pairs, two are concordant and six discordant; two tie in a, and one of these in b too:
     # (2 - 6) / sqrt((10 - 2) * (10 - 1))
     assert rank_agreement([12, 2, 1, 12, 2], [1, 4, 7, 1, 0]) == pytest.approx(-4 / np.sqrt(72))
     assert rank_agreement([0.1, 0.2, 0.3, 0.4], [1, 3, 2, 4]) == pytest.approx((5 - 1) / 6)

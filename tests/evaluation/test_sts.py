@@ -1,4 +1,4 @@
-"""STS: published numbers, an independent path for every pooler, and texts that are encoded once."""
+"""Tests for STS evaluation: published scores, an independent path for every pooler, and texts encoded once."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from semsearch.transforms import unit_rows
 PUBLISHED = {
     **{"STS12": 72.37, "STS13": 80.60, "STS14": 75.60, "STS15": 85.39, "STS16": 78.99, "STS-B": 82.03, "SICK-R": 77.15}
 }
-"""all-MiniLM-L6-v2's mean (MTEB for the first six; its SICK-R counts other pairs)."""
+"""Scores of all-MiniLM-L6-v2 with mean pooling: the first six from MTEB, whose SICK-R has other pairs."""
 
 
 @pytest.fixture(scope="module")
 def everything(data: Path) -> StsResult:
-    """Every pooler on every task, from one forward pass, in float32."""
+    """Evaluate every pooler on every task from one forward pass in float32."""
     return evaluate_sts(load_sts(data / "sts"), MultiPooler.load(device="cpu", precision="float32"))
 
 
@@ -63,7 +63,7 @@ def test_every_pooler_has_the_scores_of_an_independent_path_on_every_task(everyt
 
 
 def oracle_vectors(sentences: Sequence[str]) -> dict[str, np.ndarray]:
-    """By pooler, float64 unit rows; sentences of one length go through plain transformers together, unpadded."""
+    """Compute each pooler's float64 unit rows with plain transformers, in batches of equal length, unpadded."""
     tokenizer, _ = backbone()
     by_length = defaultdict(list)
     for row, ids in enumerate(tokenizer(list(sentences))["input_ids"]):
@@ -84,7 +84,7 @@ def batched(rows: list[int], size: int) -> Iterator[list[int]]:
 
 
 def spearman_of(vectors: np.ndarray, row_of: dict[str, int], subsets: Sequence[Subset]) -> float:
-    """Of the cosines of all pairs of these subsets, x 100; those of a sentence with itself tie."""
+    """Compute Spearman x 100 over all pairs of these subsets; cosines of a sentence with itself are rounded to tie."""
     first = [row_of[sentence] for subset in subsets for sentence in subset.first]
     second = [row_of[sentence] for subset in subsets for sentence in subset.second]
     cosines = (vectors[first] * vectors[second]).sum(1).round(7)
@@ -165,7 +165,7 @@ def test_a_task_that_a_transform_cannot_be_fitted_on_has_no_correlation_and_the_
 
 @pytest.mark.parametrize("transform", ["whiten", "whiten:3", "whiten:2"])
 def test_whitening_as_many_texts_as_axes_says_nothing_of_them(checkpoint, transform):
-    """Four sentences are a simplex in three dimensions: every cosine of two of them is -1/3."""
+    """Four whitened sentences form a simplex in three dimensions, so the cosine of any two is -1/3."""
     encoder = MultiPooler.load(str(checkpoint()), ["mean", "cls"])
     found = evaluate_sts(TASKS[:1], encoder, [transform])
     for pooler in ("mean", "cls"):

@@ -1,4 +1,4 @@
-"""STS data: the real files' published counts, small files by hand, and what is wrong with bad ones."""
+"""Tests for STS data: published counts of the real files, small hand-written files, and errors in bad ones."""
 
 from __future__ import annotations
 

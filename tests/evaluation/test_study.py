@@ -1,4 +1,4 @@
-"""What a comparison comes to: the best candidate, what is computed when, and what a report then holds."""
+"""Tests for studies: the best candidate, lazy computation, and the contents of a report."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def of_corpus(encoder: MultiPooler, **wishes: Any) -> Study:
 
 
 def spearmans(model: str) -> dict[str, float]:
-    """Of each pooler, by an encoder of its own and scipy."""
+    """Compute each pooler's Spearman correlation with a separate encoder and scipy."""
     found = {}
     for pooler in POOLERS:
         alone = Encoder.load(model, pooler, device="cpu")
@@ -73,7 +73,7 @@ def spearmans(model: str) -> dict[str, float]:
     return found
 
 
-# --- the best
+# --- the best candidate
 
 
 def test_the_best_on_pairs_is_the_one_with_the_highest_correlation(encoder: MultiPooler, model: str):
@@ -112,11 +112,11 @@ def test_the_recommended_one_is_the_best_of_a_corpus_and_part_of_the_next_comman
     assert study.why
 
 
-# --- what is computed when
+# --- lazy computation
 
 
 def counted(monkeypatch: pytest.MonkeyPatch, *names: str) -> list[str]:
-    """The calls of these functions of the evidence room, from now on."""
+    """Record the calls of these functions of the evidence module from now on."""
     calls: list[str] = []
 
     def count(name: str) -> None:

@@ -1,4 +1,4 @@
-"""The cache of vectors: nothing is encoded twice, nobody gets a stranger's vectors, and trouble only costs time."""
+"""Tests for the vector cache: no text is encoded twice, encoders never share vectors, and failures only cost time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("one_thread", "reference")
 TEXTS = ["a heron", "a bird waits in the reeds", "bread " * 20, "an egret", "x", "咖啡"]
 
 MORE = ["an egret", "a loaf", "the oven is hot"]
-"""One text of TEXTS, and two that are new."""
+"""One text of TEXTS and two new ones."""
 
 HIDDEN = 32
 
@@ -45,7 +45,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the cache of a test is."""
+    """Return the folder of the test's cache."""
     return tmp_path / "vectors"
 
 
@@ -56,7 +56,7 @@ def _no_warning_that_was_not_expected(recwarn: pytest.WarningsRecorder) -> Itera
 
 
 def counted(model: str, poolers: Sequence[str], cache: VectorCache | None, **wishes: Any) -> tuple[Any, list[str]]:
-    """Poolers, and the texts that will have reached the runtime."""
+    """Load poolers, with a list that collects the texts that reach the runtime."""
     encoder = MultiPooler.load(model, poolers, device="cpu", cache=cache, **wishes)
     seen: list[str] = []
 
@@ -68,31 +68,31 @@ def counted(model: str, poolers: Sequence[str], cache: VectorCache | None, **wis
 
 
 def assert_same(ours: dict[str, Vectors], theirs: dict[str, Vectors]) -> None:
-    """Within what the company of a text in its batch makes out."""
+    """Assert equality up to the differences that other texts in a batch cause."""
     assert list(ours) == list(theirs)
     for name, rows in ours.items():
         np.testing.assert_allclose(rows, theirs[name], atol=1e-5, err_msg=name)
 
 
 def rows_in(folder: Path, sql: str) -> list[tuple[Any, ...]]:
-    """What plain SQLite finds in the file."""
+    """Query the file with plain SQLite."""
     with closing(sqlite3.connect(f"file:{folder / 'vectors.sqlite'}?mode=ro", uri=True)) as connection:
         return connection.execute(sql).fetchall()
 
 
 def used_bytes(folder: Path) -> int:
-    """Bytes of the file's pages that hold something."""
+    """Return the total size in bytes of the pages in use."""
     size, pages, free = (
         rows_in(folder, f"PRAGMA {name}")[0][0] for name in ("page_size", "page_count", "freelist_count")
     )
     return size * (pages - free)
 
 
-# --- what was kept is what comes back
+# --- cached vectors come back unchanged
 
 
 def test_vectors_come_back_bit_for_bit(folder: Path):
-    rows = np.random.default_rng(0).standard_normal((1_300, 7)).astype(np.float32)  # more than SQLite takes at once
+    rows = np.random.default_rng(0).standard_normal((1_300, 7)).astype(np.float32)  # more than one SQLite query takes
     rows[0] = [0.0, -0.0, 1e-45, -1e-38, np.pi, np.finfo(np.float32).min, np.finfo(np.float32).max]
     keys = [f"text {number}" for number in range(len(rows))]
     with VectorCache(folder) as cache:
@@ -116,16 +116,16 @@ def test_what_is_not_there_is_not_found_and_its_row_stays_as_it_is(folder: Path)
     with VectorCache(folder) as cache:
         cache.add(["a"], {"one": np.ones((1, 2), np.float32)})
         out = np.full((3, 2), 7, np.float32)
-        assert cache.find("one", ["b", "a", "a"], out).tolist() == [False, True, False]  # of equal keys the first
+        assert cache.find("one", ["b", "a", "a"], out).tolist() == [False, True, False]  # only the first of equal keys
         assert out.tolist() == [[7, 7], [1, 1], [7, 7]]
         assert not cache.find("two", ["a"], np.empty((1, 2), np.float32)).any()
-        assert not cache.find("one", ["a"], np.empty((1, 3), np.float32)).any()  # another length is another vector
+        assert not cache.find("one", ["a"], np.empty((1, 3), np.float32)).any()  # the dimension differs
 
 
 def test_a_vector_that_is_not_finite_is_not_found(folder: Path):
     kept, out = np.array([[1, 2], [np.nan, 0], [0, np.inf]], np.float32), np.full((3, 2), 7, np.float32)
     with VectorCache(folder) as cache:
-        cache.add(["a", "b", "c"], {"print": kept})  # as versions did that did not look
+        cache.add(["a", "b", "c"], {"print": kept})  # as earlier versions did
         assert cache.find("print", ["a", "b", "c"], out).tolist() == [True, False, False]
     assert out.tolist() == [[1, 2], [7, 7], [7, 7]]
 
@@ -173,7 +173,7 @@ def test_a_pooler_that_is_not_registered_is_kept_for_whoever_asks_for_it_again(m
     assert seen == TEXTS
 
 
-# --- and never a stranger's
+# --- encoders never share vectors
 
 
 OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -184,7 +184,7 @@ OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "prefix": ({"files": {"config_sentence_transformers.json": {"prompts": {"passage": "passage: "}}}}, {}),
     "case": ({"files": {"sentence_bert_config.json": {"do_lower_case": True}}}, {}),
 }
-"""What another encoder has of its own: about its checkpoint, and about the way it is loaded."""
+"""Differences of another encoder: in its checkpoint, and in the settings that load it."""
 
 
 @pytest.mark.parametrize("other", OTHERS)
@@ -237,7 +237,7 @@ def test_each_prefix_and_text_has_a_key_of_its_own(one: tuple[str, str], two: tu
     assert key_of(*one) == key_of(*one)
 
 
-# --- what is kept, and how much
+# --- contents and size
 
 
 def test_only_pooled_vectors_are_kept(model: str, folder: Path):
@@ -248,18 +248,18 @@ def test_only_pooled_vectors_are_kept(model: str, folder: Path):
     assert rows_in(folder, "SELECT DISTINCT length(vector) FROM vectors") == [(4 * HIDDEN + checksum,)]
     n_vectors = len(texts) * len(POOLERS)
     assert rows_in(folder, "SELECT count(*), count(DISTINCT text) FROM vectors") == [(n_vectors, len(texts))]
-    assert used_bytes(folder) < n_vectors * (4 * HIDDEN + 150) + 100_000  # 150: two keys of 32 characters, and SQLite's
+    assert used_bytes(folder) < n_vectors * (4 * HIDDEN + 150) + 100_000  # 150: two 32-character keys and overhead
     assert [path.name for path in folder.iterdir()] == ["vectors.sqlite"]
 
 
 def add_rows(cache: VectorCache, numbers: range) -> None:
-    """About 2 kB for each number: two vectors."""
+    """Add two vectors for each number, about 2 kB in all."""
     rows = np.repeat(np.array(numbers, np.float32), 256).reshape(-1, 256)
     cache.add([str(number) for number in numbers], {"one": rows, "two": rows})
 
 
 def found_of(cache: VectorCache, numbers: range) -> list[int]:
-    """Those numbers that have both their vectors, after a look at what these are."""
+    """Return the numbers for which both vectors are found, after checking their values."""
     keys, out = [str(number) for number in numbers], np.zeros((len(numbers), 256), np.float32)
     found = np.ones(len(numbers), bool)
     for name in ("one", "two"):
@@ -281,7 +281,7 @@ def test_the_oldest_leave_when_the_bound_is_reached_and_those_of_this_run_stay(f
 
 
 def scanned(folder: Path, numbers: range) -> list[int]:
-    """A run over numbers in their order, which adds those that are missing; gives those that were there."""
+    """Go through the numbers in order in one run, add the missing ones, and return those that were found."""
     hits = []
     with VectorCache(folder, max_mb=1) as cache:
         for start in range(numbers.start, numbers.stop, 50):
@@ -297,13 +297,13 @@ def scanned(folder: Path, numbers: range) -> list[int]:
 def test_a_corpus_that_outgrows_the_bound_gains_what_fits_each_time(folder: Path):
     assert scanned(folder, range(1_000)) == []
     for _ in range(4):
-        gained = scanned(folder, range(1_000))  # first in, first out would gain nothing
+        gained = scanned(folder, range(1_000))  # first-in, first-out eviction would gain nothing
         assert 200 < len(gained) < 500
         assert gained == [*range(len(gained))]
 
 
 def test_what_a_run_has_met_outlives_what_it_has_not(folder: Path):
-    """300 fit, 450 do not."""
+    """300 numbers fit within the bound, but 450 do not."""
     scanned(folder, range(300))
     with VectorCache(folder, max_mb=1) as cache:
         assert found_of(cache, range(150)) == [*range(150)]  # the oldest
@@ -329,7 +329,7 @@ def test_a_smaller_bound_counts_for_what_an_earlier_run_left(folder: Path):
     with VectorCache(folder, max_mb=2) as cache:
         assert found_of(cache, range(1_998, 2_000)) == [1_998, 1_999]
     assert used_bytes(folder) <= 2 * 2**20
-    assert (folder / "vectors.sqlite").stat().st_size <= 2 * 2**20 < before / 2  # and the disk has its room back
+    assert (folder / "vectors.sqlite").stat().st_size <= 2 * 2**20 < before / 2  # the file shrinks, too
 
 
 def test_a_run_whose_vectors_do_not_fit_has_them_all_the_same(model: str, folder: Path):
@@ -393,7 +393,7 @@ def test_a_lone_surrogate_that_no_tokenizer_takes_fails_as_it_does_without_a_cac
         assert encoder.encode_documents(["a heron"])["mean"].shape == (1, HIDDEN)
 
 
-# --- trouble
+# --- failures
 
 
 @contextmanager
@@ -414,7 +414,7 @@ def cut_short(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def blotted(folder: Path) -> Iterator[None]:
-    """The tables are there, and the pages behind them are not."""
+    """Overwrite every page but the first, which keeps the tables but not their contents."""
     with VectorCache(folder) as cache:
         add_rows(cache, range(100))
     with (folder / "vectors.sqlite").open("r+b") as file:
@@ -464,7 +464,7 @@ def no_folder_to_be_made(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Another process writes for longer than one waits."""
+    """Let another process hold the lock for longer than the cache waits."""
     with VectorCache(folder):
         pass
     begin = "import sqlite3, sys; connection = sqlite3.connect(sys.argv[1]); connection.execute('BEGIN EXCLUSIVE')"
@@ -481,7 +481,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def full_disk(folder: Path) -> Iterator[None]:
-    """No file of this process may grow beyond what an empty cache takes."""
+    """Limit the files of this process to the size of an empty cache."""
     resource = pytest.importorskip("resource")
     with VectorCache(folder):
         pass
@@ -559,7 +559,7 @@ def test_a_file_that_is_deleted_in_mid_run_is_done_without(model: str, folder: P
             vectors = encoder.encode_documents([*MORE, *TEXTS])
     assert [one.category for one in caught] in ([], [CacheWarning])
     assert_same(vectors, {"mean": Encoder.load(model, "mean", normalize=False).encode_documents([*MORE, *TEXTS])})
-    with VectorCache(folder) as cache:  # the next run begins anew
+    with VectorCache(folder) as cache:  # the next run starts over
         encoder, seen = counted(model, ["mean"], cache)
         encoder.encode_documents(TEXTS)
     assert seen == TEXTS
@@ -591,7 +591,7 @@ for start in range(first, first + 40 * rounds, 40):
 
 @contextmanager
 def filling(folder: Path, first: int, rounds: int) -> Iterator[subprocess.Popen[str]]:
-    """A process that fills the cache with ever new numbers, as soon as it is told to."""
+    """Start a process that keeps filling the cache with new numbers once it is told to."""
     words = [sys.executable, "-W", "error", "-c", FILLING, str(folder), str(first), str(rounds)]
     pipe = subprocess.PIPE
     with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
@@ -611,7 +611,7 @@ def test_processes_that_fill_a_cache_at_once_end_well_and_what_they_leave_is_rig
             assert process.communicate(timeout=100)[1] == ""
             assert process.returncode == 0
     with VectorCache(folder) as cache:
-        assert found_of(cache, range(2_000)) == [*range(1_560)]  # two began at 500: 500 + 24 * 40 + 100
+        assert found_of(cache, range(2_000)) == [*range(1_560)]  # `two` started at 500: 500 + 24 * 40 + 100
     assert rows_in(folder, "PRAGMA integrity_check") == [("ok",)]
     assert rows_in(folder, "SELECT count(*) FROM vectors") == [(2 * 1_560,)]
 

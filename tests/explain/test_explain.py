@@ -1,4 +1,4 @@
-"""Explanations: sums that are the score, contributions by hand and by plain transformers, and what has none."""
+"""Explanations: parts that sum to the score, checked by hand and with plain transformers, and rejected input."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HASH = WordHashEncoder(4096)
 
 
 def explained(index: Index, query: str, k: int = 4, **wishes: Any) -> list[tuple[Hit, Explanation]]:
-    """The hits of a query with their explanations, each of which sums to its score."""
+    """Return the hits of a query with their explanations; assert that each explanation sums to the hit's score."""
     hits = index.search(query, k, **wishes)
     kept = {name: value for name, value in wishes.items() if name in ("where", "unit")}
     pairs = list(zip(hits, index.explain(query, hits, **kept), strict=True))
@@ -68,12 +68,12 @@ def index(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
         yield index
 
 
-# --- by hand
+# --- values computed by hand
 
 
 def test_words_that_are_hashed_bring_what_a_head_can_tell(index: Index):
     (_, why), *_ = explained(index, "water", mode="dense")
-    assert why.doc_id == "b"  # Bread Flour water and salt: 5 words, one of them is the query
+    assert why.doc_id == "b"  # Bread Flour water and salt: 5 words, one in the query
     assert why.dense
     assert why.keyword is None
     tokens = {token.token: token for token in why.dense.tokens}
@@ -97,7 +97,7 @@ def test_terms_bring_what_bm25_gives_each_alone(index: Index):
     for term, hit in alone.items():
         assert scores[term].score == pytest.approx(hit.score)
     water = next(hit.score for hit in index.search("water", mode="keyword") if hit.doc_id == "a")
-    assert scores["water"].score == pytest.approx(2 * water)  # asked for twice
+    assert scores["water"].score == pytest.approx(2 * water)  # twice in the query
     assert [scores[term].spans for term in ("heron", "water")] == [((4, 9),), ((23, 28),)]
     assert scores["heron"].title_spans == ((0, 5),)
 
@@ -108,7 +108,7 @@ def test_an_exact_token_brings_its_bonus(tmp_path: Path):
         ((hit, why),) = explained(index, "C++", mode="keyword")
         bonus, piece = (next(one for one in why.keyword.terms if one.exact is exact) for exact in (True, False))
         assert (bonus.term, bonus.spans, piece.term) == ("C++", ((7, 10),), "C")
-        assert bonus.score == pytest.approx(2.2 * math.log(3.5 / 1.5), rel=1e-5)  # in 1 of 4 passages
+        assert bonus.score == pytest.approx(2.2 * math.log(3.5 / 1.5), rel=1e-5)  # it occurs in 1 of 4 passages
         assert hit.score == pytest.approx(bonus.score + piece.score, rel=1e-5)
 
 
@@ -158,7 +158,7 @@ def test_a_document_that_only_words_find_is_counted_as_near_as_the_last(tmp_path
 
 @pytest.fixture(scope="module")
 def mixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The 300 documents of test_search, in passages of at most 12 words."""
+    """Index the 300 documents of test_search in passages of at most 12 words."""
     folder = tmp_path_factory.mktemp("mixture") / "index"
     index_corpus(folder, CORPUS, WordHashEncoder(64), chunking=Chunking(tokens=12, overlap=3))
     return folder
@@ -192,7 +192,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def real(places: Path, name: str, **wishes: Any) -> Index:
-    """An index of DOCUMENTS by the default model."""
+    """Create an index of DOCUMENTS, with the default model unless `wishes` names another."""
     index = Index.open(places / name, create=True, **{"runtime": "torch", "device": "cpu", **wishes})
     index.add(DOCUMENTS)
     return index
@@ -200,7 +200,7 @@ def real(places: Path, name: str, **wishes: Any) -> Index:
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BERT of four small layers with random weights."""
+    """Write a BERT checkpoint with four small layers and random weights."""
     return tiny_checkpoint(tmp_path_factory.mktemp("tiny") / "model")
 
 
@@ -251,7 +251,7 @@ def test_transforms_truncation_and_prefixes_split_exactly(tmp_path: Path, tiny: 
     with real(tmp_path, "index", model=tiny, pooler="mean", **wishes) as index:
         for _, why in explained(index, "a patient bird", mode="dense"):
             assert why.dense.tokens
-            assert abs(why.dense.rounding) < 1e-4  # whitening scales rounding up
+            assert abs(why.dense.rounding) < 1e-4  # whitening amplifies rounding errors
             assert why.dense.offsets.keys() == ({"transform"} if "transform" in wishes else set())
             prefix = [token for token in why.dense.tokens if token.part == "prefix"]
             assert [token.token for token in prefix] == (["passage", ":"] if "passage_prefix" in wishes else [])

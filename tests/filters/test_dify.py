@@ -1,4 +1,4 @@
-"""Dify's conditions: trees by hand, a small interpreter of their meaning to agree with, and errors of one line."""
+"""Tests for Dify's conditions: hand-written trees, agreement with a small interpreter, and one-line errors."""
 
 from __future__ import annotations
 
@@ -108,11 +108,11 @@ def test_what_is_wrong_with_a_condition_is_one_line(condition, message):
     assert len(str(caught.value)) < 400
 
 
-# --- what they mean
+# --- semantics
 
 
 def interpret(operator_: str, field: Any, value: Any) -> bool:
-    """Whether a field meets a condition; as Dify judges its own documents, with lists looked into."""
+    """Tell whether a field meets a condition, as Dify judges its own documents but looking into lists."""
     if operator_ in ("null", "not null"):
         return (field is None) == (operator_ == "null")
     if operator_ in ("empty", "not empty"):

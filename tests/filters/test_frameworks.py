@@ -1,4 +1,4 @@
-"""What frameworks' filters need besides the tree: constants, and fields that no document has, by hand."""
+"""Tests for what frameworks' filters need besides the tree: constants, and fields that no document has."""
 
 from __future__ import annotations
 

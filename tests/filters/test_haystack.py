@@ -1,4 +1,4 @@
-"""Haystack's filters to the syntax tree: answers by hand, and an interpreter of what Haystack documents."""
+"""Tests for Haystack's filters: answers by hand, and agreement with an interpreter of Haystack's documentation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from semsearch.integrations.records import to_document
 
 
 def holds(part: dict[str, Any], doc_id: str, meta: dict[str, Any]) -> bool:
-    """Whether a filter holds for a document; see https://docs.haystack.deepset.ai/docs/metadata-filtering."""
+    """Tell whether a filter holds for a document; see https://docs.haystack.deepset.ai/docs/metadata-filtering."""
     if "field" in part:
         return COMPARE[part["operator"]](value_of(part["field"], doc_id, meta), part["value"])
     verdicts = [holds(condition, doc_id, meta) for condition in part["conditions"]]

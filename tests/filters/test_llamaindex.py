@@ -1,4 +1,4 @@
-"""LlamaIndex's metadata filters to the syntax tree: answers by hand, and an interpreter of what they mean there."""
+"""Tests for LlamaIndex's metadata filters: answers by hand, and agreement with an interpreter of their semantics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from semsearch.integrations.records import to_document
 
 
 def holds(part: dict[str, Any], metadata: dict[str, Any]) -> bool:
-    """Whether a filter holds for a node, as LlamaIndex describes its operators and treats missing fields."""
+    """Tell whether a filter holds for a node, as LlamaIndex describes its operators and treats missing fields."""
     if "filters" in part:
         verdicts = [holds(one, metadata) for one in part["filters"]]
         join = {"and": all, "or": any, "not": lambda each: not any(each), None: all}[part.get("condition")]

@@ -1,4 +1,4 @@
-"""Mappings to the syntax tree: the same tree as an expression, and errors that name the key."""
+"""Tests for filters as mappings: the same tree as from an expression, and errors that name the key."""
 
 from __future__ import annotations
 

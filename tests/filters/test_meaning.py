@@ -1,4 +1,4 @@
-"""What filters mean: answers by hand for every back end, and random filters on which all back ends must agree."""
+"""Tests for the semantics of filters: answers by hand for every back end, and random filters on which all agree."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from semsearch.filters.text import parse
 from semsearch.moments import FUNCTIONS
 
 Corpus = dict[str, tuple[str | None, dict[str, Any]]]
-"""Title and metadata by id."""
+"""Title and metadata of each document by its id."""
 
 HAND_MADE: Corpus = {doc_id: (TITLES.get(doc_id), metadata) for doc_id, metadata in DOCUMENTS.items()}
 
 
 def ask_sqlite(filter: Filter, corpus: Corpus) -> str:
-    """The ids that a filter holds for, after a check that it is 0 or 1 for every document."""
+    """Return the ids that match a filter, after checking that it gives 0 or 1 for every document."""
     condition = compile_filter(filter)
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         for name, function in FUNCTIONS.items():
@@ -45,7 +45,7 @@ def ask_python(filter: Filter, corpus: Corpus) -> str:
 
 
 BACK_ENDS: dict[str, Callable[[Filter, Corpus], str]] = {"python": ask_python, "sqlite": ask_sqlite}
-"""Every back end: which documents of a corpus a filter holds for, by their ids of one letter, sorted."""
+"""Functions by back end that return the sorted one-letter ids of the documents that match a filter."""
 
 EACH_BACK_END = pytest.mark.parametrize("back_end", BACK_ENDS)
 
@@ -62,7 +62,7 @@ def test_the_answers_by_hand_use_every_operator():
     assert set(HOLDS) == set(OPERATORS)
 
 
-CASES = [  # a character of the value stands for its own lower, upper and title case, if that is one character
+CASES = [  # a character of the value matches its own lower, upper and title case, if that is a single character
     ("\u212a", "k\u212a", "K"),  # the kelvin sign, whose lower case is k
     ("k", "kK", "\u212a"),
     ("ß", "ß", "SsẞS"),

@@ -1,4 +1,4 @@
-"""OpenAI's filters: trees by hand, a small interpreter of their meaning to agree with, and errors of one line."""
+"""Tests for OpenAI's filters: hand-written trees, agreement with a small interpreter, and one-line errors."""
 
 from __future__ import annotations
 
@@ -93,11 +93,11 @@ def test_a_filter_nested_too_deeply_is_refused_also_one_that_holds_itself():
         from_openai(endless)
 
 
-# --- what they mean
+# --- semantics
 
 
 def interpret(filters: dict[str, Any], attributes: dict[str, Any]) -> bool:
-    """Whether a document's attributes meet a filter; written from the meaning in the module's docstring."""
+    """Tell whether a document's attributes meet a filter, according to the docstring of `filters/openai.py`."""
     if filters["type"] in ("and", "or"):
         return {"and": all, "or": any}[filters["type"]](interpret(part, attributes) for part in filters["filters"])
     found, value = field_of(attributes, read_key(filters["key"])), filters["value"]

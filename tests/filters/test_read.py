@@ -1,4 +1,4 @@
-"""Whatever a caller gives as `where`."""
+"""Tests for reading the `where` argument: expressions, mappings, filters and None, and errors for anything else."""
 
 from __future__ import annotations
 

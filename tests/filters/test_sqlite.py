@@ -1,4 +1,4 @@
-"""SQLite's back end: what its SQL holds, and the limits of SQLite that it keeps within."""
+"""Tests for the SQLite back end: the SQL that it writes, and the limits of SQLite that it respects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from semsearch.moments import FUNCTIONS
 @pytest.fixture(scope="module")
 def database():
     connection = sqlite3.connect(":memory:")
-    connection.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, 1_000_000)  # both as the strictest builds have them
+    connection.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, 1_000_000)  # both limits as in the strictest builds
     connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 32_766)
     for name, function in FUNCTIONS.items():
         connection.create_function(name, 1, function, deterministic=True)
@@ -31,7 +31,7 @@ def database():
 
 
 def ask(connection: sqlite3.Connection, filter: Filter) -> str:
-    """The ids that a filter holds for, asked inside a larger query as a search does."""
+    """Return the ids that match a filter, used inside a larger query as in a search."""
     condition = compile_filter(filter)
     inner = f"select doc_id from documents where {condition.sql}"
     query = f"select doc_id from documents where length(doc_id) > 0 and doc_id in ({inner}) order by doc_id"
@@ -71,7 +71,7 @@ def test_the_sql_holds_no_text_of_the_user(database):
 
 
 def halves(levels: int) -> str:
-    """A balanced tree of alternating words: it fills SQLite's parser stack fastest."""
+    """Write a balanced tree of alternating `and` and `or`, which fills SQLite's parser stack fastest."""
     if levels == 0:
         return "year=2019"
     return "({0} {1} {0})".format(halves(levels - 1), "and" if levels % 2 else "or")

@@ -1,4 +1,4 @@
-"""The syntax tree: what it refuses, how it prints, which fields it reads."""
+"""Tests for the syntax tree: what it refuses, how it prints, and which fields it reads."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class Half(float):
         return "Half(0.5)"
 
 
-def test_a_number_of_another_class_prints_as_a_number():  # as numpy's float64 does not
+def test_a_number_of_another_class_prints_as_a_number():  # unlike numpy's float64
     assert str(Comparison(("x",), "=", (Half(0.5),))) == "x = 0.5"
 
 

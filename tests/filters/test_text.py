@@ -1,4 +1,4 @@
-"""Expressions to the syntax tree: trees by hand, and errors that mark the place."""
+"""Tests for parsing expressions: hand-written trees, and errors that mark the position."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ A, B, C = (Comparison((name,), "=", (1,)) for name in "abc")
         ("x IS NOT NULL", Comparison(("x",), "is not null")),
         ("is is null", Comparison(("is",), "is null")),
         ("not-a = 1", Comparison(("not-a",), "=", (1,))),
-        # not binds tighter than and, and that tighter than or; parentheses stay, chains are one node
+        # `not` binds tighter than `and`, and `and` tighter than `or`; parentheses are kept, chains become one node
         ("a=1 or b=1 and c=1", Or((A, And((B, C))))),
         ("(a=1 or b=1) and c=1", And((Or((A, B)), C))),
         ("not a=1 and b=1", And((Not(A), B))),

@@ -1,6 +1,7 @@
-"""A process that does what tests ask of it, one case after the other, and may die of one.
+"""A worker process that runs cases for the fuzz tests, one after another, and may crash.
 
-python fuzzing.py     reads a JSON list of arguments from each line, prints what `CASES[name](*arguments)` gives
+`python fuzzing.py` reads a JSON list, the name of a case and its arguments, from each line of standard input and prints
+the outcome of `CASES[name](*arguments)` as JSON.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from threading import Timer
 from typing import Any
 
 SECONDS = 200
-"""For one case; what takes longer hangs."""
+"""Time limit for one case; a case that takes longer is taken to hang."""
 
 
 class Worker:
-    """Asks a process, and starts another one where it ended."""
+    """Client of a worker process, which is restarted after it has ended."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
     def ask(self, name: str, *arguments: Any) -> Any:
-        """What a case gave: `{"answers": ...}`, `{"error": line}`, `{"traceback": ...}`, or `{"died": exit code}`."""
+        """Return the outcome: `{"answers": ...}`, `{"error": line}`, `{"traceback": ...}` or `{"died": exit code}`."""
         if self._process is None:
             environment = os.environ | {"SEMSEARCH_RUNTIME": "torch", "HF_HUB_OFFLINE": "1"}
             command = [sys.executable, __file__]
@@ -57,7 +58,7 @@ QUERIES = ("heron number7 water", "bread 京都")
 
 
 def search(folder: str) -> dict[str, Any]:
-    """What an index says of itself, what dense search finds, and every document that any search shows."""
+    """Return the status of an index, its dense hits, and every passage that any search shows."""
     from semsearch import Index, WordHashEncoder
 
     with Index.open(folder, encoder=WordHashEncoder(64)) as index:
@@ -76,7 +77,7 @@ def search(folder: str) -> dict[str, Any]:
 
 
 def write(folder: str, corpus: str) -> dict[str, Any]:
-    """What is there after a corpus was indexed again."""
+    """Index a corpus again and return the same as `search`."""
     from semsearch import Index, WordHashEncoder
 
     with Index.open(folder, create=True, encoder=WordHashEncoder(64)) as index:
@@ -85,7 +86,7 @@ def write(folder: str, corpus: str) -> dict[str, Any]:
 
 
 def encode(folder: str, model: str) -> list[Any]:
-    """What an index finds with a checkpoint that has moved."""
+    """Return the hits of an index that is opened with a checkpoint that has moved."""
     from semsearch import Index
 
     with Index.open(folder, model=model) as index:
@@ -96,13 +97,13 @@ CASES = {case.__name__: case for case in (search, write, encode)}
 
 
 def main() -> None:
-    """Answer each line."""
+    """Run the case on each line of standard input and print its outcome."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from semsearch.errors import SemsearchError
 
     warnings.simplefilter("ignore")
     out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # output of libraries must not mix with the outcomes
     for line in sys.stdin:
         name, *arguments = json.loads(line)
         try:

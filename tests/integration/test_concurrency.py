@@ -1,4 +1,4 @@
-"""Readers beside a writer at work, writers beside writers, and threads that share an index."""
+"""Test readers during writes, concurrent writers, and threads that share an index."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TESTS = Path(__file__).parents[1]
 VERSIONS, DOCUMENTS = 60, 20
 QUERY = np.array([[1, 0, 0, 0]], np.float32)
 
-# Each commit gives every document new passages that all tell its number, and adds a document.
+# Each commit gives every document new passages that all contain the version, and adds a document.
 WRITER = f"""
 import sys
 sys.path.insert(0, {str(TESTS)!r})
@@ -56,7 +56,7 @@ def start(script: str, folder: Path) -> subprocess.Popen[str]:
 
 
 def look(index: LocalStore) -> int:
-    """Read everything in one snapshot; returns the one version that all of it must be of."""
+    """Read everything in one snapshot, check that all of it has the same version, and return that version."""
     with index.snapshot():
         scores, passages = index.search_vectors(QUERY, 10_000, None)
         real = passages[0] != -1
@@ -108,8 +108,8 @@ def test_readers_see_each_commit_whole_while_a_writer_works(tmp_path):
         raise errors[0]
     for versions in seen.values():
         assert versions == sorted(versions)
-        assert versions[-1] == VERSIONS  # without opening again
-        assert len(set(versions)) >= 5  # they did look while it worked
+        assert versions[-1] == VERSIONS  # without reopening the index
+        assert len(set(versions)) >= 5  # they did read during the writes
 
 
 def test_a_snapshot_stays_as_it_is_while_others_write(tmp_path):
@@ -134,9 +134,9 @@ def test_a_reader_whose_segments_are_replaced_under_it_still_answers_of_its_own_
         writer.commit(entry(f"d{n}", rows[[n]]) for n in range(4))
         writer.seal(final=True)
         with reader.snapshot():
-            assert reader.counts()["passages"] == 4  # the snapshot begins; no file has been read yet
+            assert reader.counts()["passages"] == 4  # starts the snapshot; no file has been read yet
             writer.delete(["d0", "d1"])
-            monkeypatch.setattr(writer_module.Writer, "_sweep", lambda self: None)  # it would wait for the reader
+            monkeypatch.setattr(writer_module.Writer, "_sweep", lambda self: None)  # sweeping would wait for the reader
             writer.seal(final=True)
             assert [path.name for path in tmp_path.glob("vectors.*")] == ["vectors.000002.f32"]
             assert reader.search_vectors(QUERY, 4, None)[1].tolist() == [[1, 2, 3, 4]]

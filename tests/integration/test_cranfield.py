@@ -1,4 +1,4 @@
-"""Cranfield through the real command line, against sentence-transformers and brute force in numpy."""
+"""Test Cranfield through the real command line, against sentence-transformers and brute force in NumPy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Score = Callable[..., float]
 
 
 def semsearch(*arguments: object) -> str:
-    """Run the installed command; gives what it printed."""
+    """Run the installed command and return its output."""
     command = [str(SEMSEARCH), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
@@ -37,7 +37,7 @@ def semsearch(*arguments: object) -> str:
 
 
 def ndcg(cranfield: Path, run: Any) -> float:
-    """Mean nDCG@10 of a run, as an iterable of ScoredDoc or `{query_id: {doc_id: score}}`."""
+    """Return the mean nDCG@10 of a run, given as an iterable of ScoredDoc or as `{query_id: {doc_id: score}}`."""
     judgments = (cranfield / "qrels" / "test.tsv").read_text(encoding="utf-8").splitlines()[1:]
     rows = (line.split("\t") for line in judgments)
     qrels = [ir_measures.Qrel(query, document, int(gain)) for query, document, gain in rows]
@@ -56,13 +56,13 @@ def cranfield(data: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def report(cranfield: Path, index: Path) -> dict[str, Any]:
-    """What `semsearch index --json` said when the index was made."""
+    """Index Cranfield and return the report of `semsearch index --json`."""
     return json.loads((index.parent / "report.json").read_text())
 
 
 @pytest.fixture(scope="module")
 def index(cranfield: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The 1,400 documents, indexed once by the command line; tests that write take a copy."""
+    """Return the index of the 1,400 documents, built once by the command line; tests that write use a copy."""
     folder = tmp_path_factory.mktemp("cranfield") / "index"
     options = ("--index", folder, "--on-long", "truncate", "--device", "cpu", "--json")
     printed = semsearch("index", cranfield / "corpus.jsonl", *options)
@@ -72,7 +72,7 @@ def index(cranfield: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def score(cranfield: Path, index: Path) -> Score:
-    """Runs the 225 queries with these options, reads the TREC run back, and gives its nDCG@10."""
+    """Return a function that runs the 225 queries with given options and returns the nDCG@10 of the TREC run."""
 
     def run(*options: str) -> float:
         file = index.parent / "run.trec"
@@ -89,7 +89,7 @@ def copy(index: Path, tmp_path: Path) -> Path:
 
 
 def brute_force_run(cranfield: Path) -> dict[str, dict[str, float]]:
-    """The run of sentence-transformers and numpy alone: title + ' ' + text, 256 tokens, every cosine."""
+    """Return a run made with sentence-transformers and NumPy alone: title + ' ' + text, 256 tokens, all cosines."""
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(MODEL_DIR), device="cpu")

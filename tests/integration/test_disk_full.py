@@ -1,4 +1,4 @@
-"""A full disk: one clear error, what was committed stays, and the same call goes on once there is room."""
+"""Test a full disk: there is one clear error, committed batches stay, and the same call resumes once there is space."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _small_batches(monkeypatch) -> None:
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory) -> dict:
-    """What an undisturbed run leaves."""
+    """Return the content of the index after an undisturbed run."""
     folder = tmp_path_factory.mktemp("calm") / "index"
     index_corpus(folder, CORPUS, ENCODER)
     return index_content(folder)
@@ -44,7 +44,7 @@ def corpus(tmp_path) -> Path:
 
 
 def first_documents(folder: Path) -> int:
-    """How many documents there are: whole batches from the corpus's beginning, each findable."""
+    """Count the documents, after checking that they are the first whole batches of the corpus and can all be found."""
     ids = [row[0] for row in index_content(folder)["documents"]]
     assert sorted(ids) == sorted(document["_id"] for document in CORPUS[: len(ids)])
     assert len(ids) % BATCH == 0 or len(ids) == len(CORPUS)
@@ -64,7 +64,7 @@ def test_a_database_that_may_not_grow_keeps_what_was_committed(tmp_path, monkeyp
         return connection
 
     monkeypatch.setattr(index_folder, "connect", bounded)
-    for _ in range(2):  # the second run stops where the first did
+    for _ in range(2):  # the second run stops at the same point
         with pytest.raises(DiskFullError, match=r"disk is full; committed batches are kept; free some space, then run"):
             index_corpus(tmp_path / "index", CORPUS, ENCODER)
     kept = first_documents(tmp_path / "index")
@@ -108,7 +108,7 @@ def test_a_disk_that_fills_while_an_8_bit_model_is_kept_leaves_no_index_that_lac
 
 
 def run(corpus: Path, folder: Path, limit: int | None = None) -> subprocess.CompletedProcess[str]:
-    """The command, in a process whose files may not outgrow `limit` bytes."""
+    """Run the command in a process whose files may not exceed `limit` bytes."""
     set_limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); " if limit else ""
     command = [sys.executable, "-c", set_limit + COMMAND, "index", str(corpus), "--index", str(folder)]
     return subprocess.run([*command, "--model", "hash:64"], capture_output=True, text=True, timeout=120)

@@ -1,6 +1,6 @@
-"""Hostile and broken files of every ending are documents, or errors and warnings of one line; never a traceback.
+"""Test that hostile and broken files of every type give documents or one-line errors and warnings, never a traceback.
 
-Everything is drawn with fixed seeds, so that what fails can be looked at again.
+All random choices use fixed seeds, so that failures can be reproduced.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from semsearch.types import Document
 pytestmark = pytest.mark.slow
 
 MEMORY = 600_000
-"""Peak memory in kB that reading may add; the files have some kB."""
+"""Peak memory in kB that reading may add; the files have a few kB each."""
 
 
 def read_all(path: Path, options: ReadOptions | None = None) -> tuple[list[Document], list[RecordError], list[str]]:
-    """Documents, errors and warnings of a path, each checked for what the store and the terminal rely on."""
+    """Return the documents, errors and warnings of a path, after checking what the store and the terminal rely on."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         records = list(read_corpus(path, options or ReadOptions()))
@@ -78,7 +78,7 @@ KEYS = ["title", '"quoted"', "'q'", "$schema", "a.b", "1", "null", "? [a]", "-",
 
 
 def front_matter(random: Random) -> str:
-    """A note with front matter that somebody might have written, or nobody."""
+    """Return a note with random front matter, plausible or not."""
     fence = random.choice(["---", "---", "+++"])
     sign = ": " if fence == "---" else " = "
     lines = []
@@ -111,7 +111,7 @@ def test_front_matter_of_random_characters(tmp_path):
 
 
 def seeds() -> Iterator[tuple[str, bytes]]:
-    """Files that are whole, by ending."""
+    """Yield valid files by extension."""
     pypdf = pytest.importorskip("pypdf")
     writer = pypdf.PdfWriter()
     writer.add_blank_page(100, 100)
@@ -157,7 +157,7 @@ MARKS = [b"", b"", b"", codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_B
 
 
 def mutated(data: bytes, random: Random) -> bytes:
-    """A file with some of its bytes changed, taken out, or repeated."""
+    """Return the data with some bytes changed, removed or repeated."""
     content = bytearray(data)
     for _ in range(random.randrange(1, 8)):
         place = random.randrange(len(content) + 1)

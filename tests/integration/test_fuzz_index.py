@@ -1,8 +1,8 @@
-"""Damaged and hostile index folders and checkpoints: right answers or one line; nothing else happens, here or outside.
+"""Test damaged and hostile index folders and checkpoints: they give correct hits or a one-line error, and nothing else.
 
-Bytes are flipped in each file, and values of rows are replaced with their checksums made to fit, by random numbers with
-fixed seeds. Of keyword search and filters, it is what they show that must be right: SQLite's full-text index has no
-checksums of its own, and metadata are checked when they are shown.
+Bytes are flipped in each file, and values in rows are replaced and their checksums updated, all at random with fixed
+seeds. Keyword search and filters may miss documents, but whatever they show must be correct: SQLite's full-text index
+has no checksums of its own, and metadata is checked when it is shown.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def worker() -> Iterator[Worker]:
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a corpus and an index of two segments and some rows beside them."""
+    """Build a folder with a corpus and an index that has two segments and some rows outside them."""
     folder = tmp_path_factory.mktemp("sound")
     (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, DOCUMENTS)), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
@@ -65,7 +65,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def home(sound: Path, tmp_path: Path) -> Iterator[Path]:
-    """A copy of the index beside a folder of the user's, which is as it was in the end."""
+    """Copy the index next to a folder of the user's, and check at the end that the latter is unchanged."""
     shutil.copytree(sound / "index", tmp_path / "index")
     outside = tmp_path / "home"
     outside.mkdir()
@@ -85,7 +85,7 @@ def renew(home: Path, sound: Path) -> Path:
 
 
 def one_line(told: dict[str, Any], what: str) -> bool:
-    """Whether a case ended in one line that names what is wrong; anything but that or answers is a failure."""
+    """Tell whether a case ended in a one-line error; fail on anything other than that or answers."""
     assert told.keys() <= {"answers", "error"}, f"{what}: {told.get('traceback', told)}"
     error = told.get("error")
     assert error is None or ("\n" not in error and 10 < len(error) < 5_000), (what, told)
@@ -93,7 +93,7 @@ def one_line(told: dict[str, Any], what: str) -> bool:
 
 
 def answers_of(worker: Worker, sound: Path) -> dict[str, Any]:
-    """The right answers, from the index as it was written."""
+    """Return the correct answers, from the undamaged index."""
     told = worker.ask("search", sound / "index")
     assert told.keys() == {"answers"}, told
     return told["answers"]
@@ -113,7 +113,7 @@ def flip(path: Path, rng: Random) -> str:
 
 
 def documents_of(sound: Path) -> dict[str, Any]:
-    """What a search may show of each passage, from the corpus itself."""
+    """Return what a search may show of each passage, taken from the corpus itself."""
     with closing(sqlite3.connect(sound / "index" / "passages.sqlite")) as connection:
         sql = "SELECT doc_id, start, end FROM passages JOIN documents ON documents.id = document"
         passages = connection.execute(sql).fetchall()
@@ -145,12 +145,12 @@ def test_a_flipped_byte_gives_the_right_answers_or_one_line(worker, sound, home,
             answers = told["answers"]
             if case == "search":
                 assert answers["dense"] == truth["dense"], what
-            else:  # what was made anew has other numbers, by which equal scores are ordered
+            else:  # passages that were indexed again have other ids, which decide the order of equal scores
                 assert scores(answers) == scores(truth), what
             assert answers["about"] == truth["about"], what
             assert answers["shown"].items() <= documents.items(), what
     assert outcomes[False], outcomes
-    assert outcomes[True] or case == "write", outcomes  # which writes anew what it finds damaged
+    assert outcomes[True] or case == "write", outcomes  # the write case repairs the damage that it finds
 
 
 NASTY: list[Any] = [
@@ -174,7 +174,7 @@ NASTY: list[Any] = [
 
 
 def replace_values(folder: Path, rng: Random) -> str:
-    """Put nasty values into some rows, as one who knows how checksums are made."""
+    """Put hostile values into some rows and update the checksums, as an informed attacker would."""
     with closing(sqlite3.connect(folder / "passages.sqlite", isolation_level=None)) as connection:
         connection.create_function("checksum", -1, checksum)
         tables = [
@@ -243,7 +243,7 @@ POOLING = {
 
 
 def plant(path: Path, rng: Random) -> str:
-    """Put something else in the place of a file."""
+    """Replace a file with something else."""
     content = rng.choice((b"", b"null", b"[]", b"[" * 100_000, b'{"architectures": 5}', pickle.dumps({"a": 1}), "link"))
     path.unlink()
     if content == "link":

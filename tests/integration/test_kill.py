@@ -1,7 +1,7 @@
-"""Killing the indexing command at random moments and running it again ends where an undisturbed run ends.
+"""Test that an indexing command, killed at random moments and run again, gives the same index as an undisturbed run.
 
-The corpus goes through four states, so that the runs which are killed make an index, add, change, delete, change
-metadata alone, and form, extend and replace segments.
+The corpus goes through four states, so that the killed runs create an index; add, change and delete documents; change
+only metadata; and create, extend and replace segments.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 KILLS_A_STATE = 6
 QUERIES = ("alpha7 beta11", "gamma3", "delta 京都")
 
-# The command itself, but with batches and segments so small that a run of a second commits and seals a hundred times.
+# The real command, with batches and segments so small that a run of one second commits and seals a hundred times.
 COMMAND = """
 import semsearch.ingest, semsearch.stores.local.writer as writer
 semsearch.ingest.BATCH_DOCUMENTS = 25
@@ -38,7 +38,7 @@ main()
 
 
 def write_corpus(path: Path, version: int) -> Path:
-    """2,000 documents: in each version a sixth of them is missing, another sixth has new text, all have a year."""
+    """Write a version of 2,000 documents: a sixth is missing, another sixth has new text, and all have a year."""
     lines = []
     for number in range(2_000):
         if number % 6 == version:
@@ -66,7 +66,7 @@ def finish(process: subprocess.Popen[str]) -> None:
 
 
 def kill_after(process: subprocess.Popen[str], seconds: float) -> bool:
-    """SIGKILL; says whether the process was still at work."""
+    """Send SIGKILL after some seconds; return whether the process was still running."""
     time.sleep(seconds)
     process.kill()
     process.communicate()
@@ -79,7 +79,7 @@ def rows(folder: Path, sql: str) -> list[tuple]:
 
 
 def opens_and_answers(folder: Path) -> None:
-    """What must hold after every kill: a sound database, every document whole, and searches that see all of it."""
+    """Check what must hold after every kill: an intact database, complete documents, and searches that see them all."""
     if not Index.exists(folder):
         return
     assert rows(folder, "PRAGMA integrity_check") == [("ok",)]
@@ -96,7 +96,7 @@ def opens_and_answers(folder: Path) -> None:
 
 
 def best(folder: Path) -> dict[str, list]:
-    """Scores of the documents that searches find, all of them, so that the order among equals is of no matter."""
+    """Return the scores of all documents that searches find, sorted by id so that the order of ties does not matter."""
     with Index.open(folder) as searcher:
         return {
             f"{mode} {query}": sorted(
@@ -116,7 +116,7 @@ def test_killed_runs_end_in_the_same_index_as_undisturbed_ones(tmp_path):
         finish(start(corpus, calm))
         seconds = time.perf_counter() - began
         kills = 0
-        while kills < KILLS_A_STATE:  # each run goes on where the last was killed, so each gets a part of the time
+        while kills < KILLS_A_STATE:  # each run resumes where the last one was killed, so it gets a part of the time
             in_time = kill_after(start(corpus, killed), rng.uniform(0.05, 2 / KILLS_A_STATE) * seconds)
             kills, seconds = (kills + 1, seconds) if in_time else (kills, 0.7 * seconds)
             opens_and_answers(killed)
@@ -129,7 +129,7 @@ def test_killed_runs_end_in_the_same_index_as_undisturbed_ones(tmp_path):
     assert len(segments) > 3
 
 
-# The creation of an 8-bit index, in steps of which each is told, without the seconds that calibration takes.
+# Creates an 8-bit index and prints each step; a fake encoder avoids the seconds that calibration takes.
 CREATION = """
 import sys, time
 from pathlib import Path
@@ -157,7 +157,7 @@ print("done", flush=True)
 
 
 def test_the_creation_of_an_8_bit_index_that_is_killed_at_any_step_can_be_repeated(tmp_path):
-    """The model must be whole before there is an index that names it: `int8:` and its sha256 are in the spec."""
+    """The model must be complete before an index refers to it: the spec contains `int8:` and the model's SHA-256."""
     model = tmp_path / "graph"
     model.mkdir()
     for name in ("graph.xml", "graph.bin", "sums.json"):
@@ -173,7 +173,7 @@ def test_the_creation_of_an_8_bit_index_that_is_killed_at_any_step_can_be_repeat
                 break
         process.kill()
         process.communicate()
-        if Index.exists(folder):  # it is whole, with its model
+        if Index.exists(folder):  # then it is complete and has its model
             with Index.open(folder, encoder=Quantized(model)) as index:
                 assert index.spec.precision == Quantized(model).spec.precision
             assert {path.name for path in folder.glob("encoder-*") if len(path.name) == 20} == kept

@@ -1,4 +1,4 @@
-"""Integrations where their frameworks are not installed; with them they are tested in tests/clients/frameworks."""
+"""Integrations without their frameworks; tests/clients/frameworks tests them with the frameworks installed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_missing_extra_is_one_line_that_says_what_to_install(module, package):
     assert "During handling" not in done.stderr
 
 
-def test_nothing_of_them_is_imported_with_the_door_or_a_search():
+def test_nothing_of_them_is_imported_with_the_package_or_a_search():
     frameworks = set(MODULES.values())
     done = run(
         "import sys, semsearch; from semsearch import Index, WordHashEncoder; Index.as_tool; "

@@ -1,4 +1,4 @@
-"""Documents of frameworks in an index and back."""
+"""Conversion of the frameworks' documents to documents of an index and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Indexes as an assistant is given them: the sample corpus with the encoder of words, and odd documents."""
+"""Indexes that the tests serve to an assistant: the sample corpus and odd documents, with the word-hash encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Budgets of tokens that are not known, against a real tokenizer and by hand."""
+"""Token budgets for an unknown tokenizer, checked against a real tokenizer and by hand."""
 
 from __future__ import annotations
 

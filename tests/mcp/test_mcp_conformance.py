@@ -1,4 +1,6 @@
-"""The protocol's own conformance scenarios against the endpoint, where their runner is installed.
+"""The official conformance scenarios of the protocol, run against the endpoint if their runner is installed.
+
+To install the runner and run the scenarios:
 
 npm install node@22 @modelcontextprotocol/conformance@0.1.16
 SEMSEARCH_MCP_CONFORMANCE=$PWD/node_modules/.bin make test
@@ -28,7 +30,7 @@ SCENARIOS = (
     "prompts-list",
     "dns-rebinding-protection",
 )
-"""Those that ask for nothing but the protocol; the others ask for tools, prompts and resources made for them."""
+"""Scenarios that need only the protocol; the others require tools, prompts and resources made for them."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""`search` and `fetch` in both eras: what ChatGPT's connectors want, and what they are not to be given."""
+"""`search` and `fetch` in both protocol eras: what ChatGPT's connectors expect, and what they must not receive."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def test_a_server_without_an_index_is_refused():
         create_mcp({})
 
 
-# --- indexes that are not as they should be
+# --- indexes that are not fully usable
 
 
 def test_an_index_that_was_never_measured_is_searched_and_says_so(tmp_path):
@@ -228,7 +228,7 @@ def test_until_a_model_is_loaded_words_are_searched_and_the_answer_says_so(sampl
     "doc_id", ["a", "a b/c?d#é.md", "..", "../a", "a//b", "/etc", "./a", "a/..", "%2e%2e/a", "a&id=b"]
 )
 def test_the_address_of_a_page_names_the_document_whatever_its_id(doc_id):
-    url = urljoin("https://h/x/", page_url("https://h/x", "notes", doc_id, 3, 9))  # as a browser reads it
+    url = urljoin("https://h/x/", page_url("https://h/x", "notes", doc_id, 3, 9))  # as a browser resolves it
     parts = urlsplit(url)
     asked = parse_qs(parts.query)
     assert parts.path.startswith("/x/doc/")

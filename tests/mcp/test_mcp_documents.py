@@ -1,4 +1,4 @@
-"""The richer tools, the resource, and what clients are told of all of them."""
+"""The richer tools, the document resource, and the descriptions that clients receive."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def test_what_stands_between_the_marked_lines_cannot_end_them(odd):
     nonces = [re.fullmatch(r"(?s).*<<<(\w{16,})\n(.*)\n\1>>>", context)[1] for context in contexts]
     assert nonces[0] != nonces[1]
     assert all(ATTACK in context for context in contexts)
-    assert all(context.count(nonce) == 3 for context, nonce in zip(contexts, nonces, strict=True))  # named once before
+    # The sentence before the two marked lines names the nonce, too.
+    assert all(context.count(nonce) == 3 for context, nonce in zip(contexts, nonces, strict=True))
 
 
 @pytest.mark.parametrize(("query", "wishes"), [("qqzzyy blorp", {}), ("root rot", {"min_confidence": 1.0})])
@@ -182,7 +183,7 @@ def test_a_resource_that_is_not_there_is_an_error_of_the_request(server, uri):
     assert connected(server, read) == -32602, "invalid params"
 
 
-# --- what clients are told
+# --- descriptions for clients
 
 
 @EACH_ERA
@@ -229,7 +230,7 @@ def test_making_a_server_leaves_the_logging_of_the_process_alone(sample):
     assert (root.handlers, root.level) == before
 
 
-# --- an index that goes
+# --- deleted indexes
 
 
 def test_an_index_that_disappears_is_an_error_without_a_path_and_the_others_are_searched(sample_folder, tmp_path, odd):

@@ -1,4 +1,4 @@
-"""Streamable HTTP on loopback, inside an application of one's own, with the SDK's client and by hand."""
+"""Streamable HTTP on loopback, mounted in another application, with the SDK's client and with plain requests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def port(sample) -> Iterator[int]:
 def ask(
     port: int, body: Any, method: str = "POST", path: str = "/mcp", **headers: str
 ) -> tuple[int, Any, dict[str, str]]:
-    """Status, body and headers; the body is JSON where it can be read as such."""
+    """Send a request and return the status, the body (parsed if it is a JSON object) and the headers."""
     usual = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request(method, path, body if isinstance(body, bytes) else json.dumps(body), usual | headers)
@@ -44,7 +44,7 @@ def ask(
 
 
 def modern(method: str, version: str = MODERN, **params: Any) -> dict[str, Any]:
-    """A request of 2026-07-28, which carries everything with it."""
+    """Build a request of revision 2026-07-28, which needs no handshake or session."""
     meta = {"io.modelcontextprotocol/protocolVersion": version, "io.modelcontextprotocol/clientCapabilities": {}}
     return {"jsonrpc": "2.0", "id": 1, "method": method, "params": {"_meta": meta, **params}}
 
@@ -186,7 +186,7 @@ def test_answers_to_many_at_once_are_each_ones_own(port, sample):
 @EACH_ERA
 def test_a_request_sees_only_the_indexes_that_it_may(sample, odd, era):
     class Keys:
-        """Stands for the application around: what a key may see is known before the endpoint is asked."""
+        """A stand-in for the surrounding application, which decides what a key may see before it calls the endpoint."""
 
         def __init__(self, app: Any) -> None:
             self.app = app

@@ -1,4 +1,4 @@
-"""The HTML report: its numbers read back by another parser, its drawings by plotly's checks and by a real browser."""
+"""The HTML report: numbers read back by another parser, drawings checked by plotly and in a real browser."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HOSTILE = (
     "</script><script>hacked=1</script><img src=x onerror=hacked=1>\"'\u2028\x00\x1b\ud800<b>bold</b> {{7*7}} &amp; $x$"
 )
 SHOWN = HOSTILE.replace("\x00", "\ufffd").replace("\x1b", "\ufffd").replace("\ud800", "\ufffd")
-"""As a reader sees it: the same, but for what cannot be printed."""
+"""HOSTILE as the page shows it: unprintable characters are replaced by U+FFFD."""
 
 POOLERS = ("cls", "pooler_output", "mean", "mean, whiten:128", "max", "last4_mean", "first_last_mean", "weighted_mean")
 TASKS = ("STS12", "STS13", "STS14", "STS15", "STS16", "STS-B", "SICK-R", "average")
@@ -54,7 +54,7 @@ GEOMETRY = Geometry(
 
 
 def realistic(rows: tuple[str, ...] = POOLERS) -> Report:
-    """Everything a report can hold, in the sizes that it has."""
+    """Build a report that has every part, in realistic sizes."""
     rng = np.random.default_rng(0)
     quality = dict(zip(rows, rng.uniform(0.2, 0.7, len(rows)), strict=True))
     means = {row: 0.9 - quality[row] for row in rows}
@@ -128,7 +128,7 @@ Write = Callable[[Report], LexborHTMLParser]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Writes a report and parses it."""
+    """Return a function that writes a report and parses it."""
 
     def write(report: Report) -> LexborHTMLParser:
         write_report(report, tmp_path / "report.html")
@@ -143,12 +143,12 @@ def text(node: LexborNode | None) -> str:
 
 
 def grid(page: LexborHTMLParser, selector: str) -> dict[str, list[LexborNode]]:
-    """The cells of a table by the row's name, in the order of the page."""
+    """Return the cells of a table by row name, in the order of the page."""
     return {text(row.css_first("th")): row.css("td") for row in page.css(f"{selector} tbody tr")}
 
 
 def drawings(page: LexborHTMLParser) -> dict[str, dict[str, Any]]:
-    """What plotly is given, by the id of the data; strict JSON, which has no NaN."""
+    """Return the data for plotly by drawing, parsed as strict JSON, which has no NaN."""
 
     def refuse(name: str) -> None:
         raise AssertionError(name)
@@ -263,7 +263,7 @@ def test_rows_that_cannot_be_told_from_the_best_are_named_the_highest_first(writ
 def test_bars_lie_where_the_intervals_lie(write: Write):
     page = write(Report("t", {}, tables=[Table("STS", SMALL)]))
     bars = [span.attributes["style"] for span in page.css(".range > span")]
-    # the first column reaches from -0.05 to 0.5, the second from 0.53 to 0.58; max, mean, cls
+    # the first column spans -0.05 to 0.5, the second 0.53 to 0.58; the rows are max, mean, cls
     assert bars[0:2] == ["left:0.0%;width:16.4%", "left:20.0%;width:80.0%"]
     assert bars[3:] == ["left:0.0%;width:80.0%", "left:38.4%;width:14.3%"]
 
@@ -272,7 +272,7 @@ def test_a_table_without_any_number_is_dashes(write: Write):
     nothing = Comparison(("x",), {"a": (Cell(None),), "b": (Cell(float("nan")),)}, "no test")
     page = write(Report("t", {}, tables=[Table("T", nothing)]))
     assert [text(cell) for cells in grid(page, ".comparison").values() for cell in cells] == ["–", "–"]
-    assert len(page.css("#which p")) == 1  # the legend, no verdict
+    assert len(page.css("#which p")) == 1  # only the legend, no verdict
 
 
 def test_geometry_shows_what_there_is_and_dashes(write: Write):
@@ -284,7 +284,7 @@ def test_geometry_shows_what_there_is_and_dashes(write: Write):
     assert [cell.attributes.get("data-value") for cell in cells[5:8]] == ["-0.551", "", ""]
     explained = [text(term) for term in page.css("#geometry dt")]
     assert explained == [text(head).removesuffix(" ↕") for head in page.css(".geometry thead th")[1:]]
-    # bins 20 to 49: 26 empty ones, then 1, 4 and 2 pairs, and an empty one
+    # bins 20 to 49: 26 empty bins, then 1, 4 and 2 pairs, then one more empty bin
     assert first.css_first("path").attributes["d"] == f"M0,1{'V1.000h1' * 26}V0.750h1V0.000h1V0.500h1V1.000h1V1Z"
     assert first.css_first("svg").attributes["viewBox"] == "0 0 30 1"
     assert first.css_first("line").attributes["x1"] == "5.0"  # cosine 0
@@ -401,7 +401,7 @@ def test_plotly_itself_accepts_every_drawing(write: Write):
         for scale in (part for part in (as_drawn["layout"].get("coloraxis"),) if part):
             scale["colorscale"] = "Blues"
         for view in as_drawn["views"]:
-            go.Figure(view, as_drawn["layout"])  # raises on any property or value that plotly does not know
+            go.Figure(view, as_drawn["layout"])  # raises on unknown properties and values
 
 
 def test_histograms_are_shares_by_the_middle_of_their_bin(write: Write):
@@ -455,7 +455,7 @@ def test_layers_are_a_map_with_the_best_framed(write: Write):
     (trace,) = figure["views"][0]
     assert trace["z"] == [[0.1, None, 0.3], [0.2, 0.71234, -4e-05]]
     assert trace["text"] == [["0.100", "–", "0.300"], ["0.200", "0.712", "0.000"]]
-    assert figure["layout"]["yaxis"]["ticktext"] == ["cls", "&lt;mean&gt;"]  # plotly takes tags for markup
+    assert figure["layout"]["yaxis"]["ticktext"] == ["cls", "&lt;mean&gt;"]  # plotly interprets tags as markup
     (frame,) = figure["layout"]["shapes"]
     assert (frame["x0"], frame["x1"], frame["y0"], frame["y1"]) == (0.5, 1.5, 0.5, 1.5)
     assert "<mean> at layer 1 is highest with 0.712" in text(page.css_first("#layers p"))
@@ -498,7 +498,7 @@ def test_of_many_curves_the_best_five_and_the_two_compared_are_switched_on(write
 
 
 def fields(write: Write, **values: list[str]) -> dict[str, list[dict[str, Any]]]:
-    """Traces by the field that is offered."""
+    """Return the traces of the projection by the field that the page offers for coloring."""
     n = len(next(iter(values.values())))
     points = np.array([(number, -number) for number in range(n)], np.float64)
     page = write(Report("t", {}, projection=Projection("mean", points, [f"text {i}" for i in range(n)], values, 0.5)))
@@ -517,14 +517,14 @@ def test_points_are_colored_by_category_with_the_rest_as_other(write: Write):
     names = [trace["name"] for trace in offered["author"]]
     assert names == [*(f"author {n}" for n in range(11)), "(other)", "(none)"]
     styles = {(trace["marker"]["color"], trace["marker"]["symbol"]) for trace in offered["author"][:11]}
-    assert len(styles) == 11  # told apart also without colors
+    assert len(styles) == 11  # no two share both color and symbol
     assert sum(len(trace["x"]) for trace in offered["author"]) == len(authors)
 
 
 def test_ids_and_what_is_always_the_same_are_not_offered(write: Write):
     ids, numbers = [f"doc-{n}" for n in range(40)], [str(n) for n in range(40)]
     offered = fields(write, id=ids, number=numbers, language=["en"] * 40, empty=[""] * 40, topic=["a", "b"] * 20)
-    assert len(offered) == 1  # one is no choice: the topic
+    assert len(offered) == 1  # only `topic`, so no choice is offered
     assert [trace["name"] for trace in next(iter(offered.values()))] == ["a", "b"]
 
 
@@ -538,7 +538,7 @@ def test_numbers_are_a_scale_of_colors(write: Write):
 
 @pytest.mark.parametrize("odd", ["nan", "inf", "1e999", "x"])
 def test_what_is_no_number_makes_categories(write: Write, odd):
-    # 31 values, the most common of which are too few: no scale, and no categories either
+    # 31 distinct values, of which the most common cover too few points: neither a color scale nor categories
     offered = fields(write, year=[odd, *(str(n // 2) for n in range(60))], topic=["a"] * 30 + ["b"] * 31)
     assert [trace["name"] for trace in next(iter(offered.values()))] == ["b", "a"]
 
@@ -548,11 +548,11 @@ def test_without_a_field_points_have_one_color(write: Write):
     assert len(trace["x"]) == 30
 
 
-# --- hostile texts, nan, bytes
+# --- hostile texts, NaN, reproducible bytes
 
 
 def hostile() -> Report:
-    """Hostile wherever there is a text."""
+    """Build a report with HOSTILE in every text field."""
     whole = realistic((HOSTILE, *POOLERS[1:]))
     table = whole.tables[0]
     columns = (HOSTILE, *table.comparison.columns[1:])
@@ -604,11 +604,11 @@ def test_hostile_texts_stay_texts(write: Write):
 
 
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-"""All that Unicode has to reorder what stands beside them: UAX #9, section 2."""
+"""The explicit directional formatting characters, which can reorder the text around them: UAX #9, section 2."""
 
 
 def test_nothing_can_reorder_a_text(write: Write):
-    """As in CVE-2021-42574: what a reader sees must be what stands there. Hebrew itself stays."""
+    """Guard against CVE-2021-42574: characters are shown in their stored order, and Hebrew text is kept."""
     trick = f"grades{BIDI}.txt \u05e9\u05dc\u05d5\u05dd"
     whole = hostile()
     duel = Duel(trick, (0.0, 1.0), (Answer(trick, True, trick), Answer(trick)), trick, trick)
@@ -675,7 +675,7 @@ def test_the_same_report_gives_the_same_bytes(tmp_path: Path):
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
 
 
-# --- the file
+# --- the file on disk
 
 
 def test_nothing_but_the_report_is_left_behind_and_an_older_one_is_replaced(tmp_path: Path):
@@ -712,7 +712,7 @@ def test_a_missing_library_is_named_with_what_to_do(tmp_path: Path, monkeypatch:
     assert os.listdir(tmp_path) == []
 
 
-# --- for everyone
+# --- accessibility
 
 
 def test_the_page_is_built_for_screen_readers(write: Write):
@@ -733,7 +733,7 @@ def test_the_page_is_built_for_screen_readers(write: Write):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_colors_stand_out_from_the_paper(write: Write, theme):
-    """WCAG: 4.5 for text, 3 for lines and points."""
+    """Check the contrast that WCAG requires: 4.5 for text, 3 for lines and points."""
     style = text(write(Report("t", {})).css_first("style"))
     light, dark = re.findall(r":root \{(.*?)\}", style)
     colors = dict(re.findall(r"(--[a-z0-9-]+): (#[0-9a-f]+);", light if theme == "light" else dark))
@@ -760,7 +760,7 @@ def luminance(color: str) -> float:
 
 @pytest.fixture
 def look(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Opens a report; nothing may go wrong, and nothing but the file may be asked for, until the test ends."""
+    """Return a function that opens a report; fail on any console message, error, or request for another file."""
     pages, troubles = [], []
 
     def look(report: Report | Path, width: int = 1280, **wishes: str) -> Any:
@@ -864,7 +864,7 @@ def test_a_click_on_a_heading_sorts_and_what_is_missing_comes_last(look):
 
 INK = """() => new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(() =>
     resolve(getComputedStyle(document.querySelector('#recall .xtick text')).fill))))"""
-"""Once the page has had the time to draw."""
+"""Color of the axis labels, read after two frames so that the page has time to redraw."""
 
 
 @pytest.mark.slow
@@ -893,7 +893,7 @@ def test_a_pointer_on_a_point_shows_its_text_as_it_is(look):
 
 
 def many() -> Report:
-    """As many rows as all poolers with two transforms in all modes have."""
+    """Build a report with as many rows as all poolers have with two transforms in all modes."""
     rows = tuple(f"pooler {n % 20}, whiten:128{', hybrid' * (n % 2)}, {n}" for n in range(61))
     return replace(realistic(rows), recall_depths=[1, 10, 100], recall={row: [0.1, 0.5, 0.9] for row in rows})
 
@@ -962,7 +962,7 @@ def test_curves_can_be_switched_and_are_told_apart(look):
 @pytest.mark.slow
 def test_two_histograms_share_both_axes_whichever_rows_are_chosen(look):
     flat, narrow = np.ones(50, np.int64), np.zeros(50, np.int64)
-    narrow[40] = 100  # shares of 1/50 each, and of 1
+    narrow[40] = 100  # shares are 1/50 per bin in `flat`, 1 in `narrow`
     rows = {"flat": Histogram(flat, flat), "narrow": Histogram(narrow, narrow), "other": Histogram(flat, flat)}
     duels = Duels(("flat", "other"), "m", "queries", "the source", 0, 0, 0, [], [])
     page = look(Report("t", {}, histograms=rows, duels=duels))
@@ -1026,7 +1026,7 @@ def test_the_commands_write_a_page_that_shows_what_they_print(look, tmp_path: Pa
 
 
 def told_by_trec(folder: Path, row: str, query: str) -> list[str]:
-    """Documents in the order of trec_eval: by single-precision score, then by id, both descending."""
+    """Return the documents in trec_eval's order: by single-precision score, then by id, both descending."""
     lines = [line.split() for line in (folder / f"{row}.run").read_text().splitlines()]
     scores = {doc_id: np.float32(score) for query_id, _, doc_id, _, score, _ in lines if query_id == query}
     return sorted(scores, key=lambda doc_id: (scores[doc_id], doc_id), reverse=True)
@@ -1073,7 +1073,7 @@ def test_ticks_grades_and_ranks_are_those_of_the_qrels_and_the_run(tmp_path: Pat
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 375])
 def test_a_hostile_corpus_neither_runs_nor_breaks_the_page(look, tmp_path: Path, width):
-    """Ids, titles, texts, metadata and queries of a stranger, all the way from the files."""
+    """Check hostile ids, titles, texts, metadata and queries from the files to the page."""
     attacks = [
         "</script><script>hacked=1</script>",
         "<img src=x onerror=hacked=1>",

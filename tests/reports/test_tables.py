@@ -1,4 +1,4 @@
-"""Tables of names that strangers chose: every form keeps its rows and columns, and says the same."""
+"""Tables with hostile names: every format keeps its rows and columns, and the names stay plain text."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_markdown_that_another_library_reads_holds_the_names_as_they_are():
 
 
 class Cells(HTMLParser):
-    """The text of each cell, and every element that there is."""
+    """Parser that collects the text of each cell and the names of all elements."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ def test_latex_escapes_what_it_would_take_for_commands():
     assert len(rows) == len(NAMES)
     assert rows[3].startswith(r"100\% \& \$5 \#1 a\_b \{c\} ")
     assert r"\textasciitilde{}d \^{}e \textbackslash{}textbf\{f\} {[}g{]} {*}h" in rows[3]
-    assert rows[4].startswith("{[}5pt{]} first")  # or it would be the height of the row above
+    assert rows[4].startswith("{[}5pt{]} first")  # LaTeX would read [5pt] as extra row spacing
     assert rows[0].startswith(r"a\textbar{}b\textbackslash{}\textbar{}c\textbackslash{}\textbackslash{}d & ")
 
 
@@ -90,7 +90,7 @@ def test_a_cell_of_csv_starts_no_formula(name):
     for row in csv.reader(StringIO(tables.as_csv(report(name, "-0.5")))):
         for cell in row:
             assert cell[:1] not in {*"=+@\t\r＝"}
-            assert cell[:1] != "-" or float(cell) < 0  # a number stays one
+            assert cell[:1] != "-" or float(cell) < 0  # only numbers keep their minus sign
 
 
 def test_csv_keeps_its_lines_and_negative_numbers():
@@ -102,7 +102,7 @@ def test_csv_keeps_its_lines_and_negative_numbers():
 UNSAFE = {*map(chr, (*range(0x20), *range(0x7F, 0xA0), 0x061C, 0x200E, 0x200F, 0x2028, 0x2029))} | {
     *map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xE0000, 0xE0080)))
 }
-"""By hand, from the Unicode standard: C0, DEL, C1, separators, bidirectional controls (UAX 9), tags."""
+"""Listed by hand from the Unicode standard: C0, DEL, C1, separators, bidirectional controls (UAX #9) and tags."""
 
 
 @pytest.mark.parametrize("write", [tables.as_text, tables.as_markdown, tables.as_latex, tables.as_html, tables.as_csv])

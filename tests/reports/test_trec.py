@@ -1,4 +1,4 @@
-"""Runs as TREC writes them, and where they go."""
+"""Runs in TREC format: their lines, the paths that they are written to, and errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from semsearch.reports.trec import write_run, write_runs
 
 RUN = {"q1": {"d2": 0.5, "d1": 0.25}, "q2": {"d1": -1.0}}
 LINES = "q1 Q0 d2 1 0.5 semsearch\nq1 Q0 d1 2 0.25 semsearch\nq2 Q0 d1 1 -1.0 semsearch\n"
-"""By hand: query id, Q0, document id, rank, score, tag."""
+"""RUN, written by hand: query id, Q0, document id, rank, score and tag."""
 
 
 @pytest.mark.parametrize("spell", [str, Path])

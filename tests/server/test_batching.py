@@ -1,4 +1,4 @@
-"""The queue in front of the encoder: what is encoded together, in which order, and whose failure is whose."""
+"""The queue in front of the encoder: which texts share a batch, in which order, and that failures stay separate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from semsearch.server.queued_encoder import QueuedEncoder
 
 
 class Held:
-    """A word-hash encoder that waits before its first batch, remembers all, and cannot encode some words."""
+    """A word-hash encoder that blocks until `go` is set, records its batches, and fails on the text `poison`."""
 
     def __init__(self, poison: str = "poison") -> None:
         self.inner, self.poison = WordHashEncoder(64), poison
@@ -40,7 +40,7 @@ class Held:
 
 @contextmanager
 def held(**wishes: Any) -> Iterator[tuple[EncodingQueue, Held]]:
-    """A queue whose encoder is at its first batch, and waits there for `go`."""
+    """Yield a queue and its encoder, which is blocked in its first batch until `go` is set."""
     encoder = Held()
     queue = EncodingQueue(encoder, **{"batch_tokens": 100, "max_waiting": 1_000, **wishes})
     first = ask(queue, ["first"])
@@ -70,12 +70,12 @@ def test_a_batch_stays_within_its_tokens_and_holds_texts_of_like_length():
         lengths = [1, 20, 2, 19, 1, 2, 18, 3, 30]
         futures = [ask(queue, [" ".join(["w"] * n)]) for n in lengths]
         encoder.go.set()
-        for future in futures:  # closing the queue leaves out what still waits
+        for future in futures:  # closing the queue drops what is still waiting
             future.result(30)
     batches = [[len(text.split()) for text in batch] for batch in encoder.batches[1:]]
     assert sorted(n for batch in batches for n in batch) == sorted(lengths)
     assert all(len(batch) * max(batch) <= 40 for batch in batches)
-    assert len(batches) == 4  # 1 1 2 2 3; 20 19; 18; 30: the most that 40 tokens hold, beginning with the oldest
+    assert len(batches) == 4  # 1 1 2 2 3; 20 19; 18; 30: each as full as 40 tokens allow, oldest first
 
 
 def test_a_text_longer_than_a_batch_is_encoded_alone():
@@ -197,5 +197,5 @@ def test_the_model_gives_the_same_vectors_in_company_as_alone(minilm):
 
 def test_lengths_are_those_that_the_model_sees(minilm):
     queue = EncodingQueue(minilm, batch_tokens=512, max_waiting=10)
-    assert queue.lengths(["heron", "", "word " * 1_000], "query") == [3, 2, 256]  # with [CLS] and [SEP]; the limit
+    assert queue.lengths(["heron", "", "word " * 1_000], "query") == [3, 2, 256]  # with [CLS] and [SEP]; at most 256
     queue.close()

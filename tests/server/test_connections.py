@@ -1,4 +1,4 @@
-"""Connections that clients keep: an answer leaves at once, in whatever pieces it is written."""
+"""Kept-alive connections: a response is sent at once, however many pieces it is written in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from semsearch.server.run import bind
 
 
 def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_headers(tmp_path: Path):
-    # Nagle's algorithm would hold the body back for the 40 ms after which Linux acknowledges the headers.
+    # Nagle's algorithm would hold the body back until Linux acknowledges the headers, about 40 ms later.
     with served({"birds": make_index(tmp_path / "birds")}) as client:
         kept = http.client.HTTPConnection("127.0.0.1", client.base_url.port)
         took = []
@@ -24,9 +24,9 @@ def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_headers(tmp_path
             assert kept.getresponse().read()
             took.append(time.perf_counter() - started)
         kept.close()
-        assert min(took[30:]) < 0.03  # the first are acknowledged at once whatever happens
+        assert min(took[30:]) < 0.03  # Linux acknowledges the first packets at once anyway
 
 
 def test_accepted_connections_send_small_pieces_at_once():
     with closing(bind("127.0.0.1", 0)) as listening:
-        assert listening.proto == socket.IPPROTO_TCP  # asyncio turns Nagle's algorithm off for such sockets alone
+        assert listening.proto == socket.IPPROTO_TCP  # asyncio sets TCP_NODELAY only on such sockets

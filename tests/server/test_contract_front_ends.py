@@ -1,4 +1,4 @@
-"""What Dify and Open WebUI ask: passages, tools, a web search, and points of Qdrant's; and what is refused."""
+"""The contracts of Dify and Open WebUI: passages, tools, web search and Qdrant points, and their errors."""
 
 from __future__ import annotations
 
@@ -284,7 +284,7 @@ def test_what_is_wrong_is_told_in_qdrants_shape(client: httpx.Client, wishes: An
     assert message in answer["status"]["error"]
 
 
-# --- nonsense
+# --- confidence and links
 
 
 def test_nonsense_finds_nothing_by_default(folder: Path):

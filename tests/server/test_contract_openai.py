@@ -1,4 +1,4 @@
-"""OpenAI's contract: embeddings, models and vector store search, and what is refused."""
+"""OpenAI's contract: embeddings, models and vector store search, and their errors."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_what_is_wrong_is_said_in_their_shape(client: httpx.Client, body, status
 
 
 def to_json(value: Any) -> bytes:
-    return json.dumps(value).encode()  # which escapes what is not ASCII, so that half a pair can be sent
+    return json.dumps(value).encode()  # escapes non-ASCII characters, so that an unpaired surrogate can be sent
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"null", b"[]", b'"x"', b"\xff", b'{"input": "x"'])

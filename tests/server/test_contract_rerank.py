@@ -1,4 +1,4 @@
-"""Reranking for Cohere, Jina, vLLM and TEI: one handler, scores of each document by itself, and what is refused."""
+"""Reranking for Cohere, Jina, vLLM and TEI clients: one handler, independent document scores, and errors."""
 
 from __future__ import annotations
 

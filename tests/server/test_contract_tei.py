@@ -1,4 +1,4 @@
-"""TEI's and Ollama's embeddings, and what their clients ask first."""
+"""The embedding routes of TEI and Ollama, and the routes that their clients call first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of a document: escaped, without scripts, with the cited passage highlighted."""
+"""The document page: text is escaped, there are no scripts, and the cited passage is highlighted."""
 
 from __future__ import annotations
 

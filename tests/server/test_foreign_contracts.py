@@ -20,7 +20,7 @@ from semsearch.server.routes.foreign import FOREIGN
 from semsearch.server.schema import REFUSALS
 
 OWN = 502
-"""A language model that fails: of the chat alone."""
+"""Status of a failing language model, which only the chat route of the server's own API returns."""
 
 PROBLEMS = [
     *(Problem(status, code, "`k` is 0", seconds) for status, code, seconds in TABLE.values() if status != OWN),
@@ -51,7 +51,7 @@ def test_an_error_is_json_with_its_message_in_the_shape_that_the_document_shows(
     assert "`k` is 0" in json.dumps(told) or problem is BUG
     assert (400 <= status < 500) == (400 <= problem.status < 500)
     route = next(route for one, route in ROUTES if one is contract)
-    if problem.status not in (499, 500):  # nobody reads the one, and only a fault causes the other
+    if problem.status not in (499, 500):  # undocumented: a 499 reaches no client, a 500 is a fault
         model = route.responses[status]["model"]
         assert issubclass(model, BaseModel)
         assert model.model_validate(told, strict=True)

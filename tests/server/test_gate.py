@@ -1,4 +1,4 @@
-"""What every request passes: keys, hosts, origins, slow and vanishing clients, and what the log says of them."""
+"""Checks that apply to every request: keys, hosts, origins, slow or disconnected clients, and what is logged."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def with_key(key: Key) -> dict[str, str]:
 
 
 def every_route(client: httpx.Client) -> list[tuple[str, str]]:
-    """Method and path of every operation, from the server's own description, with harmless parameters."""
+    """List the method and path of every operation in the OpenAPI description, with harmless parameters."""
     document = client.get("/openapi.json", headers=with_key(ALL)).json()
     return [
         (method.upper(), re.sub(r"\{\w+\}", "heron", path))
@@ -53,11 +53,11 @@ def test_nothing_but_health_and_the_page_answers_without_a_key(client, headers):
     for method, path in routes:
         answer = client.request(method, path, headers=headers)
         expected = 200 if path in ("/health", "/", "/static/app.js") else 403 if path == "/retrieval" else 401
-        assert answer.status_code == expected, (method, path)  # 403 is what Dify takes for a wrong key
+        assert answer.status_code == expected, (method, path)  # Dify expects 403 for a wrong key
         if expected == 401:
             assert answer.headers["www-authenticate"].startswith("Basic ")
         if expected != 200:
-            assert "key" in str(answer.json())  # each contract has a shape of its own
+            assert "key" in str(answer.json())  # each contract has its own error shape
 
 
 def test_the_key_comes_before_the_body(client):
@@ -162,7 +162,7 @@ def test_a_request_keeps_its_id_if_that_is_harmless(client):
 
 
 def sent(client: httpx.Client, data: bytes) -> socket.socket:
-    """A connection on which some bytes were sent."""
+    """Open a connection, send the bytes on it, and return it."""
     connection = socket.create_connection((client.base_url.host, client.base_url.port), timeout=30)
     connection.sendall(data)
     return connection
@@ -174,7 +174,7 @@ HEAD = b"POST /search HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer all-1
 def test_a_slow_client_is_cut_off_and_holds_nobody_up(client):
     slow = [sent(client, HEAD + b"Content-Length: 100\r\n\r\n{") for _ in range(50)]
     assert client.post("/search", json={"query": "a", "index": "notes"}, headers=with_key(ALL)).status_code == 200
-    answer = slow[0].recv(4_096)  # after the two seconds that it may take
+    answer = slow[0].recv(4_096)  # after `max_seconds`, which is 2
     assert answer.startswith(b"HTTP/1.1 504")
     for connection in slow:
         connection.close()

@@ -1,4 +1,4 @@
-"""Groups of questions: what is answered together, and whose failure is whose."""
+"""Groups of queries: which ones are answered together, and that failures stay separate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from semsearch.server.grouping import THREADS, Groups
 
 
 class Held:
-    """Answers in capitals, once it may, and remembers what came together."""
+    """A function that blocks until `go` is set, records each group, and answers in capitals."""
 
     def __init__(self) -> None:
         self.go, self.groups = Event(), []
@@ -33,7 +33,7 @@ def held() -> Held:
 
 
 def busy(groups: Groups[str], held: Held) -> None:
-    """Have every thread wait, so that what comes next waits in line."""
+    """Occupy every thread, so that later queries have to queue."""
     for number in range(THREADS):
         groups.submit("first", number, held)
         wait_for(lambda: not groups.waiting)

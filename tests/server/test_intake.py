@@ -1,4 +1,4 @@
-"""Uploaded files: what becomes a document under which id, and that names are no paths."""
+"""Uploaded files: the documents and ids that they become, and that file names are never used as paths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys: how they are spelled, how clients send them, and what each allows."""
+"""API keys: their syntax, how clients send them, and what each key allows."""
 
 from __future__ import annotations
 

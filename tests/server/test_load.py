@@ -1,4 +1,4 @@
-"""Many at once: each answer is that of the same request alone, also while documents come and go."""
+"""Concurrent requests: each gets the answer that it would get alone, even while documents are added and deleted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def documents(n: int) -> list[dict[str, Any]]:
 
 
 def asked(n: int) -> dict[str, Any]:
-    """One of many different searches."""
+    """Return one of many different search requests."""
     chosen = random.Random(n)
     return {
         "query": " ".join(chosen.sample(WORDS, chosen.randint(1, 6))),
@@ -36,7 +36,7 @@ def asked(n: int) -> dict[str, Any]:
 
 
 def at_once(client: httpx.Client, clients: int, requests: int, ask: Callable[[httpx.Client, int], Any]) -> list[Any]:
-    """The answers to numbered requests, from many clients with a connection each."""
+    """Send numbered requests from many clients, each with its own connection, and return the answers in order."""
 
     def work(first: int) -> list[tuple[int, Any]]:
         with httpx.Client(base_url=client.base_url, timeout=60) as own:
@@ -54,7 +54,7 @@ def search(client: httpx.Client, number: int) -> Any:
 
 
 def same(ours: dict[str, Any], theirs: dict[str, Any], tolerance: float) -> None:
-    """Two answers to one query with the same hits; those that score alike to within the tolerance may change places."""
+    """Assert that two answers have the same hits; hits whose scores differ by at most the tolerance may swap places."""
     assert [ours[name] for name in ("query", "mode")] == [theirs[name] for name in ("query", "mode")]
     scores = [[hit["score"] for hit in answer["hits"]] for answer in (ours, theirs)]
     assert scores[0] == pytest.approx(scores[1], abs=tolerance)
@@ -93,7 +93,7 @@ def test_no_answer_of_the_model_is_mixed_up(tmp_path):
 
 @pytest.mark.slow
 def test_answers_are_consistent_while_documents_come_and_go(tmp_path):
-    """A pair of documents is always added in one request, and deleted in one: who sees one of them sees the other."""
+    """Check that a search finds both documents of a pair or neither, since one request adds or deletes both."""
     with served({"notes": build(tmp_path / "notes", documents(100))}) as client:
         until = time.monotonic() + 8
         pairs = 0

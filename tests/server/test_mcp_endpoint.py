@@ -1,4 +1,4 @@
-"""The Model Context Protocol at /mcp of the server: with its keys, and over its indexes."""
+"""The server's Model Context Protocol endpoint at /mcp, with the server's keys, limits and indexes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def client(tmp_path_factory):
 
 
 def ask(client: httpx.Client, key: str, tool: str, **arguments: object) -> tuple[bool, str]:
-    """Whether a tool failed, and what it said."""
+    """Call a tool; return whether it failed, and its text."""
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}
     answer = client.post("/mcp", json=call, headers={**HEADERS, "authorization": f"Bearer {key}"})
     assert answer.status_code == 200, answer.text

@@ -1,4 +1,4 @@
-"""Schemathesis against our own description: no fault, and no answer that is not described."""
+"""Schemathesis against the server's OpenAPI description: no server error and no undocumented response."""
 
 from __future__ import annotations
 

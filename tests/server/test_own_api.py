@@ -1,4 +1,4 @@
-"""The server's own API over a real connection: searching, adding, deleting, and every bad request."""
+"""The server's own API over a real connection: searching, adding, deleting, and bad requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def client(tmp_path) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory) -> Iterator[httpx.Client]:
-    """Of two indexes that no test changes."""
+    """Serve two indexes that no test changes."""
     folder = tmp_path_factory.mktemp("indexes")
     places = {name: build(folder / name) for name in ("notes", "birds")}
     with served(places, Settings(max_k=100, max_query_chars=100, max_batch=5, max_body_bytes=20_000)) as client:
@@ -30,7 +30,7 @@ def reader(tmp_path_factory) -> Iterator[httpx.Client]:
 
 
 def refused(answer: httpx.Response, status: int, *parts: str) -> None:
-    """The status, and one line with all parts in the shape of an error."""
+    """Assert the status and the shape of the error, and that its message is one line that contains all parts."""
     assert answer.status_code == status, answer.text
     (error,) = answer.json().values()
     assert set(error) == {"code", "message", "request_id"}
@@ -124,14 +124,14 @@ def test_a_nul_byte_finds_nothing_and_breaks_nothing(reader):
 def test_a_body_that_is_too_large_is_refused_before_it_is_read(reader):
     large = json.dumps({"query": "a" * 30_000}).encode()
     refused(reader.post("/search", content=large), 413, "20,000 bytes")
-    pieces = iter([large[:15_000], large[15_000:]])  # without a length
+    pieces = iter([large[:15_000], large[15_000:]])  # sent without a Content-Length
     refused(reader.post("/search", content=pieces, headers={"content-type": "application/json"}), 413, "20,000 bytes")
 
 
 def test_an_unknown_path_and_a_wrong_method_are_refused(reader):
     refused(reader.get("/nothing"), 404)
     refused(reader.put("/search"), 405)
-    assert reader.get("/docs").status_code == 404  # FastAPI's, which is fetched from elsewhere
+    assert reader.get("/docs").status_code == 404  # FastAPI's page would load scripts from a CDN
 
 
 def test_nonsense_finds_nothing_if_confidence_is_asked_for(tmp_path):
@@ -289,5 +289,5 @@ def test_every_operation_is_described_with_an_id_and_its_errors(reader):
     assert len(set(ids)) == len(ids) >= 10
     assert all("401" in one["responses"] for one in operations)
     malformed = {path for path, methods in document["paths"].items() if "422" in str(methods)}
-    assert malformed == {"/embed", "/info", "/rerank", "/v1/rerank", "/v2/rerank"}  # as TEI does
+    assert malformed == {"/embed", "/info", "/rerank", "/v1/rerank", "/v2/rerank"}  # TEI itself answers 422
     assert "examples" in document["components"]["schemas"]["Search"]

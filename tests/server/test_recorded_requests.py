@@ -1,8 +1,8 @@
-"""Requests of front ends as they were recorded, and what those front ends read of the answers.
+"""Recorded requests of front ends, and the fields that those front ends read from the answers.
 
-`recorded/*.json` holds one list for each front end. In an answer, `<text>` stands for text, `<whole>` for a whole
-number, `<number>` for a number and `<0..1>` for one in that range; fields that are not named may be there too, and a
-list of one stands for one or more of its kind.
+`recorded/*.json` holds one list per front end. In an expected answer, `<text>` stands for a non-empty string, `<whole>`
+for an integer, `<number>` for any number and `<0..1>` for a number in that range. Additional fields are allowed, and a
+list with one element stands for a list of one or more elements of that form.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`semsearch serve` as a process: what it refuses, that it hides keys, and how it ends."""
+"""`semsearch serve` as a process: the options that it rejects, that it never shows keys, and how it stops."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 
 LOG = Path("serve.log")
-"""What the command says, in the folder of the test; a pipe would fill up and hold it up."""
+"""The command's log, in the folder of the test; a pipe that nobody reads would fill up and block the command."""
 
 
 @contextmanager
 def serving(*words: object, **environment: str) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
-    """The command in a process of its own, at a free port, and a client of it."""
+    """Run the command in a separate process on a free port; yield a client for it and the process."""
     command = [sys.executable, "-m", "semsearch", "serve", "--port", "0", *map(str, words)]
     with LOG.open("wb") as log, subprocess.Popen(command, stderr=log, env=os.environ | environment) as process:
         try:
@@ -120,7 +120,7 @@ def test_several_workers_answer_and_write_in_turns(folder):
     with serving("--workers", "2") as (client, process):
         wait_for(lambda: all(client.get("/ready").json()["status"] == "ready" for _ in range(4)))
         for n in range(10):
-            with httpx.Client(base_url=client.base_url, timeout=30) as other:  # any worker
+            with httpx.Client(base_url=client.base_url, timeout=30) as other:  # reaches any worker
                 document = {"id": f"new-{n}", "text": f"word{n}"}
                 assert other.post("/documents", json={"documents": [document]}).status_code == 200
                 assert other.get(f"/documents/new-{n}").status_code == 200

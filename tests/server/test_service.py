@@ -1,4 +1,4 @@
-"""The service over real indexes: while the model loads, when an index is replaced or deleted, who waits for whom."""
+"""The service over real indexes: while a model loads, when an index is replaced or deleted, and its limits."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def open_service() -> Iterator[Callable[..., Service]]:
 
 @pytest.fixture
 def gate(monkeypatch) -> Iterator[Event]:
-    """While it is not set, no encoder can be loaded."""
+    """Return an event that blocks the loading of encoders until it is set."""
     go, original = Event(), load.load_encoder
 
     def slow(*given: Any) -> Any:
@@ -183,7 +183,7 @@ def test_a_deleted_index_is_gone_until_there_is_one_again(tmp_path, open_service
     service.shelf.wait_for("notes", 30)
     service.shelf.start()
     shutil.rmtree(folder)
-    wait_for(lambda: service.state("notes")[0] != "warm")  # also if nobody asks
+    wait_for(lambda: service.state("notes")[0] != "warm")  # even without a request
     for _ in range(2):
         for call, given in (
             (service.search, "heron"),

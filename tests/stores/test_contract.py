@@ -1,4 +1,4 @@
-"""What every store must do, asked of the local one and of a tiny one in memory. A new store joins STORES."""
+"""Test what every store must do, with the local store and a tiny in-memory store. Add a new store to STORES."""
 
 from __future__ import annotations
 
@@ -76,13 +76,13 @@ def test_a_field_is_known_while_a_document_has_it(store: Store):
     odd = {"a \"b\" 'c'": 1}
     fill(store, entry("a", UNIT[:1], year=2021, lang="en"), entry("b", UNIT[1:2], year=2022), entry("c", [], **odd))
     assert store.fields() == sorted(["lang", "year", *odd])
-    fill(store, entry("a", UNIT[:1], tag="x"))  # overwritten
+    fill(store, entry("a", UNIT[:1], tag="x"))  # replaces the document
     assert store.fields() == sorted(["tag", "year", *odd])
     with store.write(index_spec(), CHUNKING, "here") as writer:
         writer.delete(["b", "c"])
     assert store.fields() == ["tag"]
     with store.write(index_spec(), CHUNKING, "here") as writer:
-        writer.commit([], [entry("a", UNIT[:1], mood="calm").document])  # described anew
+        writer.commit([], [entry("a", UNIT[:1], mood="calm").document])  # new metadata only
     assert store.fields() == ["mood"]
 
 
@@ -145,7 +145,7 @@ def test_scores_have_a_scale_that_belongs_to_the_query_and_the_index(store: Stor
     for query in ("kax", "rex", "kax rex dox unheard"):
         scores, _ = store.search_keywords(query, 9, None)
         assert scores[0] < store.highest_keyword_score(query) < 99
-    # of 9 texts 3 have one word and 1 the other: log(6.5 / 3.5) and log(8.5 / 1.5), times 2.2
+    # of 9 texts, 3 contain one word and 1 the other: log(6.5 / 3.5) and log(8.5 / 1.5), times 2.2
     assert store.highest_keyword_score("kax rex") == pytest.approx(2.2 * (0.619039 + 1.734601), rel=1e-5)
     with store.write(store.spec, store.chunking) as writer:
         writer.delete(["d0", "d5"])
@@ -229,7 +229,7 @@ def test_another_encoder_is_refused(store: Store, spec: dict[str, Any]):
     with pytest.raises(MismatchError, match="other chunking settings"):
         with store.write(index_spec(), Chunking(tokens=64).to_json()):
             pass
-    fill(store, entry("b", UNIT[:1]))  # the refused ones hold no lock
+    fill(store, entry("b", UNIT[:1]))  # the rejected writers hold no lock
 
 
 def test_there_is_one_writer_and_it_lets_go(store: Store):

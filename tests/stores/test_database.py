@@ -1,4 +1,4 @@
-"""Opening an index, refusing to open one, and the tables: sqlite3 itself says what is on disk."""
+"""Test opening an index, refusing to open one, and its tables, as read with sqlite3."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ OPENERS = {"reader": open_reader, "writer": open_writer, "reopened": reopen_writ
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """An index of 200 documents with some hundred kilobytes."""
+    """Build an index of 200 documents that takes a few hundred kilobytes."""
     folder = tmp_path / "index"
     with open_writer(folder) as writer:
         writer.commit(entry(f"d{number}", [[1, 0, 0, 0]], f"word{number} " * 200) for number in range(200))
@@ -50,7 +50,7 @@ def folder(tmp_path) -> Path:
 
 
 def content(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Every file below a folder: name, time and bytes; without the empty log that a reader makes beside a database."""
+    """Return the modification time and bytes of every file in a folder, ignoring -shm files and empty logs."""
     files = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith("-shm")]
     parts = {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
     return {name: part for name, part in parts.items() if part[1] or not name.endswith("-wal")}
@@ -175,7 +175,7 @@ def test_other_chunking_is_refused_with_what_differs(folder):
     other = Chunking(tokens=64, title=False).to_json()
     with pytest.raises(MismatchError, match="chunking settings: it has tokens None, not 64; title True, not False"):
         write_to(folder, index_spec(), other, "test")
-    open_writer(folder).__exit__()  # the refused one holds no lock
+    open_writer(folder).__exit__()  # the rejected writer holds no lock
 
 
 @pytest.mark.parametrize("leftover", ["nothing", "noise", "a database"])
@@ -222,7 +222,7 @@ print(store.counts()["documents"] == documents)
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="lists open files as Linux does")
 def test_a_forked_child_opens_the_database_anew_and_leaves_writing_to_its_parent(folder):
-    """SQLite's own rule: a connection must not be carried across a fork (sqlite.org/howtocorrupt.html, 2.6)."""
+    """SQLite requires that no connection be carried across a fork (sqlite.org/howtocorrupt.html, section 2.6)."""
     reading, writing, parent = told(FORKED, folder)
     assert reading == "(1, True, 2)"
     assert writing.startswith("StoreError: the index was opened for writing before this process was forked")
@@ -235,7 +235,7 @@ def test_the_last_to_leave_takes_the_log_along(folder):
         with reopen_writer(folder) as writer:
             writer.commit([entry("last", [[1, 0, 0, 0]])])
         reader.close()
-        assert "passages.sqlite-wal" in os.listdir(folder)  # somebody may be reading it
+        assert "passages.sqlite-wal" in os.listdir(folder)  # the other reader may still need it
         assert other.counts()["documents"] == 201
     assert not [name for name in os.listdir(folder) if name.endswith(("-wal", "-shm"))]
 
@@ -249,7 +249,7 @@ def test_the_file_says_what_it_is(folder):
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
     before = connection.execute("SELECT * FROM sqlite_master").fetchall()
-    migrate(connection)  # once applied, a migration is done
+    migrate(connection)  # a migration is applied only once
     assert connection.execute("SELECT * FROM sqlite_master").fetchall() == before
     connection.close()
 
@@ -269,7 +269,7 @@ def test_a_transaction_with_an_error_changes_nothing(folder):
     assert connection.execute("SELECT count(*) FROM documents").fetchone() == (200,)
     with transaction(connection):
         connection.execute("DELETE FROM documents")
-    assert connection.execute("SELECT count(*) FROM vectors").fetchone() == (0,)  # foreign keys are on
+    assert connection.execute("SELECT count(*) FROM vectors").fetchone() == (0,)  # foreign keys are enforced
     connection.close()
 
 
@@ -327,7 +327,7 @@ with LocalStore(sys.argv[1]) as index:
 
 @pytest.fixture
 def bystander(folder):
-    """A process that has the index open, searches once for each line it is sent, and may not write to the folder."""
+    """Start a process without write access to the folder that opens the index and searches once per input line."""
     command = [sys.executable, "-c", READ, str(folder)]
     if not hasattr(os, "geteuid"):
         pytest.skip("folders have no POSIX permissions here")
@@ -387,7 +387,7 @@ def test_an_older_index_is_brought_up_to_date_when_it_is_opened(tmp_path, write)
         for mode in ("dense", "keyword"):
             (hit,) = index.search("number4", 1, mode=mode)
             assert (hit.doc_id, hit.text, hit.metadata) == ("d4", "heron number4", {"year": 2004})
-        assert index.search("number4", 1, mode="dense")[0].score == pytest.approx(1 / 3**0.5)  # one of three words
+        assert index.search("number4", 1, mode="dense")[0].score == pytest.approx(1 / 3**0.5)  # 1 word of 3 matches
         assert len(index.search("heron", 20, where="year >= 2005")) == 4
     with closing(sqlite3.connect(folder / "passages.sqlite")) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
@@ -405,7 +405,7 @@ connection.close()
 
 
 def test_opening_an_index_again_leaves_its_writer_the_locks(tmp_path):
-    """A process that closes a file loses all its locks on it, and the next to close would delete the writer's log."""
+    """A process that closes a file loses its locks on it; the next one to close it would delete the writer's log."""
     folder = tmp_path / "index"
     with open_writer(folder) as writer:
         writer.commit([entry("a", [[1, 0, 0, 0]], "kept")])

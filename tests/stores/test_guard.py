@@ -1,4 +1,4 @@
-"""Folders that a stranger made: links, pipes, devices, triggers, paths in rows; nothing outside is read or touched."""
+"""Test untrusted index folders: links, pipes, devices, triggers, paths in rows; nothing outside is read or changed."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ QUERY = "heron number7"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """An index with one segment."""
+    """Build an index with one segment."""
     index_corpus(tmp_path / "index", DOCUMENTS, WordHashEncoder(64))
     return tmp_path / "index"
 
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Iterator[Path]:
-    """A folder of the user's, which must be as it was in the end."""
+    """Create a folder of the user's and check at the end that it is unchanged."""
     outside = tmp_path / "home"
     outside.mkdir()
     (outside / "letter").write_text("years of work")
@@ -56,7 +56,7 @@ def sql(folder: Path, *statements: str) -> None:
 
 
 def with_sums(folder: Path, table: str, columns: tuple[str, ...], where: str = "TRUE", **values: Any) -> None:
-    """Change rows as one who knows how checksums are made."""
+    """Change rows and update their checksums, as an informed attacker would."""
     with closing(sqlite3.connect(folder / "passages.sqlite", isolation_level=None)) as connection:
         for column, value in values.items():
             connection.execute(f"UPDATE {table} SET {column} = ? WHERE {where}", (value,))
@@ -72,7 +72,7 @@ PASSAGE = ("id", "document", "ordinal", "start", "end", "n_tokens", "n_lost")
 
 
 def answers(folder: Path) -> list[str]:
-    """The best hit in each mode; an index that was left alone gives d7."""
+    """Return the best hit in each mode; an intact index returns d7."""
     with Index.open(folder, encoder=WordHashEncoder(64)) as index:
         return [index.search(QUERY, 1, mode=mode)[0].doc_id for mode in ("dense", "keyword")]
 
@@ -103,7 +103,7 @@ FOREIGN = {
 @pytest.mark.parametrize("older", [False, True])
 @pytest.mark.parametrize("foreign", FOREIGN)
 def test_a_database_that_brings_code_or_tables_of_its_own_is_refused(folder, tmp_path, foreign, older):
-    if older:  # which would be brought up to date, by statements that fire triggers
+    if older:  # an older index would be upgraded by statements that fire triggers
         shutil.rmtree(folder)
         make_older_index(folder, DOCUMENTS)
     sql(folder, FOREIGN[foreign])
@@ -119,7 +119,7 @@ def test_a_view_in_the_place_of_a_table_is_refused(folder):
 
 
 def plant(path: Path, what: str, outside: Path) -> None:
-    """Put something that leads elsewhere in the place of a file."""
+    """Replace a file with something that leads elsewhere."""
     path.unlink(missing_ok=True)
     if what == "pipe":
         os.mkfifo(path)
@@ -148,7 +148,7 @@ def test_what_is_planted_in_the_place_of_a_file_is_one_line(folder, outside, nam
 @pytest.mark.parametrize("name", ["vectors.000001.f32", "writer.holder"])
 def test_what_is_planted_where_a_file_can_be_made_again_is_no_hindrance(folder, outside, name, what):
     plant(folder / name, what, outside)
-    if (name, what) != ("writer.holder", "folder"):  # no file can take its place
+    if (name, what) != ("writer.holder", "folder"):  # a file cannot replace a folder
         assert answers(folder) == ["d7", "d7"]
         report = index_corpus(folder, [*DOCUMENTS, {"_id": "n", "text": "new"}], WordHashEncoder(64))
         assert (report.encoded, report.unchanged) == (1, 40)
@@ -167,7 +167,7 @@ def test_the_name_of_a_temporary_file_cannot_be_foreseen(folder, outside):
 
 
 def test_a_journal_that_names_a_file_to_be_deleted_is_not_played(folder, outside):
-    """What SQLite does with a journal whose super-journal is named in it: sqlite.org/fileformat.html, 3."""
+    """SQLite deletes the super-journal that a journal names: see sqlite.org/fileformat.html, section 3."""
     (folder / "passages.sqlite-journal").write_bytes(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + bytes(1000))
     with pytest.raises(DamagedError, match=r"it contains passages.sqlite-journal, which an index never has"):
         open_reader(folder)
@@ -203,7 +203,7 @@ def test_a_path_in_a_record_leads_nowhere(folder, outside, path, kind):
     with_sums(folder, "segments", SEGMENT, file=path, kind=kind, sha256="0" * 64)
     assert answers(folder) == ["d7", "d7"]
     with reopen_writer(folder) as writer:
-        writer.delete([f"d{n}" for n in range(20, 40)])  # half of it, so that the segment is made again
+        writer.delete([f"d{n}" for n in range(20, 40)])  # half of the rows, so that the segment is rewritten
         writer.seal(final=True)
     assert answers(folder) == ["d7", "d7"]
 
@@ -361,7 +361,7 @@ def test_a_vector_that_is_not_what_was_written_is_named_and_made_anew(folder, ve
         vector = "(SELECT vector FROM vectors WHERE passage = 3)"
     sql(folder, f"UPDATE vectors SET vector = {vector} WHERE passage = 8")
     if not lost:
-        assert answers(folder) == ["d7", "d7"]  # the segment has it
+        assert answers(folder) == ["d7", "d7"]  # the vector is read from the segment
     else:
         (folder / "vectors.000001.f32").unlink()
         with pytest.raises(DamagedError, match=r"1 vectors are corrupt, including those of 'd7'.* index the same"):

@@ -1,4 +1,4 @@
-"""An index that is deleted, or replaced by another, while somebody has it open: never an answer from the other one."""
+"""Test an index that is deleted or replaced while it is open: hits of the two indexes are never mixed up."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MODES = ("dense", "keyword")
 
 
 def replace(folder: Path, corpus: list[dict[str, str]], encoder: WordHashEncoder = ENCODER) -> None:
-    """Another index in the place of the one that is there, with as many commits."""
+    """Replace the index with another one that has the same number of commits."""
     shutil.rmtree(folder)
     index_corpus(folder, corpus, encoder)
 
@@ -104,7 +104,7 @@ with Index.open(sys.argv[1], encoder=WordHashEncoder(64)) as index:
 
 
 def test_a_reader_that_may_not_write_follows_an_index_that_is_built_again_in_place(tmp_path):
-    """Revisions and numbers of passages begin anew, so that they are those of the old index."""
+    """Revisions and passage ids start over, so the new index has the same ones as the old index."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0 or not shutil.which("setpriv"):
         pytest.skip("needs root, who writes where the reader may not, and setpriv to make one")
     folder = tmp_path / "i"

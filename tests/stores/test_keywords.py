@@ -1,4 +1,4 @@
-"""Keyword search: what is findable, and ranks and words against FTS5 tables and a formula of the tests' own."""
+"""Test keyword search: which documents are found, and ranks and words against FTS5 tables and a separate formula."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HOSTILE += ["a\u0000b", "{", "NEAR/3", "cat NOT dog", ",", ".", "¿?"]
 
 
 def found(index: LocalStore, query: str, k: int = 100) -> list[str]:
-    """Ids of the documents found, best first."""
+    """Return the ids of the documents found, best first."""
     scores, passages = index.search_keywords(query, k, None)
     assert scores.tolist() == sorted(scores.tolist(), reverse=True)
     shown = index.show(passages.tolist())
@@ -36,7 +36,7 @@ def found(index: LocalStore, query: str, k: int = 100) -> list[str]:
 
 
 def plain_table(bodies: dict[int, str]) -> sqlite3.Connection:
-    """An FTS5 table that keeps its text, of these rows and no others."""
+    """Create an FTS5 table that stores its text and contains only these rows."""
     connection = sqlite3.connect(":memory:")
     connection.execute(f"CREATE VIRTUAL TABLE keywords USING fts5(body, {TOKENIZER})")
     connection.executemany("INSERT INTO keywords (rowid, body) VALUES (?, ?)", bodies.items())
@@ -44,14 +44,14 @@ def plain_table(bodies: dict[int, str]) -> sqlite3.Connection:
 
 
 def vocabulary(connection: sqlite3.Connection) -> list[tuple[str, int, str, int]]:
-    """Every word of every row with its place."""
+    """Return every word of every row with its position."""
     connection.execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab(main, keywords, instance)")
     return connection.execute("SELECT term, doc, col, offset FROM temp.words ORDER BY 1, 2, 4").fetchall()
 
 
 @pytest.fixture
 def make(tmp_path):
-    """Makes an index of texts by id."""
+    """Return a function that builds an index from texts by document id."""
 
     def make(texts: dict[str, str], title: str = "") -> LocalStore:
         with open_writer(tmp_path / "index") as writer:
@@ -126,7 +126,7 @@ EXACT = {
     "snake": "many people who write for other people write snake_case, or write nothing at all",
     "zh": "用C++写程序的人很多很多很多很多很多很多很多很多",
 }
-"""Some of ../shared/cases/exact_tokens.jsonl, and their like; every wrong answer is shorter than the right one."""
+"""Some cases of shared/cases/exact_tokens.jsonl and similar ones; every wrong answer is shorter than the right one."""
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_ordinary_words_are_no_exact_tokens(word):
 
 
 def test_a_broad_filter_is_no_loop_around_the_words(make, monkeypatch):
-    """The words come first, once, and the filter is a set beside them: the plan, and how often metadata is read."""
+    """The query plan scans the words first, and only once, with the filter as a set; metadata is read once."""
     with make({f"d{n}": f"tea number {n}" for n in range(30)}) as index:
         asked: list[str] = []
         index._read()._database._connection.set_trace_callback(asked.append)
@@ -174,7 +174,7 @@ def test_a_broad_filter_is_no_loop_around_the_words(make, monkeypatch):
         plan = [row[3] for row in index._read()._database.execute(f"EXPLAIN QUERY PLAN {sql}")]
     assert plan[0].startswith("SCAN keywords VIRTUAL TABLE INDEX")
     assert ":M" in plan[0]
-    assert "=" not in plan[0]  # which would be the row's number: a probe a row
+    assert "=" not in plan[0]  # "=" would mean a lookup by row number: one probe per row
 
 
 def test_filters_that_are_equal_in_python_but_not_in_json_are_told_apart(tmp_path):
@@ -244,7 +244,7 @@ def test_scores_are_those_of_the_bm25_formula(make):
     expected = Counter()
     for word in ("w3", "w17", "w38"):
         having = sum(word in c for c in counts.values())
-        weight = max(math.log((len(counts) - having + 0.5) / (having + 0.5)), 1e-6)  # as FTS5: never negative
+        weight = max(math.log((len(counts) - having + 0.5) / (having + 0.5)), 1e-6)  # never negative, as in FTS5
         for doc_id, c in counts.items():
             if c[word]:
                 expected[doc_id] += weight * c[word] * 2.2 / (c[word] + 1.2 * (0.25 + 0.75 * c.total() / mean))
@@ -265,7 +265,7 @@ def test_updates_and_deletions_leave_nothing_in_the_keyword_index(tmp_path):
 
     with open_reader(tmp_path / "index") as index:
         connection = sqlite3.connect(tmp_path / "index" / "passages.sqlite")
-        connection.execute("INSERT INTO keywords (keywords) VALUES ('integrity-check')")  # raises where it is damaged
+        connection.execute("INSERT INTO keywords (keywords) VALUES ('integrity-check')")  # raises if it is damaged
         rows = connection.execute(
             "SELECT passages.id, title, text, start, end FROM passages JOIN documents ON document = documents.id"
         ).fetchall()
@@ -292,5 +292,5 @@ def test_a_filter_holds_back_documents_before_k_is_counted(tmp_path):
     with open_writer(tmp_path / "index") as writer:
         writer.commit(entry(f"d{n}", [[1, 0, 0, 0]], "tea " * (9 - n), year=2000 + n) for n in range(9))
         _, passages = writer.search_keywords("tea", 2, parse("year >= 2006"))
-        assert sorted(passages.tolist()) == [7, 8]  # the 7th and 8th document; d8 would be the third
+        assert sorted(passages.tolist()) == [7, 8]  # the 7th and 8th documents; d8 would be the third hit
         assert writer.search_keywords("tea", 2, parse("year > 2008"))[1].tolist() == []

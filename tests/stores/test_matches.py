@@ -1,4 +1,4 @@
-"""Highlighted words: exactly those that an index finds, each at its place in the text as it was before folding."""
+"""Test highlights: exactly the words that an index finds, each at its position in the text before folding."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ crème Creme CRE\u0300ME naïve σοφός ΣΟΦΟΣ σοφ Мой ёж ЕЖ ї
 mail e it's don't U.S. ﬁne fine ½ ① 1 Ａ＋ a नमस्ते नमस्त 北京 京北 北京烤鸭 烤鸭 東京タワー タワー
 abc京都def abc 김치를 김치 ข้าวผัด ข้าว ខ្ញុំ\u200bទៅ 👩‍👩‍👧family family ❤️ x²
 """.split()
-"""Words of many scripts, alone between white space."""
+"""Words in many scripts, separated by white space."""
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory):
-    """Says which of CHUNKS an index finds for a query: each is a document of its own in a real index."""
+    """Return a function that tells which of CHUNKS a real index finds for a query; each is a document of its own."""
     folder: Path = tmp_path_factory.mktemp("matches") / "index"
     with open_writer(folder) as writer:
         writer.commit(entry(str(n), [[1, 0, 0, 0]], chunk) for n, chunk in enumerate(CHUNKS))
@@ -48,7 +48,7 @@ def highlighted(query: str, text: str) -> list[str]:
 
 @pytest.mark.parametrize("query", [*CHUNKS, "running C++ 北京", "the quick runner jane.doe@example.com", "...", "?!"])
 def test_a_word_is_highlighted_if_and_only_if_an_index_finds_it(found, query: str):
-    text = " zzz ".join(CHUNKS)  # a word between, for a pair of Chinese characters is found across a space
+    text = " zzz ".join(CHUNKS)  # a word in between, because a pair of Chinese characters matches across a space
     places, place = {}, 0
     for chunk in CHUNKS:
         places[chunk] = (place, place + len(chunk))
@@ -108,7 +108,7 @@ def test_a_folded_text_that_is_traced_is_what_the_index_has():
         text = "".join(draw.choice(every if n % 2 else some) for _ in range(draw.randrange(40)))
         traced = _trace(text)
         assert len(traced.text) == len(traced.starts) == len(traced.ends)
-        # FTS5 lowers what is ASCII, and takes a control for a space
+        # FTS5 lowercases ASCII and treats a control character as a space
         assert words(_body(traced).text) == words(body("", text)), ascii(text)
         assert dict.fromkeys(words(_tokens(traced).text)) == dict.fromkeys(words(tokens("", text))), ascii(text)
         assert all(0 <= a <= b <= len(text) for a, b in zip(traced.starts, traced.ends, strict=True))

@@ -1,4 +1,4 @@
-"""An index against a dict that is searched by brute force, through any sequence of changes and losses of segments."""
+"""Test an index against brute-force search over a dict, through any sequence of changes and lost segments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from semsearch.stores.local.database import Database
 from semsearch.stores.local.vectors import VectorTable
 
 DIM = 3
-EIGHTHS = st.integers(-4, 4).map(lambda number: number / 8)  # inner products are exact, so order is too, and ties occur
+EIGHTHS = st.integers(-4, 4).map(lambda number: number / 8)  # inner products, and so the order, are exact; ties occur
 NAMES = st.sampled_from([f"d{number}" for number in range(12)])
 VECTORS = st.lists(st.lists(EIGHTHS, min_size=DIM, max_size=DIM), max_size=4)
 DOCUMENTS = st.dictionaries(NAMES, st.tuples(VECTORS, st.integers(0, 3)), max_size=6)
@@ -33,19 +33,19 @@ QUERY = st.lists(EIGHTHS, min_size=DIM, max_size=DIM)
 
 
 def hits(found: tuple[np.ndarray, np.ndarray]) -> list[tuple[float, int]]:
-    """Score and passage of the first query's hits."""
+    """Return the (score, passage id) pairs of the first query."""
     return [pair for pair in zip(found[0][0].tolist(), found[1][0].tolist(), strict=True) if pair[1] != -1]
 
 
 class IndexMachine(RuleBasedStateMachine):
-    """Segments of 6 rows, at most 3 rows beside them: a handful of steps makes, extends, rewrites and drops some."""
+    """State machine with tiny segments: with 6 rows in each and 3 outside, a few steps create, extend and drop some."""
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="semsearch-store-")) / "index"
         self.constants = writer_module.SEGMENT_BYTES, writer_module.TAIL_ROWS
         writer_module.SEGMENT_BYTES, writer_module.TAIL_ROWS = 4 * DIM * 6, 3
-        self.passages: dict[int, tuple[str, list[float]]] = {}  # passage id to document and vector
+        self.passages: dict[int, tuple[str, list[float]]] = {}  # passage id to document id and vector
         self.years: dict[str, int] = {}
         self.last_id = 0
 
@@ -66,7 +66,7 @@ class IndexMachine(RuleBasedStateMachine):
         self.forget(documents)
         for name, (vectors, _) in documents.items():
             for vector in vectors:
-                self.last_id += 1  # never one that was used before
+                self.last_id += 1  # ids are never reused
                 self.passages[self.last_id] = name, vector
         self.years |= {name: year for name, (_, year) in documents.items()} | described
 
@@ -141,7 +141,7 @@ TestAnIndexAnswersAsADictDoes = IndexMachine.TestCase
 
 
 def random_index(folder: Path, n: int, dim: int, monkeypatch: pytest.MonkeyPatch, **wishes: str) -> np.ndarray:
-    """An index of n one-passage documents in segments of 100 rows; returns the vectors, unit rows."""
+    """Build an index of n one-passage documents in segments of 100 rows; return the vectors as unit rows."""
     monkeypatch.setattr(writer_module, "SEGMENT_BYTES", 4 * dim * 100)
     rng = np.random.default_rng(n)
     rows = rng.normal(size=(n, dim)).astype(np.float32)
@@ -186,10 +186,10 @@ def test_a_reader_forgets_rows_that_were_sealed_and_deleted_between_two_of_its_s
     query = np.array([[1, 0, 0, 0]], np.float32)
     with open_writer(tmp_path) as writer, open_reader(tmp_path) as reader:
         writer.commit([entry("a", query), entry("b", query)])
-        assert reader.search_vectors(query, 9, None)[1].tolist() == [[1, 2]]  # read from SQLite, beside no segment
+        assert reader.search_vectors(query, 9, None)[1].tolist() == [[1, 2]]  # from SQLite; there is no segment yet
         writer.seal(final=True)
         writer.delete(["a", "b"])
-        writer.seal(final=True)  # the one segment is empty and goes; so does the list of what was deleted from it
+        writer.seal(final=True)  # the only segment is empty and is removed, together with its list of deleted rows
         writer.commit([entry("c", query)])
         assert reader.search_vectors(query, 9, None)[1].tolist() == [[3]]
 
@@ -244,7 +244,7 @@ def test_before_its_transform_is_fitted_an_index_says_so_and_afterwards_a_reader
         assert writer.fit()
         assert not writer.fit()
         scores, _ = reader.search_vectors(np.array([[1, 0, 0, 0]], np.float32), 3, None)
-        assert scores == pytest.approx(np.array([[1, -1]]))  # about their mean, the two point apart
+        assert scores == pytest.approx(np.array([[1, -1]]))  # once centered, the two vectors are opposite
         writer.commit([entry("b", [[0, 0, 1, 0]]), entry("a", [[1, 0, 0, 0]])])
         assert writer.fit(again=True)
         scores, passages = reader.search_vectors(np.array([[0, 0, 1, 0]], np.float32), 3, None)
@@ -284,7 +284,7 @@ def test_passages_of_many_large_documents_are_shown_with_one_of_them_in_memory(t
         finally:
             tracemalloc.stop()
     assert len({passage.doc_id for passage in shown.values()}) == 30
-    assert peak < 5_000_000  # bytes; the documents have 16,500,000
+    assert peak < 5_000_000  # bytes; the documents have 16,500,000 in all
 
 
 def test_counts_and_status_are_those_of_sqlite(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""FAISS segments: every answer by brute force in numpy, on vectors whose inner products are exact in float32."""
+"""Test FAISS segments against brute force in NumPy, with vectors whose inner products are exact in float32."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ NONE = np.empty(0, np.int64)
 
 
 def exact_rows(rng: np.random.Generator, n: int, dim: int = 6) -> np.ndarray:
-    """Eighths from -1 to 1: sums of their products are exact, so that ties are ties in any order of summing."""
+    """Return random multiples of 1/8 from -1 to 1: inner products are exact and ties independent of summation order."""
     return (rng.integers(-8, 9, (n, dim)) / 8).astype(np.float32)
 
 
 def brute(ids: np.ndarray, rows: np.ndarray, queries: np.ndarray, k: int) -> list[list[tuple[float, int]]]:
-    """The k best (score, id) of each query; equal scores by id."""
+    """Return the k best (score, id) pairs of each query; equal scores are ordered by id."""
     scores = queries.astype(float) @ rows.astype(float).T
     return [sorted(zip(row, ids.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))[:k] for row in scores]
 
 
 def pairs(scores: np.ndarray, ids: np.ndarray) -> list[list[tuple[float, int]]]:
-    """What a search gave, without its padding, which must stand at the end."""
+    """Return the (score, id) pairs of a search without padding, after a check that padding comes last."""
     for row_scores, row_ids in zip(scores, ids, strict=True):
         padding = row_ids == -1
         assert np.array_equal(padding, np.sort(padding))
@@ -43,12 +43,12 @@ def pairs(scores: np.ndarray, ids: np.ndarray) -> list[list[tuple[float, int]]]:
 
 
 @pytest.mark.parametrize("k", [1, 3, 10, 150, 1000])
-@pytest.mark.parametrize("n_queries", [1, 40])  # from 20 on, FAISS computes by BLAS
+@pytest.mark.parametrize("n_queries", [1, 40])  # from 20 queries on, FAISS uses BLAS
 def test_a_search_over_several_indexes_equals_brute_force(n_queries, k):
     rng = np.random.default_rng(k + n_queries)
     rows, queries = exact_rows(rng, 600), exact_rows(rng, n_queries)
     ids = np.sort(rng.choice(10_000, 600, replace=False)).astype(np.int64)
-    parts = np.split(np.arange(600), [5, 5, 300, 580])  # one of them is empty
+    parts = np.split(np.arange(600), [5, 5, 300, 580])  # one part is empty
     indexes = [build(ids[part], rows[part]) for part in parts]
     kept, gone = np.sort(rng.choice(ids, 200, replace=False)), np.sort(rng.choice(ids, 90, replace=False))
     left = ~np.isin(ids, gone)
@@ -66,7 +66,7 @@ def test_a_search_over_several_indexes_equals_brute_force(n_queries, k):
 @pytest.mark.parametrize("k", [1, 2, 12, 130])
 def test_of_equal_scores_the_oldest_passages_are_kept(k, n_queries):
     rows = np.full((400, 2), 0.5, np.float32)
-    rows[[399, 200]] = 0.75  # what comes later and is better must not push out the oldest
+    rows[[399, 200]] = 0.75  # later and better rows must not push out the oldest one
     queries = np.ones((n_queries, 2), np.float32)
     ids = np.arange(1, 401)
     expected = [201, 400, *[number for number in range(1, 400) if number != 201]][:k]
@@ -108,7 +108,7 @@ def test_a_written_segment_is_the_file_that_its_checksum_names(tmp_path):
 
 
 def bytes_of(n: int = 9, ids: object = None, rows: object = None, magic: bytes = b"semsegm1", dim: int = 6) -> bytes:
-    """A segment's file, written by hand."""
+    """Return the bytes of a segment file, assembled by hand."""
     rows = exact_rows(np.random.default_rng(1), 9) if rows is None else rows
     ids = np.arange(9) if ids is None else ids
     return magic + struct.pack("<2q", n, dim) + np.asarray(ids, "<i8").tobytes() + np.asarray(rows, "<f4").tobytes()
@@ -121,7 +121,7 @@ def with_row(value: float) -> np.ndarray:
 
 
 ON_DISK = faiss.IndexIVFFlat(faiss.IndexFlatL2(6), 6, 2)
-"""What FAISS would read from a file may name another file, to be mapped."""
+"""An index of a kind whose file can name another file, which FAISS would then map."""
 
 WRONG = {
     "missing": None,

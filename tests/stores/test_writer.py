@@ -1,4 +1,4 @@
-"""The writer: what a batch changes and, as important, what it leaves alone; sqlite3 reads what it wrote."""
+"""Test the writer: what a batch changes and, just as important, what it leaves alone, as read back with sqlite3."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def sql(folder: Path, statement: str) -> list[tuple]:
 
 
 def segments(folder: Path) -> dict[str, tuple[str, int]]:
-    """The segment files: sha256 and time of writing."""
+    """Return the SHA-256 and modification time of each segment file."""
     files = sorted(folder.glob("vectors.*"))
     return {file.name: (hashlib.sha256(file.read_bytes()).hexdigest(), file.stat().st_mtime_ns) for file in files}
 
 
 def fill(folder: Path, first: int, last: int, *, vector: list[list[float]] = ONE) -> None:
-    """Add or change documents, as one run does: commits of 50, each followed by a chance to make segments."""
+    """Add or change documents as a run does: in commits of 50, each of which may be followed by sealing segments."""
     with open_writer(folder) as writer:
         for start in range(first, last, 50):
             writer.commit(entry(f"d{number}", vector) for number in range(start, min(start + 50, last)))
@@ -58,7 +58,7 @@ def fill(folder: Path, first: int, last: int, *, vector: list[list[float]] = ONE
 
 @pytest.fixture
 def small(monkeypatch) -> None:
-    """Segments of 100 rows, at most 30 rows beside them."""
+    """Set the segment size to 100 rows, with at most 30 rows outside segments."""
     monkeypatch.setattr(writer_module, "SEGMENT_BYTES", 4 * 4 * 100)
     monkeypatch.setattr(writer_module, "TAIL_ROWS", 30)
 
@@ -145,11 +145,11 @@ def test_a_batch_with_an_error_is_not_there_at_all_and_can_be_given_again(folder
 
     broken = writer_module.Entry(batch[1].document, batch[1].passages, np.empty((0, 4), np.float32))
     with open_writer(folder) as writer:
-        with pytest.raises(ValueError, match="shorter"):  # met when the documents are written already
+        with pytest.raises(ValueError, match="shorter"):  # raised after the documents have been written
             writer.commit([batch[0], broken])
         assert sql(folder, "SELECT (SELECT count(*) FROM documents) + (SELECT count(*) FROM fields)") == [(0,)]
         writer.commit(batch)
-        assert writer.fields() == ["lang", "year"]  # noted again, although this writer had met them
+        assert writer.fields() == ["lang", "year"]  # recorded again, although this writer had seen them before
         assert writer.counts()["documents"] == 2
 
 
@@ -159,13 +159,13 @@ def test_adding_ten_rows_writes_no_full_segment_again(folder):
     before = segments(folder)
     assert sql(folder, "SELECT n_rows FROM segments ORDER BY first") == [(100,), (100,), (100,)]
     fill(folder, 320, 330)
-    assert segments(folder) == before  # 30 rows may stay beside the segments
+    assert segments(folder) == before  # 30 rows may stay outside the segments
     fill(folder, 330, 340)
     after = segments(folder)
     assert after.items() >= before.items()
     assert sql(folder, "SELECT n_rows FROM segments ORDER BY first") == [(100,), (100,), (100,), (40,)]
     fill(folder, 340, 380)
-    assert segments(folder).items() >= before.items()  # the small last one alone took up the new rows
+    assert segments(folder).items() >= before.items()  # only the last, small segment took in the new rows
     assert len(segments(folder)) == 4
     fill(folder, 380, 450)
     assert segments(folder).items() >= before.items()
@@ -229,7 +229,7 @@ def test_a_second_writer_is_told_who_the_first_is(folder):
         writer.commit([entry("a", ONE)])
         with pytest.raises(LockedError, match=f"process {os.getpid()} on {socket.gethostname()}, since 2"):
             open_writer(folder)
-        (folder / "writer.holder").write_text("")  # the moment before the first has written its name
+        (folder / "writer.holder").write_text("")  # the moment before the first writer has written its name
         with pytest.raises(LockedError, match="is being written by another process;"):
             reopen_writer(folder)
     assert not (folder / "writer.holder").exists()
@@ -261,7 +261,7 @@ def test_a_trickle_of_changes_does_not_pile_up_deleted_rows(folder, monkeypatch)
     with open_writer(folder) as writer:
         writer.commit([entry(f"d{number}", ONE) for number in range(100)])
         writer.seal(final=True)
-        for _ in range(300):  # one document beside a segment that loses nothing
+        for _ in range(300):  # one document outside a segment that loses no rows
             writer.commit([entry("a", ONE)])
             writer.seal(final=True)
             assert writer.status()["deleted_rows"] <= 100

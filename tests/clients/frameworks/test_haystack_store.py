@@ -1,4 +1,4 @@
-"""Haystack's own suite over the document store, pipelines with the retriever, and its filters beside ours."""
+"""Haystack's own test suite on our document store, pipelines with our retriever, and its filters against ours."""
 
 from __future__ import annotations
 
@@ -40,11 +40,14 @@ class TestDocumentStore(DocumentStoreBaseExtendedTests, CountDocumentsByFilterTe
 
     @staticmethod
     def assert_documents_are_equal(received: list[Document], expected: list[Document]) -> None:
-        """Haystack asks stores to say here what they do not keep: embeddings, for the index makes its own."""
+        """Compare documents without embeddings, which the store does not keep, as the index computes its own.
+
+        Haystack's suite asks stores to override this method for such differences.
+        """
         assert received == [replace(one, embedding=None) for one in expected]
 
     def test_write_documents(self, document_store: Any) -> None:
-        """The default of a store, which Haystack leaves open: duplicates fail, and nothing is written."""
+        """Check the default policy, which Haystack leaves to the store: duplicates fail, and nothing is written."""
         one, two = Document(content="one"), Document(content="two")
         assert document_store.write_documents([one]) == 1
         with pytest.raises(DuplicateDocumentError):
@@ -91,7 +94,7 @@ def test_a_pipeline_writes_retrieves_and_can_be_saved(tmp_path: Path):
     with pytest.raises(FilterError, match="ISO 8601"):
         SemsearchRetriever(store).run("gull", {"field": "meta.year", "operator": ">", "value": "soon"})
     deep: dict[str, Any] = recent
-    for n in range(30):  # too deep for SQLite alone
+    for n in range(30):  # valid, but too deep for SQLite
         deep = {"operator": "OR" if n % 2 else "AND", "conditions": [deep, *[recent] * 8]}
     with pytest.raises(FilterError, match="nested too deeply for SQLite"):
         store.filter_documents(deep)
@@ -117,7 +120,7 @@ def test_the_tool_of_an_index_is_one_for_haystack(document_store: SemsearchDocum
     assert [found["id"] for found in tool.invoke(query="gull")] == ["1"]
 
 
-# --- their filters beside ours
+# --- their filters against ours
 
 DATES = [
     "2020-02-01",
@@ -129,7 +132,7 @@ DATES = [
 MOMENTS = st.sampled_from(DATES)
 SCALARS = st.integers(2, 5) | st.sampled_from([2.5, "a", "A", ""]) | MOMENTS
 VALUES = SCALARS | st.none() | st.lists(SCALARS, max_size=2)
-KINDS = {  # fields of one type each, for comparing others is an error of theirs
+KINDS = {  # one type per field, because Haystack cannot compare different types
     "n": (st.integers(2, 5) | st.floats(2, 5), st.integers(2, 5)),
     "at": (MOMENTS, MOMENTS),
     "any": (VALUES, VALUES),

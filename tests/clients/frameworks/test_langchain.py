@@ -1,6 +1,7 @@
-"""LangChain's own suites over the retriever, the vector store and the embeddings, and its parts that use them.
+"""LangChain's own test suites on our retriever, vector store and embeddings, and its components that use them.
 
-Its DocumentIndexerTestSuite is for implementations of DocumentIndex, which LangChain advises against for now.
+Its DocumentIndexerTestSuite is left out: it is for implementations of DocumentIndex, which LangChain currently
+advises against.
 """
 
 from __future__ import annotations
@@ -159,11 +160,11 @@ def test_scores_relevance_and_diversity(tmp_path: Path):
 
 
 class Other(DeterministicFakeEmbedding):
-    """Embeddings under another name."""
+    """Embeddings whose class has another name."""
 
 
 class Named(DeterministicFakeEmbedding):
-    model: Any = object()  # as some have it, with an address in its name
+    model: Any = object()  # as in some classes, an object whose repr contains an address
     model_name: str = "gull-1"
 
 
@@ -200,7 +201,7 @@ async def test_a_threshold_of_relevance_leaves_nothing_for_nonsense(birds: Index
 
 
 class CommonWords:
-    """Scores by the number of words in common."""
+    """A reranker that scores by the number of words in common."""
 
     def scores(self, query: str, passages: Sequence[str]) -> list[int]:
         return [len(set(query.split()) & set(text.split())) for text in passages]

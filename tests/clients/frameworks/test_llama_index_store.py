@@ -1,4 +1,7 @@
-"""LlamaIndex, which has no suite of its own: its parts over retriever and store, and its filters beside ours."""
+"""LlamaIndex's components on our retriever and vector store, and its filters against ours.
+
+LlamaIndex has no test suite of its own for stores.
+"""
 
 from __future__ import annotations
 
@@ -184,12 +187,12 @@ def test_the_tool_of_an_index_is_one_for_llama_index(index: Index, store: Semsea
     assert [found["id"] for found in tool.call(query="gull", k=1).raw_output] == ["3"]
 
 
-# --- their filters beside ours
+# --- their filters against ours
 
 TEXTS = st.text("aAbB", max_size=3)
 NUMBERS = st.integers(2, 5) | st.floats(2, 5)
 LISTS = st.lists(TEXTS, max_size=3)
-KINDS: dict[str, tuple[Any, list[tuple[list[str], Any]]]] = {  # fields of one type each: others are errors of theirs
+KINDS: dict[str, tuple[Any, list[tuple[list[str], Any]]]] = {  # one type per field: LlamaIndex fails on others
     "n": (NUMBERS, [([">", ">=", "<", "<=", "==", "!="], NUMBERS), (["in", "nin"], st.lists(st.integers(2, 5)))]),
     "text": (
         TEXTS,

@@ -1,4 +1,4 @@
-"""The page in a real Chromium, against a real server: what is seen, heard and pressed, and what must never happen."""
+"""The page in a real Chromium, against a real server: its views, keyboard use, accessibility and security."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ HOSTILE = (
     "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1><b>bold</b> {{7*7}} \"'`${1}` "
     "javascript:window.hacked=1"
 )
-"""Wherever a text may stand."""
+"""Hostile markup, placed in every field that may hold text."""
 
 LONG = "\n\n".join(f"Chapter {n}. " + f"It tells of {'🌱' * 3} matter {n} and no other. " * 12 for n in range(60))
 NEEDLE = "The zeppelin hid beneath the waterfall."
@@ -58,7 +58,7 @@ ODD: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The same documents by two poolers of the real model, and odd ones by word hashes."""
+    """Index the same documents with two poolers of the real model, and odd documents with word hashes."""
     home = tmp_path_factory.mktemp("page")
     for name, pooler in (("sample", "mean"), ("sample-cls", "cls")):
         with Index.open(home / name, create=True, encoder=encoder_with(pooler)) as index:
@@ -80,7 +80,7 @@ def address(folders: dict[str, Path]) -> Iterator[str]:
 
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Opens the page in a window of its own; until the test ends nothing may go wrong, and nobody else may be asked."""
+    """Return a function that opens the page in its own window; fail on any error, dialog or request to another host."""
     windows, troubles = [], []
 
     def visit(
@@ -109,7 +109,7 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
 
 
 def until(page: Any, true: str, arg: Any = None) -> None:
-    """Wait until an expression, or a function of `arg`, is true; from here, for the policy forbids a browser's eval."""
+    """Wait until an expression, or a function of `arg`, is true; poll from Python, since the policy forbids eval."""
     wait_for(lambda: page.evaluate(true, arg), 30)
 
 
@@ -145,7 +145,7 @@ def test_hits_come_while_one_types_and_a_key_at_a_time_is_no_question_each(visit
         "request", lambda request: request.url.endswith("/search") and asked.append(request.post_data_json["query"])
     )
     with page.expect_request(lambda request: request.url.endswith("/search") and asked[-1:] == [THIRSTY]):
-        page.type("#query", THIRSTY, delay=15)  # on a busy machine, the last question is asked a while after it
+        page.type("#query", THIRSTY, delay=15)  # a busy machine sends the last query some time after the last key
     settled(page)
     until(page, "!document.querySelector('#count').textContent.startsWith('Searching')")
     assert asked[-1] == THIRSTY
@@ -154,7 +154,7 @@ def test_hits_come_while_one_types_and_a_key_at_a_time_is_no_question_each(visit
     assert page.inner_text("#count").startswith("10 hits by meaning and words")
     assert page.locator("#count").get_attribute("role") == "status"
     assert page.locator(".snippet mark").all_inner_texts() == marks(folders["sample"], THIRSTY)
-    assert THIRSTY.split()[0] in page.url.split("#")[1]  # behind the #, which no server sees
+    assert THIRSTY.split()[0] in page.url.split("#")[1]  # in the fragment, which browsers do not send
 
 
 def test_a_stale_answer_is_dropped(visit, address, folders):
@@ -241,7 +241,7 @@ def test_facets_are_the_values_of_the_corpus_and_filter_the_hits(visit, address)
     allowed = {record["title"] for record in RECORDS if record["metadata"]["level"] == "advanced"}
     until(page, "(n) => document.querySelectorAll('.hit').length === n", arg=min(10, len(allowed)))
     assert set(titles(page)) <= allowed
-    page.reload()  # what was chosen is in the address
+    page.reload()  # the selection is kept in the URL
     settled(page)
     assert group.get_by_label("advanced").is_checked()
     assert set(titles(page)) <= allowed
@@ -304,7 +304,7 @@ def test_a_hit_opens_its_document_at_the_passage_and_back_leads_back(visit, addr
     page.locator(".hit h3 a").first.click()
     mark = page.locator("#passage")
     mark.wait_for()
-    assert mark.evaluate("(node) => node.textContent") == hit.text  # 🌱 is two units of JavaScript, one of ours
+    assert mark.evaluate("(node) => node.textContent") == hit.text  # 🌱 has length 2 in JavaScript, 1 in Python
     assert NEEDLE in hit.text
     top, bottom = mark.evaluate("(node) => [node.getBoundingClientRect().top, node.getBoundingClientRect().bottom]")
     assert bottom > 0
@@ -364,7 +364,7 @@ def test_the_map_shows_every_document_and_opens_it(visit, address):
 
 
 class Telling:
-    """A language model that says a first piece, and the rest when it may."""
+    """A language model server that sends the first piece at once, and the rest once `go_on` is set."""
 
     def __init__(self, first: str, rest: str) -> None:
         self.go_on = Event()
@@ -453,7 +453,7 @@ def test_the_chat_shows_what_is_known_without_a_language_model_and_says_when_it_
         down.keyboard.press("Enter")
         down.wait_for_selector(".answer .bad")
         assert "cannot be reached" in down.inner_text(".answer")
-        assert down.locator(".sources a").count() == len(context.excerpts)  # what was found is there all the same
+        assert down.locator(".sources a").count() == len(context.excerpts)  # the excerpts are shown nevertheless
 
 
 def test_nonsense_from_the_model_or_to_it_is_told_as_such(visit, folders):
@@ -470,7 +470,7 @@ def test_nonsense_from_the_model_or_to_it_is_told_as_such(visit, folders):
         assert "no readable answer" in page.locator(".answer .bad").inner_text()
 
 
-# --- the keyboard alone
+# --- keyboard only
 
 
 def test_everything_can_be_reached_with_the_keyboard(visit, address, folders):
@@ -501,7 +501,7 @@ def test_everything_can_be_reached_with_the_keyboard(visit, address, folders):
     page.keyboard.press("/")
     assert page.evaluate(f"{focused}.id") == "query"
     assert page.input_value("#query") == THIRSTY
-    for _ in range(5):  # the index and three views stand between
+    for _ in range(5):  # the index picker and three view buttons come between
         page.keyboard.press("Shift+Tab")
     assert page.evaluate(f"{focused}.id") == "skip"
     assert page.locator("#skip").bounding_box()["y"] >= 0
@@ -514,7 +514,7 @@ def test_everything_can_be_reached_with_the_keyboard(visit, address, folders):
     assert {"query", "beside", "where", "A", "quiet"} <= reached
 
 
-# --- what must never happen
+# --- security
 
 
 @pytest.mark.parametrize("view", ["search", "map", "chat", "document"])
@@ -541,7 +541,7 @@ def test_hostile_documents_stay_text(visit, address, view):
         page.wait_for_selector("#document dl")
         assert page.inner_text("#document-title") == HOSTILE
         assert HOSTILE in page.locator("#document dt").all_inner_texts()
-        assert page.locator("#document dl a").count() == 0  # its address is none
+        assert page.locator("#document dl a").count() == 0  # a javascript: URL is not a link
     assert page.locator("main img, main script, main b b, main iframe").count() == 0
     page.wait_for_timeout(100)
 
@@ -584,14 +584,14 @@ def test_markup_and_scripts_cannot_be_made_even_on_purpose(visit, address, trick
     page = visit(address, expected="policy|Policy|TrustedHTML|TrustedScript")
     try:
         page.evaluate(TRICKS[trick])
-        refused = trick == "script"  # refused without an error
+        refused = trick == "script"  # blocked without raising an error
     except Exception as error:
         refused = "rusted" in str(error) or "unsafe-eval" in str(error)
     assert refused
     assert page.evaluate("window.hacked") is None
 
 
-# --- sizes, colors, and those who hear it
+# --- narrow screens and accessibility
 
 
 @pytest.mark.parametrize("view", ["search", "map", "chat", "document", "beside"])
@@ -666,7 +666,7 @@ def test_the_key_is_asked_for_once_and_never_stands_in_an_address(visit, browser
         assert not page.locator("dialog[open]").count()
         assert not any("sesame" in url for url in [*seen, page.url])
         link = f"{address}/{page.locator('.hit h3 a').first.get_attribute('href')}"
-        assert client.get(link).headers["www-authenticate"].startswith("Basic ")  # a browser asks for the password
+        assert client.get(link).headers["www-authenticate"].startswith("Basic ")  # makes the browser prompt for it
         window = browser.new_context(http_credentials={"username": "", "password": "open sesame"})
         shown = window.new_page()
         shown.goto(link)

@@ -1,4 +1,4 @@
-"""What the page is made of and asks for, without a browser."""
+"""The files of the page and the routes that it calls, without a browser."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ DOCUMENTS: list[dict[str, Any]] = [
         "checked": n > 2,
         "unique": f"value {n}",
         "always": "same",
-        "id": "shadow",
+        "id": f"shadow {n % 2}",
     }
     for n, text in enumerate(TEXTS)
 ]
@@ -94,7 +94,7 @@ def test_nothing_else_is_served(client: httpx.Client, name):
 
 def test_facets_count_what_divides_the_index(client: httpx.Client):
     facets = {one["field"]: one for one in client.get("/facets").json()["facets"]}
-    assert facets.keys() == {"lang", "tags", "checked"}  # not what all share or none does, nor what `id` would shadow
+    assert facets.keys() == {"lang", "tags", "checked"}  # no constant or unique field, nor one named `id`
     for field in ("lang", "checked"):
         counted = Counter(document[field] for document in DOCUMENTS)
         assert [(one["value"], one["count"]) for one in facets[field]["values"]] == counted.most_common()
@@ -145,7 +145,7 @@ def test_a_hit_is_explained_by_what_sums_to_its_score(client: httpx.Client):
     assert (explained["doc_id"], explained["score"]) == (first["id"], pytest.approx(first["score"]))
     assert explained["dense"]["share"] + explained["keyword"]["share"] == pytest.approx(first["score"])
     assert {term["term"] for term in explained["keyword"]["terms"]} == {"gardens", "water"}
-    refused = client.post("/explain", json={**search, "id": "d1"})  # which is in German
+    refused = client.post("/explain", json={**search, "id": "d1"})  # d1 is in German
     assert (refused.status_code, refused.json()["error"]["code"]) == (404, "unknown_document")
 
 
@@ -254,7 +254,7 @@ def test_an_answer_that_is_not_whole_says_so(gardens: Path, kind):
 
 @pytest.mark.parametrize("kind", [*NONSENSE, *ENDINGS])
 def test_what_a_model_server_says_is_read_to_its_end_or_let_go(kind):
-    """An asynchronous iterator that is left in the middle is closed when the loop ends, with a traceback."""
+    """Check that no iterator is left unfinished: the event loop would close it at its end and log a traceback."""
     said, _ = (NONSENSE | ENDINGS)[kind]
     complaints: list[dict[str, Any]] = []
 
@@ -265,7 +265,7 @@ def test_what_a_model_server_says_is_read_to_its_end_or_let_go(kind):
                 pass
 
     gc.collect()
-    gc.disable()  # else the iterator may be closed in time by chance
+    gc.disable()  # otherwise a collection could close the iterator by chance
     try:
         with model_server(lambda asked: said) as (url, _):
             asyncio.run(ask(url))

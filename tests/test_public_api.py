@@ -1,4 +1,4 @@
-"""The one public door: what `from semsearch import ...` offers, what that costs, and the tree of errors."""
+"""Test the public API: what `from semsearch import ...` offers, what it costs to import, and the tree of errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ERRORS = {
 
 
 def assigned(name: str) -> ast.expr:
-    """What a name is set to at the top of the door."""
+    """Return the value assigned to a name in the package's `__init__.py`."""
     (value,) = [
         node.value
         for node in DOOR.body
@@ -36,7 +36,7 @@ def assigned(name: str) -> ast.expr:
 
 
 def imported_for_types() -> dict[str, str]:
-    """Name to module, of the imports that only a type checker sees."""
+    """Map names to modules for the imports that only a type checker sees."""
     (block,) = [node for node in DOOR.body if isinstance(node, ast.If)]
     nodes = [node for node in block.body if isinstance(node, ast.ImportFrom)]
     ours = [node for node in nodes if (node.module or "").startswith("semsearch.")]
@@ -44,7 +44,7 @@ def imported_for_types() -> dict[str, str]:
 
 
 def rank(name: str) -> tuple[int, str]:
-    """Constants first, then classes, then functions, each by the alphabet: what ruff's RUF022 keeps."""
+    """Return a sort key: constants, then classes, then functions, each alphabetically, as required by ruff's RUF022."""
     return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
 
 
@@ -55,7 +55,7 @@ def test_all_is_a_sorted_literal():
 
 @pytest.mark.parametrize("order", ["", "reversed"])
 def test_every_name_is_what_its_module_has_in_whatever_order_they_are_imported(order):
-    # In a process of its own, for each name is imported only once; and `ingest` is a verb as well as its module.
+    # In a separate process, because each name is imported only once; and `ingest` is both a function and its module.
     program = f"""
 import importlib, sys
 homes = {imported_for_types()!r}
@@ -81,7 +81,7 @@ def test_dir_shows_the_names_and_the_version():
 
 def test_a_star_import_brings_every_name():
     names: dict[str, object] = {}
-    exec("from semsearch import *", names)  # a function cannot hold such an import
+    exec("from semsearch import *", names)  # a function cannot contain a star import
     assert set(semsearch.__all__) <= set(names)
 
 
@@ -93,7 +93,7 @@ def test_an_unknown_name_is_an_attribute_error_that_says_so():
 
 
 def modules_after(statement: str) -> set[str]:
-    """Top-level modules in a fresh Python after a statement."""
+    """Return the top-level modules that a fresh Python has loaded after a statement."""
     done = subprocess.run(
         [sys.executable, "-c", f"{statement}; import sys; print(*sys.modules)"],
         capture_output=True,
@@ -107,7 +107,7 @@ def modules_after(statement: str) -> set[str]:
 @pytest.mark.parametrize(
     "statement", ["import semsearch", "from semsearch import SemsearchError", "import semsearch.errors"]
 )
-def test_importing_the_door_imports_nothing_heavy(statement):
+def test_importing_the_package_imports_nothing_heavy(statement):
     modules = modules_after(statement)
     assert "semsearch" in modules
     assert not modules & HEAVY
@@ -130,7 +130,7 @@ def test_names_that_need_no_model_import_neither_torch_nor_transformers(module, 
 
 
 def drawn_tree() -> dict[str, str]:
-    """Child to parent, as the docstring of errors.py draws them: four columns a generation."""
+    """Map child to parent, as drawn in the docstring of errors.py with four columns per level."""
     line, parents, tree = re.compile(r"^(?P<branch>[ │├└─]*)(?P<name>\w+Error)\b", re.MULTILINE), {}, {}
     for drawn in line.finditer(inspect.cleandoc(errors.__doc__).partition("\n\n")[2]):
         depth = len(drawn["branch"].removeprefix("    ")) // 4
@@ -144,7 +144,7 @@ def test_the_drawn_tree_is_the_tree_of_classes():
     assert all(len(error.__bases__) == 1 for error in ERRORS.values())
 
 
-def test_the_door_has_about_twenty_names_and_the_root_of_the_errors():
+def test_the_package_has_about_twenty_names_and_the_root_of_the_errors():
     assert 15 <= len(semsearch.__all__) <= 25
     assert [name for name in semsearch.__all__ if name in ERRORS] == ["SemsearchError"]
 
