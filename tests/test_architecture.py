@@ -1,4 +1,4 @@
-"""The plan of the house: imports point down, siblings never meet, and what the code promises not to do."""
+"""Test the architecture: imports point only to lower ranks, and files do not use what the code promises to avoid."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ RANKS = {
     **{"types": 2, "transforms": 3, "filters": 3, "corpus": 4, "encoder": 4, "stores": 4},
     **{"confidence": 5, "malformed": 5, "poolers": 5, "rerank": 5, "search": 10, "snippets": 10},
     **{"background": 15, "context": 15, "corpus_map": 15, "explain": 15, "ingest": 20},
-    **{"index_encoder": 25, "evaluation": 25, "reports": 30, "datasets": 30, "tool": 35},
-    **{"index": 40, "comparison": 40, "semsearch": 50},  # the facades, then the door
+    **{"index_encoder": 25, "evaluation": 25, "reports": 30, "datasets": 30, "training": 30, "tool": 35},
+    **{"index": 40, "comparison": 40, "semsearch": 50},  # the facades, then the package itself
     **{"mcp": 55, "integrations": 60, "server": 60, "cli": 70, "__main__": 80},
 }
-"""Room to height; a room imports itself and lower ones, never another of its own height."""
+"""Module or package to rank; each may import itself and those of lower rank, never others of the same rank."""
 
 EACH_FILE = pytest.mark.parametrize("file", FILES)
 
 
-def room_of(module: str) -> str:
-    """`semsearch.stores.local.reader` to `stores`; the package itself, and each of its names, is the door."""
+def part_of(module: str) -> str:
+    """Map `semsearch.stores.local.reader` to `stores`, and the package itself and its public names to `semsearch`."""
     name = module.partition(".")[2].split(".")[0]
     return "semsearch" if not name or name in semsearch.__all__ else name
 
 
-def home_of(file: str) -> str:
-    """`stores/local/reader.py` to `index`."""
+def part_of_file(file: str) -> str:
+    """Map `stores/local/reader.py` to `stores`."""
     return "semsearch" if file == "__init__.py" else file.removesuffix(".py").split("/")[0]
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
-    """Every module that a file imports anywhere, also in functions and for type checkers."""
+    """Yield every module that a file imports, including imports in functions and for type checkers."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -61,19 +61,19 @@ def imported(tree: ast.AST) -> Iterator[str]:
             yield from inner
 
 
-def upward(room: str, tree: ast.AST) -> list[str]:
-    """The imports of a file in this room that do not point down."""
+def upward(part: str, tree: ast.AST) -> list[str]:
+    """Return the imports of a file in this package that do not point to a lower rank."""
     ours = [module for module in imported(tree) if module.split(".")[0] == "semsearch"]
-    return [module for module in ours if room_of(module) != room and RANKS[room_of(module)] >= RANKS[room]]
+    return [module for module in ours if part_of(module) != part and RANKS[part_of(module)] >= RANKS[part]]
 
 
 @EACH_FILE
 def test_imports_only_point_down(file):
-    assert upward(home_of(file), TREES[file]) == []
+    assert upward(part_of_file(file), TREES[file]) == []
 
 
 @pytest.mark.parametrize(
-    ("room", "line", "allowed"),
+    ("part", "line", "allowed"),
     [
         ("stores", "from semsearch.encoder.encoder import Encoder", False),
         ("corpus", "import semsearch.stores.local.reader", False),
@@ -92,24 +92,24 @@ def test_imports_only_point_down(file):
         ("stores", "from semsearch.stores.local.reader import Index", True),
     ],
 )
-def test_the_rule_itself_sees_what_it_forbids(room, line, allowed):
-    assert (upward(room, ast.parse(line)) == []) == allowed
+def test_the_rule_itself_sees_what_it_forbids(part, line, allowed):
+    assert (upward(part, ast.parse(line)) == []) == allowed
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if home_of(file) in ("corpus", "encoder")])
+@pytest.mark.parametrize("file", [file for file in FILES if part_of_file(file) in ("corpus", "encoder")])
 def test_corpus_and_encoder_know_nothing_of_filters(file):
     assert [module for module in imported(TREES[file]) if module.startswith("semsearch.filters")] == []
 
 
 FRONT_ENDS, BACK_ENDS = {"text", "mapping", "read", "openai", "dify", "llamaindex", "haystack"}, {"sqlite"}
-"""Files of filters/; beneath both are the tree, its notation, and what frameworks' front ends share."""
+"""Files of filters/; both build on the tree, its notation, and what the front ends for frameworks share."""
 
 
 BENEATH = {"syntax": {"notation"}, "frameworks": {"syntax"}}
-"""What these may know of one another."""
+"""Files that each of these shared files may import."""
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if home_of(file) == "filters"])
+@pytest.mark.parametrize("file", [file for file in FILES if part_of_file(file) == "filters"])
 def test_front_ends_and_back_ends_of_filters_meet_in_the_tree_alone(file):
     name = file.removeprefix("filters/").removesuffix(".py")
     sides = FRONT_ENDS | BACK_ENDS
@@ -119,25 +119,25 @@ def test_front_ends_and_back_ends_of_filters_meet_in_the_tree_alone(file):
     assert known <= (others if name in sides else BENEATH.get(name, set()))
 
 
-def test_every_room_of_the_house_has_a_height():
-    assert {home_of(file) for file in FILES} == set(RANKS)
+def test_every_part_has_a_rank():
+    assert {part_of_file(file) for file in FILES} == set(RANKS)
 
 
 @EACH_FILE
 def test_only_the_command_line_knows_how_things_look(file):
-    if home_of(file) != "cli":
+    if part_of_file(file) != "cli":
         assert not {module.split(".")[0] for module in imported(TREES[file])} & {"typer", "rich", "click"}
 
 
-PUBLIC_DOORS = {"evaluation/__init__.py"}
-"""Of rooms that have names of their own for users, imported when they are first used."""
+PUBLIC_PACKAGES = {"evaluation/__init__.py"}
+"""`__init__.py` files of packages with public names of their own, which are imported on first use."""
 
 
-def test_rooms_have_doors_of_a_docstring_only():
-    doors = {file for file in FILES if file.endswith("/__init__.py")} - PUBLIC_DOORS
-    assert len(doors) > 5
-    for door in doors:
-        (docstring,) = TREES[door].body
+def test_inner_init_files_hold_a_docstring_only():
+    inner = {file for file in FILES if file.endswith("/__init__.py")} - PUBLIC_PACKAGES
+    assert len(inner) > 5
+    for file in inner:
+        (docstring,) = TREES[file].body
         assert isinstance(docstring, ast.Expr)
 
 
@@ -145,7 +145,7 @@ def test_rooms_have_doors_of_a_docstring_only():
 
 
 def undocumented(tree: ast.Module) -> Iterator[str]:
-    """Public functions, classes and methods without a docstring; what is inside functions is nobody's business."""
+    """Yield public functions, classes and methods without a docstring, except those inside functions."""
     nodes: list[ast.AST] = [tree]
     while nodes:
         node = nodes.pop()
@@ -168,14 +168,14 @@ def test_a_missing_docstring_is_seen():
     assert set(undocumented(ast.parse(source))) == {"f", "m"}
 
 
-# --- what runs foreign code
+# --- running untrusted code
 
 PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 EVALUATORS = {"eval", "exec", "compile", "__import__"}
 
 
 def dangers(tree: ast.AST) -> set[str]:
-    """Names in a file that can run what a file or a user brings."""
+    """Return the names in a file that can run code from files or users."""
     found = {module for module in imported(tree) if module.split(".")[0] in PICKLES}
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id in EVALUATORS:

@@ -1,0 +1,1 @@
+"""Training of encoders: objectives over the vectors of a batch."""
