@@ -45,7 +45,7 @@ DOCUMENTS: list[dict[str, Any]] = [
         "checked": n > 2,
         "unique": f"value {n}",
         "always": "same",
-        "id": f"shadow {n % 2}",
+        "doc_id": f"shadow {n % 2}",
     }
     for n, text in enumerate(TEXTS)
 ]
