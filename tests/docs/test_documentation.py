@@ -293,3 +293,12 @@ def test_every_page_is_in_the_navigation():
     configured = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))["project"]["nav"]
     named = set(re.findall(r"[\w/-]+\.md", json.dumps(configured)))
     assert named == {file.relative_to("docs").as_posix() for file in FILES if file.parts[0] == "docs"}
+
+
+def test_workflows_and_metadata_are_valid_and_run_targets_that_exist():
+    workflows = list((ROOT / ".github/workflows").glob("*.yml"))
+    assert workflows
+    for file in [*workflows, ROOT / ".pre-commit-config.yaml", ROOT / "CITATION.cff"]:
+        text = file.read_text(encoding="utf-8")
+        assert isinstance(yaml.safe_load(text), dict)
+        assert set(re.findall(r"run: make ([\w-]+)", text)) <= TARGETS, file
