@@ -7,12 +7,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
-from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.corpus.gzipped import UNREADABLE, ending_of, open_bytes
+from semsearch.corpus.tables import field_names, lines_of, read_records
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.paths import as_path
 
@@ -116,14 +112,7 @@ def load_sts(path: str | Path, names: Sequence[str] = (), split: str = "test") -
 
 def holds_pairs(path: Path) -> bool:
     """Return whether a path is a file of scored pairs, by its extension and the names in its first nonblank line."""
-    if ending_of(path) not in READERS or not path.is_file():
-        return False
-    try:
-        with open_bytes(path) as file:
-            first = file.read(MAX_HEADER_BYTES).removeprefix(BOM_UTF8).lstrip().partition(b"\n")[0]
-        return {*COLUMNS} <= {*NAMES[ending_of(path)](first.decode().rstrip("\r"))}
-    except (*UNREADABLE, ValueError, RecursionError, csv.Error):  # another kind of corpus, or not text at all
-        return False
+    return {*COLUMNS} <= field_names(path)
 
 
 def _load(folder: Path, name: str, split: str) -> StsTask:
@@ -180,71 +169,11 @@ COLUMNS = ("sentence1", "sentence2", "score")
 
 
 def _rows_of_file(path: Path) -> Iterator[Pair]:
-    records = READERS.get(ending_of(path))
-    if records is None:
-        raise SourceError(f"{str(path)!r} has an unknown extension; expected one of {', '.join(READERS)} (or with .gz)")
-    for number, record in records(path):
+    for number, record in read_records(path):
         missing = [name for name in COLUMNS if name not in record]
         if missing:
             raise RecordError(str(path), number, f"no {', '.join(missing)}; expected {', '.join(COLUMNS)}")
         yield _row(path, number, [record[name] for name in COLUMNS])
-
-
-def _records_of_json(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(_lines(path), 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise RecordError(str(path), number, f"not valid JSON ({error}); expected one object per line") from None
-        except RecursionError:
-            raise RecordError(str(path), number, "nested too deeply; expected one object per line") from None
-        if not isinstance(record, dict):
-            raise RecordError(str(path), number, "not a JSON object; expected one object per line")
-        yield number, record
-
-
-def _records_of_csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    text = _text(path)
-    body = text.lstrip()
-    blank = text[: len(text) - len(body)].count("\n")
-    reader = csv.DictReader(io.StringIO(body, newline=""))  # keeps line ends, since a quoted cell may contain some
-    try:
-        for record in reader:
-            if "".join(map(str, filter(None, record.values()))).strip():
-                yield blank + reader.line_num, record
-    except csv.Error as error:
-        raise RecordError(str(path), blank + reader.reader.line_num, f"not valid CSV: {error}") from None
-
-
-def _records_of_tsv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    lines = ((number, line) for number, line in enumerate(_lines(path), 1) if line.strip())
-    names = next(lines, (0, ""))[1].split("\t")
-    for number, line in lines:
-        yield number, {**dict.fromkeys(names), **dict(zip(names, line.split("\t"), strict=False))}
-
-
-READERS: dict[str, Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]] = {
-    ".jsonl": _records_of_json,
-    ".csv": _records_of_csv,
-    ".tsv": _records_of_tsv,
-}
-
-
-def _names_of_json(line: str) -> Iterable[str]:
-    record = json.loads(line)
-    return record if isinstance(record, dict) else ()
-
-
-NAMES: dict[str, Callable[[str], Iterable[str]]] = {
-    ".jsonl": _names_of_json,
-    ".csv": lambda line: next(csv.reader([line]), []),
-    ".tsv": lambda line: line.split("\t"),
-}
-"""Functions by file extension that return the column or field names in the first line of a file."""
-
-MAX_HEADER_BYTES = 2**20
 
 
 def _row(path: Path, number: int, cells: Sequence[Any]) -> Pair:
@@ -266,15 +195,4 @@ def _row(path: Path, number: int, cells: Sequence[Any]) -> Pair:
 
 
 def _lines(path: Path) -> list[str]:
-    r"""Split a file at `\n` only: some sentences contain other characters that Python treats as line ends."""
-    return [line.rstrip("\r") for line in _text(path).removesuffix("\n").split("\n")]
-
-
-def _text(path: Path) -> str:
-    try:
-        with open_bytes(path) as file:
-            return file.read().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise SourceError(f"no {path}; expected SentEval's layout: a folder with STS/ and SICK/") from None
-    except UNREADABLE as error:
-        raise SourceError(f"{path} cannot be read: {error}") from None
+    return lines_of(path, "SentEval's layout: a folder with STS/ and SICK/")
