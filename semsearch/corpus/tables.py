@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -48,6 +49,15 @@ def field_names(path: Path) -> frozenset[str]:
         return frozenset(NAMES[ending_of(path)](first.decode().rstrip("\r")))
     except (*UNREADABLE, ValueError, RecursionError, csv.Error):
         return frozenset()
+
+
+def finite(value: object) -> float:
+    """Return a cell or field as a finite number, or NaN if it is none."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+    return number if math.isfinite(number) else math.nan
 
 
 def lines_of(path: Path, expected: str = "a file") -> list[str]:

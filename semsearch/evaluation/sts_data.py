@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.corpus.tables import field_names, lines_of, read_records
+from semsearch.corpus.tables import field_names, finite, lines_of, read_records
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.paths import as_path
 
@@ -185,11 +185,8 @@ def _row(path: Path, number: int, cells: Sequence[Any]) -> Pair:
         raise RecordError(str(path), number, "a lone surrogate, which is half a character; remove it") from None
     if cells[2] is None or not str(cells[2]).strip():
         return cells[0], cells[1], None
-    try:
-        score = float(cells[2])
-    except (TypeError, ValueError, OverflowError):
-        score = math.nan
-    if not math.isfinite(score):
+    score = finite(cells[2])
+    if math.isnan(score):
         raise RecordError(str(path), number, f"the score is {cells[2]!r:.40}; expected a number, or an empty value")
     return cells[0], cells[1], score
 

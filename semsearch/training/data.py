@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.corpus.gzipped import ending_of
-from semsearch.corpus.tables import lines_of, read_records
+from semsearch.corpus.tables import finite, lines_of, read_records
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.paths import as_path
 from semsearch.training.objectives import Objective
@@ -126,13 +126,10 @@ def _label(path: Path, number: int, record: Mapping[str, Any], objective: Object
         raise RecordError(str(path), number, f"no {objective.label!r}; expected {_expected(objective)}")
     if objective.label == "class":
         return str(value)
-    try:
-        number_given = float(value)
-    except (TypeError, ValueError, OverflowError):
-        number_given = math.nan
-    if not math.isfinite(number_given):
+    score = finite(value)
+    if math.isnan(score):
         raise RecordError(str(path), number, f"the {objective.label} is {value!r:.40}; expected a number")
-    return number_given
+    return score
 
 
 def _values(

@@ -27,6 +27,14 @@ def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_headers(tmp_path
         assert min(took[30:]) < 0.03  # Linux acknowledges the first packets at once anyway
 
 
+def test_a_client_that_comes_before_the_server_runs_waits():
+    with closing(bind("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname(), 5) as early:
+        early.sendall(b"GET / HTTP/1.1\r\n")
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.recv(100) == b"GET / HTTP/1.1\r\n"
+
+
 def test_accepted_connections_send_small_pieces_at_once():
     with closing(bind("127.0.0.1", 0)) as listening:
         assert listening.proto == socket.IPPROTO_TCP  # asyncio sets TCP_NODELAY only on such sockets

@@ -160,16 +160,16 @@ class Writer:
 
     def delete(self, doc_ids: Sequence[str]) -> list[str]:
         """See `StoreWriter.delete`: one transaction."""
-        there: list[str] = []
+        there, before = list[str](), set[str]()
         with self._database.change():
             for start in range(0, len(doc_ids), DELETED_AT_ONCE):
                 known = self._row_numbers(doc_ids[start : start + DELETED_AT_ONCE])
-                before = self._fields_of(list(known))
+                before |= self._fields_of(list(known))
                 self._planner.look_at(list(known))
                 self._drop_passages(list(known))
                 self._database.execute_many("DELETE FROM documents WHERE id = ?", [(row,) for row in known.values()])
-                self._forget_fields(before)
                 there += known
+            self._forget_fields(before)
             self._mend_words(there)
             self._mark_changed()
         return there
@@ -383,9 +383,13 @@ class Writer:
         return {str(name) for (name,) in self._database.execute(sql, (json.dumps(doc_ids),))}
 
     def _forget_fields(self, names: Set[str]) -> None:
-        """Delete the names of fields that no document has anymore."""
-        used = "SELECT 1 FROM documents, json_each(metadata) AS field WHERE json_valid(metadata) AND key = fields.name"
-        sql = f"DELETE FROM fields WHERE name IN (SELECT value FROM json_each(?)) AND NOT EXISTS ({used})"
+        """Delete the names of fields that no document has anymore.
+
+        Documents are looked at from the last one: a run that rewrites a corpus in order comes to those last.
+        """
+        having = "SELECT 1 FROM documents, json_each(metadata) WHERE json_valid(metadata) AND key = fields.name"
+        last = f"({having} ORDER BY documents.id DESC LIMIT 1)"
+        sql = f"DELETE FROM fields WHERE name IN (SELECT value FROM json_each(?)) AND {last} IS NULL"
         if names:
             self._database.execute(sql, (json.dumps(sorted(names)),))
 
