@@ -6,7 +6,13 @@ back into Python ("does not convert").
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _noted: list[int] = []
 
@@ -19,6 +25,39 @@ def note(signal: int) -> None:
 def noted() -> int | None:
     """Return the first recorded signal, or None."""
     return _noted[0] if _noted else None
+
+
+@contextmanager
+def postponed() -> Iterator[list[int]]:
+    """Postpone interrupts to the end of the `with` block, so that work can stop at a good moment.
+
+    Yields:
+        Signals that arrived so far. A second one is not postponed. Outside the main thread, where Python handles no
+        signals, the list stays empty.
+    """
+    arrived: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield arrived
+        return
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: handler for number, handler in handlers.items() if callable(handler)}  # not the ignored ones
+
+    def postpone(number: int, frame: FrameType | None) -> None:
+        restore()
+        arrived.append(number)
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in before:
+        signal.signal(number, postpone)
+    try:
+        yield arrived
+    finally:
+        restore()
+        if arrived:
+            signal.raise_signal(arrived[0])
 
 
 def is_behind(error: BaseException) -> bool:

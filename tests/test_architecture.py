@@ -129,7 +129,7 @@ def test_only_the_command_line_knows_how_things_look(file):
         assert not {module.split(".")[0] for module in imported(TREES[file])} & {"typer", "rich", "click"}
 
 
-PUBLIC_PACKAGES = {"evaluation/__init__.py"}
+PUBLIC_PACKAGES = {"evaluation/__init__.py", "training/__init__.py"}
 """`__init__.py` files of packages with public names of their own, which are imported on first use."""
 
 

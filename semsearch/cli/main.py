@@ -21,7 +21,7 @@ from typer.main import get_command
 
 import semsearch
 from semsearch import interrupts
-from semsearch.cli import datasets, doctor, evaluate, mcp, parameters, query, serve, streams, terminal
+from semsearch.cli import datasets, doctor, evaluate, mcp, parameters, query, serve, streams, terminal, train
 from semsearch.cli import options as opt
 from semsearch.cli.locations import HOME, find_index, indexes_in
 from semsearch.encoder.cache import CacheWarning
@@ -210,6 +210,7 @@ def poolers(as_json: opt.AsJson = False) -> None:
         terminal.table(columns, rows)
 
 
+app.command()(train.train)
 app.command()(serve.serve)
 app.command()(mcp.mcp)
 app.command()(doctor.doctor)
@@ -295,9 +296,16 @@ INTERRUPTED = 130
 """Exit code that typer returns after Ctrl-C."""
 
 
+KEPT = {
+    "index": "; committed batches are kept, and the same command resumes from there",
+    "train": "; its state is kept if there were any steps, and the same command continues from there with --resume",
+}
+"""What a command that was stopped has kept."""
+
+
 def exit_interrupted() -> NoReturn:
     """Report that the command was stopped and exit, with 130 after Ctrl-C or 143 after SIGTERM."""
-    kept = "; committed batches are kept, and the same command resumes from there" if "index" in sys.argv[1:2] else ""
+    kept = KEPT.get(" ".join(sys.argv[1:2]), "")
     _exit(f"stopped{kept}", 128 + (interrupts.noted() or INTERRUPTED - 128))
 
 

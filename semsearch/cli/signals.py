@@ -17,8 +17,6 @@ from typing import Any
 
 from semsearch import interrupts
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
 IMPORT = "<frozen importlib"
 """Prefix of the file name of Python's import machinery."""
 
@@ -31,7 +29,7 @@ def install() -> None:
     """Install the handlers for both signals, except for one that this process inherited as ignored, as under nohup."""
     if threading.current_thread() is not threading.main_thread():
         return
-    for number in SIGNALS:
+    for number in interrupts.SIGNALS:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _stop)
     sys.unraisablehook = _raise_again
@@ -39,7 +37,7 @@ def install() -> None:
 
 def release() -> None:
     """Let both signals end the process immediately from now on, when nothing is left to clean up."""
-    for number in SIGNALS:
+    for number in interrupts.SIGNALS:
         if signal.getsignal(number) is _stop:
             signal.signal(number, signal.SIG_DFL)
 

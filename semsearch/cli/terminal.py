@@ -209,3 +209,38 @@ def bar(what: str, unit: str, total: int | None) -> Iterator[Callable[[float], N
             shown.update(task, completed=int(done), rate=f"{done / elapsed:,.0f}")
 
         yield move
+
+
+@contextmanager
+def steps() -> Iterator[Callable[[int, int, float | None, float | None], None]]:
+    """Show a progress bar with loss, score and remaining time for a training run on standard error.
+
+    Yields a function that sets the step, the number of steps, and the loss or the score if there is a new one.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]}, score {task.fields[score]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=False),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task("training", total=None, loss="–", score="–")
+
+        def move(step: int, of: int, loss: float | None, score: float | None) -> None:
+            new = {name: f"{value:.4f}" for name, value in (("loss", loss), ("score", score)) if value is not None}
+            shown.update(task, completed=step, total=of, **new)
+
+        yield move

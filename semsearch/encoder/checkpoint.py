@@ -144,7 +144,7 @@ class Checkpoint:
             ModelError: If the checkpoint lacks what the pooler needs, or its linear layers do not fit the pooler.
         """
         pooler.resolve_layers(self.n_layers)
-        if pooler.needs_head and not self._own_head():
+        if pooler.needs_head and not self.has_head:
             raise ModelError(
                 f"pooler {pooler.name!r} needs the checkpoint's own head, but {self.name!r} has no weights for it "
                 "(they would be random); choose another pooler, such as mean or cls"
@@ -159,8 +159,9 @@ class Checkpoint:
             width = layer.out_features
         return pooler, dense
 
-    def _own_head(self) -> bool:
-        """Return whether the weight files contain BERT's own head."""
+    @property
+    def has_head(self) -> bool:
+        """Whether the weight files contain BERT's own head."""
         names = [name for file in self.weight_files for name in _shapes(file, self.name)]
         return all(any(re.search(rf"(^|\.){OWN_HEAD}(dense\.)?{part}$", name) for name in names) for part in PARAMETERS)
 

@@ -164,7 +164,7 @@ class Encoder:
         hash_weights_ahead(model)
         import_ahead(runtime, device)
         checkpoint = open_checkpoint(model, artifacts)
-        wanted, doubt = _choose_pooler(checkpoint, pooler, simcse_names)
+        wanted, doubt = choose_pooler(checkpoint, pooler, simcse_names)
         if doubt and warn_of_pooler:
             warnings.warn(doubt, PoolingWarning, stacklevel=2)
         chosen, dense = checkpoint.head(wanted)
@@ -321,8 +321,12 @@ class Encoder:
         return unit_rows(vectors) if self.spec.normalize else vectors
 
 
-def _choose_pooler(checkpoint: Checkpoint, name: str, simcse_names: bool) -> tuple[Pooler, str]:
-    """Return the requested pooler, or the declared one for `auto`, and a warning, or an empty string."""
+def choose_pooler(checkpoint: Checkpoint, name: str, simcse_names: bool) -> tuple[Pooler, str]:
+    """Return the requested pooler, or the declared one for `auto`, and a warning, or an empty string.
+
+    Raises:
+        UsageError: If the pooler is unknown, or `simcse_names` is set for `auto`.
+    """
     declared, doubt = checkpoint.pooler, ""
     if name == "auto" and simcse_names:
         raise UsageError("`simcse_names` requires `pooler`; name one")

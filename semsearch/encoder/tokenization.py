@@ -106,7 +106,7 @@ class Batcher:
         skip = self.skipped(prefix)
 
         def tokenize(start: int) -> list[TokenIds]:
-            return self._tokenize([prefix + text for text in texts[start : start + TOKENIZED_AT_ONCE]])
+            return self.tokenize([prefix + text for text in texts[start : start + TOKENIZED_AT_ONCE]])
 
         with ThreadPoolExecutor(1) as ahead:  # tokenizes the next window while this one is encoded
             ids = tokenize(0)
@@ -117,7 +117,7 @@ class Batcher:
                     yield Batch(start + np.asarray(rows), [ids[row] for row in rows], skip)
                 ids = coming.result() if coming else []
 
-    def _tokenize(self, texts: list[str]) -> list[TokenIds]:
+    def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return ids with special tokens, truncated to `max_tokens` but with the closing special tokens kept."""
         closing = closing_tokens(self.tokenizer)
         keep = self.max_tokens - closing
@@ -131,7 +131,7 @@ class Batcher:
         """Return how many leading tokens are not pooled: opening special tokens and the prefix's tokens, or none."""
         if self.pools_prefix or not prefix:
             return 0
-        return len(self._tokenize([prefix])[0]) - closing_tokens(self.tokenizer)
+        return len(self.tokenize([prefix])[0]) - closing_tokens(self.tokenizer)
 
 
 @dataclass(frozen=True, slots=True)

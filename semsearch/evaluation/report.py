@@ -152,6 +152,21 @@ class Projection:
 
 
 @dataclass(frozen=True, slots=True)
+class Curve:
+    """A value over the steps of a training run.
+
+    Attributes:
+        name: What the value is.
+        steps: Steps at which it was measured.
+        values: The value at each of them.
+    """
+
+    name: str
+    steps: Sequence[int]
+    values: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything that a comparison can show, in any format; parts that are None or empty are left out.
 
@@ -169,6 +184,7 @@ class Report:
         recall: Recall at each of `recall_depths`, by row.
         duels: Wins and losses of one row against another.
         projection: Map of the texts.
+        curves: Values over the steps of a training run.
         refused: Poolers that the checkpoint does not support, with the reason.
         detail: Additional content of the JSON output, by key.
     """
@@ -188,3 +204,4 @@ class Report:
     detail: Mapping[str, Any] = field(default_factory=dict)
     column: str = ""
     pairs: str = ""
+    curves: Sequence[Curve] = ()

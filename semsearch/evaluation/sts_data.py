@@ -87,7 +87,8 @@ def load_sts(path: str | Path, names: Sequence[str] = (), split: str = "test") -
     """Load the STS tasks of a folder in SentEval's layout, or a single task from a file of scored sentence pairs.
 
     Args:
-        path: A folder with STS/ and SICK/; or a tsv, csv or jsonl file with `sentence1`, `sentence2` and `score`.
+        path: A folder with STS/ and SICK/; a tsv, csv or jsonl file with `sentence1`, `sentence2` and `score`; or a
+            file of STS-B, such as sts-dev.csv.
         names: Names of tasks: STS12 to STS16, STS-B or SICK-R; empty for all tasks of the split. Not used for a file.
         split: `test`, or `dev`, which only STS-B and SICK-R have. Not used for a file.
 
@@ -112,13 +113,18 @@ def load_sts(path: str | Path, names: Sequence[str] = (), split: str = "test") -
 
 def holds_pairs(path: Path) -> bool:
     """Return whether a path is a file of scored pairs, by its extension and the names in its first nonblank line."""
-    return {*COLUMNS} <= field_names(path)
+    return {*COLUMNS} <= field_names(path) or is_benchmark(path)
+
+
+def is_benchmark(path: Path) -> bool:
+    """Return whether a path is a file of STS-B as it is published, which has no header."""
+    return path.is_file() and path.match("sts-*.csv") and not {*COLUMNS} <= field_names(path)
 
 
 def _load(folder: Path, name: str, split: str) -> StsTask:
     benchmark, sick = SPLITS[split]
     if name == "STS-B":
-        rows = _rows_of_benchmark(folder / "STS" / "STSBenchmark" / f"sts-{benchmark}.csv")
+        rows = rows_of_benchmark(folder / "STS" / "STSBenchmark" / f"sts-{benchmark}.csv")
         return StsTask(name, (_subset(name, rows),))
     if name == "SICK-R":
         return StsTask(name, (_subset(name, _rows_of_sick(folder / "SICK" / f"SICK_{sick}.txt")),))
@@ -149,7 +155,8 @@ def _rows_of_year(year: Path, subset: str) -> Iterator[Pair]:
         yield _row(year / f"STS.input.{subset}.txt", number, [*pair.split("\t")[:2], score])
 
 
-def _rows_of_benchmark(path: Path) -> Iterator[Pair]:
+def rows_of_benchmark(path: Path) -> Iterator[Pair]:
+    """Yield the pairs of a file of STS-B as it is published: tab-separated, without a header or quoting."""
     for number, line in enumerate(_lines(path), 1):
         cells = line.split("\t")  # genre, file, year, id, score, two sentences, and sometimes their sources
         yield _row(path, number, [*cells[5:7], *cells[4:5]])
@@ -169,6 +176,9 @@ COLUMNS = ("sentence1", "sentence2", "score")
 
 
 def _rows_of_file(path: Path) -> Iterator[Pair]:
+    if is_benchmark(path):
+        yield from rows_of_benchmark(path)
+        return
     for number, record in read_records(path):
         missing = [name for name in COLUMNS if name not in record]
         if missing:

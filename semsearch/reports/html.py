@@ -21,6 +21,7 @@ from semsearch.paths import as_path
 from semsearch.reports.cells import shown
 from semsearch.reports.plots import (
     cut,
+    draw_curves,
     draw_histograms,
     draw_layers,
     draw_projection,
@@ -103,6 +104,7 @@ def _page(report: Report) -> str:
         histograms=draw_histograms(histograms),
         facing=_facing([*histograms], two),
         layers=draw_layers(report.layers) if report.layers and report.layers.values.size else None,
+        curves=draw_curves(report.curves) if report.curves else None,
         recall=draw_recall(report.recall_depths, recall, two),
         projection=draw_projection(report.projection) if report.projection and len(report.projection.points) else None,
     )

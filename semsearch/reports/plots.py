@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.evaluation.geometry import HISTOGRAM_EDGES, Geometry
-from semsearch.evaluation.report import Histogram, Layers, Projection
+from semsearch.evaluation.report import Curve, Histogram, Layers, Projection
 from semsearch.printable import UNSEEN
 
 Trace: TypeAlias = dict[str, Any]
@@ -29,6 +29,9 @@ DASH = "–"
 
 COLORS = 8
 """Number of colors for lines and points, `--c0` to `--c7`; dashes and symbols distinguish more, even without color."""
+
+FEW_POINTS = 50
+"""Number of points of a curve up to which each is marked."""
 
 BEST_FEW = 5
 """Number of lines that are shown initially if there are too many to tell apart."""
@@ -132,6 +135,31 @@ def _outline(counts: NDArray[np.int64]) -> dict[str, Any]:
     bins = np.arange(used[0] - 1, used[-1] + 2) if len(used) else used
     width = 2 / len(counts)
     return {"x": known((bins + 0.5) * width - 1), "y": known(np.pad(counts, 1)[bins + 1] / max(int(counts.sum()), 1))}
+
+
+def draw_curves(curves: Sequence[Curve]) -> Drawing:
+    """Draw values over the steps of a training run, from which the reader can choose."""
+    views: dict[str, list[Trace]] = {
+        printable(curve.name): [
+            {
+                "type": "scatter",
+                "mode": "lines+markers" if len(curve.steps) <= FEW_POINTS else "lines",
+                "x": list(map(int, curve.steps)),
+                "y": known(curve.values),
+                "line": {"width": 2, "color": "--c0"},
+                "hovertemplate": "step %{x:,d}: %{y:.4g}<extra></extra>",
+            }
+        ]
+        for curve in curves
+    }
+    layout = {
+        "margin": {"l": 56, "r": 12, "t": 8, "b": 44},
+        "showlegend": False,
+        "dragmode": False,
+        "xaxis": {"title": {"text": "step"}, "rangemode": "tozero"},
+        "yaxis": {"tickformat": ".4~g"},
+    }
+    return Drawing("Values over the steps of the training run", views, layout, 320)
 
 
 def draw_layers(layers: Layers) -> Drawing:

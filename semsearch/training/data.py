@@ -1,7 +1,8 @@
 """Training examples: read from a file, checked against an objective, and kept in columns.
 
-Files are JSON Lines, CSV or TSV with one example per record, or plain text with one sentence per line. This module
-knows nothing about models; `semsearch.training.objectives` says which columns and labels an objective needs.
+Files are JSON Lines, CSV or TSV with one example per record, plain text with one sentence per line, or the files of
+STS-B and SICK as they are published. This module knows nothing about models; `semsearch.training.objectives` says which
+columns and labels an objective needs.
 """
 
 from __future__ import annotations
@@ -16,26 +17,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.corpus.gzipped import ending_of
-from semsearch.corpus.tables import finite, lines_of, read_records
+from semsearch.corpus.tables import READERS, finite, lines_of, read_records
+from semsearch.encoder.texts import is_broken
 from semsearch.errors import RecordError, SourceError, UsageError
+from semsearch.evaluation.sts_data import COLUMNS, is_benchmark, rows_of_benchmark
 from semsearch.paths import as_path
 from semsearch.training.objectives import Objective
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "sentence": ("text",),
-    "sentence1": ("sent0", "premise", "text1"),
-    "sentence2": ("sent1", "hypothesis", "text2"),
+    "text": ("sentence",),
+    "sentence1": ("sent0", "premise", "text1", "sentence_A"),
+    "sentence2": ("sent1", "hypothesis", "text2", "sentence_B"),
     "anchor": ("query", "sent0"),
     "positive": ("sent1",),
     "negative": ("hard_neg",),
     "query": ("anchor",),
-    "score": ("label", "similarity"),
-    "class": ("label", "gold_label"),
+    "score": ("label", "similarity", "relatedness_score"),
+    "class": ("label", "gold_label", "entailment_judgment", "entailment_label"),
     "margin": ("label", "score"),
 }
 """Other names of a column, as SimCSE and the usual data sets have them; the first one that a record has counts."""
 
 COSINES = (-1.0, 1.0)
+
+RANKING = "cosent"
+"""The objective for which only the order of scores counts."""
+
+PUBLISHED: dict[str, tuple[float, float]] = {"sts-*.csv": (0, 5), "SICK_*.txt": (1, 5)}
+"""Names of the files of STS-B and SICK, and their lowest and highest score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +77,7 @@ def load_examples(path: str | Path, objective: Objective, *, scale: tuple[float,
             alias, see `ALIASES`), or a .txt file if the objective takes single sentences; each also as .gz.
         objective: What the examples are for.
         scale: Lowest and highest possible score in the file, which become 0 and 1, as in Sentence-BERT. Needed for
-            regression if scores lie outside of -1 to 1.
+            regression if scores lie outside of -1 to 1, except for the files of STS-B and SICK.
 
     Raises:
         SourceError: If the file cannot be read, or has no usable example.
@@ -89,14 +99,22 @@ def load_examples(path: str | Path, objective: Objective, *, scale: tuple[float,
     width = len(rows[0])
     if uneven := next((i for i, row in enumerate(rows) if len(row) != width), None):
         raise SourceError(f"{str(file)!r}: example {uneven + 1} has {len(rows[uneven])} texts, the first one {width}")
+    if objective.label == "score" and scale is None:
+        scale = next((known for name, known in PUBLISHED.items() if file.match(name)), None)
     values, classes = _values(labels, objective, scale)
     return Examples(tuple(zip(*rows, strict=True)), values, classes, n_skipped)
 
 
 def _records(path: Path, objective: Objective) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Yield the records of a file; lines of text are records with one sentence."""
-    if ending_of(path) == ".txt" and objective.texts[0].rstrip("*") == "sentence":
-        return ((n, {"sentence": line}) for n, line in enumerate(lines_of(path), 1) if line.strip())
+    if is_benchmark(path):
+        rows = enumerate(rows_of_benchmark(path), 1)
+        return ((n, dict(zip(COLUMNS, row, strict=True))) for n, row in rows if row[2] is not None)
+    if path.match("SICK_*.txt"):
+        return READERS[".tsv"](path)
+    if ending_of(path) == ".txt" and len(objective.texts) == 1:
+        name = objective.texts[0].rstrip("*")
+        return ((n, {name: line}) for n, line in enumerate(lines_of(path), 1) if line.strip())
     return read_records(path)
 
 
@@ -113,6 +131,8 @@ def _texts(path: Path, number: int, record: Mapping[str, Any], objective: Object
     for text in found:
         if not isinstance(text, str):
             raise RecordError(str(path), number, f"{text!r:.40} is not text; expected {_expected(objective)}")
+        if is_broken(text):
+            raise RecordError(str(path), number, "a lone surrogate, which is half a character; remove it")
     return tuple(found)
 
 
@@ -148,6 +168,8 @@ def _values(
         return np.array([index[label] for label in labels], np.int64), classes
     values = np.array(labels, np.float64)
     if objective.label == "score":
+        if scale is None and objective.name == RANKING:
+            return values, ()
         low, high = scale or COSINES
         if not low < high:
             raise UsageError(f"`scale` is {low:g} to {high:g}; expected the lowest and the highest score")

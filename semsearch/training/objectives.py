@@ -56,6 +56,18 @@ def softmax(
     return F.cross_entropy(head(pair_features(u, v, parts)), labels)
 
 
+def classify(vectors: Vectors, labels: Tensor, *, head: Callable[[Tensor], Tensor]) -> Tensor:
+    """Classify single texts: cross-entropy of `head(u)`, as BERT does from [CLS] (Devlin et al. 2019, section 4.1).
+
+    Args:
+        vectors: Those of the texts.
+        labels: Class indices `[batch]`.
+        head: Maps vectors `[batch, dim]` to logits `[batch, classes]`; it is trained too.
+    """
+    (u,) = vectors
+    return F.cross_entropy(head(u), labels)
+
+
 def regression(vectors: Vectors, labels: Tensor) -> Tensor:
     """Mean squared error between the cosine of each pair and its score (Reimers and Gurevych 2019, section 3).
 
@@ -205,6 +217,7 @@ OBJECTIVES: dict[str, Objective] = {
         Objective(
             "distill-margin", distill_margin, ("query", "positive", "negative"), "margin", "(margin - teacher's)^2"
         ),
+        Objective("classify", classify, ("text",), "class", "cross-entropy of W u"),
     )
 }
 """Objectives by name."""

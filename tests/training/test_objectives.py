@@ -56,6 +56,15 @@ def by_softmax(columns: list[Rows], labels: list[int]) -> float:
     return math.fsum(losses) / N
 
 
+CLASSIFIER = nn.Linear(DIM, CLASSES).double()
+
+
+def by_classify(columns: list[Rows], labels: list[int]) -> float:
+    weights, bias = CLASSIFIER.weight.tolist(), CLASSIFIER.bias.tolist()
+    logits = [[dot(row, u) + b for row, b in zip(weights, bias, strict=True)] for u in columns[0]]
+    return math.fsum(cross_entropy(some, label) for some, label in zip(logits, labels, strict=True)) / N
+
+
 def by_regression(columns: list[Rows], labels: list[float]) -> float:
     return math.fsum((cosine(u, v) - y) ** 2 for u, v, y in zip(*columns, labels, strict=True)) / N
 
@@ -102,6 +111,7 @@ CASES: dict[str, tuple[int, Any, dict[str, Any], Callable[..., float]]] = {
     "cosent": (2, SCORES, {}, by_cosent),
     "distill": (2, made(1, 9)[0], {}, by_distill),
     "distill-margin": (3, SCORES, {}, by_margin),
+    "classify": (1, LABELS, {"head": CLASSIFIER}, by_classify),
 }
 """Objective to its number of columns, labels, options, and the same by a loop."""
 
@@ -119,7 +129,7 @@ def test_value_and_gradient_equal_those_of_a_loop(name):
     assert loss.item() == pytest.approx(by_loop([column.tolist() for column in columns], plain), rel=1e-9)
     loss.backward()
     step = 1e-6
-    for c, i, d in ((0, 0, 0), (0, 3, 5), (1, 1, 2), (n_columns - 1, 2, 4)):
+    for c, i, d in ((0, 0, 0), (0, 3, 5), (n_columns // 2, 1, 2), (n_columns - 1, 2, 4)):
         around = []
         for sign in (1, -1):
             moved = [column.tolist() for column in columns]

@@ -1,0 +1,231 @@
+"""The training loop: steps, evaluation, the best checkpoint, and states to resume from."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+
+from semsearch import interrupts
+from semsearch.errors import TrainingError
+from semsearch.training.batches import Batches
+from semsearch.training.dev import Dev, Score
+from semsearch.training.recipe import Recipe
+from semsearch.training.state import latest_state, load_state, save_state
+from semsearch.training.tasks import Task
+
+METRICS = "metrics.jsonl"
+
+EVALUATIONS = 10
+"""Number of evaluations if the recipe does not say how often to evaluate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where a run stands after a step or an evaluation.
+
+    Attributes:
+        step: Number of optimizer steps taken.
+        of: Number of steps in all.
+        epoch: Number of passes over the examples so far.
+        seconds: Time since the beginning of the run, without interruptions.
+        loss: Mean loss of the step; None at an evaluation.
+        learning_rate: Learning rate of the step.
+        gradient_norm: Norm of the gradient before it was clipped.
+        score: Score on the dev set; None after a step.
+        more: Other numbers of an evaluation, by name.
+    """
+
+    step: int
+    of: int
+    epoch: float
+    seconds: float
+    loss: float | None = None
+    learning_rate: float | None = None
+    gradient_norm: float | None = None
+    score: float | None = None
+    more: dict[str, float] | None = None
+
+
+Watch: TypeAlias = Callable[[Moment], None]
+
+
+@dataclass(slots=True)
+class Course:
+    """What a run has achieved so far; it is stored with each state.
+
+    Attributes:
+        step: Number of optimizer steps taken.
+        best: Highest score so far; None before the first evaluation.
+        best_step: Step of that score.
+        worse: Number of evaluations since then.
+        seconds: Time taken so far.
+    """
+
+    step: int = 0
+    best: float | None = None
+    best_step: int = 0
+    worse: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Loop:
+    """Trains a task.
+
+    Attributes:
+        task: What to train.
+        batches: The order of its examples.
+        recipe: Settings.
+        device: Device of the task.
+        folder: Folder for states and metrics.
+        dev: Dev set to evaluate on; None to keep the last step.
+        keep: Keeps the present weights as the best ones so far, which have this score on the dev set.
+        watch: Called after each step and evaluation.
+    """
+
+    task: Task
+    batches: Batches
+    recipe: Recipe
+    device: str
+    folder: Path
+    dev: Dev | None
+    keep: Callable[[Score | None], None]
+    watch: Watch | None = None
+
+    def run(self) -> Course:
+        """Train from the latest state in the folder, or else from the beginning, to the end.
+
+        Raises:
+            TrainingError: If the loss is not a finite number.
+            OSError: If a file cannot be written.
+            KeyboardInterrupt: If the run was interrupted; its state is saved first.
+        """
+        recipe, per_epoch = self.recipe, self.batches.per_epoch() / self.recipe.accumulate
+        total = recipe.steps or max(1, round(per_epoch * recipe.epochs))
+        eval_every = recipe.eval_every or math.ceil(total / EVALUATIONS)
+        optimizer = _optimizer(self.task, recipe)
+        scaler = torch.amp.GradScaler(self.device.partition(":")[0], enabled=recipe.precision == "float16")
+        course = self._resume(optimizer, scaler)
+        started = time.perf_counter() - course.seconds
+        batches = islice(iter(self.batches), course.step * recipe.accumulate, None)
+        with interrupts.postponed() as asked, _own_randomness(self.device):
+            while course.step < total and not asked:
+                rate = recipe.learning_rate * schedule(course.step, total, recipe)
+                rows = [batch for _, batch in islice(batches, recipe.accumulate)]
+                loss, norm = self._step(rows, optimizer, scaler, rate, course.step)
+                course.step += 1
+                course.seconds = time.perf_counter() - started
+                where = course.step, total, course.step / per_epoch
+                self._tell(Moment(*where, course.seconds, loss, rate, norm))
+                done = course.step == total
+                if done or course.step % eval_every == 0:
+                    done |= self._evaluate(course, where)
+                    course.seconds = time.perf_counter() - started
+                if done or asked or course.step % eval_every == 0:
+                    save_state(
+                        self.folder, course.step, self.task.module, optimizer, [asdict(course), scaler.state_dict()]
+                    )
+                if done:
+                    break
+        return course
+
+    def _resume(self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> Course:
+        """Restore the latest state, and forget the metrics of later steps."""
+        course, file = Course(), self.folder / METRICS
+        if state := latest_state(self.folder):
+            stored, scale = load_state(state, self.task.module, optimizer)
+            course = Course(**stored)
+            scaler.load_state_dict(scale)
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.exists() else []
+        file.write_text("".join(line for line in lines if json.loads(line)["step"] <= course.step), encoding="utf-8")
+        return course
+
+    def _step(
+        self,
+        batches: Sequence[Sequence[int]],
+        optimizer: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+        rate: float,
+        step: int,
+    ) -> tuple[float, float]:
+        """Take one step over some batches; return the mean loss, and the norm of its gradient."""
+        module = self.task.module.train()
+        torch.manual_seed(int(np.random.SeedSequence((self.recipe.seed, step)).generate_state(1)[0]))
+        scaler.scale(torch.zeros((), device=self.device))  # creates the scale
+        share = scaler.get_scale() / len(batches)
+        loss = sum(self.task.accumulate(rows, share) for rows in batches) / scaler.get_scale()
+        scaler.unscale_(optimizer)
+        trained = [parameter for parameter in module.parameters() if parameter.grad is not None]
+        norm = torch.nn.utils.clip_grad_norm_(trained, self.recipe.clip or math.inf).item()
+        if not math.isfinite(loss) or not (math.isfinite(norm) or scaler.is_enabled()):
+            what = f"loss became {loss}" if not math.isfinite(loss) else f"gradient's norm became {norm}"
+            raise TrainingError(
+                f"the {what} at step {step + 1}; lower the `learning_rate`, raise the `warmup`, or use `precision` "
+                "'float32'"
+            )
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        return loss, norm
+
+    def _evaluate(self, course: Course, where: tuple[int, int, float]) -> bool:
+        """Evaluate, keep the weights if they are the best so far, and return whether to stop early."""
+        if self.dev is None:
+            return False
+        self.task.module.eval()
+        score = self.dev.evaluate()
+        self._tell(Moment(*where, course.seconds, score=score.value, more={**score.more} or None))
+        if course.best is None or score.value > course.best:
+            course.best, course.best_step, course.worse = score.value, course.step, 0
+            self.keep(score)
+        else:
+            course.worse += 1
+        return self.recipe.patience is not None and course.worse >= self.recipe.patience
+
+    def _tell(self, moment: Moment) -> None:
+        known = {name: value for name, value in asdict(moment).items() if value is not None}
+        with (self.folder / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(known) + "\n")
+        if self.watch:
+            self.watch(moment)
+
+
+def schedule(step: int, total: int, recipe: Recipe) -> float:
+    """Return the learning rate of a step, from 0, as a share of the highest one: a linear rise, then the decay."""
+    rise = recipe.warmup * total
+    if step < rise:
+        return (step + 1) / (rise + 1)
+    progress = (step - rise) / max(1.0, total - rise)
+    if recipe.decay == "linear":
+        return 1 - progress
+    return (1 + math.cos(math.pi * progress)) / 2 if recipe.decay == "cosine" else 1.0
+
+
+def _optimizer(task: Task, recipe: Recipe) -> torch.optim.Optimizer:
+    """Create AdamW (Loshchilov and Hutter 2019); biases and layer normalization have no weight decay, as in BERT."""
+    trained = [parameter for parameter in task.module.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [one for one in trained if one.dim() >= 2], "weight_decay": recipe.weight_decay},
+        {"params": [one for one in trained if one.dim() < 2], "weight_decay": 0.0},
+    ]
+    fused = all(one.device.type in ("cpu", "cuda") for one in trained)
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=recipe.learning_rate, fused=fused)
+
+
+@contextmanager
+def _own_randomness(device: str) -> Iterator[None]:
+    """Restore the state of torch's random numbers afterwards."""
+    with torch.random.fork_rng([device] if device.startswith("cuda") else []):
+        yield

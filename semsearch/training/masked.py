@@ -1,0 +1,198 @@
+"""Masked language models: loading them, making new ones, and preparing their training."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from semsearch.encoder.checkpoint import Checkpoint, open_checkpoint
+from semsearch.encoder.runtimes.torch import choose_device, choose_precision
+from semsearch.encoder.runtimes.torch_model import quiet_transformers
+from semsearch.encoder.tokenization import Batcher, Batching, check_max_tokens, load_tokenizer
+from semsearch.errors import ModelError, SourceError, UsageError
+from semsearch.training.batches import Batches
+from semsearch.training.data import load_examples
+from semsearch.training.dev import masked_dev
+from semsearch.training.objectives import OBJECTIVES
+from semsearch.training.prepared import Prepared
+from semsearch.training.recipe import Recipe, Scratch
+from semsearch.training.save import copy_tokenizer, save_backbone, write_json
+from semsearch.training.siamese import Siamese
+from semsearch.training.tasks import MaskedModel, MaskedTask
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+MASKS = ("[MASK]", "<mask>")
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+"""Special tokens of a new vocabulary, in the order of their ids."""
+
+START = "start"
+
+
+def prepare_masked(recipe: Recipe, folder: Path) -> Prepared:
+    """Load the texts and the masked language model of a recipe.
+
+    Args:
+        recipe: The recipe.
+        folder: Folder of the run, which keeps a new model that is trained from scratch.
+
+    Raises:
+        SourceError, RecordError: If the texts cannot be read.
+        ModelError: If the checkpoint cannot be loaded, or its tokenizer has no mask token.
+    """
+    texts = _texts(recipe.data)
+    start = recipe.model
+    if recipe.from_scratch:
+        start = str(folder / START)
+        if not (folder / START).is_dir():
+            new_checkpoint(folder / START, recipe.from_scratch, texts, recipe.seed)
+    checkpoint = open_checkpoint(start)
+    device = choose_device(recipe.device)
+    precision = choose_precision(recipe.precision, device)
+    max_tokens = check_max_tokens(checkpoint, recipe.max_tokens)
+    tokenizer, _ = load_tokenizer(checkpoint)
+    batcher = Batcher(tokenizer, max_tokens, True, Batching(1))
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)  # of new weights
+        whole, new = load_masked(checkpoint)
+        model = _masked_model(whole, tokenizer, recipe, device, precision)
+    ids = batcher.tokenize(texts)
+
+    def write(target: Path) -> None:
+        save_backbone(target, whole)
+        copy_tokenizer(checkpoint.backbone, target)
+
+    dev = None
+    if recipe.dev:
+        dev = masked_dev(recipe.dev, model, batcher.tokenize(_texts(recipe.dev)), recipe.seed)
+    return Prepared(
+        task=MaskedTask(model, ids),
+        batches=Batches(len(texts), recipe.batch_size, recipe.seed),
+        device=device,
+        dev=dev,
+        write=write,
+        facts={
+            "base model": "none, trained from scratch" if recipe.from_scratch else checkpoint.name,
+            "objective": f"mlm: {recipe.mask:.0%} of the tokens are masked",
+            "examples": f"{len(texts):,} texts from {recipe.data}",
+            "precision": precision,
+            "device": device,
+        },
+        notes=("the checkpoint has no head for masked tokens, so a new one is trained",) if new else (),
+        digest=hashlib.sha256("\0".join([checkpoint.weights_hash(()), *texts]).encode()).hexdigest(),
+    )
+
+
+def _texts(path: str | None) -> list[str]:
+    if path is None:
+        raise UsageError("objective 'mlm' needs plain texts; pass their path as `data`")
+    return list(load_examples(path, OBJECTIVES["simcse-unsup"]).columns[0])
+
+
+def load_masked(checkpoint: Checkpoint) -> tuple[Any, bool]:
+    """Load a masked language model in float32, and return whether its head is new.
+
+    Raises:
+        ModelError: If the backbone cannot be loaded, or there is no masked language model of its kind.
+    """
+    transformers: Any = import_module("transformers")
+    try:
+        with quiet_transformers():
+            whole, report = transformers.AutoModelForMaskedLM.from_pretrained(
+                checkpoint.backbone,
+                dtype=torch.float32,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"model {checkpoint.name!r} cannot be loaded as a masked language model: {reason}") from None
+    missing = [key for key in report["missing_keys"] if key.startswith(f"{whole.base_model_prefix}.")]
+    if missing:
+        raise ModelError(
+            f"model {checkpoint.name!r} is missing weights (they would be random): {', '.join(sorted(missing)[:3])}; "
+            "the checkpoint is incomplete"
+        )
+    return whole, bool(report["missing_keys"])
+
+
+def attach_masked(recipe: Recipe, checkpoint: Checkpoint, siamese: Siamese, tokenizer: Tokenizer) -> MaskedModel:
+    """Return a masked language model that shares the backbone of an encoder, for an auxiliary loss.
+
+    Raises:
+        ModelError: If there is no masked language model of this kind.
+    """
+    whole, _ = load_masked(checkpoint)
+    setattr(whole, whole.base_model_prefix, siamese.pooled.backbone)
+    whole.tie_weights()
+    return _masked_model(whole, tokenizer, recipe, siamese.device, siamese.precision)
+
+
+def _masked_model(whole: Any, tokenizer: Tokenizer, recipe: Recipe, device: str, precision: str) -> MaskedModel:
+    mask = next((found for token in MASKS if (found := tokenizer.token_to_id(token)) is not None), None)
+    if mask is None:
+        raise ModelError(f"the tokenizer has none of the mask tokens {', '.join(MASKS)}; choose a BERT-like checkpoint")
+    added = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    return MaskedModel(whole, frozenset(added), mask, share=recipe.mask, device=device, precision=precision)
+
+
+def new_checkpoint(folder: Path, scratch: Scratch, texts: Sequence[str], seed: int) -> None:
+    """Write a BERT with random weights, and a vocabulary of word pieces learned from texts.
+
+    Args:
+        folder: A new folder.
+        scratch: Dimensions.
+        texts: Texts to learn the vocabulary from.
+        seed: Random seed of the weights.
+
+    Raises:
+        SourceError: If the texts are too few for a vocabulary.
+    """
+    transformers: Any = import_module("transformers")
+    tokenizer = new_tokenizer(texts, scratch.vocabulary)
+    size = tokenizer.get_vocab_size()
+    config = transformers.BertConfig(
+        vocab_size=size,
+        hidden_size=scratch.hidden,
+        num_hidden_layers=scratch.layers,
+        num_attention_heads=scratch.heads,
+        intermediate_size=4 * scratch.hidden,
+        max_position_embeddings=scratch.max_tokens,
+        type_vocab_size=1,
+    )
+    with torch.random.fork_rng(), quiet_transformers():
+        torch.manual_seed(seed)
+        whole = transformers.BertForMaskedLM(config)
+    folder.mkdir(parents=True)
+    settings = {"tokenizer_class": "BertTokenizerFast", "model_max_length": scratch.max_tokens, "mask_token": MASKS[0]}
+    write_json(folder / "tokenizer_config.json", settings)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    save_backbone(folder, whole)
+
+
+def new_tokenizer(texts: Sequence[str], vocabulary: int) -> Tokenizer:
+    """Learn an uncased vocabulary of word pieces from texts, with BERT's normalization and special tokens.
+
+    Raises:
+        SourceError: If the texts are too few.
+    """
+    from tokenizers import BertWordPieceTokenizer, processors
+
+    maker = BertWordPieceTokenizer(lowercase=True)
+    maker.train_from_iterator(
+        texts, vocab_size=vocabulary, min_frequency=2, special_tokens=list(SPECIAL), show_progress=False
+    )
+    tokenizer: Tokenizer = maker._tokenizer
+    if tokenizer.get_vocab_size() < 2 * len(SPECIAL):
+        raise SourceError(f"the {len(texts):,} training texts are too few to learn a vocabulary from")
+    tokenizer.post_processor = processors.BertProcessing((SPECIAL[3], 3), (SPECIAL[2], 2))
+    return tokenizer
