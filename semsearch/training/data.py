@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,9 @@ from semsearch.corpus.gzipped import ending_of
 from semsearch.corpus.tables import finite, lines_of, read_records
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.paths import as_path
-from semsearch.training.objectives import Objective
+
+if TYPE_CHECKING:
+    from semsearch.training.objectives import Objective  # which imports torch
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "sentence": ("text",),
