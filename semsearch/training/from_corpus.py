@@ -221,26 +221,27 @@ def _why(counts: Mapping[str, KindCounts], documents: int) -> str:
 
 
 def _read(source: Source, options: ReadOptions, chunker: Chunker, tokenizer: Tokenizer, skip_bad: bool) -> _Reading:
-    """Read and cut all documents, those with the same title and text once."""
-    reading, seen = _Reading(), set[str]()
-    documents = _good(_records(source, options), reading, skip_bad)
+    """Read and cut all different documents."""
+    reading = _Reading()
+    documents = _different(_records(source, options), reading, skip_bad)
     while batch := list(islice(documents, AT_ONCE)):
-        fresh = list({plain(f"{one.title}\0{one.text}"): one for one in reversed(batch)}.items())[::-1]
-        fresh = [(key, one) for key, one in fresh if key not in seen]
-        seen.update(key for key, _ in fresh)
-        reading.copies += len(batch) - len(fresh)
-        reading.cuts += _cut([one for _, one in fresh], chunker, tokenizer)
+        reading.cuts += _cut(batch, chunker, tokenizer)
     return reading
 
 
-def _good(records: Iterable[Document | RecordError], reading: _Reading, skip_bad: bool) -> Iterator[Document]:
+def _different(records: Iterable[Document | RecordError], reading: _Reading, skip_bad: bool) -> Iterator[Document]:
+    """Yield the documents, those with the same title and text once, and count the other records."""
+    seen: set[str] = set()
     for record in records:
-        if isinstance(record, Document):
-            yield record
-        elif skip_bad or record.found:
+        if isinstance(record, RecordError):
+            if not (skip_bad or record.found):
+                raise record
             reading.bad += 1
+        elif record.content_hash in seen:
+            reading.copies += 1
         else:
-            raise record
+            seen.add(record.content_hash)
+            yield record
 
 
 def _records(source: Source, options: ReadOptions) -> Iterator[Document | RecordError]:

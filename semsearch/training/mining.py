@@ -274,7 +274,8 @@ class _Answers:
     doc_ids: set[str] = field(default_factory=set)
 
     def repeated_by(self, text: str) -> bool:
-        return any(is_repeat(shingles(text), one) for one in self.positives)
+        grams = shingles(text)
+        return any(is_repeat(grams, one) for one in self.positives)
 
 
 def _answers(pairs: Iterable[Pair]) -> dict[str, _Answers]:
