@@ -103,7 +103,7 @@ def mine(
                 from_rank=from_rank,
                 depth=depth,
                 rule=rule,
-                judge=cross_encoder and f"cross-encoder:{cross_encoder}",
+                judge=None if cross_encoder is None else f"cross-encoder:{cross_encoder}",
                 progress=tick,
             )
     write_triplets(file, triplets, force=force)

@@ -198,7 +198,8 @@ def mine_negatives(
 
     A candidate is left out if its document is one of the pair's; if its text repeats the anchor, or a positive of any
     pair with the same anchor; or if its score reaches the limit that `rule` sets. Its text is that of the passage,
-    without the title.
+    without the title. The positive is scored as it is written; if the index includes titles, its passages mostly score
+    higher than their texts alone, so that the rule is rather too strict than too lax.
 
     Args:
         index: The index to search.

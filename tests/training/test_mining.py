@@ -16,7 +16,6 @@ from semsearch.errors import ModelError, RecordError, SourceError, UsageError
 from semsearch.training.data import load_examples
 from semsearch.training.from_corpus import pairs_from_corpus
 from semsearch.training.mining import (
-    MiningCounts,
     Pair,
     Rule,
     Triplet,
@@ -339,15 +338,15 @@ def test_an_index_of_another_program(tmp_path: Path):
 
 @pytest.mark.slow
 def test_mined_negatives_are_closer_to_the_anchor_than_random_passages(tmp_path: Path, data: Path, minilm: Encoder):
-    lines = (data / "cranfield" / "corpus.jsonl").read_text(encoding="utf-8").splitlines()[:120]
+    lines = (data / "cranfield" / "corpus.jsonl").read_text(encoding="utf-8").splitlines()[:80]
     documents = [json.loads(line) for line in lines]
     with Index.open(tmp_path / "i", create=True, encoder=minilm) as index:
         index.add(documents)
-        made = pairs_from_corpus(index, tokenizer=minilm.tokenizer, kinds=["title", "adjacent"], max_pairs=60)
+        made = pairs_from_corpus(index, tokenizer=minilm.tokenizer, kinds=["title", "adjacent"], max_pairs=40)
         triplets, counts = mine_negatives(index, pairs_of(made))
         anchors = [one.anchor for one in triplets]
         negatives = [one.negatives[0] for one in triplets]
-    assert counts.mined > 30
+    assert counts.mined > 20
     random = np.random.default_rng(0).permutation([document["text"] for document in documents])[: len(anchors)]
     queries = minilm.encode_queries(anchors)
     hard, easy = ((queries * minilm.encode_documents(list(texts))).sum(1) for texts in (negatives, random))
@@ -355,4 +354,3 @@ def test_mined_negatives_are_closer_to_the_anchor_than_random_passages(tmp_path:
     assert hard.mean() > easy.mean() + 0.15
     assert (hard > easy).mean() > 0.9
     assert positive.mean() > hard.mean(), "likely false negatives are gone"
-    assert isinstance(counts, MiningCounts)
