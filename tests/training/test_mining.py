@@ -337,20 +337,21 @@ def test_an_index_of_another_program(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_mined_negatives_are_closer_to_the_anchor_than_random_passages(tmp_path: Path, data: Path, minilm: Encoder):
+def test_mined_negatives_are_closer_to_the_anchor_than_random_passages(tmp_path: Path, data: Path):
     lines = (data / "cranfield" / "corpus.jsonl").read_text(encoding="utf-8").splitlines()[:80]
     documents = [json.loads(line) for line in lines]
-    with Index.open(tmp_path / "i", create=True, encoder=minilm) as index:
+    with Index.open(tmp_path / "i", create=True, device="cpu") as index:
         index.add(documents)
-        made = pairs_from_corpus(index, tokenizer=minilm.tokenizer, kinds=["title", "adjacent"], max_pairs=40)
+        encoder = index.encoder
+        made = pairs_from_corpus(index, tokenizer=encoder.tokenizer, kinds=["title", "adjacent"], max_pairs=40)
         triplets, counts = mine_negatives(index, pairs_of(made))
         anchors = [one.anchor for one in triplets]
         negatives = [one.negatives[0] for one in triplets]
     assert counts.mined > 20
     random = np.random.default_rng(0).permutation([document["text"] for document in documents])[: len(anchors)]
-    queries = minilm.encode_queries(anchors)
-    hard, easy = ((queries * minilm.encode_documents(list(texts))).sum(1) for texts in (negatives, random))
-    positive = (queries * minilm.encode_documents([one.positive for one in triplets])).sum(1)
+    queries = encoder.encode_queries(anchors)
+    hard, easy = ((queries * encoder.encode_documents(list(texts))).sum(1) for texts in (negatives, random))
+    positive = (queries * encoder.encode_documents([one.positive for one in triplets])).sum(1)
     assert hard.mean() > easy.mean() + 0.15
     assert (hard > easy).mean() > 0.9
     assert positive.mean() > hard.mean(), "likely false negatives are gone"
