@@ -227,17 +227,22 @@ def _without_repeats(found: Sequence[Shown]) -> list[Shown]:
     """Return the passages without those whose text is mostly contained in a better one, or contains it."""
     kept: list[tuple[Shown, set[tuple[str, ...]]]] = []
     for one in found:
-        shingles = _shingles(one.hit.text)
-        if all(len(shingles & other) < SAME_TEXT * max(1, min(len(shingles), len(other))) for _, other in kept):
-            kept.append((one, shingles))
+        grams = shingles(one.hit.text)
+        if not any(is_repeat(grams, other) for _, other in kept):
+            kept.append((one, grams))
     return [one for one, _ in kept]
 
 
-def _shingles(text: str) -> set[tuple[str, ...]]:
+def shingles(text: str) -> set[tuple[str, ...]]:
     """Return the set of word n-grams of a text, or of character n-grams if it has few words or no spaces."""
     words = re.findall(r"\w+", text.casefold())
     units = words if len(words) > SHINGLE else list(text.casefold())
     return {tuple(units[place : place + SHINGLE]) for place in range(max(1, len(units) - SHINGLE + 1))}
+
+
+def is_repeat(grams: set[tuple[str, ...]], other: set[tuple[str, ...]]) -> bool:
+    """Return whether a text is mostly contained in another one, or contains it, given the shingles of both."""
+    return len(grams & other) >= SAME_TEXT * max(1, min(len(grams), len(other)))
 
 
 def _excerpt(one: Shown, document: StoredDocument, neighbors: int) -> Excerpt:

@@ -396,6 +396,37 @@ class Index:
         with self._asking(queries, mode) as vectors:
             return find(self._store, queries, vectors, k, mode=mode, where=condition, **wishes)
 
+    def score_pairs(self, queries: Sequence[str], passages: Sequence[str]) -> Vector:
+        """Return the cosine of each query with the passage at the same position, which need not be in the index.
+
+        Args:
+            queries: Texts of the queries.
+            passages: As many texts of passages, each as it would be encoded, with its title if the index includes it.
+
+        Returns:
+            The cosines, float32 `[n]`, on the scale of a dense search of this index.
+
+        Raises:
+            UsageError: If there are not as many passages as queries, or one of the texts is not a string.
+            MismatchError: If the checkpoint is not the one that the index was built with.
+            NoIndexError: If nothing has been added yet.
+        """
+        import numpy as np
+
+        from semsearch.encoder.vectors import check_finite
+
+        if len(queries) != len(passages):
+            raise UsageError(
+                f"{len(queries)} queries and {len(passages)} passages; expected one passage for each query"
+            )
+        passed = check_finite(self.encoder.encode_documents(passages), passages, self.spec.model)
+        with self._asking(queries, "dense") as asked:
+            assert asked is not None
+            fitted = self._store.fitted()
+        sides = (asked, passed) if fitted is None else (fitted(asked), fitted(passed))
+        cosines: Vector = np.einsum("nd,nd->n", *sides)
+        return cosines
+
     def context(
         self,
         question: str,

@@ -21,7 +21,7 @@ from typer.main import get_command
 
 import semsearch
 from semsearch import interrupts
-from semsearch.cli import datasets, doctor, evaluate, mcp, parameters, query, serve, streams, terminal, train
+from semsearch.cli import datasets, doctor, evaluate, mcp, mine, parameters, query, serve, streams, terminal, train
 from semsearch.cli import options as opt
 from semsearch.cli.locations import HOME, find_index, indexes_in
 from semsearch.encoder.cache import CacheWarning
@@ -137,6 +137,7 @@ def index(
 
 
 app.command()(query.query)
+app.command()(mine.mine)
 
 
 @app.command("list")

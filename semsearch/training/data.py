@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,9 @@ from semsearch.encoder.texts import is_broken
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.evaluation.sts_data import COLUMNS, is_benchmark, rows_of_benchmark
 from semsearch.paths import as_path
-from semsearch.training.objectives import Objective
+
+if TYPE_CHECKING:
+    from semsearch.training.objectives import Objective  # which imports torch
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "sentence": ("text",),

@@ -20,6 +20,7 @@ from semsearch.errors import SourceError, UsageError
 from semsearch.training.batches import Batches
 from semsearch.training.data import Examples, load_examples
 from semsearch.training.dev import Dev, LiveRuntime, classes_dev, encoder_dev, live_encoder
+from semsearch.training.from_corpus import pairs_from_corpus
 from semsearch.training.masked import attach_masked
 from semsearch.training.objectives import OBJECTIVES
 from semsearch.training.prepared import Prepared
@@ -48,13 +49,13 @@ def prepare_encoder(recipe: Recipe) -> Prepared:
         ModelError: If the checkpoint or the teacher cannot be loaded.
     """
     objective = OBJECTIVES[recipe.objective]
-    examples = _examples(recipe)
     checkpoint = open_checkpoint(recipe.model)
     pooler, doubt = choose_pooler(checkpoint, recipe.pooler, recipe.simcse_names)
     head = checkpoint.head(pooler)
     device = choose_device(recipe.device)
     precision = choose_precision(recipe.precision, device)
     batcher, prefixes = _batcher(checkpoint, recipe)
+    examples, distinct = _examples(recipe, batcher)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)  # of new layers
         siamese = Siamese(checkpoint, head, device=device, precision=precision, mlp=recipe.mlp != "none")
@@ -85,9 +86,7 @@ def prepare_encoder(recipe: Recipe) -> Prepared:
 
     return Prepared(
         task=task,
-        batches=Batches(
-            len(examples), recipe.batch_size, recipe.seed, examples.columns if recipe.objective in CONTRASTIVE else ()
-        ),
+        batches=Batches(len(examples), recipe.batch_size, recipe.seed, distinct),
         device=device,
         dev=_dev(recipe, examples, siamese, task, spec, batcher, checkpoint.n_layers) if recipe.dev else None,
         write=write,
@@ -104,10 +103,20 @@ def prepare_encoder(recipe: Recipe) -> Prepared:
     )
 
 
-def _examples(recipe: Recipe) -> Examples:
-    if recipe.data is not None:
-        return load_examples(recipe.data, OBJECTIVES[recipe.objective], scale=recipe.scale)
-    raise NotImplementedError
+def _examples(recipe: Recipe, batcher: Batcher) -> tuple[Examples, Sequence[Sequence[str]]]:
+    """Return the examples, and columns of which no value may occur twice in a batch."""
+    if recipe.from_corpus is None:
+        assert recipe.data is not None
+        examples = load_examples(recipe.data, OBJECTIVES[recipe.objective], scale=recipe.scale)
+        return examples, examples.columns if recipe.objective in CONTRASTIVE else ()
+    made = pairs_from_corpus(
+        recipe.from_corpus,
+        tokenizer=batcher.tokenizer,
+        kinds=recipe.kinds,
+        seed=recipe.seed,
+        max_tokens=batcher.max_tokens,
+    )
+    return made.examples, (*made.examples.columns, made.doc_ids)
 
 
 def _batcher(checkpoint: Checkpoint, recipe: Recipe) -> tuple[Batcher, tuple[str, str]]:

@@ -38,6 +38,7 @@ ONLY_FOR: dict[str, tuple[str, ...]] = {
     "mlp": tuple(OBJECTIVES),
     "matryoshka": tuple(name for name in OBJECTIVES if name not in ("softmax", "classify", "distill")),
     "from_corpus": ("mnr",),
+    "kinds": ("mnr",),
 }
 """Options that apply only to some objectives."""
 
@@ -77,6 +78,7 @@ class Recipe:
         objective: Name of the objective; see `OBJECTIVES`, or `mlm`.
         data: Path of the training examples; see `load_examples`.
         from_corpus: Instead of `data`: a corpus or an index to make pairs from.
+        kinds: Kinds of pairs to make from it: `title`, `adjacent`, `crop`.
         model: Checkpoint to start from; None for the default.
         pooler: Pooler to train; `auto` for the one that the checkpoint declares.
         simcse_names: Interpret `pooler` as SimCSE does.
@@ -118,6 +120,7 @@ class Recipe:
     objective: str
     data: str | None = None
     from_corpus: str | None = None
+    kinds: tuple[str, ...] = ("title", "adjacent")
     model: str | None = None
     pooler: str = "auto"
     simcse_names: bool = False
@@ -271,7 +274,7 @@ EXPECTED: dict[str, Check] = {
     **dict.fromkeys(("margin", "temperature", "negative_weight", "mlm_weight", "mask", "epochs"), NUMBER),
     **dict.fromkeys(("learning_rate", "warmup", "weight_decay", "clip"), NUMBER),
     **dict.fromkeys(("simcse_names", "symmetric"), FLAG),
-    **dict.fromkeys(("dev_tasks", "parts", "matryoshka"), TUPLE),
+    **dict.fromkeys(("dev_tasks", "kinds", "parts", "matryoshka"), TUPLE),
     "scale": SCALE,
     "from_scratch": (lambda value: isinstance(value, Scratch), "a Scratch"),
 }
