@@ -240,7 +240,8 @@ def steps() -> Iterator[Callable[[int, int, float | None, float | None], None]]:
         task = shown.add_task("training", total=None, loss="–", score="–")
 
         def move(step: int, of: int, loss: float | None, score: float | None) -> None:
-            new = {name: f"{value:.4f}" for name, value in (("loss", loss), ("score", score)) if value is not None}
-            shown.update(task, completed=step, total=of, **new)
+            fields = shown.tasks[0].fields
+            fields |= {name: f"{value:.4f}" for name, value in (("loss", loss), ("score", score)) if value is not None}
+            shown.update(task, completed=step, total=of)
 
         yield move

@@ -45,6 +45,9 @@ def train(
     from_corpus: Annotated[
         str | None, typer.Option(help="Make pairs from the documents of this file, folder or index instead of --data.")
     ] = None,
+    kinds: Annotated[
+        str, typer.Option(help="With --from-corpus: comma-separated kinds of pairs: title, adjacent, crop.")
+    ] = "title,adjacent",
     scale: Annotated[
         str | None, typer.Option(metavar="LOW,HIGH", help="Lowest and highest possible score in the data, such as 0,5.")
     ] = None,
@@ -128,6 +131,7 @@ def train(
         objective=objective,
         data=data,
         from_corpus=from_corpus,
+        kinds=_words(kinds),
         model=model,
         pooler=pooler or "auto",
         simcse_names=simcse_names,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 
 import pytest
 
@@ -18,7 +18,7 @@ def test_every_epoch_has_every_example_once_in_a_new_order():
     batches = Batches(10, 4, seed=3)
     first, second = epoch(batches, 0), epoch(batches, 1)
     assert [len(rows) for rows in first] == [4, 4, 2]
-    assert sorted(sum(first, [])) == sorted(sum(second, [])) == list(range(10))
+    assert sorted(chain(*first)) == sorted(chain(*second)) == list(range(10))
     assert first != second
     assert (batches.per_epoch(), epoch(Batches(10, 4, seed=3), 1)) == (3, second)
     assert epoch(Batches(10, 4, seed=4), 0) != first
@@ -32,7 +32,7 @@ def test_a_text_never_occurs_twice_in_a_batch():
         texts = [text for row in rows for text in {anchors[row], positives[row]}]
         assert len(texts) == len({*texts})
         assert len(rows) >= 2
-    found = sum(epoch(Batches(40, 4, 0, (anchors, positives)), 0), [])
+    found = [*chain(*epoch(Batches(40, 4, 0, (anchors, positives)), 0))]
     assert len(found) == len({*found}), "no example twice in an epoch"
     assert len(found) >= 36
 

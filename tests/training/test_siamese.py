@@ -1,4 +1,4 @@
-"""The encoder while it is trained: the vectors of `Encoder`, and gradients that do not depend on how texts are batched."""
+"""The encoder while it is trained: the vectors of `Encoder`, and gradients that do not depend on batching."""
 
 from __future__ import annotations
 
