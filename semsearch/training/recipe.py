@@ -187,10 +187,9 @@ class Recipe:
             raise UsageError(f"`parts` is empty; expected some of {', '.join(PARTS)}")
         if self.mlm_weight and self.cache_gradients:
             raise UsageError("`mlm_weight` cannot be combined with `cache_gradients`; choose one")
-        if self.dev_tasks and not self.dev:
-            raise UsageError("`dev_tasks` requires `dev`")
-        if self.patience is not None and not self.dev:
-            raise UsageError("`patience` requires `dev`, the data to evaluate on")
+        for name, needed in (("dev_tasks", "dev"), ("patience", "dev"), ("kinds", "from_corpus")):
+            if getattr(self, name) != defaults[name] and getattr(self, needed) is None:
+                raise UsageError(f"`{name}` requires `{needed}`")
 
     def _check_numbers(self) -> None:
         """Reject numbers out of range."""
