@@ -33,6 +33,7 @@ from semsearch.types import SETTINGS, EncoderSpec
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from semsearch.encoder.runtimes.static import StaticSplit
     from semsearch.encoder.runtimes.torch_split import TorchSplit
 
 Progress: TypeAlias = Callable[[int], None]
@@ -91,7 +92,7 @@ class TextEncoder(Protocol):
 
 @dataclass(frozen=True)
 class Encoder:
-    """A BERT-like backbone with a pooler; create one with `Encoder.load`.
+    """A BERT-like backbone with a pooler, or a table of static token vectors; create one with `Encoder.load`.
 
     A vector depends only on its text: on the CPU, the vectors of a text encoded alone and in a batch differ in every
     component by less than 1e-5 in float32, and by less than 1e-3 in bfloat16.
@@ -142,7 +143,7 @@ class Encoder:
             precision: `auto`, `float32`, `bfloat16` or `float16`.
             device: `auto`, `cpu`, `cuda` or `mps`; `cuda:0,cuda:1` or `cuda:*` for several GPUs.
             runtime: `openvino` (compiled, CPU only), `torch`, or `auto`: $SEMSEARCH_RUNTIME if set, else openvino on a
-                CPU if the model runs on it, else torch.
+                CPU if the model runs on it, else torch. A table of static token vectors has its own runtime, `static`.
             artifacts: Folder of the index that the encoder belongs to, which may hold its 8-bit model.
             warn_of_pooler: Whether to warn if the checkpoint does not declare this pooler.
 
@@ -162,12 +163,12 @@ class Encoder:
             ("max_tokens", "dim", "query_prefix", "passage_prefix"),
         )
         hash_weights_ahead(model)
-        import_ahead(runtime, device)
+        import_ahead(model, runtime, device)
         checkpoint = open_checkpoint(model, artifacts)
         wanted, doubt = _choose_pooler(checkpoint, pooler, simcse_names)
+        chosen, dense = checkpoint.head(wanted)
         if doubt and warn_of_pooler:
             warnings.warn(doubt, PoolingWarning, stacklevel=2)
-        chosen, dense = checkpoint.head(wanted)
         full = dense[-1].out_features if dense else checkpoint.hidden_size * chosen.width
         dim, transform = _check_dim(full, dim, transform)
         max_tokens = check_max_tokens(checkpoint, max_tokens)
@@ -282,7 +283,7 @@ class Encoder:
     def split_documents(self, texts: Sequence[str]) -> list[TokenParts]:
         """Split the vector of each passage, with the passage prefix in front, into the contributions of its tokens.
 
-        The contributions are computed with torch in float32, whatever runtime the encoder uses:
+        The contributions are computed in float32, for a transformer with torch, whatever runtime the encoder uses:
         `offset + vectors.sum(0)` is the vector before it is rescaled to unit length, up to the encoder's own precision.
 
         Raises:
@@ -300,15 +301,19 @@ class Encoder:
         return found
 
     @cached_property
-    def _reference(self) -> TorchSplit:
-        """The torch reference model, loaded on first use."""
-        from semsearch.encoder.runtimes.torch_split import TorchSplit
-
+    def _reference(self) -> TorchSplit | StaticSplit:
+        """The reference model, loaded on first use."""
         checkpoint, pooler = open_checkpoint(self.spec.model), parse_pooler(self.spec.pooler)
         if checkpoint.weights_hash(checkpoint.dense_behind(pooler.name)) != self.spec.weights:
             raise ModelError(
                 f"the checkpoint at {self.spec.model!r} has changed since it was loaded; load the encoder again"
             )
+        if checkpoint.table:
+            from semsearch.encoder.runtimes.static import StaticSplit
+
+            return StaticSplit(checkpoint, pooler)
+        from semsearch.encoder.runtimes.torch_split import TorchSplit
+
         return TorchSplit(checkpoint, pooler)
 
     def _encode(self, texts: Sequence[str], prefix: str, progress: Progress | None) -> Vectors:
