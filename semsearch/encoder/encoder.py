@@ -24,8 +24,8 @@ from semsearch.encoder.runtimes.networks import PooledNetwork
 from semsearch.encoder.texts import check_text, check_texts
 from semsearch.encoder.token_parts import TokenParts, tokenize
 from semsearch.encoder.token_vectors import TokenReader, TokenVectors
-from semsearch.encoder.tokenization import Batcher, Batching, check_max_tokens, check_prefix, load_tokenizer
-from semsearch.encoder.vectors import run
+from semsearch.encoder.tokenization import Batcher, Batching, TokenIds, check_max_tokens, check_prefix, load_tokenizer
+from semsearch.encoder.vectors import Batches, run
 from semsearch.errors import ModelError, UsageError
 from semsearch.transforms import canonical_transform, parse_transform, unit_rows
 from semsearch.types import SETTINGS, EncoderSpec
@@ -265,6 +265,20 @@ class Encoder:
         """Encode passages, with the passage prefix in front of each, as float32 `[n, dim]`; see `encode_queries`."""
         return self._encode(texts, self.spec.passage_prefix, progress)
 
+    def encode_ids(self, ids: Sequence[TokenIds], progress: Progress | None = None) -> Vectors:
+        """Encode texts given as token ids, special tokens included, as float32 `[n, dim]`, without a prefix.
+
+        Args:
+            ids: Ids of the tokens of each text, at most `max_tokens`.
+            progress: Called with the number of texts just encoded.
+
+        Raises:
+            ModelError: As for `encode_queries`.
+            UsageError: If the process was forked from the one that loaded the encoder.
+        """
+        names = self.tokenizer.decode_batch([*ids], skip_special_tokens=False)
+        return self._vectors(names, "", lambda *_: self._batcher.group(ids), progress)
+
     def encode_query_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
         """Encode queries token by token, with the query prefix in front of each; see `encode_document_tokens`."""
         return self._tokens(texts, self.spec.query_prefix)
@@ -317,9 +331,11 @@ class Encoder:
         return TorchSplit(checkpoint, pooler)
 
     def _encode(self, texts: Sequence[str], prefix: str, progress: Progress | None) -> Vectors:
-        texts = check_texts(texts)
+        return self._vectors(check_texts(texts), prefix, self._batcher, progress)
+
+    def _vectors(self, texts: Sequence[str], prefix: str, batches: Batches, progress: Progress | None) -> Vectors:
         vectors = np.empty((len(texts), self.spec.dim), dtype=np.float32)
-        for batch, (pooled,) in run(self._runtime, self._batcher, texts, prefix, self.spec.model):
+        for batch, (pooled,) in run(self._runtime, batches, texts, prefix, self.spec.model):
             vectors[batch.rows] = pooled[:, : self.spec.dim]
             if progress:
                 progress(len(batch.rows))

@@ -59,10 +59,10 @@ class StaticTable:
                 f"model {model!r}: {file} has no table of token vectors ({', '.join(shapes) or 'no tensors'}); "
                 f"expected a tensor {TABLE!r} or {SHARED_TABLE!r}"
             )
-        optional = () if TABLE in shapes else (ROW_OF_TOKEN, WEIGHT_OF_TOKEN)
-        of_tokens = [shapes[name] for name in optional if name in shapes]
-        n_tokens = of_tokens[0][0] if of_tokens and of_tokens[0] else table[0]
-        if len(table) != 2 or 0 in table or any(shape != [n_tokens] for shape in of_tokens):
+        per_token = {} if TABLE in shapes else shapes
+        n_tokens, *_ = per_token.get(ROW_OF_TOKEN) or table or [0]
+        fits = all(per_token.get(name, [n_tokens]) == [n_tokens] for name in (ROW_OF_TOKEN, WEIGHT_OF_TOKEN))
+        if len(table) != 2 or 0 in table or not fits:
             found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
             raise ModelError(f"model {model!r}: {file} has tensors of the shapes {found}; expected one row per token")
         return cls(file, n_tokens, table[1])

@@ -113,9 +113,13 @@ class Batcher:
             for start in range(0, len(texts), TOKENIZED_AT_ONCE):
                 behind = start + TOKENIZED_AT_ONCE
                 coming = ahead.submit(tokenize, behind) if behind < len(texts) else None
-                for rows in length_sorted_batches([len(tokens) for tokens in ids], self.batching):
-                    yield Batch(start + np.asarray(rows), [ids[row] for row in rows], skip)
+                yield from self.group(ids, start, skip)
                 ids = coming.result() if coming else []
+
+    def group(self, ids: Sequence[TokenIds], start: int = 0, skip: int = 0) -> Iterator[Batch]:
+        """Yield batches of texts that are tokenized already, with row numbers from `start` on."""
+        for rows in length_sorted_batches([len(tokens) for tokens in ids], self.batching):
+            yield Batch(start + np.asarray(rows), [ids[row] for row in rows], skip)
 
     def _tokenize(self, texts: list[str]) -> list[TokenIds]:
         """Return ids with special tokens, truncated to `max_tokens` but with the closing special tokens kept."""

@@ -1,6 +1,6 @@
 """The runtime of tables of static token vectors, in NumPy: the mean of the rows of a text's tokens.
 
-Rows are gathered in windows that fit in a processor's cache. The sum over a text's tokens is taken in the order of the
+The rows gathered for a batch fit in a processor's cache. The sum over a text's tokens is taken in the order of the
 text, so a vector does not depend on the texts that are encoded with it.
 """
 
@@ -24,7 +24,10 @@ from semsearch.encoder.tokenization import Batch, Batching, TokenIds
 from semsearch.errors import ModelError, UnsupportedError
 
 WINDOW = 2_048
-"""Number of rows gathered at a time: 2 MiB of vectors of length 256. Larger windows are slower."""
+"""Number of tokens in a batch, padding included: 2 MiB of vectors of length 256. Larger batches are slower."""
+
+TOKENS_AT_ONCE = 256
+"""Number of tokens of a text that are summed at a time: a longer sum of float32 numbers loses precision."""
 
 ACTIVATIONS: dict[str, Callable[[Vectors], Vectors]] = {
     LINEAR: lambda rows: rows,
@@ -94,9 +97,8 @@ class StaticRuntime:
     def _mean(self, ids: NDArray[np.int64], lengths: NDArray[np.int64]) -> Vectors:
         """Return the mean of each text's rows, `[n, dim]`."""
         sums = np.zeros((len(ids), self._table.shape[1]), np.float32)
-        at_once = max(1, WINDOW // len(ids))
-        for start in range(0, ids.shape[1], at_once):  # more than once only for a text longer than a window
-            sums += self._table.take(ids[:, start : start + at_once].T, axis=0).sum(0)
+        for start in range(0, ids.shape[1], TOKENS_AT_ONCE):
+            sums += self._table.take(ids[:, start : start + TOKENS_AT_ONCE].T, axis=0).sum(0)
         sums /= np.maximum(lengths, 1)[:, None]
         return sums
 
