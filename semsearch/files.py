@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Thread
 from typing import IO, TypeAlias
 
-from semsearch.errors import SourceError
+from semsearch.errors import SourceError, UsageError
 
 _Version: TypeAlias = tuple[int, Path, int, int]
 """Process id, file path, size in bytes and modification time in nanoseconds."""
@@ -142,6 +142,34 @@ def copy_folder(source: Path, target: Path) -> None:
         with suppress(OSError):
             remove(half_made)
     sync(target.parent)
+
+
+@contextmanager
+def building(target: Path) -> Iterator[Path]:
+    """Provide a folder to write into that appears under its own name once it is complete and on disk.
+
+    Raises:
+        UsageError: If the target exists and is not an empty folder.
+        SourceError: If the folder cannot be written.
+    """
+    if target.is_symlink() or (target.exists() and not (target.is_dir() and not any(target.iterdir()))):
+        raise UsageError(f"`out` {str(target)!r} exists already; give a new folder, or remove that one first")
+    make_folder(target.parent)
+    half_made = unused_name(target, "new")
+    try:
+        half_made.mkdir()
+        yield half_made
+        for path in (*half_made.rglob("*"), half_made):
+            sync(path)
+        with suppress(FileNotFoundError):
+            target.rmdir()  # Windows does not rename over an empty folder
+        half_made.rename(target)
+        sync(target.parent)
+    except OSError as error:
+        raise SourceError(f"cannot write {str(target)!r}: {error.strerror}") from None
+    finally:
+        with suppress(OSError):
+            remove(half_made)
 
 
 def remove(path: Path) -> None:

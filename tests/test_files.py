@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -13,7 +14,17 @@ import pytest
 from forking import told
 
 from semsearch import files
-from semsearch.files import copy_folder, hash_ahead, hash_file, is_regular, open_regular, remove, write_bytes
+from semsearch.errors import SourceError, UsageError
+from semsearch.files import (
+    building,
+    copy_folder,
+    hash_ahead,
+    hash_file,
+    is_regular,
+    open_regular,
+    remove,
+    write_bytes,
+)
 
 CONTENT = {"graph.bin": bytes(range(256)) * 100, "graph.xml": b"<net/>", "empty": b""}
 
@@ -243,3 +254,42 @@ in_child(lambda: files.hash_file(one))
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_fork_amid_hashing_is_no_hindrance(source):
     assert told(AMID, source / "graph.bin") == [hashlib.sha256(CONTENT["graph.bin"]).hexdigest()]
+
+
+def test_a_folder_appears_once_it_is_complete(tmp_path):
+    target = tmp_path / "parent" / "folder"
+    with building(target) as half_made:
+        (half_made / "inner").mkdir()
+        (half_made / "inner" / "file").write_text("content")
+        assert not target.exists()
+    assert (target / "inner" / "file").read_text() == "content"
+    assert [*target.parent.iterdir()] == [target]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_a_folder_that_cannot_be_completed_leaves_nothing(tmp_path, error):
+    def fail() -> None:
+        with building(tmp_path / "folder") as half_made:
+            (half_made / "file").write_text("content")
+            raise error
+
+    with pytest.raises(SourceError if isinstance(error, OSError) else KeyboardInterrupt) as caught:
+        fail()
+    assert str(caught.value) in ("", f"cannot write '{tmp_path / 'folder'}': No space left on device")
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("kind", ["file", "full folder", "link"])
+def test_a_folder_is_not_built_over_something_else(tmp_path, kind):
+    target = tmp_path / "target"
+    if kind == "file":
+        target.write_text("mine")
+    elif kind == "full folder":
+        (target / "mine").mkdir(parents=True)
+    else:
+        (tmp_path / "empty").mkdir()
+        target.symlink_to(tmp_path / "empty")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UsageError, match="target' exists already; give a new folder"), building(target):
+        pytest.fail("nothing should be built")
+    assert sorted(tmp_path.rglob("*")) == before

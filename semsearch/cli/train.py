@@ -30,7 +30,7 @@ def train(
             "--objective",
             "-o",
             help="softmax, regression, triplet, simcse-unsup, simcse-sup, mnr, cosent, distill, distill-margin, "
-            "classify or mlm.",
+            "distill-static, classify or mlm.",
         ),
     ],
     model: opt.Model = None,
@@ -76,7 +76,8 @@ def train(
     matryoshka: Annotated[
         str, typer.Option(metavar="DIMS", help="Comma-separated numbers of leading components to train too.")
     ] = "",
-    teacher: Annotated[str | None, typer.Option(help="distill: encoder to imitate.")] = None,
+    teacher: Annotated[str | None, typer.Option(help="distill, distill-static: encoder to imitate.")] = None,
+    dim: Annotated[int, typer.Option(help="distill-static: length of the vectors.")] = 256,
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="mlm: train a new BERT with a vocabulary learned from the data.")
     ] = False,
@@ -151,6 +152,7 @@ def train(
         mask=mask,
         matryoshka=_dims(matryoshka),
         teacher=teacher,
+        dim=dim,
         from_scratch=Scratch(
             layers=layers, hidden=hidden, heads=heads, vocabulary=vocabulary, max_tokens=max_tokens or 128
         )
@@ -229,7 +231,8 @@ def _line(moment: Moment) -> None:
 
 def _show(trained: Trained, encoder: bool) -> None:
     """Print what was achieved."""
-    terminal.line(f"trained {trained.steps:,} steps in {trained.seconds:,.0f} s; kept step {trained.best_step:,}")
+    kept = f"trained {trained.steps:,} steps in {trained.seconds:,.0f} s; kept step {trained.best_step:,}"
+    terminal.line(kept if trained.steps else f"done in {trained.seconds:,.0f} s")
     if trained.comparison:
         from semsearch.training.card import changes
 

@@ -1,8 +1,9 @@
 """Locating a checkpoint by its model name, and reading what it declares about pooling.
 
 A sentence-transformers checkpoint declares in `modules.json` and `1_Pooling/config.json` how its vectors are made. This
-module reads both schemas that are in use. Weights are loaded from safetensors only, never from pickles, and no code of
-a checkpoint is ever run. This module imports neither torch nor transformers.
+module reads both schemas that are in use. A checkpoint has a transformer or, in its place, a table of static token
+vectors. Weights are loaded from safetensors only, never from pickles, and no code of a checkpoint is ever run. This
+module imports neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from semsearch.encoder.pooling import Pooler
-from semsearch.errors import ModelError, UsageError
+from semsearch.encoder.static_table import NO_LIMIT, StaticTable
+from semsearch.encoder.tensor_files import read_shapes
+from semsearch.errors import ModelError, UnsupportedError, UsageError
 from semsearch.files import hash_ahead, hash_file
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
@@ -60,6 +63,15 @@ LEGACY_KEYS = {
 MODULES = ("Transformer", "Pooling", "Dense", "Normalize")
 """The supported sentence-transformers modules, in the only supported order."""
 
+STATIC_MODULES = ("StaticEmbedding", "Dense", "Normalize")
+"""The same for a table of static token vectors."""
+
+MODEL2VEC = "model2vec"
+"""`model_type` in config.json of a table that model2vec wrote."""
+
+STATIC_POOLER = "mean"
+"""The only pooler of a table of static token vectors."""
+
 LAYER_KEYS = ("num_hidden_layers", "n_layers", "num_layers", "n_layer")
 """Keys of config.json that hold the number of layers, across model families."""
 
@@ -73,6 +85,10 @@ OWN_HEAD = "pooler."
 
 OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl"}
 """Model types whose position table starts after the padding index, so that its first two rows hold no token."""
+
+
+LINEAR = "Identity"
+"""Name of the activation that leaves a linear layer affine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +111,18 @@ class Dense:
 Head: TypeAlias = tuple[Pooler, tuple[Dense, ...]]
 """A pooler and the linear layers after it."""
 
+Modules: TypeAlias = list[tuple[str, Path]]
+"""The modules that modules.json declares, in order: the kind of each, such as Pooling, and its folder."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """A checkpoint on disk and what it declares.
 
     Attributes:
         name: The Hugging Face name, or the absolute path of a local directory.
         backbone: Folder with config.json and model.safetensors.
-        n_layers, hidden_size: Dimensions of the backbone.
+        n_layers, hidden_size: Dimensions of the backbone; a table has 0 layers.
         pooler: Declared pooler by our names; None if the checkpoint declares none.
         pools_prefix: Whether the prefix's tokens take part in pooling.
         dense: Declared linear layers after the pooler.
@@ -113,6 +132,7 @@ class Checkpoint:
         lowercase: Whether text is lowercased before tokenization.
         query_prefix, passage_prefix: Declared prefixes.
         weight_files: The backbone's safetensors files.
+        table: Table of static token vectors; None if the backbone is a transformer.
         artifacts: Folder of the index that stores files of its encoder that the checkpoint does not contain, such as
             an 8-bit graph; None if there is no such index.
     """
@@ -122,15 +142,16 @@ class Checkpoint:
     n_layers: int
     hidden_size: int
     pooler: str | None
-    pools_prefix: bool
-    dense: tuple[Dense, ...]
+    pools_prefix: bool = True
+    dense: tuple[Dense, ...] = ()
     max_tokens: int
-    position_limit: int | None
-    first_position: int
-    lowercase: bool
-    query_prefix: str
-    passage_prefix: str
+    position_limit: int | None = None
+    first_position: int = 0
+    lowercase: bool = False
+    query_prefix: str = ""
+    passage_prefix: str = ""
     weight_files: tuple[Path, ...] = field(repr=False)
+    table: StaticTable | None = None
     artifacts: Path | None = None
 
     def dense_behind(self, pooler: str) -> tuple[Dense, ...]:
@@ -143,6 +164,11 @@ class Checkpoint:
         Raises:
             ModelError: If the checkpoint lacks what the pooler needs, or its linear layers do not fit the pooler.
         """
+        if self.table and pooler.name != STATIC_POOLER:
+            raise ModelError(
+                f"pooler {pooler.name!r} needs the layers of a transformer, but model {self.name!r} is a table of "
+                f"static token vectors, which has none; use pooler {STATIC_POOLER!r}"
+            )
         pooler.resolve_layers(self.n_layers)
         if pooler.needs_head and not self.has_head:
             raise ModelError(
@@ -159,10 +185,30 @@ class Checkpoint:
             width = layer.out_features
         return pooler, dense
 
+    def affine_head(self, pooler: Pooler) -> Head:
+        """Return a pooler whose vector is a sum over tokens, with linear layers that keep it one, up to an offset.
+
+        Raises:
+            UnsupportedError: If the vector is not a sum over tokens.
+            ModelError: As for `head`.
+        """
+        _, dense = self.head(pooler)
+        if pooler.split is None:
+            raise UnsupportedError(
+                f"pooler {pooler.name!r} cannot be split exactly: its vector is not a sum over tokens "
+                f"({pooler.formula})"
+            )
+        if activation := next((one.activation for one in dense if one.activation != LINEAR), None):
+            raise UnsupportedError(
+                f"the vectors of {self.name!r} cannot be split exactly: a Dense module with {activation} follows the "
+                "pooler"
+            )
+        return pooler, dense
+
     @property
     def has_head(self) -> bool:
         """Whether the weight files contain BERT's own head."""
-        names = [name for file in self.weight_files for name in _shapes(file, self.name)]
+        names = [name for file in self.weight_files for name in read_shapes(file, self.name)]
         return all(any(re.search(rf"(^|\.){OWN_HEAD}(dense\.)?{part}$", name) for name in names) for part in PARAMETERS)
 
     def weights_hash(self, dense: tuple[Dense, ...]) -> str:
@@ -170,22 +216,11 @@ class Checkpoint:
 
         It also covers the other declarations that affect a vector: lowercasing, and whether the prefix is pooled.
         """
-        files = [*self.weight_files, self.backbone / "config.json"]
+        files = [*self.weight_files, *([] if self.table else [self.backbone / "config.json"])]
         for layer in dense:
             files += [layer.weights, layer.weights.parent / "config.json"]
         declared = f"lowercase {self.lowercase}, pools prefix {self.pools_prefix}"
         return hashlib.sha256("".join([*map(hash_file, files), declared]).encode()).hexdigest()
-
-
-def _shapes(file: Path, name: str) -> dict[str, list[int]]:
-    """Return the shape of each tensor in a safetensors file, by name, without reading the data."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, "numpy") as tensors:
-            return {key: tensors.get_slice(key).get_shape() for key in tensors.keys()}
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"model {name!r} cannot be loaded: {str(error).strip().splitlines()[0]}") from None
 
 
 def hash_weights_ahead(model: str | Path | None) -> None:
@@ -232,6 +267,18 @@ def open_checkpoint(model: str | Path | None, artifacts: Path | None = None) -> 
     name = _name(model)
     root = _locate(name)
     modules = _modules(root, name)
+    query_prefix, passage_prefix = _prompts(read_json(root / "config_sentence_transformers.json") or {})
+    return replace(
+        _table(root, modules, name) if _is_table(root, modules) else _transformer(root, modules, name),
+        dense=tuple(_dense(folder, name) for kind, folder in modules if kind == "Dense"),
+        query_prefix=query_prefix,
+        passage_prefix=passage_prefix,
+        artifacts=artifacts,
+    )
+
+
+def _transformer(root: Path, modules: Modules, name: str) -> Checkpoint:
+    """Read what a checkpoint with a transformer declares about it and its pooler."""
     folders = dict(modules)
     backbone = folders.get("Transformer", root)
     pooling = read_json(folders.get("Pooling", root / "1_Pooling") / "config.json")
@@ -241,7 +288,6 @@ def open_checkpoint(model: str | Path | None, artifacts: Path | None = None) -> 
     if config.get("is_encoder_decoder"):
         raise ModelError(f"model {name!r} is an encoder-decoder model; semsearch runs BERT-like encoders only")
     settings = read_json(backbone / "sentence_bert_config.json") or {}
-    prompts = _prompts(read_json(root / "config_sentence_transformers.json") or {})
     first_position = 2 if config.get("model_type") in OFFSET_POSITIONS else 0
     positions = config.get("max_position_embeddings")
     limit = int(positions) - first_position if positions else None
@@ -252,16 +298,53 @@ def open_checkpoint(model: str | Path | None, artifacts: Path | None = None) -> 
         hidden_size=_size(config, HIDDEN_KEYS, name),
         pooler=_declared_pooler(pooling) if pooling else None,
         pools_prefix=bool((pooling or {}).get("include_prompt", True)),
-        dense=tuple(_dense(folder, name) for kind, folder in modules if kind == "Dense"),
         max_tokens=_max_tokens(settings, read_json(backbone / "tokenizer_config.json") or {}, limit),
         position_limit=limit,
         first_position=first_position,
         lowercase=bool(settings.get("do_lower_case", False)),
-        query_prefix=prompts[0],
-        passage_prefix=prompts[1],
         weight_files=_weight_files(backbone, name),
-        artifacts=artifacts,
     )
+
+
+def _is_table(root: Path, modules: Modules) -> bool:
+    """Return whether a checkpoint declares a table of static token vectors."""
+    if modules:
+        return modules[0][0] == STATIC_MODULES[0]
+    return (read_json(root / "config.json") or {}).get("model_type") == MODEL2VEC
+
+
+def _table(root: Path, modules: Modules, name: str) -> Checkpoint:
+    """Read what a checkpoint with a table of static token vectors declares about it."""
+    folder = dict(modules).get(STATIC_MODULES[0], root)
+    weights = _weight_files(folder, name)[:1]
+    table = StaticTable.find(weights[0], name)
+    return Checkpoint(
+        name=canonical_name(name),
+        backbone=folder,
+        n_layers=0,
+        hidden_size=table.dim,
+        pooler=STATIC_POOLER,
+        max_tokens=_truncation(folder, name) or NO_LIMIT,
+        weight_files=weights,
+        table=table,
+    )
+
+
+def is_table(model: str | Path | None) -> bool:
+    """Return whether a local checkpoint declares a table of static token vectors, judging by its small files."""
+    root = Path(_name(model))
+    try:
+        return root.is_dir() and _is_table(root, _modules(root, str(root)))
+    except ModelError:  # raised again when it is opened
+        return False
+
+
+def _truncation(folder: Path, name: str) -> int | None:
+    """Return the number of tokens to which tokenizer.json truncates texts, which sentence-transformers heeds here."""
+    declared = (read_json(folder / "tokenizer.json") or {}).get("truncation") or {}
+    if declared.get("direction", "Right") != "Right":
+        raise ModelError(f"model {name!r}: its tokenizer truncates texts on the left; semsearch truncates on the right")
+    return declared.get("max_length")
 
 
 def _locate(name: str) -> Path:
@@ -329,22 +412,23 @@ def read_json(path: Path, expected: type = dict) -> Any:
     return content
 
 
-def _modules(root: Path, name: str) -> list[tuple[str, Path]]:
-    """Return the modules that modules.json declares, in order: the kind of each, such as Pooling, and its folder."""
+def _modules(root: Path, name: str) -> Modules:
+    """Return the modules that modules.json declares, in order; none if there is no such file."""
     file = root / "modules.json"
     try:
         modules = [(str(m["type"]).rsplit(".", 1)[-1], root / m["path"]) for m in read_json(file, list) or []]
     except (KeyError, TypeError):
         raise ModelError(f"{file}: expected a list of modules, each with a type and a path") from None
     kinds = [kind for kind, _ in modules]
-    if unsupported := sorted(set(kinds) - set(MODULES)):
+    supported = STATIC_MODULES if STATIC_MODULES[0] in kinds else MODULES
+    if unsupported := sorted(set(kinds) - set(supported)):
         raise ModelError(
             f"model {name!r} declares the modules {', '.join(unsupported)}, which semsearch cannot run; "
-            f"supported: {', '.join(MODULES)}"
+            f"supported: {', '.join(supported)}"
         )
-    if kinds != sorted(kinds, key=MODULES.index):
+    if kinds != sorted(kinds, key=supported.index):
         raise ModelError(
-            f"model {name!r} declares its modules in the order {', '.join(kinds)}; supported: {', '.join(MODULES)}"
+            f"model {name!r} declares its modules in the order {', '.join(kinds)}; supported: {', '.join(supported)}"
         )
     return modules
 
@@ -381,7 +465,7 @@ def _dense(folder: Path, name: str) -> Dense:
     if not weights.is_file():
         raise ModelError(f"model {name!r}: no model.safetensors in {folder}; pickled weights are never loaded")
     activation = str(config.get("activation_function", "torch.nn.modules.activation.Tanh")).rsplit(".", 1)[-1]
-    shape = _shapes(weights, name).get("linear.weight")
+    shape = read_shapes(weights, name).get("linear.weight")
     return Dense(weights, shape[-1] if shape else None, _size(config, ("out_features",), name), activation)
 
 

@@ -110,7 +110,7 @@ class CrossEncoder:
         settings = {"max_tokens": max_tokens, "precision": precision, "device": device, "runtime": runtime}
         check_types(settings, SETTINGS, ("max_tokens",))
         hash_weights_ahead(model)
-        import_ahead(runtime, device)
+        import_ahead(model, runtime, device)
         checkpoint = open_checkpoint(model)
         relevant = _relevant(checkpoint)
         names = (read_json(checkpoint.backbone / "tokenizer_config.json") or {}).get("model_input_names")
@@ -210,7 +210,7 @@ def _relevant(checkpoint: Checkpoint) -> int:
     Raises:
         ModelError: If there is no classification head, or the labels do not tell which logit it is.
     """
-    config = read_json(checkpoint.backbone / "config.json")
+    config = read_json(checkpoint.backbone / "config.json") or {}  # a table of static token vectors has none
     architectures = [str(name) for name in config.get("architectures") or ()]
     if not any(name.endswith(HEAD) for name in architectures):
         raise ModelError(

@@ -24,8 +24,8 @@ from semsearch.encoder.runtimes.networks import PooledNetwork
 from semsearch.encoder.texts import check_text, check_texts
 from semsearch.encoder.token_parts import TokenParts, tokenize
 from semsearch.encoder.token_vectors import TokenReader, TokenVectors
-from semsearch.encoder.tokenization import Batcher, Batching, check_max_tokens, check_prefix, load_tokenizer
-from semsearch.encoder.vectors import run
+from semsearch.encoder.tokenization import Batcher, Batching, TokenIds, check_max_tokens, check_prefix, load_tokenizer
+from semsearch.encoder.vectors import Batches, run
 from semsearch.errors import ModelError, UsageError
 from semsearch.transforms import canonical_transform, parse_transform, unit_rows
 from semsearch.types import SETTINGS, EncoderSpec
@@ -33,6 +33,7 @@ from semsearch.types import SETTINGS, EncoderSpec
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from semsearch.encoder.runtimes.static import StaticSplit
     from semsearch.encoder.runtimes.torch_split import TorchSplit
 
 Progress: TypeAlias = Callable[[int], None]
@@ -91,7 +92,7 @@ class TextEncoder(Protocol):
 
 @dataclass(frozen=True)
 class Encoder:
-    """A BERT-like backbone with a pooler; create one with `Encoder.load`.
+    """A BERT-like backbone with a pooler, or a table of static token vectors; create one with `Encoder.load`.
 
     A vector depends only on its text: on the CPU, the vectors of a text encoded alone and in a batch differ in every
     component by less than 1e-5 in float32, and by less than 1e-3 in bfloat16.
@@ -142,7 +143,7 @@ class Encoder:
             precision: `auto`, `float32`, `bfloat16` or `float16`.
             device: `auto`, `cpu`, `cuda` or `mps`; `cuda:0,cuda:1` or `cuda:*` for several GPUs.
             runtime: `openvino` (compiled, CPU only), `torch`, or `auto`: $SEMSEARCH_RUNTIME if set, else openvino on a
-                CPU if the model runs on it, else torch.
+                CPU if the model runs on it, else torch. A table of static token vectors has its own runtime, `static`.
             artifacts: Folder of the index that the encoder belongs to, which may hold its 8-bit model.
             warn_of_pooler: Whether to warn if the checkpoint does not declare this pooler.
 
@@ -162,12 +163,12 @@ class Encoder:
             ("max_tokens", "dim", "query_prefix", "passage_prefix"),
         )
         hash_weights_ahead(model)
-        import_ahead(runtime, device)
+        import_ahead(model, runtime, device)
         checkpoint = open_checkpoint(model, artifacts)
         wanted, doubt = choose_pooler(checkpoint, pooler, simcse_names)
+        chosen, dense = checkpoint.head(wanted)
         if doubt and warn_of_pooler:
             warnings.warn(doubt, PoolingWarning, stacklevel=2)
-        chosen, dense = checkpoint.head(wanted)
         full = dense[-1].out_features if dense else checkpoint.hidden_size * chosen.width
         dim, transform = _check_dim(full, dim, transform)
         max_tokens = check_max_tokens(checkpoint, max_tokens)
@@ -264,6 +265,20 @@ class Encoder:
         """Encode passages, with the passage prefix in front of each, as float32 `[n, dim]`; see `encode_queries`."""
         return self._encode(texts, self.spec.passage_prefix, progress)
 
+    def encode_ids(self, ids: Sequence[TokenIds], progress: Progress | None = None) -> Vectors:
+        """Encode texts given as token ids, special tokens included, as float32 `[n, dim]`, without a prefix.
+
+        Args:
+            ids: Ids of the tokens of each text, at most `max_tokens`.
+            progress: Called with the number of texts just encoded.
+
+        Raises:
+            ModelError: As for `encode_queries`.
+            UsageError: If the process was forked from the one that loaded the encoder.
+        """
+        names = self.tokenizer.decode_batch([*ids], skip_special_tokens=False)
+        return self._vectors(names, "", lambda *_: self._batcher.group(ids), progress)
+
     def encode_query_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
         """Encode queries token by token, with the query prefix in front of each; see `encode_document_tokens`."""
         return self._tokens(texts, self.spec.query_prefix)
@@ -282,7 +297,7 @@ class Encoder:
     def split_documents(self, texts: Sequence[str]) -> list[TokenParts]:
         """Split the vector of each passage, with the passage prefix in front, into the contributions of its tokens.
 
-        The contributions are computed with torch in float32, whatever runtime the encoder uses:
+        The contributions are computed in float32, for a transformer with torch, whatever runtime the encoder uses:
         `offset + vectors.sum(0)` is the vector before it is rescaled to unit length, up to the encoder's own precision.
 
         Raises:
@@ -300,21 +315,27 @@ class Encoder:
         return found
 
     @cached_property
-    def _reference(self) -> TorchSplit:
-        """The torch reference model, loaded on first use."""
-        from semsearch.encoder.runtimes.torch_split import TorchSplit
-
+    def _reference(self) -> TorchSplit | StaticSplit:
+        """The reference model, loaded on first use."""
         checkpoint, pooler = open_checkpoint(self.spec.model), parse_pooler(self.spec.pooler)
         if checkpoint.weights_hash(checkpoint.dense_behind(pooler.name)) != self.spec.weights:
             raise ModelError(
                 f"the checkpoint at {self.spec.model!r} has changed since it was loaded; load the encoder again"
             )
+        if checkpoint.table:
+            from semsearch.encoder.runtimes.static import StaticSplit
+
+            return StaticSplit(checkpoint, pooler)
+        from semsearch.encoder.runtimes.torch_split import TorchSplit
+
         return TorchSplit(checkpoint, pooler)
 
     def _encode(self, texts: Sequence[str], prefix: str, progress: Progress | None) -> Vectors:
-        texts = check_texts(texts)
+        return self._vectors(check_texts(texts), prefix, self._batcher, progress)
+
+    def _vectors(self, texts: Sequence[str], prefix: str, batches: Batches, progress: Progress | None) -> Vectors:
         vectors = np.empty((len(texts), self.spec.dim), dtype=np.float32)
-        for batch, (pooled,) in run(self._runtime, self._batcher, texts, prefix, self.spec.model):
+        for batch, (pooled,) in run(self._runtime, batches, texts, prefix, self.spec.model):
             vectors[batch.rows] = pooled[:, : self.spec.dim]
             if progress:
                 progress(len(batch.rows))

@@ -113,9 +113,13 @@ class Batcher:
             for start in range(0, len(texts), TOKENIZED_AT_ONCE):
                 behind = start + TOKENIZED_AT_ONCE
                 coming = ahead.submit(tokenize, behind) if behind < len(texts) else None
-                for rows in length_sorted_batches([len(tokens) for tokens in ids], self.batching):
-                    yield Batch(start + np.asarray(rows), [ids[row] for row in rows], skip)
+                yield from self.group(ids, start, skip)
                 ids = coming.result() if coming else []
+
+    def group(self, ids: Sequence[TokenIds], start: int = 0, skip: int = 0) -> Iterator[Batch]:
+        """Yield batches of texts that are tokenized already, with row numbers from `start` on."""
+        for rows in length_sorted_batches([len(tokens) for tokens in ids], self.batching):
+            yield Batch(start + np.asarray(rows), [ids[row] for row in rows], skip)
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return ids with special tokens, truncated to `max_tokens` but with the closing special tokens kept."""
@@ -176,7 +180,7 @@ def _with_less_padding(batch: list[int], lengths: Sequence[int], overhead: float
 def closing_tokens(tokenizer: Tokenizer) -> int:
     """Return how many special tokens follow a text: 1 for BERT's [SEP]."""
     mask = tokenizer.encode("a").special_tokens_mask
-    return len(mask) - 1 - max(i for i, special in enumerate(mask) if not special)
+    return len(mask) - 1 - max((i for i, special in enumerate(mask) if not special), default=-1)
 
 
 def check_max_tokens(checkpoint: Checkpoint, max_tokens: int | None) -> int:
@@ -201,7 +205,13 @@ def check_prefix(tokenizer: Tokenizer, prefix: str, max_tokens: int) -> None:
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> tuple[Tokenizer, str]:
-    """Return the fast tokenizer, without truncation or padding, and the sha256 of its definition."""
+    """Return the fast tokenizer, without truncation or padding, and the sha256 of its definition.
+
+    For a table of static token vectors, it adds no special tokens.
+
+    Raises:
+        ModelError: If there is no usable tokenizer, or it has more tokens than the table.
+    """
     from tokenizers import Tokenizer, normalizers
 
     runs_here("tokenizers")
@@ -219,6 +229,14 @@ def load_tokenizer(checkpoint: Checkpoint) -> tuple[Tokenizer, str]:
     if checkpoint.lowercase:
         own = [tokenizer.normalizer] if tokenizer.normalizer else []
         tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
+    if checkpoint.table:
+        tokenizer.post_processor = None
+        n_tokens = tokenizer.get_vocab_size()
+        if n_tokens > checkpoint.table.n_tokens:
+            raise ModelError(
+                f"model {checkpoint.name!r}: its tokenizer has {n_tokens:,} tokens, but its table has vectors for only "
+                f"{checkpoint.table.n_tokens:,}; use the tokenizer that belongs to it"
+            )
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer, digest

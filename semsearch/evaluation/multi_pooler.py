@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from semsearch.arrays import Vectors
-from semsearch.encoder.checkpoint import Dense, Head, open_checkpoint
+from semsearch.encoder.checkpoint import STATIC_POOLER, Dense, Head, open_checkpoint
 from semsearch.encoder.encoder import Progress
 from semsearch.encoder.pooling import POOLERS, SIMCSE_NAMES, Pooler, parse_pooler
 from semsearch.encoder.runtimes.base import Runtime
@@ -76,7 +76,8 @@ class MultiPooler:
 
         Args:
             model: Local directory or Hugging Face name, as for `Encoder.load`.
-            poolers: Names of poolers; `all` for every registered one, `layer:*+NAME` for NAME on each layer.
+            poolers: Names of poolers; `all` for every registered one (a table of static token vectors has only `mean`),
+                `layer:*+NAME` for NAME on each layer.
             simcse_names: Read `poolers` as SimCSE names; SimCSE's `cls` is our `pooler-output`.
             max_tokens: Truncate inputs to this many tokens, special tokens included; None for the checkpoint's limit.
             precision: `auto`, `float32`, `bfloat16` or `float16`.
@@ -90,14 +91,15 @@ class MultiPooler:
             ModelError: If the checkpoint cannot be loaded, or supports none of the poolers.
             UsageError: If a pooler is unknown, or `max_tokens` does not fit the model.
         """
-        every = SIMCSE_NAMES if simcse_names else POOLERS
-        wanted = list(dict.fromkeys(name for given in poolers for name in (every if given == ALL else (given,))))
-        for name in wanted:
+        every = [*(SIMCSE_NAMES if simcse_names else POOLERS)]
+        for name in _with_all(poolers, every):
             parse_pooler(name.replace(EVERY_LAYER, "layer:0"), simcse_names=simcse_names)  # before anything is loaded
         checkpoint = open_checkpoint(model)
+        if checkpoint.table:
+            every = [name for name in every if parse_pooler(name, simcse_names=simcse_names).name == STATIC_POOLER]
         wanted, along = (
             list(chain.from_iterable(_on_each_layer(name, checkpoint.n_layers) for name in names))
-            for names in (wanted, also)
+            for names in (_with_all(poolers, every), also)
         )
         parsed = {name: parse_pooler(name) for name in along}
         parsed |= {name: parse_pooler(name, simcse_names=simcse_names) for name in wanted}
@@ -224,6 +226,11 @@ class MultiPooler:
             if progress:
                 progress(len(batch.rows))
         return vectors
+
+
+def _with_all(names: Sequence[str], every: Sequence[str]) -> list[str]:
+    """Return the names without repetitions, with `all` replaced by every one of them."""
+    return list(dict.fromkeys(one for name in names for one in (every if name == ALL else (name,))))
 
 
 def _on_each_layer(name: str, n_layers: int) -> list[str]:

@@ -14,7 +14,7 @@ from semsearch.encoder.checkpoint import Checkpoint, open_checkpoint
 from semsearch.encoder.runtimes.torch import choose_device, choose_precision
 from semsearch.encoder.runtimes.torch_model import quiet_transformers
 from semsearch.encoder.tokenization import Batcher, Batching, check_max_tokens, load_tokenizer
-from semsearch.errors import ModelError, SourceError, UsageError
+from semsearch.errors import ModelError, SourceError
 from semsearch.training.batches import Batches
 from semsearch.training.data import load_examples
 from semsearch.training.dev import masked_dev
@@ -47,7 +47,8 @@ def prepare_masked(recipe: Recipe, folder: Path) -> Prepared:
         SourceError, RecordError: If the texts cannot be read.
         ModelError: If the checkpoint cannot be loaded, or its tokenizer has no mask token.
     """
-    texts = _texts(recipe.data)
+    assert recipe.data is not None
+    texts = plain_texts(recipe.data)
     start = recipe.model
     if recipe.from_scratch:
         start = str(folder / START)
@@ -71,7 +72,7 @@ def prepare_masked(recipe: Recipe, folder: Path) -> Prepared:
 
     dev = None
     if recipe.dev:
-        dev = masked_dev(recipe.dev, model, batcher.tokenize(_texts(recipe.dev)), recipe.seed)
+        dev = masked_dev(recipe.dev, model, batcher.tokenize(plain_texts(recipe.dev)), recipe.seed)
     return Prepared(
         task=MaskedTask(model, ids),
         batches=Batches(len(texts), recipe.batch_size, recipe.seed),
@@ -90,9 +91,12 @@ def prepare_masked(recipe: Recipe, folder: Path) -> Prepared:
     )
 
 
-def _texts(path: str | None) -> list[str]:
-    if path is None:
-        raise UsageError("objective 'mlm' needs plain texts; pass their path as `data`")
+def plain_texts(path: str) -> list[str]:
+    """Read plain texts: a jsonl, csv or tsv file with `sentence` or `text`, or the lines of a txt file.
+
+    Raises:
+        SourceError, RecordError: If they cannot be read.
+    """
     return list(load_examples(path, OBJECTIVES["simcse-unsup"]).columns[0])
 
 

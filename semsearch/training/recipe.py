@@ -17,7 +17,10 @@ MASKED = "mlm"
 CONTRASTIVE = ("mnr", "simcse-sup", "simcse-unsup")
 """Objectives that contrast the texts of a batch with one another."""
 
-NAMES = (*OBJECTIVES, MASKED)
+STATIC = "distill-static"
+"""The objective that turns an encoder into a table of static token vectors, without any steps."""
+
+NAMES = (*OBJECTIVES, MASKED, STATIC)
 """Objectives that can be trained."""
 
 DECAYS = ("linear", "cosine", "none")
@@ -30,7 +33,9 @@ ONLY_FOR: dict[str, tuple[str, ...]] = {
     "symmetric": ("mnr",),
     "negative_weight": ("mnr", "simcse-sup"),
     "mlm_weight": CONTRASTIVE,
-    "teacher": ("distill",),
+    "teacher": ("distill", STATIC),
+    "dim": (STATIC,),
+    "dev": (*OBJECTIVES, MASKED),
     "scale": ("regression", "cosent"),
     "from_scratch": (MASKED,),
     "mask": (MASKED, *CONTRASTIVE),
@@ -75,7 +80,7 @@ class Recipe:
     """Everything that determines the result of a training run, except for the content of the files it names.
 
     Attributes:
-        objective: Name of the objective; see `OBJECTIVES`, or `mlm`.
+        objective: Name of the objective; see `OBJECTIVES`, or `mlm` or `distill-static`.
         data: Path of the training examples; see `load_examples`.
         from_corpus: Instead of `data`: a corpus or an index to make pairs from.
         kinds: Kinds of pairs to make from it: `title`, `adjacent`, `crop`.
@@ -97,7 +102,8 @@ class Recipe:
         mlm_weight: Weight of an auxiliary masked-language-model loss, as in SimCSE.
         mask: Share of tokens to mask.
         matryoshka: Numbers of leading components that should work on their own.
-        teacher: For `distill`: the encoder to imitate.
+        teacher: For `distill` and `distill-static`: the encoder to imitate.
+        dim: For `distill-static`: length of the vectors.
         from_scratch: For `mlm`: start from random weights with these dimensions.
         lora: Rank of LoRA adapters, which are trained instead of the weights and merged in the end; None for none.
         epochs: Passes over the examples.
@@ -140,6 +146,7 @@ class Recipe:
     mask: float = 0.15
     matryoshka: tuple[int, ...] = ()
     teacher: str | None = None
+    dim: int = 256
     from_scratch: Scratch | None = None
     lora: int | None = None
     epochs: float = 1.0
@@ -164,12 +171,12 @@ class Recipe:
         _choose("objective", self.objective, NAMES)
         self._check_options()
         self._check_numbers()
-        if self.from_corpus is None and self.data is None:
+        if self.from_corpus is None and self.data is None and self.objective != STATIC:
             raise UsageError("no training examples; pass their path as `data`, or a corpus as `from_corpus`")
         if self.from_corpus is not None and self.data is not None:
             raise UsageError("`data` cannot be combined with `from_corpus`; choose one")
-        if self.objective == "distill" and self.teacher is None:
-            raise UsageError("objective 'distill' needs an encoder to imitate; pass it as `teacher`")
+        if self.objective in ONLY_FOR["teacher"] and self.teacher is None:
+            raise UsageError(f"objective {self.objective!r} needs an encoder to imitate; pass it as `teacher`")
 
     def _check_options(self) -> None:
         """Reject options that do not apply to the objective, and unknown names."""
@@ -268,7 +275,7 @@ TUPLE: Check = (lambda value: isinstance(value, tuple), "a tuple")
 EXPECTED: dict[str, Check] = {
     **dict.fromkeys(("objective", "data", "from_corpus", "model", "pooler", "query_prefix", "passage_prefix"), TEXT),
     **dict.fromkeys(("dev", "mlp", "teacher", "decay", "precision", "device"), TEXT),
-    **dict.fromkeys(("max_tokens", "lora", "steps", "batch_size", "accumulate", "cache_gradients"), WHOLE),
+    **dict.fromkeys(("max_tokens", "dim", "lora", "steps", "batch_size", "accumulate", "cache_gradients"), WHOLE),
     **dict.fromkeys(("eval_every", "patience", "seed"), WHOLE),
     **dict.fromkeys(("margin", "temperature", "negative_weight", "mlm_weight", "mask", "epochs"), NUMBER),
     **dict.fromkeys(("learning_rate", "warmup", "weight_decay", "clip"), NUMBER),

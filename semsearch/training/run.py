@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
+from semsearch.encoder.encoder import Encoder
 from semsearch.errors import DamagedError, LockedError, TrainingError, UsageError
 from semsearch.evaluation.significance import Comparison
 from semsearch.files import make_folder, remove, unused_name, write_bytes
@@ -28,11 +30,12 @@ from semsearch.training.card import command_of, write_card
 from semsearch.training.dev import AFTER, BEFORE, Score
 from semsearch.training.encoders import prepare_encoder
 from semsearch.training.loop import METRICS, Course, Loop, Watch
-from semsearch.training.masked import prepare_masked
+from semsearch.training.masked import plain_texts, prepare_masked
 from semsearch.training.prepared import Prepared
-from semsearch.training.recipe import MASKED, Recipe
+from semsearch.training.recipe import MASKED, STATIC, Recipe
 from semsearch.training.save import sync_all
 from semsearch.training.state import latest_state
+from semsearch.training.static import distill_static
 
 BEST, RECIPE, LOCK, CARD = "best", "recipe.json", "lock", "README.md"
 UNFINISHED = ".unfinished"
@@ -99,6 +102,8 @@ def train(
     folder = target.with_name(target.name + UNFINISHED)
     if target.exists():
         raise UsageError(f"{str(target)!r} exists; choose another folder as `out`")
+    if recipe.objective == STATIC:
+        return _distill_table(recipe, target)
     _check_folder(folder, recipe, resume)
     fresh = not folder.exists()
     make_folder(folder)
@@ -114,6 +119,17 @@ def train(
         if fresh and latest_state(folder) is None and not (folder / BEST).exists():
             shutil.rmtree(folder, ignore_errors=True)  # nothing was achieved
         raise
+
+
+def _distill_table(recipe: Recipe, target: Path) -> Trained:
+    """Turn an encoder into a table, which takes no steps."""
+    started = time.perf_counter()
+    texts = None if recipe.data is None else plain_texts(recipe.data)
+    teacher = Encoder.load(recipe.teacher, max_tokens=recipe.max_tokens, device=recipe.device)
+    made = distill_static(teacher, target, dim=recipe.dim, texts=texts)
+    facts = {"teacher": teacher.spec.model, "tokens": f"{made.n_tokens:,}", "dimensions": str(made.dim)}
+    command = {"command": command_of(recipe, str(target))}
+    return Trained(target, 0, 0, time.perf_counter() - started, "", None, (), {**facts, **command})
 
 
 def _check_folder(folder: Path, recipe: Recipe, resume: bool) -> None:

@@ -51,9 +51,9 @@ MORE: dict[str, tuple[str, ...]] = {
 }
 
 
-@pytest.mark.parametrize("objective", NAMES)
+@pytest.mark.parametrize("objective", RECORDS)
 def test_every_objective_writes_a_checkpoint(objective):
-    assert RECORDS.keys() == {*NAMES}
+    assert RECORDS.keys() | {"distill-static"} == {*NAMES}
     pooler = () if objective == "mlm" else ("--pooler", "mean")
     done = trained(objective, *pooler, *MORE.get(objective, ()), "--json")
     assert done.code == 0, done.err
@@ -133,6 +133,21 @@ def test_pairs_come_from_a_corpus_or_an_index():
     done = trained("mnr", "--from-corpus", "index", *words)
     assert done.code == 0, done.err
     assert Path("out/model.safetensors").read_bytes() == Path("first/model.safetensors").read_bytes()
+
+
+def test_a_table_is_distilled_without_data_or_with_some():
+    words = ("train", "--objective", "distill-static", "--teacher", "teacher", "--dim", "16", "--device", "cpu")
+    done = call(*words, "--out", "out")
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[1:] == ["checkpoint: out", "next: semsearch index CORPUS --model out"]
+    done = call(*words, "--out", "counted", "--data", written(Path(), "simcse-unsup"), "--json")
+    assert (done.code, done.json["steps"]) == (0, 0), done.err
+    one, other = (Encoder.load(folder).encode_documents(SENTENCES[:5]) for folder in ("out", "counted"))
+    assert one.shape == other.shape == (5, 16)
+    assert np.abs(one - other).max() > 0.01
+    call(*words, "--out", "out").fails(2, "'out' exists")
+    call(*words, "--out", "more", "--dev", "x").fails(2, "--dev does not apply to objective 'distill-static'")
+    call(*words[:3], "--out", "more").fails(2, "objective 'distill-static' needs an encoder to imitate")
 
 
 # --- options

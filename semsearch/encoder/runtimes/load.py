@@ -1,8 +1,9 @@
 """The table of runtimes, which run token ids through a network, and the choice among them.
 
-`torch` is the reference, and supports accelerators; `openvino` is the compiled runtime for CPUs. A new runtime is one
-function in `RUNTIMES`. A runtime knows nothing about text: its caller handles prefixes, truncation and the order of the
-texts. A library is imported only when a runtime that needs it is created.
+`torch` is the reference, and supports accelerators; `openvino` is the compiled runtime for CPUs; `static` runs tables
+of static token vectors, and nothing else. A new runtime is one function in `RUNTIMES`. A runtime knows nothing about
+text: its caller handles prefixes, truncation and the order of the texts. A library is imported only when a runtime that
+needs it is created.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeAlias
 
 from semsearch import interrupts
+from semsearch.encoder.checkpoint import is_table
 from semsearch.encoder.runtimes.base import PRECISIONS, QUANTIZED, Runtime
 from semsearch.encoder.runtimes.networks import Network, PooledNetwork
 from semsearch.errors import UnsupportedError, UsageError
@@ -63,7 +66,22 @@ def _openvino(network: Network, device: str, precision: str) -> Runtime:
     return OpenVinoRuntime.load(network, precision)
 
 
-RUNTIMES: dict[str, Load] = {"openvino": _openvino, "torch": _torch}
+def _static(network: Network, device: str, precision: str) -> Runtime:
+    if not isinstance(network, PooledNetwork) or not network.checkpoint.table:
+        raise UnsupportedError(
+            f"runtime 'static' runs tables of static token vectors, but model {network.checkpoint.name!r} is a "
+            "transformer; omit `runtime`"
+        )
+    if device not in ("auto", "cpu"):
+        raise UnsupportedError(f"runtime 'static' runs only on the CPU, but device {device!r} was requested")
+    if precision not in ("auto", "float32"):
+        raise UnsupportedError(f"runtime 'static' computes in float32, but precision {precision!r} was requested")
+    from semsearch.encoder.runtimes.static import StaticRuntime
+
+    return StaticRuntime(network)
+
+
+RUNTIMES: dict[str, Load] = {"openvino": _openvino, "torch": _torch, "static": _static}
 
 
 def load_runtime(
@@ -77,7 +95,8 @@ def load_runtime(
 
     Args:
         network: Network to run.
-        runtime: `openvino`, `torch`, or `auto`: $SEMSEARCH_RUNTIME, else openvino on a CPU if it works, else torch.
+        runtime: `openvino`, `torch`, `static`, or `auto`: static for a table of static token vectors, else
+            $SEMSEARCH_RUNTIME, else openvino on a CPU if it works, else torch.
         device: `auto` or a torch device; `cuda:0,cuda:1` or `cuda:*` for several, with one process each.
         precision: `auto`, `float32`, `bfloat16` or `float16`; or the precision in the spec of an 8-bit index.
 
@@ -88,14 +107,19 @@ def load_runtime(
         ModelError: If the checkpoint cannot be loaded.
     """
     if runtime == "auto":
-        runtime = os.environ.get(RUNTIME_VARIABLE) or "auto"
+        runtime = "static" if network.checkpoint.table else os.environ.get(RUNTIME_VARIABLE) or "auto"
     if runtime not in ("auto", *RUNTIMES):
         raise UsageError(f"unknown runtime {runtime!r}; known: auto, {', '.join(RUNTIMES)}")
     if precision not in PRECISIONS and not precision.startswith(QUANTIZED):
         raise UsageError(
             f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}, and int8 when indexing a corpus"
         )
-    if device == "auto" and (runtime == "openvino" or not _gpu_driver()):
+    if network.checkpoint.table and runtime != "static":
+        raise UnsupportedError(
+            f"runtime {runtime!r} runs transformers, but model {network.checkpoint.name!r} is a table of static token "
+            "vectors; omit `runtime`"
+        )
+    if device == "auto" and (runtime in ("openvino", "static") or not _gpu_driver()):
         device = "cpu"
     if device == "auto":
         from semsearch.encoder.runtimes.torch import choose_device
@@ -112,13 +136,14 @@ def load_runtime(
     return RUNTIMES["torch" if runtime == "auto" else runtime](network, device, precision)
 
 
-def import_ahead(runtime: str, device: str) -> None:
-    """Import the library that a runtime will need while files are hashed on another core.
+def import_ahead(model: str | Path | None, runtime: str, device: str) -> None:
+    """Import the library that a runtime will need for a model while files are hashed on another core.
 
     All of it is imported here: a later import would wait for the tokenizer, which is then being loaded and blocks other
     threads.
     """
-    if runtime in ("auto", "openvino") and device in ("auto", "cpu") and RUNTIME_VARIABLE not in os.environ:
+    wanted = runtime in ("auto", "openvino") and device in ("auto", "cpu") and RUNTIME_VARIABLE not in os.environ
+    if wanted and not is_table(model):
         from semsearch.encoder.runtimes.openvino import choose_precision
 
         try:

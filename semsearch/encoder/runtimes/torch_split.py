@@ -11,10 +11,6 @@ from semsearch.arrays import Vector, Vectors
 from semsearch.encoder.checkpoint import Checkpoint
 from semsearch.encoder.pooling import Pooler
 from semsearch.encoder.runtimes.torch_model import PooledModel, refuse_fork_of_torch
-from semsearch.errors import UnsupportedError
-
-LINEAR = "Identity"
-"""Name of the activation that leaves a Dense module affine."""
 
 
 class TorchSplit:
@@ -28,19 +24,9 @@ class TorchSplit:
             ModelError: If weights are missing or damaged.
             UsageError: If the process was forked from one in which torch runs.
         """
-        _, dense = head = checkpoint.head(pooler)
-        split = pooler.split
-        if split is None:
-            raise UnsupportedError(
-                f"pooler {pooler.name!r} cannot be split exactly: its vector is not a sum over tokens "
-                f"({pooler.formula})"
-            )
-        if activation := next((one.activation for one in dense if one.activation != LINEAR), None):
-            raise UnsupportedError(
-                f"the vectors of {checkpoint.name!r} cannot be split exactly: a Dense module with {activation} follows "
-                "the pooler"
-            )
-        self._split = split
+        head = checkpoint.affine_head(pooler)
+        assert pooler.split
+        self._split = pooler.split
         self._model = PooledModel(checkpoint, [head])
 
     @torch.inference_mode()
