@@ -1001,6 +1001,7 @@ def test_a_link_opens_its_section_and_paper_shows_all(look):
     [
         (("sts", "--data", SAMPLE / "pairs.tsv"), {"layers-drawing", "map-drawing"}),
         (("retrieval", "--data", SAMPLE), {"layers-drawing", "map-drawing", "recall-drawing"}),
+        (("transfer", "--data", "labeled.tsv"), {"layers-drawing", "map-drawing"}),
         (("corpus", SAMPLE, "--sample", 60, "--no-check"), {"layers-drawing", "map-drawing"}),
     ],
 )
