@@ -8,17 +8,8 @@ from pathlib import Path
 
 MEASUREMENTS = (
     *("encoding", "encoding_memory", "precision", "startup", "search_latency", "ingest_throughput", "ingest_memory"),
-    *(
-        "fusion",
-        "rerank",
-        "confidence",
-        "filters",
-        "batch_tokens",
-        "embeddings_api",
-        "sts_poolers",
-        "serve",
-        "training",
-    ),
+    *("fusion", "rerank", "confidence", "filters", "batch_tokens", "embeddings_api", "sts_poolers", "serve"),
+    "training",
 )
 
 for name in MEASUREMENTS:

@@ -62,8 +62,10 @@ def compare_poolers(
     Args:
         data: Judged queries: a folder in BEIR's layout (corpus.jsonl, queries.jsonl, qrels/). Or scored sentence pairs:
             a folder in SentEval's layout (STS/, SICK/), or a tsv, csv or jsonl file with `sentence1`, `sentence2` and
-            `score`. Or a corpus without judgments: anything that `semsearch index` accepts.
-        kind: Kind of data: `retrieval`, `sts` or `corpus`, in the order above; `auto` detects it.
+            `score`. Or labeled texts: a folder with SentEval's transfer tasks (MR/, CR/, SUBJ/, MPQA/, SST/, TREC/,
+            MRPC/), or a tsv, csv or jsonl file with `text` and `label`. Or a corpus without judgments: anything that
+            `semsearch index` accepts.
+        kind: Kind of data: `retrieval`, `sts`, `transfer` or `corpus`, in the order above; `auto` detects it.
         poolers: Names of poolers; `all` for every registered one, `layer:*+NAME` for NAME on each layer.
         model: Hugging Face name or local directory of a checkpoint; None for the default.
         simcse_names: Read pooler names as SimCSE does; its `cls` is our `pooler-output`.
@@ -79,7 +81,8 @@ def compare_poolers(
         seed: Random seed of resampling and sampling; the same seed gives the same numbers.
         progress: Called with the number of texts just encoded.
         scored: Called with the number of rows scored so far and the total number of rows.
-        tasks: For sts: which of STS12 to STS16, STS-B and SICK-R to evaluate; None for all tasks of the split.
+        tasks: For sts: which of STS12 to STS16, STS-B and SICK-R to evaluate; None for all tasks of the split. For
+            transfer: which of MR, CR, SUBJ, MPQA, SST2, SST5, TREC, MRPC and your own files; None for all of them.
         split: For sts: `test`, or `dev` for STS-B and SICK-R. For retrieval: which qrels/SPLIT.tsv to read. None for
             `test`.
         measures: For retrieval: measures as ir-measures writes them; the first one decides which candidate is best.

@@ -1,4 +1,4 @@
-"""Small data sets in the layouts that evaluation reads: scored pairs, SentEval folders and BEIR folders."""
+"""Small data sets in the layouts that evaluation reads: scored pairs, labels, SentEval folders and BEIR folders."""
 
 from __future__ import annotations
 
@@ -68,3 +68,53 @@ def two_tasks() -> None:
     Path("SICK").mkdir()
     head = "pair_ID\tsentence_A\tsentence_B\trelatedness_score"
     Path("SICK/SICK_trial.txt").write_text(f"{head}\n1\ta\tb\t3\n2\tc\td\t3\n")
+
+
+BIRDS = "heron egret wren robin gull tern finch crane".split()
+LOAVES = "bread rye bun bagel roll loaf crust dough".split()
+
+LABELED = [
+    *((f"the {bird} {does}", "bird") for bird in BIRDS for does in ("waits in the reeds", "flies off")),
+    *((f"the {loaf} {does}", "bread") for loaf in LOAVES for does in ("is in the oven", "has cooled")),
+]
+"""Texts of two topics, 16 each."""
+
+
+def write_labeled(path: str, examples: Sequence[tuple[str, str]] = LABELED) -> None:
+    lines = ["text\tlabel", *("\t".join(example) for example in examples)]
+    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_lines(path: Path, *lines: str, encoding: str = "utf-8") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes("".join(f"{line}\n" for line in lines).encode(encoding))
+
+
+def transfer_tasks(name: str = "downstream") -> Path:
+    """Write each of SentEval's transfer tasks in its layout, with texts about birds and bread."""
+    folder = Path(name)
+    birds, loaves = ([text for text, label in LABELED if label == one] for one in ("bird", "bread"))
+    for first, second in (
+        ("MR/rt-polarity.pos", "MR/rt-polarity.neg"),
+        ("CR/custrev.pos", "CR/custrev.neg"),
+        ("SUBJ/subj.objective", "SUBJ/subj.subjective"),
+        ("MPQA/mpqa.pos", "MPQA/mpqa.neg"),
+    ):
+        write_lines(folder / first, *birds)
+        write_lines(folder / second, *loaves)
+    parts = {"train": slice(0, 8), "dev": slice(8, 12), "test": slice(12, 16)}
+    for part, some in parts.items():
+        each = [(text, label) for label, texts in enumerate((birds, loaves)) for text in texts[some]]
+        write_lines(folder / f"SST/binary/sentiment-{part}", *(f"{text}\t{label}" for text, label in each))
+        write_lines(folder / f"SST/fine/sentiment-{part}", *(f"{4 * label} {text}" for text, label in each))
+    for file, some in (("train_5500", slice(0, 12)), ("TREC_10", slice(12, 16))):
+        lines = [
+            f"{label} {text} ?" for label, texts in (("HUM:ind", birds), ("NUM:date", loaves)) for text in texts[some]
+        ]
+        write_lines(folder / f"TREC/{file}.label", *lines)
+    header = "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String"
+    for part, some in (("train", slice(0, 12)), ("test", slice(12, 16))):
+        same = [f"1\t7\t8\t{text}\tyes, {text}" for text in (birds[some] + loaves[some])]
+        other = [f"0\t7\t8\t{one}\t{two}" for one, two in zip(birds[some], loaves[some], strict=True)]
+        write_lines(folder / f"MRPC/msr_paraphrase_{part}.txt", f"\ufeff{header}", *same, *other)
+    return folder

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from command import call, jsonl
 from fakes import tiny_checkpoint
-from layouts import DOCUMENTS, SCORED, beir, write_pairs
+from layouts import DOCUMENTS, SCORED, beir, write_labeled, write_pairs
 from markdown_it import MarkdownIt
 from selectolax.lexbor import LexborHTMLParser
 
@@ -37,12 +37,18 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_pairs("scored.tsv")
     beir("judged")
+    write_labeled("labeled.tsv")
     Path("notes.jsonl").write_bytes(jsonl(DOCUMENTS))
 
 
 Compare = Callable[..., PoolerComparison]
 
-DATA = {"scored.tsv": ("sts", "--data"), "judged": ("retrieval", "--data"), "notes.jsonl": ("corpus",)}
+DATA = {
+    "scored.tsv": ("sts", "--data"),
+    "judged": ("retrieval", "--data"),
+    "labeled.tsv": ("transfer", "--data"),
+    "notes.jsonl": ("corpus",),
+}
 """Data to compare on, with the subcommand and options for it."""
 
 EACH = pytest.mark.parametrize("data", DATA)
@@ -107,6 +113,7 @@ def test_a_table_says_what_its_numbers_are_and_what_its_columns_ask(data: str, f
     measure, explained = {
         "scored.tsv": ("Spearman x 100", ""),
         "judged": ("nDCG@10", ""),
+        "labeled.tsv": ("accuracy x 100", "each value is the accuracy of a logistic regression"),
         "notes.jsonl": ("nDCG@10", "sentence: the query is one sentence, the answer the rest of its passage"),
     }[data]
     assert measure in next(line for line in done.out.splitlines() if data.split(".")[0] in line or "@10" in line)
@@ -123,6 +130,8 @@ def test_it_says_what_the_command_says(data: str, compare: Compare, model: str):
     table = done.rows[: len(rows)]
     assert [row[: len(row) - timed] for row in rows] == [row[: len(row) - timed] for row in table]
     said = without_times("\n".join(lines[lines.index("") + 1 :])).split("\n\n")
+    shown = [] if DATA[data][0] != "transfer" else [said.pop(0)]
+    assert [part.split("\n")[0] for part in shown] == [table.name for table in result.study.tables[1:]]
     assert said[0] == without_times(done.err.removesuffix("\n"))
     assert said[1:] == (["\n".join(done.out.splitlines()[-2:])] if DATA[data][0] == "corpus" else [])
 
@@ -133,7 +142,8 @@ def test_numbers_are_had_by_row_and_column(data: str, compare: Compare, model: s
     shown = json.loads(command(data, model, "--json").out)
     rows = shown["tables"][0]["rows"]
     assert result.rows == {label: {name: cell["value"] for name, cell in row.items()} for label, row in rows.items()}
-    assert [candidate.label for candidate in result.candidates] == [*rows]
+    baseline = ["majority class"] if DATA[data][0] == "transfer" else []
+    assert [*(candidate.label for candidate in result.candidates), *baseline] == [*rows]
     for label, row in rows.items():
         for column, cell in row.items():
             assert result.value(label, column) == cell["value"]
@@ -258,14 +268,16 @@ def test_every_form_that_is_saved_has_the_numbers(data: str, compare: Compare):
     cells = shown["tables"][0]["rows"]
     assert {label: {name: cell["value"] for name, cell in row.items()} for label, row in cells.items()} == result.rows
     assert (shown["notes"], shown["refused"], shown["seed"]) == (result.notes, {}, "0")
-    lines = [line for line in csv.DictReader(saved(result, "a.CSV").splitlines()) if line["column"] != "ms/query"]
+    first = result.study.tables[0].name
+    lines = [line for line in csv.DictReader(saved(result, "a.CSV").splitlines()) if line["table"] == first]
+    lines = [line for line in lines if line["column"] != "ms/query"]
     assert [(line["row"], line["column"], float(line["value"])) for line in lines] == [
         (label, column, value) for label, row in result.rows.items() for column, value in row.items()
     ]
     tokens = MarkdownIt("commonmark").enable("table").parse(saved(result, "a.md"))
     markdown = [token.content for token in tokens if token.type == "inline"]
     latex = saved(result, "a.tex")
-    scale, decimals = (100, 2) if DATA[data][0] == "sts" else (1, 4)
+    scale, decimals = (100, 2) if DATA[data][0] in ("sts", "transfer") else (1, 4)
     for label, row in result.rows.items():
         assert label in markdown
         for value in row.values():
@@ -347,10 +359,13 @@ def test_poolers_are_a_list_of_names(value: Any):
         ({"cache_mb": -1}, "`cache_mb` must be at least 0 MiB (0 for no cache), got -1"),
         ({"duel": ["mean"]}, "`duel` must name two rows or none, got 1"),
         ({"duel": ["mean", "max"]}, "unknown row 'max' for `duel`; expected one of: mean; cls"),
-        ({"kind": "beir"}, "unknown kind 'beir'; expected one of auto, retrieval, sts, corpus"),
+        ({"kind": "beir"}, "unknown kind 'beir'; expected one of auto, retrieval, sts, transfer, corpus"),
         ({"measures": []}, "no measure given"),
         ({"modes": []}, "no mode given"),
-        ({"tasks": ["STS-B"]}, "`tasks` applies only to data of kind 'sts', but 'judged' is treated as 'retrieval'"),
+        (
+            {"tasks": ["STS-B"]},
+            "`tasks` applies only to data of kind 'sts' or 'transfer', but 'judged' is treated as 'retrieval'",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_one_line(wishes: dict[str, Any], said: str, compare: Compare):

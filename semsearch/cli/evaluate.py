@@ -14,7 +14,7 @@ from semsearch.errors import UsageError
 if TYPE_CHECKING:
     from semsearch.corpus.chunking import Chunking
 
-app = typer.Typer(help="Compare poolers on STS, on retrieval, or on your own corpus.", rich_markup_mode=None)
+app = typer.Typer(help="Compare poolers on STS, retrieval, classification or your corpus.", rich_markup_mode=None)
 
 DEFAULT_CACHE_MB = 2_048
 
@@ -23,7 +23,7 @@ TEST = "test"
 
 @app.callback()
 def root() -> None:
-    """Compare poolers on STS, on retrieval, or on your own corpus."""
+    """Compare poolers on STS, retrieval, classification or your corpus."""
 
 
 @app.command()
@@ -159,6 +159,64 @@ def retrieval(
         out.show(output, found)
     if run_dir is not None:
         write_runs(run_dir, ((one.label, found.study.runs[one.label]) for one in found.candidates))
+
+
+@app.command()
+def transfer(
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Folder with MR/, TREC/ and so on in SentEval's layout, or a file with text and label fields."
+        ),
+    ],
+    model: opt.Model = None,
+    poolers: opt.Poolers = "all",
+    simcse_names: opt.SimcseNames = False,
+    transforms: opt.Transforms = "",
+    tasks: Annotated[str, typer.Option(help="Comma-separated task names [default: all in the folder]")] = "",
+    max_tokens: opt.MaxTokens = None,
+    precision: opt.Precision = None,
+    device: opt.Device = "auto",
+    runtime: opt.RuntimeName = "auto",
+    cache_mb: opt.CacheMb = DEFAULT_CACHE_MB,
+    seed: opt.Seed = 0,
+    geometry: opt.WithGeometry = False,
+    report: opt.ReportFile = None,
+    duel: opt.Duel = None,
+    intervals: opt.Intervals = False,
+    markdown: opt.AsMarkdown = False,
+    csv: opt.AsCsv = False,
+    latex: opt.AsLatex = False,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Compare poolers on classification (SentEval's transfer tasks).
+
+    Reports accuracy and macro-F1 x 100 of logistic regression on each pooler's frozen vectors.
+    """
+    from semsearch.comparison import compare_poolers
+
+    output = out.Output.of(markdown, csv, latex, as_json, intervals, geometry, report, duel)
+    with out.progress("texts") as (encoded, scored):
+        found = compare_poolers(
+            data,
+            kind="transfer",
+            poolers=out.names(poolers),
+            model=model,
+            simcse_names=simcse_names,
+            transforms=out.names(transforms),
+            max_tokens=max_tokens,
+            precision=precision,
+            device=device,
+            runtime=runtime,
+            cache_mb=cache_mb,
+            layers=report is not None,
+            duel=output.duel,
+            seed=seed,
+            progress=encoded,
+            scored=scored,
+            tasks=out.names(tasks),
+        )
+        out.show(output, found)
 
 
 @app.command()

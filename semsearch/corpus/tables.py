@@ -60,23 +60,31 @@ def finite(value: object) -> float:
     return number if math.isfinite(number) else math.nan
 
 
-def lines_of(path: Path, expected: str = "a file") -> list[str]:
+def lines_of(path: Path, expected: str = "a file", *, or_latin_1: bool = False) -> list[str]:
     r"""Split a file at `\n` only, because some sentences contain other characters that Python treats as line ends.
 
     Args:
         path: A text file in UTF-8, optionally gzipped.
         expected: What should be there, for the message if the file is missing.
+        or_latin_1: Read a file that is not UTF-8 as Latin-1.
 
     Raises:
         SourceError: If the file is missing or cannot be read.
     """
-    return [line.rstrip("\r") for line in _text(path, expected).removesuffix("\n").split("\n")]
+    text = _text(path, expected, or_latin_1=or_latin_1)
+    return [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]
 
 
-def _text(path: Path, expected: str = "a file") -> str:
+def _text(path: Path, expected: str = "a file", *, or_latin_1: bool = False) -> str:
     try:
         with open_bytes(path) as file:
-            return file.read().decode("utf-8-sig")
+            content = file.read()
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            if or_latin_1:
+                return content.decode("latin-1")
+            raise
     except FileNotFoundError:
         raise SourceError(f"no {path}; expected {expected}") from None
     except UNREADABLE as error:

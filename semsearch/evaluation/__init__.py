@@ -1,4 +1,4 @@
-"""Evaluation of poolers, layers and transforms on STS data, on retrieval data, and on a corpus without judgments.
+"""Evaluation of poolers, layers and transforms on STS data, retrieval data, transfer tasks, and a corpus alone.
 
 `semsearch.compare_poolers` runs a whole comparison in one call. This package exports its parts; each name below is
 imported from its module on first use.
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from semsearch.evaluation.geometry import Geometry, measure_geometry
     from semsearch.evaluation.label_free import evaluate_corpus
     from semsearch.evaluation.multi_pooler import MultiPooler
+    from semsearch.evaluation.probes import cross_probe, probe
     from semsearch.evaluation.pseudo_queries import make_pseudo_tasks
     from semsearch.evaluation.report import Report
     from semsearch.evaluation.retrieval import evaluate_retrieval
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from semsearch.evaluation.significance import Cell, Comparison
     from semsearch.evaluation.sts import evaluate_sts
     from semsearch.evaluation.sts_data import load_sts
-    from semsearch.evaluation.studies import study_corpus, study_retrieval, study_sts
+    from semsearch.evaluation.studies import study_corpus, study_retrieval, study_sts, study_transfer
     from semsearch.evaluation.study import Study
+    from semsearch.evaluation.transfer import evaluate_transfer
+    from semsearch.evaluation.transfer_data import load_transfer
     from semsearch.evaluation.vector_cache import VectorCache
 
 _HOMES = {
@@ -30,15 +33,18 @@ _HOMES = {
     "geometry": ("Geometry", "measure_geometry"),
     "label_free": ("evaluate_corpus",),
     "multi_pooler": ("MultiPooler",),
+    "probes": ("cross_probe", "probe"),
     "pseudo_queries": ("make_pseudo_tasks",),
     "report": ("Report",),
     "retrieval": ("evaluate_retrieval",),
     "retrieval_data": ("load_retrieval",),
     "significance": ("Cell", "Comparison"),
-    "studies": ("study_corpus", "study_retrieval", "study_sts"),
+    "studies": ("study_corpus", "study_retrieval", "study_sts", "study_transfer"),
     "study": ("Study",),
     "sts": ("evaluate_sts",),
     "sts_data": ("load_sts",),
+    "transfer": ("evaluate_transfer",),
+    "transfer_data": ("load_transfer",),
     "vector_cache": ("VectorCache",),
 }
 _MODULES = {name: f"semsearch.evaluation.{module}" for module, names in _HOMES.items() for name in names}
@@ -52,16 +58,21 @@ __all__ = [
     "Report",
     "Study",
     "VectorCache",
+    "cross_probe",
     "evaluate_corpus",
     "evaluate_retrieval",
     "evaluate_sts",
+    "evaluate_transfer",
     "load_retrieval",
     "load_sts",
+    "load_transfer",
     "make_pseudo_tasks",
     "measure_geometry",
+    "probe",
     "study_corpus",
     "study_retrieval",
     "study_sts",
+    "study_transfer",
 ]
 
 

@@ -18,6 +18,7 @@ from semsearch.evaluation.report import TOP, Answer, Duel, Duels
 from semsearch.evaluation.retrieval import RetrievalResult
 from semsearch.evaluation.significance import Comparison, Numbers
 from semsearch.evaluation.sts import StsResult
+from semsearch.evaluation.transfer import TransferResult
 
 Two: TypeAlias = tuple[Candidate, Candidate]
 
@@ -130,6 +131,24 @@ def duels_of_corpus(found: LabelFreeResult, pair: Two, measure: str) -> Duels:
 
     values = [np.concatenate([_NONE, *(found.per_query[one.label][task.name] for task in found.tasks)]) for one in pair]
     return _duels(pair, f"{measure}, {ALL} tasks", "pseudo-queries", "the source", values, show)
+
+
+def duels_of_transfer(found: TransferResult, pair: Two) -> Duels:
+    """Compare two candidates on test examples, by which of them predicts the right label."""
+    places = [(task, place) for task in found.tasks for place in range(len(task.labels[task.test]))]
+
+    def show(index: int) -> Shown:
+        task, place = places[index]
+        predicted = [int(found.probes[one.label][task.name].predictions[place]) for one in pair]
+        true = int(task.labels[task.test][place])
+        answers = [Answer(task.classes[label], label == true) for label in predicted]
+        text = " — ".join(side[task.test][place] for side in task.texts)
+        return text, answers, task.classes[true], task.name if len(found.tasks) > 1 else ""
+
+    gold = np.concatenate(list(found.gold().values()))
+    predicted = [np.concatenate([row.predictions for row in found.probes[one.label].values()]) for one in pair]
+    values = [(row == gold).astype(np.float64) for row in predicted]
+    return _duels(pair, "right labels", "examples", "the true label", values, show)
 
 
 def _duels(

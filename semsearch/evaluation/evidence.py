@@ -1,7 +1,7 @@
 """The evidence behind the numbers of an evaluation: geometry, histograms, layers and recall curves.
 
 Each kind of evaluation defines its texts and which pairs of them belong together (`Evidence`); everything else is the
-same for all three kinds.
+same for all kinds.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from semsearch.evaluation.measures import measure_run
 from semsearch.evaluation.report import Histogram, Layers, Projection
 from semsearch.evaluation.retrieval import RetrievalResult
 from semsearch.evaluation.sts import StsResult
+from semsearch.evaluation.transfer import TransferResult
 
 SAMPLE = 1_000
 """Number of texts for geometry and projection, and of pairs of each kind."""
@@ -146,6 +147,43 @@ def evidence_of_corpus(found: LabelFreeResult, seed: int) -> Evidence:
         {"task": [task.name for task in found.tasks for _ in task.passages]},
         "A similar pair is a pseudo-query and the passage it was taken from; a dissimilar one is a pseudo-query and "
         "another passage drawn at random.",
+    )
+
+
+def evidence_of_transfer(found: TransferResult, seed: int) -> Evidence:
+    """Collect a sample of the texts of each task; pair texts at random, or as the task does, and compare their labels.
+
+    The pairs of a task about pairs are similar if their label is the last one: 1 for paraphrases.
+    """
+    rng = np.random.default_rng(seed)
+    texts, fields, pairs = list[str](), list[tuple[str, str]](), [[_NO_PAIRS], [_NO_PAIRS]]
+    for task in found.tasks:
+        rows = found.samples[task.name].rows
+        labels, start, n = task.labels[rows], len(texts), len(rows)
+        if len(task.texts) == 2:
+            drawn, alike = np.stack([np.arange(n), np.arange(n, 2 * n)], axis=1), labels == len(task.classes) - 1
+        else:
+            drawn = rng.integers(n, size=(2 * SAMPLE, 2))
+            drawn = drawn[drawn[:, 0] != drawn[:, 1]]
+            alike = labels[drawn[:, 0]] == labels[drawn[:, 1]]
+        pairs[0].append(start + drawn[alike])
+        pairs[1].append(start + drawn[~alike])
+        texts += [side[row] for side in task.texts for row in rows]
+        named = [(task.name, task.classes[label] if len(task.texts) == 1 else "") for label in labels]
+        fields += named * len(task.texts)
+    vectors = {
+        pooler: np.concatenate([sample.vectors[pooler] for sample in found.samples.values()])
+        for pooler in {candidate.pooler for candidate in found.candidates}
+    }
+    return Evidence(
+        texts,
+        vectors,
+        vectors,
+        _some(np.concatenate(pairs[0]), seed),
+        _some(np.concatenate(pairs[1]), seed),
+        {"task": [task for task, _ in fields], "label": [label and f"{task}: {label}" for task, label in fields]},
+        "Similar pairs are texts of one task that have the same label, dissimilar ones have different labels; both are "
+        "drawn at random. For pairs of texts, the similar ones are the paraphrases.",
     )
 
 

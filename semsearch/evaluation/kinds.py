@@ -1,6 +1,7 @@
 """The kinds of data that poolers are compared on, with how each is recognized, loaded and evaluated.
 
-sts: sentence pairs scored by people. retrieval: documents, queries and judgments. corpus: documents alone.
+sts: sentence pairs scored by people. retrieval: documents, queries and judgments. transfer: texts with labels. corpus:
+documents alone.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from semsearch.evaluation.pseudo_queries import make_pseudo_tasks
 from semsearch.evaluation.request import AUTO, Request
 from semsearch.evaluation.retrieval_data import RetrievalTask, holds_queries, load_retrieval, splits_of
 from semsearch.evaluation.sts_data import holds_pairs, load_sts
-from semsearch.evaluation.studies import study_corpus, study_retrieval, study_sts, tolerant
+from semsearch.evaluation.studies import study_corpus, study_retrieval, study_sts, study_transfer, tolerant
 from semsearch.evaluation.study import Study
+from semsearch.evaluation.transfer_data import EXPECTED, LAYOUTS, holds_task, labels_texts, load_transfer
 from semsearch.search import MODES
 from semsearch.types import Document
 
@@ -161,6 +163,32 @@ def _study_retrieval(request: Request) -> Study:
         )
 
 
+# --- labeled texts
+
+
+def _is_transfer(request: Request) -> bool:
+    return labels_texts(request.path) or any(holds_task(request.path, name) for name in LAYOUTS)
+
+
+def _study_transfer(request: Request) -> Study:
+    if request.tasks and request.path.is_file():
+        raise UsageError(
+            f"`tasks` applies only to a folder of tasks, but {request.source!r} is a file of labeled texts"
+        )
+    tasks = load_transfer(request.path, request.tasks or ())
+    with request.encoder() as encoder:
+        return study_transfer(
+            tasks,
+            encoder,
+            data=request.source,
+            transforms=request.transforms,
+            seed=request.seed,
+            duel=request.duel,
+            progress=request.progress,
+            scored=request.scored,
+        )
+
+
 # --- a corpus alone
 
 
@@ -235,6 +263,7 @@ KINDS = {
         _is_sts,
         _study_sts,
     ),
+    "transfer": Kind(EXPECTED, frozenset(("tasks",)), _is_transfer, _study_transfer),
     "corpus": Kind(
         "a corpus that `semsearch index` accepts: a file or a folder of documents",
         frozenset(("sample", "check", "reading", "skip_bad")),

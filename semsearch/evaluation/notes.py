@@ -7,9 +7,12 @@ from collections.abc import Mapping
 
 from semsearch.evaluation.geometry import Geometry
 from semsearch.evaluation.multi_pooler import MultiPooler
+from semsearch.evaluation.probes import FOLDS, STRENGTHS
 from semsearch.evaluation.pseudo_queries import PseudoQuerySummary
 from semsearch.evaluation.retrieval import RetrievalResult
 from semsearch.evaluation.sts import StsResult
+from semsearch.evaluation.transfer import MAJORITY, TransferResult
+from semsearch.evaluation.transfer_data import TransferTask
 from semsearch.version import __version__
 
 PROXY = (
@@ -33,6 +36,21 @@ AGGREGATED = (
 FITTED = (
     "transforms are fitted on each task's own sentences for the table, and on those of all tasks together for "
     "geometry, histograms and map"
+)
+
+PROBED = (
+    "each value is the accuracy of a logistic regression on frozen unit vectors (scikit-learn's, with standardized "
+    f"features and C from {STRENGTHS[0]:g} to {STRENGTHS[-1]:g}); SentEval's own default classifier is a network in "
+    "torch on vectors as pooled, whose values differ a little"
+)
+
+BASELINE = (
+    f"{MAJORITY}: always predicts the most frequent label; vectors that do no better say nothing about the labels"
+)
+
+FITTED_ON_SAMPLES = (
+    "transforms are fitted on each task's own texts for the table, and on a sample of all tasks' texts for geometry, "
+    "histograms and map"
 )
 
 
@@ -74,9 +92,37 @@ def notes_of_sts(result: StsResult) -> list[str]:
     return notes
 
 
+def notes_of_transfer(result: TransferResult) -> list[str]:
+    """Return notes on the classifier, on the examples of each task, on odd transforms, and on the baseline."""
+    notes = [PROBED, f"examples: {'; '.join(map(_examples, result.tasks))}"]
+    for task in result.tasks:
+        if 0 < (n := task.folds) < FOLDS:
+            notes.append(f"{task.name}: {n} folds instead of {FOLDS}, because a label has only {n} examples")
+        if task.dropped:
+            notes.append(f"{task.name}: blank lines, left out: {task.dropped:,}")
+        notes += [
+            f"{label}: no information on {task.name}, because {_whitened(len(task) * len(task.texts))}"
+            for label in result.flat[task.name]
+        ]
+    return [*notes, BASELINE]
+
+
+def _examples(task: TransferTask) -> str:
+    """Describe how many examples a task has for each purpose."""
+    if not task.n_train:
+        return f"{task.name} {len(task):,} in {task.folds} folds"
+    dev = f"{task.n_dev:,} to choose C, " if task.n_dev else ""
+    return f"{task.name} {task.n_train:,} to train, {dev}{len(task) - task.n_train - task.n_dev:,} to test"
+
+
 def note_of_fitting(result: StsResult) -> list[str]:
     """Return a note on what transforms were fitted on, if this differs between the table and the geometry."""
     return [FITTED] if len(result.tasks) > 1 and any(one.transform for one in result.candidates) else []
+
+
+def note_of_fitting_samples(result: TransferResult) -> list[str]:
+    """Return a note on what transforms were fitted on, if there are any."""
+    return [FITTED_ON_SAMPLES] if any(one.transform for one in result.candidates) else []
 
 
 def notes_of_geometry(geometry: Mapping[str, Geometry], n_texts: int) -> list[str]:

@@ -31,7 +31,10 @@ ROUNDING = 1e-9
 """Smaller differences of measures count as 0."""
 
 LEAST_PAIRS = 12
-"""Minimum pairs for a significance verdict on correlations; with fewer, too many bootstrap resamples are degenerate."""
+"""Minimum items for a significance verdict by bootstrap; with fewer, too many resamples are degenerate."""
+
+AVERAGE = "average"
+"""Name of the column for the mean over tasks."""
 
 CORRECTED = "Holm-corrected over all pairs of rows"
 
@@ -126,9 +129,38 @@ def compare_correlations(
         task: bootstrap_spearman([row[task] for row in scores.values()], similarity, seed + number)
         for number, (task, similarity) in enumerate(gold.items())
     }
-    if len(gold) > 1:
-        drawn["average"] = np.mean(list(drawn.values()), axis=0)
     sizes = {task: len(similarity) for task, similarity in gold.items()}
+    return compare_drawn(drawn, sizes, list(scores), "pairs", seed, same)
+
+
+def compare_drawn(
+    drawn: Mapping[str, Numbers],
+    sizes: Mapping[str, int],
+    rows: Sequence[str],
+    unit: str,
+    seed: int,
+    same: Mapping[str, str] | None = None,
+    differing: Mapping[str, NDArray[np.int64]] | None = None,
+) -> Comparison:
+    """Compare values by their bootstrap resamples on each task, and their mean over tasks if there are several.
+
+    The tests are those of `compare_correlations`. If rows differ on only k items, p is at least 2 / 2^k, as in
+    `paired_t_p`.
+
+    Args:
+        drawn: Values by task, for the sample itself and for each resample, `[rows, 1 + RESAMPLES]`.
+        sizes: Number of items by task.
+        rows: Names of the rows.
+        unit: Name of the items, in the plural.
+        seed: Random seed of the resamples, for the description.
+        same: Rows that repeat another row, as for `compare_means`.
+        differing: Number of items by task on which two rows differ, `[rows, rows]`; None if they differ on all items.
+    """
+    counts = dict(differing or {})
+    if len(drawn) > 1:
+        drawn = {**drawn, AVERAGE: np.mean(list(drawn.values()), axis=0)}
+        if counts:
+            counts[AVERAGE] = np.sum(list(counts.values()), axis=0)
     fewest = min(sizes.values())
     columns = []
     for name, values in drawn.items():  # [rows, 1 + resamples]
@@ -137,10 +169,12 @@ def compare_correlations(
         p = np.ones((len(value), len(value)))
         if n >= LEAST_PAIRS:
             p = difference_p(value, _standard_errors(draws), n - 2)
-        columns.append(_column(value, *_interval(draws), p, _firsts(scores, same)))
-    caution = f"; no verdict below {LEAST_PAIRS} pairs" if fewest < LEAST_PAIRS else ""
-    test = f"paired bootstrap over pairs ({RESAMPLES:,} resamples), {CORRECTED}{caution}; 95% intervals; seed {seed}"
-    return Comparison(tuple(drawn), dict(zip(scores, zip(*columns, strict=True), strict=True)), test)
+        if name in counts:
+            p = np.minimum(np.maximum(p, 2.0 ** (1.0 - counts[name])), 1)
+        columns.append(_column(value, *_interval(draws), p, _firsts(rows, same)))
+    caution = f"; no verdict below {LEAST_PAIRS} {unit}" if fewest < LEAST_PAIRS else ""
+    test = f"paired bootstrap over {unit} ({RESAMPLES:,} resamples), {CORRECTED}{caution}; 95% intervals; seed {seed}"
+    return Comparison(tuple(drawn), dict(zip(rows, zip(*columns, strict=True), strict=True)), test)
 
 
 def _firsts(rows: Iterable[str], same: Mapping[str, str] | None) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Comparisons of poolers on loaded data of three kinds: scored sentence pairs, judged queries, or a corpus alone."""
+"""Comparisons of poolers on loaded data: scored sentence pairs, judged queries, labeled texts, or a corpus alone."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from semsearch.corpus.chunking import Chunking
 from semsearch.encoder.encoder import Progress
@@ -15,6 +18,7 @@ from semsearch.evaluation import duels as wins
 from semsearch.evaluation import evidence as gather
 from semsearch.evaluation import notes as said
 from semsearch.evaluation.candidates import Candidate, Scored, candidates_of
+from semsearch.evaluation.classification import ACCURACY, MACRO_F1
 from semsearch.evaluation.label_free import ALL, MEASURE, evaluate_corpus, recommend
 from semsearch.evaluation.measures import MEASURES
 from semsearch.evaluation.multi_pooler import MultiPooler
@@ -26,6 +30,8 @@ from semsearch.evaluation.significance import SEED, Comparison, rank_agreement
 from semsearch.evaluation.sts import average, evaluate_sts
 from semsearch.evaluation.sts_data import StsTask
 from semsearch.evaluation.study import Behind, Study
+from semsearch.evaluation.transfer import evaluate_transfer
+from semsearch.evaluation.transfer_data import TransferTask
 from semsearch.search import MODES
 
 
@@ -181,6 +187,70 @@ def study_retrieval(
     )
 
 
+def study_transfer(
+    tasks: Sequence[TransferTask],
+    encoder: MultiPooler,
+    *,
+    data: str,
+    transforms: Sequence[str] = (),
+    seed: int = SEED,
+    duel: Sequence[str] = (),
+    progress: Progress | None = None,
+    scored: Scored | None = None,
+) -> Study:
+    """Compare poolers by how well logistic regression on their frozen vectors classifies texts.
+
+    Args:
+        tasks: Tasks as `load_transfer` returns them.
+        encoder: Encoder with the poolers to compare, as for `study_sts`.
+        data: Path that the tasks were loaded from, for the title and the facts.
+        transforms: Transforms to try on each pooler, as for `study_sts`.
+        seed: Random seed of folds, resampling and sampling.
+        duel: Labels of two candidates whose wins and losses a report shows, as for `study_sts`.
+        progress: Called with the number of texts just encoded.
+        scored: Called with the number of rows scored so far and the total number of rows, for one task at a time.
+
+    Raises:
+        UsageError: If a transform is unknown, `duel` has a label of no candidate, or scikit-learn is not installed.
+    """
+    two = _named(duel, candidates_of(encoder, transforms))
+    result = evaluate_transfer(tasks, encoder, transforms, seed, progress, scored)
+    comparison = result.compare(seed)
+    column = comparison.columns[-1]
+    scores = result.scores()
+    means = {label: sum(values[ACCURACY] for values in row.values()) / len(row) for label, row in scores.items()}
+    return Study(
+        "transfer",
+        f"Poolers of {encoder.spec.model} on {Path(data).resolve().name}",
+        said.facts_of(encoder, {"data": data, "seed": seed}),
+        [
+            Table("Accuracy", comparison, 100, 2, measure=ACCURACY),
+            Table("Macro-F1", result.compare(seed, MACRO_F1), 100, 2, measure=MACRO_F1),
+        ],
+        column,
+        result.candidates,
+        _best(result.candidates, comparison, column),
+        encoder.refused,
+        [*said.notes_of_repeats(result.repeats()), *said.notes_of_transfer(result)],
+        {
+            "tasks": {task.name: _described(task) for task in tasks},
+            "strengths": {
+                one.label: {task: found.strengths for task, found in result.probes[one.label].items()}
+                for one in result.candidates
+            },
+        },
+        seed,
+        two,
+        Behind(
+            partial(gather.evidence_of_transfer, result, seed),
+            partial(wins.duels_of_transfer, result),
+            notes=said.note_of_fitting_samples(result),
+            scored=scored,
+        ),
+        gather.layers("accuracy x 100, averaged over tasks", encoder.n_layers, means, 100, 2),
+    )
+
+
 def study_corpus(
     tasks: Sequence[PseudoTask],
     made: PseudoQuerySummary,
@@ -257,6 +327,18 @@ def study_corpus(
         why=why,
         next=command,
     )
+
+
+def _described(task: TransferTask) -> dict[str, Any]:
+    """Return the numbers of examples of a task by purpose, and of those to test by label."""
+    counts = np.bincount(task.labels[task.test], minlength=len(task.classes)).tolist()
+    return {
+        "train": task.n_train,
+        "dev": task.n_dev,
+        "test": sum(counts),
+        "folds": task.folds,
+        "labels": dict(zip(task.classes, counts, strict=True)),
+    }
 
 
 def _named(duel: Sequence[str], candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:

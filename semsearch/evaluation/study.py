@@ -46,7 +46,7 @@ class Study:
     """The outcome of a comparison of poolers.
 
     Attributes:
-        kind: `sts`, `retrieval` or `corpus`.
+        kind: `sts`, `retrieval`, `transfer` or `corpus`.
         title: What was compared, and on which data.
         facts: Names and values of everything needed to reproduce the numbers.
         tables: Comparison tables; the first one decides.

@@ -20,6 +20,7 @@ from semsearch.arrays import Vectors
 from semsearch.encoder.runtimes.torch import BATCHING, NO_INT8
 from semsearch.encoder.tokenization import Batch, Batcher, TokenIds
 from semsearch.errors import SourceError, UnsupportedError, UsageError
+from semsearch.evaluation.classification import ACCURACY, MACRO_F1, Labels, compare_predictions, score_predictions
 from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.retrieval import evaluate_retrieval
 from semsearch.evaluation.retrieval_data import RetrievalTask, holds_queries, load_retrieval, splits_of
@@ -154,33 +155,27 @@ def _correlate(tasks: Sequence[StsTask], encoder: MultiPooler) -> Score:
     return Score(float(np.mean([*by_task.values()])), found.cosines[label], by_task if len(by_task) > 1 else {})
 
 
-def classes_dev(path: str, classify: Callable[[], NDArray[np.int64]], labels: NDArray[np.int64], seed: int) -> Dev:
+def classes_dev(path: str, classify: Callable[[], Labels], gold: Labels, seed: int) -> Dev:
     """Return a dev set for a classifier.
 
     Args:
         path: Path of the examples, for the name.
         classify: Returns the most probable class of each example, `[n]`.
-        labels: Their classes, `[n]`.
+        gold: Their classes, `[n]`.
         seed: Random seed of intervals.
     """
+    name = Path(path).name
 
     def evaluate() -> Score:
         predicted = classify()
-        right = (predicted == labels).astype(np.float64)
-        return Score(float(right.mean()), {"accuracy": right}, {"macro-F1": macro_f1(predicted, labels)})
+        found = score_predictions(predicted, gold)
+        return Score(found[ACCURACY], {name: predicted.astype(np.float64)}, {MACRO_F1: found[MACRO_F1]})
 
-    return Dev(
-        f"{Path(path).name}, accuracy",
-        evaluate,
-        lambda scores: compare_means({label: dict(score.each) for label, score in scores.items()}, seed),
-    )
+    def compare(scores: Mapping[str, Score]) -> Comparison:
+        predicted = {label: {name: score.each[name].astype(np.int64)} for label, score in scores.items()}
+        return compare_predictions(predicted, {name: gold}, ACCURACY, seed)
 
-
-def macro_f1(predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
-    """Return the unweighted mean over classes of the harmonic mean of precision and recall."""
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(labels, predicted, average="macro", zero_division=0))
+    return Dev(f"{name}, {ACCURACY}", evaluate, compare)
 
 
 def masked_dev(path: str, model: MaskedModel, rows: Sequence[TokenIds], seed: int) -> Dev:

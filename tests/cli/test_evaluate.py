@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from command import Outcome, call, jsonl, run
 from fakes import tiny_checkpoint
-from layouts import DOCUMENTS, QRELS, QUERIES, SCORED, beir, two_tasks, write_pairs
+from layouts import DOCUMENTS, QRELS, QUERIES, SCORED, beir, transfer_tasks, two_tasks, write_labeled, write_pairs
 from markdown_it import MarkdownIt
 from scipy import stats
 
@@ -53,12 +53,14 @@ def _files(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     Path("pairs.tsv").write_text(PAIRS)
     write_pairs("scored.tsv")
     beir("judged")
+    write_labeled("labeled.tsv")
     Path("notes.jsonl").write_bytes(jsonl(DOCUMENTS))
 
 
 DATA: dict[str, tuple[str, ...]] = {
     "sts": ("--data", "scored.tsv"),
     "retrieval": ("--data", "judged"),
+    "transfer": ("--data", "labeled.tsv"),
     "corpus": ("notes.jsonl",),
 }
 """The arguments that give each command its data."""
@@ -189,6 +191,9 @@ def test_geometry_has_a_row_for_each_row_of_the_table():
 
 # --- all output formats have the same numbers
 
+NO_VECTORS = ("keyword", "majority class")
+"""Rows without vectors."""
+
 WISHES = ("--transforms", "truncate:4", "--seed", "7")
 
 
@@ -196,7 +201,7 @@ def rounded(command: str, value: float | None) -> str:
     """Format a value as the tables do."""
     if value is None:
         return "–"
-    return f"{100 * value:.2f}" if command == "sts" else f"{value:.4f}"
+    return f"{100 * value:.2f}" if command in ("sts", "transfer") else f"{value:.4f}"
 
 
 def marked(command: str, shown: dict[str, Any], best: str, tied: str, *, intervals: bool = False) -> list[list[str]]:
@@ -222,7 +227,8 @@ def test_json_says_all_of_each_number(command: str):
     assert shown["seed"] == "7"
     assert shown["model"] == str(Path("model").resolve())
     assert shown["command"].startswith(f"semsearch eval {command} --model model")
-    (table,) = shown["tables"]
+    table, *others = shown["tables"]
+    assert [other["name"] for other in others] == (["Macro-F1"] if command == "transfer" else [])
     assert "Holm-corrected" in table["test"]
     assert table["test"].endswith("seed 7")
     assert list(table["rows"])[:3] == ["mean", "mean, truncate:4", "cls"]
@@ -260,10 +266,10 @@ def test_markdown_is_read_back_as_the_same_tables(command: str):
             tables[-1].append([])
         elif token.type == "inline":
             tables[-1][-1].append(token.content)
-    numbers, geometry = tables
+    numbers, *_, geometry = tables
     assert without_times(numbers[1:], command) == expected
     assert [row[0] for row in geometry[1:]] == [
-        label for label, *_ in expected if label != "keyword" and not label.endswith("hybrid")
+        label for label, *_ in expected if label not in NO_VECTORS and not label.endswith("hybrid")
     ]
     assert {len(row) for row in geometry} == {11}
 
@@ -276,9 +282,10 @@ def test_csv_has_a_line_for_each_number(command: str):
     assert [line["row"] for line in times] == (list(shown["tables"][0]["rows"]) if command == "retrieval" else [])
     assert all(float(line["value"]) >= 0 for line in times)
     cells = cells_of(shown)
+    assert {line["table"] for line in lines} == {table["name"] for table in shown["tables"]}
+    lines = [line for line in lines if line["table"] == shown["tables"][0]["name"]]
     assert [(line["row"], line["column"]) for line in lines if line not in times] == [*cells]
     for line in lines:
-        assert line["table"] == shown["tables"][0]["name"]
         if line not in times:
             cell = cells[line["row"], line["column"]]
             for name in ("value", "low", "high", "p"):
@@ -290,7 +297,7 @@ def test_csv_has_a_line_for_each_number(command: str):
 def test_latex_has_the_same_table(command: str):
     done = evaluate(command, *WISHES, "--latex", "--geometry")
     expected = marked(command, strict_json(evaluate(command, *WISHES, "--json")), r"\textbf{{{}}}", r"{}$^\sim$")
-    numbers, geometry = done.out.removesuffix("\n").split("\n\n")
+    numbers, *_, geometry = done.out.removesuffix("\n").split("\n\n")
     for table in (numbers, geometry):
         begin, top, head, *rows, bottom, end = table.splitlines()
         columns = head.removesuffix(r" \\ \midrule").split(" & ")
@@ -428,7 +435,7 @@ def test_the_same_seed_gives_the_same_numbers_with_and_without_a_cache_and_anoth
     first = numbers("--seed", 1)
     assert numbers("--seed", 1) == first  # from the cache
     assert numbers("--seed", 1, "--cache-mb", 0) == first
-    if command != "corpus":  # where the seed also determines the queries
+    if command not in ("corpus", "transfer"):  # where the seed also determines the queries or the folds
         one, two = ([*csv.DictReader(lines)] for lines in (first, numbers("--seed", 2)))
         assert [line["value"] for line in one] == [line["value"] for line in two]
         assert [line["low"] for line in one] != [line["low"] for line in two]
@@ -614,7 +621,9 @@ def test_a_refused_pooler_is_a_warning_and_the_others_go_on():
     for command in DATA:
         done = evaluate(command, poolers=poolers)
         assert done.code == 0
-        assert {row[0] for row in done.rows[1:] if len(row) > 1} <= {"mean", "keyword", "mean, hybrid"}
+        assert {row[0] for row in done.rows[1:] if len(row) > 1} <= {
+            *("mean", "keyword", "mean, hybrid", "majority class", "macro-F1 x 100")
+        }
         warned = [line for line in done.err.splitlines() if line.startswith("warning: ")]
         assert ["'pooler-output'" in warned[0], "layers 0 to 4" in warned[1], len(warned)] == [True, True, 2]
         shown = strict_json(evaluate(command, "--json", poolers=poolers))
@@ -742,6 +751,26 @@ def test_what_retrieval_cannot_be_asked_is_one_line(words: tuple[object, ...], c
 
 
 @pytest.mark.parametrize(
+    ("words", "code", "parts"),
+    [
+        ((), 2, ("--data",)),
+        (("--data", "nowhere"), 1, ("'nowhere' does not exist", "SentEval's layout", "labeled texts")),
+        (("--data", "judged"), 1, ("no known task in 'judged'", "MR/, CR/, SUBJ/")),
+        (("--data", "downstream", "--tasks", "MR,SST"), 2, ("unknown task 'SST'", "SST2, SST5, TREC, MRPC")),
+        (("--data", "judged", "--tasks", "CR"), 1, ("no judged/CR/custrev.pos", "CR/custrev.pos, CR/custrev.neg")),
+        (("--data", "labeled.tsv", "--tasks", "MR"), 2, ("--tasks", "'labeled.tsv' is a file of labeled texts")),
+        (("--data", "pairs.tsv"), 1, ("pairs.tsv:2", "(fields found: sentence1, sentence2, score)")),
+        (("--data", "model/config.json"), 1, ("unknown extension", ".jsonl, .csv, .tsv")),
+        (("--data", "labeled.tsv", "--measures", "AP"), 2, ("--measures",)),
+        (("--data", "labeled.tsv", "--split", "dev"), 2, ("--split",)),
+    ],
+)
+def test_what_transfer_cannot_be_asked_is_one_line(words: tuple[object, ...], code: int, parts: tuple[str, ...]):
+    transfer_tasks()
+    call("eval", "transfer", *MODEL, *words).fails(code, *parts)
+
+
+@pytest.mark.parametrize(
     ("documents", "qrels", "code", "parts"),
     [
         ([], QRELS, 1, ("the corpus is empty",)),
@@ -852,15 +881,28 @@ def test_help_names_what_matters(command: str):
     assert f"  {command} " in run("eval", "--help").ok().out
 
 
-HEAVY = {"torch", "transformers", "numpy", "scipy", "faiss", "tokenizers", "ir_measures", "plotly", "rich", "sqlite3"}
+HEAVY = {
+    "sklearn",
+    "torch",
+    "transformers",
+    "numpy",
+    "scipy",
+    "faiss",
+    "tokenizers",
+    "ir_measures",
+    "plotly",
+    "rich",
+    "sqlite3",
+}
 
 
 @pytest.mark.parametrize(
     ("words", "heavy"),
     [
-        *((("eval", *command, "--help"), HEAVY) for command in ((), ("sts",), ("retrieval",), ("corpus",))),
+        *((("eval", *command, "--help"), HEAVY) for command in ((), *((each,) for each in DATA))),
         (("eval", "sts", "--data", "scored.tsv", "--csv", "--json"), {"torch", "transformers", "scipy"}),
         (("eval", "retrieval", "--data", "nowhere"), {"torch", "transformers", "scipy"}),
+        (("eval", "transfer", "--data", "nowhere"), {"torch", "transformers", "scipy", "sklearn"}),
         (("eval", "corpus", "nowhere"), {"torch", "transformers", "scipy"}),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from command import jsonl
-from layouts import DOCUMENTS, beir, two_tasks, write_pairs
+from layouts import DOCUMENTS, beir, transfer_tasks, two_tasks, write_labeled, write_pairs
 
 from semsearch import Chunking, ReadOptions, SemsearchError
 from semsearch.errors import SourceError, UsageError
@@ -30,6 +30,18 @@ def make_texts() -> str:
 def make_pairs() -> str:
     write_pairs("scored.tsv")
     return "scored.tsv"
+
+
+def make_labeled() -> str:
+    write_labeled("labeled.tsv")
+    return "labeled.tsv"
+
+
+def make_both() -> str:
+    """Create a folder with both sentence pairs and transfer tasks, as SentEval has them."""
+    two_tasks()
+    transfer_tasks(".")
+    return "."
 
 
 def make_file(name: str, text: str) -> str:
@@ -69,6 +81,15 @@ FOUND: dict[str, tuple[Any, str]] = {
         lambda: make_file("a.jsonl", json.dumps({"sentence1": "a", "sentence2": "b", "score": 1})),
         "sts",
     ),
+    "transfer tasks": (lambda: str(transfer_tasks()), "transfer"),
+    "a single transfer task": (
+        lambda: Path("x/MR").mkdir(parents=True) or (make_file("x/MR/rt-polarity.pos", "") and "x"),
+        "transfer",
+    ),
+    "all of SentEval": (make_both, "sts"),
+    "labels": (make_labeled, "transfer"),
+    "labels as JSON": (lambda: make_file("a.jsonl", '{"sentence": "a", "label": 1, "split": 2}'), "transfer"),
+    "documents with a label": (lambda: make_file("a.jsonl", '{"_id": "1", "text": "a", "label": 1}'), "corpus"),
     "documents as JSON": (lambda: make_file("a.jsonl", jsonl(DOCUMENTS).decode()), "corpus"),
     "documents as CSV": (lambda: make_file("a.csv", "id,text\n1,sentence1 sentence2 score\n"), "corpus"),
     "bad JSON": (lambda: make_file("a.jsonl", "{oops"), "corpus"),
@@ -90,7 +111,7 @@ def test_data_are_known_by_what_is_there(name: str):
 def test_a_kind_that_is_named_is_not_looked_for():
     for kind in KINDS:
         assert kind_of(Request(data=beir(kind), kind=kind)) == kind
-    with pytest.raises(UsageError, match="unknown kind 'beir'; expected one of auto, retrieval, sts, corpus"):
+    with pytest.raises(UsageError, match="unknown kind 'beir'; expected one of auto, retrieval, sts, transfer, corpus"):
         kind_of(Request(data="retrieval", kind="beir"))
 
 
@@ -115,7 +136,17 @@ def test_data_of_no_kind_are_an_error_that_says_what_was_found_and_what_is_expec
         kind_of(Request(data=make()))
     (line,) = str(raised.value).splitlines()
     assert line.startswith(f"{found}; expected one of: a folder in BEIR's layout")
-    for part in ("corpus.jsonl", "queries.jsonl", "qrels/", "STS/", "SICK/", "scored pairs", "`semsearch index`"):
+    for part in (
+        "corpus.jsonl",
+        "queries.jsonl",
+        "qrels/",
+        "STS/",
+        "SICK/",
+        "scored pairs",
+        "MRPC/",
+        "labeled texts",
+        "`semsearch index`",
+    ):
         assert part in line
 
 
@@ -142,6 +173,7 @@ GIVEN: dict[str, Any] = {
 FITS = {
     "sts": {"tasks", "split"},
     "retrieval": {*GIVEN} - {"tasks", "sample", "check"},
+    "transfer": {"tasks"},
     "corpus": {"sample", "check", "reading", "skip_bad"},
 }
 
@@ -153,11 +185,11 @@ def test_every_option_of_some_kinds_is_tried():
 @pytest.mark.parametrize("name", GIVEN)
 @pytest.mark.parametrize("kind", FITS)
 def test_what_only_another_kind_has_is_refused(kind: str, name: str):
-    write_pairs("scored.tsv")
-    make_texts()
-    data = {"sts": "scored.tsv", "retrieval": beir("judged"), "corpus": "texts"}[kind]
+    data = {"sts": make_pairs, "retrieval": lambda: beir("judged"), "transfer": make_labeled, "corpus": make_texts}[
+        kind
+    ]()
     request = Request(data=data, model="no/such/model", **{name: GIVEN[name]})
-    others = [repr(other) for other in ("retrieval", "sts", "corpus") if name in FITS[other]]
+    others = [repr(other) for other in ("retrieval", "sts", "transfer", "corpus") if name in FITS[other]]
     said = f"`{name}` applies only to data of kind {' or '.join(others)}, but '{data}' is treated as '{kind}'"
     foreign = name not in FITS[kind]
     with pytest.raises(UsageError if foreign else SemsearchError) as raised:  # otherwise the model or data fails
@@ -168,3 +200,9 @@ def test_what_only_another_kind_has_is_refused(kind: str, name: str):
 def test_tasks_of_a_file_of_pairs_are_refused():
     with pytest.raises(UsageError, match=r"`tasks` applies only to a folder .*, but 'scored\.tsv' is a file of pairs"):
         study(Request(data=make_pairs(), tasks=["STS-B"]))
+
+
+def test_tasks_of_a_file_of_labeled_texts_are_refused():
+    said = r"`tasks` applies only to a folder of tasks, but 'labeled\.tsv' is a file of labeled texts"
+    with pytest.raises(UsageError, match=said):
+        study(Request(data=make_labeled(), tasks=["MR"]))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from command import jsonl
 from fakes import tiny_checkpoint
-from layouts import DOCUMENTS, SCORED, beir, write_pairs
+from layouts import DOCUMENTS, SCORED, beir, write_labeled, write_pairs
 from scipy import stats
 
 from semsearch import Document, Encoder
@@ -21,10 +21,12 @@ from semsearch.evaluation import (
     Study,
     load_retrieval,
     load_sts,
+    load_transfer,
     make_pseudo_tasks,
     study_corpus,
     study_retrieval,
     study_sts,
+    study_transfer,
 )
 from semsearch.evaluation import evidence as gather
 from semsearch.evaluation.evidence import layer_names
@@ -56,6 +58,11 @@ def of_pairs(encoder: MultiPooler, pairs: Any = SCORED, **wishes: Any) -> Study:
 
 def of_judged(encoder: MultiPooler, **wishes: Any) -> Study:
     return study_retrieval(load_retrieval(beir("judged")), encoder, data="judged", **wishes)
+
+
+def of_labeled(encoder: MultiPooler, **wishes: Any) -> Study:
+    write_labeled("labeled.tsv")
+    return study_transfer(load_transfer("labeled.tsv"), encoder, data="labeled.tsv", **wishes)
 
 
 def of_corpus(encoder: MultiPooler, **wishes: Any) -> Study:
@@ -147,7 +154,7 @@ def test_what_lies_behind_is_computed_when_it_is_asked_for_and_once(
     assert calls == ["evidence_of_sts", "geometries", "histograms", "projection"]
 
 
-@pytest.mark.parametrize("make", [of_pairs, of_judged, of_corpus])
+@pytest.mark.parametrize("make", [of_pairs, of_judged, of_labeled, of_corpus])
 def test_a_report_holds_what_is_asked_for(make: Any, encoder: MultiPooler):
     study = make(encoder)
     plain, shape, whole = study.report(), study.report(geometry=True), study.report(drawings=True)
@@ -195,7 +202,7 @@ def test_a_duel_with_keyword_search_has_a_map_of_the_other(encoder: MultiPooler)
     assert study.duels.rows == ("keyword", "cls")
 
 
-@pytest.mark.parametrize("make", [of_pairs, of_judged, of_corpus])
+@pytest.mark.parametrize("make", [of_pairs, of_judged, of_labeled, of_corpus])
 def test_an_unknown_row_is_refused_before_anything_is_encoded(
     make: Any, encoder: MultiPooler, monkeypatch: pytest.MonkeyPatch
 ):

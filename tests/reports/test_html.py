@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from command import call
 from fakes import tiny_checkpoint
+from layouts import write_labeled
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from semsearch.errors import SourceError, UsageError
@@ -1001,10 +1002,13 @@ def test_a_link_opens_its_section_and_paper_shows_all(look):
     [
         (("sts", "--data", SAMPLE / "pairs.tsv"), {"layers-drawing", "map-drawing"}),
         (("retrieval", "--data", SAMPLE), {"layers-drawing", "map-drawing", "recall-drawing"}),
+        (("transfer", "--data", "labeled.tsv"), {"layers-drawing", "map-drawing"}),
         (("corpus", SAMPLE, "--sample", 60, "--no-check"), {"layers-drawing", "map-drawing"}),
     ],
 )
-def test_the_commands_write_a_page_that_shows_what_they_print(look, tmp_path: Path, words, drawn):
+def test_the_commands_write_a_page_that_shows_what_they_print(look, tmp_path: Path, words, drawn, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_labeled("labeled.tsv")
     model, path = tiny_checkpoint(tmp_path / "model"), tmp_path / "page.html"
     options = ("--model", model, "--poolers", "mean,cls", "--transforms", "center", "--report", path)
     done = call("eval", *words, *options)
@@ -1015,7 +1019,7 @@ def test_the_commands_write_a_page_that_shows_what_they_print(look, tmp_path: Pa
     marks = page.evaluate(COUNT_MARKS)
     assert drawn <= set(marks)
     assert min(marks.values()) >= 1
-    printed = {row[0]: row[1].rstrip("*~") for row in done.rows[1:] if len(row) > 1}
+    printed = {row[0]: row[1].rstrip("*~") for row in reversed(done.rows) if len(row) > 1}  # the first table counts
     table = page.locator(".comparison").first
     for row in table.locator("tbody tr").all():
         name, number = (row.locator(part).first.text_content() for part in ("th", "td mark, td > span:not(.range)"))

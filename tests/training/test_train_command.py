@@ -97,7 +97,7 @@ def test_a_classifier_is_evaluated_by_accuracy_and_f1():
     done = trained("classify", *words, "--json")
     assert done.code == 0, done.err
     assert done.json["dev"] == "classify.jsonl, accuracy"
-    assert done.json["scores"]["after"]["accuracy"]["value"] > 0.9, "the class is a word of the text"
+    assert done.json["scores"]["after"]["classify.jsonl"]["value"] > 0.9, "the class is a word of the text"
     lines = [json.loads(line) for line in Path("out/metrics.jsonl").read_text("utf-8").splitlines()]
     evaluated = [line for line in lines if "score" in line][-1]
     assert evaluated["more"]["macro-F1"] == pytest.approx(evaluated["score"], abs=0.1)
