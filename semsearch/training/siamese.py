@@ -58,11 +58,11 @@ class Siamese(nn.Module):
             float32 `[n, dim]`, in the given order, not rescaled.
         """
         vectors, order = list[Tensor](), list[int]()
-        for some in length_sorted_batches([len(row) for row in rows], self.batching):
-            ids, mask = (torch.from_numpy(each).to(self.device) for each in padded([rows[row] for row in some]))
-            with autocast(self.device, self.precision):
+        with autocast(self.device, self.precision):  # one for all, because it converts the weights once
+            for some in length_sorted_batches([len(row) for row in rows], self.batching):
+                ids, mask = (torch.from_numpy(each).to(self.device) for each in padded([rows[row] for row in some]))
                 vectors.append(self.pooled(ids, mask, torch.tensor(skip, device=self.device))[0])
-            order += some
+                order += some
         place = torch.empty(len(order), dtype=torch.int64)
         place[order] = torch.arange(len(order))
         return torch.cat(vectors)[place.to(self.device)]

@@ -182,15 +182,16 @@ class MaskedModel:
             rows: Token ids of each text.
         """
         losses, n = list[Tensor](), 0
-        for some in length_sorted_batches([len(row) for row in rows], self._batching):
-            ids, mask = map(torch.from_numpy, padded([rows[row] for row in some]))
-            shown, labels = self.masked(ids, mask)
-            chosen = labels != IGNORED
-            if chosen.any():
-                logits = self._logits(shown.to(self._device), mask.to(self._device), chosen.to(self._device))
-                wanted = labels[chosen].to(self._device)
-                losses.append(nn.functional.cross_entropy(logits.float(), wanted, reduction="sum"))
-                n += int(chosen.sum())
+        with autocast(self._device, self._precision):
+            for some in length_sorted_batches([len(row) for row in rows], self._batching):
+                ids, mask = map(torch.from_numpy, padded([rows[row] for row in some]))
+                shown, labels = self.masked(ids, mask)
+                chosen = labels != IGNORED
+                if chosen.any():
+                    logits = self._logits(shown.to(self._device), mask.to(self._device), chosen.to(self._device))
+                    wanted = labels[chosen].to(self._device)
+                    losses.append(nn.functional.cross_entropy(logits.float(), wanted, reduction="sum"))
+                    n += int(chosen.sum())
         return torch.stack(losses).sum() / n if n else torch.zeros((), device=self._device, requires_grad=True)
 
     def masked(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -213,13 +214,12 @@ class MaskedModel:
 
     def _logits(self, ids: Tensor, mask: Tensor, chosen: Tensor) -> Tensor:
         """Return logits of the chosen tokens, `[chosen, vocabulary]`; the others are not computed where possible."""
-        with autocast(self._device, self._precision):
-            if self._from_states is None:
-                every: Tensor = self.whole(input_ids=ids, attention_mask=mask).logits
-                return every[chosen]
-            states = self.backbone(input_ids=ids, attention_mask=mask).last_hidden_state
-            found: Tensor = self._from_states(states[chosen])
-            return found
+        if self._from_states is None:
+            every: Tensor = self.whole(input_ids=ids, attention_mask=mask).logits
+            return every[chosen]
+        states = self.backbone(input_ids=ids, attention_mask=mask).last_hidden_state
+        found: Tensor = self._from_states(states[chosen])
+        return found
 
 
 class MaskedTask:
