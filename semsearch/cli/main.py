@@ -14,21 +14,19 @@ import warnings
 from collections.abc import Iterator
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.main import get_command
 
 import semsearch
 from semsearch import interrupts
-from semsearch.cli import datasets, doctor, evaluate, mcp, parameters, query, serve, streams, terminal
+from semsearch.cli import datasets, doctor, evaluate, mcp, parameters, query, reencode, serve, streams, terminal
 from semsearch.cli import options as opt
+from semsearch.cli.chunking import chunking_of
 from semsearch.cli.locations import HOME, find_index, indexes_in
 from semsearch.encoder.cache import CacheWarning
 from semsearch.errors import SemsearchError, SourceError, StoreError, UsageError
-
-if TYPE_CHECKING:
-    from semsearch.corpus.chunking import Chunking
 
 app = typer.Typer(
     add_completion=False,
@@ -112,7 +110,7 @@ def index(
         precision=precision,
         device=device,
         runtime=runtime,
-        chunking=_chunking(
+        chunking=chunking_of(
             folder, on_long=on_long and on_long.value, tokens=chunk_tokens, overlap=overlap, title=title
         ),
     ) as opened:
@@ -129,13 +127,14 @@ def index(
                 watch=watch,
             )
     seconds = time.perf_counter() - started
-    terminal.quantization(result)
+    terminal.quantization(result.quantization)
     if as_json:
         terminal.print_json(terminal.result_json(result, str(folder), seconds))
     else:
         terminal.summary(result, str(folder), seconds)
 
 
+app.command()(reencode.reencode)
 app.command()(query.query)
 
 
@@ -295,9 +294,16 @@ INTERRUPTED = 130
 """Exit code that typer returns after Ctrl-C."""
 
 
+KEPT = {
+    "index": "committed batches are kept, and the same command resumes from there",
+    "reencode": "the index is unchanged, and the same command resumes from there",
+}
+"""What a command that is interrupted leaves behind."""
+
+
 def exit_interrupted() -> NoReturn:
     """Report that the command was stopped and exit, with 130 after Ctrl-C or 143 after SIGTERM."""
-    kept = "; committed batches are kept, and the same command resumes from there" if "index" in sys.argv[1:2] else ""
+    kept = "".join(f"; {KEPT[command]}" for command in sys.argv[1:2] if command in KEPT)
     _exit(f"stopped{kept}", 128 + (interrupts.noted() or INTERRUPTED - 128))
 
 
@@ -317,19 +323,6 @@ class _Lines(logging.Handler):
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     terminal.say(f"warning: {' '.join(str(message).split())}")
-
-
-def _chunking(folder: Path, **wanted: Any) -> Chunking:
-    """Return the chunking of an index, new or existing, with the requested options applied."""
-    from semsearch.corpus.chunking import Chunking
-    from semsearch.index import Index
-
-    asked = {name: value for name, value in wanted.items() if value is not None}
-    with Index.open(folder, create=True) as opened:
-        chunking = Chunking(**{**opened.chunking.to_json(), **asked})
-    if "overlap" in asked and chunking.on_long != "chunk":
-        raise UsageError(f"--overlap requires --on-long chunk, got --on-long {chunking.on_long}")
-    return chunking
 
 
 def _default_folder(path: str) -> Path:
