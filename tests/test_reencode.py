@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command import jsonl
-from fakes import CountingEncoder, Quantized, index_content, index_corpus
+from fakes import CountingEncoder, Quantized, index_content, index_corpus, tiny_checkpoint
 from memory_store import MemoryStore
 
 from semsearch import Chunking, Encoder, Index, WordHashEncoder
@@ -178,8 +178,6 @@ def test_a_transform_is_fitted_anew_and_can_be_added_and_removed(tmp_path: Path,
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> str:
-    from fakes import tiny_checkpoint
-
     return str(tiny_checkpoint(tmp_path_factory.mktemp("small")))
 
 
@@ -212,7 +210,8 @@ def test_the_default_model_with_another_pooler(tmp_path: Path):
     expected = from_scratch(tmp_path / "new", encoder, corpus)
     with Index.open(tmp_path / "old", create=True) as index:
         index.add(corpus)
-        assert index.reencode(pooler="cls").after == encoder.spec
+        with pytest.warns(UserWarning, match="trained with pooler 'mean'"):
+            assert index.reencode(pooler="cls").after == encoder.spec
         found = answers(index)
     assert_alike(found, expected)
 
@@ -453,6 +452,24 @@ def test_8_bits_are_calibrated_on_stored_texts_and_only_once(tmp_path: Path, mon
         assert not index.reencode(precision="int8").moved
         assert not index.reencode().moved
         assert len(calibrated) == 1
+
+
+def test_a_checkpoint_that_was_trained_further_in_place_is_taken_up(tmp_path: Path):
+    """Without options the model of the index is loaded again, whose weights are other ones now."""
+    for seed in (0, 1):
+        tiny_checkpoint(tmp_path / "model", seed=seed)
+        if seed:
+            with Index.open(tmp_path / "i", runtime="torch") as index:
+                with pytest.raises(MismatchError, match="reencode the index"):
+                    index.search("heron3")
+                result = index.reencode(runtime="torch")
+                assert (result.moved, result.before.weights != result.after.weights) == (True, True)
+                assert (result.after.pooler, index.search("heron3", 1)[0].rank) == ("cls", 1)
+        else:
+            with Index.open(
+                tmp_path / "i", create=True, model=tmp_path / "model", pooler="cls", runtime="torch"
+            ) as index:
+                index.add(CORPUS[:9])
 
 
 # --- bad input

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 UNRELATED = 20
 """Number of extra passages with a cosine of 0 that are included in a mean cosine."""
 
-OTHER_ENCODER = "Omit the encoder options to keep using this index, or build a new one at another `location`"
+OTHER_ENCODER = (
+    "Omit the encoder options to keep using this index, reencode it, or build a new one at another `location`"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from command import DOCUMENTS, call, indexed, jsonl, run
+from fakes import tiny_checkpoint
 
 from semsearch import Index
 from semsearch.stores.local.store import LocalStore
@@ -68,8 +69,6 @@ def test_another_chunking_alone():
 
 
 def test_documents_that_the_new_encoder_does_not_know_are_named(tmp_path: Path):
-    from fakes import tiny_checkpoint
-
     odd = [*DOCUMENTS, {"_id": "odd", "text": "\u16a0\u16a2 \u16a6"}]
     indexed("notes", odd)
     model = tiny_checkpoint(tmp_path / "model")
