@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from semsearch.errors import SemsearchError
     from semsearch.index import Index
     from semsearch.ingest import IngestResult
+    from semsearch.reencode import ReencodeResult
     from semsearch.types import Document, EncoderSpec, Hit, Passage, Query
 
 _HOMES = {
@@ -46,6 +47,7 @@ _HOMES = {
     "errors": ("SemsearchError",),
     "index": ("Index",),
     "ingest": ("IngestResult",),
+    "reencode": ("ReencodeResult",),
     "types": ("Document", "EncoderSpec", "Hit", "Passage", "Query"),
     "corpus.chunking": ("Chunking",),
     "corpus.readers": ("read_corpus",),
@@ -71,6 +73,7 @@ __all__ = [
     "PoolingWarning",
     "Query",
     "ReadOptions",
+    "ReencodeResult",
     "SemsearchError",
     "TextEncoder",
     "WordHashEncoder",

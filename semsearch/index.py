@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from semsearch.filters.read import Where
     from semsearch.filters.syntax import Filter
     from semsearch.ingest import IngestResult, Watch
+    from semsearch.reencode import ReencodeResult
     from semsearch.rerank import Reranker
     from semsearch.tool import Tool
 
@@ -83,7 +84,7 @@ class Index:
             NoIndexError: If there is no index and `create` is False.
             MismatchError: If the index was built with an encoder other than the requested one.
         """
-        check_types({"create": create, "chunking": chunking, "encoder": encoder}, EXPECTED, ("chunking", "encoder"))
+        check_types({"create": create, "chunking": chunking, "encoder": encoder}, EXPECTED, OPTIONAL)
         if not create and not store.exists():
             _ = store.spec  # raises an error that says what is there instead
         self._store, self._chunking, self._adding = store, chunking, ForkLock()
@@ -155,9 +156,7 @@ class Index:
             device=device,
             runtime=runtime,
         )
-        if encoder is not None and settings != EncoderSettings():
-            named = ", ".join(f"`{one.name}`" for one in fields(settings) if getattr(settings, one.name) != one.default)
-            raise UsageError(f"`encoder` cannot be combined with {named}; pass one or the other")
+        _refuse_both(encoder, settings)
         store = _store(location)
         try:
             return cls(store, create=create, encoder=encoder, settings=settings, chunking=chunking)
@@ -219,7 +218,7 @@ class Index:
         from semsearch.ingest import ingest
 
         flags = {"skip_bad": skip_bad, "strict": strict, "replace": replace, "delete_missing": delete_missing}
-        check_types({"options": options, "watch": watch, "refit": refit, **flags}, EXPECTED, ("options", "watch"))
+        check_types({"options": options, "watch": watch, "refit": refit, **flags}, EXPECTED, OPTIONAL)
         reading = options or ReadOptions()
         with self._adding:
             started = time.perf_counter()
@@ -266,6 +265,93 @@ class Index:
             there = delete_documents(self._store, doc_ids, lambda: self.encoder)
         log.info("%s: %d documents deleted", self.location, len(there))
         return there
+
+    def reencode(
+        self,
+        *,
+        model: str | Path | None = None,
+        pooler: str | None = None,
+        simcse_names: bool = False,
+        max_tokens: int | None = None,
+        dim: int | None = None,
+        transform: str | None = None,
+        query_prefix: str | None = None,
+        passage_prefix: str | None = None,
+        precision: str | None = None,
+        device: str = "auto",
+        runtime: str = "auto",
+        chunking: Chunking | None = None,
+        encoder: TextEncoder | None = None,
+        watch: Watch | None = None,
+    ) -> ReencodeResult:
+        """Move the index to another encoder, or to other settings of its own, from its stored texts.
+
+        Documents keep their ids, texts, metadata and origins; passages, vectors, the fitted transform and the scores of
+        unrelated pairs are made anew. Meanwhile the index answers searches as before and cannot be written. The new
+        passages replace the old ones in one commit, and searches use the new encoder from then on, also in other
+        processes. After an interruption the index is unchanged, and the same call resumes.
+
+        Args:
+            model: A local directory or a Hugging Face name; None for the model of the index. If a model is given,
+                settings that are left out are those that its checkpoint declares, otherwise those of the index.
+            pooler: Name of the pooler; see `Encoder.load`.
+            simcse_names: Interpret `pooler` as SimCSE does; see `Encoder.load`.
+            max_tokens: Maximum number of tokens of an input; see `Encoder.load`.
+            dim: Number of leading dimensions to keep; see `Encoder.load`. Without it, another pooler of the same model
+                keeps all dimensions.
+            transform: Transform to fit on the corpus, or an empty string for none; see `Encoder.load`.
+            query_prefix: Text to prepend to queries; see `Encoder.load`.
+            passage_prefix: Text to prepend to passages; see `Encoder.load`.
+            precision: Numeric precision, see `Encoder.load`; also `int8`, calibrated on the stored texts.
+            device: Device to run on; see `Encoder.load`.
+            runtime: Runtime to use; see `Encoder.load`.
+            chunking: How to cut documents into passages; None for the index's own.
+            encoder: An encoder that is already loaded; cannot be combined with the encoder settings above.
+            watch: Progress callback that receives the result so far, called from the thread that encodes.
+
+        Returns:
+            Both encoders and counts; `moved` is False if the index already had this encoder and chunking.
+
+        Raises:
+            UsageError: If an argument is invalid or does not fit the encoder.
+            ModelError: If the checkpoint cannot be loaded.
+            RecordError: If a document is longer than the encoder's limit, and the chunking rejects such documents.
+            LockedError: If another process is writing to the index.
+            NoIndexError: If there is no index.
+            DamagedError: If a stored text is damaged.
+            DiskFullError: If the disk is full; the message says how much space the move takes.
+        """
+        from semsearch.reencode import reencode
+
+        check_types({"chunking": chunking, "encoder": encoder, "watch": watch}, EXPECTED, OPTIONAL)
+        settings = EncoderSettings(
+            model=model,
+            pooler=pooler,
+            simcse_names=simcse_names,
+            max_tokens=max_tokens,
+            dim=dim,
+            transform=transform,
+            query_prefix=query_prefix,
+            passage_prefix=passage_prefix,
+            precision=precision,
+            device=device,
+            runtime=runtime,
+        )
+        _refuse_both(encoder, settings)
+        where = EncoderSettings(device=device, runtime=runtime)
+
+        def expect(new: TextEncoder) -> None:
+            given = encoder is not None
+            # an 8-bit model may have been loaded from the draft, which is deleted
+            self._encoder.expect(new.spec, new if given or not new.artifacts else None, where, given=given)
+
+        with self._adding:
+            started = time.perf_counter()
+            cut = chunking or _stored_chunking(self._store)
+            result = reencode(self._store, settings, cut, encoder=encoder, expect=expect, watch=watch)
+            self._settings, self._chunking = where, None
+        log.info("%s: %s in %.1f s", self.location, result, time.perf_counter() - started)
+        return result
 
     def documents(self, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
         """Return whole documents by id, in the given order; unknown ids are left out."""
@@ -496,11 +582,15 @@ class Index:
             return
         from semsearch.encoder.vectors import check_finite
 
-        encoder = self.encoder
-        vectors = check_finite(encoder.encode_queries(queries), queries, encoder.spec.model)
-        with self._store.snapshot():
-            self._encoder.refuse_replaced(encoder)
-            yield vectors
+        for again in (True, False):
+            encoder = self.encoder
+            vectors = check_finite(encoder.encode_queries(queries), queries, encoder.spec.model)
+            with self._store.snapshot():
+                if again and not self._encoder.fits(encoder):  # the index was moved to another encoder in the meantime
+                    continue
+                self._encoder.refuse_replaced(encoder)
+                yield vectors
+                return
 
     def _count_tokens(self, text: str) -> int:
         """Count the tokens of a text with the encoder's tokenizer, without special tokens."""
@@ -709,6 +799,16 @@ EXPECTED: Mapping[str, Check] = {
     "encoder": (lambda value: callable(getattr(value, "encode_documents", None)), "an encoder, such as Encoder.load()"),
 }
 """Expected types of arguments."""
+
+OPTIONAL = ("chunking", "encoder", "options", "watch")
+"""Arguments that may be None."""
+
+
+def _refuse_both(encoder: TextEncoder | None, settings: EncoderSettings) -> None:
+    """Check that an encoder that is already loaded is not combined with settings to load one."""
+    if encoder is not None and settings != EncoderSettings():
+        named = ", ".join(f"`{one.name}`" for one in fields(settings) if getattr(settings, one.name) != one.default)
+        raise UsageError(f"`encoder` cannot be combined with {named}; pass one or the other")
 
 
 def _condition(where: Where | None) -> Filter | None:

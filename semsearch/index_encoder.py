@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from semsearch.errors import ModelError, UsageError
+from semsearch.errors import MismatchError, ModelError, UsageError
 from semsearch.forks import ForkLock
 from semsearch.stores.base import OTHER_ENCODER, Store, refuse_other_encoder
 from semsearch.types import EncoderSettings, EncoderSpec, Quantization
@@ -22,13 +22,25 @@ COMPARABLE: tuple[str, ...] = ("max_tokens", "dim", "query_prefix", "passage_pre
 """Settings that an index stores in the same form in which they are requested."""
 
 CHANGED_CHECKPOINT = (
-    "The checkpoint at {!r} is not the one that the index was built with: restore that one, or rebuild the index"
+    "The checkpoint at {!r} is not the one that the index was built with: restore that one, or reencode the index"
 )
 
 REPLACED = "The open index was replaced by another one; try again"
 
 REMOTE = ("\\\\", "//")
 """Prefixes of a path to another machine, which the creator of an index may have chosen."""
+
+
+def refuse_remote(stored: EncoderSpec) -> None:
+    """Check that an index does not name a model on another machine, whose opening would reveal the user's name to it.
+
+    Raises:
+        ModelError: If it does.
+    """
+    if stored.model.startswith(REMOTE):
+        raise ModelError(
+            f"the index names a model on another machine, {stored.model!r}; if you trust it, pass its path as `model`"
+        )
 
 
 class IndexEncoder:
@@ -48,8 +60,9 @@ class IndexEncoder:
         self._store, self._settings, self._encoder, self._given = store, settings, given, given is not None
         self._lock = ForkLock()
         self._fits: EncoderSpec | None = None  # spec of the index when the encoder was last verified against it
+        self._next: tuple[EncoderSpec, TextEncoder | None, EncoderSettings, bool] | None = None
         if store.exists():
-            self._refuse_contradictions()
+            self._refuse_contradictions(store.spec)
 
     def get(self, advice: str | None = None) -> TextEncoder:
         """Return the encoder, loading it if necessary.
@@ -61,21 +74,33 @@ class IndexEncoder:
             ModelError: If the checkpoint cannot be loaded.
             MismatchError: If the encoder is not the one that the index was built with.
         """
+        while True:
+            verified, stored = self._fits, self._stored()  # before the lock, which a thread in a snapshot may wait for
+            try:
+                with self._lock:
+                    if self._fits is verified:
+                        return self._verified(stored, advice)
+            except (ModelError, MismatchError):
+                if self._stored() == stored:  # otherwise the index was moved to another encoder in the meantime
+                    raise
+
+    def expect(self, spec: EncoderSpec, encoder: TextEncoder | None, settings: EncoderSettings, *, given: bool) -> None:
+        """Use another encoder as soon as the index has it, and until then the one in use.
+
+        Args:
+            spec: Spec of the encoder that the index is about to be moved to.
+            encoder: That encoder; None to load it when it is needed.
+            settings: Settings to load it with.
+            given: Whether the caller wants `encoder` and no other one.
+        """
         with self._lock:
-            stored = self._store.spec if self._store.exists() else None
-            if self._fits not in (None, stored) and not self._given:  # the index was replaced by another one
-                self._encoder = self._fits = None
-                self._refuse_contradictions()
-            if self._encoder is None:
-                self._encoder = self._load()
-            if stored and stored != self._fits:
-                spec = self._encoder.spec
-                if advice is None:
-                    asked = self._settings.asked().keys() - {"model"}
-                    advice = OTHER_ENCODER if asked else CHANGED_CHECKPOINT.format(spec.model)
-                refuse_other_encoder(self._store.location, stored, spec, advice)
-                self._fits = stored
-            return self._encoder
+            self._next = spec, encoder, settings, given
+
+    def fits(self, encoder: TextEncoder) -> bool:
+        """Return, inside a snapshot, whether an encoder that `get` returned is still the one of the index."""
+        stored = self._store.spec
+        is_verified = stored == self._fits and encoder is self._encoder
+        return is_verified or stored.fingerprint == encoder.spec.fingerprint
 
     def refuse_replaced(self, encoder: TextEncoder) -> None:
         """Check, inside a snapshot, that the index is still the one that the encoder was loaded for.
@@ -83,8 +108,30 @@ class IndexEncoder:
         Raises:
             MismatchError: If another index with another encoder has replaced it.
         """
-        if self._store.spec != self._fits:
+        if not self.fits(encoder):
             refuse_other_encoder(self._store.location, self._store.spec, encoder.spec, REPLACED)
+
+    def _stored(self) -> EncoderSpec | None:
+        return self._store.spec if self._store.exists() else None
+
+    def _verified(self, stored: EncoderSpec | None, advice: str | None) -> TextEncoder:
+        """Return the encoder for an index with this spec, loading it if necessary; the caller must hold the lock."""
+        if self._next and stored and self._next[0].fingerprint == stored.fingerprint:
+            _, self._encoder, self._settings, self._given = self._next
+            self._next = self._fits = None
+        elif self._fits not in (None, stored) and not self._given and stored:  # another index has replaced it
+            self._encoder = self._fits = None
+            self._refuse_contradictions(stored)
+        if self._encoder is None:
+            self._encoder = self._load(stored)
+        if stored and stored != self._fits:
+            spec = self._encoder.spec
+            if advice is None:
+                asked = self._settings.asked().keys() - {"model"}
+                advice = OTHER_ENCODER if asked else CHANGED_CHECKPOINT.format(spec.model)
+            refuse_other_encoder(self._store.location, stored, spec, advice)
+            self._fits = stored
+        return self._encoder
 
     def for_corpus(
         self, records: Iterator[Record], chunking: Chunking
@@ -101,24 +148,19 @@ class IndexEncoder:
 
         return calibrate(load_encoder(replace(self._settings, precision="float32")), records, chunking)
 
-    def _load(self) -> TextEncoder:
+    def _load(self, stored: EncoderSpec | None) -> TextEncoder:
         """Load the encoder that the requested settings and those of the index describe."""
         from semsearch.encoder.checkpoint import canonical_name
         from semsearch.encoder.load import load_encoder
 
         settings = self._settings
-        if not self._store.exists():
+        if stored is None:
             return load_encoder(settings)
         self._store.prepare()
-        stored = self._store.spec
         if settings.precision == INT8 and stored.precision.startswith(f"{INT8}:"):
             settings = replace(settings, precision=None)
         if settings.model is None:
-            if stored.model.startswith(REMOTE):  # opening it would reveal the user's name, and more, to that machine
-                raise ModelError(
-                    f"the index names a model on another machine, {stored.model!r}; if you trust it, pass its path as "
-                    "`model`"
-                )
+            refuse_remote(stored)
             return load_encoder(settings, stored, self._store.artifacts)
         try:  # the same checkpoint at another location
             base = replace(stored, model=canonical_name(settings.model))
@@ -126,8 +168,8 @@ class IndexEncoder:
         except (UsageError, ModelError):  # another checkpoint, which the index's settings may not fit
             return load_encoder(settings)
 
-    def _refuse_contradictions(self) -> None:
-        spec, asked = self._store.spec, self._settings.asked()
+    def _refuse_contradictions(self, spec: EncoderSpec) -> None:
+        asked = self._settings.asked()
         if self._encoder is not None:
             refuse_other_encoder(self._store.location, spec, self._encoder.spec)
         if "model" in asked:

@@ -16,7 +16,7 @@ import numpy as np
 from python_filters import matches
 
 from semsearch.arrays import Ids, Vectors
-from semsearch.errors import LockedError, NoIndexError, RecordError
+from semsearch.errors import LockedError, NoIndexError, RecordError, StoreError
 from semsearch.filters.syntax import Filter, check_fields
 from semsearch.stores.base import (
     Entry,
@@ -49,6 +49,7 @@ class MemoryStore:
         self.transform: Any = None
         self.background: Mapping[str, Any] | None = None
         self.taken = Lock()
+        self.draft: MemoryStore | None = None
         self.n_documents = self.n_passages = 0
 
     def _get(self, place: int) -> Any:
@@ -329,6 +330,29 @@ class MemoryWriter:
 
     def seal(self, *, final: bool) -> None:
         pass
+
+    def draft(self) -> MemoryStore:
+        self.store.draft = self.store.draft or MemoryStore(f"{self.store.location}/draft")
+        return self.store.draft
+
+    def discard_draft(self) -> None:
+        self.store.draft = None
+
+    def adopt(self, draft: MemoryStore) -> None:
+        store = self.store
+        contents = [
+            {document.doc_id: document.content_hash for document in each.documents_by_id.values()}
+            for each in (store, draft)
+        ]
+        if contents[0] != contents[1]:
+            raise StoreError("the draft and the index have different documents")
+        rows: dict[int, Row] = {}
+        for number, (_, document, passage, vector) in draft.rows.items():
+            own = store.documents_by_id[document.doc_id]
+            rows[store.n_passages + number] = (store.numbers[own.doc_id], own, passage, vector)
+        store.n_passages += draft.n_passages
+        store._about = draft.spec, draft.chunking, store.origin
+        store.rows, store.transform, store.background = rows, draft.transform, draft.background
 
 
 def key_of(document: Document) -> tuple[str | None, str]:

@@ -372,7 +372,7 @@ def test_a_moved_checkpoint_is_found_when_it_is_named_and_a_changed_one_refused(
     with Index.open(tmp_path / "index", model=str(new)) as searcher:
         assert searcher.search("a heron", mode="dense")[0].score == pytest.approx(1, abs=1e-5)
     with Index.open(tmp_path / "index", model=str(other)) as searcher:
-        with pytest.raises(MismatchError, match=r"it has weights .* restore that one, or rebuild the index"):
+        with pytest.raises(MismatchError, match=r"it has weights .* restore that one, or reencode the index"):
             searcher.search("a heron")
 
 

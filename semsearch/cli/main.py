@@ -14,21 +14,32 @@ import warnings
 from collections.abc import Iterator
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.main import get_command
 
 import semsearch
 from semsearch import interrupts
-from semsearch.cli import datasets, doctor, evaluate, mcp, mine, parameters, query, serve, streams, terminal, train
+from semsearch.cli import (
+    datasets,
+    doctor,
+    evaluate,
+    mcp,
+    mine,
+    parameters,
+    query,
+    reencode,
+    serve,
+    streams,
+    terminal,
+    train,
+)
 from semsearch.cli import options as opt
+from semsearch.cli.chunking import chunking_of
 from semsearch.cli.locations import HOME, find_index, indexes_in
 from semsearch.encoder.cache import CacheWarning
 from semsearch.errors import SemsearchError, SourceError, StoreError, UsageError
-
-if TYPE_CHECKING:
-    from semsearch.corpus.chunking import Chunking
 
 app = typer.Typer(
     add_completion=False,
@@ -112,7 +123,7 @@ def index(
         precision=precision,
         device=device,
         runtime=runtime,
-        chunking=_chunking(
+        chunking=chunking_of(
             folder, on_long=on_long and on_long.value, tokens=chunk_tokens, overlap=overlap, title=title
         ),
     ) as opened:
@@ -129,13 +140,14 @@ def index(
                 watch=watch,
             )
     seconds = time.perf_counter() - started
-    terminal.quantization(result)
+    terminal.quantization(result.quantization)
     if as_json:
         terminal.print_json(terminal.result_json(result, str(folder), seconds))
     else:
         terminal.summary(result, str(folder), seconds)
 
 
+app.command()(reencode.reencode)
 app.command()(query.query)
 app.command()(mine.mine)
 
@@ -298,15 +310,16 @@ INTERRUPTED = 130
 
 
 KEPT = {
-    "index": "; committed batches are kept, and the same command resumes from there",
-    "train": "; its state is kept if there were any steps, and the same command continues from there with --resume",
+    "index": "committed batches are kept, and the same command resumes from there",
+    "reencode": "the index is unchanged, and the same command resumes from there",
+    "train": "its state is kept if there were any steps, and the same command continues from there with --resume",
 }
-"""What a command that was stopped has kept."""
+"""What a command that is interrupted leaves behind."""
 
 
 def exit_interrupted() -> NoReturn:
     """Report that the command was stopped and exit, with 130 after Ctrl-C or 143 after SIGTERM."""
-    kept = KEPT.get(" ".join(sys.argv[1:2]), "")
+    kept = "".join(f"; {KEPT[command]}" for command in sys.argv[1:2] if command in KEPT)
     _exit(f"stopped{kept}", 128 + (interrupts.noted() or INTERRUPTED - 128))
 
 
@@ -326,19 +339,6 @@ class _Lines(logging.Handler):
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     terminal.say(f"warning: {' '.join(str(message).split())}")
-
-
-def _chunking(folder: Path, **wanted: Any) -> Chunking:
-    """Return the chunking of an index, new or existing, with the requested options applied."""
-    from semsearch.corpus.chunking import Chunking
-    from semsearch.index import Index
-
-    asked = {name: value for name, value in wanted.items() if value is not None}
-    with Index.open(folder, create=True) as opened:
-        chunking = Chunking(**{**opened.chunking.to_json(), **asked})
-    if "overlap" in asked and chunking.on_long != "chunk":
-        raise UsageError(f"--overlap requires --on-long chunk, got --on-long {chunking.on_long}")
-    return chunking
 
 
 def _default_folder(path: str) -> Path:

@@ -17,6 +17,8 @@ from semsearch.printable import escape_json, one_line
 if TYPE_CHECKING:
     from semsearch.encoder.encoder import Progress
     from semsearch.ingest import IngestResult, Watch
+    from semsearch.reencode import ReencodeResult
+    from semsearch.types import Quantization
 
 
 def print_json(value: Any) -> None:
@@ -79,9 +81,9 @@ def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else one_line(str(value))
 
 
-def quantization(result: IngestResult) -> None:
+def quantization(loss: Quantization | None) -> None:
     """Report the cost of int8 on standard error, if an encoder was calibrated."""
-    if loss := result.quantization:
+    if loss:
         say(
             f"int8 against float32: mean cosine {loss.mean_cosine:.4f}, {loss.overlap:.1%} of the ten nearest neighbors"
             f" in common, {loss.speed:.1f} times as fast on this machine"
@@ -90,43 +92,54 @@ def quantization(result: IngestResult) -> None:
 
 def summary(result: IngestResult, folder: str, seconds: float) -> None:
     """Print what an ingest did on standard output, and what went wrong on standard error."""
-    done = [f"{result.encoded:,} encoded" + (f" ({_count(result.passages, 'passage')})" if result.passages else "")]
+    done = [f"{result.encoded:,} encoded" + (f" ({count(result.passages, 'passage')})" if result.passages else "")]
     done += [
         f"{n:,} {what}" for n, what in ((result.described, "with new metadata"), (result.unchanged, "unchanged")) if n
     ]
     done += [f"{result.deleted:,} deleted"] if result.deleted else []
-    line(f"{_count(result.documents, 'document')} in {seconds:.1f} s: {', '.join(done)}")
-    if result.truncated:
-        share = 100 * result.tokens_lost / result.tokens
-        line(
-            f"{result.truncated:,} of {_count(result.passages, 'passage')} truncated: {result.tokens_lost:,} of "
-            f"{result.tokens:,} tokens lost ({share:.1f}%); --on-long chunk keeps them all"
-        )
-    elif result.passages:
-        line(f"no passage was truncated ({_count(result.tokens, 'token')})")
+    line(f"{count(result.documents, 'document')} in {seconds:.1f} s: {', '.join(done)}")
+    truncation(result)
     line(f"index: {folder}")
     if result.empty:
-        documents = _count(result.empty, "empty document")
+        documents = count(result.empty, "empty document")
         say(f"warning: {documents} (no text, no title) cannot be found: {_some(result.empty_ids, result.empty)}")
-    if result.unknown:
-        documents = _count(result.unknown, "document")
-        names = _some(result.unknown_ids, result.unknown)
-        say(f"warning: {documents} without any token that the model knows cannot be found by meaning: {names}")
+    unknown(result)
     if result.bad:
         for error in result.errors:
             say(f"skipped: {error}")
         whole_files = all(error.found and error.line is None for error in result.errors)
-        say(f"warning: skipped {_count(result.bad, 'bad file' if whole_files else 'bad record')}")
+        say(f"warning: skipped {count(result.bad, 'bad file' if whole_files else 'bad record')}")
     if result.vanished:
-        documents = _count(result.vanished, "document")
+        documents = count(result.vanished, "document")
         some = _some(result.vanished_ids, result.vanished)
         say(f"warning: {documents} no longer in the corpus; --delete-missing removes them: {some}")
     if result.not_deleted:
-        documents, them = _count(result.not_deleted, "document"), "it is" if result.not_deleted == 1 else "they are"
+        documents, them = count(result.not_deleted, "document"), "it is" if result.not_deleted == 1 else "they are"
         say(f"warning: kept {documents} that may be missing: could not check whether {them} gone")
 
 
-def _count(n: int, noun: str) -> str:
+def truncation(result: IngestResult | ReencodeResult) -> None:
+    """Print how much of the encoded passages was truncated."""
+    if result.truncated:
+        share = 100 * result.tokens_lost / result.tokens
+        line(
+            f"{result.truncated:,} of {count(result.passages, 'passage')} truncated: {result.tokens_lost:,} of "
+            f"{result.tokens:,} tokens lost ({share:.1f}%); --on-long chunk keeps them all"
+        )
+    elif result.passages:
+        line(f"no passage was truncated ({count(result.tokens, 'token')})")
+
+
+def unknown(result: IngestResult | ReencodeResult) -> None:
+    """Report the documents that the encoder cannot tell apart on standard error."""
+    if result.unknown:
+        documents = count(result.unknown, "document")
+        names = _some(result.unknown_ids, result.unknown)
+        say(f"warning: {documents} without any token that the model knows cannot be found by meaning: {names}")
+
+
+def count(n: int, noun: str) -> str:
+    """Return a number with its noun."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
@@ -145,13 +158,14 @@ def result_json(result: IngestResult, folder: str, seconds: float) -> dict[str, 
 
 
 @contextmanager
-def progress(total: int | None) -> Iterator[Watch | None]:
+def progress(total: int | None, what: str = "indexing") -> Iterator[Watch | None]:
     """Show a progress bar for an ingest; yields its callback, or None if standard error is not a terminal.
 
     Args:
         total: Number of records to read; None if unknown.
+        what: Name of the work.
     """
-    with bar("indexing", "docs", total) as move:
+    with bar(what, "docs", total) as move:
         yield None if move is None else lambda result: move(result.documents + result.in_flight)
 
 

@@ -48,7 +48,8 @@ def load_encoder(
     where: dict[str, Any] = {"device": settings.device, "runtime": settings.runtime, "artifacts": artifacts}
     if base is None:
         return Encoder.load(model, **where, **asked)
-    return Encoder.load(model, warn_of_pooler=False, **where, **_settings(base, **asked))
+    chosen = _settings(base, **asked)
+    return Encoder.load(model, warn_of_pooler=chosen["pooler"] != base.pooler, **where, **chosen)
 
 
 def _load_hash(model: str, base: EncoderSpec | None, max_tokens: int | None = None, **other: Any) -> WordHashEncoder:

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 UNRELATED = 20
 """Number of extra passages with a cosine of 0 that are included in a mean cosine."""
 
-OTHER_ENCODER = "Omit the encoder options to keep using this index, or build a new one at another `location`"
+OTHER_ENCODER = (
+    "Omit the encoder options to keep using this index, reencode it, or build a new one at another `location`"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,6 +360,28 @@ class StoreWriter(Protocol):
 
     def seal(self, *, final: bool) -> None:
         """Convert committed data to the form that is fastest to search; `final` marks the end of a run."""
+        ...
+
+    def draft(self) -> Store:
+        """Return a store for the same documents with another encoder or chunking, to be filled and then adopted.
+
+        No reader of the index sees it. It contains what an interrupted run has left there; its documents need neither
+        metadata nor origins.
+        """
+        ...
+
+    def discard_draft(self) -> None:
+        """Delete the draft, if there is one; a store that `draft` returned must be closed first."""
+        ...
+
+    def adopt(self, draft: Store) -> None:
+        """Replace encoder, chunking, passages, vectors, transform and background by those of a draft, in one commit.
+
+        The documents stay as they are. Numbers of passages are not used again. The draft is not deleted.
+
+        Raises:
+            StoreError: If the draft does not have exactly the index's documents, with the same titles and texts.
+        """
         ...
 
 

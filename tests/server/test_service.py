@@ -156,6 +156,22 @@ def test_an_index_that_is_rebuilt_with_another_encoder_is_followed(tmp_path, ope
     assert run(service.encode, "notes", ["a"]).vectors.shape == (1, 64)
 
 
+def test_an_index_that_is_moved_to_another_encoder_is_followed_without_an_error(tmp_path, open_service):
+    folder = build(tmp_path / "notes")
+    service = open_service({"notes": folder})
+    service.shelf.start()
+    service.shelf.wait_for("notes", 30)
+    with Index.open(folder) as index, ThreadPoolExecutor(1) as pool:
+        moving = pool.submit(index.reencode, model="hash:64")
+        while not moving.done():
+            assert run(service.search, "notes", "heron", 1).hits[0].doc_id == "heron"
+        assert moving.result().after.dim == 64
+    assert run(service.search, "notes", "heron", 1).hits[0].doc_id == "heron"
+    wait_for(lambda: run(service.encode, "notes", ["a"]).vectors.shape == (1, 64), 10)
+    assert run(service.search, "notes", "heron", 1, mode="dense").mode == "dense"
+    assert run(service.add, "notes", [{"_id": "new", "text": "New."}]).encoded == 1
+
+
 def test_texts_are_never_encoded_for_long_by_the_encoder_of_an_index_that_is_gone(tmp_path, open_service):
     folder = build(tmp_path / "notes")
     service = open_service({"notes": folder})

@@ -12,11 +12,11 @@ from fakes import entry, index_spec
 from memory_store import MemoryStore
 
 from semsearch.corpus.chunking import Chunking
-from semsearch.errors import FilterError, LockedError, MismatchError, NoIndexError
+from semsearch.errors import FilterError, LockedError, MismatchError, NoIndexError, StoreError
 from semsearch.filters.read import read_filter
 from semsearch.stores.base import Store
 from semsearch.stores.local.store import LocalStore
-from semsearch.types import Document
+from semsearch.types import Document, Root
 
 STORES: dict[str, Callable[[Path], Store]] = {
     "local": lambda folder: LocalStore(folder / "index"),
@@ -303,3 +303,66 @@ def test_facets_count_documents_by_value(store: Store):
     with store.write(store.spec, store.chunking) as writer:
         writer.delete(["d0", "d1", "d2"])
     assert store.facets(9) == {"lang": [(2020, 1)]}
+
+
+WIDE = np.eye(6, dtype=np.float32)
+
+
+def test_a_draft_is_seen_by_nobody_until_it_is_adopted_as_a_whole(store: Store):
+    fill(store, entry("a", UNIT[:2], "heron waits", year=2021), entry("b", UNIT[2:3], "water water"))
+    old = store.passages_from(0.0, 9)
+    with store.write(store.spec, CHUNKING) as writer:
+        writer.remember([Root("", "/corpus")])
+        draft = writer.draft()
+        assert not draft.exists()
+        with draft.write(index_spec(dim=6), {**CHUNKING, "overlap": 0}) as filling:
+            filling.commit([entry("b", WIDE[:2], "water water"), entry("a", WIDE[2:3], "heron waits")])
+            filling.keep_background({"passages": 3, "tails": {}})
+        assert (store.spec, dense(store, UNIT[2], 1), store.background) == (index_spec(), ["b"], None)
+        writer.adopt(draft)
+        draft.close()
+        writer.discard_draft()
+        assert not writer.draft().exists()
+        writer.seal(final=True)
+    assert (store.spec, dict(store.chunking), store.origin) == (index_spec(dim=6), {**CHUNKING, "overlap": 0}, "here")
+    assert (store.counts()["documents"], store.counts()["passages"]) == (2, 3)
+    assert store.background == {"passages": 3, "tails": {}}
+    assert store.select(None) == ["a", "b"]
+    assert store.select(read_filter("year = 2021")) == ["a"]
+    assert [root.path for root in store.roots] == ["/corpus"]
+    assert dense(store, WIDE[2], 1) == ["a"]
+    assert names(store, store.search_keywords("water", 9, None)[1]) == ["b", "b"]
+    new = store.passages_from(0.0, 9)
+    assert len(new) == 3
+    assert min(new) > max(old)  # numbers are not used again
+    assert store.show(old) == {}
+    with store.write(store.spec, store.chunking) as writer:
+        assert writer.plan([Document("a", "heron waits", metadata={"year": 2021})]).unchanged == 1
+
+
+def test_a_draft_is_kept_for_the_next_writer_until_it_is_discarded(store: Store):
+    fill(store, entry("a", UNIT[:1]))
+    with store.write(store.spec, CHUNKING) as writer, writer.draft().write(index_spec(dim=6), CHUNKING) as filling:
+        filling.commit([entry("a", WIDE[:1])])
+    with store.write(store.spec, CHUNKING) as writer:
+        left = writer.draft()
+        assert (left.spec, left.select(None)) == (index_spec(dim=6), ["a"])
+        left.close()
+        writer.discard_draft()
+        writer.discard_draft()
+        assert not writer.draft().exists()
+
+
+@pytest.mark.parametrize("other", ["missing", "another text", "one more"])
+def test_a_draft_of_other_documents_is_refused(store: Store, other: str):
+    fill(store, entry("a", UNIT[:1]), entry("b", UNIT[1:2]))
+    texts = {"missing": {"a": "some words"}, "another text": {"a": "some words", "b": "other words"}}
+    drafted = texts.get(other, dict.fromkeys("abc", "some words"))
+    with store.write(store.spec, CHUNKING) as writer:
+        draft = writer.draft()
+        with draft.write(index_spec(dim=6), CHUNKING) as filling:
+            filling.commit(entry(doc_id, WIDE[:1], text) for doc_id, text in drafted.items())
+        with pytest.raises(StoreError, match="different documents"):
+            writer.adopt(draft)
+        draft.close()
+    assert (store.spec, dense(store, UNIT[1], 1)) == (index_spec(), ["b"])

@@ -25,11 +25,15 @@ def encoder_folder(precision: str) -> str:
     return f"encoder-{digest[:12]}" if kind == "int8" else ""
 
 
+DRAFT = "reencode"
+"""Folder in which `drafts.py` prepares the move of an index to another encoder; it is kept for a run that resumes."""
+
 OURS = re.compile(
     rf"{re.escape(DATABASE)}\.([0-9a-f]{{16}}\.)?new(-wal|-shm|-journal)?"
     r"|writer\.holder\.[0-9a-f]{16}\.tmp"
     r"|vectors\.\d{6,19}\.(f32|faiss)(\.tmp|\.[0-9a-f]{16}\.tmp)?"
     r"|encoder-[0-9a-f]{12}(\.new|\.[0-9a-f]{16}\.new)?"
+    rf"|{DRAFT}\.[0-9a-f]{{16}}\.old"
 )
 """Names of files and folders that a writer creates beside the database and the lock, and may remove again."""
 

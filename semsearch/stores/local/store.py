@@ -4,6 +4,7 @@
 <folder>/vectors.<n>.f32          segments; can be deleted, and are rebuilt
 <folder>/encoder-<sha256>/        an 8-bit model that belongs to the encoder
 <folder>/writer.lock, .holder     the writer's lock, and who holds it
+<folder>/reencode/                a draft of the index with another encoder; see `drafts.py`
 """
 
 from __future__ import annotations

@@ -161,11 +161,15 @@ class VectorTable:
 
     def batches(self) -> Iterator[Vectors]:
         """Yield all stored vectors in passage order, a few thousand at a time."""
+        return (rows for _, rows in self.parts())
+
+    def parts(self) -> Iterator[tuple[Ids, Vectors]]:
+        """Yield the same as `stored` for all passages, a few thousand at a time."""
         last = 0
         while True:
             sql = "SELECT max(passage) FROM (SELECT passage FROM vectors WHERE passage > ? ORDER BY passage LIMIT ?)"
             (end,) = self._database.execute(sql, (last, ROWS_AT_ONCE)).fetchone()
             if end is None:
                 return
-            yield self.stored(last + 1, end)[1]
+            yield self.stored(last + 1, end)
             last = end

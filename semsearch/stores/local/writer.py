@@ -17,11 +17,13 @@ from typing import Any, Self
 
 from semsearch.errors import DamagedError, RecordError
 from semsearch.files import is_regular, remove
-from semsearch.stores.base import Entry, Plan, refuse_other_chunking, refuse_other_encoder
+from semsearch.stores.base import Entry, Plan, Store, refuse_other_chunking, refuse_other_encoder
 from semsearch.stores.local import segments as faiss_segments
 from semsearch.stores.local.catalog import KIND, Catalog, Segment, last_covered, write_setting
 from semsearch.stores.local.database import DATABASE, Database, Parameter, translated_errors
+from semsearch.stores.local.drafts import discard_draft, open_draft, take_over
 from semsearch.stores.local.folder import (
+    DRAFT,
     OURS,
     create_index,
     encoder_folder,
@@ -60,7 +62,6 @@ class Writer:
         self._folder, self._database, self._catalog = database.folder, database, catalog
         self._vectors, self._words = VectorTable(database, catalog), WordTables(database)
         self._planner = Planner(database, catalog)
-        self._segment_rows = max(1, SEGMENT_BYTES // (4 * catalog.spec.dim))
         database.execute("PRAGMA synchronous = FULL")  # a committed batch survives a power cut
         database.execute("CREATE TEMP TABLE seen (doc_id TEXT PRIMARY KEY, source TEXT) WITHOUT ROWID")
 
@@ -213,6 +214,24 @@ class Writer:
             write_setting(self._database, "background", dict(background))
             self._mark_changed()
 
+    def draft(self) -> Store:
+        """See `StoreWriter.draft`: a folder inside that of the index."""
+        return open_draft(self._folder)
+
+    def discard_draft(self) -> None:
+        """See `StoreWriter.discard_draft`."""
+        discard_draft(self._folder)
+
+    def adopt(self, draft: Store) -> None:
+        """See `StoreWriter.adopt`: one transaction; the next `seal` writes the segments."""
+        inner = self._folder / DRAFT
+        if name := encoder_folder(draft.spec.precision):
+            with translated_errors():
+                keep_artifacts(self._folder, {name: inner / name})
+        with self._database.change():
+            take_over(self._database, self._words, inner)
+            self._mark_changed()
+
     def seal(self, *, final: bool) -> None:
         """Write committed vectors to segments.
 
@@ -240,6 +259,11 @@ class Writer:
                 pass
             if final:
                 self._sweep()
+
+    @property
+    def _segment_rows(self) -> int:
+        """Number of vectors in a full segment."""
+        return max(1, SEGMENT_BYTES // (4 * self._catalog.spec.dim))
 
     def _forget_damaged(self, final: bool) -> None:
         """Delete the records of segments if they are damaged or do not match the passages; SQLite has all vectors.

@@ -1,0 +1,28 @@
+"""The chunking that the options of a command ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from semsearch.errors import UsageError
+
+if TYPE_CHECKING:
+    from semsearch.corpus.chunking import Chunking
+
+
+def chunking_of(folder: Path, **wanted: Any) -> Chunking:
+    """Return the chunking of an index, new or existing, with the requested options applied.
+
+    Raises:
+        UsageError: If an option does not fit the others.
+    """
+    from semsearch.corpus.chunking import Chunking
+    from semsearch.index import Index
+
+    asked = {name: value for name, value in wanted.items() if value is not None}
+    with Index.open(folder, create=True) as opened:
+        chunking = Chunking(**{**opened.chunking.to_json(), **asked})
+    if "overlap" in asked and chunking.on_long != "chunk":
+        raise UsageError(f"--overlap requires --on-long chunk, got --on-long {chunking.on_long}")
+    return chunking

@@ -1,0 +1,132 @@
+"""Test that a move to another encoder, killed at any step, leaves the old index or the new one, and can be repeated."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from fakes import index_content, index_corpus
+
+from semsearch import Index, WordHashEncoder
+
+pytestmark = pytest.mark.slow
+
+CORPUS = [
+    {"_id": f"d{n}", "title": f"t{n % 9}", "text": f"word{n} tea{n % 7}. " * (1 + 13 * n % 40), "n": n}
+    for n in range(200)
+]
+QUERIES = ("word7 tea3", "tea1")
+
+# Moves an index with small batches and prints each step, at which it waits to be killed.
+MOVE = """
+import sys, time
+import semsearch.files as files, semsearch.ingest as ingest
+import semsearch.stores.local.database as database, semsearch.stores.local.drafts as drafts
+import semsearch.stores.local.folder as folder, semsearch.stores.local.writer as writer
+from semsearch import Index
+
+ingest.BATCH_DOCUMENTS = 50
+writer.SEGMENT_BYTES, writer.TAIL_ROWS = 4 * 128 * 300, 40
+
+def slow(owner, name, label=None):
+    inner = getattr(owner, name)
+    def step(*arguments, **wishes):
+        print(label or name, flush=True)
+        time.sleep(0.02)
+        return inner(*arguments, **wishes)
+    setattr(owner, name, step)
+
+for owner, names in (
+    (files, ("sync",)),
+    (folder, ("create", "sync")),
+    (writer.Writer, ("commit", "fit", "seal", "keep_background", "adopt", "discard_draft", "_write_segment", "_sweep")),
+    (drafts, ("_refuse_other_documents", "_passages", "_vectors", "write_setting", "remove", "unused_name")),
+    (writer, ("take_over",)),
+    (drafts.WordTables, ("rebuild",)),
+    (writer.Writer, ("_mark_changed",)),
+):
+    for name in names:
+        slow(owner, name)
+with Index.open(sys.argv[1]) as index:
+    print("moved" if index.reencode(model="hash:128").moved else "nothing to do", flush=True)
+"""
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", MOVE, str(folder)], stdout=subprocess.PIPE, text=True)
+
+
+def best(folder: Path) -> list[tuple[str, float]]:
+    with Index.open(folder) as index:
+        every = [index.search(query, 500, mode=mode) for query in QUERIES for mode in ("dense", "keyword", "hybrid")]
+    return sorted((hit.doc_id, round(hit.score, 4)) for hits in every for hit in hits)
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """Return an index of the corpus for each number of dimensions."""
+    folder = tmp_path_factory.mktemp("known")
+    for dim in (64, 128):
+        index_corpus(folder / str(dim), CORPUS, WordHashEncoder(dim))
+    return {dim: folder / str(dim) for dim in (64, 128)}
+
+
+def check(folder: Path, known: dict[int, Path]) -> int:
+    """Check that the index is the old or the new one as a whole; return its number of dimensions."""
+    with closing(sqlite3.connect(folder / "passages.sqlite")) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    with Index.open(folder) as index:
+        dim = index.spec.dim
+    assert index_content(folder) == index_content(known[dim])
+    assert best(folder) == best(known[dim])
+    return dim
+
+
+def finish(folder: Path, known: dict[int, Path]) -> None:
+    """Repeat the move in this process, and check that it leaves the new index and nothing else."""
+    with Index.open(folder) as index:
+        index.reencode(model="hash:128")
+        assert index.add(CORPUS).unchanged == len(CORPUS)
+    assert check(folder, known) == 128
+    names = {name for name in os.listdir(folder) if not name.startswith("vectors.")}
+    assert names == {"passages.sqlite", "writer.lock"}
+
+
+def test_a_move_that_is_killed_at_any_step_leaves_the_old_index_or_the_new_one(tmp_path: Path, known: dict[int, Path]):
+    folder, step, line, seen = tmp_path / "i", 0, "", []
+    while line not in ("moved", "nothing to do"):
+        shutil.copytree(known[64], folder)
+        with start(folder) as process:
+            assert process.stdout is not None
+            for _ in range(step + 1):
+                line = process.stdout.readline().strip()
+            time.sleep(0.01 * (step % 3))  # before, during or after the step
+            process.kill()
+        seen.append(check(folder, known))
+        finish(folder, known)
+        shutil.rmtree(folder)
+        step += 1
+    assert seen == sorted(seen)
+    assert step > 40
+    assert seen.count(128) > 3
+
+
+def test_a_move_that_is_killed_again_and_again_advances(tmp_path: Path, known: dict[int, Path]):
+    rng, folder, dims = random.Random(5), tmp_path / "i", []
+    shutil.copytree(known[64], folder)
+    while 128 not in dims:
+        with start(folder) as process:
+            time.sleep(rng.uniform(0.6, 2.5))
+            process.kill()
+        dims.append(check(folder, known))
+        assert len(dims) < 40
+    finish(folder, known)
