@@ -71,6 +71,7 @@ def show(name: str, model: Path, sts: Path, retrieval: list[Path], poolers: tupl
 
 
 def main() -> None:
+    """Run all steps and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sts", type=Path, help="folder with STS/STSBenchmark, from `semsearch data get sts`")
     parser.add_argument("--retrieval", type=Path, action="append", help="folder in BEIR's layout [default: the sample]")

@@ -14,12 +14,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from semsearch.training.classifier import Classifier
     from semsearch.training.data import Examples, load_examples
     from semsearch.training.loop import Moment
     from semsearch.training.recipe import Recipe, Scratch
     from semsearch.training.run import Trained, train
 
 _HOMES = {
+    "classifier": ("Classifier",),
     "data": ("Examples", "load_examples"),
     "loop": ("Moment",),
     "recipe": ("Recipe", "Scratch"),
@@ -27,7 +29,7 @@ _HOMES = {
 }
 _MODULES = {name: f"semsearch.training.{module}" for module, names in _HOMES.items() for name in names}
 
-__all__ = ["Examples", "Moment", "Recipe", "Scratch", "Trained", "load_examples", "train"]
+__all__ = ["Classifier", "Examples", "Moment", "Recipe", "Scratch", "Trained", "load_examples", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -192,6 +192,8 @@ class Recipe:
             _choose("parts", part, tuple(PARTS))
         if not self.parts:
             raise UsageError(f"`parts` is empty; expected some of {', '.join(PARTS)}")
+        if self.mlp == "train" and self.objective == "classify":
+            raise UsageError("`mlp` 'train' would drop a layer that the classifier needs; expected none or keep")
         if self.mlm_weight and self.cache_gradients:
             raise UsageError("`mlm_weight` cannot be combined with `cache_gradients`; choose one")
         for name, needed in (("dev_tasks", "dev"), ("patience", "dev"), ("kinds", "from_corpus")):

@@ -26,6 +26,7 @@ from semsearch.encoder.checkpoint import LEGACY_KEYS, OWN_HEAD, ST_POOLERS, Chec
 from semsearch.encoder.runtimes.torch_model import quiet_transformers
 from semsearch.encoder.tokenization import VOCABULARIES
 from semsearch.files import sync
+from semsearch.training.classifier import HEAD
 
 TOKENIZER_FILES = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt"),
@@ -138,9 +139,9 @@ def copy_tokenizer(source: Path, folder: Path) -> None:
 
 def save_classifier(folder: Path, head: nn.Linear, classes: Sequence[str]) -> None:
     """Write the head of a classifier over the encoder's pooled vectors, which are not rescaled."""
-    write_json(folder / "classifier" / "config.json", {"classes": list(classes)})
+    write_json(folder / HEAD / "config.json", {"classes": list(classes)})
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in head.named_parameters()}
-    save_file(tensors, folder / "classifier" / "model.safetensors")
+    save_file(tensors, folder / HEAD / "model.safetensors")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -196,6 +196,7 @@ def test_the_command_of_a_recipe_makes_the_same_recipe(monkeypatch):
         ("mnr", ("--margin", "2"), "--margin does not apply to objective 'mnr'; it is for triplet"),
         ("mnr", ("--teacher", "tiny"), "--teacher does not apply to objective 'mnr'; it is for distill"),
         ("distill", (), "needs an encoder to imitate; pass it as --teacher"),
+        ("classify", ("--mlp", "train"), "--mlp 'train' would drop a layer that the classifier needs"),
         ("mnr", ("--decay", "slow"), "unknown decay 'slow'; expected one of linear, cosine, none"),
         ("mnr", ("--mlp", "maybe"), "unknown mlp 'maybe'"),
         ("softmax", ("--parts", "u,w"), "unknown parts 'w'; expected one of u, v, |u-v|, u*v"),
