@@ -81,10 +81,16 @@ def train(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="mlm: train a new BERT with a vocabulary learned from the data.")
     ] = False,
-    layers: Annotated[int, typer.Option(help="With --from-scratch: number of layers.")] = 4,
-    hidden: Annotated[int, typer.Option(help="With --from-scratch: length of a hidden state.")] = 256,
-    heads: Annotated[int, typer.Option(help="With --from-scratch: number of attention heads.")] = 4,
-    vocabulary: Annotated[int, typer.Option(help="With --from-scratch: number of word pieces.")] = 8_000,
+    layers: Annotated[int | None, typer.Option(help="With --from-scratch: number of layers [default: 4]")] = None,
+    hidden: Annotated[
+        int | None, typer.Option(help="With --from-scratch: length of a hidden state [default: 256]")
+    ] = None,
+    heads: Annotated[
+        int | None, typer.Option(help="With --from-scratch: number of attention heads [default: 4]")
+    ] = None,
+    vocabulary: Annotated[
+        int | None, typer.Option(help="With --from-scratch: number of word pieces [default: 8000]")
+    ] = None,
     lora: Annotated[
         int | None, typer.Option(metavar="RANK", help="Train LoRA adapters of this rank, merged at the end.")
     ] = None,
@@ -110,7 +116,7 @@ def train(
     precision: Annotated[
         str, typer.Option(help="Precision of matrix products: auto, float32, bfloat16 or float16.")
     ] = "auto",
-    device: opt.Device = "auto",
+    device: Annotated[str, typer.Option(help="Device to train on: auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     seed: opt.Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run of the same command.")] = False,
     report: opt.ReportFile = None,
@@ -128,6 +134,12 @@ def train(
     if report:
         check_installed()
 
+    sizes = {"layers": layers, "hidden": hidden, "heads": heads, "vocabulary": vocabulary}
+    asked = {name: size for name, size in sizes.items() if size is not None}
+    if asked and not from_scratch:
+        raise UsageError(f"`{next(iter(asked))}` requires `from_scratch`")
+    length = {} if max_tokens is None else {"max_tokens": max_tokens}
+    scratch = Scratch(**asked, **length) if from_scratch else None
     recipe = Recipe(
         objective=objective,
         data=data,
@@ -153,11 +165,7 @@ def train(
         matryoshka=_dims(matryoshka),
         teacher=teacher,
         dim=dim,
-        from_scratch=Scratch(
-            layers=layers, hidden=hidden, heads=heads, vocabulary=vocabulary, max_tokens=max_tokens or 128
-        )
-        if from_scratch
-        else None,
+        from_scratch=scratch,
         lora=lora,
         epochs=epochs,
         steps=steps,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -32,6 +33,12 @@ MASKS = ("[MASK]", "<mask>")
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 """Special tokens of a new vocabulary, in the order of their ids."""
+
+ALPHABET = 1_000
+"""Maximum number of different characters in a new vocabulary; rarer ones are unknown."""
+
+LEAST_PIECES = 10
+"""Minimum number of pieces of several characters in a new vocabulary."""
 
 START = "start"
 
@@ -186,17 +193,32 @@ def new_checkpoint(folder: Path, scratch: Scratch, texts: Sequence[str], seed: i
 def new_tokenizer(texts: Sequence[str], vocabulary: int) -> Tokenizer:
     """Learn an uncased vocabulary of word pieces from texts, with BERT's normalization and special tokens.
 
+    The result depends only on the texts. For that, the pieces of a single character are given in a fixed order: the
+    library would number them in the order of a hash table, and that decides between merges that are equally frequent.
+
     Raises:
         SourceError: If the texts are too few.
     """
-    from tokenizers import BertWordPieceTokenizer, processors
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-    maker = BertWordPieceTokenizer(lowercase=True)
-    maker.train_from_iterator(
-        texts, vocab_size=vocabulary, min_frequency=2, special_tokens=list(SPECIAL), show_progress=False
+    normalizer = normalizers.BertNormalizer(lowercase=True)
+    counts = Counter(letter for text in texts for letter in normalizer.normalize_str(text) if not letter.isspace())
+    letters = sorted(letter for letter, _ in sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:ALPHABET])
+    learner = Tokenizer(models.WordPiece(unk_token=SPECIAL[1]))
+    learner.normalizer, learner.pre_tokenizer = normalizer, pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocabulary,
+        min_frequency=2,
+        show_progress=False,
+        special_tokens=[*SPECIAL, *(f"##{letter}" for letter in letters)],
+        limit_alphabet=ALPHABET,
     )
-    tokenizer: Tokenizer = maker._tokenizer
-    if tokenizer.get_vocab_size() < 2 * len(SPECIAL):
+    learner.train_from_iterator(texts, trainer)
+    pieces = learner.get_vocab()
+    if len(pieces) < len(SPECIAL) + 2 * len(letters) + LEAST_PIECES:
         raise SourceError(f"the {len(texts):,} training texts are too few to learn a vocabulary from")
+    tokenizer = Tokenizer(models.WordPiece(pieces, unk_token=SPECIAL[1]))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = learner.normalizer, learner.pre_tokenizer
+    tokenizer.add_special_tokens(list(SPECIAL))
     tokenizer.post_processor = processors.BertProcessing((SPECIAL[3], 3), (SPECIAL[2], 2))
     return tokenizer

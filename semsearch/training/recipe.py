@@ -36,6 +36,8 @@ ONLY_FOR: dict[str, tuple[str, ...]] = {
     "teacher": ("distill", STATIC),
     "dim": (STATIC,),
     "dev": (*OBJECTIVES, MASKED),
+    "model": (*OBJECTIVES, MASKED),
+    "pooler": tuple(OBJECTIVES),
     "scale": ("regression", "cosent"),
     "from_scratch": (MASKED,),
     "mask": (MASKED, *CONTRASTIVE),
@@ -170,13 +172,8 @@ class Recipe:
         check_types(given, EXPECTED, [one.name for one in fields(self) if one.default is None])
         _choose("objective", self.objective, NAMES)
         self._check_options()
+        self._check_combinations()
         self._check_numbers()
-        if self.from_corpus is None and self.data is None and self.objective != STATIC:
-            raise UsageError("no training examples; pass their path as `data`, or a corpus as `from_corpus`")
-        if self.from_corpus is not None and self.data is not None:
-            raise UsageError("`data` cannot be combined with `from_corpus`; choose one")
-        if self.objective in ONLY_FOR["teacher"] and self.teacher is None:
-            raise UsageError(f"objective {self.objective!r} needs an encoder to imitate; pass it as `teacher`")
 
     def _check_options(self) -> None:
         """Reject options that do not apply to the objective, and unknown names."""
@@ -192,13 +189,24 @@ class Recipe:
             _choose("parts", part, tuple(PARTS))
         if not self.parts:
             raise UsageError(f"`parts` is empty; expected some of {', '.join(PARTS)}")
-        if self.mlp == "train" and self.objective == "classify":
-            raise UsageError("`mlp` 'train' would drop a layer that the classifier needs; expected none or keep")
-        if self.mlm_weight and self.cache_gradients:
-            raise UsageError("`mlm_weight` cannot be combined with `cache_gradients`; choose one")
         for name, needed in (("dev_tasks", "dev"), ("patience", "dev"), ("kinds", "from_corpus")):
             if getattr(self, name) != defaults[name] and getattr(self, needed) is None:
                 raise UsageError(f"`{name}` requires `{needed}`")
+
+    def _check_combinations(self) -> None:
+        """Reject options that contradict one another, or lack one that they need."""
+        if self.from_corpus is None and self.data is None and self.objective != STATIC:
+            raise UsageError("no training examples; pass their path as `data`, or a corpus as `from_corpus`")
+        if self.from_corpus is not None and self.data is not None:
+            raise UsageError("`data` cannot be combined with `from_corpus`; choose one")
+        if self.objective in ONLY_FOR["teacher"] and self.teacher is None:
+            raise UsageError(f"objective {self.objective!r} needs an encoder to imitate; pass it as `teacher`")
+        if self.mlp == "train" and self.objective == "classify":
+            raise UsageError("`mlp` 'train' would drop a layer that the classifier needs; expected none or keep")
+        if self.from_scratch and self.model is not None:
+            raise UsageError("`model` cannot be combined with `from_scratch`; choose one")
+        if self.mlm_weight and self.cache_gradients:
+            raise UsageError("`mlm_weight` cannot be combined with `cache_gradients`; choose one")
 
     def _check_numbers(self) -> None:
         """Reject numbers out of range."""

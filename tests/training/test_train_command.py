@@ -40,7 +40,8 @@ MEAN = {"1_Pooling/config.json": {"pooling_mode_mean_tokens": True}}
 
 def trained(objective: str, *words: str, data: str | None = None) -> Outcome:
     source = ("--data", data or written(Path(), objective)) if "--from-corpus" not in words else ()
-    return call("train", "--objective", objective, *source, "--model", "tiny", "--out", "out", *QUICK, *words)
+    model = ("--model", "tiny") if "--from-scratch" not in words or objective != "mlm" else ()
+    return call("train", "--objective", objective, *source, *model, "--out", "out", *QUICK, *words)
 
 
 MORE: dict[str, tuple[str, ...]] = {
@@ -220,6 +221,9 @@ def test_the_command_of_a_recipe_makes_the_same_recipe(monkeypatch):
         ("mnr", ("--max-tokens", "4"), "--max-tokens must be at least 8"),
         ("mnr", ("--pooler", "average"), "unknown pooler 'average'"),
         ("mnr", ("--from-scratch",), "--from-scratch does not apply to objective 'mnr'; it is for mlm"),
+        ("mlm", ("--layers", "2"), "--layers requires --from-scratch"),
+        ("mlm", ("--from-scratch", "--model", "tiny"), "--model cannot be combined with --from-scratch"),
+        ("mlm", ("--pooler", "mean"), "--pooler does not apply to objective 'mlm'"),
         ("mlm", ("--from-scratch", "--hidden", "30"), "--heads must divide --hidden"),
         ("mlm", ("--from-scratch", "--vocabulary", "10"), "--vocabulary must be at least 300, got 10"),
         ("mnr", ("--kinds", "title"), "--kinds requires --from-corpus"),
@@ -227,8 +231,8 @@ def test_the_command_of_a_recipe_makes_the_same_recipe(monkeypatch):
 )
 def test_settings_that_do_not_fit_are_refused(objective, words, said):
     data = written(Path(), objective if objective in RECORDS else "mnr")
-    done = trained(objective, "--pooler", "mean", *words, data=data)
-    done.fails(2, said)
+    pooler = () if objective == "mlm" else ("--pooler", "mean")
+    trained(objective, *pooler, *words, data=data).fails(2, said)
     assert sorted(path.name for path in Path().iterdir()) == sorted(["tiny", "teacher", data]), "nothing is left behind"
 
 
