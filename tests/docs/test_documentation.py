@@ -25,6 +25,7 @@ import semsearch
 import semsearch.errors
 import semsearch.evaluation
 import semsearch.poolers
+import semsearch.training
 from semsearch.cli.main import app
 from semsearch.encoder.pooling import SIMCSE_NAMES
 from semsearch.poolers import POOLERS
@@ -268,7 +269,8 @@ def test_the_reference_of_python_has_every_public_name():
         module, _, attribute = name.rpartition(".")
         __import__(module)
         assert hasattr(sys.modules[module], attribute), name
-    public = {*semsearch.__all__, *semsearch.evaluation.__all__, *semsearch.poolers.__all__} - {"SemsearchError"}
+    modules = semsearch, semsearch.evaluation, semsearch.poolers, semsearch.training
+    public = {name for module in modules for name in module.__all__} - {"SemsearchError"}
     assert public - {name.rpartition(".")[2] for name in directives} == set()
     assert "semsearch.errors" in directives
 
