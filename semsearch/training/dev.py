@@ -33,6 +33,8 @@ from semsearch.types import EncoderSpec
 
 MEASURE = "nDCG@10"
 
+NO_DEV_SPLIT = "{!r} has no dev split, so the {} split is used: the score of a checkpoint chosen by it is too high"
+
 BEFORE, AFTER = "before", "after"
 
 
@@ -60,11 +62,13 @@ class Dev:
         name: What is measured on which data.
         evaluate: Evaluates what is being trained, as it is now.
         compare: Compares the values behind scores, by the label of each.
+        note: What the user should know about it; may be empty.
     """
 
     name: str
     evaluate: Callable[[], Score]
     compare: Callable[[Mapping[str, Score]], Comparison]
+    note: str = ""
 
 
 class LiveRuntime:
@@ -129,6 +133,7 @@ def encoder_dev(path: str, tasks: Sequence[str], encoder: MultiPooler, seed: int
             f"{judged.name} ({split}), {MEASURE}",
             lambda: _search(judged, encoder),
             lambda scores: compare_means({label: dict(score.each) for label, score in scores.items()}, seed),
+            NO_DEV_SPLIT.format(path, split) if split == "test" else "",
         )
     found = load_sts(source, tasks, "dev")
     if not any(len(task.similarity) for task in found):

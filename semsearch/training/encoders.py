@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from semsearch.encoder.checkpoint import Checkpoint, Head, open_checkpoint
+from semsearch.encoder.checkpoint import Checkpoint, Head
 from semsearch.encoder.encoder import Encoder, choose_pooler
 from semsearch.encoder.runtimes.torch import choose_device, choose_precision
 from semsearch.encoder.tokenization import Batcher, Batching, check_max_tokens, check_prefix, load_tokenizer
@@ -22,7 +22,7 @@ from semsearch.training.batches import Batches
 from semsearch.training.data import Examples, load_examples
 from semsearch.training.dev import Dev, LiveRuntime, classes_dev, encoder_dev, live_encoder
 from semsearch.training.from_corpus import pairs_from_corpus
-from semsearch.training.masked import attach_masked
+from semsearch.training.masked import attach_masked, open_trainable
 from semsearch.training.objectives import OBJECTIVES
 from semsearch.training.prepared import Prepared
 from semsearch.training.recipe import CONTRASTIVE, Recipe
@@ -50,7 +50,7 @@ def prepare_encoder(recipe: Recipe) -> Prepared:
         ModelError: If the checkpoint or the teacher cannot be loaded.
     """
     objective = OBJECTIVES[recipe.objective]
-    checkpoint = open_checkpoint(recipe.model)
+    checkpoint = open_trainable(recipe.model)
     pooler, doubt = choose_pooler(checkpoint, recipe.pooler, recipe.simcse_names)
     head = checkpoint.head(pooler)
     device = choose_device(recipe.device)
@@ -69,10 +69,12 @@ def prepare_encoder(recipe: Recipe) -> Prepared:
         labels = _teach(recipe, examples, siamese.dim) if recipe.teacher else examples.labels
         task = VectorTask(recipe, siamese, columns, labels, objective.loss, len(examples.classes), masked)
     spec = _spec(checkpoint, head, batcher, prefixes, siamese.dim)
+    dev = _dev(recipe, examples, siamese, task, spec, batcher, checkpoint.n_layers) if recipe.dev else None
     cut = sum(len(ids) >= batcher.max_tokens for column in columns for ids in column.ids)
     notes = [doubt] if doubt else []
     notes += [f"{examples.n_skipped:,} empty or trivial examples are left out"] if examples.n_skipped else []
     notes += [f"{cut:,} texts reach the limit of {batcher.max_tokens} tokens and may be truncated"] if cut else []
+    notes += [dev.note] if dev and dev.note else []
 
     def write(folder: Path) -> None:
         dense = [
@@ -89,7 +91,7 @@ def prepare_encoder(recipe: Recipe) -> Prepared:
         task=task,
         batches=Batches(len(examples), recipe.batch_size, recipe.seed, distinct),
         device=device,
-        dev=_dev(recipe, examples, siamese, task, spec, batcher, checkpoint.n_layers) if recipe.dev else None,
+        dev=dev,
         write=write,
         facts={
             "base model": checkpoint.name,

@@ -61,7 +61,7 @@ def prepare_masked(recipe: Recipe, folder: Path) -> Prepared:
         start = str(folder / START)
         if not (folder / START).is_dir():
             new_checkpoint(folder / START, recipe.from_scratch, texts, recipe.seed)
-    checkpoint = open_checkpoint(start)
+    checkpoint = open_trainable(start)
     device = choose_device(recipe.device)
     precision = choose_precision(recipe.precision, device)
     max_tokens = check_max_tokens(checkpoint, recipe.max_tokens)
@@ -96,6 +96,21 @@ def prepare_masked(recipe: Recipe, folder: Path) -> Prepared:
         notes=("the checkpoint has no head for masked tokens, so a new one is trained",) if new else (),
         digest=hashlib.sha256("\0".join([checkpoint.weights_hash(()), *texts]).encode()).hexdigest(),
     )
+
+
+def open_trainable(model: str | None) -> Checkpoint:
+    """Find a checkpoint, as `open_checkpoint` does.
+
+    Raises:
+        ModelError: Also if it has no layers to train.
+    """
+    checkpoint = open_checkpoint(model)
+    if checkpoint.table:
+        raise ModelError(
+            f"model {checkpoint.name!r} is a table of static token vectors, which has no layers to train; choose a "
+            "transformer"
+        )
+    return checkpoint
 
 
 def plain_texts(path: str) -> list[str]:

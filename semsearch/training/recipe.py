@@ -37,7 +37,7 @@ ONLY_FOR: dict[str, tuple[str, ...]] = {
     "dim": (STATIC,),
     "dev": (*OBJECTIVES, MASKED),
     "model": (*OBJECTIVES, MASKED),
-    "pooler": tuple(OBJECTIVES),
+    **dict.fromkeys(("pooler", "simcse_names", "query_prefix", "passage_prefix", "lora"), tuple(OBJECTIVES)),
     "scale": ("regression", "cosent"),
     "from_scratch": (MASKED,),
     "mask": (MASKED, *CONTRASTIVE),
@@ -48,6 +48,9 @@ ONLY_FOR: dict[str, tuple[str, ...]] = {
     "kinds": ("mnr",),
 }
 """Options that apply only to some objectives."""
+
+OF_STATIC = ("objective", "data", "max_tokens", "device")
+"""Other options that apply to `distill-static`, the last objective, which takes no steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,8 +181,9 @@ class Recipe:
     def _check_options(self) -> None:
         """Reject options that do not apply to the objective, and unknown names."""
         defaults = {one.name: one.default for one in fields(self)}
-        for name, objectives in ONLY_FOR.items():
-            if name in defaults and getattr(self, name) != defaults[name] and self.objective not in objectives:
+        for name, default in defaults.items():
+            objectives = ONLY_FOR.get(name, NAMES if name in OF_STATIC else NAMES[:-1])
+            if getattr(self, name) != default and self.objective not in objectives:
                 raise UsageError(
                     f"`{name}` does not apply to objective {self.objective!r}; it is for {', '.join(objectives)}"
                 )

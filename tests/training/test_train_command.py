@@ -84,11 +84,12 @@ def test_scores_before_and_after_are_printed_and_the_checkpoint_is_used_at_once(
         assert index.spec.pooler == "mean"
 
 
-def test_judged_queries_are_a_dev_set_too(tmp_path):
+def test_judged_queries_are_a_dev_set_too():
     beir("judged")
     done = trained("mnr", "--pooler", "mean", "--dev", "judged", "--json")
     assert done.code == 0, done.err
     assert done.json["dev"] == "judged (test), nDCG@10"
+    assert "note: 'judged' has no dev split, so the test split is used" in done.err
     assert 0 <= done.json["scores"]["after"]["nDCG@10"]["value"] <= 1
 
 
@@ -148,6 +149,7 @@ def test_a_table_is_distilled_without_data_or_with_some():
     assert np.abs(one - other).max() > 0.01
     call(*words, "--out", "out").fails(2, "'out' exists")
     call(*words, "--out", "more", "--dev", "x").fails(2, "--dev does not apply to objective 'distill-static'")
+    call(*words, "--out", "more", "--epochs", "2").fails(2, "--epochs does not apply to objective 'distill-static'")
     call(*words[:3], "--out", "more").fails(2, "objective 'distill-static' needs an encoder to imitate")
 
 
@@ -282,6 +284,14 @@ def test_a_model_without_a_mask_token_is_refused():
     file = Path("tiny/tokenizer.json")
     file.write_text(file.read_text("utf-8").replace("[MASK]", "[HIDE]"), encoding="utf-8")
     trained("mlm").fails(1, "the tokenizer has none of the mask tokens")
+
+
+def test_a_table_has_no_layers_to_train():
+    table = ("--teacher", "teacher", "--dim", "8", "--device", "cpu", "--out", "table")
+    assert call("train", "--objective", "distill-static", *table).code == 0
+    for objective in ("mnr", "mlm"):
+        words = ("--data", written(Path(), objective), "--model", "table", "--out", "out")
+        call("train", "--objective", objective, *words).fails(1, "a table of static token vectors, which has no layers")
 
 
 def test_texts_too_few_for_a_vocabulary_are_refused():
