@@ -97,10 +97,10 @@ def main() -> None:
         Recipe(
             objective="mlm",
             data=str(given.out / "everything.jsonl"),
-            from_scratch=Scratch(layers=4, hidden=256, heads=4, vocabulary=8_000, max_tokens=128),
+            from_scratch=Scratch(layers=3, hidden=128, heads=4, vocabulary=4_000, max_tokens=128),
             batch_size=64,
             steps=given.steps,
-            learning_rate=1e-3,
+            learning_rate=2e-3,
             precision=given.precision,
         ),
         raw,
