@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from semsearch import compare_poolers, read_corpus
+from semsearch import Document, PoolerComparison, compare_poolers, read_corpus
 from semsearch.errors import SemsearchError
 from semsearch.training import Recipe, Scratch, train
 
@@ -50,24 +50,33 @@ def sentences(text: str) -> Iterator[str]:
                 yield sentence
 
 
-def gather(sts: Path, corpora: list[Path]) -> tuple[list[str], list[str]]:
-    """Return the sentences of STS-B's training set without their scores, and all sentences at hand."""
+def gather(sts: Path, corpora: list[Path]) -> list[str]:
+    """Return the sentences at hand, each once: STS-B's training set without its scores, docstrings, and corpora."""
     lines = (sts / "STS/STSBenchmark/sts-train.csv").read_text(encoding="utf-8").splitlines()
-    plain = list(dict.fromkeys(cell for line in lines for cell in line.split("\t")[5:7]))
-    texts = [*docstrings(), *(document.text for path in corpora for document in read_corpus([str(path)]) if document)]
-    return plain, list(dict.fromkeys([*plain, *(sentence for text in texts for sentence in sentences(text))]))
+    documents = [record for path in corpora for record in read_corpus([str(path)]) if isinstance(record, Document)]
+    texts = [*docstrings(), *(document.text for document in documents)]
+    found = [sentence for text in texts for sentence in sentences(text)]
+    return list(dict.fromkeys([*(cell for line in lines for cell in line.split("\t")[5:7]), *found]))
+
+
+def first_table(found: PoolerComparison) -> str:
+    """Return the table of a comparison without its explanations."""
+    return str(found).split("\n\n")[0]
 
 
 def show(name: str, model: Path, sts: Path, retrieval: list[Path], poolers: tuple[str, ...]) -> None:
     """Print the tables of a checkpoint: STS-B and SICK-R if they are there, then each retrieval set."""
     print(f"\n## {name}\n")
     tasks = ["STS-B", *(["SICK-R"] if (sts / "SICK").is_dir() else [])]
-    print(compare_poolers(sts, kind="sts", tasks=tasks, poolers=poolers, model=str(model)))
+    found = compare_poolers(sts, kind="sts", tasks=tasks, poolers=poolers, model=str(model))
+    print(first_table(found))
+    for pooler, shape in found.study.geometry.items():
+        print(f"{pooler}: mean cosine of unrelated sentences {shape.mean_cosine:.2f}, rank {shape.effective_rank:.0f}")
     for path in retrieval:
         found = compare_poolers(
             path, kind="retrieval", poolers=poolers, model=str(model), modes=["dense"], measures=["nDCG@10", "R@100"]
         )
-        print(f"\n{path.name}:\n{found}")
+        print(f"\n{path.name}: {first_table(found)}")
 
 
 def main() -> None:
@@ -86,17 +95,15 @@ def main() -> None:
         print(f"\n[{time.perf_counter() - started:.0f} s] {what}", flush=True)
 
     given.out.mkdir(parents=True, exist_ok=True)
-    plain, everything = gather(given.sts, retrieval)
-    for name, texts in (("plain", plain), ("everything", everything)):
-        (given.out / f"{name}.jsonl").write_text(
-            "".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8"
-        )
+    texts = gather(given.sts, retrieval)
+    plain = given.out / "sentences.jsonl"
+    plain.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
     raw, simcse, sbert = (given.out / name for name in ("raw", "simcse", "sbert"))
 
     train(
         Recipe(
             objective="mlm",
-            data=str(given.out / "everything.jsonl"),
+            data=str(plain),
             from_scratch=Scratch(layers=3, hidden=128, heads=4, vocabulary=4_000, max_tokens=128),
             batch_size=64,
             steps=given.steps,
@@ -105,14 +112,14 @@ def main() -> None:
         ),
         raw,
     )
-    done(f"a masked language model, trained on {len(everything):,} sentences")
+    done(f"a masked language model, trained on {len(texts):,} sentences")
     show("The raw model", raw, given.sts, retrieval, POOLERS)
 
     shared = {"model": str(raw), "pooler": "mean", "dev": str(given.sts), "dev_tasks": ("STS-B",)}
     train(
         Recipe(
             objective="simcse-unsup",
-            data=str(given.out / "plain.jsonl"),
+            data=str(plain),
             batch_size=64,
             learning_rate=1e-4,
             precision=given.precision,
@@ -120,7 +127,7 @@ def main() -> None:
         ),
         simcse,
     )
-    done(f"SimCSE on {len(plain):,} plain sentences")
+    done("SimCSE on the same sentences")
     show("After SimCSE", simcse, given.sts, retrieval, ("mean",))
 
     train(
