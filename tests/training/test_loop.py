@@ -135,7 +135,7 @@ class ScriptedDev:
 
     def __init__(self, *scores: float) -> None:
         self.scores = list(scores)
-        self.name = "scripted"
+        self.name, self.note = "scripted", ""
 
     def evaluate(self) -> Score:
         return Score(value := self.scores.pop(0), {"x": np.array([value])}, {"half": value / 2})
