@@ -9,7 +9,7 @@ from pathlib import Path
 MEASUREMENTS = (
     *("encoding", "encoding_memory", "precision", "startup", "search_latency", "ingest_throughput", "ingest_memory"),
     *("fusion", "rerank", "confidence", "filters", "batch_tokens", "embeddings_api", "sts_poolers", "serve"),
-    "training",
+    *("training", "training_quality"),
 )
 
 for name in MEASUREMENTS:

@@ -71,14 +71,9 @@ def degraded(folder: Path, n_layers: int = 3, seed: int = 0) -> str:
     """Save the default checkpoint with its upper layers initialized again, as BERT initializes them."""
     model = transformers.AutoModel.from_pretrained(MODEL_DIR)
     torch.manual_seed(seed)
-    for layer in model.encoder.layer[-n_layers:]:
-        for module in layer.modules():
-            if isinstance(module, torch.nn.Linear):
-                torch.nn.init.normal_(module.weight, std=model.config.initializer_range)
-                torch.nn.init.zeros_(module.bias)
-            elif isinstance(module, torch.nn.LayerNorm):
-                torch.nn.init.ones_(module.weight)
-                torch.nn.init.zeros_(module.bias)
+    fresh = transformers.AutoModel.from_config(model.config).state_dict()
+    upper = tuple(f"encoder.layer.{layer}." for layer in range(model.config.num_hidden_layers)[-n_layers:])
+    model.load_state_dict({name: fresh[name] for name in fresh if name.startswith(upper)}, strict=False)
     model.save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
         shutil.copyfile(Path(MODEL_DIR) / name, folder / name)
