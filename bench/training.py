@@ -1,8 +1,8 @@
 """Training speed and memory, compared with the trainer of sentence-transformers.
 
-Both sides train the default checkpoint on the same pairs of STS-B's training set in the same order of batch sizes, with
-the same objective, precision, maximum length and optimizer (fused AdamW). Each run is a process of its own, and the
-rounds alternate between the sides. The first steps are left out of the time; the memory is the peak of the process.
+Both sides train the default checkpoint on the pairs of STS-B's training set, with the same objective, batch size,
+precision, maximum length and optimizer (fused AdamW). Each run is a process of its own, and the rounds alternate
+between the sides. The first steps are left out of the time; the memory is the peak of the process.
 
     python bench/training.py [--rounds 3]
 """
