@@ -16,7 +16,9 @@ import numpy as np
 import torch
 
 from semsearch import interrupts
+from semsearch.encoder.runtimes.torch import choose_precision
 from semsearch.errors import TrainingError
+from semsearch.files import write_bytes
 from semsearch.training.batches import Batches
 from semsearch.training.dev import Dev, Score
 from semsearch.training.recipe import Recipe
@@ -40,7 +42,8 @@ class Moment:
         seconds: Time since the beginning of the run, without interruptions.
         loss: Mean loss of the step; None at an evaluation.
         learning_rate: Learning rate of the step.
-        gradient_norm: Norm of the gradient before it was clipped.
+        gradient_norm: Norm of the gradient before it was clipped; None if float16 overflowed, so that the step was
+            skipped.
         score: Score on the dev set; None after a step.
         more: Other numbers of an evaluation, by name.
     """
@@ -114,29 +117,31 @@ class Loop:
         total = recipe.steps or max(1, round(per_epoch * recipe.epochs))
         eval_every = recipe.eval_every or math.ceil(total / EVALUATIONS)
         optimizer = _optimizer(self.task, recipe)
-        scaler = torch.amp.GradScaler(self.device.partition(":")[0], enabled=recipe.precision == "float16")
+        precision = choose_precision(recipe.precision, self.device)
+        scaler = torch.amp.GradScaler(self.device.partition(":")[0], enabled=precision == "float16")
         course = self._resume(optimizer, scaler)
         started = time.perf_counter() - course.seconds
         batches = islice(iter(self.batches), course.step * recipe.accumulate, None)
         with interrupts.postponed() as asked, _own_randomness(self.device):
-            while course.step < total and not asked:
+            done = course.step == total or self._stops_early(course)
+            while not done:
                 rate = recipe.learning_rate * schedule(course.step, total, recipe)
                 rows = [batch for _, batch in islice(batches, recipe.accumulate)]
                 loss, norm = self._step(rows, optimizer, scaler, rate, course.step)
                 course.step += 1
                 course.seconds = time.perf_counter() - started
                 where = course.step, total, course.step / per_epoch
-                self._tell(Moment(*where, course.seconds, loss, rate, norm))
-                done = course.step == total
-                if done or course.step % eval_every == 0:
-                    done |= self._evaluate(course, where)
+                self._tell(Moment(*where, course.seconds, loss, rate, norm if math.isfinite(norm) else None))
+                due = course.step == total or course.step % eval_every == 0
+                if due:
+                    self._evaluate(course, where)
                     course.seconds = time.perf_counter() - started
-                if done or asked or course.step % eval_every == 0:
+                stopped = bool(asked)  # once, so that a run which stops here has always saved its state
+                if due or stopped:
                     save_state(
                         self.folder, course.step, self.task.module, optimizer, [asdict(course), scaler.state_dict()]
                     )
-                if done:
-                    break
+                done = stopped or course.step == total or self._stops_early(course)
         return course
 
     def _resume(self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> Course:
@@ -146,8 +151,9 @@ class Loop:
             stored, scale = load_state(state, self.task.module, optimizer)
             course = Course(**stored)
             scaler.load_state_dict(scale)
-        lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.exists() else []
-        file.write_text("".join(line for line in lines if json.loads(line)["step"] <= course.step), encoding="utf-8")
+        lines = file.read_bytes().splitlines(keepends=True) if file.exists() else []
+        whole = (line for line in lines if line.endswith(b"\n"))  # the disk may have been full
+        write_bytes(file, *(line for line in whole if json.loads(line)["step"] <= course.step))
         return course
 
     def _step(
@@ -163,7 +169,13 @@ class Loop:
         torch.manual_seed(int(np.random.SeedSequence((self.recipe.seed, step)).generate_state(1)[0]))
         scaler.scale(torch.zeros((), device=self.device))  # creates the scale
         share = scaler.get_scale() / len(batches)
-        loss = sum(self.task.accumulate(rows, share) for rows in batches) / scaler.get_scale()
+        try:
+            loss = sum(self.task.accumulate(rows, share) for rows in batches) / scaler.get_scale()
+        except torch.OutOfMemoryError:
+            raise TrainingError(
+                f"device {self.device!r} has too little memory for step {step + 1}; lower `batch_size` (and raise "
+                "`accumulate`) or `max_tokens`, or use `cache_gradients`"
+            ) from None
         scaler.unscale_(optimizer)
         trained = [parameter for parameter in module.parameters() if parameter.grad is not None]
         norm = torch.nn.utils.clip_grad_norm_(trained, self.recipe.clip or math.inf).item()
@@ -175,15 +187,20 @@ class Loop:
             )
         for group in optimizer.param_groups:
             group["lr"] = rate
-        scaler.step(optimizer)
-        scaler.update()
+        if trained:  # no text may have had a masked token
+            scaler.step(optimizer)
+            scaler.update()
         optimizer.zero_grad()
         return loss, norm
 
-    def _evaluate(self, course: Course, where: tuple[int, int, float]) -> bool:
-        """Evaluate, keep the weights if they are the best so far, and return whether to stop early."""
+    def _stops_early(self, course: Course) -> bool:
+        """Return whether there were as many evaluations without improvement as the recipe permits."""
+        return self.recipe.patience is not None and course.worse >= self.recipe.patience
+
+    def _evaluate(self, course: Course, where: tuple[int, int, float]) -> None:
+        """Evaluate, and keep the weights if they are the best so far."""
         if self.dev is None:
-            return False
+            return
         self.task.module.eval()
         score = self.dev.evaluate()
         self._tell(Moment(*where, course.seconds, score=score.value, more={**score.more} or None))
@@ -192,7 +209,6 @@ class Loop:
             self.keep(score)
         else:
             course.worse += 1
-        return self.recipe.patience is not None and course.worse >= self.recipe.patience
 
     def _tell(self, moment: Moment) -> None:
         known = {name: value for name, value in asdict(moment).items() if value is not None}

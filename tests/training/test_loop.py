@@ -187,6 +187,17 @@ def test_patience_counts_on_after_an_interruption(tmp_path, monkeypatch):
     assert train(one, tmp_path / "out", resume=True).steps == 6
 
 
+def test_a_run_that_stopped_early_is_only_finished_when_it_is_resumed(tmp_path, monkeypatch):
+    scripted(monkeypatch, 0.1, 0.5, 0.4, 0.3)
+    one = recipe(tmp_path, steps=8, dev="scripted", patience=2)
+    with monkeypatch.context() as patch:
+        patch.setattr("semsearch.training.run._finish", lambda *_: (_ for _ in ()).throw(Stop))
+        with pytest.raises(Stop):
+            train(one, tmp_path / "out")
+    found = train(one, tmp_path / "out", resume=True)
+    assert (found.steps, found.best_step) == (6, 2)
+
+
 # --- what goes wrong
 
 
@@ -251,6 +262,56 @@ def test_a_full_disk_is_one_line_and_the_run_can_be_resumed(tmp_path, monkeypatc
     assert weights(train(recipe(tmp_path), tmp_path / "out", resume=True).folder) == weights(calm)
 
 
+def test_an_interrupt_at_any_moment_of_a_step_keeps_its_state(tmp_path):
+    calm = train(recipe(tmp_path), tmp_path / "calm").folder
+
+    def interrupt(moment: Moment) -> None:
+        if moment.step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe(tmp_path, eval_every=100), tmp_path / "out", watch=interrupt)
+    assert latest_state(tmp_path / "out.unfinished").name == "state-000000003"
+    assert weights(train(recipe(tmp_path, eval_every=100), tmp_path / "out", resume=True).folder) == weights(calm)
+
+
+def test_metrics_that_a_full_disk_cut_off_are_forgotten(tmp_path, unfinished):
+    calm = train(recipe(tmp_path), tmp_path / "calm").folder
+    with (unfinished / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"step": 3, "lo')
+    again = train(recipe(tmp_path), tmp_path / "out", resume=True).folder
+    assert without_times(again) == without_times(calm)
+
+
+def test_too_little_memory_is_one_line(tmp_path, monkeypatch):
+    def full(self: VectorTask, rows: Any, share: float) -> float:
+        raise torch.OutOfMemoryError("tried to allocate 20 GiB")
+
+    monkeypatch.setattr(VectorTask, "accumulate", full)
+    with pytest.raises(TrainingError, match="has too little memory for step 1; lower `batch_size`"):
+        train(recipe(tmp_path), tmp_path / "out")
+
+
+def test_a_precision_that_resolves_to_float16_scales_the_gradient(tmp_path, monkeypatch):
+    shares: list[float] = []
+    accumulate = VectorTask.accumulate
+
+    def noted(self: VectorTask, rows: Any, share: float) -> float:
+        shares.append(share)
+        return accumulate(self, rows, share)
+
+    monkeypatch.setattr(VectorTask, "accumulate", noted)
+    for name in ("encoders", "loop"):
+        monkeypatch.setattr(f"semsearch.training.{name}.choose_precision", lambda *_: "float16")
+    train(recipe(tmp_path, steps=1), tmp_path / "out")
+    assert shares == [65536.0], "the scale that GradScaler starts with"
+
+
+def test_a_step_without_a_masked_token_changes_nothing(tmp_path):
+    found = train(recipe(tmp_path, "mlm", steps=1, mask=1e-9, precision="float16"), tmp_path / "out")
+    assert metrics(found.folder)[0]["loss"] == 0
+
+
 @pytest.fixture
 def unfinished(tmp_path: Path) -> Path:
     def stop(moment: Moment) -> None:
@@ -286,8 +347,15 @@ def test_a_damaged_state_is_refused(tmp_path, unfinished):
 
 
 def test_nothing_to_resume_and_a_folder_that_exists_are_refused(tmp_path):
-    with pytest.raises(UsageError, match="there is no unfinished run"):
+    with pytest.raises(UsageError, match=r"there is no run to continue in .*; to begin one, omit `resume`"):
         train(recipe(tmp_path), tmp_path / "out", resume=True)
+    (tmp_path / "out.unfinished").mkdir()
+    with pytest.raises(UsageError, match=r"there is no run to continue in .*; delete it, and omit `resume`"):
+        train(recipe(tmp_path), tmp_path / "out", resume=True)
+    (tmp_path / "out.unfinished").rmdir()
+    for out in (".", "/", ""):
+        with pytest.raises(UsageError, match="exists; choose another folder"):
+            train(recipe(tmp_path), out)
     (tmp_path / "out").mkdir()
     with pytest.raises(UsageError, match="out' exists; choose another folder"):
         train(recipe(tmp_path), tmp_path / "out")
