@@ -99,9 +99,9 @@ def train(
         KeyboardInterrupt: If the run was interrupted; its state is saved first.
     """
     target = as_path(out, "out")
-    folder = target.with_name(target.name + UNFINISHED)
     if target.exists():
         raise UsageError(f"{str(target)!r} exists; choose another folder as `out`")
+    folder = target.with_name(target.name + UNFINISHED)
     if recipe.objective == STATIC:
         return _distill_table(recipe, target)
     _check_folder(folder, recipe, resume)
@@ -141,7 +141,8 @@ def _check_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
             )
         return
     if not (folder / RECIPE).is_file():
-        raise UsageError(f"there is no unfinished run in {str(folder)!r}; omit `resume`")
+        what = "delete it, and" if folder.exists() else "to begin one,"
+        raise UsageError(f"there is no run to continue in {str(folder)!r}; {what} omit `resume`")
     try:
         earlier = Recipe.from_json(json.loads((folder / RECIPE).read_text(encoding="utf-8"))["recipe"])
     except (ValueError, KeyError, TypeError, UsageError) as error:
@@ -201,9 +202,9 @@ def _run(recipe: Recipe, prepared: Prepared, folder: Path, watch: Watch | None) 
         raise TrainingError(f"{error}; {_achieved(folder)}") from None
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
+        again = "repeat the command with `resume`" if latest_state(folder) else "repeat the command"
         raise TrainingError(
-            f"cannot write to {str(folder)!r} ({reason:.200}); make room, then repeat the command with `resume`; "
-            f"{_achieved(folder)}"
+            f"cannot write to {str(folder)!r} ({reason:.200}); make room, then {again}; {_achieved(folder)}"
         ) from None
 
 
