@@ -101,7 +101,7 @@ class Recipe:
         mlp: An additional layer tanh(W x + b) after the pooler: `none`, `train` (while training only) or `keep`.
         mlm_weight: Weight of an auxiliary masked-language-model loss, as in SimCSE.
         mask: Share of tokens to mask.
-        matryoshka: Numbers of leading components that should work on their own.
+        matryoshka: Numbers of leading components that should work on their own, besides all of them.
         teacher: For `distill` and `distill-static`: the encoder to imitate.
         dim: For `distill-static`: length of the vectors.
         from_scratch: For `mlm`: start from random weights with these dimensions.

@@ -85,7 +85,8 @@ class VectorTask:
             self.module["head"] = options["head"] = self.head
         if masked:
             self.module["masked"] = masked.head
-        bounded = matryoshka(loss, recipe.matryoshka) if recipe.matryoshka else loss
+        dims = dict.fromkeys((*recipe.matryoshka, siamese.dim))
+        bounded = matryoshka(loss, [*dims]) if recipe.matryoshka else loss
         self._loss = partial(bounded, **options)
 
     def accumulate(self, rows: Sequence[int], share: float) -> float:

@@ -113,6 +113,16 @@ def test_accumulated_batches_have_the_gradient_of_their_mean(tmp_path):
     torch.testing.assert_close(two[1], one[1], atol=1e-6, rtol=1e-4)
 
 
+def test_matryoshka_trains_the_whole_vectors_too(tmp_path):
+    tiny_checkpoint(tmp_path / "tiny", **NO_DROPOUT)
+    rows = [3, 1, 4, 15]
+    nested = task_of(tmp_path, "mnr", matryoshka=(8,))
+    with torch.no_grad():
+        vectors = nested._vectors(rows)
+        whole, first = (OBJECTIVES["mnr"].loss([v[:, :n] for v in vectors]).item() for n in (32, 8))
+    assert gradients(nested, [rows])[0] == pytest.approx(whole + first, rel=1e-5)
+
+
 def test_queries_get_the_query_prefix_and_prefixes_may_not_be_pooled(tmp_path):
     files = {"1_Pooling/config.json": {"pooling_mode_mean_tokens": True, "include_prompt": False}}
     tiny_checkpoint(tmp_path / "tiny", files=files)
