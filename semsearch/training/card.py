@@ -95,7 +95,7 @@ def _option(name: str, value: Any) -> Sequence[str]:
 
 
 def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _cell(text: str) -> str:
