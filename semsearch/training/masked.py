@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 
 from semsearch.encoder.checkpoint import Checkpoint, open_checkpoint
 from semsearch.encoder.runtimes.torch import choose_device, choose_precision
@@ -117,7 +118,7 @@ def load_masked(checkpoint: Checkpoint) -> tuple[Any, bool]:
                 trust_remote_code=False,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"model {checkpoint.name!r} cannot be loaded as a masked language model: {reason}") from None
     missing = [key for key in report["missing_keys"] if key.startswith(f"{whole.base_model_prefix}.")]
@@ -131,6 +132,8 @@ def load_masked(checkpoint: Checkpoint) -> tuple[Any, bool]:
 
 def attach_masked(recipe: Recipe, checkpoint: Checkpoint, siamese: Siamese, tokenizer: Tokenizer) -> MaskedModel:
     """Return a masked language model that shares the backbone of an encoder, for an auxiliary loss.
+
+    LoRA adapters may be added to the backbone afterwards.
 
     Raises:
         ModelError: If there is no masked language model of this kind.

@@ -88,8 +88,9 @@ def test_a_head_that_was_never_trained_is_not_made_up(tmp_path, head):
             ours(folder, "pooler-output")
 
 
-def test_adapters_are_merged(tmp_path):
-    folder = trained(tmp_path, lora=4)
+@pytest.mark.parametrize("objective", ["regression", "simcse-unsup"])
+def test_adapters_are_merged(tmp_path, objective):
+    folder = trained(tmp_path, objective, lora=4, mlm_weight=0.1 if objective == "simcse-unsup" else 0.0)
     assert json.loads((folder / "config.json").read_text("utf-8"))["model_type"] == "bert"
     before, after = load_file(tmp_path / "tiny" / "model.safetensors"), load_file(folder / "model.safetensors")
     assert before.keys() == after.keys()

@@ -175,7 +175,7 @@ def test_the_command_of_a_recipe_makes_the_same_recipe(monkeypatch):
 
     monkeypatch.setattr("semsearch.training.run.train", noted)
     scratch = Scratch(layers=2, hidden=64, heads=2, vocabulary=500, max_tokens=32)
-    one = Recipe(objective="mnr", data="d.jsonl", matryoshka=(8, 16), symmetric=True, learning_rate=3e-5, epochs=2.5)
+    one = Recipe(objective="mnr", data="d.jsonl", matryoshka=(8, 16), symmetric=True, learning_rate=1.23456789e-5)
     two = Recipe(objective="mlm", data="t.txt", from_scratch=scratch, patience=3, dev="dev.txt")
     three = Recipe(objective="regression", data="d.tsv", scale=(0, 5), dev="sts", dev_tasks=("STS-B", "SICK-R"))
     import shlex
@@ -279,6 +279,12 @@ def test_a_model_without_a_mask_token_is_refused():
     trained("mlm").fails(1, "the tokenizer has none of the mask tokens")
 
 
+def test_damaged_weights_are_refused():
+    file = Path("tiny/model.safetensors")
+    file.write_bytes(file.read_bytes()[:5_000])
+    trained("mlm").fails(1, "cannot be loaded as a masked language model: Error while deserializing header")
+
+
 def test_texts_too_few_for_a_vocabulary_are_refused():
     Path("one.txt").write_text("a\n", encoding="utf-8")
     done = trained("mlm", "--from-scratch", "--hidden", "16", "--heads", "2", data="one.txt")
@@ -296,3 +302,13 @@ def test_notes_say_what_is_unusual(tmp_path):
     assert "declares no pooler; using 'mean'" in notes[0]
     assert notes[1] == "1 empty or trivial examples are left out"
     assert "texts reach the limit of 8 tokens and may be truncated" in notes[2]
+
+
+def test_a_checkpoint_without_dropout_is_noted_where_it_matters(tmp_path):
+    tiny_checkpoint(tmp_path / "tiny", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    found = train(recipe(tmp_path, "simcse-unsup", max_tokens=8, steps=1), "out")
+    assert any("the checkpoint has no dropout" in note for note in found.notes)
+    assert f"{len(SENTENCES)} texts reach the limit of 8 tokens and may be truncated" in found.notes, "each once"
+    with_adapters = train(recipe(tmp_path, "simcse-unsup", lora=2, steps=1), "adapted")
+    assert not any("dropout" in note for note in with_adapters.notes), "the adapters have some"
+    assert not any("dropout" in note for note in train(recipe(tmp_path, "mnr", steps=1), "labeled").notes)
