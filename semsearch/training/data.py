@@ -132,8 +132,8 @@ def _texts(path: Path, number: int, record: Mapping[str, Any], objective: Object
         if value is None and (column == name or not found):
             fields = ", ".join(str(field) for field in record) or "none"
             raise RecordError(str(path), number, f"no {name!r} (found: {fields}); expected {_expected(objective)}")
-        several = column != name and isinstance(value, list)
-        found += value if several else [] if value is None else [value]
+        texts = value if isinstance(value, list) and column != name else [value]
+        found += [] if value is None else texts
     for text in found:
         if not isinstance(text, str):
             raise RecordError(str(path), number, f"{text!r:.40} is not text; expected {_expected(objective)}")
