@@ -191,6 +191,7 @@ def _run(recipe: Recipe, prepared: Prepared, folder: Path, watch: Watch | None) 
 
     try:
         if prepared.dev and not (folder / f"{BEFORE}.json").exists():
+            prepared.task.module.eval()  # new adapters have dropout
             _write_score(folder / f"{BEFORE}.json", prepared.dev.evaluate())
         loop = Loop(prepared.task, prepared.batches, recipe, prepared.device, folder, prepared.dev, keep, watch)
         course = loop.run()

@@ -74,6 +74,15 @@ def test_the_same_seed_gives_the_same_checkpoint(tmp_path):
     assert torch.equal(torch.rand(1), expected), "the caller's random numbers are not consumed"
 
 
+def test_new_adapters_consume_no_random_numbers_of_the_caller(tmp_path):
+    one = recipe(tmp_path, lora=2, dev=pairs(tmp_path))
+    torch.manual_seed(2)
+    expected = torch.rand(1)
+    torch.manual_seed(2)
+    train(one, tmp_path / "out")
+    assert torch.equal(torch.rand(1), expected)
+
+
 class Stop(Exception):
     pass
 
