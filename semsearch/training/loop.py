@@ -17,7 +17,7 @@ import torch
 
 from semsearch import interrupts
 from semsearch.encoder.runtimes.torch import choose_precision
-from semsearch.errors import TrainingError
+from semsearch.errors import DamagedError, TrainingError
 from semsearch.files import write_bytes
 from semsearch.training.batches import Batches
 from semsearch.training.dev import Dev, Score
@@ -148,12 +148,14 @@ class Loop:
         """Restore the latest state, and forget the metrics of later steps."""
         course, file = Course(), self.folder / METRICS
         if state := latest_state(self.folder):
-            stored, scale = load_state(state, self.task.module, optimizer)
-            course = Course(**stored)
-            scaler.load_state_dict(scale)
+            rest = load_state(state, self.task.module, optimizer)
+            try:
+                course = Course(**rest[0])
+                scaler.load_state_dict(rest[1])
+            except (TypeError, LookupError, RuntimeError) as error:
+                raise DamagedError(f"the training state {str(state)!r} is damaged ({error}); delete it") from None
         lines = file.read_bytes().splitlines(keepends=True) if file.exists() else []
-        whole = (line for line in lines if line.endswith(b"\n"))  # the disk may have been full
-        write_bytes(file, *(line for line in whole if json.loads(line)["step"] <= course.step))
+        write_bytes(file, *(line for line in lines if _is_of(line, course.step)))
         return course
 
     def _step(
@@ -216,6 +218,14 @@ class Loop:
             file.write(json.dumps(known) + "\n")
         if self.watch:
             self.watch(moment)
+
+
+def _is_of(line: bytes, step: int) -> bool:
+    """Return whether a line of metrics is of a step up to this one; if the disk was full, the last may be cut off."""
+    try:
+        return bool(json.loads(line)["step"] <= step)
+    except (ValueError, LookupError, TypeError):
+        return False
 
 
 def schedule(step: int, total: int, recipe: Recipe) -> float:

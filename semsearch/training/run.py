@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from safetensors import SafetensorError
 from semsearch.encoder.encoder import Encoder
 from semsearch.errors import DamagedError, LockedError, TrainingError, UsageError
 from semsearch.evaluation.significance import Comparison
-from semsearch.files import make_folder, remove, unused_name, write_bytes
+from semsearch.files import hash_file, make_folder, remove, unused_name, write_bytes
 from semsearch.paths import as_path
 from semsearch.training.card import command_of, write_card
 from semsearch.training.dev import AFTER, BEFORE, Score
@@ -144,7 +145,8 @@ def _check_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
         what = "delete it, and" if folder.exists() else "to begin one,"
         raise UsageError(f"there is no run to continue in {str(folder)!r}; {what} omit `resume`")
     try:
-        earlier = Recipe.from_json(json.loads((folder / RECIPE).read_text(encoding="utf-8"))["recipe"])
+        stored = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+        earlier, _ = Recipe.from_json(stored["recipe"]), stored["digest"]
     except (ValueError, KeyError, TypeError, UsageError) as error:
         raise DamagedError(f"{str(folder / RECIPE)!r} is damaged ({error!s:.100}); delete the folder") from None
     if different := recipe.differences(earlier):
@@ -157,14 +159,22 @@ def _check_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
 def _check_same(folder: Path, recipe: Recipe, prepared: Prepared) -> None:
     """Store the recipe with the hash of what it names, or compare them with those of the unfinished run."""
     file = folder / RECIPE
+    digest = sha256((prepared.digest + _content_hash(recipe.dev)).encode()).hexdigest()
     if not file.exists():
-        stored = {"recipe": recipe.to_json(), "digest": prepared.digest}
+        stored = {"recipe": recipe.to_json(), "digest": digest}
         write_bytes(file, json.dumps(stored, indent=2).encode())
-    elif json.loads(file.read_text(encoding="utf-8"))["digest"] != prepared.digest:
+    elif json.loads(file.read_text(encoding="utf-8"))["digest"] != digest:
         raise UsageError(
-            f"the examples or the model have changed since the unfinished run in {str(folder)!r}; restore them, or "
-            "delete that folder and train again"
+            f"the examples, the model or the dev set have changed since the unfinished run in {str(folder)!r}; restore "
+            "them, or delete that folder and train again"
         )
+
+
+def _content_hash(path: str | None) -> str:
+    """Return a hash of a file, or of all files in a folder."""
+    place = Path(path or "")
+    files = [] if path is None else [place] if place.is_file() else sorted(place.rglob("*"))
+    return "".join(hash_file(file) for file in files if file.is_file())
 
 
 @contextmanager
@@ -236,8 +246,11 @@ def _write_score(file: Path, score: Score) -> None:
 
 
 def _read_score(file: Path) -> Score:
-    values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return Score(values["value"], {k: np.array(v, np.float64) for k, v in values["each"].items()}, values["more"])
+    try:
+        values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return Score(values["value"], {k: np.array(v, np.float64) for k, v in values["each"].items()}, values["more"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(f"{str(file)!r} is damaged ({error!s:.100}); delete its folder and train again") from None
 
 
 def _finish(recipe: Recipe, prepared: Prepared, course: Course, folder: Path, target: Path) -> Trained:

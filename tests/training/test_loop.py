@@ -340,7 +340,7 @@ def test_an_unfinished_run_is_neither_overwritten_nor_mixed_with_another(tmp_pat
     data = Path(recipe(tmp_path).data)
     data.write_text(data.read_text("utf-8").replace("heron", "stork"), encoding="utf-8")
     one = Recipe.from_json(json.loads((unfinished / "recipe.json").read_text("utf-8"))["recipe"])
-    with pytest.raises(UsageError, match="the examples or the model have changed"):
+    with pytest.raises(UsageError, match="the examples, the model or the dev set have changed"):
         train(one, tmp_path / "out", resume=True)
 
 
@@ -352,6 +352,34 @@ def test_a_damaged_state_is_refused(tmp_path, unfinished):
         train(recipe(tmp_path), tmp_path / "out", resume=True)
     (unfinished / "recipe.json").write_text("{", encoding="utf-8")
     with pytest.raises(DamagedError, match=r"recipe\.json' is damaged"):
+        train(recipe(tmp_path), tmp_path / "out", resume=True)
+
+
+def test_a_dev_set_that_has_changed_is_refused(tmp_path):
+    def stop(moment: Moment) -> None:
+        if moment.step == 3:
+            raise Stop
+
+    one = recipe(tmp_path, dev=pairs(tmp_path))
+    with pytest.raises(Stop):
+        train(one, tmp_path / "out", watch=stop)
+    before = tmp_path / "out.unfinished" / "before.json"
+    score, scored = before.read_bytes(), Path(one.dev).read_bytes()
+    before.write_text("{", encoding="utf-8")
+    with pytest.raises(DamagedError, match=r"before\.json' is damaged"):
+        train(one, tmp_path / "out", resume=True)
+    before.write_bytes(score)
+    Path(one.dev).write_bytes(scored[: scored.rstrip().rindex(b"\n") + 1])
+    with pytest.raises(UsageError, match="the examples, the model or the dev set have changed"):
+        train(one, tmp_path / "out", resume=True)
+    Path(one.dev).write_bytes(scored)
+    assert train(one, tmp_path / "out", resume=True).comparison is not None
+
+
+@pytest.mark.parametrize("rest", ["[]", '[{"nonsense": 1}, {}]', "{}", "[{}]"])
+def test_a_state_of_another_form_is_refused(tmp_path, unfinished, rest):
+    (latest_state(unfinished) / "state.json").write_text(rest, encoding="utf-8")
+    with pytest.raises(DamagedError, match="the training state"):
         train(recipe(tmp_path), tmp_path / "out", resume=True)
 
 
