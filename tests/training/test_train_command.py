@@ -204,6 +204,7 @@ def test_the_command_of_a_recipe_makes_the_same_recipe(monkeypatch):
         ("mnr", ("--steps", "0"), "--steps must be from 1"),
         ("mnr", ("--learning-rate", "-1"), "--learning-rate must be from 0 to 10, got -1"),
         ("mnr", ("--learning-rate", "nan"), "--learning-rate must be from 0 to 10, got nan"),
+        ("mnr", ("--steps", "2000000000"), "--steps must be from 1 to 1,000,000,000, got 2,000,000,000"),
         ("mnr", ("--warmup", "2"), "--warmup must be from 0 to 1, got 2"),
         ("mnr", ("--seed", "-1"), "--seed must be from 0"),
         ("mnr", ("--patience", "2"), "--patience requires --dev"),
