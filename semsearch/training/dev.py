@@ -28,6 +28,7 @@ from semsearch.evaluation.significance import Comparison, compare_correlations, 
 from semsearch.evaluation.sts import evaluate_sts
 from semsearch.evaluation.sts_data import StsTask, load_sts
 from semsearch.paths import as_path
+from semsearch.training.randomness import seeded
 from semsearch.training.tasks import MaskedModel
 from semsearch.types import EncoderSpec
 
@@ -182,9 +183,7 @@ def masked_dev(path: str, model: MaskedModel, rows: Sequence[TokenIds], seed: in
     """Return a dev set for a masked language model, with the same masks in each evaluation."""
 
     def evaluate() -> Score:
-        losses = []
-        with torch.random.fork_rng(), torch.no_grad():
-            torch.manual_seed(seed)
+        with seeded(seed), torch.no_grad():
             losses = [float(model.loss(rows[start : start + 64])) for start in range(0, len(rows), 64)]
         each = -np.array(losses)
         return Score(float(each.mean()), {"loss": each}, {"perplexity": float(np.exp(-each.mean()))})

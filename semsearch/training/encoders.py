@@ -25,6 +25,7 @@ from semsearch.training.from_corpus import pairs_from_corpus
 from semsearch.training.masked import attach_masked
 from semsearch.training.objectives import OBJECTIVES
 from semsearch.training.prepared import Prepared
+from semsearch.training.randomness import seeded
 from semsearch.training.recipe import CONTRASTIVE, Recipe
 from semsearch.training.save import Declared, linear_layers, save_classifier, save_encoder
 from semsearch.training.siamese import Siamese
@@ -59,8 +60,7 @@ def prepare_encoder(recipe: Recipe) -> Prepared:
     precision = choose_precision(recipe.precision, device)
     batcher, prefixes = _batcher(checkpoint, recipe)
     examples, distinct = _examples(recipe, batcher)
-    with torch.random.fork_rng():
-        torch.manual_seed(recipe.seed)  # of new layers
+    with seeded(recipe.seed):  # of new layers
         siamese = Siamese(checkpoint, head, device=device, precision=precision, mlp=recipe.mlp != "none")
         masked = attach_masked(recipe, checkpoint, siamese, batcher.tokenizer) if recipe.mlm_weight else None
         if recipe.lora:

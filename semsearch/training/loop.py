@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,6 +20,7 @@ from semsearch.errors import DamagedError, TrainingError
 from semsearch.files import write_bytes
 from semsearch.training.batches import Batches
 from semsearch.training.dev import Dev, Score
+from semsearch.training.randomness import seeded
 from semsearch.training.recipe import Recipe
 from semsearch.training.state import latest_state, load_state, save_state
 from semsearch.training.tasks import Task
@@ -122,7 +122,7 @@ class Loop:
         course = self._resume(optimizer, scaler)
         started = time.perf_counter() - course.seconds
         batches = islice(iter(self.batches), course.step * recipe.accumulate, None)
-        with interrupts.postponed() as asked, _own_randomness(self.device):
+        with interrupts.postponed() as asked, seeded(recipe.seed):
             done = course.step == total or self._stops_early(course)
             while not done:
                 rate = recipe.learning_rate * schedule(course.step, total, recipe)
@@ -248,10 +248,3 @@ def _optimizer(task: Task, recipe: Recipe) -> torch.optim.Optimizer:
     ]
     fused = all(one.device.type in ("cpu", "cuda") for one in trained)
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=recipe.learning_rate, fused=fused)
-
-
-@contextmanager
-def _own_randomness(device: str) -> Iterator[None]:
-    """Restore the state of torch's random numbers afterwards."""
-    with torch.random.fork_rng([device] if device.startswith("cuda") else []):
-        yield

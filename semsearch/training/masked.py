@@ -21,6 +21,7 @@ from semsearch.training.data import load_examples
 from semsearch.training.dev import masked_dev
 from semsearch.training.objectives import OBJECTIVES
 from semsearch.training.prepared import Prepared
+from semsearch.training.randomness import seeded
 from semsearch.training.recipe import Recipe, Scratch
 from semsearch.training.save import copy_tokenizer, save_backbone, write_json
 from semsearch.training.siamese import Siamese
@@ -61,8 +62,7 @@ def prepare_masked(recipe: Recipe, folder: Path) -> Prepared:
     max_tokens = check_max_tokens(checkpoint, recipe.max_tokens)
     tokenizer, _ = load_tokenizer(checkpoint)
     batcher = Batcher(tokenizer, max_tokens, True, Batching(1))
-    with torch.random.fork_rng():
-        torch.manual_seed(recipe.seed)  # of new weights
+    with seeded(recipe.seed):  # of new weights
         whole, new = load_masked(checkpoint)
         model = _masked_model(whole, tokenizer, recipe, device, precision)
     ids = batcher.tokenize(texts)
@@ -176,8 +176,7 @@ def new_checkpoint(folder: Path, scratch: Scratch, texts: Sequence[str], seed: i
         max_position_embeddings=scratch.max_tokens,
         type_vocab_size=1,
     )
-    with torch.random.fork_rng(), quiet_transformers():
-        torch.manual_seed(seed)
+    with seeded(seed), quiet_transformers():
         whole = transformers.BertForMaskedLM(config)
     folder.mkdir(parents=True)
     settings = {"tokenizer_class": "BertTokenizerFast", "model_max_length": scratch.max_tokens, "mask_token": MASKS[0]}

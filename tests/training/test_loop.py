@@ -24,6 +24,7 @@ from semsearch.training import Moment, Recipe, train
 from semsearch.training import loop as module
 from semsearch.training.dev import Score
 from semsearch.training.loop import schedule
+from semsearch.training.randomness import seeded
 from semsearch.training.state import latest_state
 from semsearch.training.tasks import VectorTask
 
@@ -81,6 +82,26 @@ def test_new_adapters_consume_no_random_numbers_of_the_caller(tmp_path):
     torch.manual_seed(2)
     train(one, tmp_path / "out")
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_the_state_of_every_device_is_restored_without_a_warning(monkeypatch):
+    forked: list[list[int]] = []
+    fork = torch.random.fork_rng
+
+    def noted(devices: Any = None) -> Any:
+        forked.append([*devices])
+        return fork([])
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.random, "fork_rng", noted)
+    torch.manual_seed(2)
+    expected = torch.rand(1)
+    torch.manual_seed(2)
+    with seeded(7):
+        assert torch.initial_seed() == 7
+        torch.rand(3)
+    assert torch.equal(torch.rand(1), expected)
+    assert forked == [[0, 1]]
 
 
 class Stop(Exception):
