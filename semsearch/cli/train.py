@@ -126,6 +126,8 @@ def train(
     from semsearch.training.report import report_of
 
     if report:
+        if objective == "distill-static":
+            raise UsageError("`report` does not apply to objective 'distill-static', which has no steps")
         check_installed()
 
     recipe = Recipe(

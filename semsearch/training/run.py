@@ -104,6 +104,8 @@ def train(
         raise UsageError(f"{str(target)!r} exists; choose another folder as `out`")
     folder = target.with_name(target.name + UNFINISHED)
     if recipe.objective == STATIC:
+        if resume:
+            raise UsageError(f"`resume` does not apply to objective {STATIC!r}, which has no steps; omit it")
         return _distill_table(recipe, target)
     _check_folder(folder, recipe, resume)
     fresh = not folder.exists()

@@ -266,6 +266,13 @@ def test_a_teacher_of_another_dimension_is_refused(tmp_path):
     assert "have 64 components, those of the model 32" in done.err
 
 
+def test_a_table_has_no_steps_to_resume_or_to_report():
+    words = ("train", "--objective", "distill-static", "--teacher", "teacher", "--out", "out")
+    for option in (("--resume",), ("--report", "r.html")):
+        call(*words, *option).fails(2, f"{option[0]} does not apply to objective 'distill-static'")
+    assert not Path("out").exists()
+
+
 def test_a_dev_set_that_does_not_fit_is_refused():
     trained("mnr", "--pooler", "mean", "--dev", "nowhere").fails(1, "nowhere")
     Path("unscored.tsv").write_text("sentence1\tsentence2\tscore\na\tb\t\n", encoding="utf-8")
