@@ -281,16 +281,16 @@ def test_a_dev_set_that_does_not_fit_is_refused():
     trained("classify", "--pooler", "mean", "--dev", "others.jsonl").fails(1, "has the class 'x', which no training")
 
 
-def test_a_model_without_a_mask_token_is_refused():
-    file = Path("tiny/tokenizer.json")
-    file.write_text(file.read_text("utf-8").replace("[MASK]", "[HIDE]"), encoding="utf-8")
-    trained("mlm").fails(1, "the tokenizer has none of the mask tokens")
-
-
 def test_damaged_weights_are_refused():
     file = Path("tiny/model.safetensors")
     file.write_bytes(file.read_bytes()[:5_000])
     trained("mlm").fails(1, "cannot be loaded as a masked language model: Error while deserializing header")
+
+
+def test_a_model_without_a_mask_token_is_refused():
+    file = Path("tiny/tokenizer.json")
+    file.write_text(file.read_text("utf-8").replace("[MASK]", "[HIDE]"), encoding="utf-8")
+    trained("mlm").fails(1, "the tokenizer has none of the mask tokens")
 
 
 def test_texts_too_few_for_a_vocabulary_are_refused():
