@@ -118,6 +118,8 @@ def train(
                 notify(note)  # type: ignore[misc]
             course = _run(recipe, prepared, folder, watch)
             return _finish(recipe, prepared, course, folder, target)
+    except LockedError:
+        raise  # the folder is that of another process
     except BaseException:
         if fresh and latest_state(folder) is None and not (folder / BEST).exists():
             shutil.rmtree(folder, ignore_errors=True)  # nothing was achieved

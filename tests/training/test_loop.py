@@ -424,3 +424,20 @@ def test_two_runs_into_the_same_folder_are_refused(tmp_path, unfinished):
 
     with FileLock(unfinished / "lock"), pytest.raises(LockedError, match="another process is training"):
         train(recipe(tmp_path), tmp_path / "out", resume=True)
+
+
+def test_a_run_that_begins_at_the_same_time_as_another_leaves_its_folder_alone(tmp_path, monkeypatch):
+    from filelock import FileLock
+
+    folder = tmp_path / "out.unfinished"
+    lock = FileLock(folder / "lock")
+
+    def made_by_another(place: Path) -> None:
+        place.mkdir()
+        lock.acquire()
+
+    monkeypatch.setattr("semsearch.training.run.make_folder", made_by_another)
+    with pytest.raises(LockedError, match="another process is training"):
+        train(recipe(tmp_path), tmp_path / "out")
+    assert folder.is_dir()
+    lock.release()
