@@ -233,7 +233,8 @@ def _line(moment: Moment) -> None:
 
 def _show(trained: Trained, encoder: bool) -> None:
     """Print what was achieved."""
-    kept = f"trained {trained.steps:,} steps in {trained.seconds:,.0f} s; kept step {trained.best_step:,}"
+    steps = f"{trained.steps:,} step{'s' * (trained.steps != 1)}"
+    kept = f"trained {steps} in {trained.seconds:,.0f} s; kept step {trained.best_step:,}"
     terminal.line(kept if trained.steps else f"done in {trained.seconds:,.0f} s")
     if trained.comparison:
         from semsearch.training.card import changes

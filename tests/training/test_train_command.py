@@ -266,6 +266,10 @@ def test_a_teacher_of_another_dimension_is_refused(tmp_path):
     assert "have 64 components, those of the model 32" in done.err
 
 
+def test_one_step_is_singular():
+    assert trained("mnr", "--pooler", "mean", "--steps", "1").out.startswith("trained 1 step in ")
+
+
 def test_a_table_has_no_steps_to_resume_or_to_report():
     words = ("train", "--objective", "distill-static", "--teacher", "teacher", "--out", "out")
     for option in (("--resume",), ("--report", "r.html")):
