@@ -116,10 +116,12 @@ def encoder_dev(path: str, tasks: Sequence[str], encoder: MultiPooler, seed: int
         seed: Random seed of intervals.
 
     Raises:
-        SourceError: If there is no such data.
+        SourceError: If there is no such data, or all scores of a task are the same.
         UsageError: If a task is unknown or has no dev split.
     """
     source = as_path(path, "dev")
+    if not source.exists():
+        raise SourceError(f"no {str(source)!r} for `dev`; expected STS data, or judged queries in BEIR's layout")
     if holds_queries(source):
         if tasks:
             raise UsageError("`dev_tasks` applies only to a folder of STS data")
@@ -135,6 +137,8 @@ def encoder_dev(path: str, tasks: Sequence[str], encoder: MultiPooler, seed: int
     if not any(len(task.similarity) for task in found):
         raise SourceError(f"no pair in {path!r} has a score")
     gold = {task.name: task.similarity for task in found}
+    if same := next((name for name, scores in gold.items() if len({*scores.tolist()}) == 1), None):
+        raise SourceError(f"all scores of {same} in {path!r} are the same, so nothing can correlate with them")
     names = f"{', '.join(gold)}{'' if source.is_file() else ' (dev)'}"
     return Dev(
         f"{names}, Spearman's correlation",

@@ -278,7 +278,9 @@ def test_a_table_has_no_steps_to_resume_or_to_report():
 
 
 def test_a_dev_set_that_does_not_fit_is_refused():
-    trained("mnr", "--pooler", "mean", "--dev", "nowhere").fails(1, "nowhere")
+    trained("mnr", "--pooler", "mean", "--dev", "nowhere").fails(1, "no 'nowhere' for --dev; expected STS data")
+    Path("equal.tsv").write_text("sentence1\tsentence2\tscore\na\tb\t1\nc\td\t1\n", encoding="utf-8")
+    trained("mnr", "--pooler", "mean", "--dev", "equal.tsv").fails(1, "all scores of equal in 'equal.tsv' are the same")
     Path("unscored.tsv").write_text("sentence1\tsentence2\tscore\na\tb\t\n", encoding="utf-8")
     trained("mnr", "--pooler", "mean", "--dev", "unscored.tsv").fails(1, "no pair in 'unscored.tsv' has a score")
     Path("others.jsonl").write_text('{"text": "a", "label": "x"}\n{"text": "b", "label": "heron"}\n', encoding="utf-8")
