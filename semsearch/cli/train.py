@@ -132,6 +132,8 @@ def train(
     from semsearch.training.report import report_of
 
     if report:
+        if objective == "distill-static":
+            raise UsageError("`report` does not apply to objective 'distill-static', which has no steps")
         check_installed()
 
     sizes = {"layers": layers, "hidden": hidden, "heads": heads, "vocabulary": vocabulary}
@@ -239,7 +241,8 @@ def _line(moment: Moment) -> None:
 
 def _show(trained: Trained, encoder: bool) -> None:
     """Print what was achieved."""
-    kept = f"trained {trained.steps:,} steps in {trained.seconds:,.0f} s; kept step {trained.best_step:,}"
+    steps = f"{trained.steps:,} step{'s' * (trained.steps != 1)}"
+    kept = f"trained {steps} in {trained.seconds:,.0f} s; kept step {trained.best_step:,}"
     terminal.line(kept if trained.steps else f"done in {trained.seconds:,.0f} s")
     if trained.comparison:
         from semsearch.training.card import changes

@@ -62,7 +62,10 @@ class Batches:
             yield rows[start : start + self.size]
 
     def _distinct(self, rows: list[int]) -> Iterator[list[int]]:
-        """Yield batches in which no text occurs in two examples; batches of a single example are left out."""
+        """Yield batches in which no text occurs in two examples.
+
+        An example that shares a text with as many of the following ones as are searched is left out with these.
+        """
         waiting = deque(rows)
         while waiting:
             batch: list[int] = []
@@ -76,7 +79,6 @@ class Batches:
                     seen |= own
                 else:
                     later.append(row)
-            waiting.extendleft(reversed(later))
-            if len(batch) < 2:
-                break
-            yield batch
+            if len(batch) > 1:
+                waiting.extendleft(reversed(later))
+                yield batch

@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from semsearch.evaluation.significance import Cell, Comparison
@@ -38,8 +39,9 @@ def write_card(
     task = "sentence-similarity" if encoder else "fill-mask"
     tags = ["semsearch", *(["sentence-transformers"] if encoder else [])]
     head = {"library_name": "sentence-transformers" if encoder else "transformers", "pipeline_tag": task, "tags": tags}
-    if recipe.model and not recipe.model.startswith((".", "/", "~")) and "\\" not in recipe.model:
-        head["base_model"] = recipe.model
+    base = facts.get("base model", "")
+    if base and recipe.from_scratch is None and not Path(base).is_absolute():  # a name on the hub, not a folder
+        head["base_model"] = base
     lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in head.items()), "---", "", f"# {name}", ""]
     lines += ["| | |", "|---|---|", *(f"| {key} | {_cell(value)} |" for key, value in facts.items()), ""]
     if comparison:
@@ -95,7 +97,7 @@ def _option(name: str, value: Any) -> Sequence[str]:
 
 
 def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _cell(text: str) -> str:

@@ -46,8 +46,11 @@ COSINES = (-1.0, 1.0)
 RANKING = "cosent"
 """The objective for which only the order of scores counts."""
 
-PUBLISHED: dict[str, tuple[float, float]] = {"sts-*.csv": (0, 5), "SICK_*.txt": (1, 5)}
-"""Names of the files of STS-B and SICK, and their lowest and highest score."""
+SICK = "SICK_*.txt"
+"""Names of the files of SICK as they are published."""
+
+STS_B_SCORES, SICK_SCORES = (0.0, 5.0), (1.0, 5.0)
+"""Lowest and highest score of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ def load_examples(path: str | Path, objective: Objective, *, scale: tuple[float,
     if uneven := next((i for i, row in enumerate(rows) if len(row) != width), None):
         raise SourceError(f"{str(file)!r}: example {uneven + 1} has {len(rows[uneven])} texts, the first one {width}")
     if objective.label == "score" and scale is None:
-        scale = next((known for name, known in PUBLISHED.items() if file.match(name)), None)
+        scale = STS_B_SCORES if is_benchmark(file) else SICK_SCORES if file.match(SICK) else None
     values, classes = _values(labels, objective, scale)
     return Examples(tuple(zip(*rows, strict=True)), values, classes, n_skipped)
 
@@ -112,7 +115,7 @@ def _records(path: Path, objective: Objective) -> Iterator[tuple[int, Mapping[st
     if is_benchmark(path):
         rows = enumerate(rows_of_benchmark(path), 1)
         return ((n, dict(zip(COLUMNS, row, strict=True))) for n, row in rows if row[2] is not None)
-    if path.match("SICK_*.txt"):
+    if path.match(SICK):
         return READERS[".tsv"](path)
     if ending_of(path) == ".txt" and len(objective.texts) == 1:
         name = objective.texts[0].rstrip("*")
@@ -129,7 +132,8 @@ def _texts(path: Path, number: int, record: Mapping[str, Any], objective: Object
         if value is None and (column == name or not found):
             fields = ", ".join(str(field) for field in record) or "none"
             raise RecordError(str(path), number, f"no {name!r} (found: {fields}); expected {_expected(objective)}")
-        found += value if isinstance(value, list) else [] if value is None else [value]
+        texts = value if isinstance(value, list) and column != name else [value]
+        found += [] if value is None else texts
     for text in found:
         if not isinstance(text, str):
             raise RecordError(str(path), number, f"{text!r:.40} is not text; expected {_expected(objective)}")
@@ -173,7 +177,7 @@ def _values(
         if scale is None and objective.name == RANKING:
             return values, ()
         low, high = scale or COSINES
-        if not low < high:
+        if not low < high or math.isinf(high - low):
             raise UsageError(f"`scale` is {low:g} to {high:g}; expected the lowest and the highest score")
         if values.min() < low or values.max() > high:
             raise UsageError(

@@ -28,6 +28,7 @@ from semsearch.evaluation.significance import Comparison, compare_correlations, 
 from semsearch.evaluation.sts import evaluate_sts
 from semsearch.evaluation.sts_data import StsTask, load_sts
 from semsearch.paths import as_path
+from semsearch.training.randomness import seeded
 from semsearch.training.tasks import MaskedModel
 from semsearch.types import EncoderSpec
 
@@ -119,10 +120,12 @@ def encoder_dev(path: str, tasks: Sequence[str], encoder: MultiPooler, seed: int
         seed: Random seed of intervals.
 
     Raises:
-        SourceError: If there is no such data.
+        SourceError: If there is no such data, or all scores of a task are the same.
         UsageError: If a task is unknown or has no dev split.
     """
     source = as_path(path, "dev")
+    if not source.exists():
+        raise SourceError(f"no {str(source)!r} for `dev`; expected STS data, or judged queries in BEIR's layout")
     if holds_queries(source):
         if tasks:
             raise UsageError("`dev_tasks` applies only to a folder of STS data")
@@ -139,6 +142,8 @@ def encoder_dev(path: str, tasks: Sequence[str], encoder: MultiPooler, seed: int
     if not any(len(task.similarity) for task in found):
         raise SourceError(f"no pair in {path!r} has a score")
     gold = {task.name: task.similarity for task in found}
+    if same := next((name for name, scores in gold.items() if len({*scores.tolist()}) == 1), None):
+        raise SourceError(f"all scores of {same} in {path!r} are the same, so nothing can correlate with them")
     names = f"{', '.join(gold)}{'' if source.is_file() else ' (dev)'}"
     return Dev(
         f"{names}, Spearman's correlation",
@@ -187,9 +192,7 @@ def masked_dev(path: str, model: MaskedModel, rows: Sequence[TokenIds], seed: in
     """Return a dev set for a masked language model, with the same masks in each evaluation."""
 
     def evaluate() -> Score:
-        losses = []
-        with torch.random.fork_rng(), torch.no_grad():
-            torch.manual_seed(seed)
+        with seeded(seed), torch.no_grad():
             losses = [float(model.loss(rows[start : start + 64])) for start in range(0, len(rows), 64)]
         each = -np.array(losses)
         return Score(float(each.mean()), {"loss": each}, {"perplexity": float(np.exp(-each.mean()))})

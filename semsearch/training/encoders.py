@@ -25,6 +25,7 @@ from semsearch.training.from_corpus import pairs_from_corpus
 from semsearch.training.masked import attach_masked, open_trainable
 from semsearch.training.objectives import OBJECTIVES
 from semsearch.training.prepared import Prepared
+from semsearch.training.randomness import seeded
 from semsearch.training.recipe import CONTRASTIVE, Recipe
 from semsearch.training.save import Declared, linear_layers, save_classifier, save_encoder
 from semsearch.training.siamese import Siamese
@@ -39,6 +40,8 @@ AT_ONCE = 256
 
 TWICE = "simcse-unsup"
 """The objective that sees each text twice."""
+
+NO_DROPOUT = "the checkpoint has no dropout, so a text and its positive are always the same; raise it in config.json"
 
 
 def prepare_encoder(recipe: Recipe) -> Prepared:
@@ -57,21 +60,22 @@ def prepare_encoder(recipe: Recipe) -> Prepared:
     precision = choose_precision(recipe.precision, device)
     batcher, prefixes = _batcher(checkpoint, recipe)
     examples, distinct = _examples(recipe, batcher)
-    with torch.random.fork_rng():
-        torch.manual_seed(recipe.seed)  # of new layers
+    with seeded(recipe.seed):  # of new layers
         siamese = Siamese(checkpoint, head, device=device, precision=precision, mlp=recipe.mlp != "none")
+        masked = attach_masked(recipe, checkpoint, siamese, batcher.tokenizer) if recipe.mlm_weight else None
         if recipe.lora:
             siamese.pooled.backbone = _with_lora(siamese.pooled.backbone, recipe.lora)
-        masked = attach_masked(recipe, checkpoint, siamese, batcher.tokenizer) if recipe.mlm_weight else None
         if recipe.matryoshka and max(recipe.matryoshka) > siamese.dim:
             raise UsageError(f"`matryoshka` is {recipe.matryoshka}, but vectors have {siamese.dim} components")
         columns = _columns(recipe, examples, batcher, prefixes)
         labels = _teach(recipe, examples, siamese.dim) if recipe.teacher else examples.labels
-        task = VectorTask(recipe, siamese, columns, labels, objective.loss, len(examples.classes), masked)
+        seen = columns * 2 if recipe.objective == TWICE else columns
+        task = VectorTask(recipe, siamese, seen, labels, objective.loss, len(examples.classes), masked)
     spec = _spec(checkpoint, head, batcher, prefixes, siamese.dim)
     dev = _dev(recipe, examples, siamese, task, spec, batcher, checkpoint.n_layers) if recipe.dev else None
     cut = sum(len(ids) >= batcher.max_tokens for column in columns for ids in column.ids)
     notes = [doubt] if doubt else []
+    notes += [NO_DROPOUT] if recipe.objective == TWICE and not _has_dropout(siamese) else []
     notes += [f"{examples.n_skipped:,} empty or trivial examples are left out"] if examples.n_skipped else []
     notes += [f"{cut:,} texts reach the limit of {batcher.max_tokens} tokens and may be truncated"] if cut else []
     notes += [dev.note] if dev and dev.note else []
@@ -140,7 +144,7 @@ def _columns(recipe: Recipe, examples: Examples, batcher: Batcher, prefixes: tup
     for place, texts in enumerate(examples.columns):
         prefix = prefixes[0] if names[min(place, len(names) - 1)] in QUERIES else prefixes[1]
         columns.append(Column(batcher.tokenize([prefix + text for text in texts]), batcher.skipped(prefix)))
-    return columns * 2 if recipe.objective == TWICE else columns
+    return columns
 
 
 def _teach(recipe: Recipe, examples: Examples, dim: int) -> NDArray[np.float32]:
@@ -164,6 +168,10 @@ def _with_lora(backbone: Any, rank: int) -> Any:
     with warnings.catch_warnings():  # peft 0.21 uses names that transformers 5 renamed
         warnings.simplefilter("ignore", FutureWarning)
         return peft.get_peft_model(backbone, settings)
+
+
+def _has_dropout(module: torch.nn.Module) -> bool:
+    return any(isinstance(one, torch.nn.Dropout) and one.p > 0 for one in module.modules())
 
 
 def _spec(checkpoint: Checkpoint, head: Head, batcher: Batcher, prefixes: tuple[str, str], dim: int) -> EncoderSpec:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,9 +15,12 @@ import numpy as np
 import torch
 
 from semsearch import interrupts
-from semsearch.errors import TrainingError
+from semsearch.encoder.runtimes.torch import choose_precision
+from semsearch.errors import DamagedError, TrainingError
+from semsearch.files import write_bytes
 from semsearch.training.batches import Batches
 from semsearch.training.dev import Dev, Score
+from semsearch.training.randomness import seeded
 from semsearch.training.recipe import Recipe
 from semsearch.training.state import latest_state, load_state, save_state
 from semsearch.training.tasks import Task
@@ -40,7 +42,8 @@ class Moment:
         seconds: Time since the beginning of the run, without interruptions.
         loss: Mean loss of the step; None at an evaluation.
         learning_rate: Learning rate of the step.
-        gradient_norm: Norm of the gradient before it was clipped.
+        gradient_norm: Norm of the gradient before it was clipped; None if float16 overflowed, so that the step was
+            skipped.
         score: Score on the dev set; None after a step.
         more: Other numbers of an evaluation, by name.
     """
@@ -114,40 +117,45 @@ class Loop:
         total = recipe.steps or max(1, round(per_epoch * recipe.epochs))
         eval_every = recipe.eval_every or math.ceil(total / EVALUATIONS)
         optimizer = _optimizer(self.task, recipe)
-        scaler = torch.amp.GradScaler(self.device.partition(":")[0], enabled=recipe.precision == "float16")
+        precision = choose_precision(recipe.precision, self.device)
+        scaler = torch.amp.GradScaler(self.device.partition(":")[0], enabled=precision == "float16")
         course = self._resume(optimizer, scaler)
         started = time.perf_counter() - course.seconds
         batches = islice(iter(self.batches), course.step * recipe.accumulate, None)
-        with interrupts.postponed() as asked, _own_randomness(self.device):
-            while course.step < total and not asked:
+        with interrupts.postponed() as asked, seeded(recipe.seed):
+            done = course.step == total or self._stops_early(course)
+            while not done:
                 rate = recipe.learning_rate * schedule(course.step, total, recipe)
                 rows = [batch for _, batch in islice(batches, recipe.accumulate)]
                 loss, norm = self._step(rows, optimizer, scaler, rate, course.step)
                 course.step += 1
                 course.seconds = time.perf_counter() - started
                 where = course.step, total, course.step / per_epoch
-                self._tell(Moment(*where, course.seconds, loss, rate, norm))
-                done = course.step == total
-                if done or course.step % eval_every == 0:
-                    done |= self._evaluate(course, where)
+                self._tell(Moment(*where, course.seconds, loss, rate, norm if math.isfinite(norm) else None))
+                due = course.step == total or course.step % eval_every == 0
+                if due:
+                    self._evaluate(course, where)
                     course.seconds = time.perf_counter() - started
-                if done or asked or course.step % eval_every == 0:
+                stopped = bool(asked)  # once, so that a run which stops here has always saved its state
+                if due or stopped:
                     save_state(
                         self.folder, course.step, self.task.module, optimizer, [asdict(course), scaler.state_dict()]
                     )
-                if done:
-                    break
+                done = stopped or course.step == total or self._stops_early(course)
         return course
 
     def _resume(self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> Course:
         """Restore the latest state, and forget the metrics of later steps."""
         course, file = Course(), self.folder / METRICS
         if state := latest_state(self.folder):
-            stored, scale = load_state(state, self.task.module, optimizer)
-            course = Course(**stored)
-            scaler.load_state_dict(scale)
-        lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.exists() else []
-        file.write_text("".join(line for line in lines if json.loads(line)["step"] <= course.step), encoding="utf-8")
+            rest = load_state(state, self.task.module, optimizer)
+            try:
+                course = Course(**rest[0])
+                scaler.load_state_dict(rest[1])
+            except (TypeError, LookupError, RuntimeError) as error:
+                raise DamagedError(f"the training state {str(state)!r} is damaged ({error}); delete it") from None
+        lines = file.read_bytes().splitlines(keepends=True) if file.exists() else []
+        write_bytes(file, *(line for line in lines if _is_of(line, course.step)))
         return course
 
     def _step(
@@ -163,7 +171,13 @@ class Loop:
         torch.manual_seed(int(np.random.SeedSequence((self.recipe.seed, step)).generate_state(1)[0]))
         scaler.scale(torch.zeros((), device=self.device))  # creates the scale
         share = scaler.get_scale() / len(batches)
-        loss = sum(self.task.accumulate(rows, share) for rows in batches) / scaler.get_scale()
+        try:
+            loss = sum(self.task.accumulate(rows, share) for rows in batches) / scaler.get_scale()
+        except torch.OutOfMemoryError:
+            raise TrainingError(
+                f"device {self.device!r} has too little memory for step {step + 1}; lower `batch_size` (and raise "
+                "`accumulate`) or `max_tokens`, or use `cache_gradients`"
+            ) from None
         scaler.unscale_(optimizer)
         trained = [parameter for parameter in module.parameters() if parameter.grad is not None]
         norm = torch.nn.utils.clip_grad_norm_(trained, self.recipe.clip or math.inf).item()
@@ -175,15 +189,20 @@ class Loop:
             )
         for group in optimizer.param_groups:
             group["lr"] = rate
-        scaler.step(optimizer)
-        scaler.update()
+        if trained:  # no text may have had a masked token
+            scaler.step(optimizer)
+            scaler.update()
         optimizer.zero_grad()
         return loss, norm
 
-    def _evaluate(self, course: Course, where: tuple[int, int, float]) -> bool:
-        """Evaluate, keep the weights if they are the best so far, and return whether to stop early."""
+    def _stops_early(self, course: Course) -> bool:
+        """Return whether there were as many evaluations without improvement as the recipe permits."""
+        return self.recipe.patience is not None and course.worse >= self.recipe.patience
+
+    def _evaluate(self, course: Course, where: tuple[int, int, float]) -> None:
+        """Evaluate, and keep the weights if they are the best so far."""
         if self.dev is None:
-            return False
+            return
         self.task.module.eval()
         score = self.dev.evaluate()
         self._tell(Moment(*where, course.seconds, score=score.value, more={**score.more} or None))
@@ -192,7 +211,6 @@ class Loop:
             self.keep(score)
         else:
             course.worse += 1
-        return self.recipe.patience is not None and course.worse >= self.recipe.patience
 
     def _tell(self, moment: Moment) -> None:
         known = {name: value for name, value in asdict(moment).items() if value is not None}
@@ -200,6 +218,14 @@ class Loop:
             file.write(json.dumps(known) + "\n")
         if self.watch:
             self.watch(moment)
+
+
+def _is_of(line: bytes, step: int) -> bool:
+    """Return whether a line of metrics is of a step up to this one; if the disk was full, the last may be cut off."""
+    try:
+        return bool(json.loads(line)["step"] <= step)
+    except (ValueError, LookupError, TypeError):
+        return False
 
 
 def schedule(step: int, total: int, recipe: Recipe) -> float:
@@ -222,10 +248,3 @@ def _optimizer(task: Task, recipe: Recipe) -> torch.optim.Optimizer:
     ]
     fused = all(one.device.type in ("cpu", "cuda") for one in trained)
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=recipe.learning_rate, fused=fused)
-
-
-@contextmanager
-def _own_randomness(device: str) -> Iterator[None]:
-    """Restore the state of torch's random numbers afterwards."""
-    with torch.random.fork_rng([device] if device.startswith("cuda") else []):
-        yield

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 
 from semsearch.encoder.checkpoint import Checkpoint, open_checkpoint
 from semsearch.encoder.runtimes.torch import choose_device, choose_precision
@@ -21,6 +22,7 @@ from semsearch.training.data import load_examples
 from semsearch.training.dev import masked_dev
 from semsearch.training.objectives import OBJECTIVES
 from semsearch.training.prepared import Prepared
+from semsearch.training.randomness import seeded
 from semsearch.training.recipe import Recipe, Scratch
 from semsearch.training.save import copy_tokenizer, save_backbone, write_json
 from semsearch.training.siamese import Siamese
@@ -67,8 +69,7 @@ def prepare_masked(recipe: Recipe, folder: Path) -> Prepared:
     max_tokens = check_max_tokens(checkpoint, recipe.max_tokens)
     tokenizer, _ = load_tokenizer(checkpoint)
     batcher = Batcher(tokenizer, max_tokens, True, Batching(1))
-    with torch.random.fork_rng():
-        torch.manual_seed(recipe.seed)  # of new weights
+    with seeded(recipe.seed):  # of new weights
         whole, new = load_masked(checkpoint)
         model = _masked_model(whole, tokenizer, recipe, device, precision)
     ids = batcher.tokenize(texts)
@@ -139,7 +140,7 @@ def load_masked(checkpoint: Checkpoint) -> tuple[Any, bool]:
                 trust_remote_code=False,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"model {checkpoint.name!r} cannot be loaded as a masked language model: {reason}") from None
     missing = [key for key in report["missing_keys"] if key.startswith(f"{whole.base_model_prefix}.")]
@@ -153,6 +154,8 @@ def load_masked(checkpoint: Checkpoint) -> tuple[Any, bool]:
 
 def attach_masked(recipe: Recipe, checkpoint: Checkpoint, siamese: Siamese, tokenizer: Tokenizer) -> MaskedModel:
     """Return a masked language model that shares the backbone of an encoder, for an auxiliary loss.
+
+    LoRA adapters may be added to the backbone afterwards.
 
     Raises:
         ModelError: If there is no masked language model of this kind.
@@ -195,8 +198,7 @@ def new_checkpoint(folder: Path, scratch: Scratch, texts: Sequence[str], seed: i
         max_position_embeddings=scratch.max_tokens,
         type_vocab_size=1,
     )
-    with torch.random.fork_rng(), quiet_transformers():
-        torch.manual_seed(seed)
+    with seeded(seed), quiet_transformers():
         whole = transformers.BertForMaskedLM(config)
     folder.mkdir(parents=True)
     settings = {"tokenizer_class": "BertTokenizerFast", "model_max_length": scratch.max_tokens, "mask_token": MASKS[0]}

@@ -106,7 +106,7 @@ class Recipe:
         mlp: An additional layer tanh(W x + b) after the pooler: `none`, `train` (while training only) or `keep`.
         mlm_weight: Weight of an auxiliary masked-language-model loss, as in SimCSE.
         mask: Share of tokens to mask.
-        matryoshka: Numbers of leading components that should work on their own.
+        matryoshka: Numbers of leading components that should work on their own, besides all of them.
         teacher: For `distill` and `distill-static`: the encoder to imitate.
         dim: For `distill-static`: length of the vectors.
         from_scratch: For `mlm`: start from random weights with these dimensions.
@@ -217,7 +217,7 @@ class Recipe:
         for name, least, most in RANGES:
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
-                raise UsageError(f"`{name}` must be from {least:g} to {most:g}, got {value:g}")
+                raise UsageError(f"`{name}` must be from {_plain(least)} to {_plain(most)}, got {_plain(value)}")
         for name in ("epochs", "learning_rate", "temperature", "negative_weight", "mask"):
             if getattr(self, name) <= 0:
                 raise UsageError(f"`{name}` must be above 0, got {getattr(self, name):g}")
@@ -254,6 +254,10 @@ class Recipe:
     def differences(self, other: Recipe) -> list[str]:
         """Return the names of the fields in which two recipes differ."""
         return [one.name for one in fields(self) if getattr(self, one.name) != getattr(other, one.name)]
+
+
+def _plain(number: float) -> str:
+    return f"{number:,}" if is_whole(number) else f"{number:g}"
 
 
 def _choose(name: str, value: str, known: Sequence[str]) -> None:

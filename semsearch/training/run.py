@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from safetensors import SafetensorError
 from semsearch.encoder.encoder import Encoder
 from semsearch.errors import DamagedError, LockedError, TrainingError, UsageError
 from semsearch.evaluation.significance import Comparison
-from semsearch.files import make_folder, remove, unused_name, write_bytes
+from semsearch.files import hash_file, make_folder, remove, unused_name, write_bytes
 from semsearch.paths import as_path
 from semsearch.training.card import command_of, write_card
 from semsearch.training.dev import AFTER, BEFORE, Score
@@ -99,10 +100,12 @@ def train(
         KeyboardInterrupt: If the run was interrupted; its state is saved first.
     """
     target = as_path(out, "out")
-    folder = target.with_name(target.name + UNFINISHED)
     if target.exists():
         raise UsageError(f"{str(target)!r} exists; choose another folder as `out`")
+    folder = target.with_name(target.name + UNFINISHED)
     if recipe.objective == STATIC:
+        if resume:
+            raise UsageError(f"`resume` does not apply to objective {STATIC!r}, which has no steps; omit it")
         return _distill_table(recipe, target)
     _check_folder(folder, recipe, resume)
     fresh = not folder.exists()
@@ -115,6 +118,8 @@ def train(
                 notify(note)  # type: ignore[misc]
             course = _run(recipe, prepared, folder, watch)
             return _finish(recipe, prepared, course, folder, target)
+    except LockedError:
+        raise  # the folder is that of another process
     except BaseException:
         if fresh and latest_state(folder) is None and not (folder / BEST).exists():
             shutil.rmtree(folder, ignore_errors=True)  # nothing was achieved
@@ -141,9 +146,11 @@ def _check_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
             )
         return
     if not (folder / RECIPE).is_file():
-        raise UsageError(f"there is no unfinished run in {str(folder)!r}; omit `resume`")
+        what = "delete it, and" if folder.exists() else "to begin one,"
+        raise UsageError(f"there is no run to continue in {str(folder)!r}; {what} omit `resume`")
     try:
-        earlier = Recipe.from_json(json.loads((folder / RECIPE).read_text(encoding="utf-8"))["recipe"])
+        stored = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+        earlier, _ = Recipe.from_json(stored["recipe"]), stored["digest"]
     except (ValueError, KeyError, TypeError, UsageError) as error:
         raise DamagedError(f"{str(folder / RECIPE)!r} is damaged ({error!s:.100}); delete the folder") from None
     if different := recipe.differences(earlier):
@@ -156,14 +163,22 @@ def _check_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
 def _check_same(folder: Path, recipe: Recipe, prepared: Prepared) -> None:
     """Store the recipe with the hash of what it names, or compare them with those of the unfinished run."""
     file = folder / RECIPE
+    digest = sha256((prepared.digest + _content_hash(recipe.dev)).encode()).hexdigest()
     if not file.exists():
-        stored = {"recipe": recipe.to_json(), "digest": prepared.digest}
+        stored = {"recipe": recipe.to_json(), "digest": digest}
         write_bytes(file, json.dumps(stored, indent=2).encode())
-    elif json.loads(file.read_text(encoding="utf-8"))["digest"] != prepared.digest:
+    elif json.loads(file.read_text(encoding="utf-8"))["digest"] != digest:
         raise UsageError(
-            f"the examples or the model have changed since the unfinished run in {str(folder)!r}; restore them, or "
-            "delete that folder and train again"
+            f"the examples, the model or the dev set have changed since the unfinished run in {str(folder)!r}; restore "
+            "them, or delete that folder and train again"
         )
+
+
+def _content_hash(path: str | None) -> str:
+    """Return a hash of a file, or of all files in a folder."""
+    place = Path(path or "")
+    files = [] if path is None else [place] if place.is_file() else sorted(place.rglob("*"))
+    return "".join(hash_file(file) for file in files if file.is_file())
 
 
 @contextmanager
@@ -190,6 +205,7 @@ def _run(recipe: Recipe, prepared: Prepared, folder: Path, watch: Watch | None) 
 
     try:
         if prepared.dev and not (folder / f"{BEFORE}.json").exists():
+            prepared.task.module.eval()  # new adapters have dropout
             _write_score(folder / f"{BEFORE}.json", prepared.dev.evaluate())
         loop = Loop(prepared.task, prepared.batches, recipe, prepared.device, folder, prepared.dev, keep, watch)
         course = loop.run()
@@ -201,9 +217,9 @@ def _run(recipe: Recipe, prepared: Prepared, folder: Path, watch: Watch | None) 
         raise TrainingError(f"{error}; {_achieved(folder)}") from None
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
+        again = "repeat the command with `resume`" if latest_state(folder) else "repeat the command"
         raise TrainingError(
-            f"cannot write to {str(folder)!r} ({reason:.200}); make room, then repeat the command with `resume`; "
-            f"{_achieved(folder)}"
+            f"cannot write to {str(folder)!r} ({reason:.200}); make room, then {again}; {_achieved(folder)}"
         ) from None
 
 
@@ -234,8 +250,11 @@ def _write_score(file: Path, score: Score) -> None:
 
 
 def _read_score(file: Path) -> Score:
-    values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return Score(values["value"], {k: np.array(v, np.float64) for k, v in values["each"].items()}, values["more"])
+    try:
+        values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return Score(values["value"], {k: np.array(v, np.float64) for k, v in values["each"].items()}, values["more"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(f"{str(file)!r} is damaged ({error!s:.100}); delete its folder and train again") from None
 
 
 def _finish(recipe: Recipe, prepared: Prepared, course: Course, folder: Path, target: Path) -> Trained:

@@ -85,7 +85,8 @@ class VectorTask:
             self.module["head"] = options["head"] = self.head
         if masked:
             self.module["masked"] = masked.head
-        bounded = matryoshka(loss, recipe.matryoshka) if recipe.matryoshka else loss
+        dims = dict.fromkeys((*recipe.matryoshka, siamese.dim))
+        bounded = matryoshka(loss, [*dims]) if recipe.matryoshka else loss
         self._loss = partial(bounded, **options)
 
     def accumulate(self, rows: Sequence[int], share: float) -> float:
@@ -120,7 +121,7 @@ class VectorTask:
             for column in self._columns
             for start in range(0, len(rows), at_once)
         ]
-        states = list[tuple[Tensor, list[Tensor]]]()
+        states = list[list[Tensor]]()
         parts = list[Tensor]()
         with torch.no_grad():
             for ids, skip in chunks:
@@ -139,14 +140,22 @@ class VectorTask:
         return loss.item()
 
 
-def _random_state(device: str) -> tuple[Tensor, list[Tensor]]:
-    return torch.get_rng_state(), [torch.cuda.get_rng_state(device)] if device.startswith("cuda") else []
+def _random_state(device: str) -> list[Tensor]:
+    """Return the state of random numbers on the CPU, and on the device if it draws its own."""
+    states = [torch.get_rng_state()]
+    if device.startswith("cuda"):
+        states.append(torch.cuda.get_rng_state(device))
+    elif device.startswith("mps"):
+        states.append(torch.mps.get_rng_state())
+    return states
 
 
-def _set_random_state(device: str, state: tuple[Tensor, list[Tensor]]) -> None:
-    torch.set_rng_state(state[0])
-    for other in state[1]:
-        torch.cuda.set_rng_state(other, device)
+def _set_random_state(device: str, states: Sequence[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if device.startswith("cuda"):
+        torch.cuda.set_rng_state(states[1], device)
+    elif device.startswith("mps"):
+        torch.mps.set_rng_state(states[1])
 
 
 class MaskedModel:

@@ -37,6 +37,12 @@ def test_a_text_never_occurs_twice_in_a_batch():
     assert len(found) >= 36
 
 
+def test_a_text_of_most_examples_does_not_end_the_epoch():
+    texts = ["same" if n < 600 else f"own {n}" for n in range(1_000)]
+    found = {*chain(*epoch(Batches(1_000, 2, 0, (texts,)), 0))}
+    assert len(found & {*range(600, 1_000)}) >= 395, "only examples with the common text are left out"
+
+
 def test_examples_that_all_share_a_text_have_no_negatives():
     with pytest.raises(UsageError, match="no two of the 6 examples are free of common texts"):
         next(iter(Batches(6, 4, 0, (["same"] * 6, list("abcdef")))))

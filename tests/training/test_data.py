@@ -29,6 +29,15 @@ def test_scores_on_the_scale_of_sts_become_0_to_1(tmp_path):
     assert (len(found), found.classes, found.n_skipped) == (3, (), 0)
 
 
+def test_only_the_published_files_of_sts_b_have_a_known_scale(tmp_path):
+    published = tmp_path / "sts-train.csv"
+    published.write_text("g\tf\t2012\t1\t5.0\ta\tb\ng\tf\t2012\t2\t2.5\tc\td\n", encoding="utf-8")
+    assert load_examples(published, OBJECTIVES["regression"]).labels.tolist() == [1, 0.5]
+    own = tmp_path / "sts-mine.csv"
+    own.write_text("sentence1,sentence2,score\na,b,1\nc,d,0.5\n", encoding="utf-8")
+    assert load_examples(own, OBJECTIVES["regression"]).labels.tolist() == [1, 0.5]
+
+
 def test_classes_are_numbered_in_the_order_of_their_names(tmp_path):
     file = tmp_path / "nli.csv"
     file.write_text("premise,hypothesis,label\na,b,neutral\nc,d,contradiction\ne,f,neutral\n", encoding="utf-8")
@@ -78,6 +87,8 @@ TRIPLET = {"anchor": "a", "positive": "b", "negative": "c"}
         ("triplet", [{"anchor": "a", "positive": "b"}], RecordError, "no 'negative'"),
         ("simcse-unsup", [{"sentence": 7}], RecordError, "7 is not text"),
         ("simcse-unsup", [{"sentence": " "}], SourceError, "has no usable example"),
+        ("mnr", [{"anchor": "a", "positive": ["b", "c"]}], RecordError, "['b', 'c'] is not text"),
+        ("mnr", [{"anchor": "a", "positive": []}], RecordError, "[] is not text"),
         ("mnr", [TRIPLET, {"anchor": "a", "positive": "b"}], SourceError, "has 2 texts, the first one 3"),
     ],
 )
@@ -92,6 +103,7 @@ def test_data_that_do_not_fit_the_objective_are_refused(tmp_path, objective, rec
     [
         ("mnr", (0, 5), "`scale` applies only to objectives with scores"),
         ("regression", (5, 0), "`scale` is 5 to 0"),
+        ("regression", (0, float("inf")), "`scale` is 0 to inf"),
         ("regression", (0, 0.5), "the scores go from 0.25 to 1, outside of 0 to 0.5"),
     ],
 )

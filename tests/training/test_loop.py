@@ -24,6 +24,7 @@ from semsearch.training import Moment, Recipe, train
 from semsearch.training import loop as module
 from semsearch.training.dev import Score
 from semsearch.training.loop import schedule
+from semsearch.training.randomness import seeded
 from semsearch.training.state import latest_state
 from semsearch.training.tasks import VectorTask
 
@@ -72,6 +73,35 @@ def test_the_same_seed_gives_the_same_checkpoint(tmp_path):
     torch.manual_seed(2)
     train(recipe(tmp_path), tmp_path / "three")
     assert torch.equal(torch.rand(1), expected), "the caller's random numbers are not consumed"
+
+
+def test_new_adapters_consume_no_random_numbers_of_the_caller(tmp_path):
+    one = recipe(tmp_path, lora=2, dev=pairs(tmp_path))
+    torch.manual_seed(2)
+    expected = torch.rand(1)
+    torch.manual_seed(2)
+    train(one, tmp_path / "out")
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_the_state_of_every_device_is_restored_without_a_warning(monkeypatch):
+    forked: list[list[int]] = []
+    fork = torch.random.fork_rng
+
+    def noted(devices: Any = None) -> Any:
+        forked.append([*devices])
+        return fork([])
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.random, "fork_rng", noted)
+    torch.manual_seed(2)
+    expected = torch.rand(1)
+    torch.manual_seed(2)
+    with seeded(7):
+        assert torch.initial_seed() == 7
+        torch.rand(3)
+    assert torch.equal(torch.rand(1), expected)
+    assert forked == [[0, 1]]
 
 
 class Stop(Exception):
@@ -187,6 +217,17 @@ def test_patience_counts_on_after_an_interruption(tmp_path, monkeypatch):
     assert train(one, tmp_path / "out", resume=True).steps == 6
 
 
+def test_a_run_that_stopped_early_is_only_finished_when_it_is_resumed(tmp_path, monkeypatch):
+    scripted(monkeypatch, 0.1, 0.5, 0.4, 0.3)
+    one = recipe(tmp_path, steps=8, dev="scripted", patience=2)
+    with monkeypatch.context() as patch:
+        patch.setattr("semsearch.training.run._finish", lambda *_: (_ for _ in ()).throw(Stop))
+        with pytest.raises(Stop):
+            train(one, tmp_path / "out")
+    found = train(one, tmp_path / "out", resume=True)
+    assert (found.steps, found.best_step) == (6, 2)
+
+
 # --- what goes wrong
 
 
@@ -251,6 +292,56 @@ def test_a_full_disk_is_one_line_and_the_run_can_be_resumed(tmp_path, monkeypatc
     assert weights(train(recipe(tmp_path), tmp_path / "out", resume=True).folder) == weights(calm)
 
 
+def test_an_interrupt_at_any_moment_of_a_step_keeps_its_state(tmp_path):
+    calm = train(recipe(tmp_path), tmp_path / "calm").folder
+
+    def interrupt(moment: Moment) -> None:
+        if moment.step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe(tmp_path, eval_every=100), tmp_path / "out", watch=interrupt)
+    assert latest_state(tmp_path / "out.unfinished").name == "state-000000003"
+    assert weights(train(recipe(tmp_path, eval_every=100), tmp_path / "out", resume=True).folder) == weights(calm)
+
+
+def test_metrics_that_a_full_disk_cut_off_are_forgotten(tmp_path, unfinished):
+    calm = train(recipe(tmp_path), tmp_path / "calm").folder
+    with (unfinished / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"step": 3, "lo')
+    again = train(recipe(tmp_path), tmp_path / "out", resume=True).folder
+    assert without_times(again) == without_times(calm)
+
+
+def test_too_little_memory_is_one_line(tmp_path, monkeypatch):
+    def full(self: VectorTask, rows: Any, share: float) -> float:
+        raise torch.OutOfMemoryError("tried to allocate 20 GiB")
+
+    monkeypatch.setattr(VectorTask, "accumulate", full)
+    with pytest.raises(TrainingError, match="has too little memory for step 1; lower `batch_size`"):
+        train(recipe(tmp_path), tmp_path / "out")
+
+
+def test_a_precision_that_resolves_to_float16_scales_the_gradient(tmp_path, monkeypatch):
+    shares: list[float] = []
+    accumulate = VectorTask.accumulate
+
+    def noted(self: VectorTask, rows: Any, share: float) -> float:
+        shares.append(share)
+        return accumulate(self, rows, share)
+
+    monkeypatch.setattr(VectorTask, "accumulate", noted)
+    for name in ("encoders", "loop"):
+        monkeypatch.setattr(f"semsearch.training.{name}.choose_precision", lambda *_: "float16")
+    train(recipe(tmp_path, steps=1), tmp_path / "out")
+    assert shares == [65536.0], "the scale that GradScaler starts with"
+
+
+def test_a_step_without_a_masked_token_changes_nothing(tmp_path):
+    found = train(recipe(tmp_path, "mlm", steps=1, mask=1e-9, precision="float16"), tmp_path / "out")
+    assert metrics(found.folder)[0]["loss"] == 0
+
+
 @pytest.fixture
 def unfinished(tmp_path: Path) -> Path:
     def stop(moment: Moment) -> None:
@@ -270,7 +361,7 @@ def test_an_unfinished_run_is_neither_overwritten_nor_mixed_with_another(tmp_pat
     data = Path(recipe(tmp_path).data)
     data.write_text(data.read_text("utf-8").replace("heron", "stork"), encoding="utf-8")
     one = Recipe.from_json(json.loads((unfinished / "recipe.json").read_text("utf-8"))["recipe"])
-    with pytest.raises(UsageError, match="the examples or the model have changed"):
+    with pytest.raises(UsageError, match="the examples, the model or the dev set have changed"):
         train(one, tmp_path / "out", resume=True)
 
 
@@ -285,9 +376,44 @@ def test_a_damaged_state_is_refused(tmp_path, unfinished):
         train(recipe(tmp_path), tmp_path / "out", resume=True)
 
 
-def test_nothing_to_resume_and_a_folder_that_exists_are_refused(tmp_path):
-    with pytest.raises(UsageError, match="there is no unfinished run"):
+def test_a_dev_set_that_has_changed_is_refused(tmp_path):
+    def stop(moment: Moment) -> None:
+        if moment.step == 3:
+            raise Stop
+
+    one = recipe(tmp_path, dev=pairs(tmp_path))
+    with pytest.raises(Stop):
+        train(one, tmp_path / "out", watch=stop)
+    before = tmp_path / "out.unfinished" / "before.json"
+    score, scored = before.read_bytes(), Path(one.dev).read_bytes()
+    before.write_text("{", encoding="utf-8")
+    with pytest.raises(DamagedError, match=r"before\.json' is damaged"):
+        train(one, tmp_path / "out", resume=True)
+    before.write_bytes(score)
+    Path(one.dev).write_bytes(scored[: scored.rstrip().rindex(b"\n") + 1])
+    with pytest.raises(UsageError, match="the examples, the model or the dev set have changed"):
+        train(one, tmp_path / "out", resume=True)
+    Path(one.dev).write_bytes(scored)
+    assert train(one, tmp_path / "out", resume=True).comparison is not None
+
+
+@pytest.mark.parametrize("rest", ["[]", '[{"nonsense": 1}, {}]', "{}", "[{}]"])
+def test_a_state_of_another_form_is_refused(tmp_path, unfinished, rest):
+    (latest_state(unfinished) / "state.json").write_text(rest, encoding="utf-8")
+    with pytest.raises(DamagedError, match="the training state"):
         train(recipe(tmp_path), tmp_path / "out", resume=True)
+
+
+def test_nothing_to_resume_and_a_folder_that_exists_are_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"there is no run to continue in .*; to begin one, omit `resume`"):
+        train(recipe(tmp_path), tmp_path / "out", resume=True)
+    (tmp_path / "out.unfinished").mkdir()
+    with pytest.raises(UsageError, match=r"there is no run to continue in .*; delete it, and omit `resume`"):
+        train(recipe(tmp_path), tmp_path / "out", resume=True)
+    (tmp_path / "out.unfinished").rmdir()
+    for out in (".", "/", ""):
+        with pytest.raises(UsageError, match="exists; choose another folder"):
+            train(recipe(tmp_path), out)
     (tmp_path / "out").mkdir()
     with pytest.raises(UsageError, match="out' exists; choose another folder"):
         train(recipe(tmp_path), tmp_path / "out")
@@ -298,3 +424,20 @@ def test_two_runs_into_the_same_folder_are_refused(tmp_path, unfinished):
 
     with FileLock(unfinished / "lock"), pytest.raises(LockedError, match="another process is training"):
         train(recipe(tmp_path), tmp_path / "out", resume=True)
+
+
+def test_a_run_that_begins_at_the_same_time_as_another_leaves_its_folder_alone(tmp_path, monkeypatch):
+    from filelock import FileLock
+
+    folder = tmp_path / "out.unfinished"
+    lock = FileLock(folder / "lock")
+
+    def made_by_another(place: Path) -> None:
+        place.mkdir()
+        lock.acquire()
+
+    monkeypatch.setattr("semsearch.training.run.make_folder", made_by_another)
+    with pytest.raises(LockedError, match="another process is training"):
+        train(recipe(tmp_path), tmp_path / "out")
+    assert folder.is_dir()
+    lock.release()

@@ -11,14 +11,14 @@ import pytest
 import torch
 import transformers
 from fakes import tiny_checkpoint
-from making import SENTENCES, recipe
+from making import SENTENCES, recipe, written
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 
 from semsearch import Encoder
 from semsearch.encoder.checkpoint import open_checkpoint
 from semsearch.errors import ModelError
-from semsearch.training import train
+from semsearch.training import Recipe, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -88,8 +88,9 @@ def test_a_head_that_was_never_trained_is_not_made_up(tmp_path, head):
             ours(folder, "pooler-output")
 
 
-def test_adapters_are_merged(tmp_path):
-    folder = trained(tmp_path, lora=4)
+@pytest.mark.parametrize("objective", ["regression", "simcse-unsup"])
+def test_adapters_are_merged(tmp_path, objective):
+    folder = trained(tmp_path, objective, lora=4, mlm_weight=0.1 if objective == "simcse-unsup" else 0.0)
     assert json.loads((folder / "config.json").read_text("utf-8"))["model_type"] == "bert"
     before, after = load_file(tmp_path / "tiny" / "model.safetensors"), load_file(folder / "model.safetensors")
     assert before.keys() == after.keys()
@@ -129,3 +130,17 @@ def test_the_card_is_read_by_the_hub_and_names_the_command(tmp_path):
     assert "semsearch train --objective regression --data" in card.text
     assert "--batch-size 4" in card.text
     assert "--temperature" not in card.text
+    assert card.data.base_model is None, "a folder"
+
+
+def test_the_card_names_a_base_model_of_the_hub(tmp_path, monkeypatch):
+    from huggingface_hub import ModelCard
+
+    written(tmp_path, "mlm")
+    monkeypatch.chdir(tmp_path)
+    one = Recipe(objective="mlm", data="mlm.jsonl", steps=1, batch_size=2, device="cpu")
+    card = ModelCard.load(train(one, "out").folder / "README.md")
+    assert card.data.base_model == "sentence-transformers/all-MiniLM-L6-v2"
+    train(recipe(tmp_path), "models/first")
+    card = ModelCard.load(train(recipe(tmp_path, model="models/first", pooler="auto"), "second").folder / "README.md")
+    assert card.data.base_model is None, "a folder that looks like a name"

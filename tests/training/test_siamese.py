@@ -16,6 +16,7 @@ from semsearch.encoder.checkpoint import open_checkpoint
 from semsearch.encoder.pooling import parse_pooler
 from semsearch.encoder.tokenization import Batching
 from semsearch.training import siamese as module
+from semsearch.training import tasks
 from semsearch.training.data import load_examples
 from semsearch.training.encoders import prepare_encoder
 from semsearch.training.masked import load_masked
@@ -104,6 +105,19 @@ def test_cached_gradients_see_the_same_dropout_in_both_passes(tmp_path):
     torch.testing.assert_close(gradients(task, [[1, 2]])[1], expected, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("device", ["cuda:1", "mps"])
+def test_the_random_numbers_of_a_device_are_repeated_too(monkeypatch, device):
+    kind = device.partition(":")[0]
+    drawn = {kind: torch.tensor([7])}
+    monkeypatch.setattr(getattr(torch, kind), "get_rng_state", lambda *which: drawn[kind].clone())
+    monkeypatch.setattr(getattr(torch, kind), "set_rng_state", lambda state, *which: drawn.update({kind: state}))
+    before = tasks._random_state(device)
+    expected, drawn[kind] = torch.rand(3), torch.tensor([8])
+    tasks._set_random_state(device, before)
+    assert torch.equal(torch.rand(3), expected)
+    assert drawn[kind].item() == 7
+
+
 def test_accumulated_batches_have_the_gradient_of_their_mean(tmp_path):
     tiny_checkpoint(tmp_path / "tiny", **NO_DROPOUT)
     task = task_of(tmp_path, "regression")
@@ -111,6 +125,16 @@ def test_accumulated_batches_have_the_gradient_of_their_mean(tmp_path):
     two = gradients(task, [[0, 1], [2, 3]])
     assert two[0] == pytest.approx(one[0], rel=1e-5)
     torch.testing.assert_close(two[1], one[1], atol=1e-6, rtol=1e-4)
+
+
+def test_matryoshka_trains_the_whole_vectors_too(tmp_path):
+    tiny_checkpoint(tmp_path / "tiny", **NO_DROPOUT)
+    rows = [3, 1, 4, 15]
+    nested = task_of(tmp_path, "mnr", matryoshka=(8,))
+    with torch.no_grad():
+        vectors = nested._vectors(rows)
+        whole, first = (OBJECTIVES["mnr"].loss([v[:, :n] for v in vectors]).item() for n in (32, 8))
+    assert gradients(nested, [rows])[0] == pytest.approx(whole + first, rel=1e-5)
 
 
 def test_queries_get_the_query_prefix_and_prefixes_may_not_be_pooled(tmp_path):

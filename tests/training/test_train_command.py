@@ -178,7 +178,7 @@ def test_the_command_of_a_recipe_makes_the_same_recipe(monkeypatch):
 
     monkeypatch.setattr("semsearch.training.run.train", noted)
     scratch = Scratch(layers=2, hidden=64, heads=2, vocabulary=500, max_tokens=32)
-    one = Recipe(objective="mnr", data="d.jsonl", matryoshka=(8, 16), symmetric=True, learning_rate=3e-5, epochs=2.5)
+    one = Recipe(objective="mnr", data="d.jsonl", matryoshka=(8, 16), symmetric=True, learning_rate=1.23456789e-5)
     two = Recipe(objective="mlm", data="t.txt", from_scratch=scratch, patience=3, dev="dev.txt")
     three = Recipe(objective="regression", data="d.tsv", scale=(0, 5), dev="sts", dev_tasks=("STS-B", "SICK-R"))
     import shlex
@@ -208,6 +208,7 @@ def test_the_command_of_a_recipe_makes_the_same_recipe(monkeypatch):
         ("mnr", ("--steps", "0"), "--steps must be from 1"),
         ("mnr", ("--learning-rate", "-1"), "--learning-rate must be from 0 to 10, got -1"),
         ("mnr", ("--learning-rate", "nan"), "--learning-rate must be from 0 to 10, got nan"),
+        ("mnr", ("--steps", "2000000000"), "--steps must be from 1 to 1,000,000,000, got 2,000,000,000"),
         ("mnr", ("--warmup", "2"), "--warmup must be from 0 to 1, got 2"),
         ("mnr", ("--seed", "-1"), "--seed must be from 0"),
         ("mnr", ("--patience", "2"), "--patience requires --dev"),
@@ -272,12 +273,31 @@ def test_a_teacher_of_another_dimension_is_refused(tmp_path):
     assert "have 64 components, those of the model 32" in done.err
 
 
+def test_one_step_is_singular():
+    assert trained("mnr", "--pooler", "mean", "--steps", "1").out.startswith("trained 1 step in ")
+
+
+def test_a_table_has_no_steps_to_resume_or_to_report():
+    words = ("train", "--objective", "distill-static", "--teacher", "teacher", "--out", "out")
+    for option in (("--resume",), ("--report", "r.html")):
+        call(*words, *option).fails(2, f"{option[0]} does not apply to objective 'distill-static'")
+    assert not Path("out").exists()
+
+
 def test_a_dev_set_that_does_not_fit_is_refused():
-    trained("mnr", "--pooler", "mean", "--dev", "nowhere").fails(1, "nowhere")
+    trained("mnr", "--pooler", "mean", "--dev", "nowhere").fails(1, "no 'nowhere' for --dev; expected STS data")
+    Path("equal.tsv").write_text("sentence1\tsentence2\tscore\na\tb\t1\nc\td\t1\n", encoding="utf-8")
+    trained("mnr", "--pooler", "mean", "--dev", "equal.tsv").fails(1, "all scores of equal in 'equal.tsv' are the same")
     Path("unscored.tsv").write_text("sentence1\tsentence2\tscore\na\tb\t\n", encoding="utf-8")
     trained("mnr", "--pooler", "mean", "--dev", "unscored.tsv").fails(1, "no pair in 'unscored.tsv' has a score")
     Path("others.jsonl").write_text('{"text": "a", "label": "x"}\n{"text": "b", "label": "heron"}\n', encoding="utf-8")
     trained("classify", "--pooler", "mean", "--dev", "others.jsonl").fails(1, "has the class 'x', which no training")
+
+
+def test_damaged_weights_are_refused():
+    file = Path("tiny/model.safetensors")
+    file.write_bytes(file.read_bytes()[:5_000])
+    trained("mlm").fails(1, "cannot be loaded as a masked language model: Error while deserializing header")
 
 
 def test_a_model_without_a_mask_token_is_refused():
@@ -311,3 +331,13 @@ def test_notes_say_what_is_unusual(tmp_path):
     assert "declares no pooler; using 'mean'" in notes[0]
     assert notes[1] == "1 empty or trivial examples are left out"
     assert "texts reach the limit of 8 tokens and may be truncated" in notes[2]
+
+
+def test_a_checkpoint_without_dropout_is_noted_where_it_matters(tmp_path):
+    tiny_checkpoint(tmp_path / "tiny", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    found = train(recipe(tmp_path, "simcse-unsup", max_tokens=8, steps=1), "out")
+    assert any("the checkpoint has no dropout" in note for note in found.notes)
+    assert f"{len(SENTENCES)} texts reach the limit of 8 tokens and may be truncated" in found.notes, "each once"
+    with_adapters = train(recipe(tmp_path, "simcse-unsup", lora=2, steps=1), "adapted")
+    assert not any("dropout" in note for note in with_adapters.notes), "the adapters have some"
+    assert not any("dropout" in note for note in train(recipe(tmp_path, "mnr", steps=1), "labeled").notes)
