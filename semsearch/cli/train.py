@@ -263,7 +263,7 @@ def _as_object(trained: Trained) -> dict[str, Any]:
     if trained.comparison:
         for label, cells in trained.comparison.rows.items():
             named = zip(trained.comparison.columns, cells, strict=True)
-            scores[label] = {name: {"value": c.value, "low": c.low, "high": c.high} for name, c in named}
+            scores[label] = {name: {"value": c.value, "low": c.low, "high": c.high, "p": c.p} for name, c in named}
     return {
         "checkpoint": str(trained.folder),
         "steps": trained.steps,

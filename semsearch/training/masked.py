@@ -228,7 +228,8 @@ def new_tokenizer(texts: Sequence[str], vocabulary: int) -> Tokenizer:
         min_frequency=2,
         show_progress=False,
         special_tokens=[*SPECIAL, *(f"##{letter}" for letter in letters)],
-        limit_alphabet=ALPHABET,
+        initial_alphabet=letters,
+        limit_alphabet=len(letters),
     )
     learner.train_from_iterator(texts, trainer)
     pieces = learner.get_vocab()
