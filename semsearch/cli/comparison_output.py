@@ -64,7 +64,7 @@ class Output:
         if duel and (report is None or len(duel) != 2):
             raise UsageError("--duel names a row of the report; pass it twice, together with --report FILE")
         if report is not None:
-            _check_report(report)
+            check_report(report)
         return cls(forms[0] if forms else "text", intervals, geometry, report, duel or ())
 
 
@@ -103,7 +103,7 @@ def progress(unit: str) -> Iterator[tuple[Progress, Scored]]:
         yield encoded, scored
 
 
-def _check_report(path: Path) -> None:
+def check_report(path: Path) -> None:
     """Raise an error if a report cannot be created or written, before hours are spent on its contents."""
     from semsearch.reports.html import check_installed
 

@@ -13,6 +13,7 @@ import typer
 
 from semsearch.cli import options as opt
 from semsearch.cli import terminal
+from semsearch.cli.comparison_output import check_report
 from semsearch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def train(
 
     Writes a checkpoint that semsearch, sentence-transformers and transformers load. With --dev, the best one is kept.
     """
-    from semsearch.reports.html import check_installed, write_report
+    from semsearch.reports.html import write_report
     from semsearch.training import Recipe, Scratch
     from semsearch.training import train as run
     from semsearch.training.report import report_of
@@ -134,8 +135,7 @@ def train(
     if report:
         if objective == "distill-static":
             raise UsageError("`report` does not apply to objective 'distill-static', which has no steps")
-        check_installed()
-
+        check_report(report)
     sizes = {"layers": layers, "hidden": hidden, "heads": heads, "vocabulary": vocabulary}
     asked = {name: size for name, size in sizes.items() if size is not None}
     if asked and not from_scratch:

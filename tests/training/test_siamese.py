@@ -19,7 +19,7 @@ from semsearch.training import siamese as module
 from semsearch.training import tasks
 from semsearch.training.data import load_examples
 from semsearch.training.encoders import prepare_encoder
-from semsearch.training.masked import load_masked
+from semsearch.training.masked import load_masked, new_tokenizer
 from semsearch.training.objectives import OBJECTIVES
 from semsearch.training.siamese import Siamese
 from semsearch.training.tasks import IGNORED, MaskedModel, VectorTask
@@ -210,3 +210,12 @@ def test_the_loss_is_that_of_transformers(tmp_path, family):
 
 def test_sentences_are_what_they_are():
     assert len({*SENTENCES}) == len(SENTENCES) == 44
+
+
+def test_the_same_texts_give_the_same_vocabulary_even_with_more_characters_than_it_holds():
+    rng = np.random.default_rng(0)
+    letters = [chr(0x4E00 + number) for number in range(1_500)]
+    texts = ["".join(rng.choice(letters, 20)) + " heron herons waiting wait" for _ in range(300)]
+    one, other = (new_tokenizer(texts, 3_000).get_vocab() for _ in range(2))
+    assert one == other
+    assert {"heron", "##s", "wait"} <= one.keys()

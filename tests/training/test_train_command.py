@@ -320,6 +320,11 @@ def test_texts_too_few_for_a_vocabulary_are_refused():
     done.fails(1, "too few to learn a vocabulary from")
 
 
+def test_a_report_that_cannot_be_written_is_refused_before_the_training():
+    trained("mnr", "--pooler", "mean", "--report", "nowhere/report.html").fails(1, "nowhere")
+    assert not Path("out").exists()
+
+
 def test_notes_say_what_is_unusual(tmp_path):
     notes: list[str] = []
     Path("data.jsonl").write_text(
