@@ -66,6 +66,9 @@ def test_another_chunking_alone():
     assert call("status", "--json").ok().json["chunking"]["tokens"] == 14
     truncated = call("reencode", "--max-tokens", 9, "--on-long", "truncate", "--chunk-tokens", 9)
     truncated.fails(2, "--chunk-tokens requires --on-long chunk, got truncate")
+    call("reencode", "--on-long", "truncate").ok()
+    chunking = call("status", "--json").ok().json["chunking"]
+    assert (chunking["on_long"], chunking["tokens"]) == ("truncate", None)
 
 
 def test_documents_that_the_new_encoder_does_not_know_are_named(tmp_path: Path):
