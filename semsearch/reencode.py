@@ -192,7 +192,9 @@ def _draft(writer: StoreWriter, spec: EncoderSpec, chunking: Chunking) -> Store:
 def _fill(draft: Store, store: Store, encoder: TextEncoder, chunking: Chunking, watch: Watch | None) -> IngestResult:
     """Encode into the draft what it lacks of the documents of the index, and delete what the index does not have."""
     if not store.counts()["documents"]:
-        Chunker(encoder.tokenizer, encoder.spec.max_tokens, encoder.spec.passage_prefix, chunking)  # checks that it fits
+        Chunker(
+            encoder.tokenizer, encoder.spec.max_tokens, encoder.spec.passage_prefix, chunking
+        )  # checks that it fits
         with draft.write(encoder.spec, chunking.to_json(), "", encoder.artifacts) as writer:
             writer.delete(draft.select(None))
         return IngestResult()
