@@ -15,7 +15,7 @@ from semsearch.corpus.chunking import Chunker, Chunking
 from semsearch.encoder.encoder import TextEncoder
 from semsearch.encoder.load import FOREIGN, load_encoder
 from semsearch.errors import DiskFullError, StoreError, UnsupportedError, UsageError
-from semsearch.index_encoder import INT8, refuse_remote
+from semsearch.index_encoder import AUTO, INT8, refuse_remote
 from semsearch.ingest import IngestResult, Watch, calibrate, ingest
 from semsearch.stores.base import Store, StoreWriter
 from semsearch.types import Document, EncoderSettings, EncoderSpec, Quantization
@@ -136,16 +136,19 @@ def _load(
     Returns:
         The encoder, and the effect of quantization, if there was a calibration.
     """
+    if settings.simcse_names and settings.pooler in (None, AUTO):
+        raise UsageError("`simcse_names` requires `pooler`; name one")
     base = None if settings.model else _own_model(store)
     wanted = settings.precision or (INT8 if base and base.precision.startswith(INT8) else None)
     if wanted != INT8:
         return load_encoder(settings, base, store.artifacts), None
     exact = load_encoder(replace(settings, precision="float32"), base, store.artifacts)
-    for one in (store, left):
-        if _is_quantized(one, exact.spec) and (one is store or dict(one.chunking) == chunking.to_json()):
-            where = EncoderSettings(device=settings.device, runtime=settings.runtime)
-            with suppress(UnsupportedError):  # its 8-bit model is missing or damaged
-                return load_encoder(where, replace(one.spec, model=exact.spec.model), one.artifacts), None
+    where = EncoderSettings(device=settings.device, runtime=settings.runtime)
+    if _is_quantized(store, exact.spec):
+        return load_encoder(where, replace(store.spec, model=exact.spec.model), store.artifacts), None
+    if _is_quantized(left, exact.spec) and dict(left.chunking) == chunking.to_json():
+        with suppress(UnsupportedError):  # its 8-bit model is missing or damaged
+            return load_encoder(where, replace(left.spec, model=exact.spec.model), left.artifacts), None
     encoder, _, quantization = calibrate(exact, stored_documents(store), chunking)
     return encoder, quantization
 

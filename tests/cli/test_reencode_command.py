@@ -87,6 +87,7 @@ def test_mistakes_are_one_line_and_change_nothing():
     call("reencode", "--model", "./no-model").fails(1, "no-model")
     call("reencode", "--pooler", "cls").fails(2, "does not accept pooler")
     call("reencode", *WIDE, "--chunk-tokens", 4_000).fails(2, "--chunk-tokens is 4000; expected")
+    call("reencode", "--simcse-names").fails(2, "--simcse-names requires --pooler; name one")
     call("reencode", "--max-tokens", 4).fails(2, "--max-tokens must be at least 8 with this passage prefix, got 4")
     call("reencode", *WIDE, "--on-long", "truncate", "--overlap", 3).fails(2, "--overlap requires --on-long chunk")
     call("reencode", *WIDE, "--on-long", "error", "--max-tokens", 9).fails(1, "--on-long is error")
