@@ -206,7 +206,7 @@ def test_settings_that_are_left_out_are_those_of_the_index_or_of_the_checkpoint(
 
 @pytest.mark.slow
 def test_the_default_model_with_another_pooler(tmp_path: Path):
-    corpus = [{"_id": one["_id"], "text": one["text"][:200]} for one in CORPUS[:40]]
+    corpus = [{"_id": one["_id"], "text": one["text"][:200]} for one in CORPUS[:24]]
     with pytest.warns(UserWarning, match="trained with pooler 'mean'"):
         encoder = Encoder.load(pooler="cls")
     expected = from_scratch(tmp_path / "new", encoder, corpus)
@@ -421,7 +421,7 @@ def test_threads_that_search_all_the_time_see_the_old_index_or_the_new_one(tmp_p
         threads = [threading.Thread(target=read, args=reader) for reader in readers]
         for thread in threads:
             thread.start()
-        for size in (24, 256) * 4:
+        for size in (24, 256) * 2:
             assert shared.reencode(max_tokens=size).moved
         done.set()
         for thread in threads:
