@@ -494,7 +494,8 @@ class Index:
 
         Raises:
             UsageError: If there are not as many passages as queries, or one of the texts is not a string.
-            MismatchError: If the checkpoint is not the one that the index was built with.
+            MismatchError: If the checkpoint is not the one that the index was built with, or the index was moved to
+                another encoder in the meantime.
             NoIndexError: If nothing has been added yet.
         """
         import numpy as np
@@ -505,9 +506,11 @@ class Index:
             raise UsageError(
                 f"{len(queries)} queries and {len(passages)} passages; expected one passage for each query"
             )
-        passed = check_finite(self.encoder.encode_documents(passages), passages, self.spec.model)
+        encoder = self.encoder
+        passed = check_finite(encoder.encode_documents(passages), passages, encoder.spec.model)
         with self._asking(queries, "dense") as asked:
             assert asked is not None
+            self._encoder.refuse_replaced(encoder)
             fitted = self._store.fitted()
         sides = (asked, passed) if fitted is None else (fitted(asked), fitted(passed))
         cosines: Vector = np.einsum("nd,nd->n", *sides)

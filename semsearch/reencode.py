@@ -7,15 +7,15 @@ in one commit. An interrupted run leaves the index as it was and the draft to re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from semsearch.corpus.chunking import Chunking
+from semsearch.corpus.chunking import Chunker, Chunking
 from semsearch.encoder.encoder import TextEncoder
 from semsearch.encoder.load import FOREIGN, load_encoder
-from semsearch.errors import DiskFullError, StoreError, UsageError
-from semsearch.index_encoder import INT8, refuse_remote
+from semsearch.errors import DiskFullError, StoreError, UnsupportedError, UsageError
+from semsearch.index_encoder import AUTO, INT8, refuse_remote
 from semsearch.ingest import IngestResult, Watch, calibrate, ingest
 from semsearch.stores.base import Store, StoreWriter
 from semsearch.types import Document, EncoderSettings, EncoderSpec, Quantization
@@ -98,6 +98,7 @@ def reencode(
         after = encoder.spec
         if _has(store, after, chunking):
             writer.discard_draft()
+            writer.seal(final=True)  # an interrupted run may have adopted its draft, and no more
             return _result(store, before, after, moved=False)
         with _space_needed(store, after), closing(_draft(writer, after, chunking)) as draft:
             filled = _fill(draft, store, encoder, chunking, watch)
@@ -135,15 +136,19 @@ def _load(
     Returns:
         The encoder, and the effect of quantization, if there was a calibration.
     """
+    if settings.simcse_names and settings.pooler in (None, AUTO):
+        raise UsageError("`simcse_names` requires `pooler`; name one")
     base = None if settings.model else _own_model(store)
     wanted = settings.precision or (INT8 if base and base.precision.startswith(INT8) else None)
     if wanted != INT8:
         return load_encoder(settings, base, store.artifacts), None
     exact = load_encoder(replace(settings, precision="float32"), base, store.artifacts)
-    for one in (store, left):
-        if _is_quantized(one, exact.spec):
-            where = EncoderSettings(device=settings.device, runtime=settings.runtime)
-            return load_encoder(where, replace(one.spec, model=exact.spec.model), one.artifacts), None
+    where = EncoderSettings(device=settings.device, runtime=settings.runtime)
+    if _is_quantized(store, exact.spec):
+        return load_encoder(where, replace(store.spec, model=exact.spec.model), store.artifacts), None
+    if _is_quantized(left, exact.spec) and dict(left.chunking) == chunking.to_json():
+        with suppress(UnsupportedError):  # its 8-bit model is missing or damaged
+            return load_encoder(where, replace(left.spec, model=exact.spec.model), left.artifacts), None
     encoder, _, quantization = calibrate(exact, stored_documents(store), chunking)
     return encoder, quantization
 
@@ -190,6 +195,9 @@ def _draft(writer: StoreWriter, spec: EncoderSpec, chunking: Chunking) -> Store:
 def _fill(draft: Store, store: Store, encoder: TextEncoder, chunking: Chunking, watch: Watch | None) -> IngestResult:
     """Encode into the draft what it lacks of the documents of the index, and delete what the index does not have."""
     if not store.counts()["documents"]:
+        Chunker(
+            encoder.tokenizer, encoder.spec.max_tokens, encoder.spec.passage_prefix, chunking
+        )  # checks that it fits
         with draft.write(encoder.spec, chunking.to_json(), "", encoder.artifacts) as writer:
             writer.delete(draft.select(None))
         return IngestResult()

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -365,7 +366,13 @@ def lies_in(document: Document, within: Origin) -> bool:
 
 
 def _words_of(document: Document, passage: Passage) -> Counter[str]:
-    return Counter(_words(f"{document.title} {document.text[passage.start : passage.end]}"))
+    return _counted(f"{document.title} {document.text[passage.start : passage.end]}")
+
+
+@lru_cache(10_000)
+def _counted(text: str) -> Counter[str]:
+    """Return how often each word occurs; callers do not change it."""
+    return Counter(_words(text))
 
 
 def _words(text: str) -> list[str]:

@@ -113,7 +113,7 @@ def test_a_table_says_what_its_numbers_are_and_what_its_columns_ask(data: str, f
     measure, explained = {
         "scored.tsv": ("Spearman x 100", ""),
         "judged": ("nDCG@10", ""),
-        "labeled.tsv": ("accuracy x 100", "each value is the accuracy of a logistic regression"),
+        "labeled.tsv": ("accuracy x 100", "each value is that of a logistic regression"),
         "notes.jsonl": ("nDCG@10", "sentence: the query is one sentence, the answer the rest of its passage"),
     }[data]
     assert measure in next(line for line in done.out.splitlines() if data.split(".")[0] in line or "@10" in line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,6 +28,7 @@ from semsearch.errors import (
     ModelError,
     NoIndexError,
     RecordError,
+    UnsupportedError,
     UsageError,
 )
 from semsearch.stores.base import Store
@@ -204,7 +206,7 @@ def test_settings_that_are_left_out_are_those_of_the_index_or_of_the_checkpoint(
 
 @pytest.mark.slow
 def test_the_default_model_with_another_pooler(tmp_path: Path):
-    corpus = [{"_id": one["_id"], "text": one["text"][:200]} for one in CORPUS[:40]]
+    corpus = [{"_id": one["_id"], "text": one["text"][:200]} for one in CORPUS[:24]]
     with pytest.warns(UserWarning, match="trained with pooler 'mean'"):
         encoder = Encoder.load(pooler="cls")
     expected = from_scratch(tmp_path / "new", encoder, corpus)
@@ -288,6 +290,40 @@ def test_a_draft_for_another_encoder_and_a_damaged_one_are_discarded(tmp_path: P
         with pytest.raises(KeyboardInterrupt):
             index.reencode(encoder=FailingEncoder(after=20))
         assert not index.reencode(model="hash:96").moved  # this is how one gives up
+    assert not (tmp_path / "i" / "reencode").exists()
+
+
+def test_a_draft_that_is_a_link_does_not_lead_to_another_index(tmp_path: Path):
+    """The folder of an index may come from someone else, with a link to an index of mine in it."""
+    with Index.open(tmp_path / "mine", create=True, model="hash:128") as mine:
+        mine.add([{"_id": "mine", "text": "heron"}])
+    with Index.open(tmp_path / "theirs", create=True, model="hash:64") as index:
+        index.add(CORPUS)
+        try:
+            (tmp_path / "theirs" / "reencode").symlink_to(tmp_path / "mine", target_is_directory=True)
+        except OSError:
+            pytest.skip("no permission to create links")
+        index.reencode(model="hash:128")
+        assert len(index) == len(CORPUS)
+    with Index.open(tmp_path / "mine") as mine:
+        assert mine.select() == ["mine"]
+
+
+def test_what_a_crash_after_the_move_left_undone_is_done_by_the_same_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def crash(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with Index.open(tmp_path / "i", create=True, model="hash:64") as index:
+        index.add(CORPUS)
+        with monkeypatch.context() as patched:
+            patched.setattr("semsearch.stores.local.writer.discard_draft", crash)
+            with pytest.raises(KeyboardInterrupt):
+                index.reencode(model="hash:128")
+        assert (index.spec.dim, index.status()["segments"]) == (128, 0)
+        assert not index.reencode(model="hash:128").moved
+        assert (index.status()["segments"], len([*(tmp_path / "i").glob("vectors.*")])) == (1, 1)
     assert not (tmp_path / "i" / "reencode").exists()
 
 
@@ -385,7 +421,7 @@ def test_threads_that_search_all_the_time_see_the_old_index_or_the_new_one(tmp_p
         threads = [threading.Thread(target=read, args=reader) for reader in readers]
         for thread in threads:
             thread.start()
-        for size in (24, 256) * 4:
+        for size in (24, 256) * 2:
             assert shared.reencode(max_tokens=size).moved
         done.set()
         for thread in threads:
@@ -452,6 +488,44 @@ def test_8_bits_are_calibrated_on_stored_texts_and_only_once(tmp_path: Path, mon
         assert not index.reencode(precision="int8").moved
         assert not index.reencode().moved
         assert len(calibrated) == 1
+
+
+@pytest.mark.parametrize("change", ["chunking", "damage"])
+def test_the_8_bit_model_of_a_draft_that_no_longer_serves_is_calibrated_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+):
+    (tmp_path / "graph").mkdir()
+    (tmp_path / "graph" / "graph.bin").write_text("graph")
+
+    class Exact(CountingEncoder):
+        def quantize(self, texts: Any) -> Any:
+            return Quantized(tmp_path / "graph")
+
+    def load(settings: Any, base: EncoderSpec | None = None, artifacts: Path | None = None) -> Any:
+        if base is not None and settings.precision is None and base.precision.startswith("int8"):
+            assert artifacts is not None
+            for folder in artifacts.glob("encoder-*"):
+                return Quantized(folder)
+            raise UnsupportedError("the 8-bit model is missing")
+        return Exact(WordHashEncoder(64))
+
+    with Index.open(tmp_path / "i", create=True, model="hash:64") as index:
+        index.add(CORPUS)
+        monkeypatch.setattr("semsearch.reencode.load_encoder", load)
+        monkeypatch.setattr("semsearch.encoder.load.load_encoder", load)
+
+        def stop(report: Any) -> None:
+            if report.documents >= BATCH:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            index.reencode(precision="int8", watch=stop)
+        (kept,) = (tmp_path / "i" / "reencode").glob("encoder-*")
+        if change == "damage":
+            shutil.rmtree(kept)
+        result = index.reencode(precision="int8", chunking=Chunking(tokens=16) if change == "chunking" else None)
+        assert (result.moved, result.quantization is not None) == (True, True)
+        assert index.search("heron3", 1)[0].score > 0.1
 
 
 def test_a_checkpoint_that_was_trained_further_in_place_is_taken_up(tmp_path: Path):
@@ -540,6 +614,8 @@ def test_an_index_without_documents_is_moved_too(tmp_path: Path):
     with Index.open(tmp_path / "i", create=True, model="hash:64") as index:
         index.add(CORPUS[:3])
         index.delete(["d0", "d1", "d2"])
+        with pytest.raises(UsageError, match="`tokens` is 900; expected"):
+            index.reencode(chunking=Chunking(tokens=900))
         assert (index.reencode(model="hash:128").documents, index.spec.dim) == (0, 128)
         index.add(CORPUS)
         assert answers(index) == from_scratch(tmp_path / "new", WordHashEncoder(128))

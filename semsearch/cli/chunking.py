@@ -10,6 +10,8 @@ from semsearch.errors import UsageError
 if TYPE_CHECKING:
     from semsearch.corpus.chunking import Chunking
 
+CHUNK = "chunk"
+
 
 def chunking_of(folder: Path, **wanted: Any) -> Chunking:
     """Return the chunking of an index, new or existing, with the requested options applied.
@@ -22,7 +24,10 @@ def chunking_of(folder: Path, **wanted: Any) -> Chunking:
 
     asked = {name: value for name, value in wanted.items() if value is not None}
     with Index.open(folder, create=True) as opened:
-        chunking = Chunking(**{**opened.chunking.to_json(), **asked})
-    if "overlap" in asked and chunking.on_long != "chunk":
+        kept = opened.chunking.to_json()
+    if asked.get("on_long", CHUNK) != CHUNK:
+        del kept["tokens"]  # a length that only `chunk` has
+    chunking = Chunking(**{**kept, **asked})
+    if "overlap" in asked and chunking.on_long != CHUNK:
         raise UsageError(f"--overlap requires --on-long chunk, got --on-long {chunking.on_long}")
     return chunking

@@ -128,7 +128,9 @@ def _pairs(index: Index, data: Path | None, seed: int, made: dict[str, Any]) -> 
             terminal.say(f"warning: {n_skipped:,} records of {data} left out: a text is empty, or both are the same")
         return pairs, {f"from {data}": len(pairs)}
     kinds = tuple(KINDS) if made["kinds"] is None else [kind.strip() for kind in made["kinds"].split(",")]
-    tokens = made["tokens"] or index.chunking.tokens or min(index.spec.max_tokens, MAX_CHUNK_TOKENS)
+    tokens = made["tokens"]
+    if tokens is None:
+        tokens = index.chunking.tokens or min(index.spec.max_tokens, MAX_CHUNK_TOKENS)
     wishes = {"kinds": kinds, "max_pairs": made["max_pairs"], "tokens": tokens, "max_tokens": index.spec.max_tokens}
     found = pairs_from_corpus(index, tokenizer=index.encoder.tokenizer, seed=seed, **wishes)
     return pairs_of(found), {kind: count.pairs for kind, count in found.counts.items()}

@@ -110,11 +110,13 @@ class Chunker:
             chunking: The chunking settings.
 
         Raises:
-            UsageError: If the passage length does not fit the encoder.
+            UsageError: If the passage length does not fit the encoder, or the encoder has no room for text.
         """
         self._tokenizer, self._max_tokens, self._prefix, self._chunking = tokenizer, max_tokens, prefix, chunking
         self._limit = min(max_tokens, MAX_CHUNK_TOKENS) if chunking.tokens is None else chunking.tokens
         least = self._count([prefix])[0] + LEAST_ROOM
+        if max_tokens < least:
+            raise UsageError(f"`max_tokens` must be at least {least} with this passage prefix, got {max_tokens}")
         if not least <= self._limit <= max_tokens:
             raise UsageError(f"`tokens` is {self._limit}; expected {least} to {max_tokens} for this encoder")
         self._unknown = _unknown_id(tokenizer)

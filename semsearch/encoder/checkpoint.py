@@ -341,7 +341,9 @@ def is_table(model: str | Path | None) -> bool:
 
 def _truncation(folder: Path, name: str) -> int | None:
     """Return the number of tokens to which tokenizer.json truncates texts, which sentence-transformers heeds here."""
-    declared = (read_json(folder / "tokenizer.json") or {}).get("truncation") or {}
+    declared = (read_json(folder / "tokenizer.json") or {}).get("truncation")
+    if not isinstance(declared, dict):  # none; the tokenizer itself is checked when it is loaded
+        return None
     if declared.get("direction", "Right") != "Right":
         raise ModelError(f"model {name!r}: its tokenizer truncates texts on the left; semsearch truncates on the right")
     return declared.get("max_length")

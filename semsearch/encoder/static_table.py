@@ -62,7 +62,7 @@ class StaticTable:
         per_token = {} if TABLE in shapes else shapes
         n_tokens, *_ = per_token.get(ROW_OF_TOKEN) or table or [0]
         fits = all(per_token.get(name, [n_tokens]) == [n_tokens] for name in (ROW_OF_TOKEN, WEIGHT_OF_TOKEN))
-        if len(table) != 2 or 0 in table or not fits:
+        if len(table) != 2 or 0 in (n_tokens, *table) or not fits:
             found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
             raise ModelError(f"model {model!r}: {file} has tensors of the shapes {found}; expected one row per token")
         return cls(file, n_tokens, table[1])

@@ -39,7 +39,7 @@ FITTED = (
 )
 
 PROBED = (
-    "each value is the accuracy of a logistic regression on frozen unit vectors (scikit-learn's, with standardized "
+    "each value is that of a logistic regression on frozen unit vectors (scikit-learn's, with standardized "
     f"features and C from {STRENGTHS[0]:g} to {STRENGTHS[-1]:g}); SentEval's own default classifier is a network in "
     "torch on vectors as pooled, whose values differ a little"
 )

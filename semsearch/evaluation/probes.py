@@ -90,9 +90,9 @@ def probe(
 def cross_probe(vectors: Vectors, labels: Labels, *, seed: int = SEED) -> Probe:
     """Predict the class of each vector by logistic regression on the other folds of a stratified cross-validation.
 
-    C is chosen for each fold, as in `probe`, by the accuracy on the other folds, so a fold's own labels do not decide
-    how it is predicted. SentEval repeats a whole cross-validation inside each fold for this, which takes ten times as
-    long.
+    C is chosen for each fold, as in `probe`, by the accuracy of the same cross-validation on the other folds. A fold's
+    own labels take part in that only as training labels of the other folds. SentEval repeats a whole cross-validation
+    inside each fold, which excludes them altogether and takes ten times as long.
 
     Args:
         vectors: float32 `[n, dim]`.

@@ -24,6 +24,7 @@ from semsearch.corpus.tables import field_names, lines_of, read_records
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.evaluation.classification import Labels
 from semsearch.evaluation.probes import FOLDS, LEAST_OF_A_CLASS, n_folds
+from semsearch.evaluation.significance import AVERAGE
 from semsearch.paths import as_path
 
 Example: TypeAlias = tuple[tuple[str, ...], str]
@@ -152,10 +153,11 @@ def labels_texts(path: Path) -> bool:
 def _own_files(folder: Path) -> dict[str, Path]:
     """Return the files of labeled texts in a folder by name, with the extension only where the name is taken."""
     found: dict[str, Path] = {}
+    taken = (*LAYOUTS, AVERAGE)
     for file in sorted(folder.iterdir()):
         if labels_texts(file):
             stem = _stem(file)
-            found[file.name if stem in found or stem in LAYOUTS else stem] = file
+            found[file.name if stem in found or stem in taken else stem] = file
     return found
 
 
@@ -199,9 +201,13 @@ def _of_file(path: Path, name: str) -> TransferTask:
 def _labeled(path: Path, number: int, record: Mapping[str, Any]) -> Example:
     text = next((record[name] for name in TEXT if record.get(name) is not None), None)
     label = record.get(LABEL)
-    if not isinstance(text, str) or not isinstance(label, str | int | float) or not str(label).strip():
+    if text is None or label is None:
         fields = ", ".join(map(str, record)) or "none"
         raise RecordError(str(path), number, f"expected 'text' (or 'sentence') and 'label' (fields found: {fields})")
+    if not isinstance(text, str):
+        raise RecordError(str(path), number, f"the text is {text!r:.40}; expected a string")
+    if not isinstance(label, str | int | float) or label != label or not str(label).strip():  # NaN is not itself
+        raise RecordError(str(path), number, f"the label is {label!r:.40}; expected a string or a number")
     if not text.strip():
         raise RecordError(str(path), number, "the text is empty; remove the record")
     try:
@@ -224,8 +230,8 @@ def _checked(task: TransferTask) -> TransferTask:
     counts = np.bincount(task.labels[task.train], minlength=1)
     sizes = {task.classes[index]: int(counts[index]) for index in np.flatnonzero(counts)}
     if len(sizes) < 2:
-        found = f"have only the label {next(iter(sizes))!r:.60}" if sizes else "are none"
-        raise SourceError(f"task {task.name}: the examples to train on {found}; expected at least 2 labels")
+        found = f"only examples with the label {next(iter(sizes))!r:.60}" if sizes else "no examples"
+        raise SourceError(f"task {task.name}: there are {found} to train on; expected at least 2 labels")
     rare = min(sizes, key=lambda label: sizes[label])
     if not task.n_dev and sizes[rare] < LEAST_OF_A_CLASS:
         raise SourceError(

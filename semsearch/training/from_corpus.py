@@ -14,7 +14,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
 from pathlib import Path
@@ -169,8 +169,9 @@ def pairs_from_corpus(
     if not reading.cuts:
         raise SourceError(f"no training pairs from {_named(source)}: it has no documents; expected documents with text")
     made, counts = dict[str, list[_Pair]](), dict[str, KindCounts]()
+    common = _in_many(reading.cuts)
     for kind in kinds:
-        made[kind], counts[kind] = _made(kind, reading.cuts, seed)
+        made[kind], counts[kind] = _made(kind, reading.cuts, common, seed)
     if not any(made.values()):
         raise SourceError(f"no training pairs from {_named(source)}: {_why(counts, len(reading.cuts))}")
     if max_pairs is not None:
@@ -339,10 +340,9 @@ UNSUITABLE = {
 # --- pairs of a corpus
 
 
-def _made(kind: str, cuts: Sequence[_Cut], seed: int) -> tuple[list[_Pair], KindCounts]:
-    """Return the usable pairs of a kind."""
-    count, common = KindCounts(), _in_many(cuts)
-    pairs: list[_Pair] = []
+def _made(kind: str, cuts: Sequence[_Cut], common: Set[str], seed: int) -> tuple[list[_Pair], KindCounts]:
+    """Return the usable pairs of a kind, none of which is made from a text that is common to many documents."""
+    count, pairs = KindCounts(), list[_Pair]()
     anchors, positives = set[str](), set[str]()
     for cut in cuts:
         made = list(KINDS[kind](cut, seed))

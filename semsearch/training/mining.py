@@ -8,6 +8,7 @@ from the encoder of the index, or from a cross-encoder, which judges more exactl
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -94,6 +95,8 @@ class Rule:
             raise UsageError(f"`positive_share` is {self.positive_share:g}; expected a number above 0, at most 1")
         if self.margin is not None and not 0 <= self.margin < 2:
             raise UsageError(f"`margin` is {self.margin:g}; expected a difference of scores, from 0 to below 2")
+        if self.max_score is not None and not math.isfinite(self.max_score):
+            raise UsageError(f"`max_score` is {self.max_score:g}; expected a score")
 
     def limits(self, positives: Scores) -> Scores:
         """Return the limit for each anchor, given the scores of the positives `[n]`.
@@ -236,9 +239,10 @@ def mine_negatives(
     miner.counts.mined, miner.counts.short = len(triplets), len(pairs) - len(triplets)
     if not triplets:
         raise SourceError(
-            f"none of {len(pairs)} pairs has {negatives} negatives among the best {depth} passages: "
-            f"{miner.counts.positives} candidates repeat or belong to a positive, and {miner.counts.false_negatives} "
-            "are likely false negatives; increase `depth`, or relax the limit for false negatives"
+            f"none of {len(pairs)} pairs has {negatives} negative{'s' * (negatives != 1)} among the best {depth} "
+            f"passages: {miner.counts.positives} candidates repeat or belong to a positive, and "
+            f"{miner.counts.false_negatives} are likely false negatives; increase `depth`, or relax the limit for "
+            "false negatives"
         )
     return triplets, miner.counts
 
@@ -251,7 +255,7 @@ def _check(negatives: int, from_rank: int, depth: int | None, least: int) -> Non
             raise UsageError(f"`{name}` must be at least 1, got {given[name]}")
     if depth is not None and depth <= least:
         raise UsageError(
-            f"`depth` is {depth}; expected at least {least + 1} passages for {negatives} negatives from rank "
+            f"`depth` is {depth}; expected at least {least + 1} passages for `negatives` {negatives} and `from_rank` "
             f"{from_rank}, besides the positive"
         )
 
@@ -355,13 +359,15 @@ def check_output(path: str | Path, *, force: bool = False) -> Path:
 
     Raises:
         UsageError: If the name does not end in .jsonl.
-        SourceError: If the file exists and `force` is False, or its folder does not exist.
+        SourceError: If the file exists and `force` is False, it is a folder, or its folder does not exist.
     """
     file = as_path(path, "out")
     if ending_of(file) != ".jsonl" or file.suffix == ".gz":
         raise UsageError(f"`out` is {str(file)!r}; expected a name that ends in .jsonl")
     if not file.parent.is_dir():
         raise SourceError(f"cannot write {str(file)!r}: there is no folder {str(file.parent)!r}; create it first")
+    if file.is_dir():
+        raise SourceError(f"cannot write {str(file)!r}: it is a folder; choose another name")
     if file.exists() and not force:
         raise SourceError(f"{str(file)!r} already exists; choose another name, or pass `force` to replace it")
     return file

@@ -165,7 +165,10 @@ def _check(teacher: Encoder, dim: int, top: int, sif_coefficient: float | None) 
     if not is_whole(top) or not 0 <= top < width:
         raise UsageError(f"`top` must be from 0 to {width - 1} for this teacher, got {top!r:.40}")
     if not is_whole(dim) or not 1 <= dim <= width - top:
-        raise UsageError(f"`dim` must be from 1 to {width - top} for this teacher and `top` {top}, got {dim!r:.40}")
+        raise UsageError(
+            f"`dim` must be from 1 to {width - top}, the teacher's {width} without the first {top} components, got "
+            f"{dim!r:.40}"
+        )
     if sif_coefficient is not None and not 0 < sif_coefficient < float("inf"):
         raise UsageError(f"`sif_coefficient` must be above 0, got {sif_coefficient!r:.40}")
 

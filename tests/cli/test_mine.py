@@ -94,6 +94,7 @@ def test_messages_name_options():
     mine("--data", "pairs.jsonl", "--chunk-tokens", 9).fails(2, "--chunk-tokens")
     mine("--kinds", "title,body").fails(2, "--kinds is 'title, body'; expected some of title, adjacent, crop")
     mine("--kinds", "adjacent").fails(1, "adjacent (20 with fewer than 2 passages)", "see --kinds")
+    mine("--chunk-tokens", 0).fails(2, "--chunk-tokens is 0; expected 8 to")
     mine("--negatives", 0).fails(2, "--negatives must be at least 1")
     mine("--negatives", 30).fails(1, "has 20 passages, and at least 31 are needed", "--negatives or --from-rank")
     mine("--margin", 0.1, "--max-score", 1).fails(2, "2 of --positive-share, --margin and --max-score")
@@ -104,6 +105,8 @@ def test_messages_name_options():
     mine().fails(1, "already exists", "pass --force")
     assert Path("t.jsonl").read_text(encoding="utf-8") == "kept"
     assert [path.name for path in Path().glob("*tmp*")] == []
+    Path("folder.jsonl").mkdir()
+    mine("--out", "folder.jsonl", "--force").fails(1, "cannot write 'folder.jsonl': it is a folder")
 
 
 def test_an_emptied_index():

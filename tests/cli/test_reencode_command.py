@@ -66,6 +66,9 @@ def test_another_chunking_alone():
     assert call("status", "--json").ok().json["chunking"]["tokens"] == 14
     truncated = call("reencode", "--max-tokens", 9, "--on-long", "truncate", "--chunk-tokens", 9)
     truncated.fails(2, "--chunk-tokens requires --on-long chunk, got truncate")
+    call("reencode", "--on-long", "truncate").ok()
+    chunking = call("status", "--json").ok().json["chunking"]
+    assert (chunking["on_long"], chunking["tokens"]) == ("truncate", None)
 
 
 def test_documents_that_the_new_encoder_does_not_know_are_named(tmp_path: Path):
@@ -84,6 +87,8 @@ def test_mistakes_are_one_line_and_change_nothing():
     call("reencode", "--model", "./no-model").fails(1, "no-model")
     call("reencode", "--pooler", "cls").fails(2, "does not accept pooler")
     call("reencode", *WIDE, "--chunk-tokens", 4_000).fails(2, "--chunk-tokens is 4000; expected")
+    call("reencode", "--simcse-names").fails(2, "--simcse-names requires --pooler; name one")
+    call("reencode", "--max-tokens", 4).fails(2, "--max-tokens must be at least 8 with this passage prefix, got 4")
     call("reencode", *WIDE, "--on-long", "truncate", "--overlap", 3).fails(2, "--overlap requires --on-long chunk")
     call("reencode", *WIDE, "--on-long", "error", "--max-tokens", 9).fails(1, "--on-long is error")
     with LocalStore(folder) as store, store.write(store.spec, store.chunking):

@@ -303,6 +303,8 @@ def broken(folder: Path, change: str) -> None:
         loaded.save(str(tokenizer))
     elif change == "transformer":
         (folder / "modules.json").write_text(json.dumps(modules("StaticEmbedding", "Pooling")))
+    elif change == "no truncation":
+        tokenizer.write_text(tokenizer.read_text().replace('"truncation": null', '"truncation": "none"'))
     elif change == "late":
         (folder / "modules.json").write_text(json.dumps(modules("Normalize", "StaticEmbedding")))
 
@@ -315,6 +317,7 @@ def broken(folder: Path, change: str) -> None:
         ("not safetensors", "cannot be loaded: .*header"),
         ("bfloat16", "cannot be loaded: data type 'bfloat16' not understood"),
         ("no tokenizer", "neither tokenizer.json nor a vocabulary"),
+        ("no truncation", "no usable tokenizer in "),
         ("left", "its tokenizer truncates texts on the left; semsearch truncates on the right"),
         ("transformer", "declares the modules Pooling, .*; supported: StaticEmbedding, Dense, Normalize"),
         ("late", "in the order Normalize, StaticEmbedding; supported: StaticEmbedding, Dense, Normalize"),
@@ -338,6 +341,7 @@ def test_a_broken_table_is_one_clear_error(words: Path, change: str, complaint: 
         ({"embedding.weight": np.where(ROWS == 3, np.inf, ROWS)}, "vector of token 1 in .* is not finite"),
         ({"embeddings": ROWS, "mapping": np.array([0, 1, 3])}, "to the rows 0 to 3 of a table with 3 rows"),
         ({"embeddings": ROWS, "mapping": np.array([[0, 1, 2]])}, r"mapping \[1, 3\]; expected one row per token"),
+        ({"embeddings": ROWS, "mapping": np.zeros(0, np.int32)}, r"mapping \[0\]; expected one row per token"),
         ({"embeddings": ROWS, "weights": np.ones(2, np.float32)}, r"weights \[2\]; expected one row per token"),
         ({"embeddings": ROWS[:2], "mapping": np.array([0, 1])}, "has 3 tokens, but its table has vectors for only 2"),
     ],

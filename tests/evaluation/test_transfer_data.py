@@ -183,9 +183,10 @@ RECORDS: dict[str, tuple[str, str]] = {
     '{"text": "a"}': ("expected 'text' (or 'sentence') and 'label' (fields found: text)", "no label"),
     '{"label": "a"}': ("(fields found: label)", "no text"),
     '{"text": "a", "label": null}': ("expected 'text'", "null"),
-    '{"text": "a", "label": " "}': ("expected 'text'", "a blank label"),
-    '{"text": "a", "label": ["b"]}': ("expected 'text'", "a list"),
-    '{"text": 5, "label": "b"}': ("expected 'text'", "a number as text"),
+    '{"text": "a", "label": " "}': ("the label is ' '; expected", "a blank label"),
+    '{"text": "a", "label": ["b"]}': ("the label is ['b']; expected a string or a number", "a list"),
+    '{"text": "a", "label": NaN}': ("the label is nan; expected", "not a number"),
+    '{"text": 5, "label": "b"}': ("the text is 5; expected a string", "a number as text"),
     '{"text": " ", "label": "b"}': ("the text is empty; remove the record", "an empty text"),
     '{"text": "\\ud800", "label": "b"}': ("a lone surrogate", "half a character"),
     "{oops": ("not valid JSON", "bad JSON"),
@@ -220,6 +221,12 @@ def test_an_empty_part_is_an_error(name: str):
         load_transfer("downstream")
 
 
+def test_a_file_with_the_name_of_the_mean_keeps_its_extension():
+    for name in ("average", "topics"):
+        write_labeled(str(transfer_tasks("folder") / f"{name}.tsv"))
+    assert [task.name for task in load_transfer("folder", ["average.tsv", "topics"])] == ["average.tsv", "topics"]
+
+
 def test_a_folder_without_a_task_is_an_error():
     Path("void").mkdir()
     for folder, said in (("void", "no known task in 'void'; "), ("nowhere", "'nowhere' does not exist; ")):
@@ -239,8 +246,11 @@ def test_an_unknown_task_is_an_error_that_lists_the_known_ones():
 @pytest.mark.parametrize(
     ("examples", "said"),
     [
-        ([], "task a: the examples to train on are none; expected at least 2 labels"),
-        ([("a", "x")] * 20, "task a: the examples to train on have only the label 'x'; expected at least 2 labels"),
+        ([], "task a: there are no examples to train on; expected at least 2 labels"),
+        (
+            [("a", "x")] * 20,
+            "task a: there are only examples with the label 'x' to train on; expected at least 2 labels",
+        ),
         (
             [*[("a", "x")] * 20, *[("b", "y")] * 2],
             "task a: too few examples with the label 'y' for a cross-validation: 2; expected at least 3 of each label, "
@@ -258,7 +268,7 @@ def test_too_few_examples_or_labels_are_an_error(examples: list[tuple[str, str]]
 def test_a_side_without_a_line_leaves_one_label():
     write_lines(Path("downstream/MR/rt-polarity.pos"), "good")
     write_lines(Path("downstream/MR/rt-polarity.neg"))
-    with pytest.raises(SourceError, match="task MR: the examples to train on have only the label 'pos'"):
+    with pytest.raises(SourceError, match="task MR: there are only examples with the label 'pos' to train on"):
         load_transfer("downstream")
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -70,28 +71,43 @@ def best(folder: Path) -> list[tuple[str, float]]:
     return sorted((hit.doc_id, round(hit.score, 4)) for hits in every for hit in hits)
 
 
+@dataclass(frozen=True)
+class Known:
+    """An index of the corpus that was never interrupted.
+
+    Attributes:
+        folder: The index.
+        content: All that is in it, as `index_content` returns it.
+        best: The hits of all queries.
+    """
+
+    folder: Path
+    content: object
+    best: list[tuple[str, float]]
+
+
 @pytest.fixture(scope="module")
-def known(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+def known(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Known]:
     """Return an index of the corpus for each number of dimensions."""
-    folder = tmp_path_factory.mktemp("known")
-    for dim in (64, 128):
-        index_corpus(folder / str(dim), CORPUS, WordHashEncoder(dim))
-    return {dim: folder / str(dim) for dim in (64, 128)}
+    folders = {dim: tmp_path_factory.mktemp("known") / "i" for dim in (64, 128)}
+    for dim, folder in folders.items():
+        index_corpus(folder, CORPUS, WordHashEncoder(dim))
+    return {dim: Known(folder, index_content(folder), best(folder)) for dim, folder in folders.items()}
 
 
-def check(folder: Path, known: dict[int, Path]) -> int:
+def check(folder: Path, known: dict[int, Known]) -> int:
     """Check that the index is the old or the new one as a whole; return its number of dimensions."""
     with closing(sqlite3.connect(folder / "passages.sqlite")) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
     with Index.open(folder) as index:
         dim = index.spec.dim
-    assert index_content(folder) == index_content(known[dim])
-    assert best(folder) == best(known[dim])
+    assert index_content(folder) == known[dim].content
+    assert best(folder) == known[dim].best
     return dim
 
 
-def finish(folder: Path, known: dict[int, Path]) -> None:
+def finish(folder: Path, known: dict[int, Known]) -> None:
     """Repeat the move in this process, and check that it leaves the new index and nothing else."""
     with Index.open(folder) as index:
         index.reencode(model="hash:128")
@@ -101,28 +117,43 @@ def finish(folder: Path, known: dict[int, Path]) -> None:
     assert names == {"passages.sqlite", "writer.lock"}
 
 
-def test_a_move_that_is_killed_at_any_step_leaves_the_old_index_or_the_new_one(tmp_path: Path, known: dict[int, Path]):
-    folder, step, line, seen = tmp_path / "i", 0, "", []
-    while line not in ("moved", "nothing to do"):
-        shutil.copytree(known[64], folder)
+def first_and_last(labels: list[str]) -> list[int]:
+    """Return the numbers of the steps that are the first or the last one of their kind."""
+    return sorted({number for label in labels for number in (labels.index(label), _last(labels, label))})
+
+
+def _last(labels: list[str], label: str) -> int:
+    return len(labels) - 1 - labels[::-1].index(label)
+
+
+def test_a_move_that_is_killed_at_any_kind_of_step_leaves_the_old_index_or_the_new_one(
+    tmp_path: Path, known: dict[int, Known]
+):
+    folder, seen = tmp_path / "i", []
+    shutil.copytree(known[64].folder, folder)
+    with start(folder) as process:
+        labels = (process.communicate()[0]).split("\n")
+    assert labels[-2:] == ["moved", ""]
+    steps = first_and_last(labels[:-1])
+    for step in steps:
+        shutil.rmtree(folder)
+        shutil.copytree(known[64].folder, folder)
         with start(folder) as process:
             assert process.stdout is not None
-            for _ in range(step + 1):
-                line = process.stdout.readline().strip()
+            lines = [process.stdout.readline().strip() for _ in range(step + 1)]
             time.sleep(0.01 * (step % 3))  # before, during or after the step
             process.kill()
+        assert lines == labels[: step + 1]
         seen.append(check(folder, known))
         finish(folder, known)
-        shutil.rmtree(folder)
-        step += 1
     assert seen == sorted(seen)
-    assert step > 40
+    assert len(steps) > 20
     assert seen.count(128) > 3
 
 
-def test_a_move_that_is_killed_again_and_again_advances(tmp_path: Path, known: dict[int, Path]):
+def test_a_move_that_is_killed_again_and_again_advances(tmp_path: Path, known: dict[int, Known]):
     rng, folder, dims = random.Random(5), tmp_path / "i", []
-    shutil.copytree(known[64], folder)
+    shutil.copytree(known[64].folder, folder)
     while 128 not in dims:
         with start(folder) as process:
             time.sleep(rng.uniform(0.6, 2.5))

@@ -108,9 +108,9 @@ def test_it_is_repeatable_and_tells_how_far_it_is(teacher: Encoder, table: Path,
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        ({"dim": 0}, "`dim` must be from 1 to 24 for this teacher and `top` 8, got 0"),
-        ({"dim": 25}, "`dim` must be from 1 to 24 for this teacher and `top` 8, got 25"),
-        ({"dim": 2.5}, "`dim` must be from 1 to 24 .* got 2.5"),
+        ({"dim": 0}, "`dim` must be from 1 to 24, the teacher's 32 without the first 8 components, got 0"),
+        ({"dim": 25}, "`dim` must be from 1 to 24, .* got 25"),
+        ({"dim": 2.5}, "`dim` must be from 1 to 24, .* got 2.5"),
         ({"dim": 4, "top": -1}, "`top` must be from 0 to 31 for this teacher, got -1"),
         ({"dim": 4, "top": 32}, "`top` must be from 0 to 31 for this teacher, got 32"),
         ({"dim": 4, "sif_coefficient": 0.0}, "`sif_coefficient` must be above 0, got 0.0"),

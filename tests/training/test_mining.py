@@ -12,7 +12,7 @@ import pytest
 
 from semsearch import Chunking, Encoder, Index, WordHashEncoder
 from semsearch.encoder.foreign import ForeignEncoder
-from semsearch.errors import ModelError, RecordError, SourceError, UsageError
+from semsearch.errors import MismatchError, ModelError, RecordError, SourceError, UsageError
 from semsearch.training.data import load_examples
 from semsearch.training.from_corpus import pairs_from_corpus
 from semsearch.training.mining import (
@@ -208,6 +208,26 @@ def test_scores_of_pairs_are_the_cosines_of_their_vectors(tmp_path: Path):
             index.score_pairs(["a"], ["b", "c"])
 
 
+def test_scores_of_pairs_do_not_mix_two_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    inner, moved = WordHashEncoder.encode_documents, []
+
+    def encode(self: Any, texts: Any, progress: Any = None) -> Any:
+        vectors = inner(self, texts, progress)
+        if not moved:
+            moved.append(True)
+            with Index.open(tmp_path / "i") as other:
+                other.reencode(model="hash:64")
+        return vectors
+
+    with Index.open(tmp_path / "i", create=True, model="hash:1024") as index:
+        index.add([{"_id": "1", "text": BODY}])
+    with Index.open(tmp_path / "i") as index:
+        monkeypatch.setattr(WordHashEncoder, "encode_documents", encode)
+        with pytest.raises(MismatchError, match="try again"):
+            index.score_pairs(["heron"], ["a heron"])
+        assert index.score_pairs(["heron"], ["heron"])[0] == pytest.approx(1)
+
+
 # --- files
 
 
@@ -292,7 +312,7 @@ def test_an_existing_file_is_replaced_only_by_force(tmp_path: Path):
         ({"negatives": 0}, "`negatives` must be at least 1, got 0"),
         ({"from_rank": 0}, "`from_rank` must be at least 1"),
         ({"negatives": 1.5}, "`negatives` is 1.5"),
-        ({"negatives": 2, "from_rank": 3, "depth": 4}, "`depth` is 4; expected at least 5 passages for 2 negatives"),
+        ({"negatives": 2, "from_rank": 3, "depth": 4}, "`depth` is 4; expected at least 5 passages for `negatives` 2"),
     ],
 )
 def test_invalid_arguments(scored: Index, wishes: dict[str, Any], said: str):
@@ -309,6 +329,7 @@ def test_invalid_arguments(scored: Index, wishes: dict[str, Any], said: str):
         ({"positive_share": 1.1}, "`positive_share` is 1.1"),
         ({"margin": -0.1}, "`margin` is -0.1"),
         ({"max_score": "x"}, "`max_score` is 'x'"),
+        ({"max_score": float("nan")}, "`max_score` is nan"),
     ],
 )
 def test_invalid_rules(wishes: dict[str, Any], said: str):

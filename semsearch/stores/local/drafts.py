@@ -45,7 +45,7 @@ COUNT = """
 def open_draft(folder: Path) -> LocalStore:
     """Return the store in the draft of an index folder, after removing what does not belong to an index there."""
     draft = folder / DRAFT
-    if not is_regular(draft / DATABASE):
+    if draft.is_symlink() or not is_regular(draft / DATABASE):  # a link may lead to another index
         with translated_errors():
             remove(draft)
     return LocalStore(draft)
