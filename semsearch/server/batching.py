@@ -170,10 +170,15 @@ class EncodingQueue:
                     )
                 self._changed.wait()
             if self._closed:
-                raise NotReadyError("the server is stopping; try again")
+                raise NotReadyError("the index was replaced, or the server is stopping; try again")
             self._lanes[lane].extend(_Text(job, row, length) for row, length in enumerate(lengths))
             self._changed.notify_all()
         return job.future
+
+    @property
+    def closed(self) -> bool:
+        """Whether the queue accepts no texts anymore: its index was replaced, or the server is stopping."""
+        return self._closed
 
     def close(self) -> None:
         """Stop the thread after its current batch; texts that are still waiting fail."""
@@ -193,7 +198,7 @@ class EncodingQueue:
             if self._watch:
                 self._watch(len(batch), time.perf_counter() - started)
         for text in [*self._lanes[URGENT], *self._lanes[BULK]]:
-            text.job.finish(NotReadyError("the server is stopping; try again"))
+            text.job.finish(NotReadyError("the index was replaced, or the server is stopping; try again"))
 
     def _next(self) -> list[_Text]:
         """Take the next batch, all of one role, waiting until there is one; empty once the queue is closed."""

@@ -24,7 +24,7 @@ from semsearch.errors import (
 )
 from semsearch.mcp.budget import estimate_tokens
 from semsearch.search import check_search
-from semsearch.server.batching import ROLES, TICKET, lane_of
+from semsearch.server.batching import ROLES, TICKET, EncodingQueue, lane_of
 from semsearch.server.desk import Answer as Answer
 from semsearch.server.desk import Desk, unlocked
 from semsearch.server.keys import EVERYTHING, READ, WRITE, Access
@@ -309,12 +309,25 @@ class Service:
         self._check_batch(check_texts(texts), "texts")
         if role not in ROLES:
             raise UsageError(f"unknown role {role!r:.60}; expected one of {', '.join(ROLES)}")
+        queue = await self._queue(name)
+        try:
+            return await self._encode(queue, texts, role)
+        except NotReadyError:
+            if not queue.closed:
+                raise
+        return await self._encode(await self._queue(name), texts, role)  # the index was replaced meanwhile
+
+    async def _queue(self, name: str) -> EncodingQueue:
+        """Return the queue of an index's encoder; wait until the model is loaded."""
         queue = self.shelf.queue(name)
         if queue is None:
             await self.desk.read(lambda: self.shelf.wait_for(name, self.settings.max_seconds))
             queue = self.shelf.queue(name)
         if queue is None:
             raise NotReadyError(f"the index {name!r} was replaced; try again")
+        return queue
+
+    async def _encode(self, queue: EncodingQueue, texts: Sequence[str], role: str) -> Encoded:
         if sum(map(len, texts)) <= SHORT:
             lengths = queue.lengths(texts, role)
         else:

@@ -30,6 +30,7 @@ from semsearch.errors import (
     UsageError,
 )
 from semsearch.server import desk
+from semsearch.server.batching import EncodingQueue
 from semsearch.server.desk import Desk
 from semsearch.server.keys import Access
 from semsearch.server.service import Service
@@ -181,6 +182,17 @@ def test_texts_are_never_encoded_for_long_by_the_encoder_of_an_index_that_is_gon
     shutil.rmtree(folder)
     build(folder, dim=64)
     wait_for(lambda: run(service.encode, "notes", ["a"]).vectors.shape == (1, 64), 10)
+
+
+def test_texts_that_meet_the_queue_of_an_index_that_was_replaced_are_encoded_by_the_next(tmp_path, open_service):
+    service = open_service({"notes": build(tmp_path / "notes")})
+    service.shelf.wait_for("notes", 30)
+    of_shelf, left = service.shelf.queue, EncodingQueue(WordHashEncoder(64), batch_tokens=64, max_waiting=8)
+    left.close()
+    queues = [left]
+    service.shelf.queue = lambda name: queues.pop() if queues else of_shelf(name)
+    assert run(service.encode, "notes", ["a"]).vectors.shape == (1, 4_096)
+    assert not queues
 
 
 def test_an_index_that_is_rebuilt_with_the_same_encoder_goes_on(tmp_path, open_service):
