@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from io import BufferedReader
@@ -128,15 +128,29 @@ def copy_folder(source: Path, target: Path) -> None:
     """
     if _is_same(source, target):
         return
-    half_made = unused_name(target, "new")
-    try:
-        half_made.mkdir()
+    with replacing(target) as half_made:
         for path in sorted(source.iterdir()):
             with open_regular(path) as file, (half_made / path.name).open("xb") as copy:
                 shutil.copyfileobj(file, copy)
-        for path in (*half_made.iterdir(), half_made):
-            sync(path)
-        remove(target)
+
+
+@contextmanager
+def replacing(target: Path, discard: Callable[[Path], None] | None = None) -> Iterator[Path]:
+    """Provide a folder to write into that replaces the target once it is complete and on disk.
+
+    Args:
+        target: What to replace; it may be missing.
+        discard: Removes the target, or raises OSError to keep it; None to remove it with its contents.
+
+    Raises:
+        OSError: If the folder cannot be written; the target stays.
+    """
+    half_made = unused_name(target, "new")
+    try:
+        half_made.mkdir()
+        yield half_made
+        sync_all(half_made)
+        (discard or remove)(target)
         half_made.rename(target)
     finally:
         with suppress(OSError):
@@ -155,21 +169,17 @@ def building(target: Path) -> Iterator[Path]:
     if target.is_symlink() or (target.exists() and not (target.is_dir() and not any(target.iterdir()))):
         raise UsageError(f"`out` {str(target)!r} exists already; give a new folder, or remove that one first")
     make_folder(target.parent)
-    half_made = unused_name(target, "new")
     try:
-        half_made.mkdir()
-        yield half_made
-        for path in (*half_made.rglob("*"), half_made):
-            sync(path)
-        with suppress(FileNotFoundError):
-            target.rmdir()  # Windows does not rename over an empty folder
-        half_made.rename(target)
-        sync(target.parent)
+        with replacing(target, _remove_empty) as half_made:
+            yield half_made
     except OSError as error:
         raise SourceError(f"cannot write {str(target)!r}: {error.strerror}") from None
-    finally:
-        with suppress(OSError):
-            remove(half_made)
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove an empty folder, over which Windows does not rename; one that was filled meanwhile is an OSError."""
+    with suppress(FileNotFoundError):
+        folder.rmdir()
 
 
 def remove(path: Path) -> None:
@@ -191,6 +201,12 @@ def _is_same(source: Path, target: Path) -> bool:
         and all(is_regular(target / name) for name in names)
         and all(hash_file(source / name) == hash_file(target / name) for name in names)
     )
+
+
+def sync_all(folder: Path) -> None:
+    """Wait until a folder with everything in it is on disk."""
+    for path in (*folder.rglob("*"), folder):
+        sync(path)
 
 
 def sync(path: Path) -> None:

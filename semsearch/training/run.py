@@ -12,7 +12,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from semsearch.encoder.encoder import Encoder
 from semsearch.errors import DamagedError, LockedError, TrainingError, UsageError
 from semsearch.evaluation.significance import Comparison
-from semsearch.files import hash_file, make_folder, remove, unused_name, write_bytes
+from semsearch.files import hash_file, make_folder, replacing, sync_all, write_bytes
 from semsearch.paths import as_path
 from semsearch.training.card import command_of, write_card
 from semsearch.training.dev import AFTER, BEFORE, Score
@@ -34,7 +34,6 @@ from semsearch.training.loop import METRICS, Course, Loop, Watch
 from semsearch.training.masked import plain_texts, prepare_masked
 from semsearch.training.prepared import Prepared
 from semsearch.training.recipe import MASKED, STATIC, Recipe
-from semsearch.training.save import sync_all
 from semsearch.training.state import latest_state
 from semsearch.training.static import distill_static
 
@@ -199,7 +198,8 @@ def _run(recipe: Recipe, prepared: Prepared, folder: Path, watch: Watch | None) 
     """Evaluate the untrained model, then train; keep what is achieved in the folder."""
 
     def keep(score: Score | None) -> None:
-        _write_checkpoint(folder / BEST, prepared)
+        with replacing(folder / BEST) as new:
+            prepared.write(new)
         if score:
             _write_score(folder / f"{BEST}.json", score)
 
@@ -228,20 +228,6 @@ def _achieved(folder: Path) -> str:
     state = latest_state(folder)
     at = f"the state after step {int(state.name.rpartition('-')[2])} is kept" if state else "no state was kept yet"
     return at + (f", and the best checkpoint so far is {str(folder / BEST)!r}" if (folder / BEST).exists() else "")
-
-
-def _write_checkpoint(target: Path, prepared: Prepared) -> None:
-    """Replace a checkpoint by the present one; a crash leaves one of them, or the new one under another name."""
-    new = unused_name(target, "new")
-    try:
-        new.mkdir()
-        prepared.write(new)
-        sync_all(new)
-        remove(target)
-        new.rename(target)
-    finally:
-        with suppress(OSError):
-            remove(new)
 
 
 def _write_score(file: Path, score: Score) -> None:

@@ -25,7 +25,6 @@ from torch import nn
 from semsearch.encoder.checkpoint import LEGACY_KEYS, OWN_HEAD, ST_POOLERS, Checkpoint
 from semsearch.encoder.runtimes.torch_model import quiet_transformers
 from semsearch.encoder.tokenization import VOCABULARIES
-from semsearch.files import sync
 from semsearch.training.classifier import HEAD
 
 TOKENIZER_FILES = (
@@ -148,12 +147,6 @@ def write_json(path: Path, value: Any) -> None:
     """Write a JSON file, and the folder that it is in."""
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def sync_all(folder: Path) -> None:
-    """Wait until all files of a folder are on disk."""
-    for path in (*folder.rglob("*"), folder):
-        sync(path)
 
 
 def linear_layers(modules: Iterable[nn.Module]) -> list[tuple[nn.Linear, str]]:

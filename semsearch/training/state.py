@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import nn
 
 from semsearch.errors import DamagedError
-from semsearch.files import remove, sync, unused_name
+from semsearch.files import replacing
 
 TRAINED, OPTIMIZER, REST = "trained.safetensors", "optimizer.safetensors", "state.json"
 
@@ -42,20 +41,10 @@ def save_state(folder: Path, step: int, module: nn.Module, optimizer: torch.opti
         OSError: If it cannot be written; the older states stay.
     """
     target = folder / f"state-{step:09d}"
-    new = unused_name(target, "new")
-    try:
-        new.mkdir()
+    with replacing(target) as new:
         save_model(module, str(new / TRAINED))
         save_file(_flat(optimizer), new / OPTIMIZER)
         (new / REST).write_text(json.dumps(rest), encoding="utf-8")
-        for path in (*new.iterdir(), new):
-            sync(path)
-        remove(target)
-        new.rename(target)
-    finally:
-        with suppress(OSError):
-            remove(new)
-    sync(folder)
     for older in folder.glob(STATES):
         if older != target:
             shutil.rmtree(older)
