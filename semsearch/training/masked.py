@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
 
 from semsearch.encoder.checkpoint import Checkpoint, open_checkpoint
 from semsearch.encoder.runtimes.torch import choose_device, choose_precision
-from semsearch.encoder.runtimes.torch_model import quiet_transformers
+from semsearch.encoder.runtimes.torch_model import quiet_transformers, read_transformer, refuse_invented
 from semsearch.encoder.tokenization import Batcher, Batching, check_max_tokens, load_tokenizer
 from semsearch.errors import ModelError, SourceError
 from semsearch.training.batches import Batches
@@ -129,27 +128,9 @@ def load_masked(checkpoint: Checkpoint) -> tuple[Any, bool]:
     Raises:
         ModelError: If the backbone cannot be loaded, or there is no masked language model of its kind.
     """
-    transformers: Any = import_module("transformers")
-    try:
-        with quiet_transformers():
-            whole, report = transformers.AutoModelForMaskedLM.from_pretrained(
-                checkpoint.backbone,
-                dtype=torch.float32,
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"model {checkpoint.name!r} cannot be loaded as a masked language model: {reason}") from None
-    missing = [key for key in report["missing_keys"] if key.startswith(f"{whole.base_model_prefix}.")]
-    if missing:
-        raise ModelError(
-            f"model {checkpoint.name!r} is missing weights (they would be random): {', '.join(sorted(missing)[:3])}; "
-            "the checkpoint is incomplete"
-        )
-    return whole, bool(report["missing_keys"])
+    whole, missing = read_transformer(checkpoint, torch.float32, "AutoModelForMaskedLM", " as a masked language model")
+    refuse_invented(checkpoint, [key for key in missing if key.startswith(f"{whole.base_model_prefix}.")])
+    return whole, bool(missing)
 
 
 def attach_masked(recipe: Recipe, checkpoint: Checkpoint, siamese: Siamese, tokenizer: Tokenizer) -> MaskedModel:

@@ -167,6 +167,26 @@ def load_backbone(checkpoint: Checkpoint, dtype: torch.dtype, auto: str = "AutoM
     Raises:
         ModelError: If weights are missing or damaged.
     """
+    model, missing = read_transformer(checkpoint, dtype, auto)
+    refuse_invented(checkpoint, [key for key in missing if auto != "AutoModel" or not key.startswith(OWN_HEAD)])
+    return model
+
+
+def read_transformer(checkpoint: Checkpoint, dtype: torch.dtype, auto: str, kind: str = "") -> tuple[Any, list[str]]:
+    """Load a model with transformers, from safetensors only and without running code of the checkpoint.
+
+    Args:
+        checkpoint: Checkpoint that holds the weights.
+        dtype: Type of the weights.
+        auto: Name of the transformers class that loads it.
+        kind: What the checkpoint is loaded as, such as ` as a masked language model`, for the message.
+
+    Returns:
+        The model, and the names of weights that the checkpoint lacks, which are random.
+
+    Raises:
+        ModelError: If the weights are damaged, or the class does not load such a checkpoint.
+    """
     transformers: Any = import_module("transformers")  # slow to import, and untyped in parts
     try:
         with quiet_transformers():
@@ -180,14 +200,17 @@ def load_backbone(checkpoint: Checkpoint, dtype: torch.dtype, auto: str = "AutoM
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"model {checkpoint.name!r} cannot be loaded: {reason}") from None
-    invented = sorted(key for key in report["missing_keys"] if auto != "AutoModel" or not key.startswith(OWN_HEAD))
-    if invented:
+        raise ModelError(f"model {checkpoint.name!r} cannot be loaded{kind}: {reason}") from None
+    return model, sorted(report["missing_keys"])
+
+
+def refuse_invented(checkpoint: Checkpoint, names: Sequence[str]) -> None:
+    """Raise ModelError if weights that the checkpoint should have are missing."""
+    if names:
         raise ModelError(
-            f"model {checkpoint.name!r} is missing weights (they would be random): {', '.join(invented[:3])}"
-            f"{f' and {len(invented) - 3} more' if len(invented) > 3 else ''}; the checkpoint is incomplete"
+            f"model {checkpoint.name!r} is missing weights (they would be random): {', '.join(names[:3])}"
+            f"{f' and {len(names) - 3} more' if len(names) > 3 else ''}; the checkpoint is incomplete"
         )
-    return model
 
 
 @contextmanager
