@@ -87,15 +87,7 @@ def mine(
     file, folder = check_output(out, force=force), find_index(index)
     with Index.open(folder, model=model, device=device, runtime=runtime) as opened:
         pairs, sources = _pairs(opened, data, seed, made)
-        with terminal.bar("mining", "pairs", len(pairs)) as move:
-            done = 0
-
-            def tick(n: int) -> None:
-                nonlocal done
-                done += n
-                if move:
-                    move(done)
-
+        with terminal.counting("mining", "pairs", len(pairs)) as tick:
             triplets, counts = mine_negatives(
                 opened,
                 pairs,

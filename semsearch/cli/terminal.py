@@ -15,6 +15,8 @@ from semsearch.cli.parameters import as_options
 from semsearch.printable import escape_json, one_line
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+
     from semsearch.encoder.encoder import Progress
     from semsearch.ingest import IngestResult, Watch
     from semsearch.reencode import ReencodeResult
@@ -170,12 +172,17 @@ def progress(total: int | None, what: str = "indexing") -> Iterator[Watch | None
 
 
 @contextmanager
-def counting(what: str, unit: str) -> Iterator[Progress | None]:
-    """Show a progress bar for an encoder.
+def counting(what: str, unit: str, total: int | None = None) -> Iterator[Progress | None]:
+    """Show a progress bar for work that reports how much it has just done, such as an encoder.
 
-    Yields a function to call with the number of texts just encoded, or None if standard error is not a terminal.
+    Yields a function to call with that number, or None if standard error is not a terminal.
+
+    Args:
+        what: Name of the work.
+        unit: Plural noun for what is counted.
+        total: How much there is to do; None if unknown.
     """
-    with bar(what, unit, None) as move:
+    with bar(what, unit, total) as move:
         done = 0
 
         def tick(n: int) -> None:
@@ -196,26 +203,7 @@ def bar(what: str, unit: str, total: int | None) -> Iterator[Callable[[float], N
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(f"{{task.fields[rate]}} {unit}/s"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=False),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+    with _bars(what, f"{{task.fields[rate]}} {unit}/s") as shown:
         task = shown.add_task(what, total=total, rate="–")
 
         def move(done: float) -> None:
@@ -231,6 +219,19 @@ def steps() -> Iterator[Callable[[int, int, float | None, float | None], None]]:
 
     Yields a function that sets the step, the number of steps, and the loss or the score if there is a new one.
     """
+    with _bars("training", "loss {task.fields[loss]}, score {task.fields[score]}") as shown:
+        task = shown.add_task("training", total=None, loss="–", score="–")
+
+        def move(step: int, of: int, loss: float | None, score: float | None) -> None:
+            fields = shown.tasks[0].fields
+            fields |= {name: f"{value:.4f}" for name, value in (("loss", loss), ("score", score)) if value is not None}
+            shown.update(task, completed=step, total=of)
+
+        yield move
+
+
+def _bars(what: str, state: str) -> Bars:
+    """Return progress bars on standard error: what is done, how much of it, a state, and the time taken and left."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -242,20 +243,12 @@ def steps() -> Iterator[Callable[[int, int, float | None, float | None], None]]:
     )
 
     columns = (
-        TextColumn("training"),
+        TextColumn(what),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]}, score {task.fields[score]}"),
+        TextColumn(state),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(elapsed_when_finished=False),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task("training", total=None, loss="–", score="–")
-
-        def move(step: int, of: int, loss: float | None, score: float | None) -> None:
-            fields = shown.tasks[0].fields
-            fields |= {name: f"{value:.4f}" for name, value in (("loss", loss), ("score", score)) if value is not None}
-            shown.update(task, completed=step, total=of)
-
-        yield move
+    return Progress(*columns, console=Console(stderr=True), transient=True)

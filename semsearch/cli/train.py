@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from semsearch.training import Moment, Trained
     from semsearch.training.loop import Watch
 
-DATA, OBJECTIVE, LOOP, SCRATCH = "Data", "Objective", "Loop", "A new model"
-
 
 def train(
     out: Annotated[Path, typer.Option(help="Folder for the checkpoint; it must not exist.")],
@@ -64,7 +62,7 @@ def train(
     margin: Annotated[float, typer.Option(help="triplet: margin of the Euclidean distances.")] = 1.0,
     temperature: Annotated[float, typer.Option(help="simcse, mnr, cosent: temperature of the cosines.")] = 0.05,
     symmetric: Annotated[
-        bool, typer.Option("--symmetric", help="mnr: also contrast anchors with one another.")
+        bool, typer.Option("--symmetric", help="mnr: also contrast each positive with all anchors.")
     ] = False,
     negative_weight: Annotated[float, typer.Option(help="simcse-sup, mnr: weight of hard negatives.")] = 1.0,
     mlp: Annotated[
@@ -247,10 +245,7 @@ def _show(trained: Trained, encoder: bool) -> None:
     if trained.comparison:
         from semsearch.training.card import changes
 
-        terminal.table(
-            ("", "before", "after", "p"),
-            changes(trained.comparison),
-        )
+        terminal.table(("", "before", "after", "p"), changes(trained.comparison))
         terminal.line(f"{trained.dev}, x 100, with 95% intervals; {trained.comparison.test}")
     terminal.line(f"checkpoint: {trained.folder}")
     if encoder:
