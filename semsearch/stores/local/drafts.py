@@ -20,7 +20,6 @@ from semsearch.stores.local.catalog import Catalog, write_setting
 from semsearch.stores.local.database import DATABASE, Database, translated_errors
 from semsearch.stores.local.folder import DRAFT
 from semsearch.stores.local.guard import PASSAGE, PASSAGE_COLUMNS, checksum, damaged, passage_checksum
-from semsearch.stores.local.store import LocalStore
 from semsearch.stores.local.vectors import LITTLE_ENDIAN, VectorTable
 from semsearch.stores.local.words import WordTables
 
@@ -42,13 +41,13 @@ COUNT = """
 """SQL that counts the passages of each document anew; a damaged row stays as it is, so that it is still recognized."""
 
 
-def open_draft(folder: Path) -> LocalStore:
-    """Return the store in the draft of an index folder, after removing what does not belong to an index there."""
+def place_of_draft(folder: Path) -> Path:
+    """Return the folder for the draft of an index, after removing what does not belong to an index there."""
     draft = folder / DRAFT
     if draft.is_symlink() or not is_regular(draft / DATABASE):  # a link may lead to another index
         with translated_errors():
             remove(draft)
-    return LocalStore(draft)
+    return draft
 
 
 def discard_draft(folder: Path) -> None:

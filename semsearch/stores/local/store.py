@@ -188,7 +188,7 @@ class LocalStore:
         """See `Store.write`."""
         from semsearch.stores.local.writer import Writer
 
-        return Writer.open(self.folder, spec, chunking, origin, artifacts)
+        return Writer.open(self.folder, spec, chunking, origin, artifacts, LocalStore)
 
     def close(self) -> None:
         """See `Store.close`."""

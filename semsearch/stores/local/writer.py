@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import astuple, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from semsearch.errors import DamagedError, RecordError
 from semsearch.files import is_regular, remove
@@ -21,7 +21,7 @@ from semsearch.stores.base import Entry, Plan, Store, refuse_other_chunking, ref
 from semsearch.stores.local import segments as faiss_segments
 from semsearch.stores.local.catalog import KIND, Catalog, Segment, last_covered, write_setting
 from semsearch.stores.local.database import DATABASE, Database, Parameter, translated_errors
-from semsearch.stores.local.drafts import discard_draft, open_draft, take_over
+from semsearch.stores.local.drafts import discard_draft, place_of_draft, take_over
 from semsearch.stores.local.folder import (
     DRAFT,
     OURS,
@@ -55,10 +55,15 @@ MAX_DELETED = 0.2
 """Fraction of deleted rows above which a segment is rebuilt."""
 
 
+OpenStore: TypeAlias = Callable[[Path], Store]
+"""Opens the store in a folder."""
+
+
 class Writer:
     """An index that is open for writing; create one with `open`. See `StoreWriter`."""
 
-    def __init__(self, database: Database, catalog: Catalog) -> None:
+    def __init__(self, database: Database, catalog: Catalog, open_store: OpenStore) -> None:
+        self._open_store = open_store
         self._folder, self._database, self._catalog = database.folder, database, catalog
         self._vectors, self._words = VectorTable(database, catalog), WordTables(database)
         self._planner = Planner(database, catalog)
@@ -74,8 +79,11 @@ class Writer:
         chunking: Mapping[str, Any],
         origin: str,
         artifacts: Mapping[str, Path],
+        open_store: OpenStore,
     ) -> Iterator[Self]:
         """Hold the folder's lock while the index is open for writing; create the index if it does not exist.
+
+        The store of a draft, in another folder, is opened by `open_store`.
 
         Raises:
             LockedError: If someone else is writing; the message says who.
@@ -84,7 +92,7 @@ class Writer:
         """
         with ExitStack() as opened:
             with translated_errors():
-                writer = cls._opened(opened, folder, spec, chunking, origin, artifacts)
+                writer = cls._opened(opened, folder, spec, chunking, origin, artifacts, open_store)
             yield writer  # the caller's errors, such as a corpus that cannot be read, are not translated
 
     @classmethod
@@ -96,6 +104,7 @@ class Writer:
         chunking: Mapping[str, Any],
         origin: str,
         artifacts: Mapping[str, Path],
+        open_store: OpenStore,
     ) -> Self:
         """Return the writer; register what must be undone afterwards with `opened`."""
         prepare_folder(folder)
@@ -111,7 +120,7 @@ class Writer:
         if spec.model != catalog.spec.model:  # the same checkpoint at another location
             with database.change():
                 write_setting(database, "encoder", spec.to_json())
-        return cls(database, catalog)
+        return cls(database, catalog, open_store)
 
     def see(self, document: Document) -> RecordError | None:
         """See `StoreWriter.see`."""
@@ -216,7 +225,7 @@ class Writer:
 
     def draft(self) -> Store:
         """See `StoreWriter.draft`: a folder inside that of the index."""
-        return open_draft(self._folder)
+        return self._open_store(place_of_draft(self._folder))
 
     def discard_draft(self) -> None:
         """See `StoreWriter.discard_draft`."""
