@@ -150,7 +150,7 @@ class IndexEncoder:
 
     def _load(self, stored: EncoderSpec | None) -> TextEncoder:
         """Load the encoder that the requested settings and those of the index describe."""
-        from semsearch.encoder.checkpoint import canonical_name
+        from semsearch.encoder.checkpoints.locate import canonical_name
         from semsearch.encoder.load import load_encoder
 
         settings = self._settings

@@ -68,7 +68,8 @@ def check_extras() -> Iterator[Check]:
 
 def check_model() -> Iterator[Check]:
     """Check that the default model is available, without fetching anything."""
-    from semsearch.encoder.checkpoint import DEFAULT_MODEL, open_checkpoint
+    from semsearch.encoder.checkpoints.locate import DEFAULT_MODEL
+    from semsearch.encoder.checkpoints.open import open_checkpoint
 
     try:
         checkpoint = open_checkpoint(None)

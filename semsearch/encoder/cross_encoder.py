@@ -18,7 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.checks import check_types
-from semsearch.encoder.checkpoint import Checkpoint, hash_weights_ahead, open_checkpoint, read_json
+from semsearch.encoder.checkpoints.json_files import read_json
+from semsearch.encoder.checkpoints.locate import hash_weights_ahead
+from semsearch.encoder.checkpoints.open import open_checkpoint
+from semsearch.encoder.checkpoints.record import Checkpoint
 from semsearch.encoder.runtimes.base import Runtime
 from semsearch.encoder.runtimes.load import import_ahead, load_runtime
 from semsearch.encoder.runtimes.networks import PairNetwork

@@ -16,7 +16,9 @@ import numpy as np
 
 from semsearch.arrays import Vector, Vectors
 from semsearch.checks import FLAG, check_types
-from semsearch.encoder.checkpoint import Checkpoint, hash_weights_ahead, open_checkpoint
+from semsearch.encoder.checkpoints.locate import hash_weights_ahead
+from semsearch.encoder.checkpoints.open import open_checkpoint
+from semsearch.encoder.checkpoints.record import Checkpoint
 from semsearch.encoder.pooling import Pooler, parse_pooler
 from semsearch.encoder.runtimes.base import Runtime
 from semsearch.encoder.runtimes.load import import_ahead, load_runtime

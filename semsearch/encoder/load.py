@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from semsearch.encoder.checkpoint import canonical_name
+from semsearch.encoder.checkpoints.locate import canonical_name
 from semsearch.encoder.encoder import Encoder, TextEncoder
 from semsearch.encoder.pooling import parse_pooler
 from semsearch.encoder.word_hash import WordHashEncoder

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.arrays import Vectors
-from semsearch.encoder.checkpoint import Checkpoint
+from semsearch.encoder.checkpoints.record import Checkpoint
 from semsearch.encoder.pooling import TOKENS
 from semsearch.encoder.runtimes.base import QUANTIZED, Runtime
 from semsearch.encoder.runtimes.load import load_runtime

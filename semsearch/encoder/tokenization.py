@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch import interrupts
-from semsearch.encoder.checkpoint import Checkpoint
+from semsearch.encoder.checkpoints.record import Checkpoint
 from semsearch.errors import ModelError, UsageError
 from semsearch.files import hash_file
 from semsearch.forks import encode_batch, runs_here

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from semsearch.arrays import Vectors
-from semsearch.encoder.checkpoint import STATIC_POOLER, Dense, Head, open_checkpoint
+from semsearch.encoder.checkpoints.open import open_checkpoint
+from semsearch.encoder.checkpoints.record import STATIC_POOLER, Dense, Head
 from semsearch.encoder.encoder import Progress
 from semsearch.encoder.pooling import POOLERS, SIMCSE_NAMES, Pooler, parse_pooler
 from semsearch.encoder.runtimes.base import Runtime

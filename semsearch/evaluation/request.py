@@ -11,7 +11,7 @@ from pathlib import Path
 from semsearch.checks import FLAG, NAMES, TEXT, WHOLE, Check, check_types
 from semsearch.corpus.chunking import Chunking
 from semsearch.corpus.sources import ReadOptions
-from semsearch.encoder.checkpoint import open_checkpoint
+from semsearch.encoder.checkpoints.open import open_checkpoint
 from semsearch.encoder.encoder import Progress
 from semsearch.errors import UsageError
 from semsearch.evaluation.candidates import Scored

@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 
 from semsearch.arrays import Vectors
-from semsearch.encoder.checkpoint import read_json
+from semsearch.encoder.checkpoints.json_files import read_json
 from semsearch.encoder.encoder import Encoder, Progress
 from semsearch.encoder.tensor_files import read_tensors
 from semsearch.errors import ModelError

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from semsearch.encoder.checkpoint import Checkpoint, Head
+from semsearch.encoder.checkpoints.record import Checkpoint, Head
 from semsearch.encoder.encoder import Encoder, choose_pooler
 from semsearch.encoder.runtimes.torch import choose_device, choose_precision
 from semsearch.encoder.tokenization import Batcher, Batching, check_max_tokens, check_prefix, load_tokenizer

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from semsearch.encoder.checkpoint import Checkpoint, open_checkpoint
+from semsearch.encoder.checkpoints.open import open_checkpoint
+from semsearch.encoder.checkpoints.record import Checkpoint
 from semsearch.encoder.runtimes.torch import choose_device, choose_precision
 from semsearch.encoder.runtimes.torch_model import quiet_transformers, read_transformer, refuse_invented
 from semsearch.encoder.tokenization import Batcher, Batching, check_max_tokens, load_tokenizer

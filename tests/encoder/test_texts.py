@@ -9,7 +9,8 @@ import pytest
 from fakes import load_encoder, tiny_checkpoint
 
 from semsearch import Encoder, WordHashEncoder
-from semsearch.encoder.checkpoint import canonical_name, open_checkpoint
+from semsearch.encoder.checkpoints.locate import canonical_name
+from semsearch.encoder.checkpoints.open import open_checkpoint
 from semsearch.errors import UsageError
 from semsearch.evaluation import MultiPooler
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from fakes import FAMILIES, family_checkpoint
 
-from semsearch.encoder.checkpoint import open_checkpoint
+from semsearch.encoder.checkpoints.open import open_checkpoint
 from semsearch.encoder.runtimes.torch_model import PooledModel
 from semsearch.encoder.runtimes.torch_packing import Packer
 from semsearch.poolers import parse_pooler

@@ -14,7 +14,7 @@ from fakes import WINDOWED, family_checkpoint, tiny_checkpoint
 from safetensors.torch import load_file, save_file
 
 from semsearch import Encoder, FallbackWarning, Index, WordHashEncoder
-from semsearch.encoder.checkpoint import open_checkpoint
+from semsearch.encoder.checkpoints.open import open_checkpoint
 from semsearch.encoder.runtimes import openvino_convert
 from semsearch.encoder.runtimes.openvino import OpenVinoRuntime
 from semsearch.encoder.runtimes.probes import MAX_WINDOW, PROBE_TOKENS, probe_tokens

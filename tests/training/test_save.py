@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 
 from semsearch import Encoder
-from semsearch.encoder.checkpoint import open_checkpoint
+from semsearch.encoder.checkpoints.open import open_checkpoint
 from semsearch.errors import ModelError
 from semsearch.training import Recipe, train
 

@@ -12,7 +12,7 @@ from fakes import tiny_checkpoint
 from making import SENTENCES, recipe, written
 
 from semsearch import Encoder
-from semsearch.encoder.checkpoint import open_checkpoint
+from semsearch.encoder.checkpoints.open import open_checkpoint
 from semsearch.encoder.pooling import parse_pooler
 from semsearch.encoder.tokenization import Batching
 from semsearch.training import siamese as module

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from semsearch import interrupts
-from semsearch.encoder.checkpoint import is_table
+from semsearch.encoder.checkpoints.open import is_table
 from semsearch.encoder.runtimes.base import PRECISIONS, QUANTIZED, Runtime
 from semsearch.encoder.runtimes.networks import Network, PooledNetwork
 from semsearch.errors import UnsupportedError, UsageError

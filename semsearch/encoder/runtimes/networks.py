@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from semsearch.encoder.checkpoint import Checkpoint, Head
+from semsearch.encoder.checkpoints.record import Checkpoint, Head
 
 if TYPE_CHECKING:
     from semsearch.encoder.runtimes.torch_model import PairModel, PooledModel

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.arrays import Vector, Vectors
-from semsearch.encoder.checkpoint import LINEAR, Checkpoint, Dense
+from semsearch.encoder.checkpoints.record import LINEAR, Checkpoint, Dense
 from semsearch.encoder.pooling import TOKENS, Pooler
 from semsearch.encoder.runtimes.networks import PooledNetwork
 from semsearch.encoder.tensor_files import read_tensors

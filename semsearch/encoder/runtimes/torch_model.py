@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from semsearch.encoder.checkpoint import OWN_HEAD, Checkpoint, Dense, Head
+from semsearch.encoder.checkpoints.record import OWN_HEAD, Checkpoint, Dense, Head
 from semsearch.encoder.pooling import Pooler
 from semsearch.encoder.token_states import TokenStates
 from semsearch.errors import ModelError

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from semsearch.arrays import Vector, Vectors
-from semsearch.encoder.checkpoint import Checkpoint
+from semsearch.encoder.checkpoints.record import Checkpoint
 from semsearch.encoder.pooling import Pooler
 from semsearch.encoder.runtimes.torch_model import PooledModel, refuse_fork_of_torch
 

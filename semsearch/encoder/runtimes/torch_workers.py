@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import torch
 
 from semsearch.arrays import Vectors
-from semsearch.encoder.checkpoint import Checkpoint
+from semsearch.encoder.checkpoints.record import Checkpoint
 from semsearch.encoder.runtimes.networks import PooledNetwork
 from semsearch.encoder.runtimes.torch import BATCHING, NO_INT8, TorchRuntime, choose_device, choose_precision
 from semsearch.encoder.tokenization import Batch

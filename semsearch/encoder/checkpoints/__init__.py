@@ -1,0 +1,1 @@
+"""Checkpoints: locating them, and reading what they declare."""
