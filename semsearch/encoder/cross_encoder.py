@@ -117,8 +117,8 @@ class CrossEncoder:
         checkpoint = open_checkpoint(model)
         relevant = _relevant(checkpoint)
         names = (read_json(checkpoint.backbone / "tokenizer_config.json") or {}).get("model_input_names")
-        network = PairNetwork(checkpoint, types=names is None or "token_type_ids" in names)
         longest = check_max_tokens(checkpoint, max_tokens)
+        network = PairNetwork(checkpoint, types=names is None or "token_type_ids" in names, max_tokens=longest)
         runs = load_runtime(network, runtime=runtime, device=device, precision=precision)
         tokenizer, _ = load_tokenizer(checkpoint)
         log.info(

@@ -177,7 +177,10 @@ class Encoder:
         with ThreadPoolExecutor(1) as beside:
             loading = beside.submit(load_tokenizer, checkpoint)
             runs = load_runtime(
-                PooledNetwork(checkpoint, ((chosen, dense),)), runtime=runtime, device=device, precision=precision
+                PooledNetwork(checkpoint, ((chosen, dense),), max_tokens),
+                runtime=runtime,
+                device=device,
+                precision=precision,
             )
             tokenizer, tokenizer_hash = loading.result()
         query_prefix = checkpoint.query_prefix if query_prefix is None else query_prefix

@@ -76,7 +76,7 @@ class TokenReader:
     def _loaded(self) -> Runtime:
         with self._lock:
             if self._runtime is None:
-                network = PooledNetwork(self._checkpoint, ((TOKENS, ()),))
+                network = PooledNetwork(self._checkpoint, ((TOKENS, ()),), self._batcher.max_tokens)
                 where = {"runtime": self._name, "device": self._device, "precision": self._precision}
                 self._runtime = load_runtime(network, **where)
             return self._runtime

@@ -118,7 +118,7 @@ class MultiPooler:
         reasons = {name: refused[parsed[name].name] for name in wanted if parsed[name].name in refused}
         if reasons.keys() >= {*wanted}:
             raise ModelError(f"no requested pooler is available for this checkpoint: {'; '.join(reasons.values())}")
-        network = PooledNetwork(checkpoint, tuple(heads.values()))
+        network = PooledNetwork(checkpoint, tuple(heads.values()), longest)
         runs = load_runtime(network, runtime=runtime, device=device, precision=precision)
 
         def spec(pooler: Pooler, dense: tuple[Dense, ...]) -> EncoderSpec:

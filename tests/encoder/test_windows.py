@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ from safetensors.torch import load_file, save_file
 
 from semsearch import Encoder, FallbackWarning, Index, WordHashEncoder
 from semsearch.encoder.checkpoints.open import open_checkpoint
-from semsearch.encoder.runtimes import openvino_convert
+from semsearch.encoder.runtimes import openvino_convert, probes, torch_masks
 from semsearch.encoder.runtimes.openvino import OpenVinoRuntime
-from semsearch.encoder.runtimes.probes import MAX_WINDOW, PROBE_TOKENS, probe_tokens
+from semsearch.encoder.runtimes.probes import PROBE_TOKENS, Probe, plan_probe
 from semsearch.encoder.runtimes.torch_model import PooledModel
 from semsearch.encoder.runtimes.torch_packing import Packer
 from semsearch.encoder.tokenization import Batching
@@ -45,13 +46,31 @@ def expected(model: str) -> np.ndarray:
     return torch.nn.functional.normalize(means).numpy()
 
 
-def unproved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Convert into a separate cache with the short probes of earlier versions."""
-    monkeypatch.setattr(openvino_convert, "probe_tokens", lambda *_: 32)
+@pytest.fixture
+def with_nan(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Convert into a separate cache with transformers' own masks, which let padding attend to nothing."""
+    monkeypatch.setattr(torch_masks, "attending", lambda _: nullcontext())
     monkeypatch.setenv("SEMSEARCH_CACHE", str(tmp_path / "cache"))
 
 
-def test_a_backbone_with_windows_runs_on_torch_and_one_line_says_why(model, expected, monkeypatch):
+def unproved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use the short probes of earlier versions."""
+    monkeypatch.setattr(openvino_convert, "plan_probe", lambda *_: Probe(32, None))
+
+
+@pytest.mark.parametrize("batching", [None, Batching(10_000)])
+def test_a_backbone_with_windows_is_compiled_and_its_vectors_do_not_depend_on_their_neighbors(
+    model, expected, monkeypatch, batching
+):
+    if batching:  # one batch, regardless of padding
+        monkeypatch.setattr(OpenVinoRuntime, "batching", batching)
+    encoder = Encoder.load(model, "mean", runtime="openvino", precision="float32")
+    np.testing.assert_allclose(encoder.encode_documents(TEXTS), expected, rtol=0, atol=1e-5)
+    alone = [encoder.encode_document(text) for text in TEXTS]
+    np.testing.assert_allclose(alone, expected, rtol=0, atol=1e-5)
+
+
+def test_a_graph_with_nan_is_not_used_and_one_line_says_why(model, expected, monkeypatch, with_nan):
     said = r"gives different vectors than torch \(they are not finite\); falling back to torch"
     with pytest.warns(FallbackWarning, match=said):
         encoder = Encoder.load(model, "mean", device="cpu")
@@ -80,7 +99,8 @@ def test_windows_are_not_packed(tmp_path, window):
 
 
 @pytest.mark.filterwarnings("ignore::semsearch.FallbackWarning")
-def test_8_bits_of_a_backbone_with_windows_are_refused_and_no_index_is_made(model, tmp_path):
+@pytest.mark.usefixtures("with_nan")
+def test_8_bits_of_a_backbone_that_runs_on_torch_are_refused_and_no_index_is_made(model, tmp_path):
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_bytes(jsonl([{"_id": str(number), "text": text} for number, text in enumerate(TEXTS)]))
     words = ("--model", model, "--pooler", "mean", "--precision", "int8", "--index", tmp_path / "index")
@@ -91,8 +111,9 @@ def test_8_bits_of_a_backbone_with_windows_are_refused_and_no_index_is_made(mode
 
 
 @pytest.mark.slow
-def test_vectors_that_are_not_finite_are_refused_with_the_text_and_what_to_do(model, monkeypatch, tmp_path):
-    unproved(monkeypatch, tmp_path)
+@pytest.mark.usefixtures("with_nan")
+def test_vectors_that_are_not_finite_are_refused_with_the_text_and_what_to_do(model, monkeypatch):
+    unproved(monkeypatch)
     monkeypatch.setattr(OpenVinoRuntime, "batching", Batching(1_024))  # one batch, regardless of padding
     settings = {"runtime": "openvino", "precision": "float32", "device": "cpu"}
     encoder = Encoder.load(model, "mean", **settings)
@@ -142,30 +163,44 @@ def test_no_encoder_brings_a_vector_into_an_index_that_is_not_finite(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("config", "limit", "longest"),
+    ("config", "limit", "expected"),
     [
-        ({}, 510, 510),
-        ({}, None, PROBE_TOKENS),
-        ({"local_attention": 128}, 8_192, PROBE_TOKENS),
-        ({"sliding_window": 1_024}, 2_048, 1_024 + 64),
-        ({"attention_window": [512, 512, 700]}, 4_098, 700 + 64),
+        ({}, 510, (510, None)),
+        ({}, None, (PROBE_TOKENS, None)),
+        ({"local_attention": 128}, 8_192, (PROBE_TOKENS, None)),
+        ({"sliding_window": 1_024}, 2_048, (1_024 + 64, None)),
+        ({"attention_window": [512, 512, 700]}, 4_098, (PROBE_TOKENS, None)),
         (
             {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "original_max_position_embeddings": 1_000}},
             4_096,
-            1_000 + 64,
+            (1_000 + 64, None),
         ),
-        ({"sliding_window": 4_096}, 32_768, None),
-        ({"sliding_window": 4_096}, 1_024, PROBE_TOKENS),
-        ({"sliding_window": None, "use_sliding_window": True}, 32_768, PROBE_TOKENS),
+        ({"sliding_window": 4_096}, 32_768, (PROBE_TOKENS, 4_096)),
+        ({"sliding_window": 4_096, "local_attention": 1_400}, 32_768, (700 + 64, 4_096)),
+        ({"sliding_window": 4_096}, 4_096, (PROBE_TOKENS, None)),
+        ({"sliding_window": 4_096}, 1_024, (PROBE_TOKENS, None)),
+        ({"sliding_window": None, "use_sliding_window": True}, 32_768, (PROBE_TOKENS, None)),
     ],
 )
-def test_a_probe_is_longer_than_every_window_that_a_text_can_outgrow(config, limit, longest):
-    assert probe_tokens(transformers.PretrainedConfig(**config), limit) == longest
-    assert PROBE_TOKENS < MAX_WINDOW
+def test_a_probe_is_longer_than_every_window_that_a_text_can_outgrow_in_a_minute(config, limit, expected):
+    assert plan_probe(transformers.PretrainedConfig(**config), limit, 150_000_000) == expected
 
 
-def test_the_reason_is_kept_without_the_path_of_the_checkpoint(model, tmp_path, monkeypatch):
+def test_texts_that_outgrow_a_window_too_wide_to_probe_run_on_torch(tmp_path, monkeypatch):
+    folder = family_checkpoint(tmp_path / "model", "ModernBert", **WINDOWED | {"local_attention": 1_200})
     monkeypatch.setenv("SEMSEARCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(probes, "MAX_WORK", 1)
+    settings = {"pooler": "mean", "runtime": "openvino", "precision": "float32"}
+    for _ in range(2):  # converted, then from the cache
+        with pytest.raises(UnsupportedError, match=r"not verified for longer texts; lower `max_tokens` to 600$"):
+            Encoder.load(folder, **settings)
+    assert np.isfinite(Encoder.load(folder, **settings, max_tokens=600).encode_document(TEXTS[0])).all()
+    with pytest.warns(FallbackWarning, match="falling back to torch"):
+        assert "'torch'" in repr(Encoder.load(folder, "mean", max_tokens=601))
+
+
+@pytest.mark.usefixtures("with_nan")
+def test_the_reason_is_kept_without_the_path_of_the_checkpoint(model, tmp_path):
     with pytest.raises(UnsupportedError):
         Encoder.load(model, "mean", runtime="openvino")
     (file,) = (tmp_path / "cache").rglob("*.refused")

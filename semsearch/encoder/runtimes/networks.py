@@ -19,10 +19,15 @@ CLASSIFIER = "classifier"
 
 @dataclass(frozen=True, slots=True)
 class PooledNetwork:
-    """A backbone with one or more heads that share a forward pass, for an encoder."""
+    """A backbone with one or more heads that share a forward pass, for an encoder.
+
+    Attributes:
+        max_tokens: Length of the longest text that it will be given; None for the checkpoint's own limit.
+    """
 
     checkpoint: Checkpoint
     heads: tuple[Head, ...]
+    max_tokens: int | None = None
 
     @property
     def parts(self) -> list[list[str]]:
@@ -47,10 +52,12 @@ class PairNetwork:
 
     Attributes:
         types: Whether the checkpoint's tokenizer passes segment ids, which tell the texts of a pair apart.
+        max_tokens: Length of the longest pair that it will be given; None for the checkpoint's own limit.
     """
 
     checkpoint: Checkpoint
     types: bool = True
+    max_tokens: int | None = None
 
     @property
     def parts(self) -> list[list[str]]:

@@ -1,7 +1,7 @@
 """Conversion of a network from torch to an openvino.Model by tracing, and verification that both agree.
 
-One verification batch holds a long text and a short one: for a padded position that attends to nothing, OpenVINO 2026.2
-computes NaN, which then spreads to the text, where torch computes 0.
+One verification batch holds a long text and short ones, because padding far behind a text has its own pitfalls; see
+`torch_masks`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from semsearch import interrupts
 from semsearch.encoder.runtimes.networks import Network
 from semsearch.encoder.runtimes.openvino_library import converter, core
-from semsearch.encoder.runtimes.probes import MAX_WINDOW, probe_tokens
+from semsearch.encoder.runtimes.probes import plan_probe
 from semsearch.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -46,8 +46,11 @@ class UnfaithfulError(UnsupportedError):
         self.reason = reason
 
 
-def convert(network: Network) -> Any:
+def convert(network: Network) -> tuple[Any, int | None]:
     """Trace a network into an openvino.Model with dynamic shapes, and compare the two on texts of other shapes.
+
+    Returns:
+        The model, and the length of the longest text for which it is verified; None if there is no limit.
 
     Raises:
         UnfaithfulError: If the converted network gives different numbers.
@@ -56,16 +59,15 @@ def convert(network: Network) -> Any:
     """
     import torch
 
-    from semsearch.encoder.runtimes.torch_model import quiet_transformers
+    from semsearch.encoder.runtimes.torch_masks import attending
+    from semsearch.encoder.runtimes.torch_model import count_parameters, quiet_transformers
 
     started = time.perf_counter()
     model, checkpoint = network.load("float32"), network.checkpoint
-    longest = probe_tokens(model.backbone.config, checkpoint.position_limit)
-    if longest is None:
-        raise UnfaithfulError(checkpoint.name, f"has a window of over {MAX_WINDOW:,} tokens, too wide to be verified")
+    longest, reach = plan_probe(model.backbone.config, checkpoint.position_limit, count_parameters(model))
     example = tuple(torch.from_numpy(np.asarray(array)) for array in _probe(model, [9, 6], third=0))
     try:
-        with torch.inference_mode(), quiet_transformers(), _without_warnings_of_the_tracer():
+        with torch.inference_mode(), quiet_transformers(), _without_warnings_of_the_tracer(), attending(model.backbone):
             converted = converter()(model, example_input=example)
         compiled = core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         probes = [([3, 31, 17], 0), ([25], 2), ([longest, 3, longest // 2], 0)]
@@ -78,7 +80,7 @@ def convert(network: Network) -> Any:
         far = f"differ by {distance:.1g} of the largest component" if np.isfinite(distance) else "are not finite"
         raise UnfaithfulError(checkpoint.name, f"converted to OpenVINO gives different vectors than torch (they {far})")
     log.info("converted %s to OpenVINO in %.1f s", checkpoint.name, time.perf_counter() - started)
-    return converted
+    return converted, reach
 
 
 @contextmanager

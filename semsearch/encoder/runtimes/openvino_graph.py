@@ -18,7 +18,7 @@ import os
 import shutil
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -30,10 +30,13 @@ from semsearch.encoder.runtimes.openvino_library import core, openvino
 from semsearch.errors import UnsupportedError
 from semsearch.files import hash_ahead, hash_file
 
-FORMAT = 2
+FORMAT = 3
 """Version of the conversion; increase it when the same checkpoint and heads would give a different graph."""
 
 XML, BIN, SUMS = "graph.xml", "graph.bin", "sums.json"
+
+REACH = "reach"
+"""Name of the length, in sums.json, up to which a graph is verified."""
 
 REFUSED = ".refused"
 
@@ -51,6 +54,11 @@ log = logging.getLogger(__name__)
 
 class Graph(Protocol):
     """A converted network."""
+
+    @property
+    def reach(self) -> int | None:
+        """Length of the longest text for which its vectors are verified; None if there is no limit."""
+        ...
 
     def read(self) -> Any:
         """Return the graph as an openvino.Model."""
@@ -78,6 +86,7 @@ class LooseGraph:
     """A graph that exists only in memory, because the cache cannot be written."""
 
     model: Any
+    reach: int | None = None
 
     def read(self) -> Any:
         """Return the graph as an openvino.Model."""
@@ -100,11 +109,13 @@ class StoredGraph:
         folder: Folder with graph.xml and graph.bin.
         sha256: Hash over both files, in hex.
         bin_sha256: Hash of graph.bin as it was written, in hex.
+        reach: See `Graph`.
     """
 
     folder: Path
     sha256: str
     bin_sha256: str
+    reach: int | None = None
 
     @classmethod
     def open(cls, folder: Path) -> StoredGraph | None:
@@ -117,15 +128,16 @@ class StoredGraph:
             if stated["bytes"] == (folder / BIN).stat().st_size and stated[XML] == hash_file(folder / XML):
                 hash_ahead([folder / BIN])
                 whole = hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
-                return cls(folder, whole, stated[BIN])
+                return cls(folder, whole, stated[BIN], stated.get(REACH))
         return None
 
     @classmethod
-    def write(cls, model: Any, folder: Path) -> StoredGraph:
+    def write(cls, model: Any, folder: Path, reach: int | None = None) -> StoredGraph:
         """Write an openvino.Model into a new folder."""
         folder.mkdir(parents=True)
         openvino().save_model(model, folder / XML, compress_to_fp16=False)
-        (folder / SUMS).write_text(json.dumps(_sums(folder), sort_keys=True), encoding="utf-8")
+        limit = {} if reach is None else {REACH: reach}
+        (folder / SUMS).write_text(json.dumps(_sums(folder) | limit, sort_keys=True), encoding="utf-8")
         graph = cls.open(folder)
         assert graph
         return graph
@@ -194,9 +206,20 @@ def graph_of(network: Network, *, anew: bool = False) -> Graph:
         A graph whose integrity may still have to be checked; it is in memory if the cache cannot be written.
 
     Raises:
-        UnsupportedError: If the network cannot be converted, or the graph gives different numbers.
+        UnsupportedError: If the network cannot be converted, the graph gives different numbers, or it is not verified
+            for the length of the network's texts.
         ModelError: If the checkpoint cannot be loaded.
     """
+    graph, checkpoint = _kept_or_converted(network, anew), network.checkpoint
+    if graph.reach is not None and (network.max_tokens or checkpoint.max_tokens) > graph.reach:
+        raise UnsupportedError(
+            f"model {checkpoint.name!r} attends within a window of {graph.reach:,} tokens, and its conversion to "
+            f"OpenVINO is not verified for longer texts; lower `max_tokens` to {graph.reach}"
+        )
+    return graph
+
+
+def _kept_or_converted(network: Network, anew: bool) -> Graph:
     key = _key(network)
     folder = cache_folder() / "graphs" / key
     if reason := _refused(folder):
@@ -218,7 +241,7 @@ def graph_of(network: Network, *, anew: bool = False) -> Graph:
             f"the converted model cannot be saved in {str(folder.parent)!r} ({error}), so every start converts it "
             "again; choose another folder with $SEMSEARCH_CACHE"
         )
-        return LooseGraph(_convert(network))
+        return LooseGraph(*_convert(network))
 
 
 def _convert_into(folder: Path, network: Network) -> StoredGraph:
@@ -226,14 +249,15 @@ def _convert_into(folder: Path, network: Network) -> StoredGraph:
     half_made = folder.with_name(f"{folder.name}.new")
     for old in (half_made, folder):
         shutil.rmtree(old, ignore_errors=True)
-    made = StoredGraph.write(_convert(network, folder.with_suffix(REFUSED)), half_made)
+    model, reach = _convert(network, folder.with_suffix(REFUSED))
+    made = StoredGraph.write(model, half_made, reach)
     half_made.rename(folder)
     _prune(folder)
-    return StoredGraph(folder, made.sha256, made.bin_sha256)
+    return replace(made, folder=folder)
 
 
-def _convert(network: Network, refused: Path | None = None) -> Any:
-    """Convert a network; if its vectors differ, store the reason to spare the next process the conversion."""
+def _convert(network: Network, refused: Path | None = None) -> tuple[Any, int | None]:
+    """Convert a network; if it cannot be verified, store the reason, which spares the next process the work."""
     from semsearch.encoder.runtimes.openvino_convert import UnfaithfulError, convert
 
     try:

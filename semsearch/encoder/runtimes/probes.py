@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 PROBE_TOKENS = 512
 """Tokens in the longest text of a probe, unless a window is wider; the limit of most checkpoints.
@@ -19,8 +19,8 @@ The time of a probe grows with the square of this length, and beyond a backbone'
 the length.
 """
 
-MAX_WINDOW = 2_048
-"""Widest window to probe; it takes a minute for a backbone of 150 million parameters on two cores."""
+MAX_WORK = 3.5e11
+"""Bound on the tokens of a probe times the parameters of a backbone; this much takes a minute on two cores."""
 
 MARGIN = 64
 """Tokens beyond the widest window."""
@@ -28,23 +28,43 @@ MARGIN = 64
 WINDOW = re.compile(r"window|local_attention|block_size|chunk|max_distance|original_max_position")
 """Matches names of settings for a distance or length at which a backbone's computation changes."""
 
+TWO_SIDED = re.compile(r"local_attention|attention_window")
+"""Matches names of settings for the width of a window, half of which lies on each side of a token."""
 
-def probe_tokens(config: Any, limit: int | None) -> int | None:
-    """Return the length of a probe's longest text, or None if a window is too wide to probe.
+
+class Probe(NamedTuple):
+    """What a probe covers.
+
+    Attributes:
+        longest: Length of its longest text.
+        reach: Length up to which texts are covered, because they lie within a window that would take too long to
+            probe; None if the probe is longer than the reach of every window.
+    """
+
+    longest: int
+    reach: int | None
+
+
+def plan_probe(config: Any, limit: int | None, n_parameters: int) -> Probe:
+    """Plan a probe that is longer than every window, or than those that do not take too long.
 
     Args:
         config: Configuration of the backbone, from transformers.
         limit: Length of the longest text that the backbone accepts; None if there is no limit.
+        n_parameters: Number of the backbone's parameters.
     """
-    reached = [size for size in _windows(config.to_dict()) if limit is None or size < limit]
-    if max(reached, default=0) > MAX_WINDOW:
-        return None
-    longest = max([PROBE_TOKENS, *(size + MARGIN for size in reached)])
-    return min(longest, limit or longest)
+    longest, affordable = PROBE_TOKENS, max(PROBE_TOKENS, MAX_WORK / n_parameters)
+    for size in sorted(_windows(config.to_dict())):
+        if limit is not None and size >= limit:
+            break
+        if size + MARGIN > affordable:
+            return Probe(min(longest, limit or longest), size)
+        longest = max(longest, size + MARGIN)
+    return Probe(min(longest, limit or longest), None)
 
 
 def _windows(value: Any, name: str = "") -> Iterator[int]:
-    """Yield each whole number in a configuration, nested ones included, whose name suggests a window."""
+    """Yield the distance that each window in a configuration reaches, judging by the names of its settings."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _windows(inner, str(key))
@@ -52,4 +72,4 @@ def _windows(value: Any, name: str = "") -> Iterator[int]:
         for inner in value:
             yield from _windows(inner, name)
     elif isinstance(value, int) and not isinstance(value, bool) and WINDOW.search(name):
-        yield value
+        yield value // 2 if TWO_SIDED.search(name) else value

@@ -169,7 +169,14 @@ def load_backbone(checkpoint: Checkpoint, dtype: torch.dtype, auto: str = "AutoM
     """
     model, missing = read_transformer(checkpoint, dtype, auto)
     refuse_invented(checkpoint, [key for key in missing if auto != "AutoModel" or not key.startswith(OWN_HEAD)])
+    if getattr(model.config, "use_cache", False):
+        model.config.use_cache = False  # of keys and values, which only generation needs
     return model
+
+
+def count_parameters(model: torch.nn.Module) -> int:
+    """Return the number of parameters of a model."""
+    return sum(parameters.numel() for parameters in model.parameters())
 
 
 def read_transformer(checkpoint: Checkpoint, dtype: torch.dtype, auto: str, kind: str = "") -> tuple[Any, list[str]]:

@@ -14,8 +14,8 @@ from typing import Any, Self
 
 import torch
 
-from semsearch.encoder.runtimes.probes import probe_tokens
-from semsearch.encoder.runtimes.torch_model import PooledModel
+from semsearch.encoder.runtimes.probes import plan_probe
+from semsearch.encoder.runtimes.torch_model import PooledModel, count_parameters
 
 NAME = "semsearch_packed"
 """Name of the attention function in transformers' registry."""
@@ -53,8 +53,8 @@ class Packer:
         config = model.backbone.config
         packer, before = cls(first_position, device), config._attn_implementation
         positions = getattr(config, "max_position_embeddings", None)
-        longest = probe_tokens(config, positions and positions - first_position)
-        if longest is None:
+        longest, reach = plan_probe(config, positions and positions - first_position, count_parameters(model))
+        if reach is not None:
             return None
         ids = 5 + torch.arange(3 * longest, device=device).reshape(3, longest) % (config.vocab_size - 5)
         mask = (torch.arange(longest, device=device) < torch.tensor([[longest], [3], [6]], device=device)).long()
