@@ -29,6 +29,9 @@ HIDDEN_KEYS = ("hidden_size", "dim", "d_model", "n_embd")
 OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl"}
 """Model types whose position table starts after the padding index, so that its first two rows hold no token."""
 
+ENCODER_HALVES = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel"}
+"""The class in transformers that loads only the encoder of an encoder-decoder model, by model type."""
+
 
 def open_checkpoint(model: str | Path | None, artifacts: Path | None = None) -> Checkpoint:
     """Find a checkpoint and read what it declares.
@@ -73,8 +76,12 @@ def _transformer(root: Path, modules: Modules, name: str) -> Checkpoint:
     config = read_json(backbone / "config.json")
     if config is None:
         raise ModelError(f"model {name!r}: no config.json in {backbone}; expected a Hugging Face checkpoint")
-    if config.get("is_encoder_decoder"):
-        raise ModelError(f"model {name!r} is an encoder-decoder model; semsearch runs BERT-like encoders only")
+    loader = ENCODER_HALVES.get(str(config.get("model_type")), "AutoModel")
+    if config.get("is_encoder_decoder") and loader == "AutoModel":
+        raise ModelError(
+            f"model {name!r} is an encoder-decoder model of type {config.get('model_type')!r}; semsearch runs encoders, "
+            f"and the encoder half of {', '.join(ENCODER_HALVES)}"
+        )
     settings = read_json(backbone / "sentence_bert_config.json") or {}
     first_position = 2 if config.get("model_type") in OFFSET_POSITIONS else 0
     positions = config.get("max_position_embeddings")
@@ -89,6 +96,7 @@ def _transformer(root: Path, modules: Modules, name: str) -> Checkpoint:
         max_tokens=_max_tokens(settings, read_json(backbone / "tokenizer_config.json") or {}, limit),
         position_limit=limit,
         first_position=first_position,
+        loader=loader,
         lowercase=bool(settings.get("do_lower_case", False)),
         weight_files=_weight_files(backbone, name),
     )

@@ -63,6 +63,7 @@ class Checkpoint:
         first_position: Position of a text's first token: 0, or 2 if the table starts after the padding index.
         lowercase: Whether text is lowercased before tokenization.
         query_prefix, passage_prefix: Declared prefixes.
+        loader: Name of the class in transformers that loads the backbone.
         weight_files: The backbone's safetensors files.
         table: Table of static token vectors; None if the backbone is a transformer.
         artifacts: Folder of the index that stores files of its encoder that the checkpoint does not contain, such as
@@ -82,6 +83,7 @@ class Checkpoint:
     lowercase: bool = False
     query_prefix: str = ""
     passage_prefix: str = ""
+    loader: str = "AutoModel"
     weight_files: tuple[Path, ...] = field(repr=False)
     table: StaticTable | None = None
     artifacts: Path | None = None

@@ -156,19 +156,20 @@ class PairModel(torch.nn.Module):
             )
 
 
-def load_backbone(checkpoint: Checkpoint, dtype: torch.dtype, auto: str = "AutoModel") -> Any:
+def load_backbone(checkpoint: Checkpoint, dtype: torch.dtype, auto: str = "") -> Any:
     """Load the transformer, with its own head if the file has weights for it.
 
     Args:
         checkpoint: Checkpoint that holds the weights.
         dtype: Type of the weights.
-        auto: Name of the transformers class that loads it; for any but AutoModel, the file must have every weight.
+        auto: Name of the transformers class that loads it with a head, for which the file must have every weight; by
+            default, the class that loads the backbone.
 
     Raises:
         ModelError: If weights are missing or damaged.
     """
-    model, missing = read_transformer(checkpoint, dtype, auto)
-    refuse_invented(checkpoint, [key for key in missing if auto != "AutoModel" or not key.startswith(OWN_HEAD)])
+    model, missing = read_transformer(checkpoint, dtype, auto or checkpoint.loader)
+    refuse_invented(checkpoint, [key for key in missing if auto or not key.startswith(OWN_HEAD)])
     if getattr(model.config, "use_cache", False):
         model.config.use_cache = False  # of keys and values, which only generation needs
     return model
