@@ -13,6 +13,7 @@ from typing import Any
 from semsearch.encoder.checkpoints.json_files import read_json, read_size
 from semsearch.encoder.checkpoints.locate import canonical_name, locate, model_name
 from semsearch.encoder.checkpoints.modules import STATIC_MODULES, Modules, declared_pooler, read_dense, read_modules
+from semsearch.encoder.checkpoints.onnx import export_files, find_export
 from semsearch.encoder.checkpoints.record import STATIC_POOLER, Checkpoint
 from semsearch.encoder.static_table import NO_LIMIT, StaticTable
 from semsearch.errors import ModelError
@@ -79,10 +80,11 @@ def _transformer(root: Path, modules: Modules, name: str) -> Checkpoint:
     loader = ENCODER_HALVES.get(str(config.get("model_type")), "AutoModel")
     if config.get("is_encoder_decoder") and loader == "AutoModel":
         raise ModelError(
-            f"model {name!r} is an encoder-decoder model of type {config.get('model_type')!r}; semsearch runs encoders, "
-            f"and the encoder half of {', '.join(ENCODER_HALVES)}"
+            f"model {name!r} is an encoder-decoder model of type {config.get('model_type')!r}; semsearch runs "
+            f"encoders, and the encoder half of {', '.join(ENCODER_HALVES)}"
         )
     settings = read_json(backbone / "sentence_bert_config.json") or {}
+    export = None if has_safetensors(backbone) else find_export(backbone, name)
     first_position = 2 if config.get("model_type") in OFFSET_POSITIONS else 0
     positions = config.get("max_position_embeddings")
     limit = int(positions) - first_position if positions else None
@@ -98,7 +100,8 @@ def _transformer(root: Path, modules: Modules, name: str) -> Checkpoint:
         first_position=first_position,
         loader=loader,
         lowercase=bool(settings.get("do_lower_case", False)),
-        weight_files=_weight_files(backbone, name),
+        weight_files=export_files(export) if export else _weight_files(backbone, name),
+        onnx=export,
     )
 
 
@@ -149,6 +152,11 @@ def _max_tokens(settings: dict[str, Any], tokenizer: dict[str, Any], limit: int 
     declared = settings.get("max_seq_length") or tokenizer.get("model_max_length")
     bounds = [int(bound) for bound in (declared, limit) if bound and bound < 10**6]
     return min(bounds, default=512)
+
+
+def has_safetensors(backbone: Path) -> bool:
+    """Return whether a folder has weights as safetensors."""
+    return any(backbone.glob("model*.safetensors"))
 
 
 def _weight_files(backbone: Path, name: str) -> tuple[Path, ...]:

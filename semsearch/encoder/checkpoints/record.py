@@ -65,6 +65,7 @@ class Checkpoint:
         query_prefix, passage_prefix: Declared prefixes.
         loader: Name of the class in transformers that loads the backbone.
         weight_files: The backbone's safetensors files.
+        onnx: ONNX export that takes the place of safetensors; None if there are safetensors.
         table: Table of static token vectors; None if the backbone is a transformer.
         artifacts: Folder of the index that stores files of its encoder that the checkpoint does not contain, such as
             an 8-bit graph; None if there is no such index.
@@ -85,6 +86,7 @@ class Checkpoint:
     passage_prefix: str = ""
     loader: str = "AutoModel"
     weight_files: tuple[Path, ...] = field(repr=False)
+    onnx: Path | None = None
     table: StaticTable | None = None
     artifacts: Path | None = None
 
@@ -104,6 +106,11 @@ class Checkpoint:
                 f"static token vectors, which has none; use pooler {STATIC_POOLER!r}"
             )
         pooler.resolve_layers(self.n_layers)
+        if self.onnx and pooler.layers != (-1,):
+            raise ModelError(
+                f"pooler {pooler.name!r} reads other layers than the last, but {self.onnx.name} of model {self.name!r} "
+                "returns only that one; choose another pooler, such as mean or cls"
+            )
         if pooler.needs_head and not self.has_head:
             raise ModelError(
                 f"pooler {pooler.name!r} needs the checkpoint's own head, but {self.name!r} has no weights for it "
@@ -142,6 +149,8 @@ class Checkpoint:
     @property
     def has_head(self) -> bool:
         """Whether the weight files contain BERT's own head."""
+        if self.onnx:
+            return False
         names = [name for file in self.weight_files for name in read_shapes(file, self.name)]
         return all(any(re.search(rf"(^|\.){OWN_HEAD}(dense\.)?{part}$", name) for name in names) for part in PARAMETERS)
 

@@ -95,8 +95,8 @@ def load_runtime(
 
     Args:
         network: Network to run.
-        runtime: `openvino`, `torch`, `static`, or `auto`: static for a table of static token vectors, else
-            $SEMSEARCH_RUNTIME, else openvino on a CPU if it works, else torch.
+        runtime: `openvino`, `torch`, `static`, or `auto`: static for a table of static token vectors, openvino for an
+            ONNX export, else $SEMSEARCH_RUNTIME, else openvino on a CPU if it works, else torch.
         device: `auto` or a torch device; `cuda:0,cuda:1` or `cuda:*` for several, with one process each.
         precision: `auto`, `float32`, `bfloat16` or `float16`; or the precision in the spec of an 8-bit index.
 
@@ -107,7 +107,7 @@ def load_runtime(
         ModelError: If the checkpoint cannot be loaded.
     """
     if runtime == "auto":
-        runtime = "static" if network.checkpoint.table else os.environ.get(RUNTIME_VARIABLE) or "auto"
+        runtime = _only_runtime(network) or os.environ.get(RUNTIME_VARIABLE) or "auto"
     if runtime not in ("auto", *RUNTIMES):
         raise UsageError(f"unknown runtime {runtime!r}; known: auto, {', '.join(RUNTIMES)}")
     if precision not in PRECISIONS and not precision.startswith(QUANTIZED):
@@ -134,6 +134,13 @@ def load_runtime(
                 raise
             warnings.warn(f"{error}; falling back to torch, which is slower", FallbackWarning, stacklevel=4)
     return RUNTIMES["torch" if runtime == "auto" else runtime](network, device, precision)
+
+
+def _only_runtime(network: Network) -> str:
+    """Return the only runtime that can run a checkpoint, or an empty string."""
+    if network.checkpoint.table:
+        return "static"
+    return "openvino" if network.checkpoint.onnx else ""
 
 
 def import_ahead(model: str | Path | None, runtime: str, device: str) -> None:

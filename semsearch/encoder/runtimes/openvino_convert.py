@@ -67,7 +67,7 @@ def convert(network: Network) -> tuple[Any, int | None]:
     longest, reach = plan_probe(model.backbone.config, checkpoint.position_limit, count_parameters(model))
     example = tuple(torch.from_numpy(np.asarray(array)) for array in _probe(model, [9, 6], third=0))
     try:
-        with torch.inference_mode(), quiet_transformers(), _without_warnings_of_the_tracer(), attending(model.backbone):
+        with torch.inference_mode(), quiet_transformers(), without_tracer_warnings(), attending(model.backbone):
             converted = converter()(model, example_input=example)
         compiled = core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         probes = [([3, 31, 17], 0), ([25], 2), ([longest, 3, longest // 2], 0)]
@@ -84,7 +84,7 @@ def convert(network: Network) -> tuple[Any, int | None]:
 
 
 @contextmanager
-def _without_warnings_of_the_tracer() -> Iterator[None]:
+def without_tracer_warnings() -> Iterator[None]:
     """Ignore the tracing libraries' warnings about values that do not depend on the shape, and no others.
 
     `warnings.catch_warnings` would silence every thread, and discard filters that other threads set meanwhile.

@@ -261,6 +261,10 @@ def _convert(network: Network, refused: Path | None = None) -> tuple[Any, int | 
     from semsearch.encoder.runtimes.openvino_convert import UnfaithfulError, convert
 
     try:
+        if network.checkpoint.onnx:
+            from semsearch.encoder.runtimes.openvino_onnx import read_export
+
+            return read_export(network), None
         return convert(network)
     except UnfaithfulError as error:
         if refused:

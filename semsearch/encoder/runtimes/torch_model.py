@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from semsearch.encoder.checkpoints.record import OWN_HEAD, Checkpoint, Dense, Head
 from semsearch.encoder.pooling import Pooler
 from semsearch.encoder.token_states import TokenStates
-from semsearch.errors import ModelError
+from semsearch.errors import ModelError, UnsupportedError
 from semsearch.forks import refuse_fork
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -47,8 +47,20 @@ _QUIET: dict[int, _Quiet] = {}
 class PooledModel(torch.nn.Module):
     """Maps token ids to pooled vectors: one forward pass, one output per head."""
 
-    def __init__(self, checkpoint: Checkpoint, heads: Sequence[Head], dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        heads: Sequence[Head],
+        dtype: torch.dtype = torch.float32,
+        backbone: torch.nn.Module | None = None,
+    ) -> None:
         """Load the weights; pooling and the layers after it run in float32 whatever the backbone's type.
+
+        Args:
+            checkpoint: Checkpoint that holds the weights.
+            heads: Poolers and their linear layers.
+            dtype: Type of the backbone's weights.
+            backbone: What computes the hidden states; None to load the checkpoint's transformer.
 
         Raises:
             ModelError: If weights are missing or damaged.
@@ -56,7 +68,7 @@ class PooledModel(torch.nn.Module):
         """
         refuse_fork_of_torch("cpu")
         super().__init__()
-        self.backbone = load_backbone(checkpoint, dtype)
+        self.backbone: Any = load_backbone(checkpoint, dtype) if backbone is None else backbone
         self.dense = torch.nn.ModuleList(_load_dense(dense) for _, dense in heads)
         self.poolers: list[Pooler] = [pooler for pooler, _ in heads]
         self.all_layers = any(pooler.layers != (-1,) for pooler in self.poolers)
@@ -195,6 +207,11 @@ def read_transformer(checkpoint: Checkpoint, dtype: torch.dtype, auto: str, kind
     Raises:
         ModelError: If the weights are damaged, or the class does not load such a checkpoint.
     """
+    if checkpoint.onnx:
+        raise UnsupportedError(
+            f"model {checkpoint.name!r} has only an ONNX export, {checkpoint.onnx.name}, which runs on openvino alone; "
+            "torch needs model.safetensors"
+        )
     transformers: Any = import_module("transformers")  # slow to import, and untyped in parts
     try:
         with quiet_transformers():
