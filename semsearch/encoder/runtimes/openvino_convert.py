@@ -19,7 +19,7 @@ import numpy as np
 from semsearch import interrupts
 from semsearch.encoder.runtimes.networks import Network
 from semsearch.encoder.runtimes.openvino_library import converter, core
-from semsearch.encoder.runtimes.probes import plan_probe
+from semsearch.encoder.runtimes.probes import plan_probe, probe_length
 from semsearch.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def convert(network: Network) -> tuple[Any, int | None]:
 
     started = time.perf_counter()
     model, checkpoint = network.load("float32"), network.checkpoint
+    model.refuse_reading_padding(checkpoint.name)
     longest, reach = plan_probe(model.backbone.config, checkpoint.position_limit, count_parameters(model))
     example = tuple(torch.from_numpy(np.asarray(array)) for array in _probe(model, [9, 6], third=0))
     try:
@@ -105,7 +106,7 @@ def without_tracer_warnings() -> Iterator[None]:
 def _probe(model: PooledModel | PairModel, lengths: Sequence[int], third: int) -> tuple[Any, Any, Any]:
     """Return random token ids, their mask, and the third input; see `PooledModel.third` and `PairModel.third`."""
     config = model.backbone.config
-    longest = min(max(lengths), (getattr(config, "max_position_embeddings", None) or max(lengths) + 2) - 2)
+    longest = probe_length(config, max(lengths))
     mask = (np.arange(longest) < np.asarray(lengths)[:, None]).astype(np.int64)
     ids = np.random.default_rng(0).integers(4, config.vocab_size, mask.shape)
     return np.where(mask, ids, getattr(config, "pad_token_id", 0) or 0), mask, model.third(mask, third)

@@ -25,6 +25,9 @@ MAX_WORK = 3.5e11
 MARGIN = 64
 """Tokens beyond the widest window."""
 
+OFFSET = 2
+"""Rows at the start of some position tables that hold no token."""
+
 WINDOW = re.compile(r"window|local_attention|block_size|chunk|max_distance|original_max_position")
 """Matches names of settings for a distance or length at which a backbone's computation changes."""
 
@@ -61,6 +64,17 @@ def plan_probe(config: Any, limit: int | None, n_parameters: int) -> Probe:
             return Probe(min(longest, limit or longest), size)
         longest = max(longest, size + MARGIN)
     return Probe(min(longest, limit or longest), None)
+
+
+def probe_length(config: Any, wanted: int) -> int:
+    """Return the length of a text as long as wanted, or as long as the backbone's position table allows.
+
+    Args:
+        config: Configuration of the backbone, from transformers; -1 positions mean no limit.
+        wanted: Length, in tokens.
+    """
+    positions = getattr(config, "max_position_embeddings", None) or 0
+    return min(wanted, positions - OFFSET) if positions > 0 else wanted
 
 
 def _windows(value: Any, name: str = "") -> Iterator[int]:

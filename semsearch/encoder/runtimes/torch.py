@@ -101,7 +101,7 @@ class TorchRuntime:
         """Load the weights.
 
         Raises:
-            ModelError: If weights are missing or damaged.
+            ModelError: If weights are missing or damaged, or the backbone reads padding.
             UsageError: If the device or precision is unknown, or the process was forked from one in which torch runs.
         """
         self.device = choose_device(device)
@@ -111,6 +111,7 @@ class TorchRuntime:
         model = network.load(self.precision).to(self.device)
         self._forward: Forward = model
         if isinstance(model, PooledModel):
+            model.refuse_reading_padding(network.checkpoint.name)
             packer = Packer.where_it_works(model, network.checkpoint.first_position, self.device)
             self._forward = partial(_run_packed, packer, model) if packer else model
 

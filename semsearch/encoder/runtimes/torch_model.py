@@ -19,14 +19,18 @@ from safetensors.torch import load_file
 
 from semsearch.encoder.checkpoints.record import OWN_HEAD, Checkpoint, Dense, Head
 from semsearch.encoder.pooling import Pooler
+from semsearch.encoder.runtimes.probes import probe_length
 from semsearch.encoder.token_states import TokenStates
 from semsearch.errors import ModelError, UnsupportedError
 from semsearch.forks import refuse_fork
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-PADDING_MOVES = 0.05
-"""Difference, in units of the largest logit, that reveals a head that reads padding; rounding stays far below."""
+PADDING_MOVES = {torch.float32: 1e-3, torch.bfloat16: 0.05, torch.float16: 0.05}
+"""Difference, in units of the largest component, that reveals that a network reads padding; rounding is less."""
+
+PADDED = 140
+"""Tokens of the longer text of a probe for padding: enough for networks that divide it into 64 segments."""
 
 
 @dataclass(slots=True)
@@ -93,6 +97,31 @@ class PooledModel(torch.nn.Module):
         states = self.states(output, mask, skip)
         return tuple(dense(pooler.pool(states)) for pooler, dense in zip(self.poolers, self.dense, strict=True))
 
+    @torch.inference_mode()
+    def refuse_reading_padding(self, name: str) -> None:
+        """Reject a backbone under which the vector of a text depends on the padding that its neighbors cause.
+
+        Args:
+            name: Name of the model, for the message.
+
+        Raises:
+            ModelError: If the hidden states of a short text change next to a long one.
+        """
+        device = next(self.backbone.parameters()).device
+        config = self.backbone.config
+        longest = probe_length(config, PADDED)
+        mask = (torch.arange(longest) < torch.tensor([[longest], [5]])).long().to(device)
+        ids = mask * (4 + torch.arange(2 * longest, device=device).reshape(2, -1) % (config.vocab_size - 4))
+        together, alone = (
+            self.backbone(input_ids=some, attention_mask=there).last_hidden_state[-1, :5]
+            for some, there in ((ids, mask), (ids[1:, :5], mask[1:, :5]))
+        )
+        if _differ(together, alone):
+            raise ModelError(
+                f"the backbone of model {name!r}, of type {config.model_type!r}, reads padding, so a vector would "
+                "depend on the other texts in the batch; choose a BERT-like model"
+            )
+
     def states(self, output: Any, mask: torch.Tensor, skip: torch.Tensor) -> TokenStates:
         """Return the input of the poolers, in float32."""
         head = getattr(output, "pooler_output", None)
@@ -131,7 +160,7 @@ class PairModel(torch.nn.Module):
         types_known = getattr(self.backbone.config, "type_vocab_size", 0) or 0
         self.reads_types = types and types_known > 1 and "token_type_ids" in takes
         self.eval()
-        self._refuse_padding(checkpoint.name)
+        self.refuse_reading_padding(checkpoint.name)
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor) -> tuple[torch.Tensor]:
         """Score a batch of pairs.
@@ -152,8 +181,8 @@ class PairModel(torch.nn.Module):
         return np.where(np.arange(mask.shape[1]) < leading + 2, 0, mask)
 
     @torch.inference_mode()
-    def _refuse_padding(self, name: str) -> None:
-        """Reject a head whose logits change with padding, such as one over the last position."""
+    def refuse_reading_padding(self, name: str) -> None:
+        """Reject a head whose logits change with padding, such as one over the last position; see `PooledModel`."""
         mask = torch.tensor([[1] * 5 + [0] * 4, [1] * 9])
         ids = (mask * torch.arange(10, 28).reshape(2, 9)) % self.backbone.config.vocab_size
         try:
@@ -161,7 +190,7 @@ class PairModel(torch.nn.Module):
         except (RuntimeError, TypeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ModelError(f"model {name!r} cannot score pairs in batches ({reason:.200})") from None
-        if (padded[0] - alone[0]).abs().max() > PADDING_MOVES * padded.abs().max():
+        if _differ(padded[0], alone[0]):
             raise ModelError(
                 f"the classification head of model {name!r} reads padding, so a score would depend on the other texts "
                 "in the batch; choose a BERT-like cross-encoder"
@@ -266,6 +295,11 @@ def quiet_transformers() -> Iterator[None]:
                     settings.enable_progress_bar()
                 if not state.hub_bars:
                     hub.disable_progress_bars()
+
+
+def _differ(padded: torch.Tensor, alone: torch.Tensor) -> bool:
+    """Return whether padding changes what a network computes."""
+    return bool((padded - alone).abs().max() > PADDING_MOVES[alone.dtype] * padded.abs().max())
 
 
 def refuse_fork_of_torch(device: str) -> None:
