@@ -100,7 +100,7 @@ def _transformer(root: Path, modules: Modules, name: str) -> Checkpoint:
         first_position=first_position,
         loader=loader,
         lowercase=bool(settings.get("do_lower_case", False)),
-        weight_files=export_files(export) if export else _weight_files(backbone, name),
+        weight_files=export_files(export, name) if export else _weight_files(backbone, name),
         onnx=export,
     )
 
