@@ -25,6 +25,9 @@ PUBLISHED = {
 }
 """Scores of all-MiniLM-L6-v2 with mean pooling: the first six from MTEB, whose SICK-R has other pairs."""
 
+CHECKED = {"STS13", "STS16", "STS-B"}
+"""Tasks that are scored on a second path: of several subsets, of equal and unequal sizes, and of one."""
+
 
 @pytest.fixture(scope="module")
 def everything(data: Path) -> StsResult:
@@ -44,13 +47,16 @@ def test_the_default_model_has_its_published_scores(everything: StsResult, preci
 
 
 @pytest.mark.slow
-def test_every_pooler_has_the_scores_of_an_independent_path_on_every_task(everything: StsResult):
+def test_every_pooler_has_the_scores_of_an_independent_path(everything: StsResult):
     results = everything.results()
     assert set(results) == set(ORACLES) == set(POOLERS)
-    vectors = oracle_vectors(everything.sentences)
-    row_of = {sentence: row for row, sentence in enumerate(everything.sentences)}
+    tasks = [task for task in everything.tasks if task.name in CHECKED]
+    subsets = [subset for task in tasks for subset in task.subsets]
+    sentences = list(dict.fromkeys(text for subset in subsets for text in (*subset.first, *subset.second)))
+    vectors = oracle_vectors(sentences)
+    row_of = {sentence: row for row, sentence in enumerate(sentences)}
     for name in ORACLES:
-        for task in everything.tasks:
+        for task in tasks:
             expected = {subset.name: spearman_of(vectors[name], row_of, [subset]) for subset in task.subsets}
             found = results[name][task.name]
             assert {one: 100 * found.subsets[one].spearman for one in expected} == pytest.approx(expected, abs=0.02)
