@@ -13,12 +13,16 @@ from semsearch.evaluation.retrieval import RetrievalResult
 from semsearch.evaluation.sts import StsResult
 from semsearch.evaluation.transfer import MAJORITY, TransferResult
 from semsearch.evaluation.transfer_data import TransferTask
+from semsearch.types import COSINE, DOT, EUCLIDEAN
 from semsearch.version import __version__
 
 PROXY = (
     "this is a proxy: pseudo-queries are parts of the documents and share words with them, which real queries may not; "
     "rely on the order of the poolers, not on the values"
 )
+
+NAMES = {COSINE: "cosine", DOT: "dot product", EUCLIDEAN: "distance"}
+"""Similarity functions as notes name them."""
 
 ASKED = {
     "title": "title: the query is a title, the answer the body of its document",
@@ -77,8 +81,8 @@ def notes_of_sts(result: StsResult) -> list[str]:
     for candidate in result.candidates:
         same = [
             task
-            for task, cosines in result.cosines[candidate.label].items()
-            if task not in flat and len({*cosines.tolist()}) < 2
+            for task, scores in result.scores[candidate.label].items()
+            if task not in flat and len({*scores.tolist()}) < 2
         ]
         if same and candidate.transform.startswith("whiten"):
             sizes = {task: len({place for side in result.sides[task] for place in side}) for task in same}
@@ -87,7 +91,8 @@ def notes_of_sts(result: StsResult) -> list[str]:
             ]
         elif same:
             notes.append(
-                f"{candidate.label}: no correlation on {', '.join(same)}, because it gives every pair the same cosine"
+                f"{candidate.label}: no correlation on {', '.join(same)}, because it gives every pair the same "
+                f"{NAMES[candidate.similarity]}"
             )
     return notes
 
@@ -181,7 +186,7 @@ def notes_of_repeats(repeats: Mapping[str, str]) -> list[str]:
     if not repeats:
         return []
     rows = "; ".join(f"{row} is {first}" for row, first in repeats.items())
-    return [f"rows that have the same unit vectors count as one row in the correction: {rows}"]
+    return [f"rows whose vectors rank alike count as one row in the correction: {rows}"]
 
 
 def note_of_queries(made: PseudoQuerySummary) -> str:

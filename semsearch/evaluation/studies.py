@@ -80,7 +80,7 @@ def study_sts(
     return Study(
         "sts",
         f"Poolers of {encoder.spec.model} on {Path(data).resolve().name}",
-        said.facts_of(encoder, {"data": data, "split": split, "seed": seed}),
+        said.facts_of(encoder, {"similarity": encoder.similarity, "data": data, "split": split, "seed": seed}),
         [Table("Spearman", comparison, 100, 2, measure="Spearman")],
         column,
         result.candidates,
@@ -166,7 +166,9 @@ def study_retrieval(
     return Study(
         "retrieval",
         f"Poolers of {encoder.spec.model} on {task.name}",
-        said.facts_of(encoder, {"data": data, "split": split, "style": style, "seed": seed}),
+        said.facts_of(
+            encoder, {"similarity": encoder.similarity, "data": data, "split": split, "style": style, "seed": seed}
+        ),
         [Table(f"Retrieval ({style})", comparison, beside={"ms/query": milliseconds})],
         column,
         result.candidates,
@@ -302,13 +304,15 @@ def study_corpus(
     own = next((name for name, spec in encoder.specs.items() if spec.pooler == encoder.declared), None)
     chosen, why = recommend(comparison, result.candidates, own)
     taken = {"pooler": encoder.specs[chosen.pooler].pooler, "transform": chosen.transform}
+    if chosen.similarity != encoder.similarity:  # a fitted transform determines it
+        taken["similarity"] = ""
     command = said.index_command(data, {**(index_options or {}), **taken})
     means = {label: float(row[ALL].mean()) for label, row in result.per_query.items()}
     counts = {"documents": f"{made.documents:,}", "sampled": f"{made.sampled:,}"}
     return Study(
         "corpus",
         f"Poolers of {encoder.spec.model} on {Path(data).resolve().name}",
-        said.facts_of(encoder, {"data": data, **counts, "seed": seed}),
+        said.facts_of(encoder, {"similarity": encoder.similarity, "data": data, **counts, "seed": seed}),
         tables,
         ALL,
         result.candidates,

@@ -63,6 +63,8 @@ class Checkpoint:
         first_position: Position of a text's first token: 0, or 2 if the table starts after the padding index.
         lowercase: Whether text is lowercased before tokenization.
         query_prefix, passage_prefix: Declared prefixes.
+        similarity: Name of the declared similarity function, which may be unknown; None if none is declared.
+        normalizes: Whether a Normalize module is declared, so that vectors have unit length.
         weight_files: The backbone's safetensors files.
         table: Table of static token vectors; None if the backbone is a transformer.
         artifacts: Folder of the index that stores files of its encoder that the checkpoint does not contain, such as
@@ -82,6 +84,8 @@ class Checkpoint:
     lowercase: bool = False
     query_prefix: str = ""
     passage_prefix: str = ""
+    similarity: str | None = None
+    normalizes: bool = False
     weight_files: tuple[Path, ...] = field(repr=False)
     table: StaticTable | None = None
     artifacts: Path | None = None
