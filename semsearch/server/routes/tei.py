@@ -51,7 +51,7 @@ async def create_vectors(body: EmbedRequest, service: Asked) -> Response:
     if body.normalize is False and spec.normalize:
         raise UsageError("`normalize` is false, but this encoder only returns vectors of unit length; omit it")
     if body.normalize and spec.similarity != COSINE:
-        raise UsageError(f"`normalize` is true, but similarity {spec.similarity!r} needs the lengths of vectors; omit it")
+        raise UsageError(f"`normalize` is true, but vectors ranked by {spec.similarity!r} keep their lengths; omit it")
     role = ROLES[body.prompt_name or "document"]
     texts = texts_of(body.inputs, "inputs")
     embedded = await embed(service, name, texts, role=role, dimensions=body.dimensions)
