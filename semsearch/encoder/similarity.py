@@ -35,8 +35,8 @@ def choose_similarity(checkpoint: Checkpoint, name: str = AUTO, transform: str =
                 f"`similarity` is {name!r}, but `transform` {transform!r} rescales vectors to unit length, which are "
                 "ranked by cosine; omit one of them"
             )
-        same = checkpoint.normalizes and {name, declared} == {COSINE, DOT}
-        if transform or same or declared in (None, name):
+        alike = checkpoint.normalizes and declared in SIMILARITIES  # all of them rank unit vectors in the same order
+        if transform or alike or declared in (None, name):
             return name, ""
         return name, f"{checkpoint.name} declares the similarity function {declared!r}, but {name!r} is used"
     if transform:
