@@ -80,7 +80,7 @@ def test_the_lengths_of_these_vectors_differ(folders: Path):
         ("euclidean, unit", {}, ("euclidean", True)),
     ],
 )
-@pytest.mark.filterwarnings("ignore::semsearch.encoder.similarity.SimilarityWarning")
+@pytest.mark.filterwarnings("ignore::semsearch.SimilarityWarning")
 def test_what_is_asked_comes_before_what_is_declared(
     folders: Path, name: str, settings: dict[str, Any], expected: tuple[str, bool]
 ):
@@ -150,6 +150,6 @@ def test_other_functions_are_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.filterwarnings("ignore::semsearch.encoder.similarity.SimilarityWarning")
+@pytest.mark.filterwarnings("ignore::semsearch.SimilarityWarning")
 def test_an_unknown_function_can_be_overridden(tmp_path: Path):
     assert load(ranking_checkpoint(tmp_path / "m", "manhattan"), similarity="dot").spec.similarity == "dot"
