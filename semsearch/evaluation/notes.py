@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from semsearch.evaluation.candidates import Candidate
 from semsearch.evaluation.geometry import Geometry
 from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.probes import FOLDS, STRENGTHS
@@ -21,7 +22,7 @@ PROXY = (
     "rely on the order of the poolers, not on the values"
 )
 
-NAMES = {COSINE: "cosine", DOT: "dot product", EUCLIDEAN: "distance"}
+NAMES = {COSINE: "cosine", DOT: "dot product", EUCLIDEAN: "Euclidean distance"}
 """Similarity functions as notes name them."""
 
 ASKED = {
@@ -68,6 +69,14 @@ def facts_of(encoder: MultiPooler, more: Mapping[str, object]) -> dict[str, str]
         **{name: str(value) for name, value in more.items()},
         "semsearch": __version__,
     }
+
+
+def notes_of_similarity(encoder: MultiPooler, candidates: Sequence[Candidate]) -> list[str]:
+    """Return a note on the function that ranks vectors, unless it is the usual one."""
+    if encoder.similarity == COSINE:
+        return []
+    others = any(one.pooler and one.similarity == COSINE for one in candidates)
+    return [f"vectors are compared by {NAMES[encoder.similarity]}{', after a fitted transform by cosine' * others}"]
 
 
 def notes_of_sts(result: StsResult) -> list[str]:

@@ -86,7 +86,11 @@ def study_sts(
         result.candidates,
         _best(result.candidates, comparison, column),
         encoder.refused,
-        [*said.notes_of_repeats(result.repeats()), *said.notes_of_sts(result)],
+        [
+            *said.notes_of_similarity(encoder, result.candidates),
+            *said.notes_of_repeats(result.repeats()),
+            *said.notes_of_sts(result),
+        ],
         {"poolers": poolers},
         seed,
         two,
@@ -174,7 +178,11 @@ def study_retrieval(
         result.candidates,
         _best(result.candidates, comparison, column),
         encoder.refused,
-        [*said.notes_of_repeats(result.repeats()), *said.notes_of_retrieval(result)],
+        [
+            *said.notes_of_similarity(encoder, result.candidates),
+            *said.notes_of_repeats(result.repeats()),
+            *said.notes_of_retrieval(result),
+        ],
         {"seconds": {"passages": passages, "queries": queries, "search": dict(result.search_seconds)}},
         seed,
         two,
@@ -292,7 +300,8 @@ def study_corpus(
     result = evaluate_corpus(tasks, encoder, transforms=transforms, progress=progress, scored=scored)
     comparison = result.compare(seed)
     tables = [Table(f"{MEASURE} on pseudo-queries", comparison, measure=MEASURE)]
-    told = [said.PROXY, said.note_of_queries(made), *said.notes_of_repeats(result.repeats()), *notes]
+    told = [said.PROXY, said.note_of_queries(made), *said.notes_of_similarity(encoder, result.candidates)]
+    told += [*said.notes_of_repeats(result.repeats()), *notes]
     agreement = None
     if judgments and (judged := _judged(judgments, encoder, transforms, progress, scored, told)):
         true = judged.compare(seed)

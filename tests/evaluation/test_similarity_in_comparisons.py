@@ -52,7 +52,10 @@ def test_correlations_are_those_of_sentence_transformers(tmp_path: Path, models:
     expected = evaluator(peer)["spearman_cosine" if similarity == "cosine" else f"spearman_{similarity}"]
     found = compare_poolers(tmp_path / "pairs.jsonl", **settings(models / name))
     assert found.rows["mean"]["pairs"] == pytest.approx(expected, abs=1e-9)
-    assert found.study.facts["similarity"] == ("cosine" if name == "dot-unit" else similarity)
+    used = "cosine" if name == "dot-unit" else similarity
+    assert found.study.facts["similarity"] == used
+    said = {"dot": ["vectors are compared by dot product"], "euclidean": ["vectors are compared by Euclidean distance"]}
+    assert [note for note in found.notes if "compared by" in note] == said.get(used, [])
     cosine = compare_poolers(tmp_path / "pairs.jsonl", **settings(models / name), similarity="cosine")
     assert (cosine.rows == found.rows) == name.endswith("unit")
     assert cosine.study.facts["similarity"] == "cosine"
@@ -114,6 +117,7 @@ def test_a_recommended_command_does_not_contradict_its_transform(
     found = compare_poolers(tmp_path / "corpus.jsonl", **wishes)
     by_label = {one.label: one.similarity for one in found.candidates}
     assert by_label == {"mean": "dot", "mean, center": "cosine", "mean, truncate:9": "dot"}
+    assert "vectors are compared by dot product, after a fitted transform by cosine" in found.notes
     assert ("--similarity dot" in found.study.next, "--transform center" in found.study.next) == (
         (True, False) if chosen == "mean" else (False, True)
     )
