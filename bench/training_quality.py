@@ -65,7 +65,7 @@ def sts_before_and_after(folder: Path) -> Comparison:
     cosines = {}
     for label, model in (("before", None), ("after", str(folder))):
         found = evaluate_sts(tasks, MultiPooler.load(model, ["mean"], precision="float32"))
-        cosines[label] = found.cosines["mean"]
+        cosines[label] = found.scores["mean"]
     return compare_correlations(cosines, gold)
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from semsearch.encoder.cross_encoder import CrossEncoder
     from semsearch.encoder.encoder import Encoder, PoolingWarning, TextEncoder
     from semsearch.encoder.runtimes.load import FallbackWarning
+    from semsearch.encoder.similarity import SimilarityWarning
     from semsearch.encoder.word_hash import WordHashEncoder
     from semsearch.errors import SemsearchError
     from semsearch.index import Index
@@ -44,6 +45,7 @@ _HOMES = {
     "encoder.encoder": ("Encoder", "PoolingWarning", "TextEncoder"),
     "encoder.word_hash": ("WordHashEncoder",),
     "encoder.runtimes.load": ("FallbackWarning",),
+    "encoder.similarity": ("SimilarityWarning",),
     "errors": ("SemsearchError",),
     "index": ("Index",),
     "ingest": ("IngestResult",),
@@ -75,6 +77,7 @@ __all__ = [
     "ReadOptions",
     "ReencodeResult",
     "SemsearchError",
+    "SimilarityWarning",
     "TextEncoder",
     "WordHashEncoder",
     "compare_poolers",

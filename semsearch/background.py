@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from semsearch.arrays import Ids, Vectors
 from semsearch.confidence import Background, Tail, background_of
 from semsearch.encoder.encoder import TextEncoder
-from semsearch.search import DENSE_WEIGHT, Scale, dense_part, keyword_part
+from semsearch.search import DENSE_WEIGHT, Scale, dense_part, dense_strength, keyword_part
+from semsearch.similarity import similarities
 from semsearch.stores.base import Store
 
 QUERIES = 60
@@ -110,13 +111,13 @@ def measure_background(store: Store, encoder: TextEncoder, seed: int = 0) -> Bac
     foreign = encoder.encode_queries(FOREIGN)
     scores: dict[str, list[Vectors]] = {mode: [] for mode in store.modes}
 
-    def add(cosines: Vectors, scale: Scale, words: Vectors, in_index: bool = True) -> None:
+    def add(near: Vectors, scale: Scale, words: Vectors, in_index: bool = True) -> None:
         """Add the pairs of one query; those outside the index do not count for `keyword`, as BM25 depends on it."""
-        scores["dense"].append(cosines)
+        scores["dense"].append(dense_strength(store.similarity, near, scale))
         if "keyword" in scores and in_index:
             scores["keyword"].append(words)
         if "hybrid" in scores:
-            scores["hybrid"].append(DENSE_WEIGHT * dense_part(cosines, scale) + (1 - DENSE_WEIGHT) * words)
+            scores["hybrid"].append(DENSE_WEIGHT * dense_part(near, scale) + (1 - DENSE_WEIGHT) * words)
 
     with store.snapshot():
         passages = store.counts()["passages"]
@@ -128,23 +129,25 @@ def measure_background(store: Store, encoder: TextEncoder, seed: int = 0) -> Bac
         queries = [*own, *FOREIGN][:QUERIES]
         vectors = np.concatenate([encoder.encode_queries(own), foreign])[: len(queries)]
         numbers, documents = drawn.numbers[met], drawn.documents[met]
-        cosines, means = store.cosines(vectors, numbers.tolist()), store.mean_cosines(vectors).tolist()
+        dense = store.similarities(vectors, numbers.tolist())
+        means, perfects = (each.tolist() for each in store.reference_scores(vectors))
         for row, query in enumerate(queries):
             unrelated = np.ones(len(met), bool)
             if row < len(own):
                 unrelated = (documents != drawn.documents[sources[row]]) & ~alike[sources[row], met]
-            scale, words = Scale(means[row], 1.0), np.zeros(int(unrelated.sum()), np.float32)
+            scale, words = Scale(means[row], 1.0, perfects[row]), np.zeros(int(unrelated.sum()), np.float32)
             if "keyword" in scores:
-                scale = Scale(means[row], store.highest_keyword_score(query))
+                scale = Scale(means[row], store.highest_keyword_score(query), perfects[row])
                 words = keyword_part(store.keyword_scores(query, numbers[unrelated].tolist()), scale)
-            add(cosines[row][unrelated], scale, words)
+            add(dense[row][unrelated], scale, words)
         apart = ~np.eye(len(FOREIGN), dtype=bool)
         known = _words(FOREIGN)
         # shares of the query's words; halved, because no text reaches the highest BM25
         common = (known @ known.T) / known.sum(1)[:, None] / 2
-        means = store.mean_cosines(foreign).tolist()
-        for one, mean, near, shared in zip(apart, means, foreign @ foreign.T, common, strict=True):
-            add(near[one], Scale(mean, 1.0), shared[one], in_index=False)
+        among = similarities(store.similarity, foreign, foreign)
+        references = (each.tolist() for each in store.reference_scores(foreign))
+        for one, near, shared, mean, perfect in zip(apart, among, common, *references, strict=True):
+            add(near[one], Scale(mean, 1.0, perfect), shared[one], in_index=False)
     measured = {mode: np.concatenate(every) for mode, every in scores.items() if every}
     return Background(passages, {mode: _tail(every) for mode, every in measured.items() if len(every)})
 

@@ -24,6 +24,7 @@ from semsearch.evaluation.study import Study
 from semsearch.files import writing
 from semsearch.paths import as_path
 from semsearch.reports import tables
+from semsearch.types import AUTO
 
 
 def compare_poolers(
@@ -33,6 +34,7 @@ def compare_poolers(
     poolers: Sequence[str] = ("all",),
     model: str | None = None,
     simcse_names: bool = False,
+    similarity: str = AUTO,
     transforms: Sequence[str] = (),
     max_tokens: int | None = None,
     precision: str | None = None,
@@ -69,6 +71,8 @@ def compare_poolers(
         poolers: Names of poolers; `all` for every registered one, `layer:*+NAME` for NAME on each layer.
         model: Hugging Face name or local directory of a checkpoint; None for the default.
         simcse_names: Read pooler names as SimCSE does; its `cls` is our `pooler-output`.
+        similarity: Function that ranks the vectors of every pooler, as for `Encoder.load`; after a fitted transform it
+            is cosine.
         transforms: Transforms to try on each pooler, as additional candidates: `center`, `whiten:K`,
             `all-but-the-top`, `truncate:K`; `all` for every kind that is fitted.
         max_tokens: Truncate inputs to this many tokens, special tokens included; None for the checkpoint's limit.
@@ -111,6 +115,7 @@ def compare_poolers(
         poolers=poolers,
         model=model,
         simcse_names=simcse_names,
+        similarity=similarity,
         transforms=transforms,
         max_tokens=max_tokens,
         precision=precision,

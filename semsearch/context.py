@@ -26,7 +26,8 @@ from semsearch.printable import harmless, one_line
 from semsearch.rerank import Reranker, reranked
 from semsearch.search import Shown
 from semsearch.stores.base import Readable, StoredDocument
-from semsearch.types import Hit
+from semsearch.transforms import unit_rows
+from semsearch.types import EUCLIDEAN, Hit
 
 SHINGLE, SAME_TEXT = 3, 0.8
 """Words per shingle, and the share of common shingles from which a text counts as a repeat of another."""
@@ -202,10 +203,10 @@ def _choose(store: Readable, found: Sequence[Shown], diversity: float) -> list[S
     left = _without_repeats(found)
     if len(left) < 2 or not diversity:
         return left
-    rows = store.vectors_of([one.passage for one in left])
+    rows = unit_rows(store.vectors_of([one.passage for one in left]))
     alike = _above_unrelated(store, rows @ rows.T)
-    top = max(one.strength for one in left) or 1.0
-    fits = np.array([one.strength / top for one in left])
+    top = max(one.strength for one in left)
+    fits = np.array([one.strength / top if top > 0 else 1 + one.strength - top for one in left])
     order, repeats = [0], alike[0].copy()
     while len(order) < len(left):
         gains = (1 - diversity) * fits - diversity * repeats
@@ -217,8 +218,9 @@ def _choose(store: Readable, found: Sequence[Shown], diversity: float) -> list[S
 
 def _above_unrelated(store: Readable, cosines: Vectors) -> Vectors:
     """Rescale cosines so that an unrelated pair has 0 and a perfect match 1: raw vectors lie in a narrow cone."""
-    background = background_of(store)
-    unrelated = background.tails["dense"][0][0] if background and "dense" in background.tails else 0.0
+    tails = background.tails if (background := background_of(store)) else {}
+    near = store.similarity != EUCLIDEAN and tails.get("dense")  # the strength of a distance is not like a cosine
+    unrelated = near[0][0] if near else 0.0
     above: Vectors = np.clip((cosines - unrelated) / max(1 - unrelated, 1e-6), 0, 1)
     return above
 

@@ -102,6 +102,7 @@ class Index:
         model: str | Path | None = None,
         pooler: str | None = None,
         simcse_names: bool = False,
+        similarity: str | None = None,
         max_tokens: int | None = None,
         dim: int | None = None,
         transform: str | None = None,
@@ -125,6 +126,7 @@ class Index:
                 has moved.
             pooler: Name of the pooler; see `Encoder.load`.
             simcse_names: Interpret `pooler` as SimCSE does; see `Encoder.load`.
+            similarity: Function that ranks passages; see `Encoder.load`.
             max_tokens: Maximum number of tokens of an input; see `Encoder.load`.
             dim: Number of leading dimensions to keep; see `Encoder.load`.
             transform: Transform to fit on the corpus; see `Encoder.load`.
@@ -147,6 +149,7 @@ class Index:
             model=model,
             pooler=pooler,
             simcse_names=simcse_names,
+            similarity=similarity,
             max_tokens=max_tokens,
             dim=dim,
             transform=transform,
@@ -272,6 +275,7 @@ class Index:
         model: str | Path | None = None,
         pooler: str | None = None,
         simcse_names: bool = False,
+        similarity: str | None = None,
         max_tokens: int | None = None,
         dim: int | None = None,
         transform: str | None = None,
@@ -296,6 +300,7 @@ class Index:
                 settings that are left out are those that its checkpoint declares, otherwise those of the index.
             pooler: Name of the pooler; see `Encoder.load`.
             simcse_names: Interpret `pooler` as SimCSE does; see `Encoder.load`.
+            similarity: Function that ranks passages; see `Encoder.load`.
             max_tokens: Maximum number of tokens of an input; see `Encoder.load`.
             dim: Number of leading dimensions to keep; see `Encoder.load`. Without it, another pooler of the same model
                 keeps all dimensions.
@@ -328,6 +333,7 @@ class Index:
             model=model,
             pooler=pooler,
             simcse_names=simcse_names,
+            similarity=similarity,
             max_tokens=max_tokens,
             dim=dim,
             transform=transform,
@@ -392,7 +398,7 @@ class Index:
         Args:
             query: A question or a few words.
             k: Number of hits to return, at least 1.
-            mode: `dense` (cosine), `keyword` (BM25) or `hybrid` (both); None for `default_mode`.
+            mode: `dense` (similarity of vectors), `keyword` (BM25) or `hybrid` (both); None for `default_mode`.
             where: A filter such as `"year >= 2020 and lang = 'en'"` or `{"year": {">=": 2020}, "lang": "en"}`; None to
                 search all documents.
             fusion: How `hybrid` combines both scores: `convex` (weighted sum of scaled scores) or `rrf` (reciprocal
@@ -425,11 +431,11 @@ class Index:
         unit: str = "document",
         min_confidence: float | None = None,
     ) -> list[Hit]:
-        """Return the k best documents for a vector of the index's own encoder, by cosine, without loading the encoder.
+        """Return the k best documents for a vector of the index's own encoder, without loading the encoder.
 
         Args:
             vector: Query vector `[dim]`, such as `index.encoder.encode_query(text)`. It is rescaled to unit length if
-                the encoder's own vectors are normalized.
+                the index ranks by cosine.
             k: Number of hits to return, at least 1.
             where: As for `search`.
             unit: As for `search`.
@@ -483,14 +489,14 @@ class Index:
             return find(self._store, queries, vectors, k, mode=mode, where=condition, **wishes)
 
     def score_pairs(self, queries: Sequence[str], passages: Sequence[str]) -> Vector:
-        """Return the cosine of each query with the passage at the same position, which need not be in the index.
+        """Return the similarity of each query and the passage at the same position, which need not be in the index.
 
         Args:
             queries: Texts of the queries.
             passages: As many texts of passages, each as it would be encoded, with its title if the index includes it.
 
         Returns:
-            The cosines, float32 `[n]`, on the scale of a dense search of this index.
+            The scores, float32 `[n]`, as a dense search of this index computes them.
 
         Raises:
             UsageError: If there are not as many passages as queries, or one of the texts is not a string.
@@ -498,9 +504,8 @@ class Index:
                 another encoder in the meantime.
             NoIndexError: If nothing has been added yet.
         """
-        import numpy as np
-
         from semsearch.encoder.vectors import check_finite
+        from semsearch.similarity import paired_similarities
 
         if len(queries) != len(passages):
             raise UsageError(
@@ -511,10 +516,40 @@ class Index:
         with self._asking(queries, "dense") as asked:
             assert asked is not None
             self._encoder.refuse_replaced(encoder)
-            fitted = self._store.fitted()
+            fitted, similarity = self._store.fitted(), self._store.similarity
         sides = (asked, passed) if fitted is None else (fitted(asked), fitted(passed))
-        cosines: Vector = np.einsum("nd,nd->n", *sides)
-        return cosines
+        return paired_similarities(similarity, *sides)
+
+    def relevance(self, vector: Sequence[float] | Vector, scores: Sequence[float]) -> list[float]:
+        """Map similarities of a query with any texts to numbers from 0 to 1, without loading the encoder.
+
+        Args:
+            vector: Query vector `[dim]`, as for `search_vector`.
+            scores: Similarity of the query's vector with that of each text, as the encoder returns them.
+
+        Returns:
+            The confidence in each score, see `Hit.confidence`. If the scores of unrelated pairs have not been measured,
+            or if the index transforms its vectors, which changes their similarities: the score on the scale on which
+            these are measured, clipped to the range from 0 to 1.
+
+        Raises:
+            UsageError: As for `search_vector`.
+        """
+        from semsearch.confidence import background_of
+        from semsearch.search import Scale, check_vector, dense_strength
+
+        with self._store.snapshot():
+            spec = self._store.spec
+            if spec.transform:
+                return [min(1.0, max(0.0, score)) for score in scores]
+            references = self._store.reference_scores(check_vector(vector, spec))
+            background = background_of(self._store)
+        (unrelated,), (perfect,) = (each.tolist() for each in references)
+        scale = Scale(unrelated, 1.0, perfect)
+        strengths = [dense_strength(spec.similarity, score, scale) for score in scores]
+        sure = [background.confidence("dense", strength) if background else None for strength in strengths]
+        best = (strength if one is None else one for strength, one in zip(strengths, sure, strict=True))
+        return [min(1.0, max(0.0, one)) for one in best]
 
     def context(
         self,
@@ -644,8 +679,8 @@ class Index:
     ) -> list[Explanation]:
         """Explain why each hit was found: its score, broken down by token and by query term, and a snippet.
 
-        Contributions to a cosine are computed in float32 by the reference implementation, which is loaded on first use.
-        They sum to the cosine up to rounding in the index's precision, which is reported.
+        Contributions to a dense score are computed in float32 by the reference implementation, which is loaded on first
+        use. They sum to the score up to rounding in the index's precision, which is reported.
 
         Args:
             query: The query that was searched.

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from semsearch.errors import MismatchError, ModelError, UsageError
 from semsearch.forks import ForkLock
 from semsearch.stores.base import OTHER_ENCODER, Store, refuse_other_encoder
-from semsearch.types import EncoderSettings, EncoderSpec, Quantization
+from semsearch.types import AUTO, EncoderSettings, EncoderSpec, Quantization
 
 if TYPE_CHECKING:
     from semsearch.corpus.chunking import Chunking
     from semsearch.corpus.readers import Record
     from semsearch.encoder.encoder import TextEncoder
 
-AUTO, INT8 = "auto", "int8"
+INT8 = "int8"
 
 COMPARABLE: tuple[str, ...] = ("max_tokens", "dim", "query_prefix", "passage_prefix")
 """Settings that an index stores in the same form in which they are requested."""
@@ -175,6 +175,8 @@ class IndexEncoder:
         if "model" in asked:
             return  # the requested settings may be that checkpoint's defaults
         fields: dict[str, Any] = {name: value for name, value in asked.items() if name in COMPARABLE}
+        if asked.get("similarity", AUTO) != AUTO:
+            fields["similarity"] = asked["similarity"]
         if asked.get("pooler", AUTO) != AUTO:
             from semsearch.encoder.pooling import parse_pooler
 

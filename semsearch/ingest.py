@@ -22,7 +22,7 @@ from semsearch.encoder.encoder import Progress, TextEncoder
 from semsearch.encoder.vectors import check_finite
 from semsearch.errors import LockedError, MismatchError, ModelError, RecordError, SourceError, UsageError
 from semsearch.stores.base import Entry, Plan, Store, StoreWriter
-from semsearch.types import Document, Passage, Quantization
+from semsearch.types import COSINE, Document, Passage, Quantization
 
 log = logging.getLogger(__name__)
 
@@ -140,9 +140,11 @@ def ingest(
         SourceError: If the corpus is empty.
         MismatchError, LockedError, NoIndexError, DiskFullError: See `Store.write`.
     """
-    if not encoder.spec.normalize and not encoder.spec.transform:
+    spec = encoder.spec
+    if spec.similarity == COSINE and not spec.normalize and not spec.transform:
         raise UsageError(
-            "an index needs unit vectors because its scores are cosines; load the encoder with normalize=True"
+            "an index that ranks by cosine needs unit vectors; load the encoder with normalize=True, or with another "
+            "`similarity`"
         )
     if refit and not encoder.spec.transform:
         raise UsageError(

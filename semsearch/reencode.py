@@ -15,10 +15,10 @@ from semsearch.corpus.chunking import Chunker, Chunking
 from semsearch.encoder.encoder import TextEncoder
 from semsearch.encoder.load import FOREIGN, load_encoder
 from semsearch.errors import DiskFullError, StoreError, UnsupportedError, UsageError
-from semsearch.index_encoder import AUTO, INT8, refuse_remote
+from semsearch.index_encoder import INT8, refuse_remote
 from semsearch.ingest import IngestResult, Watch, calibrate, ingest
 from semsearch.stores.base import Store, StoreWriter
-from semsearch.types import Document, EncoderSettings, EncoderSpec, Quantization
+from semsearch.types import AUTO, Document, EncoderSettings, EncoderSpec, Quantization
 
 READ_AT_ONCE = 256
 """Number of documents that are read from the index at a time."""

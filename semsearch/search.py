@@ -18,7 +18,7 @@ from semsearch.errors import UsageError
 from semsearch.filters.syntax import Filter
 from semsearch.stores.base import Readable, Searchable
 from semsearch.transforms import unit_rows
-from semsearch.types import EncoderSpec, Hit, Query, Run
+from semsearch.types import COSINE, EUCLIDEAN, EncoderSpec, Hit, Query, Run
 
 MODES = ("dense", "keyword", "hybrid")
 
@@ -49,12 +49,14 @@ class Scale:
     """Reference values for scaling the scores of one query.
 
     Attributes:
-        unrelated: Mean cosine of the query with all passages.
+        unrelated: Dense score of an unrelated passage; see `semsearch.similarity.reference_scores`.
         highest: Upper bound, above 0, on the BM25 score of any passage.
+        perfect: Dense score of a perfect match.
     """
 
     unrelated: float
     highest: float
+    perfect: float = 1.0
 
 
 class Sides(NamedTuple):
@@ -73,7 +75,7 @@ class Found:
         ranking: Scores and passages, by document or passage number.
         kind: Kind of the scores; see `Hit.kind`.
         strengths: Returns, by key of the ranking, the value on the scale that unrelated pairs are measured on: the
-            cosine, the share of the highest BM25 score, or the convex combination of both.
+            dense strength (see `dense_strength`), the share of the highest BM25 score, or the convex combination.
     """
 
     ranking: Ranking
@@ -114,7 +116,7 @@ def find(
         queries: Queries as text.
         vectors: Vectors of the queries, float32 `[n, dim]`; None for keyword search.
         k: Number of hits per query, at least 1.
-        mode: `dense` (cosine), `keyword` (BM25) or `hybrid` (both).
+        mode: `dense` (similarity of vectors), `keyword` (BM25) or `hybrid` (both).
         where: Filter that documents must match; None for all documents.
         fusion: How `hybrid` combines both scores: `convex` (scaled scores) or `rrf` (ranks).
         unit: Unit of the ranking: `document` (scored by its best passage) or `passage`.
@@ -214,7 +216,7 @@ def check_search(
 
 
 def check_vector(vector: object, spec: EncoderSpec) -> Vectors:
-    """Return a query vector as float32 `[1, dim]`, rescaled to unit length if the encoder's vectors are normalized.
+    """Return a query vector as float32 `[1, dim]`, rescaled to unit length if vectors are ranked by cosine.
 
     Raises:
         UsageError: If it is not a vector of finite numbers, or its dimension is not that of the encoder's vectors.
@@ -229,7 +231,7 @@ def check_vector(vector: object, spec: EncoderSpec) -> Vectors:
         raise UsageError(f"the vector is {vector!r:.60}; expected a list of {spec.dim} finite numbers")
     if len(row) != spec.dim:
         raise UsageError(f"the vector has {len(row)} dimensions; the encoder of this index produces {spec.dim}")
-    return unit_rows(row[None]) if spec.normalize else row[None]
+    return unit_rows(row[None]) if spec.normalize and spec.similarity == COSINE else row[None]
 
 
 Roll: TypeAlias = Callable[[Sequence[int]], dict[int, int]]
@@ -255,7 +257,11 @@ def _found(
     depth = max(k, FUSED_DEPTH) if mode == "hybrid" else k
     dense = [] if vectors is None or mode == "keyword" else _dense(store, roll, vectors, depth, where)
     if mode == "dense":
-        return [Found(ranking, "cosine", partial(_scores, ranking)) for ranking in dense]
+        asked = () if vectors is None else vectors
+        return [
+            Found(ranking, store.similarity, partial(_strengths, store, vector, ranking))
+            for ranking, vector in zip(dense, asked, strict=True)
+        ]
     keyword = [_deeper(roll, partial(_keyword_passages, store, query, where), depth) for query in queries]
     if mode == "keyword":
         return [
@@ -284,16 +290,23 @@ def find_sides(store: Searchable, query: str, vector: Vectors, k: int, *, where:
 def _sides(
     store: Searchable, queries: Sequence[str], vectors: Vectors, dense: Sequence[Ranking], keyword: Sequence[Ranking]
 ) -> list[Sides]:
+    references = (each.tolist() for each in store.reference_scores(vectors))
     return [
-        Sides(near, words, Scale(unrelated, store.highest_keyword_score(query) if words else 1.0))
-        for near, words, query, unrelated in zip(
-            dense, keyword, queries, store.mean_cosines(vectors).tolist(), strict=True
-        )
+        Sides(near, words, Scale(unrelated, store.highest_keyword_score(query) if words else 1.0, perfect))
+        for near, words, query, unrelated, perfect in zip(dense, keyword, queries, *references, strict=True)
     ]
 
 
 def _scores(ranking: Ranking) -> dict[int, float]:
     return {key: score for key, (score, _) in ranking.items()}
+
+
+def _strengths(store: Searchable, vector: Vectors, ranking: Ranking) -> dict[int, float]:
+    if store.similarity == COSINE:  # needs no scale
+        return _scores(ranking)
+    (unrelated,), (perfect,) = (each.tolist() for each in store.reference_scores(vector[None]))
+    scale = Scale(unrelated, 1.0, perfect)
+    return {key: dense_strength(store.similarity, score, scale) for key, (score, _) in ranking.items()}
 
 
 def _shares(store: Searchable, query: str, ranking: Ranking) -> dict[int, float]:
@@ -384,8 +397,9 @@ def fuse_convex(dense: Ranking, keyword: Ranking, scale: Scale) -> Ranking:
     The scores of each side are scaled so that 0 means unrelated and 1 means perfect. Both ends of a scale depend on the
     query and the index, but not on what was retrieved, so that scores are comparable across queries. For cosines, 0
     stands for the mean over all passages, which is near 0 for a trained encoder and near 1 in the narrow cone of a raw
-    BERT; lower cosines get negative scores. For BM25, 0 is a true zero, and 1 is the least upper bound for any passage.
-    A document that is missing from the dense ranking gets the lowest score in it.
+    BERT; lower cosines get negative scores. `semsearch.similarity.reference_scores` defines both ends for all
+    similarities. For BM25, 0 is a true zero, and 1 is the least upper bound for any passage. A document that is missing
+    from the dense ranking gets the lowest score in it.
     """
     return _fused(dense, keyword, *parts_convex(dense, keyword, scale))
 
@@ -399,9 +413,17 @@ def parts_convex(dense: Ranking, keyword: Ranking, scale: Scale) -> Parts:
     return ours, theirs
 
 
-def dense_part(cosine: Score, scale: Scale) -> Score:
-    """Scale a cosine so that an unrelated passage has 0 and an identical text 1."""
-    return _share(cosine, scale.unrelated, 1)
+def dense_part(score: Score, scale: Scale) -> Score:
+    """Scale a dense score so that an unrelated passage has 0 and a perfect match 1."""
+    return _share(score, scale.unrelated, scale.perfect)
+
+
+def dense_strength(similarity: str, score: Score, scale: Scale) -> Score:
+    """Return a dense score on a scale that does not depend on the lengths of vectors, with 1 for a perfect match.
+
+    It is the cosine itself, a dot product as a share of the perfect one, or a distance scaled as in `dense_part`.
+    """
+    return _share(score, scale.unrelated if similarity == EUCLIDEAN else 0, scale.perfect)
 
 
 def keyword_part(bm25: Score, scale: Scale) -> Score:

@@ -160,18 +160,20 @@ class Hit:
     Attributes:
         rank: 1-based rank.
         doc_id: Id of the document.
-        score: Higher is better. The cosine for dense search, BM25 for keyword search. A hybrid score is the mean of two
-            scaled scores: the cosine, with 0 for an unrelated passage and 1 for an identical text, and BM25, as a
-            fraction of the highest score that any passage could get for the query; it is comparable across queries.
-            With `rrf` the score reflects ranks only.
+        score: Higher is better. For dense search the similarity of query and passage: the cosine or, for an encoder
+            that was trained for it, the dot product or the Euclidean distance with a minus sign. For keyword search
+            BM25. A hybrid score is the mean of two scaled scores: the similarity, with 0 for an unrelated passage and 1
+            for a perfect match, and BM25, as a fraction of the highest score that any passage could get for the query;
+            it is comparable across queries. With `rrf` the score reflects ranks only.
         title: Title of the document.
         text: Text of the passage.
         start: Offset of the passage's first character in the document's text.
         end: Offset of the passage's end, exclusive.
         metadata: Metadata of the document.
-        kind: The kind of score: `cosine`, `bm25`, `hybrid` or `rrf`. After reranking: `cross-encoder` (0 to 1) or
-            `late-interaction`, which is the mean over the query's tokens of the highest cosine with a token of the
-            passage, averaged with the first-stage score if that is a cosine or a hybrid score.
+        kind: The kind of score: `cosine`, `dot`, `euclidean`, `bm25`, `hybrid` or `rrf`. After reranking:
+            `cross-encoder` (0 to 1) or `late-interaction`, which is the mean over the query's tokens of the highest
+            cosine with a token of the passage, averaged with the first-stage score if that is a cosine or a hybrid
+            score.
         confidence: How likely the hit is to be related to the query, from 0 to 1, comparable across modes and queries;
             see `semsearch.confidence`. None if the scores of unrelated pairs have not been measured for the index.
     """
@@ -193,6 +195,14 @@ class Hit:
         return f"Hit({self.rank}, {self.doc_id!r}, score={self.score:.4f}, title={self.title!r:.60}, text={text!r})"
 
 
+AUTO = "auto"
+
+COSINE, DOT, EUCLIDEAN = SIMILARITIES = ("cosine", "dot", "euclidean")
+"""Similarity functions by their names in sentence-transformers; `euclidean` is the distance with a minus sign."""
+
+LATER = {"similarity": COSINE}
+"""Fields of a spec that older indexes lack, with the values that these have; a fingerprint leaves such values out."""
+
 BRITISH = {"normalise": "normalize", "centre": "center"}
 """Former British spellings of a field and a transform, in use until November 2026, and their current names."""
 
@@ -211,9 +221,11 @@ class EncoderSpec:
         dim: Number of dimensions of a vector.
         query_prefix: Text prepended to each query.
         passage_prefix: Text prepended to each passage.
-        normalize: Whether vectors are rescaled to unit length.
+        normalize: Whether vectors are rescaled to unit length, before they are cut to `dim` unless they are ranked by
+            cosine.
         transform: A fitted transform such as `whiten:128`, or an empty string.
         precision: Numeric precision: `float32`, `bfloat16`, `float16`, or `int8:` and the SHA-256 of an 8-bit model.
+        similarity: Function that ranks passages: `cosine`, `dot` or `euclidean`.
     """
 
     model: str
@@ -228,11 +240,13 @@ class EncoderSpec:
     normalize: bool = True
     transform: str = ""
     precision: str = "float32"
+    similarity: str = COSINE
 
     @property
     def fingerprint(self) -> str:
         """SHA-256, in hex, of all fields except `model`."""
-        fields = {name: value for name, value in asdict(self).items() if name != "model"}
+        values = asdict(self).items()
+        fields = {name: value for name, value in values if name != "model" and (name, value) not in LATER.items()}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
@@ -272,6 +286,7 @@ class EncoderSettings:
     model: str | Path | None = None
     pooler: str | None = None
     simcse_names: bool = False
+    similarity: str | None = None
     max_tokens: int | None = None
     dim: int | None = None
     transform: str | None = None
@@ -304,6 +319,7 @@ SETTINGS: Mapping[str, Check] = {
     **dict.fromkeys(("pooler", "transform", "query_prefix", "passage_prefix", "precision", "device", "runtime"), TEXT),
     **dict.fromkeys(("max_tokens", "dim"), WHOLE),
     "simcse_names": FLAG,
+    "similarity": ((AUTO, *SIMILARITIES).__contains__, f"{AUTO}, {', '.join(SIMILARITIES)}"),
 }
 """Expected type of each setting; the type of `model` is checked where the checkpoint is opened."""
 

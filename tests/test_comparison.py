@@ -321,6 +321,7 @@ WRONG: dict[str, Any] = {
     **dict.fromkeys(("poolers", "transforms", "duel", "tasks", "measures", "modes"), "mean"),
     **dict.fromkeys(("max_tokens", "cache_mb", "seed", "sample"), 1.5),
     **dict.fromkeys(("simcse_names", "layers", "drop_same_id", "check", "skip_bad"), 1),
+    "similarity": 1,
     **dict.fromkeys(("progress", "scored", "chunking", "reading"), "often"),
     "data": b"judged",
 }

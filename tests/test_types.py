@@ -33,6 +33,7 @@ OTHER = {  # a different value for every field except the model's name
     "normalize": False,
     "transform": "whiten:128",
     "precision": "bfloat16",
+    "similarity": "dot",
 }
 
 
@@ -72,6 +73,7 @@ def test_the_fingerprint_is_the_sha256_of_the_fields_as_json() -> None:
         ("normalize", "normalize True, not False"),
         ("transform", "transform none, not whiten:128"),
         ("precision", "precision float32, not bfloat16"),
+        ("similarity", "similarity cosine, not dot"),
     ],
 )
 def test_a_difference_is_named_in_words(field: str, words: str) -> None:
@@ -97,12 +99,20 @@ def test_all_differences_are_named() -> None:
         normalize=st.booleans(),
         transform=st.text(),
         precision=st.text(),
+        similarity=st.text(),
     )
 )
 def test_a_spec_survives_json(spec: EncoderSpec) -> None:
     again = EncoderSpec.from_json(json.loads(json.dumps(spec.to_json())))
     assert again == spec
     assert again.fingerprint == spec.fingerprint
+
+
+def test_a_spec_of_an_older_index_ranks_by_cosine_and_has_the_same_fingerprint() -> None:
+    stored = SPEC.to_json()
+    del stored["similarity"]
+    assert EncoderSpec.from_json(stored) == SPEC
+    assert EncoderSpec.from_json(stored).similarity == "cosine"
 
 
 def test_a_documents_hash_is_that_of_title_and_text() -> None:

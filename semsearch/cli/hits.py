@@ -32,7 +32,7 @@ NAMED = 8
 """Maximum number of words, and of terms, that an explanation names."""
 
 LEAST = 0.0005
-"""Smallest contribution to a cosine for which a word is named."""
+"""Smallest contribution to a dense score for which a word is named."""
 
 MATCH = "bold yellow"
 
@@ -143,7 +143,7 @@ def _reasons(why: Explanation) -> Iterator[str]:
 def _meaning(dense: Dense) -> Iterator[str]:
     if dense.score is not None:
         scale = f", baseline {dense.zero:.4f}" if dense.zero else ""
-        yield f"cosine {dense.score:.4f}{_rank(dense.rank)}{scale}"
+        yield f"{dense.similarity} {dense.score:.4f}{_rank(dense.rank)}{scale}"
     if dense.tokens:
         named, rest = _named_words(dense.tokens)
         named += [f"{rest[0]} more {rest[1]:+.3f}"] if rest[0] else []

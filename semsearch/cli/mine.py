@@ -45,7 +45,8 @@ Margin = Annotated[
 ]
 MaxScore = Annotated[float | None, typer.Option(help="Instead: drop candidates with this score or a higher one.")]
 CrossEncoder = Annotated[
-    str | None, typer.Option(help="Judge candidates by this cross-encoder (name or directory) instead of by cosine.")
+    str | None,
+    typer.Option(help="Judge candidates by this cross-encoder (name or directory) instead of by the index's scores."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")]
 

@@ -92,6 +92,13 @@ PoolerName = Annotated[
     ),
 ]
 SimcseNames = Annotated[bool, typer.Option("--simcse-names", help="Interpret pooler names as SimCSE does.")]
+SimilarityName = Annotated[
+    str | None,
+    typer.Option(
+        "--similarity",
+        help="Rank by cosine, dot or euclidean (distance), or auto: as the model declares [default: auto]",
+    ),
+]
 MaxTokens = Annotated[int | None, typer.Option(help="Truncate the encoder's input to this many tokens.")]
 Dim = Annotated[int | None, typer.Option(help="Keep the first DIM components of each vector.")]
 TransformName = Annotated[

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from semsearch.reencode import ReencodeResult
     from semsearch.types import EncoderSpec
 
-SHOWN = ("max_tokens", "dim", "query_prefix", "passage_prefix", "transform", "precision")
+SHOWN = ("similarity", "max_tokens", "dim", "query_prefix", "passage_prefix", "transform", "precision")
 """Settings of an encoder that the summary shows if they change."""
 
 HASH_DIGITS = 12
@@ -40,6 +40,7 @@ def reencode(
         ),
     ] = None,
     simcse_names: opt.SimcseNames = False,
+    similarity: opt.SimilarityName = None,
     max_tokens: opt.MaxTokens = None,
     dim: opt.Dim = None,
     transform: opt.TransformName = None,
@@ -89,6 +90,7 @@ def reencode(
                     model=model,
                     pooler=pooler,
                     simcse_names=simcse_names,
+                    similarity=similarity,
                     max_tokens=max_tokens,
                     dim=dim,
                     transform=transform,

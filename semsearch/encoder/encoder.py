@@ -23,6 +23,7 @@ from semsearch.encoder.pooling import Pooler, parse_pooler
 from semsearch.encoder.runtimes.base import Runtime
 from semsearch.encoder.runtimes.load import import_ahead, load_runtime
 from semsearch.encoder.runtimes.networks import PooledNetwork
+from semsearch.encoder.similarity import SimilarityWarning, choose_similarity
 from semsearch.encoder.texts import check_text, check_texts
 from semsearch.encoder.token_parts import TokenParts, tokenize
 from semsearch.encoder.token_vectors import TokenReader, TokenVectors
@@ -30,7 +31,7 @@ from semsearch.encoder.tokenization import Batcher, Batching, TokenIds, check_ma
 from semsearch.encoder.vectors import Batches, run
 from semsearch.errors import ModelError, UsageError
 from semsearch.transforms import canonical_transform, parse_transform, unit_rows
-from semsearch.types import SETTINGS, EncoderSpec
+from semsearch.types import AUTO, COSINE, SETTINGS, EncoderSpec
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -117,6 +118,7 @@ class Encoder:
         pooler: str = "auto",
         *,
         simcse_names: bool = False,
+        similarity: str = AUTO,
         max_tokens: int | None = None,
         dim: int | None = None,
         transform: str = "",
@@ -135,11 +137,14 @@ class Encoder:
             model: Local directory or Hugging Face name; None loads all-MiniLM-L6-v2.
             pooler: A name listed by `semsearch poolers`, or `auto` for the pooler that the checkpoint declares.
             simcse_names: Read `pooler` as a SimCSE name; SimCSE's `cls` is our `pooler-output`.
+            similarity: Function that ranks passages: `cosine`, `dot`, `euclidean` (the distance with a minus sign), or
+                `auto` for the one that the checkpoint declares, or `dot` if it declares none but is named so.
             max_tokens: Truncate inputs to this many tokens, special tokens included; None for the checkpoint's limit.
-            dim: Keep only the first `dim` components and rescale (Matryoshka, Kusupati et al. 2022).
+            dim: Keep only the first `dim` components (Matryoshka, Kusupati et al. 2022), and rescale them for cosine.
             transform: `center`, `whiten[:k]` or `all-but-the-top[:k]`, which an index fits on its corpus; the encoder
                 then returns pooled vectors without rescaling them. `truncate:dim` is the same as `dim`.
-            normalize: Rescale vectors to unit length.
+            normalize: Rescale vectors to unit length; for `dot` and `euclidean`, only if the checkpoint has a Normalize
+                module.
             query_prefix: Text put in front of each query; None for the prefix that the checkpoint declares.
             passage_prefix: Text put in front of each passage; None for the prefix that the checkpoint declares.
             precision: `auto`, `float32`, `bfloat16` or `float16`.
@@ -147,17 +152,19 @@ class Encoder:
             runtime: `openvino` (compiled, CPU only), `torch`, or `auto`: $SEMSEARCH_RUNTIME if set, else openvino on a
                 CPU if the model runs on it, else torch. A table of static token vectors has its own runtime, `static`.
             artifacts: Folder of the index that the encoder belongs to, which may hold its 8-bit model.
-            warn_of_pooler: Whether to warn if the checkpoint does not declare this pooler.
+            warn_of_pooler: Whether to warn if the checkpoint does not declare this pooler or similarity function.
 
         Raises:
-            ModelError: If the checkpoint cannot be found, or lacks something that the pooler needs.
-            UsageError: If the pooler, transform or device is unknown, a size is out of range, or the process was
-                forked from one that had loaded an encoder.
+            ModelError: If the checkpoint cannot be found, lacks something that the pooler needs, or declares an unknown
+                similarity function.
+            UsageError: If the pooler, similarity, transform or device is unknown, a size is out of range, or the
+                process was forked from one that had loaded an encoder.
         """
         started = time.perf_counter()
         check_types(
             {
                 **{"pooler": pooler, "simcse_names": simcse_names, "transform": transform, "normalize": normalize},
+                "similarity": similarity,
                 **{"max_tokens": max_tokens, "dim": dim, "query_prefix": query_prefix},
                 **{"passage_prefix": passage_prefix, "precision": precision, "device": device, "runtime": runtime},
             },
@@ -173,6 +180,9 @@ class Encoder:
             warnings.warn(doubt, PoolingWarning, stacklevel=2)
         full = dense[-1].out_features if dense else checkpoint.hidden_size * chosen.width
         dim, transform = _check_dim(full, dim, transform)
+        similarity, doubt = choose_similarity(checkpoint, similarity, transform)
+        if doubt and warn_of_pooler:
+            warnings.warn(doubt, SimilarityWarning, stacklevel=2)
         max_tokens = check_max_tokens(checkpoint, max_tokens)
         with ThreadPoolExecutor(1) as beside:
             loading = beside.submit(load_tokenizer, checkpoint)
@@ -199,9 +209,10 @@ class Encoder:
                 dim=dim,
                 query_prefix=query_prefix,
                 passage_prefix=passage_prefix,
-                normalize=normalize and not transform,
+                normalize=normalize and not transform and (similarity == COSINE or checkpoint.normalizes),
                 transform=transform,
                 precision=runs.precision,
+                similarity=similarity,
             ),
             tokenizer=tokenizer,
             _runtime=runs,
@@ -339,12 +350,13 @@ class Encoder:
         return self._vectors(check_texts(texts), prefix, self._batcher, progress)
 
     def _vectors(self, texts: Sequence[str], prefix: str, batches: Batches, progress: Progress | None) -> Vectors:
-        vectors = np.empty((len(texts), self.spec.dim), dtype=np.float32)
-        for batch, (pooled,) in run(self._runtime, batches, texts, prefix, self.spec.model):
-            vectors[batch.rows] = pooled[:, : self.spec.dim]
+        spec, vectors = self.spec, np.empty((len(texts), self.spec.dim), dtype=np.float32)
+        whole = spec.normalize and spec.similarity != COSINE  # rescale first, as sentence-transformers' truncate_dim
+        for batch, (pooled,) in run(self._runtime, batches, texts, prefix, spec.model):
+            vectors[batch.rows] = (unit_rows(pooled) if whole else pooled)[:, : spec.dim]
             if progress:
                 progress(len(batch.rows))
-        return unit_rows(vectors) if self.spec.normalize else vectors
+        return unit_rows(vectors) if spec.normalize and not whole else vectors
 
 
 def choose_pooler(checkpoint: Checkpoint, name: str, simcse_names: bool) -> tuple[Pooler, str]:

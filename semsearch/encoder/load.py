@@ -10,6 +10,7 @@ from semsearch.encoder.encoder import Encoder, TextEncoder
 from semsearch.encoder.pooling import parse_pooler
 from semsearch.encoder.word_hash import WordHashEncoder
 from semsearch.errors import ModelError, UsageError
+from semsearch.transforms import canonical_transform
 from semsearch.types import EncoderSettings, EncoderSpec
 
 HASH = "hash:"
@@ -69,7 +70,12 @@ def _settings(base: EncoderSpec, *, simcse_names: bool = False, **asked: Any) ->
         "passage_prefix": base.passage_prefix,
         "normalize": base.normalize or bool(base.transform),  # a transform implies normalize=False in the spec
         "precision": base.precision,
+        "similarity": base.similarity,
     }
+    if asked.get("similarity", base.similarity) != base.similarity:
+        stored["normalize"] = True  # where the new similarity calls for it
+    if canonical_transform(asked.get("transform", base.transform)) != base.transform:
+        del stored["similarity"]  # a transform determines it, and the checkpoint without one
     if asked.get("pooler", "auto") != "auto":
         asked["pooler"] = parse_pooler(asked["pooler"], simcse_names=simcse_names).name
         if asked["pooler"] != base.pooler:

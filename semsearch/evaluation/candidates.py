@@ -12,11 +12,12 @@ from semsearch.arrays import Vectors
 from semsearch.errors import UsageError
 from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.transforms import TRANSFORMS, Transform, canonical_transform, fit_transform, parse_transform, unit_rows
+from semsearch.types import COSINE
 
 TRUNCATE = "truncate:"
 
 NONE = "none"
-"""The name, among transforms, for vectors that are only rescaled to unit length."""
+"""The name, among transforms, for vectors without one."""
 
 AT_ONCE = 256
 """Number of vectors of two poolers to compare at a time; most poolers differ in the first ones."""
@@ -33,11 +34,13 @@ class Candidate:
         pooler: Name of the pooler as requested; empty for keyword search.
         transform: Name of the transform, such as `whiten:128`; empty for none.
         mode: `dense`, `keyword` or `hybrid`.
+        similarity: Function that ranks passages by their vectors: the encoder's own, or cosine with a fitted transform.
     """
 
     pooler: str = ""
     transform: str = ""
     mode: str = field(default="dense", kw_only=True)
+    similarity: str = field(default=COSINE, kw_only=True, compare=False)
 
     @property
     def label(self) -> str:
@@ -64,21 +67,34 @@ def candidates_of(encoder: MultiPooler, transforms: Sequence[str] = ()) -> list[
         for name in wanted:
             _check(name, spec.dim)
     return [
-        Candidate(name, transform) for name in encoder.names if name not in encoder.also for transform in ("", *wanted)
+        Candidate(name, transform, similarity=COSINE if _is_fitted(transform) else encoder.similarity)
+        for name in encoder.names
+        if name not in encoder.also
+        for transform in ("", *wanted)
     ]
 
 
-def fit(transform: str, vectors: Vectors) -> Callable[[Vectors], Vectors]:
-    """Fit a transform, and return the function that turns pooled vectors `[n, dim]` into unit rows `[n, dim_out]`.
+def candidates_also(encoder: MultiPooler) -> list[Candidate]:
+    """Return the poolers that were only requested through `also`, without transforms."""
+    return [Candidate(name, similarity=encoder.similarity) for name in encoder.also]
+
+
+def fit(transform: str, vectors: Vectors, similarity: str = COSINE) -> Callable[[Vectors], Vectors]:
+    """Fit a transform, and return the function that turns pooled vectors `[n, dim]` into searched ones `[n, dim_out]`.
 
     Args:
         transform: Transform of a candidate; empty for none.
         vectors: Vectors to fit it on, float32 `[n, dim]` as pooled.
+        similarity: Function that ranks the vectors. For cosine, and after a fitted transform, they are unit rows.
     """
-    if transform.startswith(TRUNCATE):
-        keep = int(transform.removeprefix(TRUNCATE))
-        return lambda rows: unit_rows(rows[:, :keep])
-    return fit_transform(transform, [vectors], vectors.shape[1]) if transform else unit_rows
+    if _is_fitted(transform):
+        return fit_transform(transform, [vectors], vectors.shape[1])
+    keep = int(transform.removeprefix(TRUNCATE)) if transform else None
+    return lambda rows: unit_rows(rows[:, :keep]) if similarity == COSINE else rows[:, :keep]
+
+
+def _is_fitted(transform: str) -> bool:
+    return bool(transform) and not transform.startswith(TRUNCATE)
 
 
 class Fits:
@@ -87,13 +103,13 @@ class Fits:
     def __init__(self, vectors: Mapping[str, Vectors]) -> None:
         """Keep the vectors to fit on, by pooler, float32 `[n, dim]` as pooled."""
         self._vectors = vectors
-        self._fitted: dict[tuple[str, str], Callable[[Vectors], Vectors]] = {}
+        self._fitted: dict[tuple[str, str, str], Callable[[Vectors], Vectors]] = {}
 
     def __call__(self, candidate: Candidate) -> Callable[[Vectors], Vectors]:
-        """Return the function that turns a candidate's pooled vectors into unit rows; see `fit`."""
-        key = candidate.pooler, candidate.transform
+        """Return the function that turns a candidate's pooled vectors into those to search; see `fit`."""
+        key = candidate.pooler, candidate.transform, candidate.similarity
         if key not in self._fitted:
-            self._fitted[key] = fit(candidate.transform, self._vectors[candidate.pooler])
+            self._fitted[key] = fit(candidate.transform, self._vectors[candidate.pooler], candidate.similarity)
         return self._fitted[key]
 
 
@@ -111,7 +127,7 @@ def repeats(candidates: Sequence[Candidate], vectors: Mapping[str, Vectors]) -> 
     """Map each candidate whose vectors equal those of an earlier one, up to rounding, to that one, by their labels.
 
     For example, `mean-sqrt-len` repeats `mean`, because their vectors differ only in length. With a fitted transform it
-    does not, because transforms are fitted on vectors as pooled.
+    does not, because transforms are fitted on vectors as pooled; nor does it if vectors are not ranked by cosine.
 
     Args:
         candidates: Candidates in the order of the rows.
@@ -130,7 +146,7 @@ def repeats(candidates: Sequence[Candidate], vectors: Mapping[str, Vectors]) -> 
 def _repeats(one: Candidate, ours: Vectors, theirs: Vectors) -> bool:
     def equal(start: int) -> bool:
         a, b = ours[start : start + AT_ONCE], theirs[start : start + AT_ONCE]
-        if not one.transform or one.transform.startswith(TRUNCATE):
+        if one.similarity == COSINE and not _is_fitted(one.transform):
             a, b = unit_rows(a), unit_rows(b)
         return bool(np.abs(a - b).max(initial=0) <= 1e-5 * np.abs(b).max(initial=0))
 

@@ -19,6 +19,7 @@ from semsearch.evaluation.retrieval import RetrievalResult
 from semsearch.evaluation.significance import Comparison, Numbers
 from semsearch.evaluation.sts import StsResult
 from semsearch.evaluation.transfer import TransferResult
+from semsearch.similarity import similarities
 
 Two: TypeAlias = tuple[Candidate, Candidate]
 
@@ -45,15 +46,15 @@ def opponents(candidates: Sequence[Candidate], comparison: Comparison, column: s
         return None
     best = max(known, key=lambda one: known[one])
     others = [one for one in known if one != best]
-    cls = Candidate("cls")
-    return best, cls if cls in others else min(others, key=lambda one: known[one])
+    cls = next((one for one in others if one == Candidate("cls")), None)
+    return best, cls or min(others, key=lambda one: known[one])
 
 
 def duels_of_sts(found: StsResult, pair: Two) -> Duels:
     """Compare two candidates on sentence pairs, by how close the rank of each pair is to its rank by human scores."""
     tasks = [task for task in found.tasks if len(task.similarity)]
-    cosines = [[found.cosines[one.label][task.name] for task in tasks] for one in pair]  # [2, tasks] of [n]
-    ranks = [list(map(_shares, each)) for each in cosines]
+    scores = [[found.scores[one.label][task.name] for task in tasks] for one in pair]  # [2, tasks] of [n]
+    ranks = [list(map(_shares, each)) for each in scores]
     gold = [_shares(task.similarity) for task in tasks]
     values = [1 - np.abs(np.concatenate([*each, _NONE]) - np.concatenate([*gold, _NONE])) for each in ranks]
     places = [(number, place) for number, task in enumerate(tasks) for place in range(len(task.similarity))]
@@ -62,8 +63,8 @@ def duels_of_sts(found: StsResult, pair: Two) -> Duels:
         number, place = places[index]
         task = tasks[number]
         said = [
-            Answer(f"cosine {each[number][place]:.3f}, above {of[number][place]:.0%} of {task.name}")
-            for each, of in zip(cosines, ranks, strict=True)
+            Answer(f"{one.similarity} {each[number][place]:.3f}, above {of[number][place]:.0%} of {task.name}")
+            for one, each, of in zip(pair, scores, ranks, strict=True)
         ]
         wanted = f"score {task.similarity[place]:g}, above {gold[number][place]:.0%} of {task.name}"
         return " — ".join(side[place] for side in task.sides), said, wanted, ""
@@ -117,12 +118,12 @@ def duels_of_corpus(found: LabelFreeResult, pair: Two, measure: str) -> Duels:
 
     def answer(one: Candidate, task: PseudoTask, place: int) -> Answer:
         asked, searched = found.vectors[task.name][one.pooler]
-        finish = fit(one.transform, searched)
-        cosines = finish(searched) @ finish(asked[place : place + 1])[0]
+        finish = fit(one.transform, searched, one.similarity)
+        (scores,) = similarities(one.similarity, finish(asked[place : place + 1]), finish(searched))
         top, source = found.best_passage[one.label][task.name][place], task.sources[place]
-        rank = 1 if top == source else 1 + int((np.delete(cosines, source) >= cosines[source]).sum())
+        rank = 1 if top == source else 1 + int((np.delete(scores, source) >= scores[source]).sum())
         right, verdict = (True, "the source") if top == source else (None, "another passage")
-        return Answer(task.passages[top], right, verdict, rank, len(cosines))
+        return Answer(task.passages[top], right, verdict, rank, len(scores))
 
     def show(index: int) -> Shown:
         task, place = places[index]

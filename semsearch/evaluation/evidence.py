@@ -22,6 +22,7 @@ from semsearch.evaluation.report import Histogram, Layers, Projection
 from semsearch.evaluation.retrieval import RetrievalResult
 from semsearch.evaluation.sts import StsResult
 from semsearch.evaluation.transfer import TransferResult
+from semsearch.types import COSINE
 
 SAMPLE = 1_000
 """Number of texts for geometry and projection, and of pairs of each kind."""
@@ -65,9 +66,9 @@ class Evidence:
         object.__setattr__(self, "fits", self.fits or Fits(self.vectors))
 
     def finish(self, candidate: Candidate) -> Callable[[Vectors], Vectors]:
-        """Return the function that turns a candidate's pooled vectors into unit rows."""
+        """Return the function that turns a candidate's pooled vectors into unit rows, whatever ranks them."""
         assert self.fits
-        return self.fits(candidate)
+        return self.fits(replace(candidate, similarity=COSINE))
 
 
 def evidence_of_sts(found: StsResult, seed: int) -> Evidence:

@@ -17,14 +17,14 @@ from semsearch.corpus.sources import ReadOptions
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.evaluation.measures import MEASURES, check_measures
 from semsearch.evaluation.pseudo_queries import make_pseudo_tasks
-from semsearch.evaluation.request import AUTO, Request
+from semsearch.evaluation.request import Request
 from semsearch.evaluation.retrieval_data import RetrievalTask, holds_queries, load_retrieval, splits_of
 from semsearch.evaluation.sts_data import holds_pairs, load_sts
 from semsearch.evaluation.studies import study_corpus, study_retrieval, study_sts, study_transfer, tolerant
 from semsearch.evaluation.study import Study
 from semsearch.evaluation.transfer_data import EXPECTED, LAYOUTS, holds_task, labels_texts, load_transfer
 from semsearch.search import MODES
-from semsearch.types import Document
+from semsearch.types import AUTO, Document
 
 SAMPLE = 500
 """Default number of documents to make pseudo-queries from."""
@@ -209,6 +209,7 @@ def _study_corpus(request: Request) -> Study:
     judgments = None if request.check is False else _judgments(request, reading, skip_bad, notes)
     changed = {name: value for name, value in asdict(reading).items() if value != getattr(ReadOptions(), name)}
     asked = {"model": request.model, "max_tokens": request.max_tokens, "precision": request.precision}
+    asked |= {"similarity": request.similarity} if request.similarity != AUTO else {}
     with request.encoder() as encoder:
         return study_corpus(
             tasks,

@@ -13,11 +13,12 @@ import numpy as np
 
 from semsearch.arrays import Vectors
 from semsearch.encoder.encoder import Progress
-from semsearch.evaluation.candidates import Candidate, Scored, candidates_of, fit, one_by_one, repeats
+from semsearch.evaluation.candidates import Candidate, Scored, candidates_also, candidates_of, fit, one_by_one, repeats
 from semsearch.evaluation.measures import check_measures, measure_run
 from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.pseudo_queries import PseudoTask
 from semsearch.evaluation.significance import SEED, Comparison, Numbers, compare_means
+from semsearch.similarity import similarities
 
 MEASURE = "nDCG@10"
 
@@ -86,7 +87,7 @@ def evaluate_corpus(
     """
     check_measures([measure])
     candidates = candidates_of(encoder, transforms)
-    every = [*candidates, *map(Candidate, encoder.also)]
+    every = [*candidates, *candidates_also(encoder)]
     queries = encoder.encode_queries([query for task in tasks for query in task.queries], progress)
     passages = encoder.encode_documents([passage for task in tasks for passage in task.passages], progress)
     vectors: dict[str, dict[str, tuple[Vectors, Vectors]]] = {task.name: {} for task in tasks}
@@ -100,9 +101,9 @@ def evaluate_corpus(
     for candidate in one_by_one(every, scored):
         for task in tasks:
             asked, searched = vectors[task.name][candidate.pooler]
-            finish = fit(candidate.transform, searched)
+            finish = fit(candidate.transform, searched, candidate.similarity)
             values[candidate.label][task.name], best[candidate.label][task.name] = _searched(
-                task, finish(asked), finish(searched), measure
+                task, candidate.similarity, finish(asked), finish(searched), measure
             )
         values[candidate.label][ALL] = np.concatenate(list(values[candidate.label].values()))
     return LabelFreeResult(tasks, candidates, values, best, vectors)
@@ -136,23 +137,25 @@ def _split(vectors: Vectors, sizes: Sequence[int]) -> list[Vectors]:
     return np.split(vectors, np.cumsum(sizes)[:-1])
 
 
-def _searched(task: PseudoTask, queries: Vectors, passages: Vectors, measure: str) -> tuple[Numbers, list[int]]:
+def _searched(
+    task: PseudoTask, similarity: str, queries: Vectors, passages: Vectors, measure: str
+) -> tuple[Numbers, list[int]]:
     """Return the measure and the first passage of each query; search in batches of queries to bound memory."""
     values: list[Numbers] = []
     best: list[int] = []
     for start in range(0, len(queries), AT_ONCE):
         some = slice(start, start + AT_ONCE)
-        cosines = queries[some] @ passages.T
-        values.append(_measured(task.sources[some], cosines, measure))
-        best += cosines.argmax(1).tolist()
+        scores = similarities(similarity, queries[some], passages)
+        values.append(_measured(task.sources[some], scores, measure))
+        best += scores.argmax(1).tolist()
     return np.concatenate(values), best
 
 
-def _measured(sources: Sequence[int], cosines: Vectors, measure: str) -> Numbers:
-    """Compute the measure for each query from its source and the cosines `[queries, passages]`."""
-    nearest = np.argsort(-cosines, axis=1, kind="stable")[:, :DEPTH]
+def _measured(sources: Sequence[int], scores: Vectors, measure: str) -> Numbers:
+    """Compute the measure for each query from its source and the scores `[queries, passages]`."""
+    nearest = np.argsort(-scores, axis=1, kind="stable")[:, :DEPTH]
     run = {
-        str(query): {str(passage): float(cosines[query, passage]) for passage in found}
+        str(query): {str(passage): float(scores[query, passage]) for passage in found}
         for query, found in enumerate(nearest.tolist())
     }
     qrels = {str(query): {str(source): 1} for query, source in enumerate(sources)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,12 +20,14 @@ from semsearch.encoder.pooling import POOLERS, SIMCSE_NAMES, Pooler, parse_poole
 from semsearch.encoder.runtimes.base import Runtime
 from semsearch.encoder.runtimes.load import load_runtime
 from semsearch.encoder.runtimes.networks import PooledNetwork
+from semsearch.encoder.similarity import SimilarityWarning, choose_similarity
 from semsearch.encoder.texts import check_texts
 from semsearch.encoder.tokenization import TOKENIZED_AT_ONCE, Batcher, check_max_tokens, check_prefix, load_tokenizer
 from semsearch.encoder.vectors import run
 from semsearch.errors import ModelError
 from semsearch.evaluation.vector_cache import VectorCache, key_of
-from semsearch.types import EncoderSpec
+from semsearch.transforms import unit_rows
+from semsearch.types import AUTO, COSINE, EncoderSpec
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -44,6 +47,7 @@ class MultiPooler:
         refused: Requested poolers that this checkpoint does not support, with the reason.
         declared: The pooler that the checkpoint declares; None if it declares none.
         n_layers: Number of layers of the backbone.
+        similarity: Function that ranks the vectors: `cosine`, `dot` or `euclidean`.
         counts: Number of texts so far by the origin of their vectors: `encoded`, `from the cache`, or `repeated` within
             a call.
     """
@@ -58,6 +62,8 @@ class MultiPooler:
     _kept: tuple[EncoderSpec, ...]
     _cache: VectorCache | None
     counts: Counter[str] = field(default_factory=Counter)
+    similarity: str = COSINE
+    _rescaled: bool = False
 
     @classmethod
     def load(
@@ -66,6 +72,7 @@ class MultiPooler:
         poolers: Sequence[str] = (ALL,),
         *,
         simcse_names: bool = False,
+        similarity: str = AUTO,
         max_tokens: int | None = None,
         precision: str = "auto",
         device: str = "auto",
@@ -80,6 +87,7 @@ class MultiPooler:
             poolers: Names of poolers; `all` for every registered one (a table of static token vectors has only `mean`),
                 `layer:*+NAME` for NAME on each layer.
             simcse_names: Read `poolers` as SimCSE names; SimCSE's `cls` is our `pooler-output`.
+            similarity: Function that ranks the vectors of every pooler, as for `Encoder.load`.
             max_tokens: Truncate inputs to this many tokens, special tokens included; None for the checkpoint's limit.
             precision: `auto`, `float32`, `bfloat16` or `float16`.
             device: `auto`, `cpu`, `cuda` or `mps`; `cuda:0,cuda:1` or `cuda:*` for several GPUs.
@@ -89,7 +97,8 @@ class MultiPooler:
                 poolers are requested.
 
         Raises:
-            ModelError: If the checkpoint cannot be loaded, or supports none of the poolers.
+            ModelError: If the checkpoint cannot be loaded, supports none of the poolers, or declares an unknown
+                similarity function.
             UsageError: If a pooler is unknown, or `max_tokens` does not fit the model.
         """
         every = [*(SIMCSE_NAMES if simcse_names else POOLERS)]
@@ -104,6 +113,9 @@ class MultiPooler:
         )
         parsed = {name: parse_pooler(name) for name in along}
         parsed |= {name: parse_pooler(name, simcse_names=simcse_names) for name in wanted}
+        similarity, doubt = choose_similarity(checkpoint, similarity)
+        if doubt:
+            warnings.warn(doubt, SimilarityWarning, stacklevel=2)
         longest = check_max_tokens(checkpoint, max_tokens)
         tokenizer, tokenizer_hash = load_tokenizer(checkpoint)
         for prefix in (checkpoint.query_prefix, checkpoint.passage_prefix):
@@ -149,6 +161,8 @@ class MultiPooler:
             _runtime=runs,
             _kept=tuple(kept.values()),
             _cache=cache,
+            similarity=similarity,
+            _rescaled=checkpoint.normalizes and similarity != COSINE,
         )
 
     @property
@@ -178,7 +192,8 @@ class MultiPooler:
             progress: Called with the number of texts just encoded.
 
         Returns:
-            float32 `[n, dim]` as pooled, not rescaled to unit length, by pooler name.
+            float32 `[n, dim]` as pooled, by pooler name. They are rescaled to unit length only if the checkpoint has a
+            Normalize module and they are not ranked by cosine; for cosine, `candidates.fit` rescales them.
 
         Raises:
             ModelError: If the runtime fails, for example for lack of memory, or the vectors are not finite.
@@ -193,7 +208,7 @@ class MultiPooler:
             window = slice(start, start + TOKENIZED_AT_ONCE)
             some = {name: rows[window] for name, rows in vectors.items()}
             self._fill(texts[window], prefix, some, progress)
-        return vectors
+        return {name: unit_rows(rows) for name, rows in vectors.items()} if self._rescaled else vectors
 
     def _fill(self, texts: Sequence[str], prefix: str, out: Mapping[str, Vectors], progress: Progress | None) -> None:
         """Write the vectors of texts into `out`: cached ones, and the others encoded, equal texts once."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from semsearch.evaluation.candidates import Candidate
 from semsearch.evaluation.geometry import Geometry
 from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.probes import FOLDS, STRENGTHS
@@ -13,12 +14,16 @@ from semsearch.evaluation.retrieval import RetrievalResult
 from semsearch.evaluation.sts import StsResult
 from semsearch.evaluation.transfer import MAJORITY, TransferResult
 from semsearch.evaluation.transfer_data import TransferTask
+from semsearch.types import COSINE, DOT, EUCLIDEAN
 from semsearch.version import __version__
 
 PROXY = (
     "this is a proxy: pseudo-queries are parts of the documents and share words with them, which real queries may not; "
     "rely on the order of the poolers, not on the values"
 )
+
+NAMES = {COSINE: "cosine", DOT: "dot product", EUCLIDEAN: "Euclidean distance"}
+"""Similarity functions as notes name them."""
 
 ASKED = {
     "title": "title: the query is a title, the answer the body of its document",
@@ -66,6 +71,14 @@ def facts_of(encoder: MultiPooler, more: Mapping[str, object]) -> dict[str, str]
     }
 
 
+def notes_of_similarity(encoder: MultiPooler, candidates: Sequence[Candidate]) -> list[str]:
+    """Return a note on the function that ranks vectors, unless it is the usual one."""
+    if encoder.similarity == COSINE:
+        return []
+    others = any(one.pooler and one.similarity == COSINE for one in candidates)
+    return [f"vectors are compared by {NAMES[encoder.similarity]}{', after a fitted transform by cosine' * others}"]
+
+
 def notes_of_sts(result: StsResult) -> list[str]:
     """Return notes on what was left out, and on why a correlation is missing."""
     notes = [AGGREGATED] if len(result.tasks) > 1 or any(len(task.subsets) > 1 for task in result.tasks) else []
@@ -77,8 +90,8 @@ def notes_of_sts(result: StsResult) -> list[str]:
     for candidate in result.candidates:
         same = [
             task
-            for task, cosines in result.cosines[candidate.label].items()
-            if task not in flat and len({*cosines.tolist()}) < 2
+            for task, scores in result.scores[candidate.label].items()
+            if task not in flat and len({*scores.tolist()}) < 2
         ]
         if same and candidate.transform.startswith("whiten"):
             sizes = {task: len({place for side in result.sides[task] for place in side}) for task in same}
@@ -87,7 +100,8 @@ def notes_of_sts(result: StsResult) -> list[str]:
             ]
         elif same:
             notes.append(
-                f"{candidate.label}: no correlation on {', '.join(same)}, because it gives every pair the same cosine"
+                f"{candidate.label}: no correlation on {', '.join(same)}, because it gives every pair the same "
+                f"{NAMES[candidate.similarity]}"
             )
     return notes
 
@@ -181,7 +195,7 @@ def notes_of_repeats(repeats: Mapping[str, str]) -> list[str]:
     if not repeats:
         return []
     rows = "; ".join(f"{row} is {first}" for row, first in repeats.items())
-    return [f"rows that have the same unit vectors count as one row in the correction: {rows}"]
+    return [f"rows whose vectors rank alike count as one row in the correction: {rows}"]
 
 
 def note_of_queries(made: PseudoQuerySummary) -> str:

@@ -20,8 +20,7 @@ from semsearch.evaluation.multi_pooler import ALL, MultiPooler
 from semsearch.evaluation.significance import SEED
 from semsearch.evaluation.vector_cache import MAX_MB, VectorCache
 from semsearch.paths import as_path
-
-AUTO = "auto"
+from semsearch.types import AUTO, SETTINGS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +38,7 @@ class Request:
     poolers: Sequence[str] = (ALL,)
     model: str | None = None
     simcse_names: bool = False
+    similarity: str = AUTO
     transforms: Sequence[str] = ()
     max_tokens: int | None = None
     precision: str | None = None
@@ -104,6 +104,7 @@ class Request:
                 self.model,
                 self.poolers,
                 simcse_names=self.simcse_names,
+                similarity=self.similarity,
                 max_tokens=self.max_tokens,
                 precision=self.precision or AUTO,
                 device=self.device,
@@ -118,6 +119,7 @@ EXPECTED: Mapping[str, Check] = {
     **dict.fromkeys(("poolers", "transforms", "duel", "tasks", "measures", "modes"), NAMES),
     **dict.fromkeys(("max_tokens", "cache_mb", "seed", "sample"), WHOLE),
     **dict.fromkeys(("simcse_names", "layers", "drop_same_id", "check", "skip_bad"), FLAG),
+    "similarity": SETTINGS["similarity"],
     "progress": (callable, "a function that takes the number of texts just encoded"),
     "scored": (callable, "a function that takes the number of rows scored so far and the total"),
     "chunking": (lambda value: isinstance(value, Chunking), "a semsearch.Chunking"),

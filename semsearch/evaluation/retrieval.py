@@ -22,17 +22,26 @@ from semsearch.arrays import Ids, Vectors
 from semsearch.corpus.chunking import Chunker, Chunking
 from semsearch.encoder.encoder import Progress
 from semsearch.errors import RecordError, SourceError, UsageError
-from semsearch.evaluation.candidates import Candidate, Fits, Scored, candidates_of, one_by_one, repeats
+from semsearch.evaluation.candidates import (
+    Candidate,
+    Fits,
+    Scored,
+    candidates_also,
+    candidates_of,
+    one_by_one,
+    repeats,
+)
 from semsearch.evaluation.measures import MEASURES, STYLES, PerQuery, check_measures, judged_queries, measure_run
 from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.retrieval_data import RetrievalTask
 from semsearch.evaluation.significance import SEED, Comparison, compare_means
 from semsearch.filters.syntax import Filter
 from semsearch.search import FUSIONS, MODES, find_run
-from semsearch.stores.base import UNRELATED, Entry
+from semsearch.similarity import Spread, reference_scores
+from semsearch.stores.base import Entry
 from semsearch.stores.local import segments as faiss_segments
 from semsearch.stores.local.store import LocalStore
-from semsearch.types import Document, Run
+from semsearch.types import COSINE, Document, Run
 
 DEPTH = 1_000
 """Number of documents per query, trec_eval's own limit."""
@@ -161,11 +170,11 @@ def evaluate_retrieval(
         with LocalStore(folder) as words:
             index = _LentVectors(words)
             fits = Fits(corpus.vectors)
-            for candidate in one_by_one([*candidates, *map(Candidate, encoder.also if poolers else ())], scored):
+            for candidate in one_by_one([*candidates, *(candidates_also(encoder) if poolers else ())], scored):
                 asked = None
                 if candidate.pooler:
                     finish = fits(candidate)
-                    index.lend(finish(corpus.vectors[candidate.pooler]))
+                    index.lend(finish(corpus.vectors[candidate.pooler]), candidate.similarity)
                     asked = finish(query_vectors[candidate.pooler])
                 index.spared_seconds = 0.0
                 started = time.perf_counter()
@@ -273,6 +282,7 @@ class _LentVectors:
     """A store's documents and keyword index, searched with vectors that candidates lend in turn; a `Searchable`.
 
     Attributes:
+        similarity: Function that ranks the vectors.
         spared_seconds: Time saved by cached keyword hits: the sum of the original search times over all reuses.
     """
 
@@ -282,20 +292,21 @@ class _LentVectors:
         self._remembered: dict[tuple[str, int], tuple[tuple[Vectors, Ids], float]] = {}
         self.snapshot, self.documents_of, self.doc_ids = words.snapshot, words.documents_of, words.doc_ids
         self.highest_keyword_score = cache(words.highest_keyword_score)
-        self.spared_seconds = 0.0
+        self.similarity, self.spared_seconds = COSINE, 0.0
 
-    def lend(self, vectors: Vectors) -> None:
-        """Set the vectors to search: unit rows `[passages, dim]`, in the order in which passages were committed."""
-        self._vectors = faiss_segments.build(np.arange(1, len(vectors) + 1), vectors)
-        self._mean: Vectors = vectors.sum(0) / np.float32(len(vectors) + UNRELATED)
+    def lend(self, vectors: Vectors, similarity: str) -> None:
+        """Set the vectors to search `[passages, dim]`, in the order in which passages were committed."""
+        self.similarity = similarity
+        self._vectors = faiss_segments.build(np.arange(1, len(vectors) + 1), vectors, similarity)
+        self._spread = Spread.of(similarity, [(vectors, np.ones(len(vectors), bool))], vectors.shape[1])
 
     def search_vectors(self, queries: Vectors, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
         """See `Searchable.search_vectors`."""
         return faiss_segments.search([self._vectors], queries, k, allowed=None, excluded=np.empty(0, np.int64))
 
-    def mean_cosines(self, queries: Vectors) -> Vectors:
-        """See `Searchable.mean_cosines`."""
-        return queries @ self._mean
+    def reference_scores(self, queries: Vectors) -> tuple[Vectors, Vectors]:
+        """See `Searchable.reference_scores`."""
+        return reference_scores(self.similarity, queries, self._spread)
 
     def search_keywords(self, query: str, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
         """See `Searchable.search_keywords`; hits are cached for other candidates, but their time counts for each."""

@@ -1,4 +1,4 @@
-"""Semantic textual similarity: how well the cosines of sentence pairs rank them as people did.
+"""Semantic textual similarity: how well an encoder's similarities of sentence pairs rank them as people did.
 
 Every sentence is encoded once, no matter how many tasks and poolers use it.
 """
@@ -12,11 +12,22 @@ import numpy as np
 
 from semsearch.arrays import Vectors
 from semsearch.encoder.encoder import Progress
-from semsearch.evaluation.candidates import Candidate, Scored, candidates_of, fit, is_flat, one_by_one, repeats
+from semsearch.evaluation.candidates import (
+    Candidate,
+    Scored,
+    candidates_also,
+    candidates_of,
+    fit,
+    is_flat,
+    one_by_one,
+    repeats,
+)
 from semsearch.evaluation.correlation import Correlation, Scores, correlate, mean
 from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.significance import SEED, Comparison, compare_correlations
 from semsearch.evaluation.sts_data import StsTask
+from semsearch.similarity import paired_similarities
+from semsearch.types import COSINE, EUCLIDEAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +47,7 @@ class TaskResult:
 
 
 DECIMALS = 7
-"""Number of decimals that cosines are rounded to."""
+"""Number of decimals that similarities are rounded to, relative to the lengths of the vectors."""
 
 Results = dict[str, dict[str, TaskResult]]
 """Results by candidate label and task name."""
@@ -44,12 +55,12 @@ Results = dict[str, dict[str, TaskResult]]
 
 @dataclass(frozen=True, slots=True)
 class StsResult:
-    """The cosines of each candidate for the pairs of each task.
+    """The similarities of each candidate for the pairs of each task.
 
     Attributes:
         tasks: The tasks, with human scores.
         candidates: The compared candidates.
-        cosines: By candidate label and task name, float64 `[pairs]`, subset after subset.
+        scores: By candidate label and task name, float64 `[pairs]`, subset after subset.
         sentences: All distinct sentences.
         vectors: By pooler, float32 `[sentences, dim]` as pooled.
         sides: By task name, the first and the second sentences of its pairs, as indices into `sentences`.
@@ -57,7 +68,7 @@ class StsResult:
 
     tasks: Sequence[StsTask]
     candidates: Sequence[Candidate]
-    cosines: Mapping[str, Mapping[str, Scores]]
+    scores: Mapping[str, Mapping[str, Scores]]
     sentences: Sequence[str]
     vectors: Mapping[str, Vectors]
     sides: Mapping[str, tuple[list[int], list[int]]]
@@ -65,15 +76,14 @@ class StsResult:
     def results(self) -> Results:
         """Compute the correlations of each candidate on each task, by subset and aggregated in three ways."""
         return {
-            name: {task.name: _result(task, row[task.name]) for task in self.tasks}
-            for name, row in self.cosines.items()
+            name: {task.name: _result(task, row[task.name]) for task in self.tasks} for name, row in self.scores.items()
         }
 
     def compare(self, seed: int = SEED) -> Comparison:
         """Compare Spearman over all pairs of each task, and its mean over tasks, with intervals and tests."""
-        cosines = {one.label: self.cosines[one.label] for one in self.candidates}
+        scores = {one.label: self.scores[one.label] for one in self.candidates}
         gold = {task.name: task.similarity for task in self.tasks}
-        return compare_correlations(cosines, gold, seed, self.repeats())
+        return compare_correlations(scores, gold, seed, self.repeats())
 
     def repeats(self) -> dict[str, str]:
         """Map each candidate that repeats an earlier one to that one, by their labels."""
@@ -87,7 +97,7 @@ def evaluate_sts(
     progress: Progress | None = None,
     scored: Scored | None = None,
 ) -> StsResult:
-    """Compute the cosines of each task's pairs with each pooler, with and without each transform.
+    """Compute the similarities of each task's pairs with each pooler, with and without each transform.
 
     Transforms are fitted on the sentences of the task itself, as in Su et al. (2021), without its human scores.
 
@@ -102,28 +112,29 @@ def evaluate_sts(
         UsageError: If a transform is unknown.
     """
     candidates = candidates_of(encoder, transforms)
-    every = [*candidates, *map(Candidate, encoder.also)]
+    every = [*candidates, *candidates_also(encoder)]
     sentences = unique_sentences(tasks)
     number = {sentence: place for place, sentence in enumerate(sentences)}
     vectors = encoder.encode_documents(sentences, progress)
     sides = {task.name: (_places(number, task.sides[0]), _places(number, task.sides[1])) for task in tasks}
-    cosines: dict[str, dict[str, Scores]] = {one.label: {} for one in every}
+    scores: dict[str, dict[str, Scores]] = {one.label: {} for one in every}
     for candidate in one_by_one(every, scored):
         pooled = vectors[candidate.pooler]
         for task, (first, second) in sides.items():
-            cosines[candidate.label][task] = _transformed(candidate.transform, pooled, first, second)
-    return StsResult(tasks, candidates, cosines, sentences, vectors, sides)
+            scores[candidate.label][task] = _scored(candidate, pooled, first, second)
+    return StsResult(tasks, candidates, scores, sentences, vectors, sides)
 
 
-def _transformed(transform: str, pooled: Vectors, first: Sequence[int], second: Sequence[int]) -> Scores:
-    """Return the cosines of transformed pairs; all 0 if the transform cannot distinguish the sentences."""
-    if not transform:
-        return _cosines(pooled[first], pooled[second])
+def _scored(candidate: Candidate, pooled: Vectors, first: Sequence[int], second: Sequence[int]) -> Scores:
+    """Return the similarities of pairs; all 0 if the transform cannot distinguish the sentences."""
+    similarity = candidate.similarity
+    if not candidate.transform:
+        return _similarities(similarity, pooled[first], pooled[second])
     own = pooled[sorted({*first, *second})]
-    finish = fit(transform, own) if len(own) > 1 else None
+    finish = fit(candidate.transform, own, similarity) if len(own) > 1 else None
     if finish is None or is_flat(finish, own):
         return np.zeros(len(first))
-    return _cosines(finish(pooled[first]), finish(pooled[second]))
+    return _similarities(similarity, finish(pooled[first]), finish(pooled[second]))
 
 
 def _places(number: Mapping[str, int], sentences: Iterable[str]) -> list[int]:
@@ -142,23 +153,30 @@ def average(results: Mapping[str, TaskResult]) -> float | None:
     return float(np.mean(known)) if known and len(known) == len(values) else None
 
 
-def _cosines(first: Vectors, second: Vectors) -> Scores:
-    """Return the cosines of paired rows, rounded to the resolution of float32 hidden states.
+def _similarities(similarity: str, first: Vectors, second: Vectors) -> Scores:
+    """Return the similarities of paired rows of any length, rounded to the resolution of float32 hidden states.
 
-    Pairs of identical sentences therefore tie with one another, and a pooler that gives every text the same vector
+    Pairs of identical sentences therefore have the same cosine, and a pooler that gives every text the same vector
     ranks nothing.
     """
     a, b = first.astype(np.float64), second.astype(np.float64)
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    cosines: Scores = (np.einsum("nd,nd->n", a, b) / np.where(lengths == 0, 1, lengths)).round(DECIMALS)
-    return np.full_like(cosines, cosines[0]) if len(cosines) and np.ptp(cosines) < 2 * 10**-DECIMALS else cosines
+    lengths = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
+    scores = paired_similarities(similarity, a, b)
+    scale = np.maximum(*lengths) if similarity == EUCLIDEAN else lengths[0] * lengths[1]
+    if similarity == COSINE:
+        scores, scale = scores / np.where(scale == 0, 1, scale), np.ones(1)
+    unit = float(scale.max(initial=0)) or 1.0
+    rounded = (scores / unit).round(DECIMALS)
+    if len(rounded) and np.ptp(rounded) < 2 * 10**-DECIMALS:
+        rounded = np.full_like(rounded, rounded[0])
+    return rounded * unit
 
 
-def _result(task: StsTask, cosines: Scores) -> TaskResult:
+def _result(task: StsTask, scores: Scores) -> TaskResult:
     ends = np.cumsum([len(subset.similarity) for subset in task.subsets])
     subsets = {
         subset.name: correlate(some, subset.similarity)
-        for subset, some in zip(task.subsets, np.split(cosines, ends[:-1]), strict=True)
+        for subset, some in zip(task.subsets, np.split(scores, ends[:-1]), strict=True)
     }
     each = list(subsets.values())
-    return TaskResult(subsets, correlate(cosines, task.similarity), mean(each), mean(each, weighted=True))
+    return TaskResult(subsets, correlate(scores, task.similarity), mean(each), mean(each, weighted=True))

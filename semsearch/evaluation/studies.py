@@ -80,13 +80,17 @@ def study_sts(
     return Study(
         "sts",
         f"Poolers of {encoder.spec.model} on {Path(data).resolve().name}",
-        said.facts_of(encoder, {"data": data, "split": split, "seed": seed}),
+        said.facts_of(encoder, {"similarity": encoder.similarity, "data": data, "split": split, "seed": seed}),
         [Table("Spearman", comparison, 100, 2, measure="Spearman")],
         column,
         result.candidates,
         _best(result.candidates, comparison, column),
         encoder.refused,
-        [*said.notes_of_repeats(result.repeats()), *said.notes_of_sts(result)],
+        [
+            *said.notes_of_similarity(encoder, result.candidates),
+            *said.notes_of_repeats(result.repeats()),
+            *said.notes_of_sts(result),
+        ],
         {"poolers": poolers},
         seed,
         two,
@@ -166,13 +170,19 @@ def study_retrieval(
     return Study(
         "retrieval",
         f"Poolers of {encoder.spec.model} on {task.name}",
-        said.facts_of(encoder, {"data": data, "split": split, "style": style, "seed": seed}),
+        said.facts_of(
+            encoder, {"similarity": encoder.similarity, "data": data, "split": split, "style": style, "seed": seed}
+        ),
         [Table(f"Retrieval ({style})", comparison, beside={"ms/query": milliseconds})],
         column,
         result.candidates,
         _best(result.candidates, comparison, column),
         encoder.refused,
-        [*said.notes_of_repeats(result.repeats()), *said.notes_of_retrieval(result)],
+        [
+            *said.notes_of_similarity(encoder, result.candidates),
+            *said.notes_of_repeats(result.repeats()),
+            *said.notes_of_retrieval(result),
+        ],
         {"seconds": {"passages": passages, "queries": queries, "search": dict(result.search_seconds)}},
         seed,
         two,
@@ -290,7 +300,8 @@ def study_corpus(
     result = evaluate_corpus(tasks, encoder, transforms=transforms, progress=progress, scored=scored)
     comparison = result.compare(seed)
     tables = [Table(f"{MEASURE} on pseudo-queries", comparison, measure=MEASURE)]
-    told = [said.PROXY, said.note_of_queries(made), *said.notes_of_repeats(result.repeats()), *notes]
+    told = [said.PROXY, said.note_of_queries(made), *said.notes_of_similarity(encoder, result.candidates)]
+    told += [*said.notes_of_repeats(result.repeats()), *notes]
     agreement = None
     if judgments and (judged := _judged(judgments, encoder, transforms, progress, scored, told)):
         true = judged.compare(seed)
@@ -302,13 +313,15 @@ def study_corpus(
     own = next((name for name, spec in encoder.specs.items() if spec.pooler == encoder.declared), None)
     chosen, why = recommend(comparison, result.candidates, own)
     taken = {"pooler": encoder.specs[chosen.pooler].pooler, "transform": chosen.transform}
+    if chosen.similarity != encoder.similarity:  # a fitted transform determines it
+        taken["similarity"] = ""
     command = said.index_command(data, {**(index_options or {}), **taken})
     means = {label: float(row[ALL].mean()) for label, row in result.per_query.items()}
     counts = {"documents": f"{made.documents:,}", "sampled": f"{made.sampled:,}"}
     return Study(
         "corpus",
         f"Poolers of {encoder.spec.model} on {Path(data).resolve().name}",
-        said.facts_of(encoder, {"data": data, **counts, "seed": seed}),
+        said.facts_of(encoder, {"similarity": encoder.similarity, "data": data, **counts, "seed": seed}),
         tables,
         ALL,
         result.candidates,

@@ -7,7 +7,7 @@ kept, because SentEval's tasks together have more than a hundred thousand texts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from semsearch.evaluation.multi_pooler import MultiPooler
 from semsearch.evaluation.probes import Probe, check_installed, cross_probe, pair_features, probe
 from semsearch.evaluation.significance import SEED, Comparison
 from semsearch.evaluation.transfer_data import TransferTask
+from semsearch.types import COSINE
 
 MAJORITY = "majority class"
 """Row that predicts the most frequent class of the training examples, whatever the text."""
@@ -122,7 +123,7 @@ def evaluate_transfer(
         UsageError: If a transform is unknown, or scikit-learn is not installed.
     """
     check_installed()
-    candidates = candidates_of(encoder, transforms)
+    candidates = [replace(one, similarity=COSINE) for one in candidates_of(encoder, transforms)]  # unit vectors
     every = [*candidates, *map(Candidate, encoder.also)]
     probes: dict[str, dict[str, Probe]] = {one.label: {} for one in every}
     samples: dict[str, Sample] = {}

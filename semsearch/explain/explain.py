@@ -57,7 +57,7 @@ def gather(
         query: The query as it was searched.
         vector: The query's vector as the encoder returns it, float32 `[dim]`; None if `needs_encoder` is false.
         hits: The hits to explain.
-        where: The filter of the search, on which ranks and the lowest cosine depend.
+        where: The filter of the search, on which ranks and the lowest dense score depend.
         unit: The unit of the search.
 
     Returns:
@@ -85,7 +85,7 @@ def explain(
         query: The query as it was searched.
         hits: The hits to explain.
         gathered: The sides of each hit, as returned by `gather`.
-        splitter: Splitter of cosines with the query; None if no hit has a dense part.
+        splitter: Splitter of dense scores of the query; None if no hit has a dense part.
     """
     every = zip(hits, gathered, find_matches(query, [hit.text for hit in hits]), strict=True)
     return [_explain(query, hit, dense, words, splitter, matches) for hit, (dense, words), matches in every]
@@ -114,7 +114,10 @@ def _explain(
 
 def _dense(side: Side, hit: Hit, splitter: Splitter | None) -> Dense:
     plain = Dense(*_shares(side, hit), offsets={}, note=side.note)
-    if side.passage is None or side.score is None or splitter is None:
+    if splitter is None:
+        return plain
+    plain = replace(plain, similarity=splitter.similarity)
+    if side.passage is None or side.score is None:
         return plain
     try:
         split = splitter.split(side.passage, side.score)
@@ -155,7 +158,7 @@ def _snippet(hit: Hit, dense: Dense | None, keyword: Keyword | None, matches: Sp
 
 
 def _scale(part: Share) -> float:
-    """Return the contribution to the hit's score per unit of cosine or BM25; an average if only the rank counts."""
+    """Return the contribution to the hit's score per unit of this side's score; an average if only the rank counts."""
     if part.rank is not None:
         return part.share / part.score if part.score else 0.0
     return part.weight / (part.one - part.zero) if part.one > part.zero else 0.0

@@ -8,8 +8,9 @@ each hit, with the `snippet` beside it:
       "kind": "hybrid", "score": 0.41,           as in the hit; dense.share + keyword.share
       "dense": {                                 null for keyword search
         "share": 0.22,                           contribution to the hit's score
-        "score": 0.447,                          cosine: the sum of contributions, offsets and rounding; null if the
-                                                 document is not among the fused candidates, as `note` then says
+        "similarity": "cosine",                  what `score` is: cosine, dot, or euclidean (the distance with a minus)
+        "score": 0.447,                          the sum of contributions, offsets and rounding; null if the document is
+                                                 not among the fused candidates, as `note` then says
         "zero": 0.02, "one": 1.0, "weight": 0.5, share = weight * (score - zero) / (one - zero)
         "rank": null,                            for rrf: share = 1 / (60 + rank)
         "start": 0, "end": 22,                   the passage that is explained, in the document's text
@@ -17,7 +18,8 @@ each hit, with the `snippet` beside it:
         "offsets": {"transform": -0.01},         parts that belong to no token: the corpus mean of a transform, a bias
         "rounding": 0.0001,                      error due to the precision of the index
         "n_lost": 0,                             tokens beyond the encoder's limit, which it did not see
-        "note": ""                               why there are no tokens, such as a pooler that cannot be split
+        "note": ""                               why there are no tokens, such as a pooler that cannot be split, or a
+                                                 distance, which is not a sum over tokens
       },
       "keyword": {                               null for dense search
         "share": …, "score": 1.2, "zero": 0.0, "one": 2.6, "weight": 0.5, "rank": null, "start": 0, "end": 22,
@@ -45,7 +47,7 @@ from semsearch.snippets import Snippet
 
 @dataclass(frozen=True, slots=True)
 class TokenShare:
-    """Contribution of a token to a cosine; the module docstring describes the fields."""
+    """Contribution of a token to a dense score; the module docstring describes the fields."""
 
     token: str
     part: str
@@ -67,10 +69,10 @@ class TermShare:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Contribution of a cosine or a BM25 score to a hit's score; the module docstring describes the fields.
+    """Contribution of a dense or a BM25 score to a hit's score; the module docstring describes the fields.
 
     Attributes:
-        score: Cosine or BM25 score; None if the passage is not among the fused candidates, so that its share was
+        score: Dense or BM25 score; None if the passage is not among the fused candidates, so that its share was
             assumed, or is 0.
     """
 
@@ -86,8 +88,9 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Dense(Share):
-    """The cosine of a hit, token by token."""
+    """The dense score of a hit, token by token."""
 
+    similarity: str = "cosine"
     tokens: tuple[TokenShare, ...] = ()
     offsets: Mapping[str, float] | None = None
     rounding: float = 0.0

@@ -1,4 +1,4 @@
-"""Splitting the score of a hit into a cosine part and a BM25 part, with the help of the store that returned it."""
+"""Splitting the score of a hit into a dense part and a BM25 part, with the help of the store that returned it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from semsearch.errors import UsageError
 from semsearch.filters.syntax import Filter
 from semsearch.search import DENSE_WEIGHT, FUSED_DEPTH, PARTS, UNITS, Parts, Sides, find_sides
 from semsearch.stores.base import Readable, StoredPassage
-from semsearch.types import Hit, Term
+from semsearch.types import SIMILARITIES, Hit, Term
 
 if TYPE_CHECKING:
     from semsearch.arrays import Vector
@@ -25,7 +25,7 @@ class Side:
         share: Contribution of the side to the hit's score.
         passage: The passage that is explained; None if there is nothing to explain.
         terms: Contribution of each term to the BM25 score.
-        score: The cosine or BM25 score; None if there is none, even if a share was assumed.
+        score: The dense or BM25 score; None if there is none, even if a share was assumed.
         zero, one, weight, rank: See `semsearch.explain.records`.
         note: A remark for the reader; empty if there is none.
     """
@@ -95,10 +95,10 @@ def gone(hit: Hit) -> UsageError:
     )
 
 
-def _cosine(asked: Asked, hit: Hit) -> Both:
+def _dense(asked: Asked, hit: Hit) -> Both:
     assert asked.vector is not None
     number = asked.number_of(hit)
-    score = float(asked.store.cosines(asked.vector[None], [number])[0, 0])
+    score = float(asked.store.similarities(asked.vector[None], [number])[0, 0])
     return Side(score, asked.store.show([number])[number], None, score), None
 
 
@@ -132,11 +132,12 @@ def _hybrid(asked: Asked, hit: Hit) -> Both:
     key, ours, theirs = _fused(asked, hit, "convex")
     dense, keyword, scale = asked.sides
     taken = "; assumed to be as near as the last of them"
-    near = Side(ours, zero=scale.unrelated, weight=DENSE_WEIGHT, note=_far(len(dense), taken))
+    note = _far(len(dense), taken)
+    near = Side(ours, zero=scale.unrelated, one=scale.perfect, weight=DENSE_WEIGHT, note=note)
     words = Side(theirs, one=scale.highest, weight=1 - DENSE_WEIGHT, note=_without_words(len(keyword)))
     if key in dense:
-        cosine, number = dense[key]
-        near = replace(near, passage=asked.store.show([number])[number], score=cosine, note="")
+        score, number = dense[key]
+        near = replace(near, passage=asked.store.show([number])[number], score=score, note="")
     if key in keyword:
         bm25, number = keyword[key]
         passage, terms = _worded(asked, number)
@@ -149,8 +150,8 @@ def _rrf(asked: Asked, hit: Hit) -> Both:
     dense, keyword, _ = asked.sides
     near, words = Side(ours, note=_far(len(dense))), Side(theirs, note=_without_words(len(keyword)))
     if key in dense:
-        cosine, number = dense[key]
-        near = Side(ours, asked.store.show([number])[number], None, cosine, rank=list(dense).index(key) + 1)
+        score, number = dense[key]
+        near = Side(ours, asked.store.show([number])[number], None, score, rank=list(dense).index(key) + 1)
     if key in keyword:
         bm25, number = keyword[key]
         words = Side(theirs, *_worded(asked, number), bm25, rank=list(keyword).index(key) + 1)
@@ -165,7 +166,10 @@ def _without_words(n: int) -> str:
     return "contains no word of the query" if n < FUSED_DEPTH else f"not among the {n:,} best by keywords"
 
 
-KINDS: dict[str, Callable[[Asked, Hit], Both]] = {"cosine": _cosine, "bm25": _bm25, "hybrid": _hybrid, "rrf": _rrf}
+KINDS: dict[str, Callable[[Asked, Hit], Both]] = {
+    **dict.fromkeys(SIMILARITIES, _dense),
+    **{"bm25": _bm25, "hybrid": _hybrid, "rrf": _rrf},
+}
 """Kinds of scores that can be explained, each with the function that splits it."""
 
 WORDS_ALONE = {"bm25"}

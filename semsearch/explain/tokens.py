@@ -1,8 +1,9 @@
-"""Contributions of the tokens of a passage to its cosine with a query.
+"""Contributions of the tokens of a passage to its cosine, or to its dot product, with a query.
 
 A pooled vector is a sum over tokens, and everything up to the cosine is affine: `cos = sum_t (p_t A - m A) . q / |v|`,
 where `p_t` is a token's part, `A` and `m` are the matrix and mean of the index's transform, `q` is the query vector as
-it is searched, and `v` is the passage vector before it is rescaled.
+it is searched, and `v` is the passage vector before it is rescaled. For the dot product of vectors that are not
+rescaled, `|v|` is left out. A Euclidean distance is not a sum over tokens.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import numpy as np
 from semsearch.corpus.chunking import Chunker, Chunking, Encoded
 from semsearch.encoder.encoder import TextEncoder
 from semsearch.encoder.token_parts import Span, TokenParts
+from semsearch.errors import UnsupportedError
 from semsearch.explain.records import TokenShare
 from semsearch.stores.base import StoredPassage
 from semsearch.transforms import Transform
+from semsearch.types import EUCLIDEAN
 
 if TYPE_CHECKING:
     from semsearch.arrays import Vector
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A cosine as a sum of tokens' contributions, offsets and rounding; see `semsearch.explain.records`."""
+    """A dense score as a sum of tokens' contributions, offsets and rounding; see `semsearch.explain.records`."""
 
     tokens: tuple[TokenShare, ...]
     offsets: dict[str, float]
@@ -35,10 +38,10 @@ class Split:
 
 
 class Splitter:
-    """Splits cosines with one query into contributions of tokens."""
+    """Splits dense scores of one query into contributions of tokens."""
 
     def __init__(self, encoder: TextEncoder, chunking: Chunking, vector: Vector, transform: Transform | None) -> None:
-        """Prepare to split cosines with a query.
+        """Prepare to split dense scores of a query.
 
         Args:
             encoder: Encoder of the index.
@@ -51,19 +54,22 @@ class Splitter:
         self._chunker = Chunker(encoder.tokenizer, spec.max_tokens, spec.passage_prefix, chunking)
         self._query = (transform(vector[None])[0] if transform else vector).astype(np.float64)
         self._rescaled = spec.normalize or transform is not None
+        self.similarity = spec.similarity
 
-    def split(self, passage: StoredPassage, cosine: float) -> Split:
-        """Split the cosine of a passage.
+    def split(self, passage: StoredPassage, score: float) -> Split:
+        """Split the dense score of a passage.
 
         Raises:
-            UnsupportedError: If the pooler's vectors are not sums over tokens.
+            UnsupportedError: If the pooler's vectors are not sums over tokens, or the score is a distance.
         """
+        if self.similarity == EUCLIDEAN:
+            raise UnsupportedError("a Euclidean distance is not a sum over tokens, so it cannot be split")
         forms = self._chunker.encodings(passage.title, passage.text)
         every = self._encoder.split_documents([form.text for form in forms])
-        splits = [self._split(form, parts, cosine) for form, parts in zip(forms, every, strict=True)]
+        splits = [self._split(form, parts, score) for form, parts in zip(forms, every, strict=True)]
         return min(splits, key=lambda split: abs(split.rounding))  # the title may have been shortened
 
-    def _split(self, form: Encoded, parts: TokenParts, cosine: float) -> Split:
+    def _split(self, form: Encoded, parts: TokenParts, score: float) -> Split:
         transform = self._transform
         rows, offsets = parts.vectors.astype(np.float64), {"bias": parts.offset.astype(np.float64)}
         if transform:
@@ -73,7 +79,7 @@ class Splitter:
         query = self._query / (length or 1.0)
         shares: list[float] = (rows @ query).tolist()
         named = {name: float(offset @ query) for name, offset in offsets.items() if offset.any()}
-        rounding = cosine - sum(shares) - sum(named.values())
+        rounding = score - sum(shares) - sum(named.values())
         tokens = tuple(_placed(span, form, share) for span, share in zip(parts.spans, shares, strict=True))
         return Split(tokens, named, rounding, parts.n_lost)
 

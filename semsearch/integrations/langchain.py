@@ -198,7 +198,7 @@ class SemsearchVectorStore(VectorStore):
         return [document for document, _ in self.similarity_search_with_score(query, k, filter)]
 
     def similarity_search_with_score(self, query: str, k: int = 4, filter: Any = None) -> list[tuple[Document, float]]:
-        """Return documents as `similarity_search` does, each with its score: the cosine in `dense` mode."""
+        """Return documents as `similarity_search` does, each with its score; see `Hit.score`."""
         return [(_document(stored), hit.score) for hit, stored in self._found(query, k, filter)]
 
     def _similarity_search_with_relevance_scores(
@@ -240,7 +240,7 @@ class SemsearchVectorStore(VectorStore):
 
 
 class SemsearchEmbeddings(Embeddings):
-    """LangChain embeddings computed by an encoder of semsearch, as unit vectors."""
+    """LangChain embeddings computed by an encoder of semsearch, which are unit vectors if it ranks by cosine."""
 
     def __init__(self, encoder: TextEncoder) -> None:
         """Wrap an encoder, such as `Index.encoder` or `Encoder.load()`."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from semsearch.errors import StoreError, UnknownIndexError, UsageError
 from semsearch.transforms import unit_rows
+from semsearch.types import COSINE
 
 if TYPE_CHECKING:
     from semsearch.arrays import Vectors
@@ -92,8 +93,8 @@ async def embed(
         asked: Name of the model; see `model_of`.
         texts: Texts to encode, in the order of the vectors.
         role: Role to use if the name does not specify one.
-        dimensions: Number of leading components to keep, rescaled to unit length (Matryoshka, Kusupati et al. 2022);
-            None for all.
+        dimensions: Number of leading components to keep (Matryoshka, Kusupati et al. 2022), rescaled to unit length if
+            the encoder's vectors are ranked by cosine; None for all.
 
     Raises:
         UsageError: If there are more texts than a request may have, or vectors cannot be cut to `dimensions`.
@@ -103,10 +104,13 @@ async def embed(
     if len(texts) > most:
         raise UsageError(f"the input has {len(texts):,} texts; expected at most {most:,} per request")
     model = await model_of(service, asked, role)
+    spec = await service.spec(model.index)
     if dimensions is not None:
-        check_dimensions(await service.spec(model.index), dimensions)
+        check_dimensions(spec, dimensions)
     encoded = await service.encode(model.index, texts, model.role)
-    vectors = encoded.vectors if dimensions is None else unit_rows(encoded.vectors[:, :dimensions])
+    vectors = encoded.vectors[:, :dimensions]
+    if dimensions is not None and spec.similarity == COSINE:
+        vectors = unit_rows(vectors)
     return Embedded(model, vectors, sum(encoded.tokens))
 
 
@@ -114,7 +118,7 @@ def check_dimensions(spec: EncoderSpec, dimensions: int) -> None:
     """Check that the vectors of an encoder can be cut to `dimensions`; raise UsageError if not."""
     if not 1 <= dimensions <= spec.dim:
         raise UsageError(f"`dimensions` is {dimensions}; expected 1 to {spec.dim} for this model")
-    if dimensions < spec.dim and not spec.normalize:
+    if dimensions < spec.dim and spec.transform:
         raise UsageError(
             f"`dimensions` is {dimensions}; the vectors of this index cannot be cut because its transform "
             f"{spec.transform!r} needs all {spec.dim} dimensions; omit `dimensions`"

@@ -65,7 +65,9 @@ class FoundHit(BaseModel):
     start: int = Field(description="Offset of its first character in the document's text.")
     end: int
     score: float = Field(description="Higher is better; `kind` is its type.")
-    kind: str = Field(description="Type of the score: cosine, bm25, hybrid, rrf, or that of the second stage.")
+    kind: str = Field(
+        description="Type of the score: cosine, dot, euclidean, bm25, hybrid, rrf, or that of the second stage."
+    )
     confidence: float | None = Field(description="From 0 to 1, comparable across modes and queries; null if unknown.")
     metadata: JsonObject
     url: str = Field(description="Page that shows the document with the passage highlighted.")
@@ -220,6 +222,7 @@ class ServedIndex(BaseModel):
     passages: int | None
     model: str | None
     pooler: str | None
+    similarity: str | None
     dim: int | None
     max_tokens: int | None
     precision: str | None

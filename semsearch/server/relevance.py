@@ -1,9 +1,8 @@
 """Relevance of texts to a query, whether or not they are in an index: the second stage for clients that rerank.
 
-If the server's second stage is a cross-encoder, it scores the texts. Otherwise the encoder of the index does, and each
-cosine is mapped to a score from 0 to 1 according to the cosines of unrelated pairs in the index (see
-`semsearch.confidence`), unless the index transforms its vectors, which changes their cosines. The score of a text
-never depends on the other texts.
+If the server's second stage is a cross-encoder, it scores the texts. Otherwise the encoder of the index does, by its
+own similarity function, and each similarity is mapped to a score from 0 to 1 (see `Index.relevance`). The score of a
+text never depends on the other texts.
 """
 
 from __future__ import annotations
@@ -14,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from semsearch.errors import UsageError
 from semsearch.rerank import parse_rerank
+from semsearch.similarity import similarities
 from semsearch.transforms import unit_rows
+from semsearch.types import COSINE
 
 if TYPE_CHECKING:
     from semsearch.server.service import Service
@@ -26,7 +27,8 @@ class Relevance:
 
     Attributes:
         scores: Scores from 0 to 1.
-        raw: Scores before scaling: cosines, or `scores` itself for a cross-encoder. They rank the texts as `scores` do.
+        raw: Scores before scaling: similarities, or `scores` itself for a cross-encoder. They rank the texts as
+            `scores` do.
         tokens: Number of tokens, counted by the index's encoder.
     """
 
@@ -50,9 +52,10 @@ async def relevance(service: Service, name: str, query: str, texts: Sequence[str
         return Relevance(scores, scores, tokens)
     asked = await service.encode(name, [query], "query")
     given = await service.encode(name, texts, "document")
-    cosines = unit_rows(given.vectors) @ unit_rows(asked.vectors)[0]
-    raw = [float(cosine) for cosine in cosines]
-    background = None if (await service.spec(name)).transform else await service.background(name)
-    confidences = [background.confidence("dense", cosine) if background else None for cosine in raw]
-    scores = [max(0.0, cosine) if one is None else one for cosine, one in zip(raw, confidences, strict=True)]
-    return Relevance([min(1.0, score) for score in scores], raw, sum(asked.tokens) + sum(given.tokens))
+    similarity = (await service.spec(name)).similarity
+    sides = asked.vectors, given.vectors
+    if similarity == COSINE:  # a transform leaves them as pooled
+        sides = unit_rows(asked.vectors), unit_rows(given.vectors)
+    raw = similarities(similarity, *sides)[0].tolist()
+    scores = await service.ask(name, lambda index: index.relevance(asked.vectors[0], raw))
+    return Relevance(scores, raw, sum(asked.tokens) + sum(given.tokens))

@@ -196,7 +196,7 @@ class Service:
         min_confidence: float | None = None,
         usual: bool = False,
     ) -> Answer:
-        """Search an index with a vector of its encoder, `[dim]`, by cosine; see `Index.search_vector` and `search`."""
+        """Search an index with a vector of its encoder, `[dim]`; see `Index.search_vector` and `search`."""
         self._read(name)
         self._check_query("", k)
 

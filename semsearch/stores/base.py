@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from semsearch.filters.syntax import Filter, Value
     from semsearch.transforms import Transform
 
-UNRELATED = 20
-"""Number of extra passages with a cosine of 0 that are included in a mean cosine."""
-
 OTHER_ENCODER = (
     "Omit the encoder options to keep using this index, reencode it, or build a new one at another `location`"
 )
@@ -100,8 +97,13 @@ class Searchable(Protocol):
         """Return a context in which every read sees the same committed state, whatever a writer does meanwhile."""
         ...
 
+    @property
+    def similarity(self) -> str:
+        """The function that dense scores are computed by: `cosine`, `dot` or `euclidean`."""
+        ...
+
     def search_vectors(self, queries: Vectors, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
-        """Find the k passages with the highest cosine to each query.
+        """Find the k passages that are most similar to each query.
 
         The filter is applied before the search, so it never costs recall.
 
@@ -138,11 +140,14 @@ class Searchable(Protocol):
         """
         ...
 
-    def mean_cosines(self, queries: Vectors) -> Vectors:
-        """Return the mean cosine `[n]` of each query `[n, dim]` with all passages plus UNRELATED more that have 0.
+    def reference_scores(self, queries: Vectors) -> tuple[Vectors, Vectors]:
+        """Return the dense scores `[n]` that stand for an unrelated passage and for a perfect match of each query.
 
-        The mean stands for the cosine of an unrelated passage, whatever the filter. The added passages keep a very
-        small index from treating its own passages as unrelated.
+        `semsearch.similarity.reference_scores` defines them. They depend on all passages, whatever the filter. The
+        passages that it adds keep a very small index from treating its own passages as unrelated.
+
+        Args:
+            queries: float32 `[n, dim]`, as the encoder returns them.
         """
         ...
 
@@ -184,11 +189,17 @@ class Readable(Searchable, Protocol):
         ...
 
     def vectors_of(self, passages: Sequence[int]) -> Vectors:
-        """Return the vectors of passages `[n, dim]` as they are searched: unit rows, zeros for deleted passages."""
+        """Return the vectors of passages `[n, dim]` as they are searched, with zeros for deleted passages.
+
+        They are unit rows if the similarity is cosine.
+        """
         ...
 
-    def cosines(self, queries: Vectors, passages: Sequence[int]) -> Vectors:
-        """Return the cosine of each query `[n, dim]`, as the encoder returns it, with each passage: `[n, passages]`."""
+    def similarities(self, queries: Vectors, passages: Sequence[int]) -> Vectors:
+        """Return the dense score `[n, passages]` of each passage for each query `[n, dim]`, as the encoder returns it.
+
+        For a passage that is deleted, it is that of a vector of zeros.
+        """
         ...
 
     def keyword_scores(self, query: str, passages: Sequence[int]) -> Vectors:

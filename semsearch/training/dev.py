@@ -46,7 +46,7 @@ class Score:
     Attributes:
         value: The number that should rise: a correlation, a measure or an accuracy, 1 at most; for masked language
             models minus the cross-entropy in nats.
-        each: The values behind it, by task: cosines of pairs, or a value per query or example.
+        each: The values behind it, by task: similarities of pairs, or a value per query or example.
         more: Other numbers, by name.
     """
 
@@ -162,7 +162,7 @@ def _correlate(tasks: Sequence[StsTask], encoder: MultiPooler) -> Score:
     found = evaluate_sts(tasks, encoder)
     label = found.candidates[0].label
     by_task = {name: result.all.spearman or 0.0 for name, result in found.results()[label].items()}
-    return Score(float(np.mean([*by_task.values()])), found.cosines[label], by_task if len(by_task) > 1 else {})
+    return Score(float(np.mean([*by_task.values()])), found.scores[label], by_task if len(by_task) > 1 else {})
 
 
 def classes_dev(path: str, classify: Callable[[], Labels], gold: Labels, seed: int) -> Dev:

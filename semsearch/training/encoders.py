@@ -30,7 +30,7 @@ from semsearch.training.recipe import CONTRASTIVE, Recipe
 from semsearch.training.save import Declared, linear_layers, save_classifier, save_encoder
 from semsearch.training.siamese import Siamese
 from semsearch.training.tasks import Column, VectorTask
-from semsearch.types import EncoderSpec
+from semsearch.types import COSINE, EncoderSpec
 
 QUERIES = ("anchor", "query")
 """Names of text columns that get the query prefix."""
@@ -149,7 +149,7 @@ def _columns(recipe: Recipe, examples: Examples, batcher: Batcher, prefixes: tup
 
 def _teach(recipe: Recipe, examples: Examples, dim: int) -> NDArray[np.float32]:
     """Return the teacher's vectors of the first text of each example, `[n, dim]`."""
-    teacher = Encoder.load(recipe.teacher, device=recipe.device)
+    teacher = Encoder.load(recipe.teacher, similarity=COSINE, device=recipe.device)  # as the student is
     if teacher.spec.dim != dim:
         raise UsageError(
             f"the vectors of the teacher {teacher.spec.model!r} have {teacher.spec.dim} components, those of the model "

@@ -30,7 +30,7 @@ from semsearch.paths import as_path
 from semsearch.rerank import Reranker
 from semsearch.training.data import ALIASES
 from semsearch.training.from_corpus import CorpusPairs, plain
-from semsearch.types import Hit
+from semsearch.types import EUCLIDEAN, Hit
 
 POSITIVE_SHARE = 0.95
 """Default share of the positive's score from which a candidate counts as a false negative, as in NV-Retriever."""
@@ -93,21 +93,23 @@ class Rule:
             raise UsageError(f"{n} of `positive_share`, `margin` and `max_score` are given; expected one of them")
         if self.positive_share is not None and not 0 < self.positive_share <= 1:
             raise UsageError(f"`positive_share` is {self.positive_share:g}; expected a number above 0, at most 1")
-        if self.margin is not None and not 0 <= self.margin < 2:
-            raise UsageError(f"`margin` is {self.margin:g}; expected a difference of scores, from 0 to below 2")
+        if self.margin is not None and not 0 <= self.margin < math.inf:
+            raise UsageError(f"`margin` is {self.margin:g}; expected a difference of scores, at least 0")
         if self.max_score is not None and not math.isfinite(self.max_score):
             raise UsageError(f"`max_score` is {self.max_score:g}; expected a score")
 
-    def limits(self, positives: Scores) -> Scores:
+    def limits(self, positives: Scores, *, distances: bool = False) -> Scores:
         """Return the limit for each anchor, given the scores of the positives `[n]`.
 
-        A share of a negative score would be above the score itself, so such a positive's limit is its own score.
+        A share of a negative score would be above the score itself, so such a positive's limit is its own score. If
+        scores are distances with a minus sign, the distance of the positive is that share of the limit.
         """
         if self.max_score is not None:
             return np.full(len(positives), self.max_score)
         if self.margin is not None:
             return positives - self.margin
-        shares: Scores = np.minimum(positives, positives * np.float32(self.positive_share))
+        share = np.float32(self.positive_share)
+        shares: Scores = positives / share if distances else np.minimum(positives, positives * share)
         return shares
 
 
@@ -213,7 +215,7 @@ def mine_negatives(
             more.
         rule: Which candidates are likely false negatives.
         judge: Reranker whose scores the rule applies to, as for `Index.search`, such as `cross-encoder:MODEL`; None for
-            the cosines of the search.
+            the scores of the search.
         progress: Called with the number of pairs just mined.
 
     Returns:
@@ -310,7 +312,9 @@ class _Miner:
         hits = dict(
             zip(anchors, self.index.search_many(anchors, self.depth, mode="dense", unit="passage"), strict=True)
         )
-        for pair, limit in zip(pairs, self.rule.limits(self._scores(pairs)).tolist(), strict=True):
+        distances = self.judge is None and self.index.spec.similarity == EUCLIDEAN
+        limits = self.rule.limits(self._scores(pairs), distances=distances)
+        for pair, limit in zip(pairs, limits.tolist(), strict=True):
             candidates = self._candidates(pair.anchor, hits[pair.anchor], answers[pair.anchor])
             chosen = tuple(islice(self._below(limit, pair.anchor, candidates), self.negatives))
             if len(chosen) == self.negatives:

@@ -36,6 +36,7 @@ from semsearch.training.prepared import Prepared
 from semsearch.training.recipe import MASKED, STATIC, Recipe
 from semsearch.training.state import latest_state
 from semsearch.training.static import distill_static
+from semsearch.types import COSINE
 
 BEST, RECIPE, LOCK, CARD = "best", "recipe.json", "lock", "README.md"
 UNFINISHED = ".unfinished"
@@ -129,7 +130,7 @@ def _distill_table(recipe: Recipe, target: Path) -> Trained:
     """Turn an encoder into a table, which takes no steps."""
     started = time.perf_counter()
     texts = None if recipe.data is None else plain_texts(recipe.data)
-    teacher = Encoder.load(recipe.teacher, max_tokens=recipe.max_tokens, device=recipe.device)
+    teacher = Encoder.load(recipe.teacher, similarity=COSINE, max_tokens=recipe.max_tokens, device=recipe.device)
     made = distill_static(teacher, target, dim=recipe.dim, texts=texts)
     facts = {"teacher": teacher.spec.model, "tokens": f"{made.n_tokens:,}", "dimensions": str(made.dim)}
     command = {"command": command_of(recipe, str(target))}

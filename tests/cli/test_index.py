@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from command import DOCUMENTS, HASH, call, indexed, jsonl, run
+from fakes import ranking_checkpoint
 
 
 @pytest.fixture(autouse=True)
@@ -187,3 +188,26 @@ def test_the_default_model_warns_of_another_pooler_than_its_own():
     assert (done.code, done.err.count("\n")) == (0, 1)
     assert done.err.startswith("warning: ")
     assert all(name in done.err for name in ("'mean'", "'cls'"))
+
+
+@pytest.mark.filterwarnings("always::semsearch.SimilarityWarning")
+def test_similarity_is_an_option_that_status_shows_and_an_index_keeps():
+    Path("notes.jsonl").write_bytes(jsonl(DOCUMENTS))
+    model = str(ranking_checkpoint(Path("tiny"), "euclidean"))
+    wishes = ("--model", model, "--runtime", "torch", "--device", "cpu")
+    call("index", "notes.jsonl", *wishes, "--similarity", "cosines").fails(
+        2, "--similarity is 'cosines'; expected auto, cosine, dot, euclidean"
+    )
+    told = call("index", "notes.jsonl", *wishes, "--similarity", "dot")
+    assert (told.code, "declares the similarity function 'euclidean', but 'dot' is used" in told.err) == (0, True)
+    assert ["encoder.similarity", "dot"] in call("status").ok().rows
+    call("index", "notes.jsonl", "--similarity", "dot").ok()  # the same again
+    refused = call("index", "notes.jsonl", "--similarity", "cosine")
+    refused.fails(1, "was built with another encoder: it has similarity dot, not cosine")
+    (hit,) = call("query", "water", "-k", 1, "--mode", "dense", "--json").ok().json["hits"]
+    assert hit["kind"] == "dot"
+    assert call("query", "water", "-k", 1, "--mode", "dense", "--explain").ok().rows[1][-1].startswith("meaning: dot ")
+    moved = call("reencode", "--similarity", "auto", "--runtime", "torch").ok().out.splitlines()[0]
+    assert moved.endswith(" s")
+    assert "(pooler mean, similarity dot) to" in moved
+    assert "(pooler mean, similarity euclidean) in" in moved

@@ -274,6 +274,7 @@ def test_without_a_base_the_declared_model_is_loaded(minilm: Encoder) -> None:
         "normalize": True,
         "transform": "",
         "precision": "float32",
+        "similarity": "cosine",
     }
     assert isinstance(load_encoder(model="hash:64"), WordHashEncoder)
 

@@ -28,6 +28,7 @@ class Told:
 
     vectors: dict[str, dict[str, Sequence[float]]]
     also: tuple[str, ...] = ()
+    similarity: str = "cosine"
     calls: list[tuple[str, ...]] = field(default_factory=list)
 
     @property

@@ -141,7 +141,7 @@ def test_scores_have_a_scale_that_belongs_to_the_query_and_the_index(store: Stor
     fill(
         store, *(entry(f"d{n}", row[None], text, year=n) for n, (row, text) in enumerate(zip(rows, texts, strict=True)))
     )
-    assert store.mean_cosines(UNIT) == pytest.approx(rows.sum(0) / 29, abs=1e-6)
+    assert store.reference_scores(UNIT)[0] == pytest.approx(rows.sum(0) / 29, abs=1e-6)
     for query in ("kax", "rex", "kax rex dox unheard"):
         scores, _ = store.search_keywords(query, 9, None)
         assert scores[0] < store.highest_keyword_score(query) < 99
@@ -149,7 +149,7 @@ def test_scores_have_a_scale_that_belongs_to_the_query_and_the_index(store: Stor
     assert store.highest_keyword_score("kax rex") == pytest.approx(2.2 * (0.619039 + 1.734601), rel=1e-5)
     with store.write(store.spec, store.chunking) as writer:
         writer.delete(["d0", "d5"])
-    assert store.mean_cosines(UNIT) == pytest.approx(np.delete(rows, [0, 5], 0).sum(0) / 27, abs=1e-6)
+    assert store.reference_scores(UNIT)[0] == pytest.approx(np.delete(rows, [0, 5], 0).sum(0) / 27, abs=1e-6)
     assert {"hybrid", "dense", "keyword"} == {*store.modes}
     assert store.fitted() is None
 
@@ -213,7 +213,7 @@ def test_a_transform_is_fitted_once_or_when_asked(store: Store):
     unit = centered / np.linalg.norm(centered, axis=1, keepdims=True)
     (scores,), _ = store.search_vectors(rows[:1], 40, None)
     assert np.sort(scores) == pytest.approx(np.sort(unit @ unit[0]), abs=1e-5)
-    assert store.mean_cosines(rows[:1]) == pytest.approx([(unit @ unit[0]).sum() / 60], abs=1e-5)
+    assert store.reference_scores(rows[:1])[0] == pytest.approx([(unit @ unit[0]).sum() / 60], abs=1e-5)
     transform = store.fitted()
     assert transform is not None
     assert transform(rows) == pytest.approx(unit, abs=1e-5)
@@ -255,7 +255,7 @@ def test_stretches_vectors_and_scores_of_chosen_passages(store: Store):
     assert store.passages_from(0.5, 2) == every[4:6]
     some = [every[3], every[0]]
     assert store.vectors_of([*some, 10**9]) == pytest.approx(np.stack([rows[3], rows[0], np.zeros(4)]), abs=1e-6)
-    assert store.cosines(UNIT[:2], some) == pytest.approx((UNIT[:2] @ rows[[3, 0]].T), abs=1e-6)
+    assert store.similarities(UNIT[:2], some) == pytest.approx((UNIT[:2] @ rows[[3, 0]].T), abs=1e-6)
     for query in ("kax", "lux dox", "unheard", ""):
         scores, found = store.search_keywords(query, 9, None)
         expected = dict(zip(found.tolist(), scores.tolist(), strict=True))

@@ -18,6 +18,9 @@ from semsearch.encoder.checkpoints.record import STATIC_POOLER, Checkpoint
 from semsearch.encoder.static_table import NO_LIMIT, StaticTable
 from semsearch.errors import ModelError
 
+DECLARED = "config_sentence_transformers.json"
+"""File in which sentence-transformers declares prompts and a similarity function."""
+
 MODEL2VEC = "model2vec"
 """`model_type` in config.json of a table that model2vec wrote."""
 
@@ -50,12 +53,15 @@ def open_checkpoint(model: str | Path | None, artifacts: Path | None = None) -> 
     name = model_name(model)
     root = locate(name)
     modules = read_modules(root, name)
-    query_prefix, passage_prefix = _prompts(read_json(root / "config_sentence_transformers.json") or {})
+    declared = read_json(root / DECLARED) or {}
+    query_prefix, passage_prefix = _prompts(declared)
     return replace(
         _table(root, modules, name) if _is_table(root, modules) else _transformer(root, modules, name),
         dense=tuple(read_dense(folder, name) for kind, folder in modules if kind == "Dense"),
         query_prefix=query_prefix,
         passage_prefix=passage_prefix,
+        similarity=_similarity(declared, root),
+        normalizes="Normalize" in dict(modules),
         artifacts=artifacts,
     )
 
@@ -137,6 +143,17 @@ def _truncation(folder: Path, name: str) -> int | None:
     if declared.get("direction", "Right") != "Right":
         raise ModelError(f"model {name!r}: its tokenizer truncates texts on the left; semsearch truncates on the right")
     return declared.get("max_length")
+
+
+def _similarity(config: dict[str, Any], root: Path) -> str | None:
+    """Return the name of the declared similarity function; None if none is declared."""
+    name = config.get("similarity_fn_name")
+    if isinstance(name, str | None):
+        return name
+    raise ModelError(
+        f"{root / DECLARED}: similarity_fn_name is {name!r:.40}; expected the name of a similarity function, such as "
+        "cosine"
+    )
 
 
 def _prompts(config: dict[str, Any]) -> tuple[str, str]:

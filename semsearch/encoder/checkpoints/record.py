@@ -64,6 +64,8 @@ class Checkpoint:
         lowercase: Whether text is lowercased before tokenization.
         query_prefix, passage_prefix: Declared prefixes.
         loader: Name of the class in transformers that loads the backbone.
+        similarity: Name of the declared similarity function, which may be unknown; None if none is declared.
+        normalizes: Whether a Normalize module is declared, so that vectors have unit length.
         weight_files: The backbone's safetensors files.
         onnx: ONNX export that takes the place of safetensors; None if there are safetensors.
         table: Table of static token vectors; None if the backbone is a transformer.
@@ -85,6 +87,8 @@ class Checkpoint:
     query_prefix: str = ""
     passage_prefix: str = ""
     loader: str = "AutoModel"
+    similarity: str | None = None
+    normalizes: bool = False
     weight_files: tuple[Path, ...] = field(repr=False)
     onnx: Path | None = None
     table: StaticTable | None = None

@@ -30,6 +30,7 @@ from semsearch.encoder.runtimes.openvino_graph import Graph, StoredGraph
 from semsearch.encoder.runtimes.openvino_library import TELEMETRY, hidden
 from semsearch.encoder.tokenization import Batch
 from semsearch.errors import UnsupportedError
+from semsearch.transforms import unit_rows
 
 Encode: TypeAlias = Callable[[Sequence[str]], Vectors]
 
@@ -149,8 +150,9 @@ def measure_speed(quantized: Encode, exact: Encode, texts: Sequence[str]) -> flo
 
 
 def measure_loss(quantized: Vectors, exact: Vectors) -> Loss:
-    """Measure the loss from the unit vectors `[n, dim]` of the same texts."""
+    """Measure the loss from the vectors `[n, dim]` of the same texts."""
     n = len(exact)
+    quantized, exact = unit_rows(quantized), unit_rows(exact)
     neighbors = []
     for vectors in (quantized, exact):
         cosines = vectors @ vectors.T

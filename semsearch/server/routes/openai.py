@@ -98,7 +98,9 @@ class EmbeddingsRequest(BaseModel):
     input: Texts = Field(examples=[["a heron waits in the reeds"]])
     model: str | None = Field(None, description="Name of the index whose encoder to use; NAME:query for queries.")
     encoding_format: str | None = Field(None, description="float (default) or base64.")
-    dimensions: int | None = Field(None, description="Number of leading components to keep, rescaled to unit length.")
+    dimensions: int | None = Field(
+        None, description="Number of leading components to keep, rescaled if ranked by cosine."
+    )
     input_type: str | None = Field(None, description="query or document, for encoders with prefixes.")
 
 

@@ -77,7 +77,7 @@ class RerankRequest(BaseModel):
     top_n: int | None = Field(None, description="Number of best documents to return; 0 for all.")
     return_documents: bool | None = None
     return_text: bool | None = None
-    raw_scores: bool | None = Field(None, description="TEI: return cosines instead of scores from 0 to 1.")
+    raw_scores: bool | None = Field(None, description="TEI: return similarities instead of scores from 0 to 1.")
 
 
 @router.post("/rerank", summary="Rank documents by relevance to a query (Jina, vLLM, TEI)")

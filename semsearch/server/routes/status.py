@@ -43,7 +43,9 @@ async def _described(service: Service, name: str) -> ServedIndex:
     try:
         holds, spec, fields = await service.described(name)
     except SemsearchError as error:
-        nothing = dict.fromkeys(("documents", "passages", "model", "pooler", "dim", "max_tokens", "precision"))
+        nothing = dict.fromkeys(
+            ("documents", "passages", "model", "pooler", "similarity", "dim", "max_tokens", "precision")
+        )
         return ServedIndex.model_validate(
             {"name": name, "state": FAILED, "reason": type(error).__name__, "fields": [], **nothing}
         )
@@ -57,6 +59,7 @@ async def _described(service: Service, name: str) -> ServedIndex:
             "passages": holds["passages"],
             "model": PurePath(spec.model).name if PurePath(spec.model).is_absolute() else spec.model,
             "pooler": spec.pooler,
+            "similarity": spec.similarity,
             "dim": spec.dim,
             "max_tokens": spec.max_tokens,
             "precision": spec.precision,

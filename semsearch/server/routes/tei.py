@@ -17,6 +17,7 @@ from semsearch.server.problems import Problem
 from semsearch.server.routes.openai import Texts, texts_of
 from semsearch.server.routes.rerank import tei_type
 from semsearch.server.schema import refusals
+from semsearch.types import COSINE
 from semsearch.version import __version__
 
 
@@ -46,8 +47,11 @@ async def create_vectors(body: EmbedRequest, service: Asked) -> Response:
     if body.prompt_name is not None and body.prompt_name not in ROLES:
         raise UsageError(f"`prompt_name` is {body.prompt_name!r:.60}; expected one of {', '.join(ROLES)}")
     name = (await model_of(service, None)).index
-    if body.normalize is False and (await service.spec(name)).normalize:
+    spec = await service.spec(name)
+    if body.normalize is False and spec.normalize:
         raise UsageError("`normalize` is false, but this encoder only returns vectors of unit length; omit it")
+    if body.normalize and spec.similarity != COSINE:
+        raise UsageError(f"`normalize` is true, but vectors ranked by {spec.similarity!r} keep their lengths; omit it")
     role = ROLES[body.prompt_name or "document"]
     texts = texts_of(body.inputs, "inputs")
     embedded = await embed(service, name, texts, role=role, dimensions=body.dimensions)

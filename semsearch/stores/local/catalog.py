@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from semsearch.stores.local.database import Database
 from semsearch.stores.local.guard import INDEX_AGAIN, checksum, damaged
-from semsearch.types import EncoderSpec, Root
+from semsearch.types import COSINE, SIMILARITIES, EncoderSpec, Root
 
 if TYPE_CHECKING:
     from semsearch.filters.syntax import Value
@@ -336,6 +336,7 @@ def _is_possible(spec: EncoderSpec) -> bool:
         and 0 < spec.dim <= MAX_DIM
         and 0 < spec.max_tokens <= MAX_TOKENS
         and isinstance(spec.normalize, bool)
+        and spec.similarity in ((COSINE,) if spec.transform else SIMILARITIES)
         and PRECISION.fullmatch(spec.precision) is not None
     )
 

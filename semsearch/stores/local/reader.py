@@ -14,6 +14,7 @@ import numpy as np
 from semsearch.arrays import Ids, Vectors
 from semsearch.filters.sqlite import Condition, compile_filter
 from semsearch.filters.syntax import Filter, check_fields
+from semsearch.similarity import Spread, reference_scores, similarities
 from semsearch.stores.base import StoredDocument, StoredPassage
 from semsearch.stores.local import segments as faiss_segments
 from semsearch.stores.local.catalog import KIND, Catalog, Segment, State, last_covered, read_object
@@ -58,7 +59,7 @@ class Reader:
         self._beside: tuple[int, int] | None = None  # newest segment and last covered passage before the tail
         self._tail_end = -1
         self._deleted: Ids = np.empty(0, np.int64)
-        self._mean: Vectors | None = None
+        self._spread: Spread | None = None
         self._chosen: tuple[tuple[State, str], Ids] | None = None
         self._weights: tuple[State | None, dict[str, float]] = None, {}
 
@@ -128,14 +129,15 @@ class Reader:
         with self._database.snapshot():
             return self._most(phrases(query)) + sum(self._exact_weights(query).values())
 
-    def mean_cosines(self, queries: Vectors) -> Vectors:
-        """See `Searchable.mean_cosines`."""
+    def reference_scores(self, queries: Vectors) -> tuple[Vectors, Vectors]:
+        """See `Searchable.reference_scores`."""
         with self._database.snapshot():
             self._refresh()
-            rows = self._vectors.transformed(queries)  # a transform may change the dimension
-            if self._mean is None:
-                self._mean = faiss_segments.mean([*self._loaded.values(), *self._tail], self._deleted, rows.shape[1])
-            return rows @ self._mean
+            similarity, rows = self._catalog.spec.similarity, self._vectors.transformed(queries)
+            if self._spread is None:
+                parts = faiss_segments.rows_of([*self._loaded.values(), *self._tail], self._deleted)
+                self._spread = Spread.of(similarity, parts, rows.shape[1])  # a transform may change the dimension
+            return reference_scores(similarity, rows, self._spread)
 
     def passages_from(self, position: float, n: int) -> list[int]:
         """See `Readable.passages_from`."""
@@ -150,11 +152,11 @@ class Reader:
         """See `Readable.vectors_of`."""
         return self._vectors.of(passages)
 
-    def cosines(self, queries: Vectors, passages: Sequence[int]) -> Vectors:
-        """See `Readable.cosines`."""
+    def similarities(self, queries: Vectors, passages: Sequence[int]) -> Vectors:
+        """See `Readable.similarities`."""
         with self._database.snapshot():
-            cosines: Vectors = self._vectors.transformed(queries) @ self._vectors.of(passages).T
-        return cosines
+            asked, found = self._vectors.transformed(queries), self._vectors.of(passages)
+            return similarities(self._catalog.spec.similarity, asked, found)
 
     def documents(self, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
         """See `Readable.documents`."""
@@ -311,7 +313,7 @@ class Reader:
             log.warning("%s: the segments do not match the database; searching without them", self._database.folder)
             segments = []
         self._take_in(segments)
-        self._state, self._mean = state, None
+        self._state, self._spread = state, None
         log.debug("%s: revision %d, %d segments", self._database.folder, state[2], len(segments))
 
     def _take_in(self, segments: Sequence[Segment]) -> None:
@@ -323,11 +325,11 @@ class Reader:
             self._tail, self._beside, self._tail_end = [], (sealed, covered), covered
         ids, rows = self._vectors.searched(self._tail_end + 1, None)
         if len(ids):
-            self._tail = [*self._tail, faiss_segments.build(ids, rows)]
+            self._tail = [*self._tail, self._built(ids, rows)]
             self._tail_end = int(ids[-1])
         if len(self._tail) > MANY_STEPS:
             ids, rows = self._vectors.searched(covered + 1, None)
-            self._tail = [faiss_segments.build(ids, rows)]
+            self._tail = [self._built(ids, rows)]
         noted = "SELECT passage FROM deleted WHERE passage NOT IN (SELECT id FROM passages) ORDER BY passage"
         deleted = self._database.execute(noted)
         self._deleted = np.fromiter((row[0] for row in deleted), np.int64)
@@ -336,7 +338,10 @@ class Reader:
         """Return a segment from its file, or from SQLite if the file is missing, damaged or of another kind."""
         path = self._database.folder / segment.file
         if segment.kind == KIND:
-            if index := faiss_segments.read(path, segment.sha256, segment.n_rows, dim, segment.first, segment.last):
-                return index
+            if found := faiss_segments.read(path, segment.sha256, segment.n_rows, dim, segment.first, segment.last):
+                return self._built(*found)
             log.warning("%s is missing or damaged; rebuilding it in memory from the database", path)
-        return faiss_segments.build(*self._vectors.searched(segment.first, segment.last))
+        return self._built(*self._vectors.searched(segment.first, segment.last))
+
+    def _built(self, ids: Ids, rows: Vectors) -> FaissIndex:
+        return faiss_segments.build(ids, rows, self._catalog.spec.similarity)

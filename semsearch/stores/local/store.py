@@ -107,6 +107,11 @@ class LocalStore:
         assert self._database
         return self._database.snapshot()
 
+    @property
+    def similarity(self) -> str:
+        """See `Searchable.similarity`."""
+        return self.spec.similarity
+
     def search_vectors(self, queries: Vectors, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
         """See `Searchable.search_vectors`."""
         return self._read().search_vectors(queries, k, where)
@@ -119,9 +124,9 @@ class LocalStore:
         """See `Searchable.highest_keyword_score`."""
         return self._read().highest_keyword_score(query)
 
-    def mean_cosines(self, queries: Vectors) -> Vectors:
-        """See `Searchable.mean_cosines`."""
-        return self._read().mean_cosines(queries)
+    def reference_scores(self, queries: Vectors) -> tuple[Vectors, Vectors]:
+        """See `Searchable.reference_scores`."""
+        return self._read().reference_scores(queries)
 
     def passages_from(self, position: float, n: int) -> list[int]:
         """See `Readable.passages_from`."""
@@ -131,9 +136,9 @@ class LocalStore:
         """See `Readable.vectors_of`."""
         return self._read().vectors_of(passages)
 
-    def cosines(self, queries: Vectors, passages: Sequence[int]) -> Vectors:
-        """See `Readable.cosines`."""
-        return self._read().cosines(queries, passages)
+    def similarities(self, queries: Vectors, passages: Sequence[int]) -> Vectors:
+        """See `Readable.similarities`."""
+        return self._read().similarities(queries, passages)
 
     def keyword_scores(self, query: str, passages: Sequence[int]) -> Vectors:
         """See `Readable.keyword_scores`."""

@@ -29,7 +29,7 @@ NAMED = 3
 
 
 class VectorTable:
-    """The vectors as stored, and as searched: unit rows after the transform."""
+    """The vectors as stored, and as searched: after the transform, which makes them unit rows."""
 
     def __init__(self, database: Database, catalog: Catalog) -> None:
         self._database, self._catalog = database, catalog
@@ -102,13 +102,13 @@ class VectorTable:
         return guard.damaged(self._database.folder, what, guard.INDEX_AGAIN)
 
     def searched(self, first: int, last: int | None) -> tuple[Ids, Vectors]:
-        """Return the same as `stored`, but after the fitted transform: unit rows."""
+        """Return the same as `stored`, but after the fitted transform, if the index has one."""
         with self._database.snapshot():
             ids, rows = self.stored(first, last)
             return ids, self.transformed(rows)
 
     def transformed(self, rows: Vectors) -> Vectors:
-        """Convert vectors `[n, dim]` as the encoder returns them to unit rows as they are searched.
+        """Convert vectors `[n, dim]` as the encoder returns them to rows as they are searched.
 
         Raises:
             StoreError: If the index has a transform that is not fitted yet.

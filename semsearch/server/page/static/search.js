@@ -15,7 +15,7 @@ const MOST = 100;
 const CHIPS = 4; // maximum number of metadata fields shown with a hit
 const UNRELATED = 0.5; // confidence below which more than 1 in 100 unrelated passages score as high
 
-const KINDS = { cosine: "cosine", bm25: "BM25", hybrid: "score", rrf: "rank score" };
+const KINDS = { cosine: "cosine", dot: "dot product", euclidean: "distance", bm25: "BM25", hybrid: "score", rrf: "rank score" };
 const MODES = { hybrid: "meaning and words", dense: "meaning", keyword: "words" };
 
 let indexes = [];

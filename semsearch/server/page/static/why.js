@@ -28,7 +28,7 @@ function tokens(dense, hit) {
   const found = joined(dense.tokens);
   const best = found.filter(({ contribution }) => contribution > 0).sort((a, b) => b.contribution - a.contribution);
   const told = best.slice(0, NAMED).map(({ token, contribution }) => `${token} ${contribution.toFixed(3)}`).join(", ");
-  const summary = el("p", {}, `Words that contribute most to the cosine ${dense.score === null ? "" : dense.score.toFixed(3)}: ${told}.`);
+  const summary = el("p", {}, `Words that contribute most to the ${dense.similarity} ${dense.score === null ? "" : dense.score.toFixed(3)}: ${told}.`);
   if (dense.start !== hit.start || dense.end !== hit.end) return [summary]; // the best passage by meaning is a different one
   return [summary, el("p", { class: "snippet shaded", dir: "auto", "aria-hidden": "true" }, shaded(hit.text, found, best[0]?.contribution ?? 1))];
 }
