@@ -69,13 +69,8 @@ def transformer(folder: Path, family: str, sizes: dict[str, Any], pooling: str) 
     config = getattr(transformers, f"{family}Config")(**sizes)
     getattr(transformers, f"{family}Model")(config).save_pretrained(folder)
     shutil.copy(Path(MODEL_DIR) / "tokenizer.json", folder)
-    kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
-    modules = [
-        {"idx": place, "name": str(place), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for place, (path, kind) in enumerate(kinds.items())
-    ]
     files: dict[str, Any] = {
-        "modules.json": modules,
+        "modules.json": modules({"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}),
         "1_Pooling/config.json": {"word_embedding_dimension": sizes["hidden_size"], f"pooling_mode_{pooling}": True},
         "sentence_bert_config.json": {"max_seq_length": 512, "do_lower_case": False},
         "tokenizer_config.json": {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]"},
@@ -87,12 +82,21 @@ def transformer(folder: Path, family: str, sizes: dict[str, Any], pooling: str) 
     return folder
 
 
+def modules(kinds: dict[str, str]) -> list[dict[str, Any]]:
+    """Return the content of modules.json, given each module's kind by its folder."""
+    return [
+        {"idx": place, "name": str(place), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for place, (path, kind) in enumerate(kinds.items())
+    ]
+
+
 def table(folder: Path) -> Path:
     """Save a table of static token vectors in the layout of model2vec."""
     folder.mkdir()
     vectors = np.random.default_rng(0).normal(size=TABLE).astype(np.float32)
     save_file({"embeddings": vectors}, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps({"model_type": "model2vec", "normalize": True, "hidden_dim": 256}))
+    (folder / "modules.json").write_text(json.dumps(modules({".": "StaticEmbedding", "1_Normalize": "Normalize"})))
     tokenizer = json.loads((Path(MODEL_DIR) / "tokenizer.json").read_text(encoding="utf-8"))
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer | {"truncation": None, "padding": None}))
     return folder
