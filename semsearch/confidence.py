@@ -56,8 +56,8 @@ class Background:
         Args:
             mode: Search mode.
             strength: Score of the hit on the scale of the tails.
-            trust: Weight of the dense score in a hybrid one, as a share of the usual weight: without it, a hybrid score
-                is a keyword score, and in between, the confidence lies between those of the two modes.
+            trust: Weight of the dense score in a hybrid one, as a share of the usual weight. The lower it is, the more
+                a hybrid score resembles a keyword score, and the confidence lies between those of the two modes.
         """
         tail = self.tails.get(mode)
         if tail is None:

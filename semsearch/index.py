@@ -17,7 +17,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeGuard
@@ -580,17 +580,19 @@ class Index:
         counted = count or self._count_tokens
         reranker = None if asked is None else self.reranker(asked)
         with self._asking([question], mode) as (vectors, unknown):
-            self._warn(unknown)
+            strange = self._warn(unknown)
             wishes["unknown"] = unknown
             (found,) = find_shown(self._store, [question], vectors, candidates, unit="passage", **wishes)
             if reranker is None:
-                return make_context(self._store, question, found, counted, budget, neighbors, diversity)
+                context = make_context(self._store, question, found, counted, budget, neighbors, diversity)
+                return replace(context, unknown_language=strange)
         # outside the snapshot, so that others can search and write meanwhile
         found = rerank_shown(reranker, question, found, titles=self.chunking.title)
         with self._store.snapshot():
             there = self._store.documents_of([one.passage for one in found])
             found = [one for one in found if one.passage in there]
-            return make_context(self._store, question, found, counted, budget, neighbors, diversity)
+            context = make_context(self._store, question, found, counted, budget, neighbors, diversity)
+            return replace(context, unknown_language=strange)
 
     @contextmanager
     def _asking(self, queries: Sequence[str], mode: str) -> Iterator[tuple[Vectors | None, list[float]]]:
@@ -616,11 +618,16 @@ class Index:
                 yield vectors, unknown
                 return
 
-    def _warn(self, unknown: Sequence[float]) -> None:
-        """Warn if the encoder does not know the language of a query, given the share of unknown letters of each."""
+    def _warn(self, unknown: Sequence[float]) -> bool:
+        """Return whether the encoder does not know the language of a query, and warn in that case.
+
+        Args:
+            unknown: Share of unknown letters in each query.
+        """
         from semsearch.encoder.languages import UNKNOWN, UnknownLanguageWarning
 
-        if any(share >= UNKNOWN for share in unknown):
+        doubtful = any(share >= UNKNOWN for share in unknown)
+        if doubtful:
             warnings.warn(
                 f"the model {self.spec.model!r} does not know the language of the query: a dense search finds little, "
                 "and a hybrid one goes by words. For questions in this language, move the index to a multilingual "
@@ -628,6 +635,7 @@ class Index:
                 UnknownLanguageWarning,
                 stacklevel=4,
             )
+        return doubtful
 
     def _count_tokens(self, text: str) -> int:
         """Count the tokens of a text with the encoder's tokenizer, without special tokens."""

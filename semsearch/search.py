@@ -28,9 +28,9 @@ RRF_K = 60
 DENSE_WEIGHT = 0.5
 """Weight of the dense score in the convex combination; measured in bench/fusion.py."""
 
-TRUSTED, DISTRUSTED = 0.1, 0.5
-"""Shares of unknown letters in a query up to which the dense score has its full weight, and from which on it has none;
-measured in bench/languages.py."""
+TRUSTED, DISTRUSTED, LEAST_WEIGHT = 0.1, 0.5, 0.01
+"""Shares of unknown letters in a query up to which the dense score has its full weight, and from which on it has the
+least weight, which orders only what words do not; measured in bench/languages.py."""
 
 FUSED_DEPTH = 1_000
 """Minimum number of documents from each ranking to fuse; more if more hits are wanted."""
@@ -55,7 +55,7 @@ class Scale:
     Attributes:
         unrelated: Mean cosine of the query with all passages.
         highest: Upper bound, above 0, on the BM25 score of any passage.
-        weight: Weight of the dense score, from 0 to DENSE_WEIGHT; see `dense_weight`.
+        weight: Weight of the dense score; see `dense_weight`.
     """
 
     unrelated: float
@@ -290,10 +290,11 @@ def _found(
 def dense_weight(unknown: float) -> float:
     """Return the weight of the dense score for a query, given the share of its letters that the encoder does not know.
 
-    A vector says nothing about letters that are not in the vocabulary (see `encoder.languages`). The weight falls in a
-    straight line from DENSE_WEIGHT at TRUSTED to 0 at DISTRUSTED; what it loses goes to the words.
+    A vector says next to nothing about letters that are not in the vocabulary (see `encoder.languages`). The weight
+    falls in a straight line from DENSE_WEIGHT at TRUSTED to LEAST_WEIGHT at DISTRUSTED; what it loses goes to the words.
     """
-    return DENSE_WEIGHT * (1 - min(max((unknown - TRUSTED) / (DISTRUSTED - TRUSTED), 0.0), 1.0))
+    doubt = min(max((unknown - TRUSTED) / (DISTRUSTED - TRUSTED), 0.0), 1.0)
+    return DENSE_WEIGHT - doubt * (DENSE_WEIGHT - LEAST_WEIGHT)
 
 
 def find_sides(
@@ -314,14 +315,9 @@ def _sides(
     keyword: Sequence[Ranking],
     unknown: Sequence[float] | None,
 ) -> list[Sides]:
-    """Return both rankings for each query, the dense one empty if it has no weight, and the scale of their scores."""
     weights = [DENSE_WEIGHT] * len(queries) if unknown is None else list(map(dense_weight, unknown))
     return [
-        Sides(
-            near if weight else {},
-            words,
-            Scale(unrelated, store.highest_keyword_score(query) if words else 1.0, weight=weight),
-        )
+        Sides(near, words, Scale(unrelated, store.highest_keyword_score(query) if words else 1.0, weight=weight))
         for near, words, query, weight, unrelated in zip(
             dense, keyword, queries, weights, store.mean_cosines(vectors).tolist(), strict=True
         )

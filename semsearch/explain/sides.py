@@ -134,8 +134,8 @@ def _fused(asked: Asked, hit: Hit, fusion: str) -> tuple[int, float, float]:
 def _hybrid(asked: Asked, hit: Hit) -> Both:
     key, ours, theirs = _fused(asked, hit, "convex")
     dense, keyword, scale = asked.sides
-    far = _far(len(dense), "; assumed to be as near as the last of them") if scale.weight else BLIND
-    near = Side(ours, zero=scale.unrelated, weight=scale.weight, note=far)
+    taken = "; assumed to be as near as the last of them"
+    near = Side(ours, zero=scale.unrelated, weight=scale.weight, note=_far(len(dense), taken))
     words = Side(theirs, one=scale.highest, weight=1 - scale.weight, note=_without_words(len(keyword)))
     if key in dense:
         cosine, number = dense[key]
@@ -151,7 +151,7 @@ def _rrf(asked: Asked, hit: Hit) -> Both:
     key, ours, theirs = _fused(asked, hit, "rrf")
     dense, keyword, scale = asked.sides
     trust, rest = scale.weight / DENSE_WEIGHT, (1 - scale.weight) / (1 - DENSE_WEIGHT)
-    near = Side(ours, weight=trust, note=_far(len(dense)) if trust else BLIND)
+    near = Side(ours, weight=trust, note=_far(len(dense)))
     words = Side(theirs, weight=rest, note=_without_words(len(keyword)))
     if key in dense:
         cosine, number = dense[key]
@@ -161,9 +161,6 @@ def _rrf(asked: Asked, hit: Hit) -> Both:
         bm25, number = keyword[key]
         words = Side(theirs, *_worded(asked, number), bm25, weight=rest, rank=list(keyword).index(key) + 1)
     return near, words
-
-
-BLIND = "the model does not know the language of the query, so its vector does not count"
 
 
 def _far(n: int, taken: str = "") -> str:
