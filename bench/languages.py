@@ -1,6 +1,6 @@
 """Hybrid search in languages that the model does not know: nDCG@10 of finding a page by its title.
 
-Run it with `python bench/languages.py FOLDER...`; each folder holds manual pages (`*.gz`) or HTML pages in one language,
+Run it with `python bench/languages.py FOLDER...`; each folder holds manual pages (`*.gz`) or HTML pages of a language,
 such as those of the Debian packages manpages-zh and libreoffice-help-ko. The query is the one-line description of a
 manual page or the heading of an HTML page, which is left out of the text of the page; this page is the only relevant
 document. Pages in another script than most of the folder's are left out, as nobody has translated them. The English

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from semsearch.encoder.cache import CacheWarning
     from semsearch.encoder.cross_encoder import CrossEncoder
     from semsearch.encoder.encoder import Encoder, PoolingWarning, TextEncoder
+    from semsearch.encoder.languages import UnknownLanguageWarning
     from semsearch.encoder.runtimes.load import FallbackWarning
     from semsearch.encoder.word_hash import WordHashEncoder
     from semsearch.errors import SemsearchError
@@ -42,6 +43,7 @@ _HOMES = {
     "encoder.cache": ("CacheWarning",),
     "encoder.cross_encoder": ("CrossEncoder",),
     "encoder.encoder": ("Encoder", "PoolingWarning", "TextEncoder"),
+    "encoder.languages": ("UnknownLanguageWarning",),
     "encoder.word_hash": ("WordHashEncoder",),
     "encoder.runtimes.load": ("FallbackWarning",),
     "errors": ("SemsearchError",),
@@ -76,6 +78,7 @@ __all__ = [
     "ReencodeResult",
     "SemsearchError",
     "TextEncoder",
+    "UnknownLanguageWarning",
     "WordHashEncoder",
     "compare_poolers",
     "read_corpus",

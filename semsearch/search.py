@@ -291,7 +291,7 @@ def dense_weight(unknown: float) -> float:
     """Return the weight of the dense score for a query, given the share of its letters that the encoder does not know.
 
     A vector says next to nothing about letters that are not in the vocabulary (see `encoder.languages`). The weight
-    falls in a straight line from DENSE_WEIGHT at TRUSTED to LEAST_WEIGHT at DISTRUSTED; what it loses goes to the words.
+    falls linearly from DENSE_WEIGHT at TRUSTED to LEAST_WEIGHT at DISTRUSTED; what it loses goes to the words.
     """
     doubt = min(max((unknown - TRUSTED) / (DISTRUSTED - TRUSTED), 0.0), 1.0)
     return DENSE_WEIGHT - doubt * (DENSE_WEIGHT - LEAST_WEIGHT)
