@@ -28,7 +28,7 @@ RRF_K = 60
 DENSE_WEIGHT = 0.5
 """Weight of the dense score in the convex combination; measured in bench/fusion.py."""
 
-TRUSTED, DISTRUSTED, LEAST_WEIGHT = 0.1, 0.5, 0.01
+TRUSTED, DISTRUSTED, LEAST_WEIGHT = 0.1, 0.5, 0.001
 """Shares of unknown letters in a query up to which the dense score has its full weight, and from which on it has the
 least weight, which orders only what words do not; measured in bench/languages.py."""
 

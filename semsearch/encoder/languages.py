@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-READ = 400
+READ = 200
 """Number of characters that are read from the middle of a longer text."""
 
 UNKNOWN = 0.3

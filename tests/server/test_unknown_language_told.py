@@ -34,7 +34,3 @@ def test_an_answer_tells_whether_the_model_knows_the_language(client, query: str
     assert (found["mode"], found["unknown_language"]) == (mode, strange)
     context = client.post("/context", json={"question": query, "mode": mode}).json()
     assert (context["mode"], context["unknown_language"]) == (mode, strange)
-
-
-def test_the_status_tells_the_share_of_passages(client):
-    assert client.get("/indexes/both").json()
