@@ -32,7 +32,7 @@ QUERIES = 60
 DRAWN = 1_000
 """Number of passages to sample; a smaller index is used as a whole."""
 
-READ = 200
+READ = 100
 """Number of sampled passages whose language is checked."""
 
 SAME = 0.5
