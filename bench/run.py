@@ -8,7 +8,17 @@ from pathlib import Path
 
 MEASUREMENTS = (
     *("encoding", "encoding_memory", "precision", "startup", "search_latency", "ingest_throughput", "ingest_memory"),
-    *("fusion", "rerank", "confidence", "filters", "batch_tokens", "embeddings_api", "sts_poolers", "serve"),
+    *(
+        "fusion",
+        "rerank",
+        "confidence",
+        "languages",
+        "filters",
+        "batch_tokens",
+        "embeddings_api",
+        "sts_poolers",
+        "serve",
+    ),
     *("training", "training_quality"),
 )
 

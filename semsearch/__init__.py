@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from semsearch.encoder.cache import CacheWarning
     from semsearch.encoder.cross_encoder import CrossEncoder
     from semsearch.encoder.encoder import Encoder, PoolingWarning, TextEncoder
+    from semsearch.encoder.languages import UnknownLanguageWarning
     from semsearch.encoder.runtimes.load import FallbackWarning
     from semsearch.encoder.similarity import SimilarityWarning
     from semsearch.encoder.word_hash import WordHashEncoder
@@ -43,6 +44,7 @@ _HOMES = {
     "encoder.cache": ("CacheWarning",),
     "encoder.cross_encoder": ("CrossEncoder",),
     "encoder.encoder": ("Encoder", "PoolingWarning", "TextEncoder"),
+    "encoder.languages": ("UnknownLanguageWarning",),
     "encoder.word_hash": ("WordHashEncoder",),
     "encoder.runtimes.load": ("FallbackWarning",),
     "encoder.similarity": ("SimilarityWarning",),
@@ -79,6 +81,7 @@ __all__ = [
     "SemsearchError",
     "SimilarityWarning",
     "TextEncoder",
+    "UnknownLanguageWarning",
     "WordHashEncoder",
     "compare_poolers",
     "read_corpus",

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import numpy as np
@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from semsearch.arrays import Ids, Vectors
 from semsearch.confidence import Background, Tail, background_of
 from semsearch.encoder.encoder import TextEncoder
-from semsearch.search import DENSE_WEIGHT, Scale, dense_part, dense_strength, keyword_part
+from semsearch.encoder.languages import UNKNOWN, has_vocabulary, unknown_shares
+from semsearch.search import Scale, dense_part, dense_strength, dense_weight, keyword_part
 from semsearch.similarity import similarities
 from semsearch.stores.base import Store
 
@@ -31,6 +32,9 @@ QUERIES = 60
 
 DRAWN = 1_000
 """Number of passages to sample; a smaller index is used as a whole."""
+
+READ = 100
+"""Number of sampled passages whose language is checked."""
 
 SAME = 0.5
 """Jaccard similarity of the words of two passages from which on they count as instances of one template."""
@@ -117,7 +121,7 @@ def measure_background(store: Store, encoder: TextEncoder, seed: int = 0) -> Bac
         if "keyword" in scores and in_index:
             scores["keyword"].append(words)
         if "hybrid" in scores:
-            scores["hybrid"].append(DENSE_WEIGHT * dense_part(near, scale) + (1 - DENSE_WEIGHT) * words)
+            scores["hybrid"].append(scale.weight * dense_part(near, scale) + (1 - scale.weight) * words)
 
     with store.snapshot():
         passages = store.counts()["passages"]
@@ -131,13 +135,15 @@ def measure_background(store: Store, encoder: TextEncoder, seed: int = 0) -> Bac
         numbers, documents = drawn.numbers[met], drawn.documents[met]
         dense = store.similarities(vectors, numbers.tolist())
         means, perfects = (each.tolist() for each in store.reference_scores(vectors))
+        weights = list(map(dense_weight, unknown_shares(encoder.tokenizer, queries)))
         for row, query in enumerate(queries):
             unrelated = np.ones(len(met), bool)
             if row < len(own):
                 unrelated = (documents != drawn.documents[sources[row]]) & ~alike[sources[row], met]
-            scale, words = Scale(means[row], 1.0, perfects[row]), np.zeros(int(unrelated.sum()), np.float32)
+            scale = Scale(means[row], 1.0, perfects[row], weights[row])
+            words = np.zeros(int(unrelated.sum()), np.float32)
             if "keyword" in scores:
-                scale = Scale(means[row], store.highest_keyword_score(query), perfects[row])
+                scale = replace(scale, highest=store.highest_keyword_score(query))
                 words = keyword_part(store.keyword_scores(query, numbers[unrelated].tolist()), scale)
             add(dense[row][unrelated], scale, words)
         apart = ~np.eye(len(FOREIGN), dtype=bool)
@@ -146,10 +152,20 @@ def measure_background(store: Store, encoder: TextEncoder, seed: int = 0) -> Bac
         common = (known @ known.T) / known.sum(1)[:, None] / 2
         among = similarities(store.similarity, foreign, foreign)
         references = (each.tolist() for each in store.reference_scores(foreign))
-        for one, near, shared, mean, perfect in zip(apart, among, common, *references, strict=True):
-            add(near[one], Scale(mean, 1.0, perfect), shared[one], in_index=False)
+        weights = list(map(dense_weight, unknown_shares(encoder.tokenizer, FOREIGN)))
+        for one, near, shared, weight, mean, perfect in zip(apart, among, common, weights, *references, strict=True):
+            add(near[one], Scale(mean, 1.0, perfect, weight), shared[one], in_index=False)
     measured = {mode: np.concatenate(every) for mode, every in scores.items() if every}
-    return Background(passages, {mode: _tail(every) for mode, every in measured.items() if len(every)})
+    tails = {mode: _tail(every) for mode, every in measured.items() if len(every)}
+    return Background(passages, tails, _unknown_language(encoder, drawn.texts))
+
+
+def _unknown_language(encoder: TextEncoder, texts: Sequence[str]) -> float | None:
+    """Return the share of texts in a language that the encoder does not know; None if it has no vocabulary."""
+    if not has_vocabulary(encoder.tokenizer):
+        return None
+    some = texts[:: -(-len(texts) // READ)]
+    return float(np.mean([share >= UNKNOWN for share in unknown_shares(encoder.tokenizer, some)]))
 
 
 def _drawn(store: Store, random: Random, passages: int) -> list[int]:

@@ -42,15 +42,29 @@ class Background:
     Attributes:
         passages: Number of passages in the index when it was measured.
         tails: Upper tail of the distribution by search mode, on the scale of `semsearch.search.Found.strengths`.
+        unknown_language: Share of the passages in a language that the encoder does not know; None if that is not known,
+            as in an index from before December 2026, or for an encoder without a vocabulary.
     """
 
     passages: int
     tails: Mapping[str, Tail]
+    unknown_language: float | None = None
 
-    def confidence(self, mode: str, strength: float) -> float | None:
-        """Return the confidence in a hit of this strength, from 0 to 1; None if the mode was not measured."""
+    def confidence(self, mode: str, strength: float, trust: float = 1.0) -> float | None:
+        """Return the confidence in a hit of this strength, from 0 to 1; None if the mode was not measured.
+
+        Args:
+            mode: Search mode.
+            strength: Score of the hit on the scale of the tails.
+            trust: Weight of the dense score in a hybrid one, as a share of the usual weight. The lower it is, the more
+                a hybrid score resembles a keyword score, and the confidence lies between those of the two modes.
+        """
         tail = self.tails.get(mode)
-        return None if tail is None else 1 / (1 + share_above(tail, strength) / PRIOR)
+        if tail is None:
+            return None
+        own = 1 / (1 + share_above(tail, strength) / PRIOR)
+        words = None if trust == 1 else self.confidence("keyword", strength)
+        return own if words is None else trust * own + (1 - trust) * words
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object; `from_json` restores it."""
@@ -65,11 +79,13 @@ class Background:
         """
         try:
             tails = {mode: tuple((float(x), float(p)) for x, p in tail) for mode, tail in stored["tails"].items()}
-            background = cls(stored["passages"], tails)
+            background = cls(stored["passages"], tails, stored.get("unknown_language"))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"malformed background scores: {error}") from None
         if type(background.passages) is not int or not all(map(_is_tail, tails.values())):
             raise ValueError("malformed background scores: the values are not ordered")
+        if not isinstance(background.unknown_language, float | None):
+            raise ValueError("malformed background scores: the share of an unknown language is not a number")
         return background
 
 

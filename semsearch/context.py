@@ -93,12 +93,15 @@ class Context:
         excerpts: The excerpts, in the order of their numbers.
         text: The block to paste; without excerpts, a sentence that says that nothing was found.
         tokens: Number of tokens in the block, as counted by the `count` that was passed to `Index.context`.
+        unknown_language: Whether the encoder does not know the language of the question, so that it was answered by
+            words, or badly.
     """
 
     question: str
     excerpts: tuple[Excerpt, ...]
     text: str
     tokens: int
+    unknown_language: bool = False
 
     def __str__(self) -> str:
         return self.text

@@ -14,9 +14,10 @@ from __future__ import annotations
 import logging
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeGuard
@@ -485,8 +486,21 @@ class Index:
         condition = _condition(where)
         if not self._store.exists():
             return [[] for _ in queries]
-        with self._asking(queries, mode) as vectors:
-            return find(self._store, queries, vectors, k, mode=mode, where=condition, **wishes)
+        with self._asking(queries, mode) as (vectors, unknown):
+            self._warn(unknown)
+            return find(self._store, queries, vectors, k, mode=mode, where=condition, unknown=unknown, **wishes)
+
+    def knows_language(self, texts: Sequence[str]) -> list[bool]:
+        """Return for each text whether the encoder of the index knows its language, as far as its vocabulary tells.
+
+        A hybrid search leans on words where the encoder does not know the language, and a dense search finds little.
+
+        Raises:
+            ModelError, MismatchError: As for `encoder`.
+        """
+        from semsearch.encoder.languages import UNKNOWN, unknown_shares
+
+        return [share < UNKNOWN for share in unknown_shares(self.encoder.tokenizer, texts)]
 
     def score_pairs(self, queries: Sequence[str], passages: Sequence[str]) -> Vector:
         """Return the similarity of each query and the passage at the same position, which need not be in the index.
@@ -513,7 +527,7 @@ class Index:
             )
         encoder = self.encoder
         passed = check_finite(encoder.encode_documents(passages), passages, encoder.spec.model)
-        with self._asking(queries, "dense") as asked:
+        with self._asking(queries, "dense") as (asked, _):
             assert asked is not None
             self._encoder.refuse_replaced(encoder)
             fitted, similarity = self._store.fitted(), self._store.similarity
@@ -600,35 +614,63 @@ class Index:
             return Context(question, (), NOTHING, 0)
         counted = count or self._count_tokens
         reranker = None if asked is None else self.reranker(asked)
-        with self._asking([question], mode) as vectors:
+        with self._asking([question], mode) as (vectors, unknown):
+            strange = self._warn(unknown)
+            wishes["unknown"] = unknown
             (found,) = find_shown(self._store, [question], vectors, candidates, unit="passage", **wishes)
             if reranker is None:
-                return make_context(self._store, question, found, counted, budget, neighbors, diversity)
+                context = make_context(self._store, question, found, counted, budget, neighbors, diversity)
+                return replace(context, unknown_language=strange)
         # outside the snapshot, so that others can search and write meanwhile
         found = rerank_shown(reranker, question, found, titles=self.chunking.title)
         with self._store.snapshot():
             there = self._store.documents_of([one.passage for one in found])
             found = [one for one in found if one.passage in there]
-            return make_context(self._store, question, found, counted, budget, neighbors, diversity)
+            context = make_context(self._store, question, found, counted, budget, neighbors, diversity)
+            return replace(context, unknown_language=strange)
 
     @contextmanager
-    def _asking(self, queries: Sequence[str], mode: str) -> Iterator[Vectors | None]:
-        """Yield the vectors of queries (None for keyword search) inside a snapshot of the index."""
+    def _asking(self, queries: Sequence[str], mode: str) -> Iterator[tuple[Vectors | None, list[float]]]:
+        """Yield, inside a snapshot of the index, the vectors of queries, and their shares of unknown letters.
+
+        For keyword search, which needs no encoder, there are no vectors, and the shares are 0.
+        """
         if mode == "keyword":
             with self._store.snapshot():
-                yield None
+                yield None, [0.0] * len(queries)
             return
+        from semsearch.encoder.languages import unknown_shares
         from semsearch.encoder.vectors import check_finite
 
         for again in (True, False):
             encoder = self.encoder
             vectors = check_finite(encoder.encode_queries(queries), queries, encoder.spec.model)
+            unknown = unknown_shares(encoder.tokenizer, queries)
             with self._store.snapshot():
                 if again and not self._encoder.fits(encoder):  # the index was moved to another encoder in the meantime
                     continue
                 self._encoder.refuse_replaced(encoder)
-                yield vectors
+                yield vectors, unknown
                 return
+
+    def _warn(self, unknown: Sequence[float]) -> bool:
+        """Return whether the encoder does not know the language of a query, and warn in that case.
+
+        Args:
+            unknown: Share of unknown letters in each query.
+        """
+        from semsearch.encoder.languages import UNKNOWN, UnknownLanguageWarning
+
+        doubtful = any(share >= UNKNOWN for share in unknown)
+        if doubtful:
+            warnings.warn(
+                f"the model {self.spec.model!r} does not know the language of the query: a dense search finds little, "
+                "and a hybrid one goes by words. For questions in this language, move the index to a multilingual "
+                "model with `reencode`",
+                UnknownLanguageWarning,
+                stacklevel=4,
+            )
+        return doubtful
 
     def _count_tokens(self, text: str) -> int:
         """Count the tokens of a text with the encoder's tokenizer, without special tokens."""
@@ -703,9 +745,9 @@ class Index:
         if not check_hits(hits):
             return []
         condition = _condition(where)
-        with self._asking([query], "dense" if needs_encoder(hits) else "keyword") as vectors:
+        with self._asking([query], "dense" if needs_encoder(hits) else "keyword") as (vectors, (unknown,)):
             vector = None if vectors is None else vectors[0]
-            gathered = gather(self._store, query, vector, hits, where=condition, unit=unit)
+            gathered = gather(self._store, query, vector, hits, where=condition, unit=unit, unknown=unknown)
             splitter = None
             if vector is not None:
                 splitter = Splitter(self.encoder, self.chunking, vector, self._store.fitted())
@@ -801,10 +843,14 @@ class Index:
     def status(self) -> dict[str, Any]:
         """Return the contents of the index in numbers and the encoder that it was built with, as JSON values.
 
+        `unknown_language` is the share of the passages in a language that the encoder does not know, estimated when the
+        index last grew or shrank considerably.
+
         Raises:
             NoIndexError: If nothing has been added yet.
         """
-        return self._store.status()
+        status, background = self._store.status(), self.background
+        return {**status, "unknown_language": background and background.unknown_language}
 
     def close(self) -> None:
         """Close the index; it cannot be used afterwards."""

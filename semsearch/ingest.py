@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, fields
@@ -15,10 +16,11 @@ import numpy as np
 
 from semsearch.background import is_stale, measure_background
 from semsearch.checks import IDS, check_types
-from semsearch.corpus.chunking import Chunker, Chunking
+from semsearch.corpus.chunking import BLOCK_CHARS, Chunker, Chunking
 from semsearch.corpus.readers import Record
 from semsearch.corpus.roots import Coverage
 from semsearch.encoder.encoder import Progress, TextEncoder
+from semsearch.encoder.languages import UNKNOWN, UnknownLanguageWarning, has_vocabulary, knows_any, unknown_shares
 from semsearch.encoder.vectors import check_finite
 from semsearch.errors import LockedError, MismatchError, ModelError, RecordError, SourceError, UsageError
 from semsearch.stores.base import Entry, Plan, Store, StoreWriter
@@ -34,6 +36,13 @@ length within a batch."""
 
 REPORTED = 20
 """Maximum number of bad records, empty documents and so on that a report lists; all of them are counted."""
+
+
+CHECKED = 50
+"""Maximum number of documents of a batch whose language is checked, so that the check costs next to nothing."""
+
+TOLERATED = 0.1
+"""Share of documents in a language that the encoder does not know up to which there is no warning."""
 
 
 @dataclass(slots=True, repr=False)
@@ -59,6 +68,9 @@ class IngestResult:
             first of them.
         unknown: Number of documents that have no token the encoder knows, for example only symbols. Dense search cannot
             find them, and keyword search only if they contain words; `unknown_ids` lists the first of them.
+        checked: Number of encoded documents whose language was checked, at most 50 of each batch.
+        unknown_language: Number of these in a language that the encoder does not know, so that their vectors say
+            little; see `semsearch.encoder.languages`. `unknown_language_ids` lists the first of them.
         quantization: Accuracy and speed of the 8-bit encoder, if one was calibrated in this run.
     """
 
@@ -80,6 +92,9 @@ class IngestResult:
     vanished_ids: list[str] = field(default_factory=list)
     unknown: int = 0
     unknown_ids: list[str] = field(default_factory=list)
+    checked: int = 0
+    unknown_language: int = 0
+    unknown_language_ids: list[str] = field(default_factory=list)
     errors: list[RecordError] = field(default_factory=list)
     quantization: Quantization | None = None
 
@@ -178,7 +193,21 @@ def ingest(
         writer.seal(final=True)
         if fitted or is_stale(store):
             writer.keep_background(measure_background(store, encoder).to_json())
+    warn_of_language(report, encoder.spec.model)
     return report
+
+
+def warn_of_language(report: IngestResult, model: str) -> None:
+    """Warn if the model does not know the language of many of the documents that were encoded."""
+    n, checked = report.unknown_language, report.checked
+    if n > TOLERATED * checked:
+        warnings.warn(
+            f"the model {model!r} does not know the language of {n:,} of {checked:,} documents that were checked, such "
+            f"as {report.unknown_language_ids[0]!r:.100}: their vectors say little, and a hybrid search for words in "
+            "this language goes by words alone. Choose a multilingual `model`, such as multilingual-e5",
+            UnknownLanguageWarning,
+            stacklevel=4,
+        )
 
 
 def sample_texts(
@@ -348,7 +377,7 @@ class _Run:
         check_finite(vectors, texts, self.encoder.spec.model)  # for any encoder, because stored vectors are permanent
         ends = np.cumsum([len(passages) for _, passages in good], dtype=int)
         parts = np.split(vectors, ends[:-1]) if good else []
-        unknown = [document.doc_id for document, passages in good if passages and not self.chunker.knows(passages)]
+        unknown = [document.doc_id for document, passages in good if passages and not self._knows_any(passages)]
         self._remember_roots()
         moved = [document for document, former in plan.moved if former is None or self.coverage.is_gone(former)]
         if good or plan.describe or moved:
@@ -359,6 +388,8 @@ class _Run:
             ]
             self.writer.commit(entries, [*plan.describe, *moved])
         self._count(plan, good, unknown)
+        if has_vocabulary(self.encoder.tokenizer):
+            self._check_language(good)
         self.report.in_flight = 0.0
         self.writer.seal(final=False)
         if self.watch:
@@ -416,6 +447,20 @@ class _Run:
         report.empty_ids += empty[: REPORTED - len(report.empty_ids)]
         report.unknown += len(unknown)
         report.unknown_ids += unknown[: REPORTED - len(report.unknown_ids)]
+
+    def _check_language(self, good: Sequence[tuple[Document, tuple[Passage, ...]]]) -> None:
+        """Count the documents whose middle passage is in a language that the encoder does not know."""
+        written = [(document.doc_id, passages[len(passages) // 2]) for document, passages in good if passages]
+        written = written[:: -(-len(written) // CHECKED) or 1]
+        shares = unknown_shares(self.encoder.tokenizer, [passage.encoded_text for _, passage in written])
+        strange = [doc_id for (doc_id, _), share in zip(written, shares, strict=True) if share >= UNKNOWN]
+        report = self.report
+        report.checked += len(written)
+        report.unknown_language += len(strange)
+        report.unknown_language_ids += strange[: REPORTED - len(report.unknown_language_ids)]
+
+    def _knows_any(self, passages: Sequence[Passage]) -> bool:
+        return knows_any(self.encoder.tokenizer, (passage.encoded_text[:BLOCK_CHARS] for passage in passages))
 
     def _refuse(self, error: RecordError) -> None:
         """Count a bad record, or commit everything before it and raise it."""

@@ -44,6 +44,8 @@ class ReencodeResult:
         encoded: Number of documents encoded in this run; an interrupted run had encoded the others.
         unknown: Number of documents encoded in this run that have no token the new encoder knows, see `IngestResult`;
             `unknown_ids` lists the first of them.
+        checked, unknown_language, unknown_language_ids: How well the new encoder knows the languages of the documents
+            encoded in this run; see `IngestResult`.
         quantization: Accuracy and speed of the 8-bit encoder, if one was calibrated in this run.
     """
 
@@ -58,6 +60,9 @@ class ReencodeResult:
     encoded: int = 0
     unknown: int = 0
     unknown_ids: list[str] = field(default_factory=list)
+    checked: int = 0
+    unknown_language: int = 0
+    unknown_language_ids: list[str] = field(default_factory=list)
     quantization: Quantization | None = None
 
 
@@ -111,6 +116,9 @@ def reencode(
         encoded=filled.encoded,
         unknown=filled.unknown,
         unknown_ids=filled.unknown_ids,
+        checked=filled.checked,
+        unknown_language=filled.unknown_language,
+        unknown_language_ids=filled.unknown_language_ids,
         quantization=quantization,
     )
 

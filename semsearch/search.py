@@ -28,6 +28,10 @@ RRF_K = 60
 DENSE_WEIGHT = 0.5
 """Weight of the dense score in the convex combination; measured in bench/fusion.py."""
 
+TRUSTED, DISTRUSTED, LEAST_WEIGHT = 0.1, 0.5, 0.001
+"""Shares of unknown letters in a query up to which the dense score has its full weight, and from which on it has the
+least weight, which orders only what words do not; measured in bench/languages.py."""
+
 FUSED_DEPTH = 1_000
 """Minimum number of documents from each ranking to fuse; more if more hits are wanted."""
 
@@ -52,11 +56,13 @@ class Scale:
         unrelated: Dense score of an unrelated passage; see `semsearch.similarity.reference_scores`.
         highest: Upper bound, above 0, on the BM25 score of any passage.
         perfect: Dense score of a perfect match.
+        weight: Weight of the dense score; see `dense_weight`.
     """
 
     unrelated: float
     highest: float
     perfect: float = 1.0
+    weight: float = DENSE_WEIGHT
 
 
 class Sides(NamedTuple):
@@ -76,11 +82,13 @@ class Found:
         kind: Kind of the scores; see `Hit.kind`.
         strengths: Returns, by key of the ranking, the value on the scale that unrelated pairs are measured on: the
             dense strength (see `dense_strength`), the share of the highest BM25 score, or the convex combination.
+        trust: Weight of the dense score in a hybrid one, as a share of the usual weight.
     """
 
     ranking: Ranking
     kind: str
     strengths: Callable[[], Mapping[int, float]]
+    trust: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +116,7 @@ def find(
     fusion: str = "convex",
     unit: str = "document",
     min_confidence: float | None = None,
+    unknown: Sequence[float] | None = None,
 ) -> list[list[Hit]]:
     """Return the k best documents for each query, best first, in the order of the queries.
 
@@ -121,12 +130,13 @@ def find(
         fusion: How `hybrid` combines both scores: `convex` (scaled scores) or `rrf` (ranks).
         unit: Unit of the ranking: `document` (scored by its best passage) or `passage`.
         min_confidence: Drop hits with a lower confidence.
+        unknown: Share of the letters of each query that the encoder does not know; see `dense_weight`. None for 0.
 
     Raises:
         FilterError: If the filter names a field that no document has.
         UsageError: If `min_confidence` is given but unrelated pairs have not been measured for the index.
     """
-    wishes: dict[str, Any] = {"mode": mode, "where": where, "fusion": fusion, "unit": unit}
+    wishes: dict[str, Any] = {"mode": mode, "where": where, "fusion": fusion, "unit": unit, "unknown": unknown}
     every = find_shown(store, queries, vectors, k, **wishes, min_confidence=min_confidence)
     return [[one.hit for one in some] for some in every]
 
@@ -142,6 +152,7 @@ def find_shown(
     fusion: str = "convex",
     unit: str = "document",
     min_confidence: float | None = None,
+    unknown: Sequence[float] | None = None,
 ) -> list[list[Shown]]:
     """Search as `find` does, and return each hit with the number of its passage and its strength."""
     with store.snapshot():
@@ -151,9 +162,10 @@ def find_shown(
                 "`min_confidence` needs the scores of unrelated pairs, which have not been measured for this index; "
                 "index the same corpus again to measure them"
             )
-        every = _found(store, queries, vectors, k, mode, fusion, where, unit)
+        every = _found(store, queries, vectors, k, mode, fusion, where, unit, unknown)
         shown = [
-            _shown(store, found, k, partial(background.confidence, mode) if background else None) for found in every
+            _shown(store, found, k, partial(background.confidence, mode, trust=found.trust) if background else None)
+            for found in every
         ]
     if min_confidence is None:
         return shown
@@ -168,10 +180,11 @@ def find_run(
     *,
     mode: str = "dense",
     fusion: str = "convex",
+    unknown: Sequence[float] | None = None,
 ) -> Run:
     """Return a run over many queries for evaluation, `{query_id: {doc_id: score}}`; arguments are those of `find`."""
     with store.snapshot():
-        every = _found(store, [query.text for query in queries], vectors, k, mode, fusion, None, "document")
+        every = _found(store, [query.text for query in queries], vectors, k, mode, fusion, None, "document", unknown)
         rankings = [found.ranking for found in every]
         names = store.doc_ids({document for ranking in rankings for document in ranking})
     return {
@@ -252,6 +265,7 @@ def _found(
     fusion: str,
     where: Filter | None,
     unit: str,
+    unknown: Sequence[float] | None,
 ) -> list[Found]:
     k, roll = min(int(k), MOST), UNITS[unit](store)
     depth = max(k, FUSED_DEPTH) if mode == "hybrid" else k
@@ -270,30 +284,50 @@ def _found(
         ]
     assert vectors is not None
     every = []
-    for sides in _sides(store, queries, vectors, dense, keyword):
-        ranking = FUSIONS[fusion](*sides)
+    for sides in _sides(store, queries, vectors, dense, keyword, unknown):
+        ranking, trust = FUSIONS[fusion](*sides), sides.scale.weight / DENSE_WEIGHT
         if fusion == "convex":
-            every.append(Found(ranking, "hybrid", partial(_scores, ranking)))
+            every.append(Found(ranking, "hybrid", partial(_scores, ranking), trust))
         else:
-            every.append(Found(ranking, fusion, partial(_mixed, sides)))
+            every.append(Found(ranking, fusion, partial(_mixed, sides), trust))
     return every
 
 
-def find_sides(store: Searchable, query: str, vector: Vectors, k: int, *, where: Filter | None, unit: str) -> Sides:
+def dense_weight(unknown: float) -> float:
+    """Return the weight of the dense score for a query, given the share of its letters that the encoder does not know.
+
+    A vector says next to nothing about letters that are not in the vocabulary (see `encoder.languages`). The weight
+    falls linearly from DENSE_WEIGHT at TRUSTED to LEAST_WEIGHT at DISTRUSTED; what it loses goes to the words.
+    """
+    doubt = min(max((unknown - TRUSTED) / (DISTRUSTED - TRUSTED), 0.0), 1.0)
+    return DENSE_WEIGHT - doubt * (DENSE_WEIGHT - LEAST_WEIGHT)
+
+
+def find_sides(
+    store: Searchable, query: str, vector: Vectors, k: int, *, where: Filter | None, unit: str, unknown: float = 0.0
+) -> Sides:
     """Return both rankings of a hybrid search for one query vector `[dim]`, as deep as `find` makes them for k hits."""
     roll, depth = UNITS[unit](store), max(min(int(k), MOST), FUSED_DEPTH)
     dense = _dense(store, roll, vector[None], depth, where)
     keyword = [_deeper(roll, partial(_keyword_passages, store, query, where), depth)]
-    return _sides(store, [query], vector[None], dense, keyword)[0]
+    return _sides(store, [query], vector[None], dense, keyword, [unknown])[0]
 
 
 def _sides(
-    store: Searchable, queries: Sequence[str], vectors: Vectors, dense: Sequence[Ranking], keyword: Sequence[Ranking]
+    store: Searchable,
+    queries: Sequence[str],
+    vectors: Vectors,
+    dense: Sequence[Ranking],
+    keyword: Sequence[Ranking],
+    unknown: Sequence[float] | None,
 ) -> list[Sides]:
+    weights = [DENSE_WEIGHT] * len(queries) if unknown is None else list(map(dense_weight, unknown))
     references = (each.tolist() for each in store.reference_scores(vectors))
     return [
-        Sides(near, words, Scale(unrelated, store.highest_keyword_score(query) if words else 1.0, perfect))
-        for near, words, query, unrelated, perfect in zip(dense, keyword, queries, *references, strict=True)
+        Sides(near, words, Scale(unrelated, store.highest_keyword_score(query) if words else 1.0, perfect, weight))
+        for near, words, query, weight, unrelated, perfect in zip(
+            dense, keyword, queries, weights, *references, strict=True
+        )
     ]
 
 
@@ -377,7 +411,8 @@ def _shown(store: Readable, found: Found, k: int, confidence: Callable[[float], 
 def fuse_rrf(dense: Ranking, keyword: Ranking, scale: Scale) -> Ranking:
     """Fuse two rankings by reciprocal rank fusion: sum `1 / (60 + rank)` over the rankings that contain a document.
 
-    The scores lie between 0 and 2 / 61, and reflect ranks only, not how relevant a document is.
+    Each term is multiplied by the weight of its side in `fuse_convex`, relative to the usual weight. The scores lie
+    between 0 and 2 / 61, and reflect ranks only, not how relevant a document is.
     """
     return _fused(dense, keyword, *parts_rrf(dense, keyword, scale))
 
@@ -385,10 +420,10 @@ def fuse_rrf(dense: Ranking, keyword: Ranking, scale: Scale) -> Ranking:
 def parts_rrf(dense: Ranking, keyword: Ranking, scale: Scale) -> Parts:
     """Return the contributions that `fuse_rrf` adds up."""
 
-    def parts(ranking: Ranking) -> dict[int, float]:
-        return {document: 1 / (RRF_K + rank) for rank, document in enumerate(ranking, 1)}
+    def parts(ranking: Ranking, weight: float) -> dict[int, float]:
+        return {document: weight / (RRF_K + rank) for rank, document in enumerate(ranking, 1)}
 
-    return parts(dense), parts(keyword)
+    return parts(dense, scale.weight / DENSE_WEIGHT), parts(keyword, (1 - scale.weight) / (1 - DENSE_WEIGHT))
 
 
 def fuse_convex(dense: Ranking, keyword: Ranking, scale: Scale) -> Ranking:
@@ -406,10 +441,10 @@ def fuse_convex(dense: Ranking, keyword: Ranking, scale: Scale) -> Ranking:
 
 def parts_convex(dense: Ranking, keyword: Ranking, scale: Scale) -> Parts:
     """Return the contributions that `fuse_convex` adds up."""
-    ours = {document: DENSE_WEIGHT * dense_part(score, scale) for document, (score, _) in dense.items()}
+    ours = {document: scale.weight * dense_part(score, scale) for document, (score, _) in dense.items()}
     farthest = min(ours.values(), default=0.0)
     ours |= {document: farthest for document in keyword if document not in dense}
-    theirs = {d: (1 - DENSE_WEIGHT) * keyword_part(score, scale) for d, (score, _) in keyword.items()}
+    theirs = {d: (1 - scale.weight) * keyword_part(score, scale) for d, (score, _) in keyword.items()}
     return ours, theirs
 
 

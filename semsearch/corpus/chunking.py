@@ -119,7 +119,6 @@ class Chunker:
             raise UsageError(f"`max_tokens` must be at least {least} with this passage prefix, got {max_tokens}")
         if not least <= self._limit <= max_tokens:
             raise UsageError(f"`tokens` is {self._limit}; expected {least} to {max_tokens} for this encoder")
-        self._unknown = _unknown_id(tokenizer)
         self._splitter = lru_cache(maxsize=SPLITTERS)(self._new_splitter)
 
     def passages(self, documents: Sequence[Document]) -> list[tuple[Passage, ...] | RecordError]:
@@ -132,14 +131,6 @@ class Chunker:
         whole = [self._encoded(document.title, document.text) for document in documents]
         counts = self._count([self._prefix + text for text in whole])
         return [self._passages(*each) for each in zip(documents, whole, counts, strict=True)]
-
-    def knows(self, passages: Sequence[Passage]) -> bool:
-        """Return whether the encoder can tell these passages from others: some token must be in its vocabulary."""
-        return self._unknown is None or any(
-            self._unknown != token
-            for passage in passages
-            for token in self._tokenizer.encode(passage.encoded_text[:BLOCK_CHARS], add_special_tokens=False).ids
-        )
 
     def encodings(self, title: str, text: str) -> list[Encoded]:
         """Return the texts that a passage with this title may have been encoded as.
@@ -215,12 +206,6 @@ def _encoded(title: str, whole: str, text_start: int) -> Encoded:
     """Strip outer white space from the text and shift the offsets accordingly."""
     lost = len(whole) - len(whole.lstrip())
     return Encoded(whole.strip(), title, -lost, text_start - lost)
-
-
-def _unknown_id(tokenizer: Tokenizer) -> int | None:
-    """Return the id of the unknown token; None if the vocabulary has no such token, or no other one."""
-    token = tokenizer.token_to_id(getattr(tokenizer.model, "unk_token", None) or "<unk>")
-    return token if tokenizer.get_vocab_size() > 1 else None
 
 
 def split(text: str, splitter: TextSplitter, block_chars: int) -> Iterator[tuple[int, int]]:

@@ -14,6 +14,7 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from semsearch.arrays import Ids, Vectors
 from semsearch.corpus.chunking import Chunker, Chunking
 from semsearch.encoder.encoder import Progress
+from semsearch.encoder.languages import unknown_shares
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.evaluation.candidates import (
     Candidate,
@@ -165,6 +167,7 @@ def evaluate_retrieval(
         passages_done = time.perf_counter()
         asked_texts = [query.text for query in task.queries]
         query_vectors = encoder.encode_queries(asked_texts, progress) if poolers else {}
+        unknown = unknown_shares(encoder.tokenizer, asked_texts) if poolers else None
         encoding_seconds = passages_done - started, time.perf_counter() - passages_done
         runs, per_query, seconds = _Runs(corpus.documents), {}, {}
         with LocalStore(folder) as words:
@@ -178,7 +181,8 @@ def evaluate_retrieval(
                     asked = finish(query_vectors[candidate.pooler])
                 index.spared_seconds = 0.0
                 started = time.perf_counter()
-                found = find_run(index, task.queries, asked, depth + drop_same_id, mode=candidate.mode, fusion=fusion)
+                how: dict[str, Any] = {"mode": candidate.mode, "fusion": fusion, "unknown": unknown}
+                found = find_run(index, task.queries, asked, depth + drop_same_id, **how)
                 seconds[candidate.label] = time.perf_counter() - started + index.spared_seconds
                 found = _without_own(found, depth) if drop_same_id else found
                 per_query[candidate.label] = measure_run(task.qrels, found, measures, style)

@@ -48,7 +48,14 @@ def needs_encoder(hits: Sequence[Hit]) -> bool:
 
 
 def gather(
-    store: Readable, query: str, vector: Vector | None, hits: Sequence[Hit], *, where: Filter | None, unit: str
+    store: Readable,
+    query: str,
+    vector: Vector | None,
+    hits: Sequence[Hit],
+    *,
+    where: Filter | None,
+    unit: str,
+    unknown: float = 0.0,
 ) -> list[Both]:
     """Look up in a store, in one snapshot, the parts of each hit's score.
 
@@ -59,6 +66,7 @@ def gather(
         hits: The hits to explain.
         where: The filter of the search, on which ranks and the lowest dense score depend.
         unit: The unit of the search.
+        unknown: Share of the query's letters that the encoder does not know, which lowers the dense score's weight.
 
     Returns:
         The dense and keyword sides of each hit, in the order given.
@@ -68,7 +76,7 @@ def gather(
     """
     depth = max((hit.rank for hit in hits), default=1)
     with store.snapshot():
-        meaning = Asked(store, query, vector, where, unit, depth)
+        meaning = Asked(store, query, vector, where, unit, depth, unknown)
         words = replace(meaning, vector=None)
         return [KINDS[hit.kind](words if hit.kind in WORDS_ALONE else meaning, hit) for hit in hits]
 

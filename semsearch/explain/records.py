@@ -11,8 +11,9 @@ each hit, with the `snippet` beside it:
         "similarity": "cosine",                  what `score` is: cosine, dot, or euclidean (the distance with a minus)
         "score": 0.447,                          the sum of contributions, offsets and rounding; null if the document is
                                                  not among the fused candidates, as `note` then says
-        "zero": 0.02, "one": 1.0, "weight": 0.5, share = weight * (score - zero) / (one - zero)
-        "rank": null,                            for rrf: share = 1 / (60 + rank)
+        "zero": 0.02, "one": 1.0, "weight": 0.5, share = weight * (score - zero) / (one - zero); the weight is lower if
+                                                 the encoder does not know the language of the query
+        "rank": null,                            for rrf: share = weight / (60 + rank), usually with the weight 1
         "start": 0, "end": 22,                   the passage that is explained, in the document's text
         "tokens": [{"token": "water", "part": "text", "start": 7, "end": 12, "contribution": 0.31}, …],
         "offsets": {"transform": -0.01},         parts that belong to no token: the corpus mean of a transform, a bias

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from semsearch.errors import UsageError
 from semsearch.filters.syntax import Filter
@@ -52,6 +52,7 @@ class Asked:
     Attributes:
         vector: The query's vector as the encoder returns it, float32 `[dim]`; None if no hit needs it.
         depth: A lower bound on the number of hits that were requested.
+        unknown: Share of the query's letters that the encoder does not know.
     """
 
     store: Readable
@@ -60,13 +61,15 @@ class Asked:
     where: Filter | None
     unit: str
     depth: int
+    unknown: float
     _parts: dict[str, Parts] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def sides(self) -> Sides:
         """Both rankings, as they were fused."""
         assert self.vector is not None
-        return find_sides(self.store, self.query, self.vector, self.depth, where=self.where, unit=self.unit)
+        wishes: dict[str, Any] = {"where": self.where, "unit": self.unit, "unknown": self.unknown}
+        return find_sides(self.store, self.query, self.vector, self.depth, **wishes)
 
     def number_of(self, hit: Hit) -> int:
         """Return the store's number of a hit's passage.
@@ -133,8 +136,8 @@ def _hybrid(asked: Asked, hit: Hit) -> Both:
     dense, keyword, scale = asked.sides
     taken = "; assumed to be as near as the last of them"
     note = _far(len(dense), taken)
-    near = Side(ours, zero=scale.unrelated, one=scale.perfect, weight=DENSE_WEIGHT, note=note)
-    words = Side(theirs, one=scale.highest, weight=1 - DENSE_WEIGHT, note=_without_words(len(keyword)))
+    near = Side(ours, zero=scale.unrelated, one=scale.perfect, weight=scale.weight, note=note)
+    words = Side(theirs, one=scale.highest, weight=1 - scale.weight, note=_without_words(len(keyword)))
     if key in dense:
         score, number = dense[key]
         near = replace(near, passage=asked.store.show([number])[number], score=score, note="")
@@ -147,14 +150,17 @@ def _hybrid(asked: Asked, hit: Hit) -> Both:
 
 def _rrf(asked: Asked, hit: Hit) -> Both:
     key, ours, theirs = _fused(asked, hit, "rrf")
-    dense, keyword, _ = asked.sides
-    near, words = Side(ours, note=_far(len(dense))), Side(theirs, note=_without_words(len(keyword)))
+    dense, keyword, scale = asked.sides
+    trust, rest = scale.weight / DENSE_WEIGHT, (1 - scale.weight) / (1 - DENSE_WEIGHT)
+    near = Side(ours, weight=trust, note=_far(len(dense)))
+    words = Side(theirs, weight=rest, note=_without_words(len(keyword)))
     if key in dense:
         score, number = dense[key]
-        near = Side(ours, asked.store.show([number])[number], None, score, rank=list(dense).index(key) + 1)
+        rank = list(dense).index(key) + 1
+        near = Side(ours, asked.store.show([number])[number], None, score, weight=trust, rank=rank)
     if key in keyword:
         bm25, number = keyword[key]
-        words = Side(theirs, *_worded(asked, number), bm25, rank=list(keyword).index(key) + 1)
+        words = Side(theirs, *_worded(asked, number), bm25, weight=rest, rank=list(keyword).index(key) + 1)
     return near, words
 
 

@@ -15,7 +15,7 @@ from semsearch.index import Index
 from semsearch.mcp.answers import FetchAnswer, Found, SearchAnswer, as_result
 from semsearch.mcp.arguments import MOST_TOKENS, RESULTS, Id, Query, check_query
 from semsearch.mcp.budget import bounded, end_within, shortened
-from semsearch.mcp.desk import COLD, UNMEASURED, Desk, cut_note, find_document, noted
+from semsearch.mcp.desk import COLD, UNKNOWN_LANGUAGE, UNMEASURED, Desk, cut_note, find_document, noted
 from semsearch.mcp.refusals import refusing
 from semsearch.mcp.shelf import Shelf
 from semsearch.printable import harmless
@@ -46,6 +46,8 @@ class ConnectorTools:
                 hits = distinct(index.search(query, REPEATS * RESULTS, mode=mode))[:RESULTS]
                 notes |= {UNMEASURED} if any(hit.confidence is None for hit in hits) else set()
                 notes |= {COLD} if mode != index.default_mode else set()
+                known = mode == "keyword" or index.knows_language([query])[0]
+                notes |= set() if known else {UNKNOWN_LANGUAGE}
                 sure = [hit for hit in hits if hit.confidence is None or hit.confidence >= DEFAULT]
                 found += zip([hit.confidence or 0.0 for hit in sure], _results(shelf, name, index, sure), strict=True)
         found.sort(key=lambda one: -one[0])  # stable: keeps the order within each index that has no confidences

@@ -23,6 +23,9 @@ COLD = (
     "The model is not loaded (yet), so this was a keyword search and may have missed documents: search again in a few "
     "seconds, or use the words of the documents."
 )
+UNKNOWN_LANGUAGE = (
+    "The model does not know the language of this query, so the search went by words: use the words of the documents."
+)
 UNMEASURED = (
     "This index has no confidence scores, so weak hits were not left out: judge for yourself whether they are relevant."
 )

@@ -15,7 +15,7 @@ from semsearch.errors import SemsearchError
 from semsearch.mcp import arguments as arg
 from semsearch.mcp.answers import ContextAnswer, Excerpt, IndexDescription, IndexesAnswer, ReadAnswer, as_result
 from semsearch.mcp.budget import end_within, estimate_tokens, shortened
-from semsearch.mcp.desk import COLD, UNMEASURED, Desk, choose_index, cut_note, find_document, noted
+from semsearch.mcp.desk import COLD, UNKNOWN_LANGUAGE, UNMEASURED, Desk, choose_index, cut_note, find_document, noted
 from semsearch.mcp.refusals import advice, refusing
 from semsearch.mcp.shelf import Shelf
 from semsearch.printable import harmless
@@ -61,6 +61,7 @@ class DocumentTools:
             elif least is None:
                 least = DEFAULT
             found = chosen.context(query, mode=used, min_confidence=least, count=estimate_tokens, **wishes)
+        notes |= {UNKNOWN_LANGUAGE} if found.unknown_language else set()
         excerpts = [_cited(shelf, name, one) for one in found.excerpts]
         return as_result(
             ContextAnswer(

@@ -38,11 +38,13 @@ class Answer:
         hits: Best first.
         mode: Search mode that was used: `dense`, `keyword` or `hybrid`.
         warming: Whether keyword search was used because the model is not loaded yet.
+        unknown_language: Whether the model does not know the language of the query, which dense search depends on.
     """
 
     hits: list[Hit]
     mode: str
     warming: bool = False
+    unknown_language: bool = False
 
 
 class Desk:

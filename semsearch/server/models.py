@@ -90,6 +90,9 @@ class Found(BaseModel):
     query: str
     mode: str = Field(description="Search mode that was used.")
     warming: bool = Field(description="Whether keyword search was used because the model is not loaded yet.")
+    unknown_language: bool = Field(
+        False, description="Whether the model does not know the query's language, so that only words count."
+    )
     hits: list[FoundHit]
 
 
@@ -135,6 +138,9 @@ class FoundContext(BaseModel):
     question: str
     mode: str = Field(description="Search mode that was used.")
     warming: bool = Field(description="Whether keyword search was used because the model is not loaded yet.")
+    unknown_language: bool = Field(
+        False, description="Whether the model does not know the question's language, so that only words count."
+    )
     text: str = Field(description="Text for the prompt: numbered excerpts, marked as data.")
     tokens: int
     excerpts: list[CitedExcerpt]

@@ -136,12 +136,14 @@ class Service:
 
         def answers(queries: Sequence[str]) -> list[Answer]:
             every, how, warming = self._found(name, mode, lambda index, how: find(index, queries, how))
-            return [Answer(hits, how, warming) for hits in every]
+            return [Answer(hits, how, warming, not known) for hits, known in every]
 
-        def find(index: Index, queries: Sequence[str], how: str) -> list[list[Hit]]:
+        def find(index: Index, queries: Sequence[str], how: str) -> list[tuple[list[Hit], bool]]:
             again = self.settings.rerank if rerank and self.shelf.queue(name) else None
             least = self._least(index, min_confidence, usual)
-            return index.search_many(queries, k, mode=how, rerank=again, min_confidence=least, **wishes)
+            every = index.search_many(queries, k, mode=how, rerank=again, min_confidence=least, **wishes)
+            known = [True] * len(queries) if how == KEYWORD else index.knows_language(queries)
+            return list(zip(every, known, strict=True))
 
         words = mode == KEYWORD  # keyword searches gain nothing from groups, and would wait for each other
         key = None if words else (name, k, mode, rerank, min_confidence, usual, repr(wishes))

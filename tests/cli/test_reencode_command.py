@@ -53,7 +53,7 @@ def test_json_holds_both_encoders_and_the_counts():
     found = call("reencode", *WIDE, "--index", folder, "--json").ok().json
     assert found.keys() == {
         *("index", "seconds", "moved", "before", "after", "documents", "passages", "truncated", "tokens"),
-        *("tokens_lost", "encoded", "unknown", "unknown_ids"),
+        *("tokens_lost", "encoded", "unknown", "unknown_ids", "checked", "unknown_language", "unknown_language_ids"),
     }
     assert (found["index"], found["moved"], found["documents"], found["encoded"]) == (str(folder), True, 4, 4)
     assert (found["before"]["dim"], found["after"]["dim"]) == (4096, 512)

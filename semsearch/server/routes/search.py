@@ -22,7 +22,14 @@ async def search(asked: Search, service: Asked) -> Response:
     if asked.snippets:
         for hit, snippet in zip(hits, await service.snippets(asked.query, answer.hits), strict=True):
             hit.snippet = Excerpted.of(snippet)
-    found = Found(index=name, query=asked.query, mode=answer.mode, warming=answer.warming, hits=hits)
+    found = Found(
+        index=name,
+        query=asked.query,
+        mode=answer.mode,
+        warming=answer.warming,
+        unknown_language=answer.unknown_language,
+        hits=hits,
+    )
     return Response(found.model_dump_json(), media_type="application/json")  # already validated
 
 
@@ -45,6 +52,7 @@ async def context(asked: ContextWish, service: Asked) -> FoundContext:
         question=asked.question,
         mode=mode,
         warming=warming,
+        unknown_language=made.unknown_language,
         text=made.text,
         tokens=made.tokens,
         excerpts=excerpts,

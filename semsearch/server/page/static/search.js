@@ -138,9 +138,10 @@ function draw(answers, ms) {
   if (had >= 0) links()[Math.min(had, links().length - 1)]?.focus(); // same position in the new list
 }
 
-function told({ hits, mode, warming }, ms) {
+function told({ hits, mode, warming, unknown_language: strange }, ms) {
   const n = hits.length === 1 ? "1 hit" : hits.length ? `${hits.length} hits` : "Nothing found";
-  const how = warming ? "words only, until the model is loaded" : MODES[mode];
+  const how = warming ? "words only, until the model is loaded"
+    : strange ? `${MODES[mode]}; the model does not know the language of the query` : MODES[mode];
   return `${n} by ${how} · ${Math.round(ms)} ms`;
 }
 
