@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from semsearch import interrupts
+from semsearch.encoder.quiet import quiet_transformers
 from semsearch.encoder.runtimes.networks import Network
 from semsearch.encoder.runtimes.openvino_library import converter, core
 from semsearch.encoder.runtimes.probes import MAX_WINDOW, probe_tokens
@@ -55,8 +56,6 @@ def convert(network: Network) -> Any:
         ModelError: If the checkpoint cannot be loaded.
     """
     import torch
-
-    from semsearch.encoder.runtimes.torch_model import quiet_transformers
 
     started = time.perf_counter()
     model, checkpoint = network.load("float32"), network.checkpoint

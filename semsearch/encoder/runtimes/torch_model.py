@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from importlib import import_module
 from inspect import signature
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -17,8 +13,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from semsearch import interrupts
 from semsearch.encoder.checkpoints.record import OWN_HEAD, Checkpoint, Dense, Head
 from semsearch.encoder.pooling import Pooler
+from semsearch.encoder.quiet import quiet_transformers
+from semsearch.encoder.runtimes.torch_checks import check_loaded, listed, reason_of
 from semsearch.encoder.token_states import TokenStates
 from semsearch.errors import ModelError
 from semsearch.forks import refuse_fork
@@ -27,21 +26,6 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 PADDING_MOVES = 0.05
 """Difference, in units of the largest logit, that reveals a head that reads padding; rounding stays far below."""
-
-
-@dataclass(slots=True)
-class _Quiet:
-    """Number of threads that need transformers to be quiet, and its settings before the first of them."""
-
-    lock: Lock = field(default_factory=Lock)
-    n_threads: int = 0
-    verbosity: int = 0
-    bars: bool = True
-    hub_bars: bool = True
-
-
-_QUIET: dict[int, _Quiet] = {}
-"""One state per process id, because a lock held during a fork is never released in the child."""
 
 
 class PooledModel(torch.nn.Module):
@@ -198,9 +182,11 @@ def read_transformer(checkpoint: Checkpoint, dtype: torch.dtype, auto: str, kind
                 trust_remote_code=False,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # what a config.json of someone else says may raise anything
+        interrupts.reraise(error)
+        reason = reason_of(error, checkpoint, getattr(transformers, auto), transformers.AutoConfig)
         raise ModelError(f"model {checkpoint.name!r} cannot be loaded{kind}: {reason}") from None
+    check_loaded(checkpoint, model, report["unexpected_keys"])
     return model, sorted(report["missing_keys"])
 
 
@@ -208,39 +194,9 @@ def refuse_invented(checkpoint: Checkpoint, names: Sequence[str]) -> None:
     """Raise ModelError if weights that the checkpoint should have are missing."""
     if names:
         raise ModelError(
-            f"model {checkpoint.name!r} is missing weights (they would be random): {', '.join(names[:3])}"
-            f"{f' and {len(names) - 3} more' if len(names) > 3 else ''}; the checkpoint is incomplete"
+            f"model {checkpoint.name!r} is missing weights (they would be random): {listed([*names])}; the checkpoint "
+            "is incomplete"
         )
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Silence transformers' messages and progress bars, and restore its settings afterwards.
-
-    The settings are global to the process: of several threads that enter at once, the first saves them and the last
-    restores them.
-    """
-    settings: Any = import_module("transformers").logging
-    hub: Any = import_module("huggingface_hub.utils")
-    state = _QUIET.setdefault(os.getpid(), _Quiet())
-    with state.lock:
-        state.n_threads += 1
-        if state.n_threads == 1:
-            state.verbosity, state.bars = settings.get_verbosity(), settings.is_progress_bar_enabled()
-            state.hub_bars = not hub.are_progress_bars_disabled()
-            settings.set_verbosity_error()
-            settings.disable_progress_bar()
-    try:
-        yield
-    finally:
-        with state.lock:
-            state.n_threads -= 1
-            if not state.n_threads:
-                settings.set_verbosity(state.verbosity)
-                if state.bars:
-                    settings.enable_progress_bar()
-                if not state.hub_bars:
-                    hub.disable_progress_bars()
 
 
 def refuse_fork_of_torch(device: str) -> None:
