@@ -82,8 +82,11 @@ class PairBatch(Batch):
 
 
 def padded(rows: Sequence[TokenIds]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return ids and mask, int64 `[n, longest]`, padded on the right so that no position embedding shifts."""
-    ids = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
+    """Return ids and mask, int64 `[n, longest]`, padded on the right so that no position embedding shifts.
+
+    There is at least one column, as networks fail on none.
+    """
+    ids = np.zeros((len(rows), max(1, *map(len, rows))), dtype=np.int64)
     mask = np.zeros_like(ids)
     for row, tokens in enumerate(rows):
         ids[row, : len(tokens)] = tokens

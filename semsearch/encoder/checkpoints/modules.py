@@ -45,8 +45,13 @@ DROPOUT = "Dropout"
 PACKAGES = r"sentence_transformers\.(?:models|base\.modules|sentence_transformer\.modules)"
 """Packages of sentence-transformers from which versions 0.2 to 6.2 load such modules."""
 
-PATH = re.compile(rf"{PACKAGES}\.(?:\w+\.)?({'|'.join({*MODULES, *STATIC_MODULES, DROPOUT})})")
+NAMES = {*MODULES, *STATIC_MODULES, DROPOUT}
+
+PATH = re.compile(rf"{PACKAGES}\.(?:\w+\.)?({'|'.join(sorted(NAMES))})")
 """Full path of a supported module; the module's file may stand between the package and the class."""
+
+OTHER = re.compile(rf"{PACKAGES}\.(?:\w+\.)?(\w+)")
+"""The same for any module of sentence-transformers."""
 
 Modules: TypeAlias = list[tuple[str, Path]]
 """The modules that modules.json declares, in order: the kind of each, such as Pooling, and its folder."""
@@ -110,11 +115,11 @@ def declared_pooler(config: dict[str, Any], file: Path) -> str:
 
 
 def _kind(path: str) -> str:
-    """Return the name of a module of sentence-transformers, and any other path unchanged."""
-    known = PATH.fullmatch(path)
-    if known:
+    """Return the name of a module of sentence-transformers, and any other path in quotes."""
+    if known := PATH.fullmatch(path):
         return known[1]
-    return re.sub(rf"^{PACKAGES}\.(?:\w+\.)*", "", path)  # named as it is in its documentation
+    other = OTHER.fullmatch(path)
+    return other[1] if other and other[1] not in NAMES else repr(path)
 
 
 def _folder(root: Path, path: object, file: Path) -> Path:

@@ -98,7 +98,7 @@ def _transformer(root: Path, modules: Modules, name: str, task: str) -> Checkpoi
     settings = read_settings(backbone, config, name, task)
     pooler, pools_prefix = _pooler(root, modules, name, settings.own_head)
     for key in HEAD_COUNT_KEYS:
-        if key in config:
+        if config.get(key) is not None:
             check_size(config[key], key, str(file))
     first_position = 2 if config.get("model_type") in OFFSET_POSITIONS else 0
     limit = _position_limit(config, file, first_position)
