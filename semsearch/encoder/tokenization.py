@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch import interrupts
+from semsearch.encoder.checkpoints.json_files import read_json
 from semsearch.encoder.checkpoints.record import Checkpoint
 from semsearch.encoder.normalizers import check_normalizer
 from semsearch.encoder.tokenizer_files import read_tokenizer
@@ -257,7 +258,6 @@ def load_tokenizer(checkpoint: Checkpoint) -> tuple[Tokenizer, str]:
     else:
         tokenizer, digest = read_tokenizer(checkpoint.backbone, checkpoint.name, checkpoint.n_tokens)
         _check_template(tokenizer, checkpoint)
-    check_normalizer(tokenizer, checkpoint.name)
     if checkpoint.lowercase:
         own = [tokenizer.normalizer] if tokenizer.normalizer else []
         tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
@@ -272,6 +272,7 @@ def _table_tokenizer(checkpoint: Checkpoint) -> tuple[Tokenizer, str]:
 
     assert checkpoint.table
     file = checkpoint.backbone / "tokenizer.json"
+    check_normalizer(read_json(file) or {}, checkpoint.name)
     try:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # tokenizers raises nothing narrower

@@ -22,6 +22,7 @@ from semsearch import interrupts
 from semsearch.encoder.cache import cache_folder, warn_of_cache
 from semsearch.encoder.checkpoints.json_files import read_json
 from semsearch.encoder.checkpoints.locate import EMBEDDED_HASHES, embedded_folder
+from semsearch.encoder.normalizers import check_normalizer
 from semsearch.encoder.quiet import quiet_transformers
 from semsearch.errors import ModelError
 from semsearch.files import hash_file, write_bytes
@@ -42,6 +43,9 @@ OTHERS = ("special_tokens_map.json", "added_tokens.json", "merges.txt", "bpe.cod
 
 CHOOSES_CLASS = ("model_type", "model_name", "tokenizer_class", "transformers_version")
 """Keys of config.json that decide how the tokenizer is built."""
+
+DEFAULT_HIGHEST = 30_521
+"""Highest token id of the default model."""
 
 UNUSED = ("truncation", "padding", "decoder")
 """Parts of a definition that ids do not depend on here."""
@@ -76,9 +80,7 @@ def read_tokenizer(folder: Path, name: str, n_tokens: int | None) -> tuple[Token
     from tokenizers import Tokenizer
 
     file = folder / FILE
-    if _is_default(folder):
-        return Tokenizer.from_file(str(file)), hash_file(file)
-    built = _cached(folder, name)
+    built = Built("", DEFAULT_HIGHEST, splits_special=False) if _is_default(folder) else _cached(folder, name)
     if n_tokens is not None and built.highest >= n_tokens:
         raise ModelError(
             f"model {name!r}: its tokenizer gives ids up to {built.highest:,}, but its weights embed only {n_tokens:,} "
@@ -139,6 +141,7 @@ def _build(folder: Path, name: str) -> Built:
         raise _unusable(
             folder, name, "neither tokenizer.json nor a vocabulary"
         )  # transformers would make up a tiny one
+    check_normalizer(read_json(folder / FILE) or {}, name)
     try:
         with quiet_transformers():
             whole: Any = transformers.AutoTokenizer.from_pretrained(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from semsearch import CheckpointWarning, Encoder
 from semsearch.encoder.checkpoints.open import open_checkpoint
 from semsearch.encoder.checkpoints.weights import other_weights
 from semsearch.encoder.runtimes.openvino_convert import _reason
-from semsearch.encoder.runtimes.torch_checks import _unread, own_code
+from semsearch.encoder.runtimes.torch_checks import own_code
 from semsearch.errors import ModelError
 
 pytestmark = pytest.mark.usefixtures("reference")
@@ -70,7 +69,7 @@ WHOLE = "expected a whole number from 1 to"
             {"position_embedding_type": "relative_key"},
             "sets position_embedding_type to 'relative_key', which BertModel",
         ),
-        ({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}, "sets rope_scaling to .*, which BertModel of transf"),
+        ({"rope_theta": 10_000.0}, "sets rope_theta to 10000.0, which BertModel of transformers does not support"),
         ({"model_type": "unheard"}, "transformers has no network of the type 'unheard'"),
         (
             {
@@ -224,12 +223,6 @@ FrontEnd API failed with OpConversionFailure:
 )
 def test_the_reason_is_not_a_place_in_the_source_of_openvino(message: str, expected: str) -> None:
     assert _reason(RuntimeError(message)).startswith(expected)
-
-
-def test_absolute_positions_are_what_every_network_has() -> None:
-    model = SimpleNamespace()
-    model.__class__.__module__ = __name__
-    assert _unread(model, {"position_embedding_type": "absolute", "rope_scaling": None, "rope_theta": None}) == ""
 
 
 def test_reading_alone_refuses_most(checkpoint: Make) -> None:
