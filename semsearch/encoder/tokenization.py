@@ -277,9 +277,10 @@ def _table_tokenizer(checkpoint: Checkpoint) -> tuple[Tokenizer, str]:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # tokenizers raises nothing narrower
         interrupts.reraise(error)
+        reason = str(error).strip().splitlines()[0] if file.is_file() else "no tokenizer.json"
         raise ModelError(
-            f"model {checkpoint.name!r}: no usable tokenizer in {checkpoint.backbone} "
-            f"({str(error).strip().splitlines()[0]:.200}); put the checkpoint's tokenizer.json there"
+            f"model {checkpoint.name!r}: no usable tokenizer in {checkpoint.backbone} ({reason:.200}); put the "
+            "checkpoint's tokenizer.json there"
         ) from None
     tokenizer.post_processor = None
     n_tokens = tokenizer.get_vocab_size()

@@ -45,7 +45,8 @@ def read_dense(folder: Path, name: str) -> Dense:
         raise ModelError(f"model {name!r}: no model.safetensors in {folder}; pickled weights are never loaded")
     n_out = check_size(config.get("out_features"), "out_features", str(file))
     shapes = read_shapes(weights, name)
-    n_in = _check_shapes(shapes, n_out, config.get("in_features"), read_setting(config, "bias", bool, True, file), file)
+    bias = read_setting(config, "bias", bool, "linear.bias" in shapes, file)
+    n_in = _check_shapes(shapes, n_out, config.get("in_features"), bias, file)
     return Dense(weights, n_in, n_out, activation[1])
 
 

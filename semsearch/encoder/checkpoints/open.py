@@ -160,23 +160,28 @@ def _table(root: Path, modules: Modules, name: str) -> Checkpoint:
     folder = dict(modules).get(STATIC_MODULES[0], root)
     weights = weight_files(folder, name)[:1]
     table = StaticTable.find(weights[0], name)
+    max_tokens, truncates_left = _truncation(folder)
     return Checkpoint(
         name=canonical_name(name),
         backbone=folder,
         n_layers=0,
         hidden_size=table.dim,
         pooler=STATIC_POOLER,
-        max_tokens=_truncation(folder, name) or NO_LIMIT,
+        max_tokens=max_tokens or NO_LIMIT,
+        truncates_left=truncates_left,
         weight_files=weights,
         table=table,
     )
 
 
-def _truncation(folder: Path, name: str) -> int | None:
-    """Return the number of tokens to which tokenizer.json truncates texts, which sentence-transformers heeds here."""
-    declared = (read_json(folder / "tokenizer.json") or {}).get("truncation")
+def _truncation(folder: Path) -> tuple[int | None, bool]:
+    """Return the number of tokens to which tokenizer.json truncates texts, and whether it drops their beginnings.
+
+    sentence-transformers heeds it here, and not tokenizer_config.json.
+    """
+    file = folder / "tokenizer.json"
+    declared = (read_json(file) or {}).get("truncation")
     if not isinstance(declared, dict):  # none; the tokenizer itself is checked when it is loaded
-        return None
-    if declared.get("direction", "Right") != "Right":
-        raise ModelError(f"model {name!r}: its tokenizer truncates texts on the left; semsearch truncates on the right")
-    return declared.get("max_length")
+        return None, False
+    length = check_size(declared.get("max_length"), "max_length", str(file), MOST_POSITIONS)
+    return length, declared.get("direction") == "Left"

@@ -66,7 +66,10 @@ def check_loaded(checkpoint: Checkpoint, model: Any, unexpected: Iterable[str]) 
         )
     damaged = [name for name, weights in model.named_parameters() if not torch.isfinite(weights).all()]
     if damaged:
-        raise ModelError(f"model {checkpoint.name!r} has weights that are not finite numbers: {listed(damaged)}")
+        raise ModelError(
+            f"model {checkpoint.name!r} has weights that are not finite numbers: {listed(damaged)}; the checkpoint is "
+            "damaged"
+        )
     if own := own_code(config):
         warnings.warn(
             f"model {checkpoint.name!r} has its own code for the network ({own}), which semsearch never runs; {kind} "
