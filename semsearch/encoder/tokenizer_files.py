@@ -13,7 +13,6 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,6 +120,8 @@ def _cached(folder: Path, name: str) -> Built:
 
 def _key(folder: Path) -> str:
     """Return a hash of everything that the tokenizer depends on."""
+    from importlib.metadata import version  # slow to import
+
     config = read_json(folder / "config.json") or {}
     files = {file.name: hash_file(file) for file in sorted(_files(folder))}
     parts = [FORMAT, *map(version, ("transformers", "tokenizers")), files, [config.get(key) for key in CHOOSES_CLASS]]
