@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from semsearch.corpus.readers import read_corpus
     from semsearch.corpus.sources import ReadOptions
     from semsearch.encoder.cache import CacheWarning
+    from semsearch.encoder.checkpoints.record import CheckpointWarning
     from semsearch.encoder.cross_encoder import CrossEncoder
     from semsearch.encoder.encoder import Encoder, PoolingWarning, TextEncoder
     from semsearch.encoder.languages import UnknownLanguageWarning
@@ -42,6 +43,7 @@ _HOMES = {
     "comparison": ("PoolerComparison", "compare_poolers"),
     "context": ("Context", "Excerpt"),
     "encoder.cache": ("CacheWarning",),
+    "encoder.checkpoints.record": ("CheckpointWarning",),
     "encoder.cross_encoder": ("CrossEncoder",),
     "encoder.encoder": ("Encoder", "PoolingWarning", "TextEncoder"),
     "encoder.languages": ("UnknownLanguageWarning",),
@@ -61,6 +63,7 @@ _MODULES = {name: f"semsearch.{module}" for module, names in _HOMES.items() for 
 
 __all__ = [
     "CacheWarning",
+    "CheckpointWarning",
     "Chunking",
     "Context",
     "CrossEncoder",

@@ -84,6 +84,8 @@ def family_checkpoint(folder: Path, family: str, **config: Any) -> str:
     config = getattr(transformers, f"{family}Config")(**FAMILIES[family] | config)
     getattr(transformers, f"{family}Model")(config).eval().save_pretrained(folder)
     shutil.copy(Path(MODEL_DIR) / "tokenizer.json", folder)
+    tokenizer = {"tokenizer_class": "PreTrainedTokenizerFast"}  # not the family's own
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer), encoding="utf-8")
     return str(folder)
 
 

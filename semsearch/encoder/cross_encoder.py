@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from semsearch.checks import check_types
 from semsearch.encoder.checkpoints.json_files import read_json
+from semsearch.encoder.checkpoints.kinds import CLASSIFIER, PAIRS
 from semsearch.encoder.checkpoints.locate import hash_weights_ahead
 from semsearch.encoder.checkpoints.open import open_checkpoint
 from semsearch.encoder.checkpoints.record import Checkpoint
@@ -45,9 +46,6 @@ if TYPE_CHECKING:
 
 Scores: TypeAlias = NDArray[np.float32]
 """float32 `[n]`, higher is better."""
-
-HEAD = "ForSequenceClassification"
-"""Suffix of the names of such architectures in transformers."""
 
 RELEVANT = ("relevant", "relevance", "is_relevant", "true", "yes")
 """Labels that stand for relevance, in lower case."""
@@ -114,7 +112,7 @@ class CrossEncoder:
         check_types(settings, SETTINGS, ("max_tokens",))
         hash_weights_ahead(model)
         import_ahead(model, runtime, device)
-        checkpoint = open_checkpoint(model)
+        checkpoint = open_checkpoint(model, task=PAIRS)
         relevant = _relevant(checkpoint)
         names = (read_json(checkpoint.backbone / "tokenizer_config.json") or {}).get("model_input_names")
         longest = check_max_tokens(checkpoint, max_tokens)
@@ -215,7 +213,7 @@ def _relevant(checkpoint: Checkpoint) -> int:
     """
     config = read_json(checkpoint.backbone / "config.json") or {}  # a table of static token vectors has none
     architectures = [str(name) for name in config.get("architectures") or ()]
-    if not any(name.endswith(HEAD) for name in architectures):
+    if not any(name.endswith(CLASSIFIER) for name in architectures):
         raise ModelError(
             f"model {checkpoint.name!r} has no classification head ({', '.join(architectures) or 'no architecture'}; "
             "its scores would be random); a cross-encoder is a sequence-classification checkpoint"

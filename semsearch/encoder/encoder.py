@@ -18,7 +18,7 @@ from semsearch.arrays import Vector, Vectors
 from semsearch.checks import FLAG, check_types
 from semsearch.encoder.checkpoints.locate import hash_weights_ahead
 from semsearch.encoder.checkpoints.open import open_checkpoint
-from semsearch.encoder.checkpoints.record import Checkpoint
+from semsearch.encoder.checkpoints.record import Checkpoint, CheckpointWarning
 from semsearch.encoder.pooling import Pooler, parse_pooler
 from semsearch.encoder.runtimes.base import Runtime
 from semsearch.encoder.runtimes.load import import_ahead, load_runtime
@@ -178,8 +178,11 @@ class Encoder:
         chosen, dense = checkpoint.head(wanted)
         if doubt and warn_of_pooler:
             warnings.warn(doubt, PoolingWarning, stacklevel=2)
+        if checkpoint.other_prompts and query_prefix is None and passage_prefix is None:
+            warnings.warn(_unused(checkpoint), CheckpointWarning, stacklevel=2)
         full = dense[-1].out_features if dense else checkpoint.hidden_size * chosen.width
         dim, transform = _check_dim(full, dim, transform)
+        dim = dim or checkpoint.dim_behind(chosen.name, full)
         similarity, doubt = choose_similarity(checkpoint, similarity, transform)
         if doubt and warn_of_pooler:
             warnings.warn(doubt, SimilarityWarning, stacklevel=2)
@@ -197,7 +200,7 @@ class Encoder:
         passage_prefix = checkpoint.passage_prefix if passage_prefix is None else passage_prefix
         for prefix in (query_prefix, passage_prefix):
             check_prefix(tokenizer, prefix, max_tokens)
-        batcher = Batcher(tokenizer, max_tokens, checkpoint.pools_prefix, runs.batching)
+        batcher = Batcher(tokenizer, max_tokens, checkpoint.pools_prefix, runs.batching, checkpoint.truncates_left)
         encoder = cls(
             spec=EncoderSpec(
                 model=checkpoint.name,
@@ -322,10 +325,11 @@ class Encoder:
             UsageError: If `texts` is a single string, one of them is not a string, or the process was forked from one
                 in which torch runs.
         """
-        prefix, skip = self.spec.passage_prefix, self._batcher.skipped(self.spec.passage_prefix)
+        prefix, cut = self.spec.passage_prefix, self._batcher.cut
+        skip = self._batcher.skipped(prefix)
         found = []
         for text in check_texts(texts):
-            ids, spans, n_lost = tokenize(self.tokenizer, prefix, text, self.spec.max_tokens)
+            ids, spans, n_lost = tokenize(self.tokenizer, prefix, text, cut)
             vectors, offset = self._reference(ids, skip)
             found.append(TokenParts(spans, vectors[:, : self.spec.dim], offset[: self.spec.dim], n_lost))
         return found
@@ -379,8 +383,18 @@ def choose_pooler(checkpoint: Checkpoint, name: str, simcse_names: bool) -> tupl
     return parse_pooler(declared or "mean"), doubt
 
 
-def _check_dim(full: int, dim: int | None, transform: str) -> tuple[int, str]:
-    """Resolve `dim` and `transform` to the length of a pooled vector and the transform to be fitted."""
+def _unused(checkpoint: Checkpoint) -> str:
+    """Return a warning about prompts that belong to neither role."""
+    names = ", ".join(map(repr, checkpoint.other_prompts[:8]))
+    more = f" and {len(checkpoint.other_prompts) - 8} more" if len(checkpoint.other_prompts) > 8 else ""
+    return (
+        f"{checkpoint.name} declares prompts for tasks ({names}{more}), but none for queries or passages, so no prefix "
+        "is used; choose the text for your task with `query_prefix` and `passage_prefix`"
+    )
+
+
+def _check_dim(full: int, dim: int | None, transform: str) -> tuple[int | None, str]:
+    """Resolve `dim` and `transform` to the requested length of a pooled vector and the transform to be fitted."""
     transform = canonical_transform(transform)
     kind, _, size = transform.partition(":")
     if kind == "truncate" and size.isdecimal():
@@ -391,4 +405,4 @@ def _check_dim(full: int, dim: int | None, transform: str) -> tuple[int, str]:
         raise UsageError(f"`dim` must be from 1 to {full} for this encoder, got {dim}")
     if transform:
         parse_transform(transform, dim or full)
-    return dim or full, transform
+    return dim, transform

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from semsearch.arrays import Vector, Vectors
-from semsearch.encoder.tokenization import closing_tokens
+from semsearch.encoder.tokenization import Cut
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -46,19 +46,14 @@ class TokenParts:
     n_lost: int = 0
 
 
-def tokenize(tokenizer: Tokenizer, prefix: str, text: str, max_tokens: int) -> tuple[list[int], list[Span], int]:
+def tokenize(tokenizer: Tokenizer, prefix: str, text: str, cut: Cut) -> tuple[list[int], list[Span], int]:
     """Return a prefixed text's token ids, truncated as by `Batcher`, their spans, and how many tokens were cut."""
     whole = prefix + text
     encoding = tokenizer.encode(whole)
-    ids, lost = encoding.ids, max(0, len(encoding.ids) - max_tokens)
     spans = [
         Span(name, 0, 0, special=True) if special else Span(whole[start:end], start - len(prefix), end - len(prefix))
         for name, special, (start, end) in zip(
             encoding.tokens, encoding.special_tokens_mask, encoding.offsets, strict=True
         )
     ]
-    if lost:
-        closing = closing_tokens(tokenizer)
-        keep = max_tokens - closing
-        ids, spans = ids[:keep] + ids[len(ids) - closing :], spans[:keep] + spans[len(spans) - closing :]
-    return ids, spans, lost
+    return cut(encoding.ids), cut(spans), max(0, len(spans) - cut.max_tokens)

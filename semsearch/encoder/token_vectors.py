@@ -64,8 +64,8 @@ class TokenReader:
     def __call__(self, texts: Sequence[str], prefix: str) -> list[TokenVectors]:
         """Encode texts with the prefix in front; see `Encoder.encode_document_tokens`."""
         texts = check_texts(texts)
-        tokenizer, longest = self._batcher.tokenizer, self._batcher.max_tokens
-        offsets = [offsets_of(tokenize(tokenizer, prefix, text, longest)[1]) for text in texts]
+        tokenizer, cut = self._batcher.tokenizer, self._batcher.cut
+        offsets = [offsets_of(tokenize(tokenizer, prefix, text, cut)[1]) for text in texts]
         found: dict[int, TokenVectors] = {}
         for batch, (states,) in run(self._loaded(), self._batcher, texts, prefix, self._checkpoint.name):
             for row, ids, vectors in zip(batch.rows.tolist(), batch.ids, states, strict=True):

@@ -5,19 +5,20 @@ This module knows nothing about weights or poolers, and imports neither torch no
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semsearch import interrupts
+from semsearch.encoder.checkpoints.json_files import read_json
 from semsearch.encoder.checkpoints.record import Checkpoint
+from semsearch.encoder.normalizers import check_normalizer
+from semsearch.encoder.tokenizer_files import read_tokenizer
 from semsearch.errors import ModelError, UsageError
 from semsearch.files import hash_file
 from semsearch.forks import encode_batch, runs_here
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 TokenIds: TypeAlias = list[int]
 
+T = TypeVar("T")
+
 Inputs: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 """Inputs of a network: ids and mask, int64 `[n, longest]`, and a third input that depends on the network."""
 
@@ -35,9 +38,6 @@ TOKENIZED_AT_ONCE = 4_096
 
 ENCODINGS_AT_ONCE = 512
 """Number of texts whose encodings, a few hundred bytes per token, are in memory at a time."""
-
-VOCABULARIES = ("vocab.*", "*.model")
-"""Files that a tokenizer can be built from if there is no tokenizer.json."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,11 @@ class PairBatch(Batch):
 
 
 def padded(rows: Sequence[TokenIds]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return ids and mask, int64 `[n, longest]`, padded on the right so that no position embedding shifts."""
-    ids = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
+    """Return ids and mask, int64 `[n, longest]`, padded on the right so that no position embedding shifts.
+
+    There is at least one column, as networks fail on none.
+    """
+    ids = np.zeros((len(rows), max(1, *map(len, rows))), dtype=np.int64)
     mask = np.zeros_like(ids)
     for row, tokens in enumerate(rows):
         ids[row, : len(tokens)] = tokens
@@ -100,6 +103,7 @@ class Batcher:
     max_tokens: int
     pools_prefix: bool
     batching: Batching
+    truncates_left: bool = False
 
     def __call__(self, texts: Sequence[str], prefix: str) -> Iterator[Batch]:
         """Yield batches that hold each text once, with the prefix in front."""
@@ -122,14 +126,18 @@ class Batcher:
             yield Batch(start + np.asarray(rows), [ids[row] for row in rows], skip)
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
-        """Return ids with special tokens, truncated to `max_tokens` but with the closing special tokens kept."""
-        closing = closing_tokens(self.tokenizer)
-        keep = self.max_tokens - closing
+        """Return ids with special tokens, truncated to `max_tokens` but with the special tokens around a text kept."""
+        cut = self.cut
         return [
-            ids if len(ids) <= self.max_tokens else ids[:keep] + ids[len(ids) - closing :]
+            cut(encoding.ids)
             for start in range(0, len(texts), ENCODINGS_AT_ONCE)
-            for ids in (e.ids for e in encode_batch(self.tokenizer, texts[start : start + ENCODINGS_AT_ONCE]))
+            for encoding in encode_batch(self.tokenizer, texts[start : start + ENCODINGS_AT_ONCE])
         ]
+
+    @property
+    def cut(self) -> Cut:
+        """How a text that is too long is truncated."""
+        return Cut.of(self.tokenizer, self.max_tokens, self.truncates_left)
 
     def skipped(self, prefix: str) -> int:
         """Return how many leading tokens are not pooled: opening special tokens and the prefix's tokens, or none."""
@@ -177,6 +185,35 @@ def _with_less_padding(batch: list[int], lengths: Sequence[int], overhead: float
         yield from _with_less_padding(batch[cut:], lengths, overhead)
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Truncates the tokens of a text, or anything that runs along them, but keeps the special tokens around the text.
+
+    Attributes:
+        max_tokens: Maximum number of tokens, special tokens included.
+        start: Position of the first token that is cut.
+    """
+
+    max_tokens: int
+    start: int
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, max_tokens: int, left: bool) -> Self:
+        """Return the cut that drops the end of a text, or with `left` its beginning."""
+        return cls(max_tokens, opening_tokens(tokenizer) if left else max_tokens - closing_tokens(tokenizer))
+
+    def __call__(self, tokens: list[T]) -> list[T]:
+        """Return at most `max_tokens` tokens."""
+        excess = len(tokens) - self.max_tokens
+        return tokens if excess <= 0 else tokens[: self.start] + tokens[self.start + excess :]
+
+
+def opening_tokens(tokenizer: Tokenizer) -> int:
+    """Return how many special tokens precede a text: 1 for BERT's [CLS]."""
+    mask = tokenizer.encode("a").special_tokens_mask
+    return next((i for i, special in enumerate(mask) if not special), 0)
+
+
 def closing_tokens(tokenizer: Tokenizer) -> int:
     """Return how many special tokens follow a text: 1 for BERT's [SEP]."""
     mask = tokenizer.encode("a").special_tokens_mask
@@ -210,44 +247,60 @@ def load_tokenizer(checkpoint: Checkpoint) -> tuple[Tokenizer, str]:
     For a table of static token vectors, it adds no special tokens.
 
     Raises:
-        ModelError: If there is no usable tokenizer, or it has more tokens than the table.
+        ModelError: If there is no usable tokenizer, it has more tokens than the model, or it does not fit the model
+            otherwise.
     """
-    from tokenizers import Tokenizer, normalizers
+    from tokenizers import normalizers
 
     runs_here("tokenizers")
-    file = checkpoint.backbone / "tokenizer.json"
-    try:
-        tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else _convert_tokenizer(checkpoint.backbone)
-    except Exception as error:  # tokenizers raises nothing narrower
-        interrupts.reraise(error)
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(
-            f"model {checkpoint.name!r}: no usable tokenizer in {checkpoint.backbone} ({reason}); "
-            "put the checkpoint's tokenizer.json there"
-        ) from None
-    digest = hash_file(file) if file.is_file() else hashlib.sha256(tokenizer.to_str().encode()).hexdigest()
+    if checkpoint.table:
+        tokenizer, digest = _table_tokenizer(checkpoint)
+    else:
+        tokenizer, digest = read_tokenizer(checkpoint.backbone, checkpoint.name, checkpoint.n_tokens)
+        _check_template(tokenizer, checkpoint)
     if checkpoint.lowercase:
         own = [tokenizer.normalizer] if tokenizer.normalizer else []
         tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
-    if checkpoint.table:
-        tokenizer.post_processor = None
-        n_tokens = tokenizer.get_vocab_size()
-        if n_tokens > checkpoint.table.n_tokens:
-            raise ModelError(
-                f"model {checkpoint.name!r}: its tokenizer has {n_tokens:,} tokens, but its table has vectors for only "
-                f"{checkpoint.table.n_tokens:,}; use the tokenizer that belongs to it"
-            )
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer, digest
 
 
-def _convert_tokenizer(folder: Path) -> Tokenizer:
-    """Build a fast tokenizer from the vocabulary of a checkpoint that predates tokenizer.json."""
-    import transformers
+def _table_tokenizer(checkpoint: Checkpoint) -> tuple[Tokenizer, str]:
+    """Return the tokenizer of a table of static token vectors as sentence-transformers reads it, and its sha256."""
     from tokenizers import Tokenizer
 
-    if not any(file for pattern in VOCABULARIES for file in folder.glob(pattern)):
-        raise FileNotFoundError("neither tokenizer.json nor a vocabulary")  # transformers would make up a tiny one
-    slow = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    return Tokenizer.from_str(slow.backend_tokenizer.to_str())
+    assert checkpoint.table
+    file = checkpoint.backbone / "tokenizer.json"
+    check_normalizer(read_json(file) or {}, checkpoint.name)
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # tokenizers raises nothing narrower
+        interrupts.reraise(error)
+        reason = str(error).strip().splitlines()[0] if file.is_file() else "no tokenizer.json"
+        raise ModelError(
+            f"model {checkpoint.name!r}: no usable tokenizer in {checkpoint.backbone} ({reason:.200}); put the "
+            "checkpoint's tokenizer.json there"
+        ) from None
+    tokenizer.post_processor = None
+    n_tokens = tokenizer.get_vocab_size()
+    if n_tokens > checkpoint.table.n_tokens:
+        raise ModelError(
+            f"model {checkpoint.name!r}: its tokenizer has {n_tokens:,} tokens, but its table has vectors for only "
+            f"{checkpoint.table.n_tokens:,}; use the tokenizer that belongs to it"
+        )
+    return tokenizer, hash_file(file)
+
+
+def _check_template(tokenizer: Tokenizer, checkpoint: Checkpoint) -> None:
+    """Raise ModelError for a tokenizer whose output would be used otherwise than sentence-transformers uses it."""
+    if tokenizer.truncation and tokenizer.truncation["direction"] == "left" and not checkpoint.truncates_left:
+        raise ModelError(
+            f"model {checkpoint.name!r}: its tokenizer.json truncates texts on the left; set truncation_side to 'left' "
+            "or 'right' in its tokenizer_config.json"
+        )
+    if any(tokenizer.encode("a").type_ids):
+        raise ModelError(
+            f"model {checkpoint.name!r}: its tokenizer puts parts of a text into another segment than the first, which "
+            "semsearch does not support"
+        )

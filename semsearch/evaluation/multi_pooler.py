@@ -157,7 +157,7 @@ class MultiPooler:
             refused=reasons,
             declared=checkpoint.pooler,
             n_layers=checkpoint.n_layers,
-            _batcher=Batcher(tokenizer, longest, checkpoint.pools_prefix, runs.batching),
+            _batcher=Batcher(tokenizer, longest, checkpoint.pools_prefix, runs.batching, checkpoint.truncates_left),
             _runtime=runs,
             _kept=tuple(kept.values()),
             _cache=cache,

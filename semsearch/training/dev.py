@@ -7,7 +7,7 @@ on more examples of their own kind.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn
@@ -103,7 +103,7 @@ def live_encoder(runtime: LiveRuntime, spec: EncoderSpec, batcher: Batcher, n_la
         refused={},
         declared=spec.pooler,
         n_layers=n_layers,
-        _batcher=Batcher(batcher.tokenizer, spec.max_tokens, batcher.pools_prefix, runtime.batching),
+        _batcher=replace(batcher, max_tokens=spec.max_tokens, batching=runtime.batching),
         _runtime=runtime,
         _kept=(spec,),
         _cache=None,

@@ -134,7 +134,8 @@ def _batcher(checkpoint: Checkpoint, recipe: Recipe) -> tuple[Batcher, tuple[str
     passage = checkpoint.passage_prefix if recipe.passage_prefix is None else recipe.passage_prefix
     for prefix in (query, passage):
         check_prefix(tokenizer, prefix, max_tokens)
-    return Batcher(tokenizer, max_tokens, checkpoint.pools_prefix, Batching(1)), (query, passage)
+    batcher = Batcher(tokenizer, max_tokens, checkpoint.pools_prefix, Batching(1), checkpoint.truncates_left)
+    return batcher, (query, passage)
 
 
 def _columns(recipe: Recipe, examples: Examples, batcher: Batcher, prefixes: tuple[str, str]) -> list[Column]:

@@ -13,8 +13,9 @@ import torch
 
 from semsearch.encoder.checkpoints.open import open_checkpoint
 from semsearch.encoder.checkpoints.record import Checkpoint
+from semsearch.encoder.quiet import quiet_transformers
 from semsearch.encoder.runtimes.torch import choose_device, choose_precision
-from semsearch.encoder.runtimes.torch_model import quiet_transformers, read_transformer, refuse_invented
+from semsearch.encoder.runtimes.torch_model import read_transformer, refuse_invented
 from semsearch.encoder.tokenization import Batcher, Batching, check_max_tokens, load_tokenizer
 from semsearch.errors import ModelError, SourceError
 from semsearch.training.batches import Batches
@@ -68,7 +69,7 @@ def prepare_masked(recipe: Recipe, folder: Path) -> Prepared:
     precision = choose_precision(recipe.precision, device)
     max_tokens = check_max_tokens(checkpoint, recipe.max_tokens)
     tokenizer, _ = load_tokenizer(checkpoint)
-    batcher = Batcher(tokenizer, max_tokens, True, Batching(1))
+    batcher = Batcher(tokenizer, max_tokens, True, Batching(1), checkpoint.truncates_left)
     with seeded(recipe.seed):  # of new weights
         whole, new = load_masked(checkpoint)
         model = _masked_model(whole, tokenizer, recipe, device, precision)

@@ -24,14 +24,11 @@ from torch import nn
 
 from semsearch.encoder.checkpoints.modules import LEGACY_KEYS, ST_POOLERS
 from semsearch.encoder.checkpoints.record import OWN_HEAD, Checkpoint
-from semsearch.encoder.runtimes.torch_model import quiet_transformers
-from semsearch.encoder.tokenization import VOCABULARIES
+from semsearch.encoder.quiet import quiet_transformers
+from semsearch.encoder.tokenizer_files import CONFIG, FILE, OTHERS, VOCABULARIES
 from semsearch.training.classifier import HEAD
 
-TOKENIZER_FILES = (
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt"),
-    *VOCABULARIES,
-)
+TOKENIZER_FILES = (FILE, CONFIG, *OTHERS, *VOCABULARIES)
 
 MODULE = "sentence_transformers.models."
 """Prefix of a module's type that every version of sentence-transformers knows."""

@@ -158,12 +158,6 @@ def test_a_passage_prompt_is_the_passages_where_none_is_called_document(checkpoi
     np.testing.assert_allclose(ours.encode_documents(TEXTS), expected, atol=1e-5)
 
 
-def test_the_default_prompt_stands_in_for_a_role_without_one(checkpoint: Make) -> None:
-    config = {"prompts": {"search": "find: ", "query": "q: "}, "default_prompt_name": "search"}
-    found = open_checkpoint(str(checkpoint(files={"config_sentence_transformers.json": config})))
-    assert (found.query_prefix, found.passage_prefix) == ("q: ", "find: ")
-
-
 @pytest.mark.parametrize("mode", ["mean", "cls", "max", "weightedmean", "lasttoken", "mean_sqrt_len_tokens"])
 def test_a_prompt_that_is_not_pooled_is_left_out_as_in_sentence_transformers(checkpoint: Make, mode: str) -> None:
     folder = checkpoint(

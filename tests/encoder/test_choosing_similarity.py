@@ -129,7 +129,7 @@ def test_a_name_and_a_contradiction_are_warned_of(tmp_path: Path, folders: Path)
         ("manhattan", {}, ModelError, "declares the similarity function 'manhattan', which semsearch does not have"),
         ("maxsim", {}, ModelError, "to rank by another one, pass `similarity`: cosine, dot, euclidean"),
         ("", {}, ModelError, "declares the similarity function ''"),
-        (7, {}, ModelError, "config_sentence_transformers.json: similarity_fn_name is 7; expected the name"),
+        (7, {}, ModelError, "config_sentence_transformers.json: similarity_fn_name is 7; expected text"),
         (["dot"], {"similarity": "dot"}, ModelError, "similarity_fn_name is ['dot']"),
         (
             "dot",

@@ -106,7 +106,10 @@ def test_tokens_have_the_places_of_their_characters(minilm: Encoder):
 @pytest.mark.parametrize("pools", [True, False])
 def test_a_prefix_stands_before_the_text_and_brings_what_is_pooled_of_it(tmp_path: Path, pools: bool):
     files = {"1_Pooling/config.json": {"word_embedding_dimension": 32, "pooling_mode": "mean", "include_prompt": pools}}
-    files["modules.json"] = [{"path": "", "type": "x.Transformer"}, {"path": "1_Pooling", "type": "x.Pooling"}]  # type: ignore[assignment]
+    files["modules.json"] = [
+        {"path": "", "type": "sentence_transformers.models.Transformer"},
+        {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+    ]  # type: ignore[assignment]
     folder = tiny_checkpoint(tmp_path / "model", files=files)
     encoder = Encoder.load(folder, passage_prefix="find this: ", runtime="torch", device="cpu")
     (parts,) = encoder.split_documents(["a heron"])
@@ -138,9 +141,12 @@ def test_the_first_components_alone_are_split_where_dim_keeps_no_more(minilm: En
 
 def dense_checkpoint(folder: Path, activation: str) -> Path:
     """Create a checkpoint with mean pooling and a Dense module from 32 to 8 dimensions."""
-    kinds = [{"path": "", "type": "x.Transformer"}, {"path": "1_P", "type": "x.Pooling"}]
+    kinds = [
+        {"path": "", "type": "sentence_transformers.models.Transformer"},
+        {"path": "1_P", "type": "sentence_transformers.models.Pooling"},
+    ]
     files: dict[str, Any] = {
-        "modules.json": [*kinds, {"path": "2_Dense", "type": "x.Dense"}],
+        "modules.json": [*kinds, {"path": "2_Dense", "type": "sentence_transformers.models.Dense"}],
         "1_P/config.json": {"word_embedding_dimension": 32, "pooling_mode": "mean"},
         "2_Dense/config.json": {"in_features": 32, "out_features": 8, "activation_function": activation},
     }

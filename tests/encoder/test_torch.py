@@ -100,15 +100,22 @@ def test_damaged_weights_are_one_clear_error(checkpoint: Make, damage: Callable[
 @pytest.mark.parametrize(
     ("config", "tensors", "complaint"),
     [
-        ({"out_features": 8, "activation_function": "torch.nn.Zorg"}, {}, "unknown activation 'Zorg'"),
-        ({"out_features": 8}, {"linear.bias": torch.zeros(8)}, "2_Dense cannot be loaded: 'weight'"),
-        ({"out_features": 8}, {"linear.weight": torch.zeros(8, 32), "x": torch.zeros(1)}, "2_Dense cannot be loaded: "),
+        (
+            {"out_features": 8, "activation_function": "torch.nn.Zorg"},
+            {"linear.weight": torch.zeros(8, 32)},
+            "unknown activation 'Zorg'",
+        ),
+        ({"out_features": 8}, {"linear.bias": torch.zeros(8)}, r"the weights beside it are linear.bias \[8\]"),
+        ({"out_features": 8}, {"linear.weight": torch.zeros(8, 32), "x": torch.zeros(1)}, r"\[8, 32\], x \[1\]"),
     ],
 )
 def test_a_damaged_dense_module_is_one_clear_error(
     checkpoint: Make, config: dict[str, Any], tensors: dict[str, torch.Tensor], complaint: str
 ) -> None:
-    declared = [{"path": "", "type": "x.Transformer"}, {"path": "2_Dense", "type": "x.Dense"}]
+    declared = [
+        {"path": "", "type": "sentence_transformers.models.Transformer"},
+        {"path": "2_Dense", "type": "sentence_transformers.models.Dense"},
+    ]
     folder = checkpoint(files={"modules.json": declared, "2_Dense/config.json": config})
     save_file(tensors, folder / "2_Dense/model.safetensors")
     with pytest.raises(ModelError, match=complaint):

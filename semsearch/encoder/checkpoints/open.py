@@ -10,11 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from semsearch.encoder.checkpoints.json_files import read_json, read_size
+from semsearch.encoder.checkpoints.dense import read_dense
+from semsearch.encoder.checkpoints.json_files import MOST_LAYERS, check_size, read_json, read_setting, read_size
+from semsearch.encoder.checkpoints.kinds import VECTORS, check_architecture, check_kind
 from semsearch.encoder.checkpoints.locate import canonical_name, locate, model_name
-from semsearch.encoder.checkpoints.modules import STATIC_MODULES, Modules, declared_pooler, read_dense, read_modules
+from semsearch.encoder.checkpoints.modules import STATIC_MODULES, Modules, declared_pooler, read_modules
 from semsearch.encoder.checkpoints.onnx import export_files, find_export
-from semsearch.encoder.checkpoints.record import STATIC_POOLER, Checkpoint
+from semsearch.encoder.checkpoints.prompts import read_prompts
+from semsearch.encoder.checkpoints.record import HEAD_POOLER, STATIC_POOLER, Checkpoint
+from semsearch.encoder.checkpoints.settings import LEFT, read_settings
+from semsearch.encoder.checkpoints.weights import check_shapes, has_safetensors, weight_files
 from semsearch.encoder.static_table import NO_LIMIT, StaticTable
 from semsearch.errors import ModelError
 
@@ -30,6 +35,12 @@ LAYER_KEYS = ("num_hidden_layers", "n_layers", "num_layers", "n_layer")
 HIDDEN_KEYS = ("hidden_size", "dim", "d_model", "n_embd")
 """Keys of config.json that hold the length of a hidden state, across model families."""
 
+HEAD_COUNT_KEYS = ("num_attention_heads", "n_heads", "num_heads", "n_head", "num_key_value_heads")
+"""Keys of config.json that hold numbers of attention heads, across model families."""
+
+MOST_POSITIONS = 2**30
+"""Bound on a declared number of positions; models with rotary embeddings declare a million."""
+
 OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl"}
 """Model types whose position table starts after the padding index, so that its first two rows hold no token."""
 
@@ -37,30 +48,37 @@ ENCODER_HALVES = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT
 """The class in transformers that loads only the encoder of an encoder-decoder model, by model type."""
 
 
-def open_checkpoint(model: str | Path | None, artifacts: Path | None = None) -> Checkpoint:
+def open_checkpoint(model: str | Path | None, artifacts: Path | None = None, task: str = VECTORS) -> Checkpoint:
     """Find a checkpoint and read what it declares.
 
     Args:
         model: Local directory or Hugging Face name; None for the default, all-MiniLM-L6-v2, which is installed with
             semsearch.
         artifacts: Folder of the index that stores files of its encoder; see `Checkpoint`.
+        task: What the checkpoint is used for; see `kinds`.
 
     Raises:
-        ModelError: If the model is not found or is not a checkpoint, has only pickled weights, or has an unsupported
-            architecture or module.
+        ModelError: If the model is not found or is not a checkpoint, has only pickled weights, has an unsupported
+            architecture, module or setting, or is not a model for this task.
         UsageError: If the model is neither a string nor a path.
     """
     name = model_name(model)
     root = locate(name)
+    file = root / DECLARED
+    declared = read_json(file) or {}
+    if task == VECTORS:
+        check_kind(declared, file, name)
     modules = read_modules(root, name)
-    declared = read_json(root / DECLARED) or {}
-    query_prefix, passage_prefix = _prompts(declared)
+    prompts = read_prompts(declared, file)
+    truncated = declared.get("truncate_dim")
     return replace(
-        _table(root, modules, name) if _is_table(root, modules) else _transformer(root, modules, name),
+        _table(root, modules, name) if _is_table(root, modules) else _transformer(root, modules, name, task),
         dense=tuple(read_dense(folder, name) for kind, folder in modules if kind == "Dense"),
-        query_prefix=query_prefix,
-        passage_prefix=passage_prefix,
-        similarity=_similarity(declared, root),
+        dim=None if truncated is None else check_size(truncated, "truncate_dim", str(file)),
+        query_prefix=prompts.query,
+        passage_prefix=prompts.passage,
+        other_prompts=prompts.others,
+        similarity=read_setting(declared, "similarity_fn_name", str, None, file),
         normalizes="Normalize" in dict(modules),
         artifacts=artifacts,
     )
@@ -75,40 +93,75 @@ def is_table(model: str | Path | None) -> bool:
         return False
 
 
-def _transformer(root: Path, modules: Modules, name: str) -> Checkpoint:
+def _transformer(root: Path, modules: Modules, name: str, task: str) -> Checkpoint:
     """Read what a checkpoint with a transformer declares about it and its pooler."""
-    folders = dict(modules)
-    backbone = folders.get("Transformer", root)
-    pooling = read_json(folders.get("Pooling", root / "1_Pooling") / "config.json")
-    config = read_json(backbone / "config.json")
+    backbone = dict(modules).get("Transformer", root)
+    file = backbone / "config.json"
+    config = read_json(file)
     if config is None:
         raise ModelError(f"model {name!r}: no config.json in {backbone}; expected a Hugging Face checkpoint")
     loader = ENCODER_HALVES.get(str(config.get("model_type")), "AutoModel")
     if config.get("is_encoder_decoder") and loader == "AutoModel":
         raise ModelError(
-            f"model {name!r} is an encoder-decoder model of type {config.get('model_type')!r}; semsearch runs "
+            f"model {name!r} is an encoder-decoder model of type {config.get('model_type')!r:.60}; semsearch runs "
             f"encoders, and the encoder half of {', '.join(ENCODER_HALVES)}"
         )
-    settings = read_json(backbone / "sentence_bert_config.json") or {}
-    export = None if has_safetensors(backbone) else find_export(backbone, name)
+    if task == VECTORS and not modules:
+        check_architecture(config, file, name)
+    settings = read_settings(backbone, config, name, task)
+    pooler, pools_prefix = _pooler(root, modules, name, settings.own_head)
+    for key in HEAD_COUNT_KEYS:
+        if config.get(key) is not None:
+            check_size(config[key], key, str(file))
     first_position = 2 if config.get("model_type") in OFFSET_POSITIONS else 0
-    positions = config.get("max_position_embeddings")
-    limit = int(positions) - first_position if positions else None
+    limit = _position_limit(config, file, first_position)
+    n_layers = read_size(config, LAYER_KEYS, name, MOST_LAYERS)
+    hidden_size = read_size(config, HIDDEN_KEYS, name)
+    export = None if has_safetensors(backbone) else find_export(backbone, name)
+    files = export_files(export, name) if export else weight_files(backbone, name)
+    n_tokens = None if export else check_shapes(files, config.get("model_type"), n_layers, hidden_size, name)
     return Checkpoint(
         name=canonical_name(name),
         backbone=backbone,
-        n_layers=read_size(config, LAYER_KEYS, name),
-        hidden_size=read_size(config, HIDDEN_KEYS, name),
-        pooler=declared_pooler(pooling) if pooling else None,
-        pools_prefix=bool((pooling or {}).get("include_prompt", True)),
-        max_tokens=_max_tokens(settings, read_json(backbone / "tokenizer_config.json") or {}, limit),
+        n_layers=n_layers,
+        hidden_size=hidden_size,
+        pooler=pooler,
+        pools_prefix=pools_prefix,
+        max_tokens=min((bound for bound in (settings.max_tokens, limit) if bound), default=512),
         position_limit=limit,
         first_position=first_position,
         loader=loader,
-        lowercase=bool(settings.get("do_lower_case", False)),
-        weight_files=export_files(export, name) if export else _weight_files(backbone, name),
+        lowercase=settings.lowercase,
+        truncates_left=settings.truncation_side == LEFT,
+        n_tokens=n_tokens,
+        weight_files=files,
         onnx=export,
     )
+
+
+def _pooler(root: Path, modules: Modules, name: str, own_head: bool) -> tuple[str | None, bool]:
+    """Return the declared pooler, or None, and whether it pools the prefix's tokens."""
+    folder = dict(modules).get("Pooling")
+    if own_head:
+        if folder:
+            raise ModelError(f"model {name!r} declares a Pooling module after BERT's own head; expected one of them")
+        return HEAD_POOLER, True
+    file = (folder or root / "1_Pooling") / "config.json"
+    config = read_json(file)
+    if config is None:
+        if folder:
+            raise ModelError(f"model {name!r} declares a Pooling module, but there is no config.json in {folder}")
+        return None, True
+    return declared_pooler(config, file), read_setting(config, "include_prompt", bool, True, file)
+
+
+def _position_limit(config: dict[str, Any], file: Path, first_position: int) -> int | None:
+    """Return the longest input that the declared position table holds, or None without a limit."""
+    declared = config.get("max_position_embeddings")
+    if declared in (None, -1):
+        return None
+    positions = check_size(declared, "max_position_embeddings", str(file), MOST_POSITIONS)
+    return check_size(positions - first_position, "the number of positions left", str(file), MOST_POSITIONS)
 
 
 def _is_table(root: Path, modules: Modules) -> bool:
@@ -121,66 +174,30 @@ def _is_table(root: Path, modules: Modules) -> bool:
 def _table(root: Path, modules: Modules, name: str) -> Checkpoint:
     """Read what a checkpoint with a table of static token vectors declares about it."""
     folder = dict(modules).get(STATIC_MODULES[0], root)
-    weights = _weight_files(folder, name)[:1]
+    weights = weight_files(folder, name)[:1]
     table = StaticTable.find(weights[0], name)
+    max_tokens, truncates_left = _truncation(folder)
     return Checkpoint(
         name=canonical_name(name),
         backbone=folder,
         n_layers=0,
         hidden_size=table.dim,
         pooler=STATIC_POOLER,
-        max_tokens=_truncation(folder, name) or NO_LIMIT,
+        max_tokens=max_tokens or NO_LIMIT,
+        truncates_left=truncates_left,
         weight_files=weights,
         table=table,
     )
 
 
-def _truncation(folder: Path, name: str) -> int | None:
-    """Return the number of tokens to which tokenizer.json truncates texts, which sentence-transformers heeds here."""
-    declared = (read_json(folder / "tokenizer.json") or {}).get("truncation")
+def _truncation(folder: Path) -> tuple[int | None, bool]:
+    """Return the number of tokens to which tokenizer.json truncates texts, and whether it drops their beginnings.
+
+    sentence-transformers heeds it here, and not tokenizer_config.json.
+    """
+    file = folder / "tokenizer.json"
+    declared = (read_json(file) or {}).get("truncation")
     if not isinstance(declared, dict):  # none; the tokenizer itself is checked when it is loaded
-        return None
-    if declared.get("direction", "Right") != "Right":
-        raise ModelError(f"model {name!r}: its tokenizer truncates texts on the left; semsearch truncates on the right")
-    return declared.get("max_length")
-
-
-def _similarity(config: dict[str, Any], root: Path) -> str | None:
-    """Return the name of the declared similarity function; None if none is declared."""
-    name = config.get("similarity_fn_name")
-    if isinstance(name, str | None):
-        return name
-    raise ModelError(
-        f"{root / DECLARED}: similarity_fn_name is {name!r:.40}; expected the name of a similarity function, such as "
-        "cosine"
-    )
-
-
-def _prompts(config: dict[str, Any]) -> tuple[str, str]:
-    """Return the declared prefixes (query, passage): the prompt named after the role, or the default prompt."""
-    prompts = config.get("prompts") or {}
-    default = prompts.get(config.get("default_prompt_name") or "", "")
-    passage = next((prompts[key] for key in ("document", "passage", "corpus") if prompts.get(key)), default)
-    return prompts.get("query") or default, passage
-
-
-def _max_tokens(settings: dict[str, Any], tokenizer: dict[str, Any], limit: int | None) -> int:
-    """Return the length declared by sentence-transformers, else by the tokenizer, at most the position table's."""
-    declared = settings.get("max_seq_length") or tokenizer.get("model_max_length")
-    bounds = [int(bound) for bound in (declared, limit) if bound and bound < 10**6]
-    return min(bounds, default=512)
-
-
-def has_safetensors(backbone: Path) -> bool:
-    """Return whether a folder has weights as safetensors."""
-    return any(backbone.glob("model*.safetensors"))
-
-
-def _weight_files(backbone: Path, name: str) -> tuple[Path, ...]:
-    """Return the backbone's safetensors files."""
-    files = tuple(sorted(backbone.glob("model*.safetensors")))
-    if files:
-        return files
-    pickled = sorted(file.name for file in backbone.glob("*.bin"))
-    found = f"only pickled weights ({', '.join(pickled)}), which are never loaded" if pickled else "no weights"
-    raise ModelError(f"model {name!r}: {found}; expected model.safetensors in {backbone}")
+        return None, False
+    length = check_size(declared.get("max_length"), "max_length", str(file), MOST_POSITIONS)
+    return length, declared.get("direction") == "Left"

@@ -17,6 +17,9 @@ from semsearch.files import hash_file
 STATIC_POOLER = "mean"
 """The only pooler of a table of static token vectors."""
 
+HEAD_POOLER = "pooler-output"
+"""The pooler that takes the vector of BERT's own head."""
+
 LINEAR = "Identity"
 """Name of the activation that leaves a linear layer affine."""
 
@@ -24,6 +27,10 @@ OWN_HEAD = "pooler."
 """Prefix of the parameters of BERT's own head."""
 
 PARAMETERS = ("weight", "bias")
+
+
+class CheckpointWarning(UserWarning):
+    """Warning that a checkpoint declares something that is not applied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,11 @@ class Checkpoint:
         position_limit: Longest input that the position table holds; None if there is no such table.
         first_position: Position of a text's first token: 0, or 2 if the table starts after the padding index.
         lowercase: Whether text is lowercased before tokenization.
+        truncates_left: Whether a text that is too long loses its beginning, not its end.
+        n_tokens: Number of tokens that have an embedding, if that is known.
+        dim: Declared length to which vectors are truncated; None if there is none.
         query_prefix, passage_prefix: Declared prefixes.
+        other_prompts: Names of the declared prompts if none of them is for queries or passages.
         loader: Name of the class in transformers that loads the backbone.
         similarity: Name of the declared similarity function, which may be unknown; None if none is declared.
         normalizes: Whether a Normalize module is declared, so that vectors have unit length.
@@ -84,8 +95,12 @@ class Checkpoint:
     position_limit: int | None = None
     first_position: int = 0
     lowercase: bool = False
+    truncates_left: bool = False
+    n_tokens: int | None = None
+    dim: int | None = None
     query_prefix: str = ""
     passage_prefix: str = ""
+    other_prompts: tuple[str, ...] = ()
     loader: str = "AutoModel"
     similarity: str | None = None
     normalizes: bool = False
@@ -97,6 +112,10 @@ class Checkpoint:
     def dense_behind(self, pooler: str) -> tuple[Dense, ...]:
         """Return the declared linear layers, or none if they were declared for a different pooler."""
         return self.dense if self.pooler in (None, pooler) else ()
+
+    def dim_behind(self, pooler: str, full: int) -> int:
+        """Return the default length of vectors: the declared one, or the full one for a different pooler."""
+        return min(self.dim, full) if self.dim and self.pooler in (None, pooler) else full
 
     def head(self, pooler: Pooler) -> Head:
         """Return a pooler with the linear layers that follow it.
@@ -161,10 +180,13 @@ class Checkpoint:
     def weights_hash(self, dense: tuple[Dense, ...]) -> str:
         """Return the sha256, in hex, of the weights and configs of the backbone and the given linear layers.
 
-        It also covers the other declarations that affect a vector: lowercasing, and whether the prefix is pooled.
+        It also covers the other declarations that affect a vector: lowercasing, whether the prefix is pooled, and the
+        side on which texts are truncated.
         """
         files = [*self.weight_files, *([] if self.table else [self.backbone / "config.json"])]
         for layer in dense:
             files += [layer.weights, layer.weights.parent / "config.json"]
         declared = f"lowercase {self.lowercase}, pools prefix {self.pools_prefix}"
+        if self.truncates_left:
+            declared += ", truncates left"
         return hashlib.sha256("".join([*map(hash_file, files), declared]).encode()).hexdigest()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from semsearch import interrupts
+from semsearch.encoder.quiet import quiet_transformers
 from semsearch.encoder.runtimes.networks import Network
 from semsearch.encoder.runtimes.openvino_library import converter, core
 from semsearch.encoder.runtimes.probes import plan_probe, probe_length
@@ -30,6 +31,12 @@ TOLERANCE = 1e-3
 
 TRACERS = re.compile(r"(torch|transformers|openvino)\b")
 """Modules whose warnings during a conversion concern only their own internals."""
+
+SOURCE_LINE = re.compile(r"^Exception from \S+:\d+:?$|^Check .* failed at \S+:\d+:?$|failed at \S+\.[ch]pp:\d+")
+"""Lines of OpenVINO's messages that name a place in its source."""
+
+MISSING_RULE = "No conversion rule found"
+"""Part of the line that lists operations which OpenVINO does not have."""
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +67,7 @@ def convert(network: Network) -> tuple[Any, int | None]:
     import torch
 
     from semsearch.encoder.runtimes.torch_masks import attending
-    from semsearch.encoder.runtimes.torch_model import count_parameters, quiet_transformers
+    from semsearch.encoder.runtimes.torch_model import count_parameters
 
     started = time.perf_counter()
     model, checkpoint = network.load("float32"), network.checkpoint
@@ -75,13 +82,19 @@ def convert(network: Network) -> tuple[Any, int | None]:
         distance = np.max([_distance(model, compiled, lengths, third) for lengths, third in probes])
     except Exception as error:  # the tracer runs the model's own code, which may raise anything
         interrupts.reraise(error)
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise UnsupportedError(f"model {checkpoint.name!r} does not convert to OpenVINO ({reason[0]:.200})") from None
+        raise UnsupportedError(f"model {checkpoint.name!r} does not convert to OpenVINO ({_reason(error)})") from None
     if not distance <= TOLERANCE:  # a NaN is not
         far = f"differ by {distance:.1g} of the largest component" if np.isfinite(distance) else "are not finite"
         raise UnfaithfulError(checkpoint.name, f"converted to OpenVINO gives different vectors than torch (they {far})")
     log.info("converted %s to OpenVINO in %.1f s", checkpoint.name, time.perf_counter() - started)
     return converted, reach
+
+
+def _reason(error: Exception) -> str:
+    """Return the line of a message that says what is wrong, not where in OpenVINO's source it was noticed."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    telling = [line for line in lines if line and not SOURCE_LINE.search(line)] or [type(error).__name__]
+    return f"{next((line for line in telling if MISSING_RULE in line), telling[0]):.200}"
 
 
 @contextmanager

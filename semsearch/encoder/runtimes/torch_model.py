@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from importlib import import_module
 from inspect import signature
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -17,9 +13,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from semsearch import interrupts
 from semsearch.encoder.checkpoints.record import OWN_HEAD, Checkpoint, Dense, Head
 from semsearch.encoder.pooling import Pooler
+from semsearch.encoder.quiet import quiet_transformers
 from semsearch.encoder.runtimes.probes import probe_length
+from semsearch.encoder.runtimes.torch_checks import check_loaded, listed, reason_of
 from semsearch.encoder.token_states import TokenStates
 from semsearch.errors import ModelError, UnsupportedError
 from semsearch.forks import refuse_fork
@@ -31,21 +30,6 @@ PADDING_MOVES = {torch.float32: 1e-3, torch.bfloat16: 0.05, torch.float16: 0.05}
 
 PADDED = 140
 """Tokens of the longer text of a probe for padding: enough for networks that divide it into 64 segments."""
-
-
-@dataclass(slots=True)
-class _Quiet:
-    """Number of threads that need transformers to be quiet, and its settings before the first of them."""
-
-    lock: Lock = field(default_factory=Lock)
-    n_threads: int = 0
-    verbosity: int = 0
-    bars: bool = True
-    hub_bars: bool = True
-
-
-_QUIET: dict[int, _Quiet] = {}
-"""One state per process id, because a lock held during a fork is never released in the child."""
 
 
 class PooledModel(torch.nn.Module):
@@ -252,9 +236,11 @@ def read_transformer(checkpoint: Checkpoint, dtype: torch.dtype, auto: str, kind
                 trust_remote_code=False,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # what a config.json of someone else says may raise anything
+        interrupts.reraise(error)
+        reason = reason_of(error, checkpoint, getattr(transformers, auto), transformers.AutoConfig)
         raise ModelError(f"model {checkpoint.name!r} cannot be loaded{kind}: {reason}") from None
+    check_loaded(checkpoint, model, report["unexpected_keys"])
     return model, sorted(report["missing_keys"])
 
 
@@ -262,39 +248,9 @@ def refuse_invented(checkpoint: Checkpoint, names: Sequence[str]) -> None:
     """Raise ModelError if weights that the checkpoint should have are missing."""
     if names:
         raise ModelError(
-            f"model {checkpoint.name!r} is missing weights (they would be random): {', '.join(names[:3])}"
-            f"{f' and {len(names) - 3} more' if len(names) > 3 else ''}; the checkpoint is incomplete"
+            f"model {checkpoint.name!r} is missing weights (they would be random): {listed([*names])}; the checkpoint "
+            "is incomplete"
         )
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Silence transformers' messages and progress bars, and restore its settings afterwards.
-
-    The settings are global to the process: of several threads that enter at once, the first saves them and the last
-    restores them.
-    """
-    settings: Any = import_module("transformers").logging
-    hub: Any = import_module("huggingface_hub.utils")
-    state = _QUIET.setdefault(os.getpid(), _Quiet())
-    with state.lock:
-        state.n_threads += 1
-        if state.n_threads == 1:
-            state.verbosity, state.bars = settings.get_verbosity(), settings.is_progress_bar_enabled()
-            state.hub_bars = not hub.are_progress_bars_disabled()
-            settings.set_verbosity_error()
-            settings.disable_progress_bar()
-    try:
-        yield
-    finally:
-        with state.lock:
-            state.n_threads -= 1
-            if not state.n_threads:
-                settings.set_verbosity(state.verbosity)
-                if state.bars:
-                    settings.enable_progress_bar()
-                if not state.hub_bars:
-                    hub.disable_progress_bars()
 
 
 def _differ(padded: torch.Tensor, alone: torch.Tensor) -> bool:
