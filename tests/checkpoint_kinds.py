@@ -364,6 +364,20 @@ KINDS = [
         "multi-qa-distilbert-cos-v1, msmarco-distilbert-cos-v5",
         Made("DistilBert", wordpiece, config={"dim": HIDDEN, "n_layers": 3, "n_heads": 4, "hidden_dim": 64}, old=True),
     ),
+    Kind(
+        "DistilBERT, [CLS], dot product",
+        "multi-qa-distilbert-dot-v1, msmarco-distilbert-dot-v5",
+        Made(
+            "DistilBert",
+            wordpiece,
+            "cls",
+            normalize=False,
+            config={"dim": HIDDEN, "n_layers": 3, "n_heads": 4, "hidden_dim": 64},
+            old=True,
+            files={"config_sentence_transformers.json": {"similarity_fn_name": "dot"}},
+        ),
+        note="vectors are not rescaled",
+    ),
     Kind("RoBERTa", "all-distilroberta-v1, all-roberta-large-v1", Made("Roberta", roberta, old=True)),
     Kind(
         "XLM-RoBERTa, mean, with prompts",

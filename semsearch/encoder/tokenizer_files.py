@@ -81,6 +81,8 @@ def read_tokenizer(folder: Path, name: str, n_tokens: int | None) -> tuple[Token
     file = folder / FILE
     built = Built("", DEFAULT_HIGHEST, splits_special=False) if _is_default(folder) else _cached(folder, name)
     if n_tokens is not None and built.highest >= n_tokens:
+        built = _without_strays(built, file, n_tokens)
+    if n_tokens is not None and built.highest >= n_tokens:
         raise ModelError(
             f"model {name!r}: its tokenizer gives ids up to {built.highest:,}, but its weights embed only {n_tokens:,} "
             "tokens; use the tokenizer that belongs to it"
@@ -156,6 +158,17 @@ def _build(folder: Path, name: str) -> Built:
         raise _unusable(folder, name, _reason(error, folder)) from None
     highest = max(tokenizer.get_vocab().values(), default=-1)
     return Built("" if as_is else definition, highest, bool(whole.split_special_tokens))
+
+
+def _without_strays(built: Built, file: Path, n_tokens: int) -> Built:
+    """Return a tokenizer without special tokens that have no embedding, such as a [MASK] that only its class adds."""
+    from tokenizers import Tokenizer
+
+    whole = json.loads(built.definition or file.read_text(encoding="utf-8"))
+    kept = [token for token in whole["added_tokens"] if token["id"] < n_tokens or not token["special"]]
+    definition = json.dumps(whole | {"added_tokens": kept}, ensure_ascii=False)
+    highest = max(Tokenizer.from_str(definition).get_vocab().values(), default=-1)
+    return Built(definition, highest, built.splits_special)
 
 
 def _same(definition: str, other: str) -> bool:

@@ -59,7 +59,7 @@ def replaced(folder: Path, file: str, content: str | bytes | None) -> str:
         (
             "config.json",
             '{"is_encoder_decoder": true}',
-            r"is an encoder-decoder model; semsearch runs BERT-like encoders",
+            r"is an encoder-decoder model of type None; semsearch runs encoders, and the encoder half of t5, mt5, umt5",
         ),
         ("model.safetensors", None, r"no weights; expected model.safetensors in "),
         (

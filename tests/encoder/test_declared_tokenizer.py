@@ -217,6 +217,16 @@ def test_ids_without_an_embedding_are_refused_at_once(checkpoint: Make) -> None:
         load_tokenizer(open_checkpoint(str(checkpoint(vocab_size=100))))
 
 
+def test_special_tokens_that_only_a_class_of_transformers_adds_need_no_embedding(tmp_path: Path) -> None:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "heron", "waits"]
+    config = transformers.BertConfig(vocab_size=len(words), hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+    transformers.BertModel(config).save_pretrained(tmp_path)
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    assert transformers.AutoTokenizer.from_pretrained(tmp_path).mask_token_id == len(words)
+    tokenizer, _ = load_tokenizer(open_checkpoint(str(tmp_path)))
+    assert tokenizer.encode("A heron [MASK] waits").ids == [2, 4, 5, 1, 1, 1, 6, 3]  # its brackets and "mask" are words
+
+
 def test_a_tokenizer_made_by_code_is_named_as_such(checkpoint: Make) -> None:
     folder = checkpoint()
     (folder / "tokenizer.json").unlink()

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from checkpoint_kinds import HIDDEN, TEXTS, by_hand, export_onnx, plain, wordpiece, write_json
+from huggingface_hub.utils import filter_repo_objects
 from onnx import TensorProto, helper, numpy_helper
 
 from semsearch import Encoder
@@ -30,7 +31,7 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def load(folder: Path, pooler: str = "mean", **settings: Any) -> Encoder:
+def load(folder: Path | str, pooler: str = "mean", **settings: Any) -> Encoder:
     return Encoder.load(folder, pooler, **{"precision": "float32", **settings})
 
 
@@ -49,6 +50,31 @@ def test_an_export_is_found_in_the_usual_places(export, tmp_path, before, after)
     (tmp_path / "model/pytorch_model.bin").write_bytes(b"a pickle")
     expected = by_hand(export, TEXTS[1:])
     np.testing.assert_allclose(load(tmp_path / "model").encode_documents(TEXTS[1:]), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("place", ["model.onnx", "onnx/model_optimized.onnx"])
+def test_an_export_is_downloaded_only_where_there_are_no_safetensors(export, tmp_path, monkeypatch, place):
+    hub, cache = tmp_path / "hub", tmp_path / "cache"
+    shutil.copytree(export, hub, ignore=shutil.ignore_patterns("plain"))
+    (hub / "onnx").mkdir()
+    (hub / "model.onnx").rename(hub / place)
+    (hub / "onnx/model_q4.onnx").write_bytes(b"another one")
+
+    def download(name: str, allow_patterns: list[str], ignore_patterns: tuple[str, ...] = ()) -> str:
+        files = [file.relative_to(hub).as_posix() for file in hub.rglob("*") if file.is_file()]
+        for file in filter_repo_objects(files, allow_patterns=allow_patterns, ignore_patterns=ignore_patterns):
+            (cache / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(hub / file, cache / file)
+        return str(cache)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    found = load("somebody/model").encode_documents(TEXTS[1:])
+    np.testing.assert_allclose(found, by_hand(export, TEXTS[1:]), rtol=0, atol=1e-5)
+    assert not (cache / "onnx/model_q4.onnx").exists()
+    shutil.rmtree(cache)
+    shutil.copy(export / "plain/model.safetensors", hub)
+    load("somebody/model")
+    assert not list(cache.rglob("*.onnx"))
 
 
 def test_safetensors_are_preferred_and_several_exports_are_ambiguous(export, tmp_path):

