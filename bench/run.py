@@ -19,7 +19,7 @@ MEASUREMENTS = (
         "sts_poolers",
         "serve",
     ),
-    *("training", "training_quality"),
+    *("checkpoints", "training", "training_quality"),
 )
 
 for name in MEASUREMENTS:
