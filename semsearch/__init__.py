@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from semsearch.encoder.encoder import Encoder, PoolingWarning, TextEncoder
     from semsearch.encoder.languages import UnknownLanguageWarning
     from semsearch.encoder.runtimes.load import FallbackWarning
-    from semsearch.encoder.similarity import SimilarityWarning
     from semsearch.encoder.word_hash import WordHashEncoder
     from semsearch.errors import SemsearchError
     from semsearch.index import Index
@@ -49,7 +48,6 @@ _HOMES = {
     "encoder.languages": ("UnknownLanguageWarning",),
     "encoder.word_hash": ("WordHashEncoder",),
     "encoder.runtimes.load": ("FallbackWarning",),
-    "encoder.similarity": ("SimilarityWarning",),
     "errors": ("SemsearchError",),
     "index": ("Index",),
     "ingest": ("IngestResult",),
@@ -82,7 +80,6 @@ __all__ = [
     "ReadOptions",
     "ReencodeResult",
     "SemsearchError",
-    "SimilarityWarning",
     "TextEncoder",
     "UnknownLanguageWarning",
     "WordHashEncoder",

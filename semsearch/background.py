@@ -23,7 +23,7 @@ from semsearch.arrays import Ids, Vectors
 from semsearch.confidence import Background, Tail, background_of
 from semsearch.encoder.encoder import TextEncoder
 from semsearch.encoder.languages import UNKNOWN, has_vocabulary, unknown_shares
-from semsearch.search import Scale, dense_part, dense_strength, dense_weight, keyword_part
+from semsearch.search import DENSE_WEIGHT, Scale, dense_part, dense_strength, dense_weight, keyword_part
 from semsearch.similarity import similarities
 from semsearch.stores.base import Store
 
@@ -110,7 +110,11 @@ class _Passages:
 
 
 def measure_background(store: Store, encoder: TextEncoder, seed: int = 0) -> Background:
-    """Score unrelated pairs in each mode of a store; the store must have passages."""
+    """Score unrelated pairs in each mode of a store; the store must have passages.
+
+    For `hybrid`, queries in a language that the encoder does not know count only if most of the corpus is in such
+    languages: they score low for lack of a dense score, and would make other hits look better than they are.
+    """
     random = Random(seed)
     foreign = encoder.encode_queries(FOREIGN)
     scores: dict[str, list[Vectors]] = {mode: [] for mode in store.modes}
@@ -120,7 +124,7 @@ def measure_background(store: Store, encoder: TextEncoder, seed: int = 0) -> Bac
         scores["dense"].append(dense_strength(store.similarity, near, scale))
         if "keyword" in scores and in_index:
             scores["keyword"].append(words)
-        if "hybrid" in scores:
+        if "hybrid" in scores and (foreign_corpus or scale.weight == DENSE_WEIGHT):
             scores["hybrid"].append(scale.weight * dense_part(near, scale) + (1 - scale.weight) * words)
 
     with store.snapshot():
@@ -136,6 +140,7 @@ def measure_background(store: Store, encoder: TextEncoder, seed: int = 0) -> Bac
         dense = store.similarities(vectors, numbers.tolist())
         means, perfects = (each.tolist() for each in store.reference_scores(vectors))
         weights = list(map(dense_weight, unknown_shares(encoder.tokenizer, queries)))
+        foreign_corpus = sum(weight < DENSE_WEIGHT for weight in weights[: len(own)]) > len(own) / 2
         for row, query in enumerate(queries):
             unrelated = np.ones(len(met), bool)
             if row < len(own):

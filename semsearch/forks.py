@@ -8,13 +8,14 @@ such libraries.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from semsearch.errors import UsageError
+from semsearch.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -42,10 +43,30 @@ def refuse_fork(library: str) -> None:
 
 
 def encode_batch(tokenizer: Tokenizer, texts: Sequence[str | tuple[str, str]]) -> list[Any]:
-    """Return the tokenizers.Encoding of each text or pair; in a forked child one at a time, which needs no threads."""
-    if runs_here("tokenizers"):
-        return list(tokenizer.encode_batch_fast(list(texts)))
-    return [tokenizer.encode(*((text,) if isinstance(text, str) else text)) for text in texts]
+    """Return the tokenizers.Encoding of each text or pair; in a forked child one at a time, which needs no threads.
+
+    Raises:
+        ModelError: If the tokenizer fails on a text.
+    """
+    try:
+        with panics_as_errors():
+            if runs_here("tokenizers"):
+                return list(tokenizer.encode_batch_fast(list(texts)))
+            return [tokenizer.encode(*((text,) if isinstance(text, str) else text)) for text in texts]
+    except Exception as error:  # tokenizers raises nothing narrower
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"the model's tokenizer fails on a text ({reason:.200}); repair its tokenizer.json") from None
+
+
+@contextmanager
+def panics_as_errors() -> Iterator[None]:
+    """Raise RuntimeError for a panic of a library in Rust, which is no Exception, so that nothing catches it."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise RuntimeError(f"{error!s:.200}") from None
 
 
 class ForkLock:

@@ -248,7 +248,7 @@ def calibrate(
         )
     log.info("calibrating 8-bit integers on %d passages of the corpus", len(texts))
     encoder = exact.quantize(texts)
-    loss = measure_loss(encoder.encode_documents(texts), exact.encode_documents(texts))
+    loss = measure_loss(encoder.encode_documents(texts), exact.encode_documents(texts), exact.spec.similarity)
     speed = measure_speed(encoder.encode_documents, exact.encode_documents, texts)
     return encoder, records, Quantization(loss.mean_cosine, loss.overlap, speed)
 

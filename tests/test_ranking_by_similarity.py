@@ -201,7 +201,7 @@ def hits_of(index: Index) -> list[tuple[str, float]]:
     return [(hit.doc_id, pytest.approx(hit.score, rel=1e-4)) for hit in index.search(QUERIES[0], 8, mode="dense")]
 
 
-@pytest.mark.filterwarnings("ignore::semsearch.SimilarityWarning")
+@pytest.mark.filterwarnings("ignore::semsearch.CheckpointWarning")
 def test_reencoding_changes_the_similarity_and_back(tmp_path: Path):
     with small(tmp_path, "dot") as index:
         before = hits_of(index)

@@ -23,7 +23,7 @@ from semsearch.encoder.pooling import Pooler, parse_pooler
 from semsearch.encoder.runtimes.base import Runtime
 from semsearch.encoder.runtimes.load import import_ahead, load_runtime
 from semsearch.encoder.runtimes.networks import PooledNetwork
-from semsearch.encoder.similarity import SimilarityWarning, choose_similarity
+from semsearch.encoder.similarity import choose_similarity
 from semsearch.encoder.texts import check_text, check_texts
 from semsearch.encoder.token_parts import TokenParts, tokenize
 from semsearch.encoder.token_vectors import TokenReader, TokenVectors
@@ -185,7 +185,7 @@ class Encoder:
         dim = dim or checkpoint.dim_behind(chosen.name, full)
         similarity, doubt = choose_similarity(checkpoint, similarity, transform)
         if doubt and warn_of_pooler:
-            warnings.warn(doubt, SimilarityWarning, stacklevel=2)
+            warnings.warn(doubt, CheckpointWarning, stacklevel=2)
         max_tokens = check_max_tokens(checkpoint, max_tokens)
         with ThreadPoolExecutor(1) as beside:
             loading = beside.submit(load_tokenizer, checkpoint)
@@ -196,6 +196,8 @@ class Encoder:
                 precision=precision,
             )
             tokenizer, tokenizer_hash = loading.result()
+        if checkpoint.own_code:  # not before the network is loaded, which fails if it exists only as code
+            warnings.warn(replaced_code(checkpoint), CheckpointWarning, stacklevel=2)
         query_prefix = checkpoint.query_prefix if query_prefix is None else query_prefix
         passage_prefix = checkpoint.passage_prefix if passage_prefix is None else passage_prefix
         for prefix in (query_prefix, passage_prefix):
@@ -390,6 +392,14 @@ def _unused(checkpoint: Checkpoint) -> str:
     return (
         f"{checkpoint.name} declares prompts for tasks ({names}{more}), but none for queries or passages, so no prefix "
         "is used; choose the text for your task with `query_prefix` and `passage_prefix`"
+    )
+
+
+def replaced_code(checkpoint: Checkpoint) -> str:
+    """Return a warning about a network for which the checkpoint has its own code."""
+    return (
+        f"{checkpoint.name} has its own code for the network ({checkpoint.own_code}), which is never run; the class of "
+        "transformers takes its place, and may give other vectors than those published"
     )
 
 

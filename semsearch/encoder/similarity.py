@@ -12,10 +12,6 @@ DOT_NAME = re.compile(r"-dot(-|$)|-tas-b$")
 """Names of checkpoints that were trained for the dot product before checkpoints declared a similarity function."""
 
 
-class SimilarityWarning(UserWarning):
-    """Warning that the similarity function in use is not one that the checkpoint declares."""
-
-
 def choose_similarity(checkpoint: Checkpoint, name: str = AUTO, transform: str = "") -> tuple[str, str]:
     """Return the similarity function to rank by, and a warning, or an empty string.
 

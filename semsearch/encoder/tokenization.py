@@ -21,7 +21,7 @@ from semsearch.encoder.normalizers import check_normalizer
 from semsearch.encoder.tokenizer_files import read_tokenizer
 from semsearch.errors import ModelError, UsageError
 from semsearch.files import hash_file
-from semsearch.forks import encode_batch, runs_here
+from semsearch.forks import encode_batch, panics_as_errors, runs_here
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -35,6 +35,9 @@ Inputs: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64
 
 TOKENIZED_AT_ONCE = 4_096
 """Number of texts whose ids are in memory at a time; also the window in which texts are sorted by length."""
+
+RARE = "a \ue000 \U000f1234"
+"""A text with characters of the private use areas, which hardly any vocabulary has."""
 
 ENCODINGS_AT_ONCE = 512
 """Number of texts whose encodings, a few hundred bytes per token, are in memory at a time."""
@@ -234,6 +237,11 @@ def check_max_tokens(checkpoint: Checkpoint, max_tokens: int | None) -> int:
 def check_prefix(tokenizer: Tokenizer, prefix: str, max_tokens: int) -> None:
     """Raise UsageError if a prefix leaves no room for a text."""
     length = len(tokenizer.encode(prefix).ids)
+    if length >= max_tokens and not prefix:
+        raise UsageError(
+            f"the maximum length of {max_tokens} tokens leaves no room for a text beside {length} special tokens; "
+            "raise `max_tokens`"
+        )
     if length >= max_tokens:
         raise UsageError(
             f"the prefix {prefix[:40]!r} takes {length} of {max_tokens} tokens, which leaves no room for a text; "
@@ -257,6 +265,8 @@ def load_tokenizer(checkpoint: Checkpoint) -> tuple[Tokenizer, str]:
         tokenizer, digest = _table_tokenizer(checkpoint)
     else:
         tokenizer, digest = read_tokenizer(checkpoint.backbone, checkpoint.name, checkpoint.n_tokens)
+    _check_encoding(tokenizer, checkpoint.name)
+    if not checkpoint.table:
         _check_template(tokenizer, checkpoint)
     if checkpoint.lowercase:
         own = [tokenizer.normalizer] if tokenizer.normalizer else []
@@ -274,7 +284,8 @@ def _table_tokenizer(checkpoint: Checkpoint) -> tuple[Tokenizer, str]:
     file = checkpoint.backbone / "tokenizer.json"
     check_normalizer(read_json(file) or {}, checkpoint.name)
     try:
-        tokenizer = Tokenizer.from_file(str(file))
+        with panics_as_errors():
+            tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # tokenizers raises nothing narrower
         interrupts.reraise(error)
         reason = str(error).strip().splitlines()[0] if file.is_file() else "no tokenizer.json"
@@ -290,6 +301,20 @@ def _table_tokenizer(checkpoint: Checkpoint) -> tuple[Tokenizer, str]:
             f"{checkpoint.table.n_tokens:,}; use the tokenizer that belongs to it"
         )
     return tokenizer, hash_file(file)
+
+
+def _check_encoding(tokenizer: Tokenizer, name: str) -> None:
+    """Raise ModelError for a tokenizer that fails on texts of characters that it does not know."""
+    try:
+        with panics_as_errors():
+            tokenizer.encode(RARE)
+    except Exception as error:  # tokenizers raises nothing narrower
+        interrupts.reraise(error)
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(
+            f"model {name!r}: its tokenizer fails on text that it does not know ({reason:.200}); give it an unknown "
+            "token, or use the tokenizer.json that belongs to the model"
+        ) from None
 
 
 def _check_template(tokenizer: Tokenizer, checkpoint: Checkpoint) -> None:

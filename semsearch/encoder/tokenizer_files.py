@@ -25,11 +25,12 @@ from semsearch.encoder.normalizers import check_normalizer
 from semsearch.encoder.quiet import quiet_transformers
 from semsearch.errors import ModelError
 from semsearch.files import hash_file, write_bytes
+from semsearch.forks import panics_as_errors
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-FORMAT = 1
+FORMAT = 2
 """Version of the cache's format."""
 
 FILE, CONFIG = "tokenizer.json", "tokenizer_config.json"
@@ -146,17 +147,17 @@ def _build(folder: Path, name: str) -> Built:
         )  # transformers would make up a tiny one
     check_normalizer(read_json(folder / FILE) or {}, name)
     try:
-        with quiet_transformers():
+        with quiet_transformers(), panics_as_errors():
             whole: Any = transformers.AutoTokenizer.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False
             )
-        tokenizer = whole.backend_tokenizer
-        definition = tokenizer.to_str()
+            tokenizer = whole.backend_tokenizer
+            definition = tokenizer.to_str()
+            highest = _highest(tokenizer)
         as_is = (folder / FILE).is_file() and _same(definition, Tokenizer.from_file(str(folder / FILE)).to_str())
     except Exception as error:  # the tokenizer's files may hold anything, and tokenizers raises nothing narrower
         interrupts.reraise(error)
         raise _unusable(folder, name, _reason(error, folder)) from None
-    highest = max(tokenizer.get_vocab().values(), default=-1)
     return Built("" if as_is else definition, highest, bool(whole.split_special_tokens))
 
 
@@ -167,8 +168,13 @@ def _without_strays(built: Built, file: Path, n_tokens: int) -> Built:
     whole = json.loads(built.definition or file.read_text(encoding="utf-8"))
     kept = [token for token in whole["added_tokens"] if token["id"] < n_tokens or not token["special"]]
     definition = json.dumps(whole | {"added_tokens": kept}, ensure_ascii=False)
-    highest = max(Tokenizer.from_str(definition).get_vocab().values(), default=-1)
-    return Built(definition, highest, built.splits_special)
+    return Built(definition, _highest(Tokenizer.from_str(definition)), built.splits_special)
+
+
+def _highest(tokenizer: Tokenizer) -> int:
+    """Return the highest id that a tokenizer gives, including those that its template adds to a text."""
+    added = (one for text in ("", "a") for one in tokenizer.encode(text).ids)
+    return max([*tokenizer.get_vocab().values(), *added], default=-1)
 
 
 def _same(definition: str, other: str) -> bool:
@@ -186,6 +192,8 @@ def _reason(error: Exception, folder: Path) -> str:
         return "it is a SentencePiece model, which needs a library: pip install sentencepiece protobuf"
     if isinstance(error, AttributeError) and "backend_tokenizer" in str(error):
         return f"{config.get('tokenizer_class', 'it')!s:.60} is written in Python"
+    if isinstance(error, AttributeError | KeyError | TypeError):  # as raised by code that does not check its input
+        return "its files are malformed"
     return f"{(str(error).strip() or type(error).__name__).splitlines()[0]:.200}"
 
 

@@ -14,13 +14,13 @@ import numpy as np
 
 from semsearch.arrays import Vectors
 from semsearch.encoder.checkpoints.open import open_checkpoint
-from semsearch.encoder.checkpoints.record import STATIC_POOLER, Dense, Head
-from semsearch.encoder.encoder import Progress
+from semsearch.encoder.checkpoints.record import STATIC_POOLER, CheckpointWarning, Dense, Head
+from semsearch.encoder.encoder import Progress, replaced_code
 from semsearch.encoder.pooling import POOLERS, SIMCSE_NAMES, Pooler, parse_pooler
 from semsearch.encoder.runtimes.base import Runtime
 from semsearch.encoder.runtimes.load import load_runtime
 from semsearch.encoder.runtimes.networks import PooledNetwork
-from semsearch.encoder.similarity import SimilarityWarning, choose_similarity
+from semsearch.encoder.similarity import choose_similarity
 from semsearch.encoder.texts import check_texts
 from semsearch.encoder.tokenization import TOKENIZED_AT_ONCE, Batcher, check_max_tokens, check_prefix, load_tokenizer
 from semsearch.encoder.vectors import run
@@ -64,6 +64,7 @@ class MultiPooler:
     counts: Counter[str] = field(default_factory=Counter)
     similarity: str = COSINE
     _rescaled: bool = False
+    _dims: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def load(
@@ -115,7 +116,7 @@ class MultiPooler:
         parsed |= {name: parse_pooler(name, simcse_names=simcse_names) for name in wanted}
         similarity, doubt = choose_similarity(checkpoint, similarity)
         if doubt:
-            warnings.warn(doubt, SimilarityWarning, stacklevel=2)
+            warnings.warn(doubt, CheckpointWarning, stacklevel=2)
         longest = check_max_tokens(checkpoint, max_tokens)
         tokenizer, tokenizer_hash = load_tokenizer(checkpoint)
         for prefix in (checkpoint.query_prefix, checkpoint.passage_prefix):
@@ -132,6 +133,8 @@ class MultiPooler:
             raise ModelError(f"no requested pooler is available for this checkpoint: {'; '.join(reasons.values())}")
         network = PooledNetwork(checkpoint, tuple(heads.values()), longest)
         runs = load_runtime(network, runtime=runtime, device=device, precision=precision)
+        if checkpoint.own_code:
+            warnings.warn(replaced_code(checkpoint), CheckpointWarning, stacklevel=2)
 
         def spec(pooler: Pooler, dense: tuple[Dense, ...]) -> EncoderSpec:
             return EncoderSpec(
@@ -163,6 +166,7 @@ class MultiPooler:
             _cache=cache,
             similarity=similarity,
             _rescaled=checkpoint.normalizes and similarity != COSINE,
+            _dims={name: checkpoint.dim_behind(spec.pooler, spec.dim) for name, spec in specs.items()},
         )
 
     @property
@@ -192,8 +196,9 @@ class MultiPooler:
             progress: Called with the number of texts just encoded.
 
         Returns:
-            float32 `[n, dim]` as pooled, by pooler name. They are rescaled to unit length only if the checkpoint has a
-            Normalize module and they are not ranked by cosine; for cosine, `candidates.fit` rescales them.
+            float32 `[n, dim]` as pooled, by pooler name, cut to the declared length. They are rescaled to unit length
+            only if the checkpoint has a Normalize module and they are not ranked by cosine; for cosine,
+            `candidates.fit` rescales them.
 
         Raises:
             ModelError: If the runtime fails, for example for lack of memory, or the vectors are not finite.
@@ -208,7 +213,9 @@ class MultiPooler:
             window = slice(start, start + TOKENIZED_AT_ONCE)
             some = {name: rows[window] for name, rows in vectors.items()}
             self._fill(texts[window], prefix, some, progress)
-        return {name: unit_rows(rows) for name, rows in vectors.items()} if self._rescaled else vectors
+        if self._rescaled:
+            vectors = {name: unit_rows(rows) for name, rows in vectors.items()}
+        return {name: rows[:, : self._dims[name]] for name, rows in vectors.items()}
 
     def _fill(self, texts: Sequence[str], prefix: str, out: Mapping[str, Vectors], progress: Progress | None) -> None:
         """Write the vectors of texts into `out`: cached ones, and the others encoded, equal texts once."""

@@ -193,7 +193,7 @@ def test_the_default_model_warns_of_another_pooler_than_its_own():
     assert all(name in done.err for name in ("'mean'", "'cls'"))
 
 
-@pytest.mark.filterwarnings("always::semsearch.SimilarityWarning")
+@pytest.mark.filterwarnings("always::semsearch.CheckpointWarning")
 def test_similarity_is_an_option_that_status_shows_and_an_index_keeps():
     Path("notes.jsonl").write_bytes(jsonl(DOCUMENTS))
     model = str(ranking_checkpoint(Path("tiny"), "euclidean"))

@@ -12,9 +12,9 @@ import pytest
 from fakes import ranking_checkpoint
 from sentence_transformers import SentenceTransformer
 
-from semsearch import Encoder
+from semsearch import CheckpointWarning, Encoder
 from semsearch.encoder.checkpoints.open import open_checkpoint
-from semsearch.encoder.similarity import SimilarityWarning, choose_similarity
+from semsearch.encoder.similarity import choose_similarity
 from semsearch.errors import ModelError, SemsearchError, UsageError
 from semsearch.similarity import paired_similarities, similarities
 
@@ -80,7 +80,7 @@ def test_the_lengths_of_these_vectors_differ(folders: Path):
         ("euclidean, unit", {}, ("euclidean", True)),
     ],
 )
-@pytest.mark.filterwarnings("ignore::semsearch.SimilarityWarning")
+@pytest.mark.filterwarnings("ignore::semsearch.CheckpointWarning")
 def test_what_is_asked_comes_before_what_is_declared(
     folders: Path, name: str, settings: dict[str, Any], expected: tuple[str, bool]
 ):
@@ -112,9 +112,9 @@ def test_a_name_means_dot_if_nothing_is_declared(folders: Path, name: str, unit:
 
 def test_a_name_and_a_contradiction_are_warned_of(tmp_path: Path, folders: Path):
     folder = ranking_checkpoint(tmp_path / "tiny-dot-v1")
-    with pytest.warns(SimilarityWarning, match="declares no similarity function; using 'dot', as its name says"):
+    with pytest.warns(CheckpointWarning, match="declares no similarity function; using 'dot', as its name says"):
         assert load(folder).spec.similarity == "dot"
-    with pytest.warns(SimilarityWarning, match="declares the similarity function 'dot', but 'cosine' is used"):
+    with pytest.warns(CheckpointWarning, match="declares the similarity function 'dot', but 'cosine' is used"):
         load(folders / "dot", similarity="cosine")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -150,6 +150,6 @@ def test_other_functions_are_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.filterwarnings("ignore::semsearch.SimilarityWarning")
+@pytest.mark.filterwarnings("ignore::semsearch.CheckpointWarning")
 def test_an_unknown_function_can_be_overridden(tmp_path: Path):
     assert load(ranking_checkpoint(tmp_path / "m", "manhattan"), similarity="dot").spec.similarity == "dot"

@@ -203,5 +203,5 @@ def test_a_masked_language_model_stays_usable(checkpoint: Make) -> None:
 
 def test_a_declared_length_that_leaves_no_room_is_refused(checkpoint: Make) -> None:
     folder = checkpoint(files={**DECLARED, "sentence_bert_config.json": {"max_seq_length": 2}})
-    with pytest.raises(UsageError, match="takes 2 of 2 tokens, which leaves no room for a text"):
+    with pytest.raises(UsageError, match="length of 2 tokens leaves no room for a text beside 2 special tokens"):
         Encoder.load(str(folder))

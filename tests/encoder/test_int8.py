@@ -75,7 +75,7 @@ def test_the_default_model_loses_little(data: Path):
     exact = SentenceTransformer(str(MODEL_DIR), device="cpu").encode(texts)
     encoder = Encoder.load(device="cpu").quantize(texts[:100])
     vectors = encoder.encode_documents(texts)
-    loss = measure_loss(vectors, exact)
+    loss = measure_loss(vectors, exact, "cosine")
     assert encoder.spec.precision.startswith("int8:")
     assert 0.99 <= loss.mean_cosine < 1
     assert loss.overlap > 0.85
@@ -94,11 +94,11 @@ def test_the_loss_is_what_brute_force_counts():
             {*sorted(others, key=lambda other: -float(side[row] @ side[other]))[:10]} for side in (exact, quantized)
         ]
         shared += len(nearest[0] & nearest[1])
-    loss = measure_loss(quantized, exact)
+    loss = measure_loss(quantized, exact, "cosine")
     assert loss.overlap == pytest.approx(shared / 400)
     assert loss.mean_cosine == pytest.approx(np.mean([a @ b for a, b in zip(exact, quantized, strict=True)]), abs=1e-6)
-    assert measure_loss(exact, exact).overlap == 1
-    assert measure_loss(exact[:1], exact[:1]).overlap == 1
+    assert measure_loss(exact, exact, "cosine").overlap == 1
+    assert measure_loss(exact[:1], exact[:1], "cosine").overlap == 1
 
 
 def test_the_speed_is_the_ratio_of_the_best_of_three_after_a_first_one(monkeypatch):

@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import family_checkpoint
+from checkpoint_kinds import transformer, wordpiece
+from fakes import family_checkpoint, modules
 from safetensors.numpy import load_file, save_file
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Dense, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
 
 from semsearch import CheckpointWarning, Encoder
 from semsearch.encoder.checkpoints.open import open_checkpoint
 from semsearch.encoder.checkpoints.weights import other_weights
-from semsearch.encoder.runtimes.openvino_convert import _reason
-from semsearch.encoder.runtimes.torch_checks import own_code
+from semsearch.encoder.runtimes.openvino_convert import reason_of
 from semsearch.errors import ModelError
 
 pytestmark = pytest.mark.usefixtures("reference")
@@ -150,13 +153,79 @@ def test_rotary_settings_are_read_by_networks_that_have_them(tmp_path: Path) -> 
     Encoder.load(str(configured(folder, rope_theta=10_000.0)), "mean")
 
 
+@pytest.mark.parametrize(
+    ("family", "config", "setting"),
+    [
+        ("T5", {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4}, {"rope_theta": 10_000.0}),
+        ("DebertaV2", {"type_vocab_size": 0}, {"rope_theta": 10_000.0}),
+        ("Llama", {"num_key_value_heads": 2}, {"partial_rotary_factor": 0.5}),
+        ("Llama", {"num_key_value_heads": 2}, {"rotary_dim": 4}),
+    ],
+)
+def test_rotary_settings_that_a_class_ignores_are_refused(
+    tmp_path: Path, family: str, config: dict[str, Any], setting: dict[str, Any]
+) -> None:
+    transformer(tmp_path, family, wordpiece(), **config)
+    Encoder.load(str(tmp_path), "mean")
+    (name,) = setting
+    said = f"sets {name} to .*, which {family}.*Model of transformers does not support"
+    refused(configured(tmp_path, **setting), said)
+
+
+@pytest.mark.parametrize("runtime", ["torch", "openvino"])
+@pytest.mark.parametrize(
+    ("config", "complaint"),
+    [
+        ({"model_type": ["bert"]}, r"model_type is \['bert'\]; expected text"),
+        ({"model_type": {}}, r"model_type is \{\}; expected text"),
+        ({"chunk_size_feed_forward": "x"}, "cannot (be loaded|encode texts)"),
+    ],
+)
+def test_settings_of_a_wrong_type_are_refused_on_every_runtime(
+    checkpoint: Make, config: dict[str, Any], complaint: str, runtime: str
+) -> None:
+    with pytest.raises(ModelError, match=complaint) as caught:
+        Encoder.load(str(configured(checkpoint(), **config)), "mean", runtime=runtime)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("setting", ["return_dict", "output_hidden_states", "output_attentions", "use_cache"])
+def test_settings_of_what_a_network_returns_change_nothing(checkpoint: Make, setting: str) -> None:
+    folder = checkpoint()
+    before = Encoder.load(str(folder), "mean").encode_document("A heron waits.")
+    configured(folder, **{setting: setting != "return_dict"})
+    np.testing.assert_array_equal(Encoder.load(str(folder), "mean").encode_document("A heron waits."), before)
+
+
+@pytest.mark.parametrize("activation", ["Transformer", "GLU", "PReLU", "Linear", "Nonsense"])
+def test_an_activation_that_is_none_is_refused(checkpoint: Make, tmp_path: Path, activation: str) -> None:
+    made = [Transformer(str(checkpoint())), Pooling(32, "mean"), Dense(32, 12)]
+    SentenceTransformer(modules=made, device="cpu").save(str(tmp_path / "saved"))
+    file = tmp_path / "saved/2_Dense/config.json"
+    file.write_text(file.read_text().replace("activation.Tanh", f"activation.{activation}"))
+    refused(tmp_path / "saved", f"the activation '{activation}' is not a class of torch.nn that has no weights")
+
+
+def test_a_path_that_is_too_long_is_one_short_line(checkpoint: Make) -> None:
+    folder = checkpoint(files={"modules.json": modules("Transformer", "Pooling")})
+    declared = modules("Transformer", "Pooling")
+    declared[1]["path"] = "a" * 5_000
+    (folder / "modules.json").write_text(json.dumps(declared))
+    refused(folder, "cannot be read|is not the path of a folder")
+
+
+def test_weights_under_other_names_are_named(checkpoint: Make) -> None:
+    folder = checkpoint()
+    (folder / "model.safetensors").rename(folder / "model.fp16.safetensors")
+    refused(folder, r"only safetensors under other names \(model.fp16.safetensors\); expected model.safetensors")
+
+
 def test_an_own_network_that_is_not_run_is_a_warning(checkpoint: Make) -> None:
     folder = configured(checkpoint(), auto_map={"AutoModel": "somebody/else--modeling.Fancy"})
-    with pytest.warns(
-        CheckpointWarning, match=r"own code for the network \(modeling.Fancy\), .* BertModel of transform"
-    ):
-        Encoder.load(str(folder), "mean")
-    assert own_code({"auto_map": {"AutoTokenizer": ["a.B", None]}}) == ""
+    for runtime in ("torch", "openvino", "openvino"):  # the last time from the cache
+        with pytest.warns(CheckpointWarning, match=r"own code for the network \(modeling.Fancy\), which is never run"):
+            Encoder.load(str(folder), "mean", runtime=runtime)
+    assert not open_checkpoint(str(configured(checkpoint(), auto_map={"AutoTokenizer": ["a.B", None]}))).own_code
 
 
 @pytest.mark.parametrize("weights", [True, False])
@@ -222,7 +291,7 @@ FrontEnd API failed with OpConversionFailure:
     ],
 )
 def test_the_reason_is_not_a_place_in_the_source_of_openvino(message: str, expected: str) -> None:
-    assert _reason(RuntimeError(message)).startswith(expected)
+    assert reason_of(RuntimeError(message)).startswith(expected)
 
 
 def test_reading_alone_refuses_most(checkpoint: Make) -> None:

@@ -19,7 +19,7 @@ from semsearch.evaluation import studies
 from semsearch.evaluation.candidates import Candidate, fit, repeats
 from semsearch.evaluation.sts import _similarities
 
-pytestmark = pytest.mark.filterwarnings("ignore::semsearch.SimilarityWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::semsearch.CheckpointWarning")
 
 WORDS = "heron water bread oven letter garden moon train chess violin river stone".split()
 TEXTS = [" ".join(WORDS[(n + k * k) % 12] for k in range(1 + n % 9)) + f" number {n}" for n in range(40)]

@@ -24,15 +24,17 @@ def read_json(path: Path, expected: type = dict) -> Any:
     Raises:
         ModelError: If the file is too large, is not valid JSON, or holds something else than expected.
     """
-    if not path.is_file():
-        return None
-    if path.stat().st_size > LARGEST:
-        raise ModelError(f"{path} has {path.stat().st_size:,} bytes; expected at most {LARGEST:,}")
     try:
+        if not path.is_file():
+            return None
+        if (size := path.stat().st_size) > LARGEST:
+            raise ModelError(f"{path} has {size:,} bytes; expected at most {LARGEST:,}")
         content = json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
         raise ModelError(f"{path} is nested too deeply") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ModelError(f"{str(path)!r:.200} cannot be read ({error.strerror})") from None
+    except ValueError as error:
         raise ModelError(f"{path} is not valid JSON ({error!s:.200})") from None
     if not isinstance(content, expected):
         raise ModelError(f"{path}: expected a JSON {'list' if expected is list else 'object'}")

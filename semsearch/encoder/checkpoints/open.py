@@ -100,10 +100,11 @@ def _transformer(root: Path, modules: Modules, name: str, task: str) -> Checkpoi
     config = read_json(file)
     if config is None:
         raise ModelError(f"model {name!r}: no config.json in {backbone}; expected a Hugging Face checkpoint")
-    loader = ENCODER_HALVES.get(str(config.get("model_type")), "AutoModel")
+    kind = read_setting(config, "model_type", str, None, file)
+    loader = ENCODER_HALVES.get(kind or "", "AutoModel")
     if config.get("is_encoder_decoder") and loader == "AutoModel":
         raise ModelError(
-            f"model {name!r} is an encoder-decoder model of type {config.get('model_type')!r:.60}; semsearch runs "
+            f"model {name!r} is an encoder-decoder model of type {kind!r:.60}; semsearch runs "
             f"encoders, and the encoder half of {', '.join(ENCODER_HALVES)}"
         )
     if task == VECTORS and not modules:
@@ -113,13 +114,17 @@ def _transformer(root: Path, modules: Modules, name: str, task: str) -> Checkpoi
     for key in HEAD_COUNT_KEYS:
         if config.get(key) is not None:
             check_size(config[key], key, str(file))
-    first_position = 2 if config.get("model_type") in OFFSET_POSITIONS else 0
+    first_position = 2 if kind in OFFSET_POSITIONS else 0
     limit = _position_limit(config, file, first_position)
     n_layers = read_size(config, LAYER_KEYS, name, MOST_LAYERS)
     hidden_size = read_size(config, HIDDEN_KEYS, name)
     export = None if has_safetensors(backbone) else find_export(backbone, name)
     files = export_files(export, name) if export else weight_files(backbone, name)
-    n_tokens = None if export else check_shapes(files, config.get("model_type"), n_layers, hidden_size, name)
+    if export:  # the sizes of an export's tensors are not read here
+        declared = config.get("vocab_size")
+        n_tokens = None if declared is None else check_size(declared, "vocab_size", str(file))
+    else:
+        n_tokens = check_shapes(files, kind, n_layers, hidden_size, name)
     return Checkpoint(
         name=canonical_name(name),
         backbone=backbone,
@@ -130,12 +135,23 @@ def _transformer(root: Path, modules: Modules, name: str, task: str) -> Checkpoi
         max_tokens=min((bound for bound in (settings.max_tokens, limit) if bound), default=512),
         position_limit=limit,
         first_position=first_position,
+        own_code=_own_code(config),
         loader=loader,
         lowercase=settings.lowercase,
         truncates_left=settings.truncation_side == LEFT,
         n_tokens=n_tokens,
         weight_files=files,
         onnx=export,
+    )
+
+
+def _own_code(config: dict[str, Any]) -> str:
+    """Return the class of the checkpoint's own code for its network, without the address of a repository."""
+    classes = config.get("auto_map")
+    if not isinstance(classes, dict):
+        return ""
+    return next(
+        (str(classes[auto]).split("--")[-1][:80] for auto in ("AutoModel", "AutoConfig") if auto in classes), ""
     )
 
 

@@ -1,7 +1,8 @@
 """The prompts that a checkpoint declares, which become the prefixes of queries and passages.
 
 As in `encode_query` and `encode_document` of sentence-transformers 6.2, a role without a prompt has no prefix: the
-default prompt is for texts without a role.
+default prompt is for texts without a role. Unlike there, a prompt named `passage` or `corpus` is that of passages, as
+the documentation of sentence-transformers says; its code prefers an empty `document` that it adds itself.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ PARAMETERS = ("weight", "bias")
 
 
 class CheckpointWarning(UserWarning):
-    """Warning that a checkpoint declares something that is not applied."""
+    """Warning that something that a checkpoint declares is not applied, or that its name replaces a declaration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,7 @@ class Checkpoint:
         dim: Declared length to which vectors are truncated; None if there is none.
         query_prefix, passage_prefix: Declared prefixes.
         other_prompts: Names of the declared prompts if none of them is for queries or passages.
+        own_code: Class of the checkpoint's own code for its network, which is never run; empty if there is none.
         loader: Name of the class in transformers that loads the backbone.
         similarity: Name of the declared similarity function, which may be unknown; None if none is declared.
         normalizes: Whether a Normalize module is declared, so that vectors have unit length.
@@ -101,6 +102,7 @@ class Checkpoint:
     query_prefix: str = ""
     passage_prefix: str = ""
     other_prompts: tuple[str, ...] = ()
+    own_code: str = ""
     loader: str = "AutoModel"
     similarity: str | None = None
     normalizes: bool = False
@@ -157,6 +159,10 @@ class Checkpoint:
             ModelError: As for `head`.
         """
         _, dense = self.head(pooler)
+        if self.onnx:
+            raise UnsupportedError(
+                f"the vectors of {self.name!r} cannot be split: it has only an ONNX export, and torch needs safetensors"
+            )
         if pooler.split is None:
             raise UnsupportedError(
                 f"pooler {pooler.name!r} cannot be split exactly: its vector is not a sum over tokens "

@@ -41,6 +41,9 @@ OWN_HEAD = {"method": "forward", "method_output_name": "pooler_output"}, VECTOR
 
 LEFT, RIGHT = "left", "right"
 
+HARMLESS = {"padding", "pad_to_multiple_of", "return_tensors"}
+"""Arguments of calls of the tokenizer that change no vector."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -87,7 +90,9 @@ def read_settings(folder: Path, config: dict[str, Any], name: str, task: str) ->
     return Settings(
         max_tokens,
         read_setting(given, "do_lower_case", bool, False, file),
-        _side(arguments.get("truncation_side") or tokenizer.get("truncation_side"), file),
+        _side(arguments["truncation_side"], file)
+        if arguments.get("truncation_side")
+        else _side(tokenizer.get("truncation_side"), folder / "tokenizer_config.json"),
         task == "feature-extraction" and _has_own_head(given, name, file),
     )
 
@@ -112,7 +117,8 @@ def _model_max_length(config: dict[str, Any], file: Path) -> int | None:
 
 def _one_length(given: dict[str, Any], max_tokens: int | None, file: Path) -> int | None:
     """Return the maximum length of queries and documents; raise ModelError if there are two."""
-    lengths = {given.get("query_length") or max_tokens, given.get("document_length") or max_tokens}
+    declared = (given.get(key) for key in ("query_length", "document_length"))
+    lengths = {check_size(one, "query_length", str(file)) if one else max_tokens for one in declared}
     if given.get("query_expansion") is not None:
         raise ModelError(
             f"{file} sets query_expansion: this is a multi-vector (ColBERT) model, not an encoder of vectors"
@@ -123,7 +129,7 @@ def _one_length(given: dict[str, Any], max_tokens: int | None, file: Path) -> in
             "semsearch has one maximum length for both, so remove them from the file and choose it with `max_tokens`"
         )
     (length,) = lengths
-    return length if length is None else check_size(length, "query_length", str(file))
+    return length
 
 
 def _tokenizer_arguments(given: dict[str, Any], file: Path) -> dict[str, Any]:
@@ -149,7 +155,7 @@ def _refuse_arguments(given: dict[str, Any], config: dict[str, Any], file: Path)
                 )
     calls = read_setting(given, "processing_kwargs", dict, {}, file)
     for key in ("common", "text"):
-        if unknown := sorted({*(calls.get(key) or {})} - {"padding", "pad_to_multiple_of", "return_tensors"}):
+        if unknown := sorted({*read_setting(calls, key, dict, {}, file)} - HARMLESS):
             raise ModelError(
                 f"{file} sets {', '.join(unknown):.200} in processing_kwargs, which semsearch does not support"
             )

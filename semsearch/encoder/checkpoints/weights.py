@@ -15,6 +15,9 @@ from semsearch.errors import ModelError
 ADAPTER = "adapter_config.json"
 """File that declares a PEFT adapter, which changes the weights that it is loaded onto."""
 
+PARTS = "model-*-of-*.safetensors"
+"""Pattern of the files that large weights are split into."""
+
 OTHER_WEIGHTS = {
     "a PEFT adapter": ("adapter_model.*",),
     "pickled weights": ("*.bin", "*.pt", "*.pth", "*.ckpt"),
@@ -23,6 +26,7 @@ OTHER_WEIGHTS = {
     "GGUF files": ("*.gguf",),
     "TensorFlow weights": ("*.h5", "*.tflite", "saved_model.pb"),
     "Flax weights": ("*.msgpack",),
+    "safetensors under other names": ("[!a]*.safetensors",),
 }
 """Patterns of weights in other formats."""
 
@@ -41,7 +45,7 @@ def weight_files(backbone: Path, name: str) -> tuple[Path, ...]:
     Raises:
         ModelError: If there are none, they belong to an adapter, or their index names files elsewhere.
     """
-    files = tuple(sorted(backbone.glob("model*.safetensors")))
+    files = safetensors_of(backbone)
     if (backbone / ADAPTER).is_file():
         what = f"a PEFT adapter ({ADAPTER}) {'beside its weights' if files else 'and no full weights'}"
         raise ModelError(
@@ -56,9 +60,15 @@ def weight_files(backbone: Path, name: str) -> tuple[Path, ...]:
     return files
 
 
-def has_safetensors(backbone: Path) -> bool:
+def safetensors_of(folder: Path) -> tuple[Path, ...]:
+    """Return model.safetensors, or the parts that it is split into; none if a folder has neither."""
+    whole = folder / "model.safetensors"
+    return (whole,) if whole.is_file() else tuple(sorted(file for file in folder.glob(PARTS) if file.is_file()))
+
+
+def has_safetensors(folder: Path) -> bool:
     """Return whether a folder has weights as safetensors, or an adapter, which is refused when they are read."""
-    return any(backbone.glob("model*.safetensors")) or (backbone / ADAPTER).is_file()
+    return bool(safetensors_of(folder)) or (folder / ADAPTER).is_file()
 
 
 def other_weights(folder: Path) -> str:

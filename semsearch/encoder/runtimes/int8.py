@@ -30,7 +30,9 @@ from semsearch.encoder.runtimes.openvino_graph import Graph, StoredGraph
 from semsearch.encoder.runtimes.openvino_library import TELEMETRY, hidden
 from semsearch.encoder.tokenization import Batch
 from semsearch.errors import UnsupportedError
+from semsearch.similarity import similarities
 from semsearch.transforms import unit_rows
+from semsearch.types import COSINE
 
 Encode: TypeAlias = Callable[[Sequence[str]], Vectors]
 
@@ -149,14 +151,15 @@ def measure_speed(quantized: Encode, exact: Encode, texts: Sequence[str]) -> flo
     return min(seconds[exact][1:]) / min(seconds[quantized][1:])
 
 
-def measure_loss(quantized: Vectors, exact: Vectors) -> Loss:
-    """Measure the loss from the vectors `[n, dim]` of the same texts."""
+def measure_loss(quantized: Vectors, exact: Vectors, similarity: str) -> Loss:
+    """Measure the loss from the vectors `[n, dim]` of the same texts, whose neighbors are found by a similarity."""
     n = len(exact)
-    quantized, exact = unit_rows(quantized), unit_rows(exact)
     neighbors = []
     for vectors in (quantized, exact):
-        cosines = vectors @ vectors.T
-        np.fill_diagonal(cosines, -np.inf)
-        neighbors.append(np.argsort(-cosines, axis=1)[:, : min(TOP, n - 1)])
+        rows = unit_rows(vectors) if similarity == COSINE else vectors
+        scores = similarities(similarity, rows, rows)
+        np.fill_diagonal(scores, -np.inf)
+        neighbors.append(np.argsort(-scores, axis=1)[:, : min(TOP, n - 1)])
+    quantized, exact = unit_rows(quantized), unit_rows(exact)
     shared = [np.isin(ours, theirs).mean() for ours, theirs in zip(*neighbors, strict=True)] if n > 1 else [1.0]
     return Loss(float((quantized * exact).sum(1).mean()), float(np.mean(shared)))

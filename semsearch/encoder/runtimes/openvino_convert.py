@@ -82,7 +82,7 @@ def convert(network: Network) -> tuple[Any, int | None]:
         distance = np.max([_distance(model, compiled, lengths, third) for lengths, third in probes])
     except Exception as error:  # the tracer runs the model's own code, which may raise anything
         interrupts.reraise(error)
-        raise UnsupportedError(f"model {checkpoint.name!r} does not convert to OpenVINO ({_reason(error)})") from None
+        raise UnsupportedError(f"model {checkpoint.name!r} does not convert to OpenVINO ({reason_of(error)})") from None
     if not distance <= TOLERANCE:  # a NaN is not
         far = f"differ by {distance:.1g} of the largest component" if np.isfinite(distance) else "are not finite"
         raise UnfaithfulError(checkpoint.name, f"converted to OpenVINO gives different vectors than torch (they {far})")
@@ -90,7 +90,7 @@ def convert(network: Network) -> tuple[Any, int | None]:
     return converted, reach
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Return the line of a message that says what is wrong, not where in OpenVINO's source it was noticed."""
     lines = [line.strip() for line in str(error).splitlines()]
     telling = [line for line in lines if line and not SOURCE_LINE.search(line)] or [type(error).__name__]

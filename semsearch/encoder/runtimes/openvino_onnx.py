@@ -14,7 +14,7 @@ import torch
 
 from semsearch import interrupts
 from semsearch.encoder.runtimes.networks import Network, PooledNetwork
-from semsearch.encoder.runtimes.openvino_convert import TOLERANCE, UnfaithfulError, without_tracer_warnings
+from semsearch.encoder.runtimes.openvino_convert import TOLERANCE, UnfaithfulError, reason_of, without_tracer_warnings
 from semsearch.encoder.runtimes.openvino_library import converter, core, openvino
 from semsearch.encoder.runtimes.probes import PROBE_TOKENS
 from semsearch.encoder.runtimes.torch_model import PooledModel
@@ -48,7 +48,8 @@ def read_export(network: Network) -> Any:
     if not isinstance(network, PooledNetwork):
         raise UnsupportedError(f"model {checkpoint.name!r} has only an ONNX export; a cross-encoder needs safetensors")
     try:
-        export = core().read_model(checkpoint.onnx)
+        front_end = openvino().frontend.FrontEndManager().load_by_framework("onnx")  # others log what they cannot read
+        export = front_end.convert(front_end.load(checkpoint.onnx))
         states = _states(export, checkpoint.hidden_size)
         model = _with_heads(export, states, network)
         compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
@@ -59,7 +60,7 @@ def read_export(network: Network) -> Any:
     except Exception as error:  # the file may be anything
         interrupts.reraise(error)
         raise UnsupportedError(
-            f"model {checkpoint.name!r}: {checkpoint.onnx.name} cannot be run by OpenVINO ({type(error).__name__}); "
+            f"model {checkpoint.name!r}: {checkpoint.onnx.name} cannot be run by OpenVINO ({reason_of(error)}); "
             "use a checkpoint with model.safetensors"
         ) from None
     if not distance <= TOLERANCE:  # a NaN is not

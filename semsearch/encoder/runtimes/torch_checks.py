@@ -8,14 +8,13 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 
 from semsearch.encoder.checkpoints.json_files import read_json
-from semsearch.encoder.checkpoints.record import Checkpoint, CheckpointWarning
+from semsearch.encoder.checkpoints.record import Checkpoint
 from semsearch.encoder.tensor_files import read_shapes
 from semsearch.errors import ModelError
 
@@ -25,8 +24,17 @@ BUFFERS = re.compile(r"(^|\.)(position_ids|token_type_ids|inv_freq|masked_bias|a
 MISMATCH = "ignore_mismatched_sizes"
 """Part of transformers' message about weights of another shape, which refers to a report in the log."""
 
-ROTARY = re.compile(r"rope_(scaling|parameters|theta|type)|rotary_\w+")
+ROTARY = re.compile(r"rope_(scaling|parameters|theta|type)|(partial_)?rotary_\w+")
 """Settings of rotary position embeddings (Su et al. 2021)."""
+
+STANDARD = re.compile(r"rope_(scaling|parameters|theta|type)")
+"""Those that every class with such embeddings reads."""
+
+ROTATES = re.compile(r"rotary_|RotaryEmbedding|rotate_half")
+"""Occurs in the code of a class that has such embeddings."""
+
+NEUTRAL = (None, False, 1)
+"""Values of a setting that change nothing."""
 
 POSITIONS = "position_embedding_type"
 
@@ -35,7 +43,7 @@ SHOWN = 3
 
 
 def check_loaded(checkpoint: Checkpoint, model: Any, unexpected: Iterable[str]) -> None:
-    """Check that a transformer has all weights and settings of its checkpoint, and warn if it has code of its own.
+    """Check that a transformer has all weights and settings of its checkpoint.
 
     Args:
         checkpoint: Checkpoint that was loaded.
@@ -70,23 +78,6 @@ def check_loaded(checkpoint: Checkpoint, model: Any, unexpected: Iterable[str]) 
             f"model {checkpoint.name!r} has weights that are not finite numbers: {listed(damaged)}; the checkpoint is "
             "damaged"
         )
-    if own := own_code(config):
-        warnings.warn(
-            f"model {checkpoint.name!r} has its own code for the network ({own}), which semsearch never runs; {kind} "
-            "of transformers takes its place, and may give other vectors than those published",
-            CheckpointWarning,
-            stacklevel=2,
-        )
-
-
-def own_code(config: Mapping[str, Any]) -> str:
-    """Return the class of the checkpoint's own code for its network, or an empty string; never a hub address."""
-    classes = config.get("auto_map")
-    if not isinstance(classes, dict):
-        return ""
-    return next(
-        (str(classes[auto]).split("--")[-1][:80] for auto in ("AutoModel", "AutoConfig") if auto in classes), ""
-    )
 
 
 def reason_of(error: Exception, checkpoint: Checkpoint, auto: Any, auto_config: Any) -> str:
@@ -101,8 +92,9 @@ def reason_of(error: Exception, checkpoint: Checkpoint, auto: Any, auto_config: 
     config = read_json(checkpoint.backbone / "config.json") or {}
     lines = str(error).strip().splitlines() or [type(error).__name__]
     kind = str(config.get("model_type"))
-    if own_code(config) and ("trust_remote_code" in str(error) or "custom code" in str(error)):
-        return f"its network, {kind!r:.60}, is code of the checkpoint ({own_code(config)}), which is never run"
+    own = checkpoint.own_code
+    if own and ("trust_remote_code" in str(error) or "custom code" in str(error)):
+        return f"its network, {kind!r:.60}, is code of the checkpoint ({own}), which is never run"
     if "does not recognize this architecture" in lines[0]:
         return f"transformers has no network of the type {kind!r:.60}"
     if MISMATCH in str(error):
@@ -122,9 +114,10 @@ def listed(names: list[str]) -> str:
 def _unread(model: Any, config: Mapping[str, Any]) -> str:
     """Return a setting about positions that the code of a network ignores, with its value, or an empty string."""
     source = inspect.getsource(sys.modules[type(model).__module__])
+    settings = source + inspect.getsource(sys.modules[type(model.config).__module__])
     for key, value in config.items():
-        if ROTARY.fullmatch(key) and value not in (None, False):
-            if not re.search(r"rotary|rope", source, re.IGNORECASE):
+        if ROTARY.fullmatch(key) and value not in NEUTRAL:
+            if not (ROTATES.search(source) if STANDARD.fullmatch(key) else key in settings):
                 return f"{key} to {value!r:.60}"
         elif key == POSITIONS and value not in (None, "absolute"):
             if key not in source and not (value == "rotary" and "rotary" in source.lower()):

@@ -28,6 +28,9 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 PADDING_MOVES = {torch.float32: 1e-3, torch.bfloat16: 0.05, torch.float16: 0.05}
 """Difference, in units of the largest component, that reveals that a network reads padding; rounding is less."""
 
+OUTPUTS = {"use_cache": False, "return_dict": True, "output_hidden_states": False, "output_attentions": False}
+"""Settings of what a transformer returns; a cache of keys and values serves only generation."""
+
 PADDED = 140
 """Tokens of the longer text of a probe for padding: enough for networks that divide it into 64 segments."""
 
@@ -96,10 +99,15 @@ class PooledModel(torch.nn.Module):
         longest = probe_length(config, PADDED)
         mask = (torch.arange(longest) < torch.tensor([[longest], [5]])).long().to(device)
         ids = mask * (4 + torch.arange(2 * longest, device=device).reshape(2, -1) % (config.vocab_size - 4))
-        together, alone = (
-            self.backbone(input_ids=some, attention_mask=there).last_hidden_state[-1, :5]
-            for some, there in ((ids, mask), (ids[1:, :5], mask[1:, :5]))
-        )
+        try:
+            together, alone = (
+                self.backbone(input_ids=some, attention_mask=there).last_hidden_state[-1, :5]
+                for some, there in ((ids, mask), (ids[1:, :5], mask[1:, :5]))
+            )
+        except Exception as error:  # whatever the code of a network raises for a setting that it does not expect
+            interrupts.reraise(error)
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ModelError(f"model {name!r} cannot encode texts ({reason:.200}); check its config.json") from None
         if _differ(together, alone):
             raise ModelError(
                 f"the backbone of model {name!r}, of type {config.model_type!r}, reads padding, so a vector would "
@@ -195,8 +203,9 @@ def load_backbone(checkpoint: Checkpoint, dtype: torch.dtype, auto: str = "") ->
     """
     model, missing = read_transformer(checkpoint, dtype, auto or checkpoint.loader)
     refuse_invented(checkpoint, [key for key in missing if auto or not key.startswith(OWN_HEAD)])
-    if getattr(model.config, "use_cache", False):
-        model.config.use_cache = False  # of keys and values, which only generation needs
+    for name, value in OUTPUTS.items():
+        if getattr(model.config, name, value) != value:
+            setattr(model.config, name, value)
     return model
 
 
@@ -275,8 +284,17 @@ def _load_dense(layers: Sequence[Dense]) -> torch.nn.Sequential:
         where = layer.weights.parent
         try:
             activation = getattr(torch.nn, layer.activation)()
-        except (AttributeError, TypeError):
-            raise ModelError(f"Dense module in {where}: unknown activation {layer.activation!r}") from None
+            fits = not activation.state_dict() and activation(torch.zeros(1, layer.out_features)).shape[1:] == (
+                layer.out_features,
+            )
+        except Exception as error:  # torch.nn has classes of every kind
+            interrupts.reraise(error)
+            fits = False
+        if not fits:
+            raise ModelError(
+                f"Dense module in {where}: the activation {layer.activation!r} is not a class of torch.nn that has no "
+                "weights and keeps the length of a vector, such as Tanh"
+            )
         try:
             tensors = load_file(layer.weights).items()
             weights = {name.removeprefix("linear."): tensor.float() for name, tensor in tensors}
