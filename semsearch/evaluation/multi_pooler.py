@@ -215,7 +215,7 @@ class MultiPooler:
             self._fill(texts[window], prefix, some, progress)
         if self._rescaled:
             vectors = {name: unit_rows(rows) for name, rows in vectors.items()}
-        return {name: rows[:, : self._dims[name]] for name, rows in vectors.items()}
+        return {name: rows[:, : self._dims.get(name)] for name, rows in vectors.items()}
 
     def _fill(self, texts: Sequence[str], prefix: str, out: Mapping[str, Vectors], progress: Progress | None) -> None:
         """Write the vectors of texts into `out`: cached ones, and the others encoded, equal texts once."""

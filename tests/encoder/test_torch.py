@@ -103,7 +103,7 @@ def test_damaged_weights_are_one_clear_error(checkpoint: Make, damage: Callable[
         (
             {"out_features": 8, "activation_function": "torch.nn.Zorg"},
             {"linear.weight": torch.zeros(8, 32)},
-            "unknown activation 'Zorg'",
+            "the activation 'Zorg' is not a class of torch.nn",
         ),
         ({"out_features": 8}, {"linear.bias": torch.zeros(8)}, r"the weights beside it are linear.bias \[8\]"),
         ({"out_features": 8}, {"linear.weight": torch.zeros(8, 32), "x": torch.zeros(1)}, r"\[8, 32\], x \[1\]"),
