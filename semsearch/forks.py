@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from semsearch.errors import ModelError, UsageError
+from semsearch.messages import first_line
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -54,8 +55,9 @@ def encode_batch(tokenizer: Tokenizer, texts: Sequence[str | tuple[str, str]]) -
                 return list(tokenizer.encode_batch_fast(list(texts)))
             return [tokenizer.encode(*((text,) if isinstance(text, str) else text)) for text in texts]
     except Exception as error:  # tokenizers raises nothing narrower
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"the model's tokenizer fails on a text ({reason:.200}); repair its tokenizer.json") from None
+        raise ModelError(
+            f"the model's tokenizer fails on a text ({first_line(error):.200}); repair its tokenizer.json"
+        ) from None
 
 
 @contextmanager

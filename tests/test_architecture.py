@@ -19,6 +19,7 @@ RANKS = {
         "errors": 0,
         "version": 0,
         "arrays": 0,
+        "messages": 0,
         "checks": 1,
         "forks": 1,
         "files": 1,

@@ -287,3 +287,21 @@ def test_measuring_twice_gives_the_same(tmp_path: Path):
         index.add(numbered(80))
     with closing(LocalStore(tmp_path / "index")) as store:
         assert measure_background(store, encoder) == measure_background(store, encoder)
+
+
+@pytest.mark.parametrize(("n_strange", "counted"), [(3, 8 * 10), (8, 11 * 10)])
+def test_queries_in_an_unknown_language_count_for_hybrid_only_where_most_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_strange: int, counted: int
+):
+    documents = different(11)
+    strange = {word for document in documents[:n_strange] for word in document["text"].split()}
+    monkeypatch.setattr(
+        background, "unknown_shares", lambda _, texts: [float(bool(strange & set(text.split()))) for text in texts]
+    )
+    counts: list[int] = []
+    tail = background._tail
+    monkeypatch.setattr(background, "_tail", lambda scores: counts.append(len(scores)) or tail(scores))
+    with Index.open(tmp_path / "index", create=True, encoder=WordHashEncoder(64)) as index:
+        index.add(documents)
+    built_in = 20 * 11 + 20 * 19  # with each passage, and with each other
+    assert counts == [counted + built_in, 11 * 10 + built_in, 11 * 10 + 20 * 11]  # hybrid, dense, keyword

@@ -30,6 +30,7 @@ from semsearch.encoder.token_vectors import TokenReader, TokenVectors
 from semsearch.encoder.tokenization import Batcher, Batching, TokenIds, check_max_tokens, check_prefix, load_tokenizer
 from semsearch.encoder.vectors import Batches, run
 from semsearch.errors import ModelError, UsageError
+from semsearch.messages import listed
 from semsearch.transforms import canonical_transform, parse_transform, unit_rows
 from semsearch.types import AUTO, COSINE, SETTINGS, EncoderSpec
 
@@ -196,8 +197,6 @@ class Encoder:
                 precision=precision,
             )
             tokenizer, tokenizer_hash = loading.result()
-        if checkpoint.own_code:  # not before the network is loaded, which fails if it exists only as code
-            warnings.warn(replaced_code(checkpoint), CheckpointWarning, stacklevel=2)
         query_prefix = checkpoint.query_prefix if query_prefix is None else query_prefix
         passage_prefix = checkpoint.passage_prefix if passage_prefix is None else passage_prefix
         for prefix in (query_prefix, passage_prefix):
@@ -387,19 +386,10 @@ def choose_pooler(checkpoint: Checkpoint, name: str, simcse_names: bool) -> tupl
 
 def _unused(checkpoint: Checkpoint) -> str:
     """Return a warning about prompts that belong to neither role."""
-    names = ", ".join(map(repr, checkpoint.other_prompts[:8]))
-    more = f" and {len(checkpoint.other_prompts) - 8} more" if len(checkpoint.other_prompts) > 8 else ""
+    names = listed([*map(repr, checkpoint.other_prompts)], 8)
     return (
-        f"{checkpoint.name} declares prompts for tasks ({names}{more}), but none for queries or passages, so no prefix "
+        f"{checkpoint.name} declares prompts for tasks ({names}), but none for queries or passages, so no prefix "
         "is used; choose the text for your task with `query_prefix` and `passage_prefix`"
-    )
-
-
-def replaced_code(checkpoint: Checkpoint) -> str:
-    """Return a warning about a network for which the checkpoint has its own code."""
-    return (
-        f"{checkpoint.name} has its own code for the network ({checkpoint.own_code}), which is never run; the class of "
-        "transformers takes its place, and may give other vectors than those published"
     )
 
 

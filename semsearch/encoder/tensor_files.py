@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.errors import ModelError
+from semsearch.messages import first_line
 
 BFLOAT16 = "BF16"
 """Name of the type in safetensors."""
@@ -66,4 +67,4 @@ def _opened(file: Path, model: str) -> Iterator[Any]:
         with safe_open(file, "numpy") as tensors:
             yield tensors
     except (SafetensorError, OSError, TypeError, AttributeError) as error:  # the last two for types that NumPy lacks
-        raise ModelError(f"model {model!r} cannot be loaded: {str(error).strip().splitlines()[0]}") from None
+        raise ModelError(f"model {model!r} cannot be loaded: {first_line(error)}") from None

@@ -22,6 +22,7 @@ from semsearch.encoder.tokenizer_files import read_tokenizer
 from semsearch.errors import ModelError, UsageError
 from semsearch.files import hash_file
 from semsearch.forks import encode_batch, panics_as_errors, runs_here
+from semsearch.messages import first_line
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -266,8 +267,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> tuple[Tokenizer, str]:
     else:
         tokenizer, digest = read_tokenizer(checkpoint.backbone, checkpoint.name, checkpoint.n_tokens)
     _check_encoding(tokenizer, checkpoint.name)
-    if not checkpoint.table:
-        _check_template(tokenizer, checkpoint)
+    _check_template(tokenizer, checkpoint)
     if checkpoint.lowercase:
         own = [tokenizer.normalizer] if tokenizer.normalizer else []
         tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
@@ -288,7 +288,7 @@ def _table_tokenizer(checkpoint: Checkpoint) -> tuple[Tokenizer, str]:
             tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # tokenizers raises nothing narrower
         interrupts.reraise(error)
-        reason = str(error).strip().splitlines()[0] if file.is_file() else "no tokenizer.json"
+        reason = first_line(error) if file.is_file() else "no tokenizer.json"
         raise ModelError(
             f"model {checkpoint.name!r}: no usable tokenizer in {checkpoint.backbone} ({reason:.200}); put the "
             "checkpoint's tokenizer.json there"
@@ -310,10 +310,9 @@ def _check_encoding(tokenizer: Tokenizer, name: str) -> None:
             tokenizer.encode(RARE)
     except Exception as error:  # tokenizers raises nothing narrower
         interrupts.reraise(error)
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(
-            f"model {name!r}: its tokenizer fails on text that it does not know ({reason:.200}); give it an unknown "
-            "token, or use the tokenizer.json that belongs to the model"
+            f"model {name!r}: its tokenizer fails on text that it does not know ({first_line(error):.200}); give it an "
+            "unknown token, or use the tokenizer.json that belongs to the model"
         ) from None
 
 

@@ -26,6 +26,7 @@ from semsearch.encoder.quiet import quiet_transformers
 from semsearch.errors import ModelError
 from semsearch.files import hash_file, write_bytes
 from semsearch.forks import panics_as_errors
+from semsearch.messages import first_line
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -142,9 +143,8 @@ def _build(folder: Path, name: str) -> Built:
     from tokenizers import Tokenizer
 
     if not (folder / FILE).is_file() and not any(file for pattern in VOCABULARIES for file in folder.glob(pattern)):
-        raise _unusable(
-            folder, name, "neither tokenizer.json nor a vocabulary"
-        )  # transformers would make up a tiny one
+        # transformers would make up a tiny one
+        raise _unusable(folder, name, "neither tokenizer.json nor a vocabulary")
     check_normalizer(read_json(folder / FILE) or {}, name)
     try:
         with quiet_transformers(), panics_as_errors():
@@ -194,7 +194,7 @@ def _reason(error: Exception, folder: Path) -> str:
         return f"{config.get('tokenizer_class', 'it')!s:.60} is written in Python"
     if isinstance(error, AttributeError | KeyError | TypeError):  # as raised by code that does not check its input
         return "its files are malformed"
-    return f"{(str(error).strip() or type(error).__name__).splitlines()[0]:.200}"
+    return f"{first_line(error):.200}"
 
 
 def _unusable(folder: Path, name: str, reason: str) -> ModelError:

@@ -15,7 +15,7 @@ import numpy as np
 from semsearch.arrays import Vectors
 from semsearch.encoder.checkpoints.open import open_checkpoint
 from semsearch.encoder.checkpoints.record import STATIC_POOLER, CheckpointWarning, Dense, Head
-from semsearch.encoder.encoder import Progress, replaced_code
+from semsearch.encoder.encoder import Progress
 from semsearch.encoder.pooling import POOLERS, SIMCSE_NAMES, Pooler, parse_pooler
 from semsearch.encoder.runtimes.base import Runtime
 from semsearch.encoder.runtimes.load import load_runtime
@@ -133,8 +133,6 @@ class MultiPooler:
             raise ModelError(f"no requested pooler is available for this checkpoint: {'; '.join(reasons.values())}")
         network = PooledNetwork(checkpoint, tuple(heads.values()), longest)
         runs = load_runtime(network, runtime=runtime, device=device, precision=precision)
-        if checkpoint.own_code:
-            warnings.warn(replaced_code(checkpoint), CheckpointWarning, stacklevel=2)
 
         def spec(pooler: Pooler, dense: tuple[Dense, ...]) -> EncoderSpec:
             return EncoderSpec(

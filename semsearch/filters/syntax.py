@@ -45,6 +45,7 @@ from typing import ClassVar, TypeAlias
 
 from semsearch.errors import FilterError
 from semsearch.filters.notation import write_path, write_value
+from semsearch.messages import listed
 from semsearch.moments import clock
 
 BUILT_IN = ("doc_id", "title")
@@ -208,10 +209,8 @@ def check_fields(filter: Filter, known: Collection[str]) -> None:
     for name in sorted(fields_of(filter).difference(known)):
         closest = difflib.get_close_matches(name, sorted({*known, *BUILT_IN}), n=1)
         hint = f", did you mean {closest[0]!r}?" if closest else ""
-        names = sorted(known)
-        more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-        listed = (", ".join(map(repr, names[:LISTED])) or "none") + more
-        raise FilterError(f"no document has a field {name!r}{hint} (known: {listed}; built in: {', '.join(BUILT_IN)})")
+        names = listed([*map(repr, sorted(known))], LISTED) or "none"
+        raise FilterError(f"no document has a field {name!r}{hint} (known: {names}; built in: {', '.join(BUILT_IN)})")
 
 
 def check_depth(depth: int) -> int:

@@ -26,6 +26,7 @@ from semsearch.encoder.encoder import Encoder
 from semsearch.errors import DamagedError, LockedError, TrainingError, UsageError
 from semsearch.evaluation.significance import Comparison
 from semsearch.files import hash_file, make_folder, replacing, sync_all, write_bytes
+from semsearch.messages import first_line
 from semsearch.paths import as_path
 from semsearch.training.card import command_of, write_card
 from semsearch.training.dev import AFTER, BEFORE, Score
@@ -217,7 +218,7 @@ def _run(recipe: Recipe, prepared: Prepared, folder: Path, watch: Watch | None) 
     except TrainingError as error:
         raise TrainingError(f"{error}; {_achieved(folder)}") from None
     except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
+        reason = getattr(error, "strerror", None) or first_line(error)
         again = "repeat the command with `resume`" if latest_state(folder) else "repeat the command"
         raise TrainingError(
             f"cannot write to {str(folder)!r} ({reason:.200}); make room, then {again}; {_achieved(folder)}"

@@ -21,6 +21,7 @@ from torch import nn
 
 from semsearch.errors import DamagedError
 from semsearch.files import replacing
+from semsearch.messages import first_line
 
 TRAINED, OPTIMIZER, REST = "trained.safetensors", "optimizer.safetensors", "state.json"
 
@@ -66,9 +67,8 @@ def load_state(state: Path, module: nn.Module, optimizer: torch.optim.Optimizer)
         _restore(optimizer, load_file(state / OPTIMIZER))
         return json.loads((state / REST).read_text(encoding="utf-8"))
     except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise DamagedError(
-            f"the training state {str(state)!r} is damaged ({reason:.200}); train again without it"
+            f"the training state {str(state)!r} is damaged ({first_line(error):.200}); train again without it"
         ) from None
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from checkpoint_kinds import HIDDEN, KINDS, MAX_TOKENS, TEXTS, Kind, Made, by_hand, page, transformer, wordpiece
+import torch
+import transformers
+from checkpoint_kinds import HIDDEN, KINDS, MAX_TOKENS, TEXTS, Kind, Made, by_hand, llama, page, transformer, wordpiece
 from sentence_transformers import SentenceTransformer
 
 from semsearch import Encoder
@@ -78,3 +81,14 @@ def test_a_backbone_that_reads_padding_is_refused(family, config, runtime, tmp_p
     transformer(tmp_path, family, wordpiece(), **config)
     with pytest.raises(ModelError, match=f"of type '{family.lower()}', reads padding, so a vector would depend on"):
         Encoder.load(tmp_path, "mean", runtime=runtime)
+
+
+def test_a_decoder_that_declares_a_cache_of_keys_is_compiled(tmp_path):
+    transformer(tmp_path, "Llama", llama(), num_key_value_heads=2)
+    assert json.loads((tmp_path / "config.json").read_text())["use_cache"]
+    backbone = transformers.AutoModel.from_pretrained(tmp_path).eval()
+    with torch.inference_mode():
+        states = [backbone(torch.tensor([llama().encode(text).ids[:512]])).last_hidden_state[0] for text in TEXTS[1:]]
+    encoder = Encoder.load(tmp_path, "last", runtime="openvino", precision="float32")
+    expected = unit_rows(np.stack([each[-1].numpy() for each in states]))
+    np.testing.assert_allclose(encoder.encode_documents(TEXTS[1:]), expected, rtol=0, atol=1e-4)

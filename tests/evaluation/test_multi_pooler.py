@@ -356,3 +356,14 @@ def test_no_texts_give_an_empty_matrix_for_each_pooler(model: str):
             "cls+mean": ((0, 64), np.float32),
         }
     assert sum(told) == 0
+
+
+def test_a_declared_length_cuts_the_vectors_of_the_declared_pooler_alone(checkpoint: Make):
+    files = {"modules.json": modules("Transformer", "Pooling"), "1_Pooling/config.json": {"pooling_mode": "max"}}
+    files["1_Pooling/config.json"]["embedding_dimension"] = 32
+    folder = str(checkpoint(files={**files, "config_sentence_transformers.json": {"truncate_dim": 12}}))
+    vectors = MultiPooler.load(folder, ["max", "cls"], device="cpu", precision="float32").encode_documents(["a heron"])
+    expected = SentenceTransformer(folder, device="cpu").encode(["a heron"])
+    assert expected.shape == (1, 12)
+    np.testing.assert_allclose(vectors["max"], expected, atol=1e-5)
+    assert vectors["cls"].shape == (1, 32)

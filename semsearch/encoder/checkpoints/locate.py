@@ -7,6 +7,7 @@ from pathlib import Path
 
 from semsearch.errors import ModelError, UsageError
 from semsearch.files import hash_ahead, hash_file
+from semsearch.messages import first_line
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -110,7 +111,6 @@ def _download(name: str) -> Path:
             f"model {name!r} is neither a local directory nor a Hugging Face name such as {DEFAULT_MODEL}"
         ) from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
-            f"model {name!r} cannot be fetched from the hub ({reason}); give a local directory{hint}"
+            f"model {name!r} cannot be fetched from the hub ({first_line(error)}); give a local directory{hint}"
         ) from None

@@ -1,7 +1,8 @@
 """Opening a checkpoint: reading what it declares about its backbone, its pooler and its prefixes.
 
 A checkpoint has a transformer or, in its place, a table of static token vectors. Weights are loaded from safetensors
-only, never from pickles, and no code of a checkpoint is ever run. This module imports neither torch nor transformers.
+or, if there are none, from an ONNX export, never from pickles, and no code of a checkpoint is ever run. This module
+imports neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -119,11 +120,12 @@ def _transformer(root: Path, modules: Modules, name: str, task: str) -> Checkpoi
     n_layers = read_size(config, LAYER_KEYS, name, MOST_LAYERS)
     hidden_size = read_size(config, HIDDEN_KEYS, name)
     export = None if has_safetensors(backbone) else find_export(backbone, name)
-    files = export_files(export, name) if export else weight_files(backbone, name)
-    if export:  # the sizes of an export's tensors are not read here
+    if export:  # the shapes of its tensors are not read here
+        files = export_files(export, name)
         declared = config.get("vocab_size")
         n_tokens = None if declared is None else check_size(declared, "vocab_size", str(file))
     else:
+        files = weight_files(backbone, name)
         n_tokens = check_shapes(files, kind, n_layers, hidden_size, name)
     return Checkpoint(
         name=canonical_name(name),

@@ -78,7 +78,7 @@ class Checkpoint:
         loader: Name of the class in transformers that loads the backbone.
         similarity: Name of the declared similarity function, which may be unknown; None if none is declared.
         normalizes: Whether a Normalize module is declared, so that vectors have unit length.
-        weight_files: The backbone's safetensors files.
+        weight_files: The backbone's safetensors files, or the files of its ONNX export.
         onnx: ONNX export that takes the place of safetensors; None if there are safetensors.
         table: Table of static token vectors; None if the backbone is a transformer.
         artifacts: Folder of the index that stores files of its encoder that the checkpoint does not contain, such as

@@ -90,9 +90,7 @@ def read_settings(folder: Path, config: dict[str, Any], name: str, task: str) ->
     return Settings(
         max_tokens,
         read_setting(given, "do_lower_case", bool, False, file),
-        _side(arguments["truncation_side"], file)
-        if arguments.get("truncation_side")
-        else _side(tokenizer.get("truncation_side"), folder / "tokenizer_config.json"),
+        _side(arguments, file) or _side(tokenizer, folder / "tokenizer_config.json") or RIGHT,
         task == "feature-extraction" and _has_own_head(given, name, file),
     )
 
@@ -117,8 +115,8 @@ def _model_max_length(config: dict[str, Any], file: Path) -> int | None:
 
 def _one_length(given: dict[str, Any], max_tokens: int | None, file: Path) -> int | None:
     """Return the maximum length of queries and documents; raise ModelError if there are two."""
-    declared = (given.get(key) for key in ("query_length", "document_length"))
-    lengths = {check_size(one, "query_length", str(file)) if one else max_tokens for one in declared}
+    keys = ("query_length", "document_length")
+    lengths = {check_size(given[key], key, str(file)) if given.get(key) else max_tokens for key in keys}
     if given.get("query_expansion") is not None:
         raise ModelError(
             f"{file} sets query_expansion: this is a multi-vector (ColBERT) model, not an encoder of vectors"
@@ -195,8 +193,9 @@ def _has_own_head(given: dict[str, Any], name: str, file: Path) -> bool:
     )
 
 
-def _side(declared: object, file: Path) -> str:
-    side = RIGHT if declared is None else declared
-    if side not in (LEFT, RIGHT):
+def _side(config: dict[str, Any], file: Path) -> str | None:
+    """Return the side on which a file declares that texts are truncated; None if it declares none."""
+    side = config.get("truncation_side")
+    if side not in (None, LEFT, RIGHT):
         raise ModelError(f"{file}: truncation_side is {side!r:.40}; expected 'left' or 'right'")
-    return str(side)
+    return side

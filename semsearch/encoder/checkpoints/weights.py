@@ -11,6 +11,7 @@ from pathlib import Path
 from semsearch.encoder.checkpoints.json_files import read_json, read_setting
 from semsearch.encoder.tensor_files import read_shapes
 from semsearch.errors import ModelError
+from semsearch.messages import listed
 
 ADAPTER = "adapter_config.json"
 """File that declares a PEFT adapter, which changes the weights that it is loaded onto."""
@@ -77,9 +78,8 @@ def other_weights(folder: Path) -> str:
     for kind, patterns in OTHER_WEIGHTS.items():
         names = sorted({file.relative_to(folder).as_posix() for pattern in patterns for file in folder.glob(pattern)})
         if names:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             unsafe = ", which are never loaded" if kind == "pickled weights" else ""
-            found.append(f"{kind} ({', '.join(names[:3])}{more}){unsafe}")
+            found.append(f"{kind} ({listed(names)}){unsafe}")
     return f"only {'; '.join(found)}" if found else "no weights"
 
 

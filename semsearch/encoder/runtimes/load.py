@@ -18,6 +18,7 @@ from typing import TypeAlias
 
 from semsearch import interrupts
 from semsearch.encoder.checkpoints.open import is_table
+from semsearch.encoder.checkpoints.record import CheckpointWarning
 from semsearch.encoder.runtimes.base import PRECISIONS, QUANTIZED, Runtime
 from semsearch.encoder.runtimes.networks import Network, PooledNetwork
 from semsearch.errors import UnsupportedError, UsageError
@@ -106,6 +107,19 @@ def load_runtime(
         UnsupportedError: If the requested runtime does not support the device, the precision or the network.
         ModelError: If the checkpoint cannot be loaded.
     """
+    loaded = _load(network, runtime, device, precision)
+    if own := network.checkpoint.own_code:  # not before loading, which fails if the network exists only as such code
+        warnings.warn(
+            f"{network.checkpoint.name} has its own code for the network ({own}), which is never run; the class of "
+            "transformers takes its place, and may give other vectors than those published",
+            CheckpointWarning,
+            stacklevel=3,
+        )
+    return loaded
+
+
+def _load(network: Network, runtime: str, device: str, precision: str) -> Runtime:
+    """Check the requested runtime, device and precision, and create the runtime; see `load_runtime`."""
     if runtime == "auto":
         runtime = _only_runtime(network) or os.environ.get(RUNTIME_VARIABLE) or "auto"
     if runtime not in ("auto", *RUNTIMES):
@@ -132,7 +146,7 @@ def load_runtime(
             interrupts.reraise(error)
             if precision not in PRECISIONS:
                 raise
-            warnings.warn(f"{error}; falling back to torch, which is slower", FallbackWarning, stacklevel=4)
+            warnings.warn(f"{error}; falling back to torch, which is slower", FallbackWarning, stacklevel=5)
     return RUNTIMES["torch" if runtime == "auto" else runtime](network, device, precision)
 
 

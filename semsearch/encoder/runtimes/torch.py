@@ -25,6 +25,7 @@ from semsearch.encoder.runtimes.torch_model import DTYPES, PooledModel, refuse_f
 from semsearch.encoder.runtimes.torch_packing import Packer
 from semsearch.encoder.tokenization import Batch, Batching
 from semsearch.errors import ModelError, UnsupportedError, UsageError
+from semsearch.messages import first_line
 
 BATCHING = {"cpu": Batching(2_048), "accelerator": Batching(65_536)}
 """Measured in bench/batch_tokens.py; padding costs nothing if texts are packed."""
@@ -54,9 +55,7 @@ def choose_device(device: str) -> str:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(
-            f"device {device!r} is not usable here ({str(error).splitlines()[0]}); try `device` 'cpu'"
-        ) from None
+        raise UsageError(f"device {device!r} is not usable here ({first_line(error)}); try `device` 'cpu'") from None
     return device
 
 
@@ -109,9 +108,9 @@ class TorchRuntime:
         self.precision = choose_precision(precision, self.device)
         self.batching = BATCHING["cpu" if self.device == "cpu" else "accelerator"]
         model = network.load(self.precision).to(self.device)
+        model.refuse_reading_padding(network.checkpoint.name)
         self._forward: Forward = model
         if isinstance(model, PooledModel):
-            model.refuse_reading_padding(network.checkpoint.name)
             packer = Packer.where_it_works(model, network.checkpoint.first_position, self.device)
             self._forward = partial(_run_packed, packer, model) if packer else model
 

@@ -17,6 +17,7 @@ from semsearch.encoder.checkpoints.json_files import read_json
 from semsearch.encoder.checkpoints.record import Checkpoint
 from semsearch.encoder.tensor_files import read_shapes
 from semsearch.errors import ModelError
+from semsearch.messages import listed
 
 BUFFERS = re.compile(r"(^|\.)(position_ids|token_type_ids|inv_freq|masked_bias|attn\.bias|relative_position_index)$")
 """Tensors that old versions of transformers saved, although they are computed from the config."""
@@ -33,13 +34,7 @@ STANDARD = re.compile(r"rope_(scaling|parameters|theta|type)")
 ROTATES = re.compile(r"rotary_|RotaryEmbedding|rotate_half")
 """Occurs in the code of a class that has such embeddings."""
 
-NEUTRAL = (None, False, 1)
-"""Values of a setting that change nothing."""
-
-POSITIONS = "position_embedding_type"
-
-SHOWN = 3
-"""Number of names that a message lists."""
+RELATIVE = "position_embedding_type"
 
 
 def check_loaded(checkpoint: Checkpoint, model: Any, unexpected: Iterable[str]) -> None:
@@ -106,23 +101,28 @@ def reason_of(error: Exception, checkpoint: Checkpoint, auto: Any, auto_config: 
     return f"{lines[0]:.300}"
 
 
-def listed(names: list[str]) -> str:
-    """Return the first few names, and how many more there are."""
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-
-
 def _unread(model: Any, config: Mapping[str, Any]) -> str:
     """Return a setting about positions that the code of a network ignores, with its value, or an empty string."""
+    declared = {key: value for key, value in config.items() if _changes_positions(key, value)}
+    if not declared:
+        return ""
     source = inspect.getsource(sys.modules[type(model).__module__])
     settings = source + inspect.getsource(sys.modules[type(model.config).__module__])
-    for key, value in config.items():
-        if ROTARY.fullmatch(key) and value not in NEUTRAL:
-            if not (ROTATES.search(source) if STANDARD.fullmatch(key) else key in settings):
-                return f"{key} to {value!r:.60}"
-        elif key == POSITIONS and value not in (None, "absolute"):
-            if key not in source and not (value == "rotary" and "rotary" in source.lower()):
-                return f"{key} to {value!r:.60}"
+    for key, value in declared.items():
+        if key == RELATIVE:
+            is_read = key in source or (value == "rotary" and "rotary" in source.lower())
+        else:
+            is_read = bool(ROTATES.search(source)) if STANDARD.fullmatch(key) else key in settings
+        if not is_read:
+            return f"{key} to {value!r:.60}"
     return ""
+
+
+def _changes_positions(key: str, value: Any) -> bool:
+    """Return whether a setting asks for other positions than those of a table; a factor of 1 changes nothing."""
+    if key == RELATIVE:
+        return value not in (None, "absolute")
+    return bool(ROTARY.fullmatch(key)) and (value is True or value not in (None, False, 1))
 
 
 def _misfit(checkpoint: Checkpoint, auto: Any, auto_config: Any) -> str:

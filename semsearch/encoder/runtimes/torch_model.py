@@ -18,10 +18,11 @@ from semsearch.encoder.checkpoints.record import OWN_HEAD, Checkpoint, Dense, He
 from semsearch.encoder.pooling import Pooler
 from semsearch.encoder.quiet import quiet_transformers
 from semsearch.encoder.runtimes.probes import probe_length
-from semsearch.encoder.runtimes.torch_checks import check_loaded, listed, reason_of
+from semsearch.encoder.runtimes.torch_checks import check_loaded, reason_of
 from semsearch.encoder.token_states import TokenStates
 from semsearch.errors import ModelError, UnsupportedError
 from semsearch.forks import refuse_fork
+from semsearch.messages import first_line, listed
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -94,10 +95,9 @@ class PooledModel(torch.nn.Module):
         Raises:
             ModelError: If the hidden states of a short text change next to a long one.
         """
-        device = next(self.backbone.parameters()).device
-        config = self.backbone.config
+        device, config = self.backbone.device, self.backbone.config
         longest = probe_length(config, PADDED)
-        mask = (torch.arange(longest) < torch.tensor([[longest], [5]])).long().to(device)
+        mask = (torch.arange(longest, device=device) < torch.tensor([[longest], [5]], device=device)).long()
         ids = mask * (4 + torch.arange(2 * longest, device=device).reshape(2, -1) % (config.vocab_size - 4))
         try:
             together, alone = (
@@ -106,8 +106,9 @@ class PooledModel(torch.nn.Module):
             )
         except Exception as error:  # whatever the code of a network raises for a setting that it does not expect
             interrupts.reraise(error)
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ModelError(f"model {name!r} cannot encode texts ({reason:.200}); check its config.json") from None
+            raise ModelError(
+                f"model {name!r} cannot encode texts ({first_line(error):.200}); check its config.json"
+            ) from None
         if _differ(together, alone):
             raise ModelError(
                 f"the backbone of model {name!r}, of type {config.model_type!r}, reads padding, so a vector would "
@@ -142,7 +143,7 @@ class PairModel(torch.nn.Module):
             dtype: Type of the weights.
 
         Raises:
-            ModelError: If weights are missing or damaged, or the head reads padding.
+            ModelError: If weights are missing or damaged.
             UsageError: If the process was forked from one in which torch runs.
         """
         refuse_fork_of_torch("cpu")
@@ -152,7 +153,6 @@ class PairModel(torch.nn.Module):
         types_known = getattr(self.backbone.config, "type_vocab_size", 0) or 0
         self.reads_types = types and types_known > 1 and "token_type_ids" in takes
         self.eval()
-        self.refuse_reading_padding(checkpoint.name)
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor) -> tuple[torch.Tensor]:
         """Score a batch of pairs.
@@ -175,13 +175,12 @@ class PairModel(torch.nn.Module):
     @torch.inference_mode()
     def refuse_reading_padding(self, name: str) -> None:
         """Reject a head whose logits change with padding, such as one over the last position; see `PooledModel`."""
-        mask = torch.tensor([[1] * 5 + [0] * 4, [1] * 9])
-        ids = (mask * torch.arange(10, 28).reshape(2, 9)) % self.backbone.config.vocab_size
+        mask = torch.tensor([[1] * 5 + [0] * 4, [1] * 9], device=self.backbone.device)
+        ids = (mask * torch.arange(10, 28, device=mask.device).reshape(2, 9)) % self.backbone.config.vocab_size
         try:
             (padded,), (alone,) = self(ids, mask, 0 * mask), self(ids[:1, :5], mask[:1, :5], 0 * mask[:1, :5])
         except (RuntimeError, TypeError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ModelError(f"model {name!r} cannot score pairs in batches ({reason:.200})") from None
+            raise ModelError(f"model {name!r} cannot score pairs in batches ({first_line(error):.200})") from None
         if _differ(padded[0], alone[0]):
             raise ModelError(
                 f"the classification head of model {name!r} reads padding, so a score would depend on the other texts "
@@ -302,7 +301,6 @@ def _load_dense(layers: Sequence[Dense]) -> torch.nn.Sequential:
             linear = torch.nn.Linear(n_in, n_out, bias="bias" in weights)
             linear.load_state_dict(weights)
         except (KeyError, RuntimeError, SafetensorError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ModelError(f"Dense module in {where} cannot be loaded: {reason}") from None
+            raise ModelError(f"Dense module in {where} cannot be loaded: {first_line(error)}") from None
         modules += [linear, activation]
     return torch.nn.Sequential(*modules)
