@@ -8,6 +8,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before NumPy and torch read it; the t
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,13 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     folder = tmp_path_factory.mktemp("cache")
     (folder / "graphs").symlink_to(graphs, target_is_directory=True)
     monkeypatch.setenv("SEMSEARCH_CACHE", str(folder))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_telemetry() -> Iterator[None]:
+    """Fail if anything imports openvino's telemetry, which forks this process and calls its makers at every use."""
+    yield
+    assert sys.modules.get("openvino_telemetry") is None
 
 
 @pytest.fixture(scope="module")

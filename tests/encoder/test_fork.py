@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -88,8 +89,8 @@ in_child(lambda: round(float(encoder.encode_query("a heron") @ encoder.encode_do
     assert told(code) == ["0.5"]
 
 
+@pytest.mark.skipif(find_spec("nncf") is None, reason="nncf is not installed")
 def test_the_end_of_a_child_leaves_the_8_bit_model_of_the_parent_alone(model):
-    pytest.importorskip("nncf")
     code = """
 encoder = load().quantize(TEXTS[:20])
 in_child(lambda: "started")

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Event, Thread
 
@@ -26,7 +27,8 @@ from semsearch.errors import MismatchError, UnsupportedError, UsageError
 from semsearch.ingest import sample_texts
 from semsearch.types import Document
 
-pytest.importorskip("nncf")
+if find_spec("nncf") is None:
+    pytest.skip("nncf is not installed", allow_module_level=True)
 
 TEXTS = [f"{number} herons wait in the shallow water by the reeds {'and wait ' * (number % 5)}" for number in range(24)]
 DOCUMENTS = [{"_id": str(number), "text": text} for number, text in enumerate(TEXTS)]
