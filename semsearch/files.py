@@ -15,7 +15,7 @@ from io import BufferedReader
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from threading import Thread
-from typing import IO, TypeAlias
+from typing import IO, BinaryIO, TypeAlias
 
 from semsearch.errors import SourceError, UsageError
 
@@ -71,8 +71,9 @@ def unused_name(path: Path, ending: str) -> Path:
     return path.with_name(f"{path.name}.{secrets.token_hex(8)}.{ending}")
 
 
-def write_bytes(path: Path, *parts: bytes) -> None:
-    """Write a file atomically: it appears once it is complete and on disk, replacing any previous file of that name.
+@contextmanager
+def creating(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing bytes that appears once it is complete and on disk, replacing any of that name.
 
     Raises:
         OSError: If the file cannot be written; no partial file is left behind.
@@ -80,8 +81,7 @@ def write_bytes(path: Path, *parts: bytes) -> None:
     temporary = unused_name(path, "tmp")
     try:
         with temporary.open("xb") as file:  # does not follow links
-            for part in parts:
-                file.write(part)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -90,6 +90,13 @@ def write_bytes(path: Path, *parts: bytes) -> None:
             temporary.unlink()  # on a full disk, this frees the space that is needed
         raise
     sync(path.parent)
+
+
+def write_bytes(path: Path, *parts: bytes) -> None:
+    """Write a file atomically; see `creating`."""
+    with creating(path) as file:
+        for part in parts:
+            file.write(part)
 
 
 @contextmanager
