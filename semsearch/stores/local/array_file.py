@@ -2,7 +2,7 @@
 
     8 bytes      `semarrs1`
     arrays       each at a multiple of 64 bytes, followed by zeros up to the next one; everything is little-endian
-    JSON         {"about": {…}, "arrays": {name: {"dtype", "shape", "at", "crc"}}}, where the CRC-32 covers the zeros too
+    JSON         {"about": {…}, "arrays": {name: {"dtype", "shape", "at", "crc"}}}; the CRC-32 covers the zeros too
     2 x uint64   where the JSON begins, and its CRC-32
 
 The CRC-32 of the JSON, recorded elsewhere, identifies the file. A checksum reveals accidents only: whoever reads arrays
