@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from semsearch.errors import MismatchError, RecordError
-from semsearch.types import Document, EncoderSpec, Metadata, Origin, Passage, Root, Term
+from semsearch.types import Document, EncoderSpec, Metadata, Origin, Passage, Root, Term, VectorOptions
 
 if TYPE_CHECKING:
     from semsearch.arrays import Ids, Vectors
@@ -297,6 +297,7 @@ class Store(Readable, Protocol):
         chunking: Mapping[str, Any],
         origin: str = "",
         artifacts: Mapping[str, Path] = MappingProxyType({}),
+        vectors: VectorOptions | None = None,
     ) -> AbstractContextManager[StoreWriter]:
         """Open the index for writing, as its only writer; create it if it does not exist.
 
@@ -306,6 +307,7 @@ class Store(Readable, Protocol):
             origin: The source of the corpus; stored when the index is created.
             artifacts: Folders, by name, that belong to the encoder but cannot be obtained from its checkpoint. The
                 store keeps copies, and a new index exists only once it has all of them.
+            vectors: How vectors are searched; None to leave it as it is. A store may search them in its own way.
 
         Raises:
             LockedError: If someone else is writing; the message says who.

@@ -67,6 +67,14 @@ class ArrayWriter:
         assert self._at - at == prod(shape) * np.dtype(dtype).itemsize, (name, shape)
         self._arrays[name] = {"dtype": dtype, "shape": list(shape), "at": at, "crc": self._pad(crc)}
 
+    def view(self, name: str) -> Array:
+        """Return an array that has been written, mapped from the unfinished file, read-only."""
+        entry = self._arrays[name]
+        self._file.flush()
+        data = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        shape = entry["shape"]
+        return np.frombuffer(data, np.dtype(entry["dtype"]), prod(shape), entry["at"]).reshape(shape)
+
     def finish(self, about: Mapping[str, Any]) -> None:
         """Write the JSON and what follows it."""
         footer = json.dumps({"about": dict(about), "arrays": self._arrays}).encode()

@@ -35,7 +35,7 @@ Parameter: TypeAlias = str | int | float | bytes | None
 
 DATABASE = "passages.sqlite"
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 BUSY_SECONDS = 30
 

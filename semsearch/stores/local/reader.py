@@ -16,12 +16,13 @@ from semsearch.filters.sqlite import Condition, compile_filter
 from semsearch.filters.syntax import Filter, check_fields
 from semsearch.similarity import Spread, reference_scores, similarities
 from semsearch.stores.base import StoredDocument, StoredPassage
-from semsearch.stores.local import segments as faiss_segments
-from semsearch.stores.local.catalog import KIND, Catalog, Segment, State, last_covered, read_object
+from semsearch.stores.local.ann.library import Chosen
+from semsearch.stores.local.catalog import Catalog, SegmentRecord, State, last_covered, read_object
 from semsearch.stores.local.database import Database, Parameter
 from semsearch.stores.local.guard import INDEX_AGAIN, PASSAGE, checksum, damaged, passage_checksum
 from semsearch.stores.local.keywords import as_typed, exact_tokens, match_expression, phrases
-from semsearch.stores.local.segments import FaissIndex
+from semsearch.stores.local.segments import Segment, open_segment, search
+from semsearch.stores.local.selections import Selection, Selections
 from semsearch.stores.local.vectors import VectorTable
 from semsearch.transforms import Transform
 from semsearch.types import Document, Term
@@ -54,28 +55,41 @@ class Reader:
         self._database, self._catalog = database, catalog
         self._vectors = VectorTable(database, catalog)
         self._state: State | None = None
-        self._loaded: dict[Segment, FaissIndex] = {}
-        self._tail: list[FaissIndex] = []
+        self._loaded: dict[SegmentRecord, Segment] = {}
+        self._tail: list[Segment] = []
         self._beside: tuple[int, int] | None = None  # newest segment and last covered passage before the tail
         self._tail_end = -1
-        self._deleted: Ids = np.empty(0, np.int64)
         self._spread: Spread | None = None
-        self._chosen: tuple[tuple[State, str], Ids] | None = None
+        self._target = 1.0
+        self._alive: list[Chosen | None] = []
+        self._selections = Selections()
         self._weights: tuple[State | None, dict[str, float]] = None, {}
 
     def search_vectors(self, queries: Vectors, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
         """See `Searchable.search_vectors`."""
         with self._database.snapshot():
             self._refresh()
-            indexes = [*self._loaded.values(), *self._tail]
-            allowed = None if where is None else self._allowed(where)
+            chosen = self._alive if where is None else self._rows_of(self._selected(where))
             vectors = self._vectors.transformed(queries)
-            return faiss_segments.search(indexes, vectors, k, allowed=allowed, excluded=self._deleted)
+            return search(list(zip(self._parts(), chosen, strict=True)), vectors, k, self._target)
+
+    def _parts(self) -> list[Segment]:
+        return [*self._loaded.values(), *self._tail]
+
+    def _rows_of(self, selection: Selection) -> Sequence[Chosen | None]:
+        """Return the rows of each segment that are selected and not deleted."""
+        if selection.chosen is None:
+            masks = [selection.mask(part.ids) for part in self._parts()]
+            alive = [
+                mask if living is None else mask & living.mask for mask, living in zip(masks, self._alive, strict=True)
+            ]
+            selection.chosen = [None if mask.all() else Chosen.of(mask) for mask in alive]
+        return selection.chosen
 
     def search_keywords(self, query: str, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
         """See `Searchable.search_keywords`."""
         with self._database.snapshot():
-            allowed = None if where is None else self._allowed(where)
+            allowed = None if where is None else self._selected(where).passages
             expression = match_expression(query)
             if not expression:
                 return np.empty(0, np.float32), np.empty(0, np.int64)
@@ -135,8 +149,9 @@ class Reader:
             self._refresh()
             similarity, rows = self._catalog.spec.similarity, self._vectors.transformed(queries)
             if self._spread is None:
-                parts = faiss_segments.rows_of([*self._loaded.values(), *self._tail], self._deleted)
-                self._spread = Spread.of(similarity, parts, rows.shape[1])  # a transform may change the dimension
+                self._spread = Spread(0, np.zeros(rows.shape[1]))
+                for part, living in zip(self._parts(), self._alive, strict=True):
+                    self._spread += part.spread(living)
             return reference_scores(similarity, rows, self._spread)
 
     def passages_from(self, position: float, n: int) -> list[int]:
@@ -281,15 +296,17 @@ class Reader:
             known[phrase] = max(math.log((n - having + 0.5) / (having + 0.5)), LEAST_WEIGHT)
         return known[phrase]
 
-    def _allowed(self, where: Filter) -> Ids:
-        """Return the passages of documents that match a filter, ascending; one scan of the metadata per search."""
-        key = self._catalog.state(), repr(where)  # 1 and True are equal in Python, but not in a filter
-        if self._chosen is None or self._chosen[0] != key:
+    def _selected(self, where: Filter) -> Selection:
+        """Return the passages of documents that match a filter."""
+
+        def resolve() -> Ids:
             check_fields(where, self._catalog.fields())
             condition = compile_filter(where)
             rows = self._database.execute(f"{PASSAGES_OF} WHERE {condition.sql}", condition.parameters)
-            self._chosen = key, np.sort(np.fromiter((row[0] for row in rows), np.int64))
-        return self._chosen[1]
+            return np.sort(np.fromiter((row[0] for row in rows), np.int64))
+
+        # 1 and True are equal in Python, but not in a filter
+        return self._selections.get(self._catalog.state(), repr(where), resolve)
 
     def _shorter(self, allowed: Ids) -> tuple[str, Ids]:
         """Return IN with the allowed passages or, if most are allowed, NOT IN with the others."""
@@ -313,10 +330,10 @@ class Reader:
             log.warning("%s: the segments do not match the database; searching without them", self._database.folder)
             segments = []
         self._take_in(segments)
-        self._state, self._spread = state, None
+        self._state, self._spread, self._target = state, None, self._catalog.vector_options().target_recall
         log.debug("%s: revision %d, %d segments", self._database.folder, state[2], len(segments))
 
-    def _take_in(self, segments: Sequence[Segment]) -> None:
+    def _take_in(self, segments: Sequence[SegmentRecord]) -> None:
         """Load these segments, the vectors after them, and the deletions."""
         covered, dim = last_covered(segments), self._vectors.dim()
         self._loaded = {segment: self._loaded.get(segment) or self._load(segment, dim) for segment in segments}
@@ -331,17 +348,27 @@ class Reader:
             ids, rows = self._vectors.searched(covered + 1, None)
             self._tail = [self._built(ids, rows)]
         noted = "SELECT passage FROM deleted WHERE passage NOT IN (SELECT id FROM passages) ORDER BY passage"
-        deleted = self._database.execute(noted)
-        self._deleted = np.fromiter((row[0] for row in deleted), np.int64)
+        deleted = np.fromiter((row[0] for row in self._database.execute(noted)), np.int64)
+        self._alive = [_living(part, deleted) for part in self._parts()]
 
-    def _load(self, segment: Segment, dim: int) -> FaissIndex:
-        """Return a segment from its file, or from SQLite if the file is missing, damaged or of another kind."""
-        path = self._database.folder / segment.file
-        if segment.kind == KIND:
-            if found := faiss_segments.read(path, segment.sha256, segment.n_rows, dim, segment.first, segment.last):
-                return self._built(*found)
-            log.warning("%s is missing or damaged; rebuilding it in memory from the database", path)
-        return self._built(*self._vectors.searched(segment.first, segment.last))
+    def _load(self, record: SegmentRecord, dim: int) -> Segment:
+        """Return a segment from its file, or from SQLite if the file is missing or damaged."""
+        path = self._database.folder / record.vectors
+        if found := open_segment(path, record, dim, self._catalog.spec.similarity, self._reload):
+            return found
+        log.warning("%s is missing or damaged; rebuilding it in memory from the database", path)
+        return self._built(*self._vectors.searched(record.first, record.last))
 
-    def _built(self, ids: Ids, rows: Vectors) -> FaissIndex:
-        return faiss_segments.build(ids, rows, self._catalog.spec.similarity)
+    def _reload(self, passages: Ids) -> Vectors:
+        return self._vectors.of(passages.tolist())
+
+    def _built(self, ids: Ids, rows: Vectors) -> Segment:
+        return Segment(ids, rows, self._catalog.spec.similarity)
+
+
+def _living(segment: Segment, deleted: Ids) -> Chosen | None:
+    """Return the rows of a segment that are not deleted; None if none is."""
+    if not len(segment) or not len(deleted):
+        return None
+    mask = ~np.isin(segment.ids, deleted)
+    return None if mask.all() else Chosen.of(mask)

@@ -129,11 +129,33 @@ def _third(db: Database) -> None:
 def _checksums(db: Database) -> None:
     db.execute("ALTER TABLE documents ADD COLUMN n_passages INTEGER")
     db.execute("UPDATE documents SET n_passages = (SELECT count(*) FROM passages WHERE document = documents.id)")
-    for table, columns in CHECKED.items():
+    older = {"segments": ("file", "kind", "first", "last", "n_rows", "sha256")}
+    for table, columns in (CHECKED | older).items():
         db.execute(f"ALTER TABLE {table} ADD COLUMN checksum INTEGER")
         db.execute(f"UPDATE {table} SET checksum = {checksum_of(columns)}")
     identity = json.dumps(secrets.token_hex(16))
     db.execute("INSERT INTO settings VALUES ('identity', ?, ?)", (identity, checksum("identity", identity)))
+
+
+@MIGRATIONS(name="005 segments of arrays")
+def _segments(db: Database) -> None:
+    """Replace the table of segments, all of which are rebuilt in another format."""
+    db.execute("DROP TABLE segments")
+    db.execute("DELETE FROM deleted")
+    db.execute(
+        """
+        CREATE TABLE segments (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            first INTEGER NOT NULL,  -- lowest and highest passage id that it covers
+            last INTEGER NOT NULL,
+            n_rows INTEGER NOT NULL,
+            vectors TEXT NOT NULL,  -- name of the file with its vectors, and the digest of this file
+            digest INTEGER NOT NULL,
+            about TEXT NOT NULL,  -- JSON: what was measured of its vector index
+            checksum INTEGER
+        )
+        """
+    )
 
 
 CHECKED = {
@@ -143,7 +165,7 @@ CHECKED = {
         "id || ' ' || document || ' ' || ordinal || ' ' || start || ' ' || end || ' ' || n_tokens || ' ' || n_lost",
     ),
     "vectors": ("passage", "vector"),
-    "segments": ("file", "kind", "first", "last", "n_rows", "sha256"),
+    "segments": ("first", "last", "n_rows", "vectors", "digest", "about"),
     "transform": ("name", "mean", "matrix"),
 }
 """Tables whose rows have a checksum, with the columns it covers; `content_hash` in turn covers title and text."""

@@ -22,7 +22,7 @@ from semsearch.forks import ForkLock
 from semsearch.stores.base import StoredDocument, StoredPassage
 from semsearch.stores.local.catalog import Catalog
 from semsearch.stores.local.database import DATABASE, Database
-from semsearch.types import EncoderSpec, Root, Term
+from semsearch.types import EncoderSpec, Root, Term, VectorOptions
 
 if TYPE_CHECKING:
     from semsearch.arrays import Ids, Vectors
@@ -179,7 +179,7 @@ class LocalStore:
 
     def prepare(self) -> None:
         """See `Store.prepare`: FAISS takes a tenth of a second to import."""
-        from semsearch.stores.local.segments import import_faiss
+        from semsearch.stores.local.ann.library import import_faiss
 
         Thread(target=import_faiss).start()
 
@@ -189,11 +189,12 @@ class LocalStore:
         chunking: Mapping[str, Any],
         origin: str = "",
         artifacts: Mapping[str, Path] = MappingProxyType({}),
+        vectors: VectorOptions | None = None,
     ) -> AbstractContextManager[Writer]:
         """See `Store.write`."""
         from semsearch.stores.local.writer import Writer
 
-        return Writer.open(self.folder, spec, chunking, origin, artifacts, LocalStore)
+        return Writer.open(self.folder, spec, chunking, origin, artifacts, vectors, LocalStore)
 
     def close(self) -> None:
         """See `Store.close`."""

@@ -10,16 +10,17 @@ import dataclasses
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
-from semsearch.errors import DamagedError, RecordError
+from semsearch.arrays import Ids
+from semsearch.errors import DamagedError, RecordError, UsageError
 from semsearch.files import is_regular, remove
 from semsearch.stores.base import Entry, Plan, Store, refuse_other_chunking, refuse_other_encoder
-from semsearch.stores.local import segments as faiss_segments
-from semsearch.stores.local.catalog import KIND, Catalog, Segment, last_covered, write_setting
+from semsearch.stores.local.ann.kinds import EXACT, EXACT_BYTES, choose, create, kind_of
+from semsearch.stores.local.catalog import Catalog, SegmentRecord, last_covered, write_setting
 from semsearch.stores.local.database import DATABASE, Database, Parameter, translated_errors
 from semsearch.stores.local.drafts import discard_draft, place_of_draft, take_over
 from semsearch.stores.local.folder import (
@@ -35,10 +36,12 @@ from semsearch.stores.local.folder import (
 from semsearch.stores.local.guard import checksum, passage_checksum
 from semsearch.stores.local.lock import hold_lock
 from semsearch.stores.local.plans import Planner, key_of, origin_of
+from semsearch.stores.local.segment_files import Source, Written, write_segment
+from semsearch.stores.local.tiers import Size, first_merged, most_merged
 from semsearch.stores.local.vectors import LAST, LITTLE_ENDIAN, VectorTable
 from semsearch.stores.local.words import TEXTS, WordTables
 from semsearch.transforms import fit_transform
-from semsearch.types import Document, EncoderSpec, Origin, Root
+from semsearch.types import Document, EncoderSpec, Origin, Root, VectorOptions
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +54,11 @@ TAIL_ROWS = 1_000
 DELETED_AT_ONCE = 1_000
 """Number of documents whose texts are in memory at once while documents are deleted."""
 
-MAX_DELETED = 0.2
-"""Fraction of deleted rows above which a segment is rebuilt."""
+MAX_DELETED, MAX_DELETED_LARGE = 0.2, 0.5
+"""Fraction of deleted rows above which a segment is rewritten, and above which even a very large one is."""
+
+AUTO = "auto"
+"""Chooses the vector index by the number of vectors and the memory."""
 
 
 OpenStore: TypeAlias = Callable[[Path], Store]
@@ -67,6 +73,8 @@ class Writer:
         self._folder, self._database, self._catalog = database.folder, database, catalog
         self._vectors, self._words = VectorTable(database, catalog), WordTables(database)
         self._planner = Planner(database, catalog)
+        self._changed = 0
+        self._too_little_memory: UsageError | None = None
         database.execute("PRAGMA synchronous = FULL")  # a committed batch survives a power cut
         database.execute("CREATE TEMP TABLE seen (doc_id TEXT PRIMARY KEY, source TEXT) WITHOUT ROWID")
 
@@ -79,6 +87,7 @@ class Writer:
         chunking: Mapping[str, Any],
         origin: str,
         artifacts: Mapping[str, Path],
+        vectors: VectorOptions | None,
         open_store: OpenStore,
     ) -> Iterator[Self]:
         """Hold the folder's lock while the index is open for writing; create the index if it does not exist.
@@ -93,6 +102,8 @@ class Writer:
         with ExitStack() as opened:
             with translated_errors():
                 writer = cls._opened(opened, folder, spec, chunking, origin, artifacts, open_store)
+                if vectors is not None:
+                    writer.set_vector_options(vectors)
             yield writer  # the caller's errors, such as a corpus that cannot be read, are not translated
 
     @classmethod
@@ -121,6 +132,14 @@ class Writer:
             with database.change():
                 write_setting(database, "encoder", spec.to_json())
         return cls(database, catalog, open_store)
+
+    def set_vector_options(self, options: VectorOptions) -> None:
+        """Store how vectors are searched; existing segments keep their vector indexes until they are rewritten."""
+        if options.vector_index not in (AUTO, EXACT):
+            create(options.vector_index, self._vectors.dim(), self._catalog.spec.similarity)
+        with self._database.change():
+            write_setting(self._database, "vectors", options.to_json())
+            self._mark_changed()
 
     def see(self, document: Document) -> RecordError | None:
         """See `StoreWriter.see`."""
@@ -259,20 +278,32 @@ class Writer:
             return
         with self._database.turn():
             self._forget_damaged(final)
-            dim = self._vectors.dim()
             for segment in self._catalog.segments():
-                n_deleted = self._deleted_in(segment.first, segment.last)
-                if n_deleted > MAX_DELETED * segment.n_rows or not self._has_file(segment, dim):
+                if self._is_worn(segment) or not is_regular(self._folder / segment.vectors):
                     self._write_segment(segment.first, segment.last, replaces=[segment])
-            while self._seal_tail(final):
+            while self._seal_full():
                 pass
             if final:
+                self._merge()
                 self._sweep()
+            if self._too_little_memory:
+                raise self._too_little_memory
 
     @property
     def _segment_rows(self) -> int:
-        """Number of vectors in a full segment."""
+        """Number of vectors in a segment that is written during a run."""
         return max(1, SEGMENT_BYTES // (4 * self._catalog.spec.dim))
+
+    @property
+    def _exact_rows(self) -> int:
+        """Number of vectors up to which a segment is searched exactly."""
+        return max(1, EXACT_BYTES // (4 * self._vectors.dim()))
+
+    def _is_worn(self, segment: SegmentRecord) -> bool:
+        """Return whether so many rows of a segment are deleted that it should be rewritten, as far as this is cheap."""
+        n_deleted = self._deleted_in(segment.first, segment.last)
+        cheap = segment.n_rows <= most_merged(self._changed, self._exact_rows)
+        return n_deleted > (MAX_DELETED if cheap else MAX_DELETED_LARGE) * segment.n_rows
 
     def _forget_damaged(self, final: bool) -> None:
         """Delete the records of segments if they are damaged or do not match the passages; SQLite has all vectors.
@@ -286,65 +317,110 @@ class Writer:
                 self._database.execute("DELETE FROM segments")
                 self._database.execute("DELETE FROM deleted")
 
-    def _has_file(self, segment: Segment, dim: int) -> bool:
-        """Return whether the file of a segment exists and has the right size; a reader checks more."""
-        path = self._folder / segment.file
-        if segment.kind != KIND or not is_regular(path):
-            return False
-        return path.stat().st_size == faiss_segments.size_of(segment.n_rows, dim)
+    def _waiting(self) -> tuple[int, int]:
+        """Return the number of rows outside segments, and that of rows deleted from there."""
+        behind = last_covered(self._catalog.segments())
+        n = self._database.one("SELECT count(*) FROM vectors WHERE passage > ?", behind)
+        return n, self._deleted_in(behind + 1, LAST)
 
-    def _seal_tail(self, final: bool) -> bool:
-        """Write a segment of the rows after the last one, merging a small last one into it; return whether it did."""
-        segments = self._catalog.segments()
-        small = [segment for segment in segments[-1:] if segment.n_rows < self._segment_rows // 2]
-        behind = last_covered(segments)
-        waiting = self._database.one("SELECT count(*) FROM vectors WHERE passage > ?", behind)
-        gone = self._deleted_in(behind + 1, LAST)
-        room = self._segment_rows - sum(segment.n_rows for segment in small)
-        if waiting < room and not (final and waiting and waiting + gone > (TAIL_ROWS if segments else 0)):
+    def _seal_full(self) -> bool:
+        """Write a segment for exact search if enough rows wait for one; return whether it did."""
+        room = self._segment_rows
+        if self._waiting()[0] < room:
             return False
-        first = small[0].first if small else behind + 1
+        behind = last_covered(self._catalog.segments())
         last = self._database.one(
             "SELECT max(passage) FROM (SELECT passage FROM vectors WHERE passage > ? ORDER BY passage LIMIT ?)",
             behind,
             room,
         )
-        self._write_segment(first, last, replaces=small)
+        self._write_segment(behind + 1, last, replaces=[], factory=EXACT)
         return True
 
-    def _write_segment(self, first: int, last: int, *, replaces: list[Segment]) -> None:
+    def _merge(self) -> None:
+        """Write a segment of the rows outside segments, merged with small segments; see `tiers`."""
+        segments = self._catalog.segments()
+        n, gone = self._waiting()
+        waiting = n if n + gone > (TAIL_ROWS if segments else 0) else 0
+        sizes = [Size(segment.n_rows, segment.measured.get("factory") == EXACT) for segment in segments]
+        merged = segments[first_merged(sizes, waiting, self._changed, self._exact_rows) :]
+        if not waiting and (not merged or self._is_as_it_should_be(merged)):
+            return
+        first = merged[0].first if merged else last_covered(segments) + 1
+        self._write_segment(first, self._last_passage() if waiting else merged[-1].last, replaces=merged)
+
+    def _is_as_it_should_be(self, merged: Sequence[SegmentRecord]) -> bool:
+        """Return whether this is a single segment with the vector index that it would be given again."""
+        factory = self._factory(merged[0].n_rows, merged)
+        return len(merged) == 1 and merged[0].measured.get("factory") == factory
+
+    def _last_passage(self) -> int:
+        return self._database.one("SELECT coalesce(max(passage), 0) FROM vectors")
+
+    def _write_segment(
+        self, first: int, last: int, *, replaces: list[SegmentRecord], factory: str | None = None
+    ) -> None:
         """Write a segment for a range of passages: first the file, then its record."""
-        ids, rows = self._vectors.searched(first, last)
+        ids = self._vectors.passages(first, last)
         number = self._database.one(
             "SELECT coalesce(max(seq), 0) + 1 FROM (SELECT seq FROM sqlite_sequence WHERE name = 'segments')"
         )
-        file = f"vectors.{number:06}.f32"
-        digest = ""
+        file, made = f"vectors.{number:06}.seg", None
         if len(ids):
-            digest = faiss_segments.write(self._folder / file, ids, rows)
-            log.info("%s: wrote %s with %d vectors", self._folder, file, len(ids))
+            factory = factory or self._factory(len(ids), replaces)
+            log.info("%s: writing %s with %d vectors as %s", self._folder, file, len(ids), factory)
+            made = self._write_vectors(self._folder / file, ids, factory)
         with self._database.change():
             for segment in replaces:
                 self._database.execute("DELETE FROM segments WHERE id = ?", (segment.id,))
             self._database.execute("DELETE FROM deleted WHERE passage BETWEEN ? AND ?", (first, last))
-            if len(ids):
-                made = Segment(number, file, KIND, first, last, len(ids), digest)
-                columns = ", ".join(field.name for field in fields(made))
+            if made:
+                about = json.dumps(made.about)
+                record = SegmentRecord(number, first, last, len(ids), file, made.digest, about)
+                columns = ", ".join(field.name for field in fields(record))
                 self._database.execute(
                     f"INSERT INTO segments ({columns}, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (*astuple(made), made.checksum),
+                    (*astuple(record), record.checksum),
                 )
             self._mark_changed()
         for segment in replaces:
-            if OURS.fullmatch(segment.file):
-                remove(self._folder / segment.file)
+            if OURS.fullmatch(segment.vectors):
+                with suppress(OSError):  # on Windows, a reader may have mapped it; the next run removes it
+                    remove(self._folder / segment.vectors)
+
+    def _factory(self, n: int, replaces: Sequence[SegmentRecord]) -> str:
+        """Return the vector index for a segment of n rows, within the memory that other segments leave."""
+        options, dim = self._catalog.vector_options(), self._vectors.dim()
+        if n <= self._exact_rows:
+            return EXACT
+        if options.vector_index != AUTO:
+            return (
+                options.vector_index if kind_of(options.vector_index).least_rows(options.vector_index) <= n else EXACT
+            )
+        others = [segment for segment in self._catalog.segments() if segment not in replaces]
+        try:
+            return choose(n, dim, options.memory - sum(segment.n_bytes for segment in others))
+        except UsageError as error:
+            self._too_little_memory = error
+            return EXACT
+
+    def _write_vectors(self, path: Path, ids: Ids, factory: str) -> Written:
+        first, last = int(ids[0]), int(ids[-1])
+        source = Source(
+            ids,
+            self._vectors.dim(),
+            lambda: self._vectors.parts(first, last, searched=True),
+            lambda some: self._vectors.of(some.tolist()),
+        )
+        target = self._catalog.vector_options().target_recall
+        return write_segment(path, source, self._catalog.spec.similarity, factory, target)
 
     def _deleted_in(self, first: int, last: int) -> int:
         return self._database.one("SELECT count(*) FROM deleted WHERE passage BETWEEN ? AND ?", first, last)
 
     def _sweep(self) -> None:
         """Remove what a crash left behind, and truncate SQLite's log."""
-        named = {segment.file for segment in self._catalog.segments()}
+        named = {segment.vectors for segment in self._catalog.segments()}
         sweep(self._folder, {*named, encoder_folder(self._catalog.spec.precision)})
         self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -376,6 +452,7 @@ class Writer:
             for passage, vector in zip(entry.passages, entry.vectors.astype(LITTLE_ENDIAN, copy=False), strict=True)
         ]
         numbered = list(enumerate(flat, next_passage))
+        self._changed += len(numbered)
         rows = [
             (n, row_numbers[d.doc_id], p.ordinal, p.start, p.end, p.n_tokens, p.n_lost) for n, (d, p, _) in numbered
         ]
@@ -399,6 +476,7 @@ class Writer:
         numbers = [(number,) for number, _, _ in rows]
         self._database.execute_many("DELETE FROM passages WHERE id = ?", numbers)
         self._database.execute_many("INSERT INTO deleted VALUES (?)", numbers)
+        self._changed += len(numbers)
 
     def _drop_orphans(self) -> None:
         """Delete passages without a document, which damage can leave behind."""
