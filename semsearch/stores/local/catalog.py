@@ -125,6 +125,7 @@ class Catalog:
         """
         self._database = database
         self._about: tuple[tuple[int, str], About] | None = None
+        self._state: tuple[tuple[int, int] | None, State] | None = None
         self._background: tuple[State, Any] | None = None
         self._facets: tuple[tuple[State, int], dict[str, list[tuple[Value, int]]]] | None = None
         with database.snapshot():
@@ -308,6 +309,12 @@ class Catalog:
 
     def state(self) -> State:
         """Return a key that distinguishes this committed state from any other; see `State`."""
+        version = self._database.version if self._database.in_snapshot else None
+        if version is None or self._state is None or self._state[0] != version:
+            self._state = version, self._read_state()
+        return self._state[1]
+
+    def _read_state(self) -> State:
         revision = self.setting("revision")
         if type(revision) is not int:
             raise damaged(self._database.folder, "its setting 'revision' is not a number")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from semsearch.stores.local.ann.kinds import EXACT, create, kind_of
 from semsearch.stores.local.ann.library import FaissIndex
 from semsearch.stores.local.ann.recall import HELD_OUT, SHARE, K, measure
 from semsearch.stores.local.array_file import ArrayWriter, writing_arrays
-from semsearch.stores.local.segments import Segment, ranked
+from semsearch.stores.local.segments import Segment, ranked, row_sums
 
 Parts: TypeAlias = Iterable[tuple[Ids, Vectors]]
 """Passage ids `[n]`, ascending, and vectors `[n, dim]`, in several parts."""
@@ -74,7 +73,7 @@ def write_segment(path: Path, source: Source, similarity: str, factory: str, tar
     with writing_arrays(path, described) as out:
         out.add("ids", build.order)
         out.stream("rows", "<f4", (len(build.order), source.dim), build.rows())
-        out.add("row_crcs", np.array(build.crcs, np.uint32))
+        out.add("row_sums", np.concatenate(build.sums))
         about = {"factory": factory, **build.finish(out)}
         described["spread"] = build.spread.to_json()
     return Written(out.digest, about)
@@ -85,7 +84,7 @@ class _Build:
 
     def __init__(self, source: Source, similarity: str, factory: str, target: float) -> None:
         self._source, self._similarity, self._factory, self._target = source, similarity, factory, target
-        self.crcs: list[int] = []
+        self.sums: list[Any] = []
         self.spread = Spread(0, np.zeros(source.dim))
         self._held, self.order = np.empty(0, np.int64), source.ids
         self._index: FaissIndex = None
@@ -116,7 +115,7 @@ class _Build:
             yield self._passed(self._queries)
 
     def _passed(self, rows: Vectors) -> Vectors:
-        self.crcs += [zlib.crc32(row) for row in rows]
+        self.sums.append(row_sums(rows))
         self.spread += Spread.of(self._similarity, rows)
         return rows
 

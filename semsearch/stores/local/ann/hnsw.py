@@ -21,8 +21,8 @@ FACTORY = re.compile(r"HNSW([1-9]\d{0,2})(?:,(Flat|SQ4|SQ6|SQ8|SQfp16|SQbf16))?"
 CONSTRUCTION = 128
 """Width of the search while building: raises recall from .982 to .988 in comparison with FAISS's 40."""
 
-RESCORED = 20
-"""Number of candidates beyond the k best that are scored exactly; more gain nothing with codes of 8 bits."""
+RESCORED, RESCORED_COARSE = 5, 50
+"""Number of candidates beyond the k best that are scored exactly, with codes of 8 bits or more, and of fewer."""
 
 SCAN = 50
 """Ratio of the cost of visiting a node of the graph to that of comparing a code, times the nodes visited per effort.
@@ -98,7 +98,7 @@ class Hnsw:
     def candidates(self, index: FaissIndex, queries: Vectors, k: int, effort: int, chosen: Chosen | None) -> Ids:
         """See `Kind.candidates`; a graph of which few nodes are chosen is not walked, but its codes are compared."""
         n = index.ntotal
-        wanted = min(k + RESCORED, n)
+        wanted = min(k + (RESCORED if index.storage.sa_code_size() >= index.d else RESCORED_COARSE), n)
         width = max(effort * (1 + max(k - 10, 0) / 25), wanted)
         if chosen is None:
             return _walk(index, queries, wanted, width, None)
