@@ -349,6 +349,9 @@ class MemoryWriter:
     def keep_background(self, background: Mapping[str, Any]) -> None:
         self.store.background = dict(background)
 
+    def compact(self) -> bool:
+        return False
+
     def seal(self, *, final: bool) -> None:
         pass
 

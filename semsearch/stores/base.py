@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from semsearch.errors import MismatchError, RecordError
-from semsearch.types import Document, EncoderSpec, Metadata, Origin, Passage, Root, Term, VectorOptions
+from semsearch.types import Document, EncoderSpec, Metadata, Origin, Passage, Root, Term
 
 if TYPE_CHECKING:
     from semsearch.arrays import Ids, Vectors
@@ -297,7 +297,7 @@ class Store(Readable, Protocol):
         chunking: Mapping[str, Any],
         origin: str = "",
         artifacts: Mapping[str, Path] = MappingProxyType({}),
-        vectors: VectorOptions | None = None,
+        vectors: Mapping[str, Any] = MappingProxyType({}),
     ) -> AbstractContextManager[StoreWriter]:
         """Open the index for writing, as its only writer; create it if it does not exist.
 
@@ -307,7 +307,7 @@ class Store(Readable, Protocol):
             origin: The source of the corpus; stored when the index is created.
             artifacts: Folders, by name, that belong to the encoder but cannot be obtained from its checkpoint. The
                 store keeps copies, and a new index exists only once it has all of them.
-            vectors: How vectors are searched; None to leave it as it is. A store may search them in its own way.
+            vectors: Fields of `VectorOptions` to change; a store may search its vectors in another way.
 
         Raises:
             LockedError: If someone else is writing; the message says who.
@@ -373,6 +373,17 @@ class StoreWriter(Protocol):
 
     def seal(self, *, final: bool) -> None:
         """Convert committed data to the form that is fastest to search; `final` marks the end of a run."""
+        ...
+
+    def compact(self) -> bool:
+        """Convert all data to the form that is fastest to search, however long it takes.
+
+        Returns:
+            Whether there was anything to do.
+
+        Raises:
+            UsageError: If the options for vectors do not allow it.
+        """
         ...
 
     def draft(self) -> Store:

@@ -126,6 +126,7 @@ class Catalog:
         self._database = database
         self._about: tuple[tuple[int, str], About] | None = None
         self._state: tuple[tuple[int, int] | None, State] | None = None
+        self._complete: tuple[State, Sequence[SegmentRecord]] | None = None
         self._background: tuple[State, Any] | None = None
         self._facets: tuple[tuple[State, int], dict[str, list[tuple[Value, int]]]] | None = None
         with database.snapshot():
@@ -134,7 +135,7 @@ class Catalog:
     def about(self) -> About:
         """Return the settings of the index that is currently in the folder."""
         with self._database.snapshot():
-            key = (self._database.connections, self.setting("identity"))
+            key = self.state()[:2]
             if self._about is None or self._about[0] != key:
                 self._about = key, self._read_about()
             return self._about[1]
@@ -251,6 +252,17 @@ class Catalog:
                 return []
             segments.append(segment)
         return segments
+
+    def complete_segments(self) -> Sequence[SegmentRecord]:
+        """Return the current segments; none if they do not match the passages. Computed once for each state."""
+        state = self.state()
+        if self._complete is None or self._complete[0] != state:
+            segments = self.segments()
+            if not self.is_complete(segments):
+                log.warning("%s: the segments do not match the database; searching without them", self._database.folder)
+                segments = []
+            self._complete = state, segments
+        return self._complete[1]
 
     def is_complete(self, segments: Sequence[SegmentRecord]) -> bool:
         """Return whether segments contain every passage up to their last, except for those recorded as deleted."""

@@ -14,15 +14,14 @@ import numpy as np
 from semsearch.arrays import Ids, Vectors
 from semsearch.filters.sqlite import Condition, compile_filter
 from semsearch.filters.syntax import Filter, check_fields
-from semsearch.similarity import Spread, reference_scores, similarities
+from semsearch.similarity import reference_scores, similarities
 from semsearch.stores.base import StoredDocument, StoredPassage
-from semsearch.stores.local.ann.library import Chosen
-from semsearch.stores.local.catalog import Catalog, SegmentRecord, State, last_covered, read_object
+from semsearch.stores.local.catalog import Catalog, State, read_object
 from semsearch.stores.local.database import Database, Parameter
 from semsearch.stores.local.guard import INDEX_AGAIN, PASSAGE, checksum, damaged, passage_checksum
 from semsearch.stores.local.keywords import as_typed, exact_tokens, match_expression, phrases
-from semsearch.stores.local.segments import Segment, open_segment, search
 from semsearch.stores.local.selections import Selection, Selections
+from semsearch.stores.local.vector_search import VectorSearch
 from semsearch.stores.local.vectors import VectorTable
 from semsearch.transforms import Transform
 from semsearch.types import Document, Term
@@ -54,37 +53,20 @@ class Reader:
     def __init__(self, database: Database, catalog: Catalog) -> None:
         self._database, self._catalog = database, catalog
         self._vectors = VectorTable(database, catalog)
-        self._state: State | None = None
-        self._loaded: dict[SegmentRecord, Segment] = {}
-        self._tail: list[Segment] = []
-        self._beside: tuple[int, int] | None = None  # newest segment and last covered passage before the tail
-        self._tail_end = -1
-        self._spread: Spread | None = None
-        self._target = 1.0
-        self._alive: list[Chosen | None] = []
+        self._dense = VectorSearch(database, catalog, self._vectors)
         self._selections = Selections()
         self._weights: tuple[State | None, dict[str, float]] = None, {}
+
+    def close(self) -> None:
+        """Release the files of segments; must be called when no operation is in progress."""
+        self._dense.close()
+        self._selections = Selections()
 
     def search_vectors(self, queries: Vectors, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
         """See `Searchable.search_vectors`."""
         with self._database.snapshot():
-            self._refresh()
-            chosen = self._alive if where is None else self._rows_of(self._selected(where))
-            vectors = self._vectors.transformed(queries)
-            return search(list(zip(self._parts(), chosen, strict=True)), vectors, k, self._target)
-
-    def _parts(self) -> list[Segment]:
-        return [*self._loaded.values(), *self._tail]
-
-    def _rows_of(self, selection: Selection) -> Sequence[Chosen | None]:
-        """Return the rows of each segment that are selected and not deleted."""
-        if selection.chosen is None:
-            masks = [selection.mask(part.ids) for part in self._parts()]
-            alive = [
-                mask if living is None else mask & living.mask for mask, living in zip(masks, self._alive, strict=True)
-            ]
-            selection.chosen = [None if mask.all() else Chosen.of(mask) for mask in alive]
-        return selection.chosen
+            selection = None if where is None else self._selected(where)
+            return self._dense.search(self._vectors.transformed(queries), k, selection)
 
     def search_keywords(self, query: str, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
         """See `Searchable.search_keywords`."""
@@ -146,13 +128,8 @@ class Reader:
     def reference_scores(self, queries: Vectors) -> tuple[Vectors, Vectors]:
         """See `Searchable.reference_scores`."""
         with self._database.snapshot():
-            self._refresh()
-            similarity, rows = self._catalog.spec.similarity, self._vectors.transformed(queries)
-            if self._spread is None:
-                self._spread = Spread(0, np.zeros(rows.shape[1]))
-                for part, living in zip(self._parts(), self._alive, strict=True):
-                    self._spread += part.spread(living)
-            return reference_scores(similarity, rows, self._spread)
+            rows = self._vectors.transformed(queries)
+            return reference_scores(self._catalog.spec.similarity, rows, self._dense.spread(rows.shape[1]))
 
     def passages_from(self, position: float, n: int) -> list[int]:
         """See `Readable.passages_from`."""
@@ -316,59 +293,3 @@ class Reader:
         others = np.ones(size, bool)
         others[allowed] = False
         return ("IN", allowed) if len(allowed) < len(others) / 2 else ("NOT IN", np.flatnonzero(others))
-
-    def _refresh(self) -> None:
-        """Load what was committed since the last search, or everything if the index is a different one."""
-        state = self._catalog.state()
-        if state == self._state:
-            return
-        if self._state is None or state[:2] != self._state[:2]:
-            self._loaded, self._beside = {}, None
-        self._state = None  # until everything is loaded
-        segments = self._catalog.segments()
-        if not self._catalog.is_complete(segments):
-            log.warning("%s: the segments do not match the database; searching without them", self._database.folder)
-            segments = []
-        self._take_in(segments)
-        self._state, self._spread, self._target = state, None, self._catalog.vector_options().target_recall
-        log.debug("%s: revision %d, %d segments", self._database.folder, state[2], len(segments))
-
-    def _take_in(self, segments: Sequence[SegmentRecord]) -> None:
-        """Load these segments, the vectors after them, and the deletions."""
-        covered, dim = last_covered(segments), self._vectors.dim()
-        self._loaded = {segment: self._loaded.get(segment) or self._load(segment, dim) for segment in segments}
-        sealed = self._database.one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'segments'")
-        if self._beside != (sealed, covered) or self._catalog.spec.transform:  # refitting it changes every row
-            self._tail, self._beside, self._tail_end = [], (sealed, covered), covered
-        ids, rows = self._vectors.searched(self._tail_end + 1, None)
-        if len(ids):
-            self._tail = [*self._tail, self._built(ids, rows)]
-            self._tail_end = int(ids[-1])
-        if len(self._tail) > MANY_STEPS:
-            ids, rows = self._vectors.searched(covered + 1, None)
-            self._tail = [self._built(ids, rows)]
-        noted = "SELECT passage FROM deleted WHERE passage NOT IN (SELECT id FROM passages) ORDER BY passage"
-        deleted = np.fromiter((row[0] for row in self._database.execute(noted)), np.int64)
-        self._alive = [_living(part, deleted) for part in self._parts()]
-
-    def _load(self, record: SegmentRecord, dim: int) -> Segment:
-        """Return a segment from its file, or from SQLite if the file is missing or damaged."""
-        path = self._database.folder / record.vectors
-        if found := open_segment(path, record, dim, self._catalog.spec.similarity, self._reload):
-            return found
-        log.warning("%s is missing or damaged; rebuilding it in memory from the database", path)
-        return self._built(*self._vectors.searched(record.first, record.last))
-
-    def _reload(self, passages: Ids) -> Vectors:
-        return self._vectors.of(passages.tolist())
-
-    def _built(self, ids: Ids, rows: Vectors) -> Segment:
-        return Segment(ids, rows, self._catalog.spec.similarity)
-
-
-def _living(segment: Segment, deleted: Ids) -> Chosen | None:
-    """Return the rows of a segment that are not deleted; None if none is."""
-    if not len(segment) or not len(deleted):
-        return None
-    mask = ~np.isin(segment.ids, deleted)
-    return None if mask.all() else Chosen.of(mask)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from semsearch.arrays import Ids
 from semsearch.stores.local.ann.library import Chosen
 from semsearch.stores.local.catalog import State
+
+Mask: TypeAlias = NDArray[np.bool_]
+"""Whether each passage of a part is meant, `[n]`."""
 
 SPARSE = 1_000
 """Passage numbers per member of a set above which it is not kept as a bitmap: damage can produce any number."""
@@ -29,14 +33,19 @@ class Selection:
     def __init__(self, passages: Ids) -> None:
         self.passages = passages
         self.chosen: Sequence[Chosen | None] | None = None
-        """The rows of each segment that may be found, once they have been computed; None for all rows of one."""
+        """The rows of each part that dense search may find, once they have been computed; None for all rows of one."""
         last = int(passages[-1]) + 1 if len(passages) else 0
-        self._bits: NDArray[np.bool_] | None = None
+        self._bits: Mask | None = None
         if not len(passages) or (passages[0] >= 0 and last <= SPARSE * len(passages) + 2**20):
             self._bits = np.zeros(last + 1, bool)  # the last one stands for all greater numbers
             self._bits[passages] = True
 
-    def mask(self, ids: Ids) -> NDArray[np.bool_]:
+    def masks(self, parts: Sequence[Ids], living: Sequence[Mask | None]) -> list[Mask]:
+        """Return, for the passages of each part, which of them are in the set and not deleted."""
+        masks = [self.mask(ids) for ids in parts]
+        return [mask if alive is None else mask & alive for mask, alive in zip(masks, living, strict=True)]
+
+    def mask(self, ids: Ids) -> Mask:
         """Return whether each of these passages `[n]` is in the set."""
         if self._bits is None:
             return np.isin(ids, self.passages)

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Thread
@@ -22,12 +22,13 @@ from semsearch.forks import ForkLock
 from semsearch.stores.base import StoredDocument, StoredPassage
 from semsearch.stores.local.catalog import Catalog
 from semsearch.stores.local.database import DATABASE, Database
-from semsearch.types import EncoderSpec, Root, Term, VectorOptions
+from semsearch.types import EncoderSpec, Root, Term
 
 if TYPE_CHECKING:
     from semsearch.arrays import Ids, Vectors
     from semsearch.filters.syntax import Filter, Value
     from semsearch.stores.local.reader import Reader
+    from semsearch.stores.local.tuning import Tuned
     from semsearch.stores.local.writer import Writer
     from semsearch.transforms import Transform
 
@@ -189,12 +190,28 @@ class LocalStore:
         chunking: Mapping[str, Any],
         origin: str = "",
         artifacts: Mapping[str, Path] = MappingProxyType({}),
-        vectors: VectorOptions | None = None,
+        vectors: Mapping[str, Any] = MappingProxyType({}),
     ) -> AbstractContextManager[Writer]:
         """See `Store.write`."""
         from semsearch.stores.local.writer import Writer
 
         return Writer.open(self.folder, spec, chunking, origin, artifacts, vectors, LocalStore)
+
+    def tune(self, factories: Sequence[str], target: float | None) -> Iterator[Tuned]:
+        """Compare vector indexes over the vectors of the index; see `tuning.tune`.
+
+        Args:
+            factories: Vector indexes in FAISS's notation; empty for those that `auto` chooses from.
+            target: Recall to reach; None for that of the index.
+        """
+        from semsearch.stores.local.tuning import tune
+        from semsearch.stores.local.vectors import VectorTable
+
+        catalog = self._open()
+        with self.snapshot():
+            assert self._database
+            target = target or catalog.vector_options().target_recall
+            yield from tune(catalog, VectorTable(self._database, catalog), factories, target)
 
     def close(self) -> None:
         """See `Store.close`."""
@@ -204,6 +221,8 @@ class LocalStore:
             database.close()  # waits for its turn, whose current holder may need `_opening`
         with self._opening:
             self._closed = True
+            if self._reader:
+                self._reader.close()
 
     def __enter__(self) -> Self:
         return self

@@ -3,7 +3,7 @@
 Segments cover consecutive ranges of passages, from old and large ones to new and small ones. New rows are merged with
 small segments into one that is searched exactly, until this is large enough for a vector index; larger segments are
 merged when newer ones have become a third of their size. So every row is rewritten about as often as the index has
-tripled. A run only merges in proportion to what it has changed; a `compact` merges the rest.
+tripled. A run only merges in proportion to what it has changed; `semsearch compact` merges the rest.
 """
 
 from __future__ import annotations

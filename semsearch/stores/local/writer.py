@@ -41,7 +41,7 @@ from semsearch.stores.local.tiers import Size, first_merged, most_merged
 from semsearch.stores.local.vectors import LAST, LITTLE_ENDIAN, VectorTable
 from semsearch.stores.local.words import TEXTS, WordTables
 from semsearch.transforms import fit_transform
-from semsearch.types import Document, EncoderSpec, Origin, Root, VectorOptions
+from semsearch.types import Document, EncoderSpec, Origin, Root
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class Writer:
         chunking: Mapping[str, Any],
         origin: str,
         artifacts: Mapping[str, Path],
-        vectors: VectorOptions | None,
+        vectors: Mapping[str, Any],
         open_store: OpenStore,
     ) -> Iterator[Self]:
         """Hold the folder's lock while the index is open for writing; create the index if it does not exist.
@@ -102,7 +102,7 @@ class Writer:
         with ExitStack() as opened:
             with translated_errors():
                 writer = cls._opened(opened, folder, spec, chunking, origin, artifacts, open_store)
-                if vectors is not None:
+                if vectors:
                     writer.set_vector_options(vectors)
             yield writer  # the caller's errors, such as a corpus that cannot be read, are not translated
 
@@ -133,8 +133,9 @@ class Writer:
                 write_setting(database, "encoder", spec.to_json())
         return cls(database, catalog, open_store)
 
-    def set_vector_options(self, options: VectorOptions) -> None:
-        """Store how vectors are searched; existing segments keep their vector indexes until they are rewritten."""
+    def set_vector_options(self, changes: Mapping[str, Any]) -> None:
+        """Change how vectors are searched; existing segments keep their vector indexes until they are rewritten."""
+        options = dataclasses.replace(self._catalog.vector_options(), **changes)
         if options.vector_index not in (AUTO, EXACT):
             create(options.vector_index, self._vectors.dim(), self._catalog.spec.similarity)
         with self._database.change():
@@ -353,6 +354,26 @@ class Writer:
         """Return whether this is a single segment with the vector index that it would be given again."""
         factory = self._factory(merged[0].n_rows, merged)
         return len(merged) == 1 and merged[0].measured.get("factory") == factory
+
+    def compact(self) -> bool:
+        """Write all vectors into one segment with the vector index for them; return whether there was a need to.
+
+        Raises:
+            UsageError: If the smallest vector index takes more than the memory that the options allow.
+        """
+        with self._database.turn():
+            self._forget_damaged(final=True)
+            segments, (waiting, _) = self._catalog.segments(), self._waiting()
+            n = waiting + sum(segment.n_rows - self._deleted_in(segment.first, segment.last) for segment in segments)
+            factory = self._factory(n, segments) if n else EXACT
+            if self._too_little_memory:
+                raise self._too_little_memory
+            is_one = len(segments) == 1 and not waiting and segments[0].n_rows == n
+            if is_one and segments[0].measured.get("factory") == factory:
+                return False
+            self._write_segment(1, self._last_passage(), replaces=segments, factory=factory)
+            self._sweep()
+            return True
 
     def _last_passage(self) -> int:
         return self._database.one("SELECT coalesce(max(passage), 0) FROM vectors")
