@@ -145,7 +145,7 @@ def random_index(folder: Path, n: int, dim: int, monkeypatch: pytest.MonkeyPatch
     """Build an index of n one-passage documents in segments of 100 rows; return the vectors as unit rows."""
     monkeypatch.setattr(writer_module, "SEGMENT_BYTES", 4 * dim * 100)
     monkeypatch.setattr(tiers, "PER_CHANGE", 0)  # merge nothing
-    monkeypatch.setattr(writer_module, "EXACT_BYTES", 4 * dim * 50)
+    monkeypatch.setattr(writer_module, "EXACT_BYTES", 4 * dim * 25)
     rng = np.random.default_rng(n)
     rows = rng.normal(size=(n, dim)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)

@@ -61,7 +61,7 @@ def fill(folder: Path, first: int, last: int, *, vector: list[list[float]] = ONE
 def small(monkeypatch) -> None:
     """Set the segment size to 100 rows, also after merging, with at most 30 rows outside segments."""
     monkeypatch.setattr(writer_module, "SEGMENT_BYTES", 4 * 4 * 100)
-    monkeypatch.setattr(writer_module, "EXACT_BYTES", 4 * 4 * 50)
+    monkeypatch.setattr(writer_module, "EXACT_BYTES", 4 * 4 * 25)
     monkeypatch.setattr(tiers, "PER_CHANGE", 0)
     monkeypatch.setattr(writer_module, "TAIL_ROWS", 30)
 

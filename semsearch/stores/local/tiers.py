@@ -14,8 +14,9 @@ from typing import NamedTuple
 GROWTH = 3
 """A segment with a vector index is merged with newer ones once they have at least a third of its rows."""
 
-PER_CHANGE = 16
-"""Number of rows that a run may merge for each row that it added or deleted."""
+PER_CHANGE, AT_LEAST = 16, 4
+"""Number of rows that a run may merge for each row that it added or deleted; in any case `AT_LEAST` times the rows of
+the largest segment that is searched exactly, which takes a few seconds."""
 
 
 class Size(NamedTuple):
@@ -27,7 +28,7 @@ class Size(NamedTuple):
 
 def most_merged(changed: int, exact_rows: int) -> int:
     """Return the number of rows that a run may merge if it has added or deleted `changed` rows."""
-    return max(2 * exact_rows, PER_CHANGE * changed)
+    return max(AT_LEAST * exact_rows, PER_CHANGE * changed)
 
 
 def first_merged(segments: Sequence[Size], waiting: int, changed: int, exact_rows: int) -> int:
