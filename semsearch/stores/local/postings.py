@@ -1,0 +1,309 @@
+"""Inverted indexes: for each term of a range of passages, in which of them it occurs, and how often.
+
+An inverted index is a set of named arrays, immutable and disposable. It does not know which of its passages have been
+deleted since. A row is the place of a passage among the passages of one inverted index.
+
+    passages    <i8 [n]         numbers of the passages, ascending
+    lengths     <u4 [n]         tokens of each passage, as FTS5 counts them
+    terms       |u1             the distinct terms, ascending, one after another
+    term_ends   <u8 [t]         where each term ends in `terms`
+    starts      <u8 [t + 1]     where the postings of each term begin, and where the last ones end
+    rows        <u4 [p]         rows that have a term, ascending for each term
+    counts      |u1, <u2 or <u4 [p]     how often these rows have it
+    peaks       <f4 [t]         highest `saturation` of a term, by which searches skip passages
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import islice, pairwise
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semsearch.arrays import Ids
+from semsearch.stores.local.analysis import Text, analyze
+
+Array: TypeAlias = NDArray[Any]
+
+Mask: TypeAlias = NDArray[np.bool_]
+"""For each row of an inverted index, whether its passage counts; bool `[n]`."""
+
+K1, B = 1.2, 0.75
+"""FTS5's parameters of BM25; see https://sqlite.org/fts5.html#the_bm25_function."""
+
+DTYPES = {
+    "passages": ("<i8",),
+    "lengths": ("<u4",),
+    "terms": ("|u1",),
+    "term_ends": ("<u8",),
+    "starts": ("<u8",),
+    "rows": ("<u4",),
+    "counts": ("|u1", "<u2", "<u4"),
+    "peaks": ("<f4",),
+}
+
+AT_ONCE = 2**18
+"""Number of postings that are checked at a time, so that they stay in the processor's cache."""
+
+MERGED_AT_ONCE = 2**21
+"""Number of postings that are merged at a time."""
+
+CHARACTERS_AT_ONCE = 2**23
+"""Number of characters of texts that are analyzed at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Postings:
+    """An inverted index; see the module for its arrays."""
+
+    passages: Array
+    lengths: Array
+    terms: Array
+    term_ends: Array
+    starts: Array
+    rows: Array
+    counts: Array
+    peaks: Array
+
+    def arrays(self) -> dict[str, Array]:
+        """Return the arrays by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @property
+    def mean_length(self) -> float:
+        """Mean number of tokens of all passages, to which `peaks` refer; at least 1e-9."""
+        return mean_length(int(self.lengths.sum(dtype=np.int64)), len(self.lengths))
+
+    def find(self, term: bytes) -> int | None:
+        """Return the place of a term, by bisection; None if no passage has it."""
+        place = bisect_left(range(len(self.term_ends)), term, key=self.term)
+        return place if place < len(self.term_ends) and self.term(place) == term else None
+
+    def term(self, place: int) -> bytes:
+        """Return one of the terms."""
+        start = int(self.term_ends[place - 1]) if place else 0
+        return self.terms[start : int(self.term_ends[place])].tobytes()
+
+    def all_terms(self) -> list[bytes]:
+        """Return all terms, ascending."""
+        data = self.terms.tobytes()
+        return [data[start:end] for start, end in pairwise([0, *self.term_ends.tolist()])]
+
+    def postings(self, place: int) -> tuple[Array, Array]:
+        """Return the rows that have a term, and how often they have it."""
+        within = slice(int(self.starts[place]), int(self.starts[place + 1]))
+        return self.rows[within], self.counts[within]
+
+
+def mean_length(n_tokens: int, n_passages: int) -> float:
+    """Return the mean length of passages; positive, also if there are none, or none has tokens."""
+    return max(n_tokens / max(n_passages, 1), 1e-9)
+
+
+def norms(lengths: Array, mean: float) -> NDArray[np.float64]:
+    """Return the term of BM25 that depends on the length of a passage alone; float64, shape of `lengths`."""
+    return K1 * (1 - B + B * lengths / mean)
+
+
+def build(texts: Iterable[Text]) -> Postings:
+    """Build an inverted index of passages, given in ascending order of their numbers.
+
+    Texts are analyzed some at a time, so the memory needed beyond twice the result does not depend on their number.
+    """
+    return merge([(part, None) for part in _parts(texts)])
+
+
+def _parts(texts: Iterable[Text]) -> Iterator[Postings]:
+    texts = iter(texts)
+    while some := list(_some(texts)):
+        yield _build(some)
+
+
+def _some(texts: Iterator[Text]) -> Iterator[Text]:
+    """Yield the texts that are analyzed together."""
+    size = 0
+    for text in islice(texts, CHARACTERS_AT_ONCE):
+        yield text
+        size += len(text[1]) + len(text[2]) + 1
+        if size >= CHARACTERS_AT_ONCE:
+            break
+
+
+def _build(texts: Sequence[Text]) -> Postings:
+    """Build an inverted index of passages all at once."""
+    found = analyze([(title, text) for _, title, text in texts])
+    order = sorted(range(len(found.terms)), key=found.terms.__getitem__)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    keys, counts = np.unique(rank[found.numbers] * len(texts) + found.rows, return_counts=True)
+    owners, rows = np.divmod(keys, max(len(texts), 1))
+    terms = [found.terms[place] for place in order]
+    passages = np.array([number for number, _, _ in texts], np.int64)
+    n_having = np.bincount(owners, minlength=len(terms))
+    return _assemble(passages, found.lengths, terms, n_having, rows, counts)
+
+
+def _assemble(
+    passages: Array, lengths: Array, terms: Sequence[bytes], n_having: Array, rows: Array, counts: Array
+) -> Postings:
+    """Return an inverted index of terms that n_having rows have, each at least one."""
+    starts = np.concatenate([[0], np.cumsum(n_having)]).astype(np.uint64)
+    made = Postings(
+        passages,
+        lengths.astype(np.uint32),
+        np.frombuffer(b"".join(terms), np.uint8),
+        np.cumsum(np.fromiter(map(len, terms), np.uint64, len(terms)), dtype=np.uint64),
+        starts,
+        rows.astype(np.uint32, copy=False),
+        _smallest(counts),
+        np.empty(0, np.float32),
+    )
+    return Postings(**{**made.arrays(), "peaks": _peaks(made)})
+
+
+def _smallest(counts: Array) -> Array:
+    """Return numbers in the smallest type that holds them."""
+    return counts.astype(np.min_scalar_type(int(counts.max(initial=0))), copy=False)
+
+
+def _peaks(postings: Postings) -> NDArray[np.float32]:
+    """Return the highest saturation of each term, rounded up; see `Postings.peaks`."""
+    norm, peaks = norms(postings.lengths, postings.mean_length), np.empty(len(postings.term_ends), np.float32)
+    for first, last in _ranges(postings.starts):
+        begin, end = int(postings.starts[first]), int(postings.starts[last])
+        counts = postings.counts[begin:end]
+        saturation = counts / (counts + norm[postings.rows[begin:end]])
+        highest = np.maximum.reduceat(saturation, postings.starts[first:last].astype(np.int64) - begin)
+        peaks[first:last] = np.minimum(np.nextafter(highest.astype(np.float32), np.float32(2)), 1)
+    return peaks
+
+
+def _ranges(starts: Array) -> Iterator[tuple[int, int]]:
+    """Yield ranges of terms that have at most `MERGED_AT_ONCE` postings together, or are one term."""
+    first, n = 0, len(starts) - 1
+    while first < n:
+        last = int(np.searchsorted(starts, starts[first] + np.uint64(MERGED_AT_ONCE), "right")) - 1
+        last = min(max(last, first + 1), n)
+        yield first, last
+        first = last
+
+
+def merge(parts: Sequence[tuple[Postings, Mask | None]]) -> Postings:
+    """Merge the inverted indexes of successive ranges of passages into one, without analyzing texts.
+
+    Args:
+        parts: Inverted indexes in ascending order of their passages, each with its rows to keep; None for all.
+
+    Returns:
+        What `build` returns for the passages that are kept.
+    """
+    if len(parts) == 1 and parts[0][1] is None:
+        return parts[0][0]
+    kept = [np.ones(len(part.passages), bool) if mask is None else mask for part, mask in parts]
+    firsts = np.cumsum([0, *(int(mask.sum()) for mask in kept)])
+    renumbered = [(first + np.cumsum(mask) - 1).astype(np.uint32) for first, mask in zip(firsts, kept, strict=False)]
+    vocabularies = [part.all_terms() for part, _ in parts]
+    union = sorted(set[bytes]().union(*vocabularies))
+    number_of = {term: number for number, term in enumerate(union)}
+    numbers = [np.fromiter(map(number_of.__getitem__, some), np.int64, len(some)) for some in vocabularies]
+    del vocabularies, number_of
+    bounds = np.zeros(len(union) + 1, np.uint64)
+    for (part, _), own in zip(parts, numbers, strict=True):
+        bounds[own + 1] += np.diff(part.starts)
+    bounds = np.cumsum(bounds, dtype=np.uint64)
+    rows = np.empty(int(bounds[-1]), np.uint32)
+    counts = np.empty(int(bounds[-1]), np.result_type(np.uint8, *(part.counts.dtype for part, _ in parts)))
+    n_having, end = np.zeros(len(union), np.int64), 0
+    for first, last in _ranges(bounds):
+        spans = [np.searchsorted(own, [first, last]) for own in numbers]
+        taken = [
+            _take(part, mask, int(low), int(high))
+            for (part, _), mask, (low, high) in zip(parts, kept, spans, strict=True)
+        ]
+        for own, (low, high), (sizes, _, _) in zip(numbers, spans, taken, strict=True):
+            n_having[own[low:high]] += sizes
+        cursor = end + np.cumsum(n_having[first:last]) - n_having[first:last]
+        for own, (low, high), (sizes, some, many), new in zip(numbers, spans, taken, renumbered, strict=True):
+            local = own[low:high] - first
+            places = np.repeat(cursor[local] - (np.cumsum(sizes) - sizes), sizes) + np.arange(len(some))
+            rows[places], counts[places] = new[some], many
+            cursor[local] += sizes
+        end += int(n_having[first:last].sum())
+    left = np.flatnonzero(n_having)
+    return _assemble(
+        np.concatenate(
+            [np.empty(0, np.int64), *(part.passages[mask] for (part, _), mask in zip(parts, kept, strict=True))]
+        ),
+        np.concatenate(
+            [np.empty(0, np.uint32), *(part.lengths[mask] for (part, _), mask in zip(parts, kept, strict=True))]
+        ),
+        [union[number] for number in left.tolist()],
+        n_having[left],
+        rows[:end],
+        counts[:end],
+    )
+
+
+def _take(part: Postings, mask: Mask, first: int, last: int) -> tuple[Array, Array, Array]:
+    """Return how many rows to keep have each of a range of terms, these rows, and how often they have it."""
+    starts = part.starts[first : last + 1].astype(np.int64)
+    rows, counts = part.rows[starts[0] : starts[-1]], part.counts[starts[0] : starts[-1]]
+    if mask.all():
+        return np.diff(starts), rows, counts
+    keep = mask[rows]
+    ends = np.concatenate([[0], np.cumsum(keep)])
+    return np.diff(ends[starts - starts[0]]), rows[keep], counts[keep]
+
+
+def read(arrays: Mapping[str, Array]) -> Postings | None:
+    """Return the inverted index that consists of these arrays, which may come from someone else.
+
+    Returns:
+        The inverted index; None if no inverted index has such arrays: every search ends, and within the passages.
+    """
+    if not all(arrays[name].ndim == 1 and arrays[name].dtype.str in DTYPES[name] for name in DTYPES):
+        return None
+    postings = Postings(**{name: arrays[name] for name in DTYPES})
+    return postings if _is_sound(postings) else None
+
+
+def _is_sound(postings: Postings) -> bool:
+    n, n_terms, n_postings = len(postings.passages), len(postings.term_ends), len(postings.rows)
+    return (
+        len(postings.lengths) == n
+        and len(postings.peaks) == n_terms
+        and len(postings.starts) == n_terms + 1
+        and len(postings.counts) == n_postings
+        and bool((postings.passages[1:] > postings.passages[:-1]).all())
+        and _ascend(postings.term_ends, 0, len(postings.terms))
+        and _ascend(postings.starts[1:], 1, n_postings)
+        and int(postings.starts[0]) == 0
+        and bool(((postings.peaks >= 0) & (postings.peaks <= 1)).all())
+        and int(postings.counts.min(initial=1)) > 0
+        and _are_rows(postings, n)
+    )
+
+
+def _ascend(ends: Array, least: int, last: int) -> bool:
+    """Return whether ends ascend by at least `least` to `last`."""
+    if not len(ends):
+        return last == 0
+    if int(ends[0]) < least or int(ends[-1]) != last or int(ends.max()) > last:
+        return False
+    return bool((ends[1:] >= ends[:-1] + np.uint64(least)).all())
+
+
+def _are_rows(postings: Postings, n: int) -> bool:
+    """Return whether the rows of each term ascend, and are below n."""
+    rows, n_breaks = postings.rows, 0
+    for start in range(0, len(rows), AT_ONCE):
+        some = rows[max(start - 1, 0) : start + AT_ONCE]
+        if int(some.max()) >= n:
+            return False
+        n_breaks += int(np.count_nonzero(some[1:] <= some[:-1]))
+    heads = postings.starts[1:-1].astype(np.int64)
+    return n_breaks == int(np.count_nonzero(rows[heads] <= rows[heads - 1]))
