@@ -11,7 +11,7 @@ No token contains a space or an equals sign, so the three never meet.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TypeAlias
@@ -78,7 +78,7 @@ def analyze(texts: Sequence[tuple[str, str]]) -> Occurrences:
     for title, text in texts:
         found += map(pieces.__getitem__, separated(fold(f"{title} {text}")).split())
         ends.append(len(found))
-    places, sizes = np.array(found, np.int64), np.diff(np.array(ends, np.int64), prepend=0)
+    places, sizes = np.array(found, np.int64), np.diff(np.array([0, *ends]))
     rows = np.repeat(np.arange(len(texts)), sizes)
     words, row_of_word = _expand(tokenizer(WORDS).tokens(pieces), places, rows)
     exact, row_of_exact = _expand(tokenizer(EXACT_WORDS).tokens(map(spelled_tokens, pieces)), places, rows)
@@ -110,7 +110,7 @@ def _expand(tokens: Tokens, places: Numbers, rows: Numbers) -> tuple[_Stream, Nu
 
 
 def _pairs(words: _Stream, rows: Numbers) -> tuple[_Stream, Numbers]:
-    """Return the pairs of adjacent characters of scripts without spaces, as an FTS5 phrase finds them, and their rows."""
+    """Return the pairs of adjacent characters of unspaced scripts, as FTS5's phrases find them, and the row of each."""
     unspaced = np.array([is_unspaced(token.decode(errors="replace")) for token in words.distinct], bool)
     if not unspaced.any():
         return _Stream([], np.empty(0, np.int64)), np.empty(0, np.int64)
@@ -123,19 +123,19 @@ def _pairs(words: _Stream, rows: Numbers) -> tuple[_Stream, Numbers]:
 
 
 def analyze_query(query: str) -> AnalyzedQuery:
-    """Return the terms of a query; those that no passage can have are included."""
-    exact = exact_tokens(query)
-    quoted = [*phrases(query), *chain.from_iterable(exact.values())]
-    terms = dict(zip(quoted, _terms(WORDS, quoted, b" "), strict=True))
-    spelled = zip(exact.items(), _terms(EXACT_WORDS, exact, b" "), strict=True)
+    """Return the terms of a query, including those that no passage can have."""
+    asked, exact = phrases(query), exact_tokens(query)
+    words = _terms(WORDS, [*asked, *chain.from_iterable(exact.values())])
+    spelled = _terms(EXACT_WORDS, list(exact))
     return AnalyzedQuery(
-        [(phrase, terms[phrase]) for phrase in phrases(query)],
-        [(token, EXACT + term, [terms[part] for part in parts]) for (token, parts), term in spelled],
+        [(phrase, words[phrase]) for phrase in asked],
+        [(token, EXACT + spelled[token], [words[part] for part in parts]) for token, parts in exact.items()],
     )
 
 
-def _terms(name: str, quoted: Iterable[str], separator: bytes) -> list[bytes]:
-    """Return the tokens of each quoted phrase, joined."""
-    distinct = list(quoted)
-    tokens = tokenizer(name).tokens(phrase.strip('"') for phrase in distinct)
-    return [separator.join(tokens.of(number)) for number in range(len(distinct))]
+def _terms(name: str, quoted: Sequence[str]) -> dict[str, bytes]:
+    """Return the tokens of each quoted phrase, joined by spaces."""
+    if not quoted:
+        return {}
+    tokens = tokenizer(name).tokens(phrase.strip('"') for phrase in quoted)
+    return {phrase: b" ".join(tokens.of(number)) for number, phrase in enumerate(quoted)}

@@ -1,10 +1,12 @@
 """Keyword search: BM25 over inverted indexes, with exactly the scores of SQLite's FTS5.
 
-A search reads the terms of a query from the rarest to the most common. As soon as the terms that are left cannot lift a
-passage without any of the others among the k best, they are only looked up for passages that can still get there: this
-is MaxScore (Turtle and Flood, Query evaluation: strategies and optimizations, 1995, section 4.2), done for one term of
-all passages at a time. Scores are first summed in float32, with bounds for its rounding, and computed exactly for the
-passages that are left. At worst, each posting of the query's terms is read once.
+A search reads the postings of a query's terms from the highest possible contribution to the lowest. Once the terms that
+are left cannot lift a passage with none of the others among the k best, they only matter for passages that are still in
+the running, which become fewer with every term. This is MaxScore (Turtle and Flood, Query evaluation: strategies and
+optimizations, Information Processing & Management 31(6), 1995), for one term of all passages at a time.
+
+Scores are first summed in float32, with a bound on the rounding errors, and then computed exactly for the passages that
+are left. At worst, if common words are all that a query has, each of their postings is read once.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import accumulate, pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -27,51 +30,63 @@ from semsearch.types import Term
 
 Scores: TypeAlias = NDArray[np.float64]
 
+Rows: TypeAlias = NDArray[np.intp]
+
 LEAST_WEIGHT = 1e-6
 """FTS5's weight of a phrase that at least half of the passages have."""
 
 ROUNDING = 2.0**-22
-"""Bound on the relative error of a sum in float32, for each of its terms."""
+"""Bound on the relative rounding error of a sum in float32, for each of its terms and four more."""
 
 LOOKED_UP = 16
 """Number of postings that are read in the time in which one passage is looked up among them."""
 
+READ_AT_ONCE = 2**16
+"""Number of postings that are read at a time, so that they stay in the processor's cache."""
+
 MANY_TERMS = 100_000
-"""Maximum number of terms whose places and weights are cached."""
+"""Maximum number of terms whose weights and places are cached."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class _Part:
     """An inverted index as it is searched.
 
     Attributes:
         living: Which of its rows have not been deleted; None for all.
-        norms: See `postings.norms`; float64 and float32 `[n]`.
-        stretch: Factor by which its `peaks` may be exceeded, since lengths are compared with the mean of all parts.
+        norms: See `postings.norms`; float32 `[n]`.
+        stretch: Factor by which `peaks` may be exceeded, because they refer to the mean length of this part alone.
     """
 
     postings: Postings
     living: Mask | None
-    norms: Scores
-    coarse: Vector
+    norms: Vector
     stretch: float
 
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A term of a query with its weight, the factor before `saturation`, and its place in each part."""
+    """A term that a query asks a part for.
+
+    Attributes:
+        weight: What the saturation of the term is multiplied by.
+        bound: The most that it contributes to a score.
+        is_exact: Whether it is an exact token, whose saturation is 1.
+        rows, counts: Its postings.
+    """
 
     weight: float
+    bound: float
     is_exact: bool
-    places: Sequence[int | None]
-    peak: Sequence[float]
+    rows: Array
+    counts: Array
 
 
 class KeywordIndex:
-    """Inverted indexes in which passages are searched together; never changes, so threads may share it.
+    """Inverted indexes that are searched together; only its cache ever changes, so threads may share it.
 
     Attributes:
-        n: Number of passages that are not deleted.
+        n: Number of passages that have not been deleted.
         mean: Their mean length in tokens.
     """
 
@@ -80,11 +95,10 @@ class KeywordIndex:
         lengths = [one.lengths if living is None else one.lengths[living] for one, living in parts]
         self.n = sum(map(len, lengths))
         self.mean = mean_length(sum(int(some.sum(dtype=np.int64)) for some in lengths), self.n)
-        self._parts = []
-        for one, living in parts:
-            norm = norms(one.lengths, self.mean)
-            stretch = max(1.0, self.mean / one.mean_length)
-            self._parts.append(Part(one, living, norm, norm.astype(np.float32), stretch))
+        self._parts = [
+            _Part(one, living, norms(one.lengths, self.mean).astype(np.float32), max(1.0, self.mean / one.mean_length))
+            for one, living in parts
+        ]
         self._known: dict[bytes, tuple[float, list[int | None]]] = {}
 
     def search(self, query: str, k: int, allowed: Sequence[Mask] | None = None) -> tuple[Vector, Ids]:
@@ -96,16 +110,17 @@ class KeywordIndex:
             allowed: For each part, the rows to search; None for all.
 
         Returns:
-            Scores and passage numbers, both `[at most k]`, best first; of equal ones, the lowest number first.
+            Scores and passage numbers, both `[at most k]`, best first; equal scores by passage number.
         """
-        analyzed = analyze_query(query)
-        wanted = self._wanted(analyzed)
-        scores, ids, floor = [np.empty(0)], [np.empty(0, np.int64)], 0.0
-        for place in sorted(range(len(self._parts)), key=lambda place: -len(self._parts[place].coarse)):
+        analyzed, floor = analyze_query(query), 0.0
+        scores, ids = [np.empty(0)], [np.empty(0, np.int64)]
+        for place in sorted(range(len(self._parts)), key=lambda place: -len(self._parts[place].norms)):
             part = self._parts[place]
-            masks = [mask for mask in (part.living, allowed and allowed[place]) if mask is not None]
-            mask = reduce(np.logical_and, masks) if masks else None
-            rows, floor = _candidates(part, place, wanted, k, mask, floor)
+            masks = [
+                mask for mask in (part.living, allowed[place] if allowed is not None else None) if mask is not None
+            ]
+            scan = _Scan(part, reduce(np.logical_and, masks) if masks else None, k, floor)
+            rows, floor = scan.run(self._wanted(analyzed, place))
             scores.append(self._exactly(analyzed, place, rows))
             ids.append(part.postings.passages[rows])
         all_scores, all_ids = np.concatenate(scores), np.concatenate(ids)
@@ -122,58 +137,57 @@ class KeywordIndex:
         return scores.astype(np.float32)
 
     def terms(self, query: str, passage: int) -> dict[Term, float]:
-        """Return what each term of a query contributes to the score of a passage, which is their sum."""
+        """Return what each term of a query contributes to the score of a passage in `search`, which is their sum."""
         analyzed, contributions = analyze_query(query), dict[Term, float]()
         for place in range(len(self._parts)):
             rows, _ = self._rows(place, np.array([passage], np.int64))
-            for name, scores in self._contributions(analyzed, place, rows):
+            for name, exact, scores in self._contributions(analyzed, place, rows):
                 if scores.any():
-                    contributions[name] = contributions.get(name, 0.0) + float(scores[0])
+                    term = Term(as_typed(name), exact=exact)
+                    contributions[term] = contributions.get(term, 0.0) + float(scores[0])
         return contributions
 
     def highest(self, query: str) -> float:
-        """Return an upper bound on the score of any conceivable passage."""
+        """Return an upper bound on the score in `search` of any conceivable passage."""
         analyzed = analyze_query(query)
         phrases = self._most([term for _, term in analyzed.phrases])
         return phrases + sum(self._most(parts) for _, _, parts in analyzed.exact)
 
-    def _wanted(self, query: AnalyzedQuery) -> list[_Wanted]:
-        """Return the terms of a query, from the highest possible contribution to the lowest."""
-        weights = [
-            (term, times * (K1 + 1) * self._look_up(term)[0])
-            for term, times in Counter(t for _, t in query.phrases).items()
+    def _wanted(self, query: AnalyzedQuery, place: int) -> list[_Wanted]:
+        """Return the terms of a query that a part has."""
+        part, wanted = self._parts[place], []
+        asked = [
+            (term, times * self._most([term]), False)
+            for term, times in Counter(term for _, term in query.phrases).items()
         ]
-        exact = [(term, self._most(parts)) for _, term, parts in query.exact]
-        wanted = []
-        for is_exact, some in ((False, weights), (True, exact)):
-            for term, weight in some:
-                places = self._look_up(term)[1]
-                peaks = [
-                    0.0 if at is None else 1.0 if is_exact else min(1.0, part.stretch * float(part.postings.peaks[at]))
-                    for part, at in zip(self._parts, places, strict=True)
-                ]
-                wanted.append(_Wanted(weight, is_exact, places, peaks))
+        asked += [(term, self._most(parts), True) for _, term, parts in query.exact]
+        for term, weight, is_exact in asked:
+            at = self._look_up(term)[1][place]
+            if at is not None:
+                peak = 1.0 if is_exact else min(1.0, part.stretch * float(part.postings.peaks[at]))
+                wanted.append(_Wanted(weight, weight * peak, is_exact, *part.postings.postings(at)))
         return wanted
 
-    def _exactly(self, query: AnalyzedQuery, place: int, rows: Array) -> Scores:
-        """Return the scores of rows of a part, summed as FTS5 does."""
+    def _exactly(self, query: AnalyzedQuery, place: int, rows: Rows) -> Scores:
+        """Return the scores of rows of a part, summed in the same order as by FTS5."""
         scores = np.zeros(len(rows))
-        for _, some in self._contributions(query, place, rows):
-            scores += some
+        for _, _, contributions in self._contributions(query, place, rows):
+            scores += contributions
         return scores
 
-    def _contributions(self, query: AnalyzedQuery, place: int, rows: Array) -> Iterator[tuple[Term, Scores]]:
-        """Yield each phrase and exact token of a query, with its part in the scores of rows; float64 `[n_rows]`."""
+    def _contributions(self, query: AnalyzedQuery, place: int, rows: Rows) -> Iterator[tuple[str, bool, Scores]]:
+        """Yield each phrase and exact token of a query, whether it is exact, and what it adds to the scores of rows."""
         part, known = self._parts[place], dict[bytes, Scores]()
+        norm = norms(part.postings.lengths[rows], self.mean)
         for phrase, term in query.phrases:
             if term not in known:
                 weight, counts = self._look_up(term)[0], self._counts(term, place, rows)
-                known[term] = weight * ((counts * (K1 + 1)) / (counts + part.norms[rows]))
-            yield Term(as_typed(phrase), exact=False), known[term]
+                known[term] = weight * ((counts * (K1 + 1)) / (counts + norm))
+            yield phrase, False, known[term]
         for token, term, parts in query.exact:
-            yield Term(as_typed(token), exact=True), self._most(parts) * (self._counts(term, place, rows) > 0)
+            yield token, True, self._most(parts) * (self._counts(term, place, rows) > 0)
 
-    def _counts(self, term: bytes, place: int, rows: Array) -> Scores:
+    def _counts(self, term: bytes, place: int, rows: Rows) -> Scores:
         """Return how often each of some rows has a term."""
         at = self._look_up(term)[1][place]
         if at is None:
@@ -182,94 +196,118 @@ class KeywordIndex:
         found, places = _find(having, rows)
         return np.where(found, counts[places], 0).astype(np.float64)
 
-    def _rows(self, place: int, passages: Ids) -> tuple[Array, Mask]:
-        """Return the rows of those passages that a part has, and which ones these are."""
+    def _rows(self, place: int, passages: Ids) -> tuple[Rows, Mask]:
+        """Return the rows of those passages that a part has, and which of the passages these are."""
         part = self._parts[place]
         if not len(part.norms):
-            return np.empty(0, np.uint32), np.zeros(len(passages), bool)
+            return np.empty(0, np.intp), np.zeros(len(passages), bool)
         found, rows = _find(part.postings.passages, passages)
         if part.living is not None:
             found &= part.living[rows]
-        return rows[found].astype(np.uint32), found
+        return rows[found], found
 
     def _most(self, terms: Sequence[bytes]) -> float:
-        """Return what BM25 approaches as all of these terms become ever more frequent in a passage."""
+        """Return the upper bound of BM25: what it approaches as the frequency of these terms goes to infinity."""
         return (K1 + 1) * sum(self._look_up(term)[0] for term in terms)
 
     def _look_up(self, term: bytes) -> tuple[float, list[int | None]]:
-        """Return the weight of a term, and its place in each part."""
+        """Return the weight of a term as FTS5 computes it, and the place of the term in each part."""
         known = self._known.get(term)
         if known is None:
             places = [part.postings.find(term) for part in self._parts]
-            n_having = sum(_n_living(part, at) for part, at in zip(self._parts, places, strict=True) if at is not None)
-            idf = math.log((self.n - n_having + 0.5) / (n_having + 0.5))
+            having = sum(_n_having(part, at) for part, at in zip(self._parts, places, strict=True) if at is not None)
+            idf = math.log((self.n - having + 0.5) / (having + 0.5))
             known = idf if idf > 0 else LEAST_WEIGHT, places
             if len(self._known) < MANY_TERMS:
                 self._known[term] = known
         return known
 
 
-def _n_living(part: Part, place: int) -> int:
+def _n_having(part: _Part, place: int) -> int:
+    """Return the number of living rows that have a term."""
     rows, _ = part.postings.postings(place)
     return len(rows) if part.living is None else int(np.count_nonzero(part.living[rows]))
 
 
-def _find(values: Array, wanted: Array) -> tuple[Mask, Array]:
-    """Return which wanted values are among ascending ones, of which there must be some, and the places where."""
-    places = np.minimum(np.searchsorted(values, wanted), len(values) - 1)
-    return values[places] == wanted, places
+class _Scan:
+    """The search in one part, for rows among which are all of the k best passages.
 
-
-def _candidates(
-    part: Part, place: int, wanted: Sequence[_Wanted], k: int, mask: Mask | None, floor: float
-) -> tuple[Array, float]:
-    """Return rows of a part among which are all those of the k best passages, and a score that these reach.
-
-    Args:
-        part: The part.
-        place: Its place among all parts.
-        wanted: The terms of the query.
-        k: Number of passages.
-        mask: The rows to search; None for all.
+    Attributes:
+        scores: Sums so far of each row, approximately; float32 `[n]`.
+        rows: Rows that may be among the k best, of those that have one of the terms so far.
         floor: A score that the k best passages reach.
     """
-    here = [(one.weight * one.peak[place], one) for one in wanted if one.places[place] is not None]
-    here.sort(key=lambda pair: -pair[0])
-    rest = np.cumsum([0.0, *(bound for bound, _ in reversed(here))])[::-1]  # bounds on what is left before each term
-    slack = 1 + ROUNDING * (len(here) + 4)
-    scores, rows = np.zeros(len(part.norms), np.float32), np.empty(0, np.uint32)
-    for number, (_, one) in enumerate(here):
-        at = one.places[place]
-        assert at is not None
-        having, counts = part.postings.postings(at)
-        left = float(rest[number + 1])
-        if rest[number] * slack < floor and len(rows) * LOOKED_UP < len(having):
-            found, places = _find(having, rows)
-            some, times = rows[found], counts[places[found]]
-            scores[some] += _saturate(one, part, some, times)
-        else:
-            if mask is not None:
-                keep = mask[having]
-                having, counts = having[keep], counts[keep]
-            before = scores[having]
-            after = before + _saturate(one, part, having, counts)
-            scores[having] = after
-            if rest[number] * slack >= floor:
-                rows = np.concatenate([rows, having[(before == 0) & (after >= floor / slack - left)]])
-        of_rows = scores[rows]
-        floor = max(floor, _kth(of_rows[of_rows >= floor], k) / slack)
-        rows = rows[of_rows >= floor / slack - left]
-    return rows, floor
+
+    def __init__(self, part: _Part, mask: Mask | None, k: int, floor: float) -> None:
+        """Search the rows of a mask, of which None stands for all."""
+        self._norms, self._mask, self._k = part.norms, mask, k
+        self.scores, self.rows, self.floor = np.zeros(len(part.norms), np.float32), np.empty(0, np.intp), floor
+        self._slack = 1.0
+
+    def run(self, wanted: Sequence[_Wanted]) -> tuple[Rows, float]:
+        """Return the rows for these terms, and the floor."""
+        self._slack = 1 + ROUNDING * (len(wanted) + 4)
+        wanted = sorted(wanted, key=lambda one: -one.bound)
+        bounds = [*accumulate((one.bound for one in reversed(wanted)), initial=0.0)][::-1]
+        for one, (most, left) in zip(wanted, pairwise(bounds), strict=True):
+            is_open = most * self._slack >= self.floor
+            if is_open or len(self.rows) * LOOKED_UP >= len(one.rows):
+                self._read(one, left, is_open=is_open)
+            else:
+                self._look_up(one)
+            self._raise_floor(self.scores[self.rows])
+            self.rows = self.rows[self.scores[self.rows] >= self._least(left)]
+        return self.rows, self.floor
+
+    def _read(self, one: _Wanted, left: float, *, is_open: bool) -> None:
+        """Add a term to the scores of all rows that have it, and to `rows` those that can still get there, if any can.
+
+        Args:
+            one: The term.
+            left: The most that the terms after it contribute.
+            is_open: Whether a row with none of the terms before this one can be among the k best.
+        """
+        found = [self.rows]
+        for start in range(0, len(one.rows), READ_AT_ONCE):
+            rows, counts = one.rows[start : start + READ_AT_ONCE], one.counts[start : start + READ_AT_ONCE]
+            rows = rows.astype(np.intp)  # NumPy would do so for each use
+            if self._mask is not None:
+                keep = self._mask[rows]
+                rows, counts = rows[keep], counts[keep]
+            before = self.scores[rows]
+            after = before + self._contribution(one, rows, counts)
+            self.scores[rows] = after
+            self._raise_floor(after)
+            if is_open:
+                found.append(rows[(before == 0) & (after >= self._least(left))])
+        self.rows = np.concatenate(found)
+
+    def _look_up(self, one: _Wanted) -> None:
+        """Add a term to the scores of `rows` alone."""
+        found, places = _find(one.rows, self.rows)
+        rows = self.rows[found]
+        self.scores[rows] += self._contribution(one, rows, one.counts[places[found]])
+
+    def _contribution(self, one: _Wanted, rows: Rows, counts: Array) -> Vector:
+        """Return what a term adds to the scores of rows that have it so often."""
+        if one.is_exact:
+            return np.full(len(rows), one.weight, np.float32)
+        many = counts.astype(np.float32)
+        return np.float32(one.weight) * many / (many + self._norms[rows])
+
+    def _raise_floor(self, scores: Vector) -> None:
+        """Take note of the scores of different rows, which only become higher."""
+        scores = scores[scores >= self.floor]
+        if 0 < self._k <= len(scores):
+            kth = float(np.partition(scores, len(scores) - self._k)[-self._k])
+            self.floor = max(self.floor, kth / self._slack)
+
+    def _least(self, left: float) -> float:
+        """Return the score that a row needs to be among the k best after terms that contribute this much at most."""
+        return self.floor / self._slack - left
 
 
-def _saturate(one: _Wanted, part: Part, rows: Array, counts: Array) -> Vector:
-    """Return what a term adds to the scores of rows that have it, approximately."""
-    if one.is_exact:
-        return np.full(len(rows), one.weight, np.float32)
-    many = counts.astype(np.float32)
-    return np.float32(one.weight) * many / (many + part.coarse[rows])
-
-
-def _kth(values: Vector, k: int) -> float:
-    """Return the k-th highest of some values; 0 if there are fewer."""
-    return float(np.partition(values, len(values) - k)[-k]) if 0 < k <= len(values) else 0.0
+def _find(values: Array, wanted: Array) -> tuple[Mask, Rows]:
+    """Return which wanted values are among ascending values, of which there is at least one, and where."""
+    places = np.minimum(np.searchsorted(values, wanted.astype(values.dtype, copy=False)), len(values) - 1)
+    return values[places] == wanted, places

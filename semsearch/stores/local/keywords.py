@@ -46,6 +46,9 @@ _EXACT = re.compile(f"(?<!{_LETTER})[.#@$]?{_LETTER}+(?:[._@+#&'~-]+{_LETTER}+)*
 _PLAIN = re.compile(r"[^\W_]+|[^\W\d_]+(?:['&-][^\W\d_]+)+|(?:[^\W\d_]\.)+[^\W\d_]")
 """Ordinary words, not exact tokens: words and numbers, hyphenated words, contractions, abbreviations such as `e.g`."""
 
+_IN_WORDS = {"Lu", "Ll", "Lt", "Lm", "Lo", "Nd", "Nl", "No", "Mn", "Mc"}
+"""Unicode categories of the characters in words; enclosing marks (Me) separate words, as for the tokenizer `WORDS`."""
+
 MAX_QUERY_WORDS = 1_000
 """Maximum number of phrases in a query: a book-length query would exceed the limits of SQLite's parser."""
 
@@ -148,10 +151,8 @@ def as_typed(expression: str) -> str:
 
 
 def _words(query: str) -> list[str]:
-    """Return the words of a query: letters, digits and combining marks, as the tokenizer `WORDS` finds them in texts."""
-    kept = (
-        c if unicodedata.category(c)[0] in "LN" or unicodedata.category(c) in ("Mn", "Mc") else " " for c in fold(query)
-    )
+    """Return the words of a query: letters, digits and combining marks, as the tokenizer `WORDS` finds them."""
+    kept = (c if unicodedata.category(c) in _IN_WORDS else " " for c in fold(query))
     return _RUN.sub(lambda run: f" {run[0]} ", "".join(kept)).split()
 
 

@@ -24,7 +24,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.arrays import Ids
 from semsearch.stores.local.analysis import Text, analyze
 
 Array: TypeAlias = NDArray[Any]
@@ -186,7 +185,7 @@ def _ranges(starts: Array) -> Iterator[tuple[int, int]]:
     """Yield ranges of terms that have at most `MERGED_AT_ONCE` postings together, or are one term."""
     first, n = 0, len(starts) - 1
     while first < n:
-        last = int(np.searchsorted(starts, starts[first] + np.uint64(MERGED_AT_ONCE), "right")) - 1
+        last = int(np.searchsorted(starts, int(starts[first]) + MERGED_AT_ONCE, "right")) - 1
         last = min(max(last, first + 1), n)
         yield first, last
         first = last
@@ -194,6 +193,8 @@ def _ranges(starts: Array) -> Iterator[tuple[int, int]]:
 
 def merge(parts: Sequence[tuple[Postings, Mask | None]]) -> Postings:
     """Merge the inverted indexes of successive ranges of passages into one, without analyzing texts.
+
+    The memory needed beyond the result is that of the terms and of a fixed number of postings.
 
     Args:
         parts: Inverted indexes in ascending order of their passages, each with its rows to keep; None for all.
@@ -203,60 +204,83 @@ def merge(parts: Sequence[tuple[Postings, Mask | None]]) -> Postings:
     """
     if len(parts) == 1 and parts[0][1] is None:
         return parts[0][0]
-    kept = [np.ones(len(part.passages), bool) if mask is None else mask for part, mask in parts]
-    firsts = np.cumsum([0, *(int(mask.sum()) for mask in kept)])
-    renumbered = [(first + np.cumsum(mask) - 1).astype(np.uint32) for first, mask in zip(firsts, kept, strict=False)]
     vocabularies = [part.all_terms() for part, _ in parts]
     union = sorted(set[bytes]().union(*vocabularies))
     number_of = {term: number for number, term in enumerate(union)}
-    numbers = [np.fromiter(map(number_of.__getitem__, some), np.int64, len(some)) for some in vocabularies]
+    sources, n_rows = list[_Source](), 0
+    for (part, mask), vocabulary in zip(parts, vocabularies, strict=True):
+        numbers = np.fromiter(map(number_of.__getitem__, vocabulary), np.int64, len(vocabulary))
+        sources.append(_Source(part, mask, numbers, n_rows))
+        n_rows += len(sources[-1].passages)
     del vocabularies, number_of
-    bounds = np.zeros(len(union) + 1, np.uint64)
-    for (part, _), own in zip(parts, numbers, strict=True):
-        bounds[own + 1] += np.diff(part.starts)
-    bounds = np.cumsum(bounds, dtype=np.uint64)
-    rows = np.empty(int(bounds[-1]), np.uint32)
-    counts = np.empty(int(bounds[-1]), np.result_type(np.uint8, *(part.counts.dtype for part, _ in parts)))
-    n_having, end = np.zeros(len(union), np.int64), 0
-    for first, last in _ranges(bounds):
-        spans = [np.searchsorted(own, [first, last]) for own in numbers]
-        taken = [
-            _take(part, mask, int(low), int(high))
-            for (part, _), mask, (low, high) in zip(parts, kept, spans, strict=True)
-        ]
-        for own, (low, high), (sizes, _, _) in zip(numbers, spans, taken, strict=True):
-            n_having[own[low:high]] += sizes
-        cursor = end + np.cumsum(n_having[first:last]) - n_having[first:last]
-        for own, (low, high), (sizes, some, many), new in zip(numbers, spans, taken, renumbered, strict=True):
-            local = own[low:high] - first
-            places = np.repeat(cursor[local] - (np.cumsum(sizes) - sizes), sizes) + np.arange(len(some))
-            rows[places], counts[places] = new[some], many
-            cursor[local] += sizes
-        end += int(n_having[first:last].sum())
-    left = np.flatnonzero(n_having)
+    limits = np.zeros(len(union) + 1, np.int64)  # where postings would begin if all rows were kept
+    for source in sources:
+        limits[source.numbers + 1] += np.diff(source.part.starts.astype(np.int64))
+    limits = np.cumsum(limits)
+    rows = np.empty(limits[-1], np.uint32)
+    counts = np.empty(limits[-1], np.result_type(np.uint8, *(part.counts.dtype for part, _ in parts)))
+    having, end = np.zeros(len(union), np.int64), 0
+    for first, last in _ranges(limits):
+        sizes, some, many = _merge_range(sources, first, last)
+        having[first:last], begin, end = sizes, end, end + len(some)
+        rows[begin:end], counts[begin:end] = some, many
+    left = np.flatnonzero(having)
     return _assemble(
-        np.concatenate(
-            [np.empty(0, np.int64), *(part.passages[mask] for (part, _), mask in zip(parts, kept, strict=True))]
-        ),
-        np.concatenate(
-            [np.empty(0, np.uint32), *(part.lengths[mask] for (part, _), mask in zip(parts, kept, strict=True))]
-        ),
+        np.concatenate([np.empty(0, np.int64), *(source.passages for source in sources)]),
+        np.concatenate([np.empty(0, np.uint32), *(source.lengths for source in sources)]),
         [union[number] for number in left.tolist()],
-        n_having[left],
+        having[left],
         rows[:end],
         counts[:end],
     )
 
 
-def _take(part: Postings, mask: Mask, first: int, last: int) -> tuple[Array, Array, Array]:
-    """Return how many rows to keep have each of a range of terms, these rows, and how often they have it."""
-    starts = part.starts[first : last + 1].astype(np.int64)
-    rows, counts = part.rows[starts[0] : starts[-1]], part.counts[starts[0] : starts[-1]]
-    if mask.all():
-        return np.diff(starts), rows, counts
-    keep = mask[rows]
-    ends = np.concatenate([[0], np.cumsum(keep)])
-    return np.diff(ends[starts - starts[0]]), rows[keep], counts[keep]
+class _Source:
+    """An inverted index that is merged with others.
+
+    Attributes:
+        part: The inverted index.
+        numbers: The number of each of its terms among those of all parts, ascending; int64 `[t]`.
+        passages, lengths: Those of the rows to keep.
+    """
+
+    def __init__(self, part: Postings, mask: Mask | None, numbers: Array, n_before: int) -> None:
+        """Keep the rows of a mask (None for all), which follow those of other parts."""
+        self.part, self.numbers, self._mask = part, numbers, mask
+        self.passages, self.lengths = (each if mask is None else each[mask] for each in (part.passages, part.lengths))
+        kept = np.ones(len(part.passages), bool) if mask is None else mask
+        self._renumbered = (n_before + np.cumsum(kept) - 1).astype(np.uint32)
+
+    def take(self, first: int, last: int) -> tuple[Array, Array, Array, Array]:
+        """Return the postings of a range of the terms of all parts.
+
+        Returns:
+            The numbers of the terms within the range, how many rows have each, these rows in the result, and counts.
+        """
+        low, high = np.searchsorted(self.numbers, [first, last])
+        starts = self.part.starts[low : high + 1].astype(np.int64)
+        rows, counts = self.part.rows[starts[0] : starts[-1]], self.part.counts[starts[0] : starts[-1]]
+        if self._mask is not None:
+            kept = self._mask[rows]
+            starts = np.concatenate([[0], np.cumsum(kept)])[starts - starts[0]]
+            rows, counts = rows[kept], counts[kept]
+        return self.numbers[low:high] - first, np.diff(starts), self._renumbered[rows], counts
+
+
+def _merge_range(sources: Sequence[_Source], first: int, last: int) -> tuple[Array, Array, Array]:
+    """Return, for a range of terms, how many rows have each, and the postings."""
+    taken = [source.take(first, last) for source in sources]
+    having = np.zeros(last - first, np.int64)
+    for numbers, sizes, _, _ in taken:
+        having[numbers] += sizes
+    rows = np.empty(having.sum(), np.uint32)
+    counts = np.empty(len(rows), np.result_type(np.uint8, *(many.dtype for _, _, _, many in taken)))
+    ends = np.cumsum(having) - having
+    for numbers, sizes, some, many in taken:
+        places = np.repeat(ends[numbers] - (np.cumsum(sizes) - sizes), sizes) + np.arange(len(some))
+        rows[places], counts[places] = some, many
+        ends[numbers] += sizes
+    return having, rows, counts
 
 
 def read(arrays: Mapping[str, Array]) -> Postings | None:
