@@ -178,14 +178,14 @@ class KeywordIndex:
     def _contributions(self, query: AnalyzedQuery, place: int, rows: Rows) -> Iterator[tuple[str, bool, Scores]]:
         """Yield each phrase and exact token of a query, whether it is exact, and what it adds to the scores of rows."""
         part, known = self._parts[place], dict[bytes, Scores]()
-        norm = norms(part.postings.lengths[rows], self.mean)
+        norm: Scores = norms(part.postings.lengths[rows], self.mean)
         for phrase, term in query.phrases:
             if term not in known:
                 weight, counts = self._look_up(term)[0], self._counts(term, place, rows)
                 known[term] = weight * ((counts * (K1 + 1)) / (counts + norm))
             yield phrase, False, known[term]
         for token, term, parts in query.exact:
-            yield token, True, self._most(parts) * (self._counts(term, place, rows) > 0)
+            yield token, True, np.where(self._counts(term, place, rows) > 0, self._most(parts), 0.0)
 
     def _counts(self, term: bytes, place: int, rows: Rows) -> Scores:
         """Return how often each of some rows has a term."""

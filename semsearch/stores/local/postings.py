@@ -283,15 +283,16 @@ def _merge_range(sources: Sequence[_Source], first: int, last: int) -> tuple[Arr
     return having, rows, counts
 
 
-def read(arrays: Mapping[str, Array]) -> Postings | None:
+def read(arrays: Mapping[str, Array | None]) -> Postings | None:
     """Return the inverted index that consists of these arrays, which may come from someone else.
 
     Returns:
         The inverted index; None if no inverted index has such arrays: every search ends, and within the passages.
     """
-    if not all(arrays[name].ndim == 1 and arrays[name].dtype.str in DTYPES[name] for name in DTYPES):
+    given = {name: array for name in DTYPES if (array := arrays.get(name)) is not None}
+    if len(given) < len(DTYPES) or not all(a.ndim == 1 and a.dtype.str in DTYPES[name] for name, a in given.items()):
         return None
-    postings = Postings(**{name: arrays[name] for name in DTYPES})
+    postings = Postings(**given)
     return postings if _is_sound(postings) else None
 
 
