@@ -155,6 +155,9 @@ def test_the_terms_of_passages_are_those_of_fts5(rows):
     lengths = fts5.lengths()
     assert index.lengths.tolist() == [lengths.get(number, 0) for number, _, _ in rows]
     assert index.all_terms() == sorted(set(index.all_terms()))
+    pairs = [term.decode().split(" ") for term in index.all_terms() if b" " in term]
+    assert ["京", "都"] in pairs
+    assert all(len(pair) == 2 and min(pair) > "\u0dff" for pair in pairs)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -368,6 +371,7 @@ def test_damaged_arrays_are_refused_or_answer_within_the_passages(rows):
         ("counts", lambda a: a * 0),
         ("starts", lambda a: a + 1),
         ("starts", lambda a: a[::-1]),
+        ("starts", lambda a: np.where(np.arange(len(a)) == 0, np.uint64(2**64 - 1), a)),
         ("starts", lambda a: np.where(np.arange(len(a)) == 5, np.uint64(2**64 - 1), a)),
         ("term_ends", lambda a: np.where(np.arange(len(a)) == 5, np.uint64(2**64 - 1), a)),
         ("term_ends", lambda a: a[:-1]),
