@@ -1,10 +1,10 @@
 """Keyword search at size: its inverted index beside FTS5, which it replaces, and tantivy, if that is installed.
 
 All sides search the same texts of bench/large_corpus.py for 10 passages, one query after another in turns. The queries
-are held-out sentences, five words from the middle of each, six of the twenty most common words, and one of 1,000 words.
-Filters keep 50%, 1% and 0.1% of the passages: masks here, lists of numbers in FTS5, a field in tantivy. FTS5 is slow, so
-it only answers every tenth query, and no long one in a large corpus; it must find the same passages. Everything runs on
-one thread.
+are held-out sentences, five words from the middle of each, six of the twenty most common words, and 1,000 words.
+Filters keep 50%, 1% and 0.1% of the passages: masks here, lists of numbers in FTS5, a field in tantivy. FTS5 must find
+the same passages with the same scores; since it is slow, it only answers every tenth query, and no query of 1,000 words
+in a large corpus. Everything runs on one thread.
 
     python bench/keywords.py [--kind sentences|windows] [--n 10000 100000 300000]
 """

@@ -234,40 +234,41 @@ class _Scan:
 
     Attributes:
         scores: Sums so far of each row, approximately; float32 `[n]`.
-        rows: Rows that may be among the k best, of those that have one of the terms so far.
         floor: A score that the k best passages reach.
     """
 
     def __init__(self, part: _Part, mask: Mask | None, k: int, floor: float) -> None:
         """Search the rows of a mask, of which None stands for all."""
         self._norms, self._mask, self._k = part.norms, mask, k
-        self.scores, self.rows, self.floor = np.zeros(len(part.norms), np.float32), np.empty(0, np.intp), floor
+        self.scores, self.floor = np.zeros(len(part.norms), np.float32), floor
+        self._rows: list[Rows] = []  # rows with one of the terms so far that may be among the k best
         self._slack = 1.0
 
     def run(self, wanted: Sequence[_Wanted]) -> tuple[Rows, float]:
         """Return the rows for these terms, and the floor."""
         self._slack = 1 + ROUNDING * (len(wanted) + 4)
         wanted = sorted(wanted, key=lambda one: -one.bound)
-        bounds = [*accumulate((one.bound for one in reversed(wanted)), initial=0.0)][::-1]
+        bounds, n_read = [*accumulate((one.bound for one in reversed(wanted)), initial=0.0)][::-1], 0
         for one, (most, left) in zip(wanted, pairwise(bounds), strict=True):
-            is_open = most * self._slack >= self.floor
-            if is_open or len(self.rows) * LOOKED_UP >= len(one.rows):
+            is_open, n_rows = most * self._slack >= self.floor, sum(map(len, self._rows))
+            if is_open or n_rows * LOOKED_UP >= len(one.rows):
                 self._read(one, left, is_open=is_open)
             else:
                 self._look_up(one)
-            self._raise_floor(self.scores[self.rows])
-            self.rows = self.rows[self.scores[self.rows] >= self._least(left)]
-        return self.rows, self.floor
+            n_read += len(one.rows)
+            if n_read >= n_rows:  # so that a query of many rare words does not narrow many rows down for each of them
+                self._narrow(left)
+                n_read = 0
+        return self._narrow(0.0), self.floor
 
     def _read(self, one: _Wanted, left: float, *, is_open: bool) -> None:
-        """Add a term to the scores of all rows that have it, and to `rows` those that can still get there, if any can.
+        """Add a term to the scores of all rows that have it, and take in the rows that may be among the k best.
 
         Args:
             one: The term.
             left: The most that the terms after it contribute.
             is_open: Whether a row with none of the terms before this one can be among the k best.
         """
-        found = [self.rows]
         for start in range(0, len(one.rows), READ_AT_ONCE):
             rows, counts = one.rows[start : start + READ_AT_ONCE], one.counts[start : start + READ_AT_ONCE]
             rows = rows.astype(np.intp)  # NumPy would do so for each use
@@ -279,14 +280,22 @@ class _Scan:
             self.scores[rows] = after
             self._raise_floor(after)
             if is_open:
-                found.append(rows[(before == 0) & (after >= self._least(left))])
-        self.rows = np.concatenate(found)
+                self._rows.append(rows[(before == 0) & (after >= self._least(left))])
 
     def _look_up(self, one: _Wanted) -> None:
-        """Add a term to the scores of `rows` alone."""
-        found, places = _find(one.rows, self.rows)
-        rows = self.rows[found]
-        self.scores[rows] += self._contribution(one, rows, one.counts[places[found]])
+        """Add a term to the scores of the rows taken in so far alone."""
+        for rows in self._rows:
+            found, places = _find(one.rows, rows)
+            having = rows[found]
+            self.scores[having] += self._contribution(one, having, one.counts[places[found]])
+
+    def _narrow(self, left: float) -> Rows:
+        """Drop the rows that cannot be among the k best if terms contribute this much at most; return the others."""
+        rows = np.concatenate([np.empty(0, np.intp), *self._rows])
+        scores = self.scores[rows]
+        self._raise_floor(scores)
+        self._rows = [rows[scores >= self._least(left)]]
+        return self._rows[0]
 
     def _contribution(self, one: _Wanted, rows: Rows, counts: Array) -> Vector:
         """Return what a term adds to the scores of rows that have it so often."""
