@@ -375,6 +375,8 @@ def test_damaged_arrays_are_refused_or_answer_within_the_passages(rows):
         ("starts", lambda a: np.where(np.arange(len(a)) == 5, np.uint64(2**64 - 1), a)),
         ("term_ends", lambda a: np.where(np.arange(len(a)) == 5, np.uint64(2**64 - 1), a)),
         ("term_ends", lambda a: a[:-1]),
+        ("terms", lambda a: a[::-1]),
+        ("terms", lambda a: a * 0),
         ("passages", lambda a: a[::-1]),
         ("lengths", lambda a: a[1:]),
         ("peaks", lambda a: a * np.nan),
@@ -398,3 +400,20 @@ def test_checking_arrays_reads_across_the_parts_it_takes_at_a_time(rows, monkeyp
         wrong = good["rows"].copy()
         wrong[place] = wrong[place - 1] if place not in good["starts"] else 60
         assert read(good | {"rows": wrong}) is None
+
+
+def test_terms_are_checked_beyond_their_first_bytes():
+    words = ["a", "ab", "abcdefgh", "abcdefghi", "abcdefghij" * 3, "abcdefghij" * 3 + "k", "b" * 16, "b" * 17]
+    good = build([(1, "", " ".join(words))]).arrays()
+    assert read(good) is not None
+    for first in range(len(words) - 1):
+        terms = [word.encode() for word in words]
+        terms[first], terms[first + 1] = terms[first + 1], terms[first]
+        swapped = {"terms": b"".join(terms), "term_ends": np.cumsum([len(term) for term in terms])}
+        twice = {"terms": b"".join([terms[first]] * 8), "term_ends": np.arange(1, 9) * len(terms[first])}
+        for wrong in (swapped, twice):
+            arrays = {
+                "terms": np.frombuffer(wrong["terms"], np.uint8),
+                "term_ends": wrong["term_ends"].astype(np.uint64),
+            }
+            assert read(good | arrays) is None

@@ -18,7 +18,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -47,6 +47,12 @@ DTYPES = {
 
 AT_ONCE = 2**18
 """Number of postings that are checked at a time, so that they stay in the processor's cache."""
+
+FIRST_BYTES = np.array([2**64 - 2 ** (64 - 8 * n) for n in range(9)], np.uint64)
+"""Masks for the first n bytes of a big-endian number of eight bytes."""
+
+MAX_TERM_BYTES = 2**17
+"""Above the length of any term: FTS5 truncates tokens at 32,768 bytes."""
 
 MERGED_AT_ONCE = 2**21
 """Number of postings that are merged at a time."""
@@ -117,15 +123,15 @@ def build(texts: Iterable[Text]) -> Postings:
 
 
 def _parts(texts: Iterable[Text]) -> Iterator[Postings]:
-    texts = iter(texts)
-    while some := list(_some(texts)):
+    left = iter(texts)
+    while some := list(_some(left)):
         yield _build(some)
 
 
 def _some(texts: Iterator[Text]) -> Iterator[Text]:
     """Yield the texts that are analyzed together."""
     size = 0
-    for text in islice(texts, CHARACTERS_AT_ONCE):
+    for text in texts:
         yield text
         size += len(text[1]) + len(text[2]) + 1
         if size >= CHARACTERS_AT_ONCE:
@@ -305,6 +311,7 @@ def _is_sound(postings: Postings) -> bool:
         and len(postings.counts) == n_postings
         and bool((postings.passages[1:] > postings.passages[:-1]).all())
         and _ascend(postings.term_ends, 0, len(postings.terms))
+        and _are_sorted(postings)
         and _ascend(postings.starts[1:], 1, n_postings)
         and int(postings.starts[0]) == 0
         and bool(((postings.peaks >= 0) & (postings.peaks <= 1)).all())
@@ -320,6 +327,31 @@ def _ascend(ends: Array, least: int, last: int) -> bool:
     if int(ends[0]) < least or int(ends[-1]) != last or int(ends.max()) > last:
         return False
     return bool((ends[1:] >= ends[:-1] + np.uint64(least)).all())
+
+
+def _are_sorted(postings: Postings) -> bool:
+    """Return whether terms ascend; compared as numbers of eight bytes, and by the next eight where these are equal."""
+    data = np.concatenate([postings.terms, np.zeros(8, np.uint8)])
+    numbers: Array = np.ndarray(len(data) - 7, ">u8", data, strides=(1,))  # each byte with the seven that follow it
+    ends = postings.term_ends.astype(np.int64)
+    starts = np.concatenate([[0], ends[:-1]])
+
+    def part(places: Array, at: int) -> Array:
+        begin = np.minimum(starts[places] + at, ends[places])
+        n_bytes = np.minimum(ends[places] - begin, 8)
+        return np.bitwise_and(numbers[begin].astype(np.uint64), FIRST_BYTES[n_bytes])
+
+    equal = np.arange(1, len(ends))
+    for at in range(0, MAX_TERM_BYTES, 8):
+        before, after = part(equal - 1, at), part(equal, at)
+        if (before > after).any():
+            return False
+        equal = equal[before == after]
+        if (starts[equal] + at + 8 >= ends[equal]).any():  # the same term twice, or followed by zeros
+            return False
+        if not len(equal):
+            return True
+    return False
 
 
 def _are_rows(postings: Postings, n: int) -> bool:
