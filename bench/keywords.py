@@ -74,7 +74,7 @@ def ours(path: Path, masks: dict[str, Mask | None]) -> tuple[Search, float]:
 
     def search(query: str, share: str) -> Found:
         mask = masks[share]
-        scores, ids = index.search(query, K, None if mask is None else [mask])
+        scores, ids = index.search(query, K, [] if mask is None else [mask])
         return list(zip(scores.tolist(), ids.tolist(), strict=True))
 
     return search, 1e3 * opened

@@ -125,7 +125,7 @@ def masks(parts: Sequence[Postings], numbers: set[int]) -> list[np.ndarray]:
     return [np.isin(part.passages, list(numbers)) for part in parts]
 
 
-def found(index: KeywordIndex, query: str, k: int, allowed=None) -> list[tuple[float, int]]:
+def found(index: KeywordIndex, query: str, k: int, allowed=()) -> list[tuple[float, int]]:
     scores, ids = index.search(query, k, allowed)
     assert (scores.dtype, ids.dtype) == (np.float32, np.int64)
     return list(zip(scores.tolist(), ids.tolist(), strict=True))

@@ -101,28 +101,32 @@ class KeywordIndex:
         ]
         self._known: dict[bytes, tuple[float, list[int | None]]] = {}
 
-    def search(self, query: str, k: int, allowed: Sequence[Mask] | None = None) -> tuple[Vector, Ids]:
+    def search(self, query: str, k: int, allowed: Sequence[Mask] = ()) -> tuple[Vector, Ids]:
         """Find the k passages that match a query best.
 
         Args:
             query: Text of the query.
             k: Maximum number of passages.
-            allowed: For each part, the rows to search; None for all.
+            allowed: For each part, the rows to search; empty for all.
 
         Returns:
             Scores and passage numbers, both `[at most k]`, best first; equal scores by passage number.
         """
         analyzed, floor = analyze_query(query), 0.0
-        scores, ids = [np.empty(0)], [np.empty(0, np.int64)]
+        slack = 1 + ROUNDING * (len(analyzed.phrases) + len(analyzed.exact) + 4)
+        scans = list[tuple[int, _Scan]]()
         for place in sorted(range(len(self._parts)), key=lambda place: -len(self._parts[place].norms)):
             part = self._parts[place]
-            masks = [
-                mask for mask in (part.living, allowed[place] if allowed is not None else None) if mask is not None
-            ]
-            scan = _Scan(part, reduce(np.logical_and, masks) if masks else None, k, floor)
-            rows, floor = scan.run(self._wanted(analyzed, place))
-            scores.append(self._exactly(analyzed, place, rows))
-            ids.append(part.postings.passages[rows])
+            masks = [mask for mask in (part.living, *allowed[place : place + 1]) if mask is not None]
+            scan = _Scan(part.norms, reduce(np.logical_and, masks) if masks else None, k, slack, floor)
+            scan.run(self._wanted(analyzed, place))
+            scans.append((place, scan))
+            floor = scan.floor
+        scores, ids = [np.empty(0)], [np.empty(0, np.int64)]
+        for place, scan in scans:
+            if len(rows := scan.best(floor)):
+                scores.append(self._exactly(analyzed, place, rows))
+                ids.append(self._parts[place].postings.passages[rows])
         all_scores, all_ids = np.concatenate(scores), np.concatenate(ids)
         best = np.lexsort((all_ids, -all_scores))[:k]
         return all_scores[best].astype(np.float32), all_ids[best]
@@ -133,7 +137,8 @@ class KeywordIndex:
         scores = np.zeros(len(numbers))
         for place in range(len(self._parts)):
             rows, found = self._rows(place, numbers)
-            scores[found] = self._exactly(analyzed, place, rows)
+            if len(rows):
+                scores[found] = self._exactly(analyzed, place, rows)
         return scores.astype(np.float32)
 
     def terms(self, query: str, passage: int) -> dict[Term, float]:
@@ -233,22 +238,21 @@ class _Scan:
     """The search in one part, for rows among which are all of the k best passages.
 
     Attributes:
-        scores: Sums so far of each row, approximately; float32 `[n]`.
         floor: A score that the k best passages reach.
     """
 
-    def __init__(self, part: _Part, mask: Mask | None, k: int, floor: float) -> None:
-        """Search the rows of a mask, of which None stands for all."""
-        self._norms, self._mask, self._k = part.norms, mask, k
-        self.scores, self.floor = np.zeros(len(part.norms), np.float32), floor
-        self._rows: list[Rows] = []  # rows with one of the terms so far that may be among the k best
-        self._slack = 1.0
+    def __init__(self, norms: Vector, mask: Mask | None, k: int, slack: float, floor: float) -> None:
+        """Search the rows of a mask, of which None stands for all; approximate scores are within a factor of slack."""
+        self._norms, self._mask, self._k, self._slack = norms, mask, k, slack
+        self._scores = np.zeros(len(norms), np.float32)
+        self._rows: list[Rows] = []  # those of the rows with a term so far that may be among the k best
+        self.floor = floor
 
-    def run(self, wanted: Sequence[_Wanted]) -> tuple[Rows, float]:
-        """Return the rows for these terms, and the floor."""
-        self._slack = 1 + ROUNDING * (len(wanted) + 4)
+    def run(self, wanted: Sequence[_Wanted]) -> None:
+        """Read the postings of these terms as far as needed."""
         wanted = sorted(wanted, key=lambda one: -one.bound)
-        bounds, n_read = [*accumulate((one.bound for one in reversed(wanted)), initial=0.0)][::-1], 0
+        bounds = [*accumulate((one.bound for one in reversed(wanted)), initial=0.0)][::-1]
+        n_read = 0
         for one, (most, left) in zip(wanted, pairwise(bounds), strict=True):
             is_open, n_rows = most * self._slack >= self.floor, sum(map(len, self._rows))
             if is_open or n_rows * LOOKED_UP >= len(one.rows):
@@ -259,7 +263,11 @@ class _Scan:
             if n_read >= n_rows:  # so that a query of many rare words does not narrow many rows down for each of them
                 self._narrow(left)
                 n_read = 0
-        return self._narrow(0.0), self.floor
+
+    def best(self, floor: float) -> Rows:
+        """Return the rows that may be among the k best, given a score that these reach in all parts."""
+        self.floor = floor
+        return self._narrow(0.0)
 
     def _read(self, one: _Wanted, left: float, *, is_open: bool) -> None:
         """Add a term to the scores of all rows that have it, and take in the rows that may be among the k best.
@@ -267,17 +275,17 @@ class _Scan:
         Args:
             one: The term.
             left: The most that the terms after it contribute.
-            is_open: Whether a row with none of the terms before this one can be among the k best.
+            is_open: Whether a row with none of the terms before it can be among the k best.
         """
         for start in range(0, len(one.rows), READ_AT_ONCE):
             rows, counts = one.rows[start : start + READ_AT_ONCE], one.counts[start : start + READ_AT_ONCE]
-            rows = rows.astype(np.intp)  # NumPy would do so for each use
+            rows = rows.astype(np.intp)  # as NumPy would for each use
             if self._mask is not None:
                 keep = self._mask[rows]
                 rows, counts = rows[keep], counts[keep]
-            before = self.scores[rows]
+            before = self._scores[rows]
             after = before + self._contribution(one, rows, counts)
-            self.scores[rows] = after
+            self._scores[rows] = after
             self._raise_floor(after)
             if is_open:
                 self._rows.append(rows[(before == 0) & (after >= self._least(left))])
@@ -287,12 +295,12 @@ class _Scan:
         for rows in self._rows:
             found, places = _find(one.rows, rows)
             having = rows[found]
-            self.scores[having] += self._contribution(one, having, one.counts[places[found]])
+            self._scores[having] += self._contribution(one, having, one.counts[places[found]])
 
     def _narrow(self, left: float) -> Rows:
         """Drop the rows that cannot be among the k best if terms contribute this much at most; return the others."""
         rows = np.concatenate([np.empty(0, np.intp), *self._rows])
-        scores = self.scores[rows]
+        scores = self._scores[rows]
         self._raise_floor(scores)
         self._rows = [rows[scores >= self._least(left)]]
         return self._rows[0]

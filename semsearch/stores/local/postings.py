@@ -339,7 +339,8 @@ def _are_sorted(postings: Postings) -> bool:
     def part(places: Array, at: int) -> Array:
         begin = np.minimum(starts[places] + at, ends[places])
         n_bytes = np.minimum(ends[places] - begin, 8)
-        return np.bitwise_and(numbers[begin].astype(np.uint64), FIRST_BYTES[n_bytes])
+        bytes_there: Array = numbers[begin].astype(np.uint64) & FIRST_BYTES[n_bytes]
+        return bytes_there
 
     equal = np.arange(1, len(ends))
     for at in range(0, MAX_TERM_BYTES, 8):
