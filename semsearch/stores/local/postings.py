@@ -57,7 +57,7 @@ MAX_TERM_BYTES = 2**17
 MERGED_AT_ONCE = 2**21
 """Number of postings that are merged at a time."""
 
-CHARACTERS_AT_ONCE = 2**23
+CHARACTERS_AT_ONCE = 2**22
 """Number of characters of texts that are analyzed at a time."""
 
 
@@ -200,7 +200,7 @@ def _ranges(starts: Array) -> Iterator[tuple[int, int]]:
 def merge(parts: Sequence[tuple[Postings, Mask | None]]) -> Postings:
     """Merge the inverted indexes of successive ranges of passages into one, without analyzing texts.
 
-    The memory needed beyond the result is that of the terms and of a fixed number of postings.
+    The memory needed beyond the result is that of a fixed number of postings, and about 200 bytes for each term.
 
     Args:
         parts: Inverted indexes in ascending order of their passages, each with its rows to keep; None for all.
@@ -210,15 +210,14 @@ def merge(parts: Sequence[tuple[Postings, Mask | None]]) -> Postings:
     """
     if len(parts) == 1 and parts[0][1] is None:
         return parts[0][0]
-    vocabularies = [part.all_terms() for part, _ in parts]
-    union = sorted(set[bytes]().union(*vocabularies))
+    union = _union([part for part, _ in parts])
     number_of = {term: number for number, term in enumerate(union)}
     sources, n_rows = list[_Source](), 0
-    for (part, mask), vocabulary in zip(parts, vocabularies, strict=True):
-        numbers = np.fromiter(map(number_of.__getitem__, vocabulary), np.int64, len(vocabulary))
+    for part, mask in parts:
+        numbers = np.fromiter(map(number_of.__getitem__, part.all_terms()), np.int64, len(part.term_ends))
         sources.append(_Source(part, mask, numbers, n_rows))
         n_rows += len(sources[-1].passages)
-    del vocabularies, number_of
+    del number_of
     limits = np.zeros(len(union) + 1, np.int64)  # where postings would begin if all rows were kept
     for source in sources:
         limits[source.numbers + 1] += np.diff(source.part.starts.astype(np.int64))
@@ -239,6 +238,14 @@ def merge(parts: Sequence[tuple[Postings, Mask | None]]) -> Postings:
         rows[:end],
         counts[:end],
     )
+
+
+def _union(parts: Iterable[Postings]) -> list[bytes]:
+    """Return the terms of all parts, ascending, of one part after another to save memory."""
+    union = set[bytes]()
+    for part in parts:
+        union.update(part.all_terms())
+    return sorted(union)
 
 
 class _Source:
