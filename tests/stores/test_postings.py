@@ -264,6 +264,7 @@ def test_a_query_as_long_as_a_book_is_that_of_fts5(rows):
 
 def test_nothing_is_found_where_nothing_is():
     for parts in ([], [build([])], [build([(1, "", ""), (2, "", "!")])], [build([(1, "", "tea")])] * 0):
+        assert all(read(part.arrays()) is not None for part in parts)
         index = KeywordIndex([(part, None) for part in parts])
         for query in ("tea", "", "?!", "京都", "C++"):
             assert found(index, query, 5) == []

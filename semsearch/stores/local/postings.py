@@ -3,14 +3,14 @@
 An inverted index is a set of named arrays, immutable and disposable. It does not know which of its passages have been
 deleted since. A row is the place of a passage among the passages of one inverted index.
 
-    passages    <i8 [n]         numbers of the passages, ascending
-    lengths     <u4 [n]         tokens of each passage, as FTS5 counts them
-    terms       |u1             the distinct terms, ascending, one after another
-    term_ends   <u8 [t]         where each term ends in `terms`
-    starts      <u8 [t + 1]     where the postings of each term begin, and where the last ones end
-    rows        <u4 [p]         rows that have a term, ascending for each term
-    counts      |u1, <u2 or <u4 [p]     how often these rows have it
-    peaks       <f4 [t]         highest `saturation` of a term, by which searches skip passages
+    passages    <i8 [n]               numbers of the passages, ascending
+    lengths     <u4 [n]               tokens of each passage, as FTS5 counts them
+    terms       |u1                   the distinct terms, ascending, one after another
+    term_ends   <u8 [t]               where each term ends in `terms`
+    starts      <u8 [t + 1]           where the postings of each term begin, and where the last ones end
+    rows        <u4 [p]               rows that have a term, ascending for each term
+    counts      |u1, <u2, <u4 [p]     how often these rows have it
+    peaks       <f4 [t]               highest saturation of each term, count / (count + norm), which bounds its scores
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Postings:
 
     @property
     def mean_length(self) -> float:
-        """Mean number of tokens of all passages, to which `peaks` refer; at least 1e-9."""
+        """Mean length of all passages, to which `peaks` refer."""
         return mean_length(int(self.lengths.sum(dtype=np.int64)), len(self.lengths))
 
     def find(self, term: bytes) -> int | None:
@@ -110,7 +110,7 @@ def mean_length(n_tokens: int, n_passages: int) -> float:
 
 
 def norms(lengths: Array, mean: float) -> NDArray[np.float64]:
-    """Return the term of BM25 that depends on the length of a passage alone; float64, shape of `lengths`."""
+    """Return the count of a term at which its saturation is one half, by the lengths of passages; float64 `[n]`."""
     return K1 * (1 - B + B * lengths / mean)
 
 
@@ -176,7 +176,7 @@ def _smallest(counts: Array) -> Array:
 
 
 def _peaks(postings: Postings) -> NDArray[np.float32]:
-    """Return the highest saturation of each term, rounded up; see `Postings.peaks`."""
+    """Return the highest saturation of each term, rounded up, with the mean length of these passages."""
     norm, peaks = norms(postings.lengths, postings.mean_length), np.empty(len(postings.term_ends), np.float32)
     for first, last in _ranges(postings.starts):
         begin, end = int(postings.starts[first]), int(postings.starts[last])
