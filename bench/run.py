@@ -14,6 +14,7 @@ MEASUREMENTS = (
         "confidence",
         "languages",
         "filters",
+        "keywords",
         "batch_tokens",
         "embeddings_api",
         "sts_poolers",

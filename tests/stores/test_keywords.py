@@ -217,6 +217,7 @@ def test_operators_and_quotes_in_a_query_are_harmless(make, query):
 def test_what_a_query_becomes():
     assert match_expression("") == match_expression(" \t?! * _ ") == ""
     assert match_expression('say "hi" twice, hi') == '"say" OR "hi" OR "twice" OR "hi"'
+    assert match_expression("1⃣st a⃝b") == '"1" OR "st" OR "a" OR "b"'  # enclosing marks separate words in texts, too
     assert match_expression("北京烤 pizza 茶") == '"北 京" OR "京 烤" OR "pizza" OR "茶"'
     assert body("Tea", "茶と緑茶 now") == "tea  茶 と 緑 茶  now"
 

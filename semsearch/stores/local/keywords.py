@@ -1,4 +1,4 @@
-"""Conversion of text to words for SQLite's FTS5, and of queries to FTS5 expressions; both are normalized the same way.
+"""Conversion of text to words for FTS5's tokenizers, and of queries to phrases of words; both are normalized alike.
 
 Words consist of letters, digits and combining marks. FTS5 removes accents from Latin letters and stems English words.
 
@@ -46,9 +46,8 @@ _EXACT = re.compile(f"(?<!{_LETTER})[.#@$]?{_LETTER}+(?:[._@+#&'~-]+{_LETTER}+)*
 _PLAIN = re.compile(r"[^\W_]+|[^\W\d_]+(?:['&-][^\W\d_]+)+|(?:[^\W\d_]\.)+[^\W\d_]")
 """Ordinary words, not exact tokens: words and numbers, hyphenated words, contractions, abbreviations such as `e.g`."""
 
-EXACT_WORDS = "unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'"
-WORDS = f"porter {EXACT_WORDS}"
-"""FTS5 tokenizers of an index, for exact tokens and for words, as defined in the last migration in `schema.py`."""
+_IN_WORDS = {"Lu", "Ll", "Lt", "Lm", "Lo", "Nd", "Nl", "No", "Mn", "Mc"}
+"""Unicode categories of the characters in words; enclosing marks (Me) separate words, as for the tokenizer `WORDS`."""
 
 MAX_QUERY_WORDS = 1_000
 """Maximum number of phrases in a query: a book-length query would exceed the limits of SQLite's parser."""
@@ -59,8 +58,19 @@ MAX_EXACT = 20
 
 def body(title: str, text: str) -> str:
     """Return what is indexed for a passage; removing it takes the same words, so a change here requires a migration."""
-    folded = fold(f"{title} {text}")
+    return separated(fold(f"{title} {text}"))
+
+
+def separated(folded: str) -> str:
+    """Return a folded text with the spaces that are inserted around each character of an unspaced script."""
+    if folded.isascii() or not _RUN.search(folded):
+        return folded
     return "".join(" " if space else folded[start:end] for space, start, end in spaced(folded))
+
+
+def is_unspaced(word: str) -> bool:
+    """Return whether a word is a character of an unspaced script, with its combining marks."""
+    return _RUN.match(word) is not None
 
 
 def spaced(folded: str) -> Iterator[tuple[bool, int, int]]:
@@ -83,7 +93,12 @@ def spaced(folded: str) -> Iterator[tuple[bool, int, int]]:
 
 def tokens(title: str, text: str) -> str:
     """Return the exact tokens of a passage, separated by spaces; removing them takes the same tokens again."""
-    return " ".join(dict.fromkeys(map(spelled, _exact(fold(f"{title} {text}")))))
+    return spelled_tokens(fold(f"{title} {text}"))
+
+
+def spelled_tokens(folded: str) -> str:
+    """Return the exact tokens in a folded text, each once and spelled as one word, separated by spaces."""
+    return " ".join(dict.fromkeys(map(spelled, _exact(folded))))
 
 
 def phrases(query: str) -> list[str]:
@@ -136,8 +151,8 @@ def as_typed(expression: str) -> str:
 
 
 def _words(query: str) -> list[str]:
-    """Return the words of a query: letters, digits and combining marks, as for the tokenizer in `schema.py`."""
-    kept = (c if unicodedata.category(c)[0] in "LNM" else " " for c in fold(query))
+    """Return the words of a query: letters, digits and combining marks, as the tokenizer `WORDS` finds them."""
+    kept = (c if unicodedata.category(c) in _IN_WORDS else " " for c in fold(query))
     return _RUN.sub(lambda run: f" {run[0]} ", "".join(kept)).split()
 
 

@@ -17,8 +17,6 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from semsearch.stores.local.keywords import (
-    EXACT_WORDS,
-    WORDS,
     as_typed,
     exact_in,
     exact_tokens,
@@ -28,6 +26,7 @@ from semsearch.stores.local.keywords import (
     spaced,
     spelled,
 )
+from semsearch.stores.local.tokenizer import EXACT_WORDS, WORDS
 from semsearch.types import Term
 
 Spans: TypeAlias = list[tuple[int, int]]

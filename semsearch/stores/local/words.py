@@ -6,13 +6,10 @@ Both are contentless, since the texts are already in `documents`: deleting a row
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
 
+from semsearch.stores.local.analysis import Text
 from semsearch.stores.local.database import Database
 from semsearch.stores.local.keywords import body, tokens
-
-Text: TypeAlias = tuple[int, str, str]
-"""A passage's number, its document's title, and its text."""
 
 TEXTS = (
     "SELECT passages.id, title, substr(text, start + 1, end - start) "
