@@ -59,7 +59,7 @@ def made(path: Path, factory: str, rows: np.ndarray = ROWS, similarity: str = "c
     )
     written = write_segment(path, source, similarity, factory, target)
     about = json.dumps(written.about)
-    return Made(path, SegmentRecord(1, 10, int(IDS[-1]), N, path.name, written.digest, about), similarity)
+    return Made(path, SegmentRecord(1, 10, int(IDS[-1]), N, path.name, written.digest, "", 0, about), similarity)
 
 
 @pytest.fixture(scope="module")
@@ -196,19 +196,19 @@ DAMAGE: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
 
 def rewritten(segment: Made, change: Callable[[str, np.ndarray], np.ndarray | None], path: Path) -> Made:
     """Write a segment again with changed arrays and the right checksums, as an informed attacker would."""
-    file = open_arrays(segment.path, segment.record.digest)
+    file = open_arrays(segment.path, segment.record.vectors_digest)
     with writing_arrays(path, file.about) as out:
         for name in file.names:
             if (array := change(name, file.array(name))) is not None:
                 out.add(name, array)
-    return Made(path, replace(segment.record, digest=out.digest), segment.similarity)
+    return Made(path, replace(segment.record, vectors_digest=out.digest), segment.similarity)
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("factory", ["HNSW32,SQ8", "IVF32,RaBitQ", "IVF16,PQ8"])
 def test_a_vector_index_with_wrong_contents_is_not_used(segments, tmp_path, factory, damage):
     wrong, change = DAMAGE[damage]
-    names = open_arrays(segments[factory].path, segments[factory].record.digest).names
+    names = open_arrays(segments[factory].path, segments[factory].record.vectors_digest).names
     if wrong not in names:
         pytest.skip("another kind")
     for drop in (False, True):
@@ -250,7 +250,7 @@ def test_a_segment_with_wrong_contents_is_none(segments, tmp_path, factory, wron
 def test_damaged_vectors_are_read_from_the_database(segments, tmp_path, caplog):
     sound = segments["HNSW32,SQ8"]
     data = bytearray(sound.path.read_bytes())
-    file = open_arrays(sound.path, sound.record.digest)
+    file = open_arrays(sound.path, sound.record.vectors_digest)
     start = data.index(file.array("rows")[:9].tobytes())
     data[start : start + 4 * DIM * N : 4 * DIM] = bytes(N)  # the first byte of each row
     data[start + 3 : start + 4 * DIM * N : 4 * DIM] = bytes([0xFF]) * N

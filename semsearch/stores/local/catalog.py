@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VECTORS = re.compile(r"vectors\.\d{6,19}\.seg")
-"""Name of a segment's file of vectors."""
+SEGMENT_FILE = re.compile(r"(vectors|words)\.\d{6,19}\.seg")
+"""Name of a file of a segment."""
 
 PRECISION = re.compile(r"[a-z]+[0-9]+(:[0-9a-f]{64})?")
 
@@ -61,8 +61,8 @@ class SegmentRecord:
     Attributes:
         first, last: Lowest and highest passage number that it covers.
         n_rows: Number of vectors in it.
-        vectors: Name of the file with its vectors.
-        digest: Digest of this file; see `array_file`.
+        vectors, words: Names of its files, with the vectors and the words of its passages.
+        vectors_digest, words_digest: Digests of these files; see `array_file`.
         about: JSON with what was measured of its vector index: factory, curve and bytes; see `segment_files.Written`.
     """
 
@@ -71,22 +71,30 @@ class SegmentRecord:
     last: int
     n_rows: int
     vectors: str
-    digest: int
+    vectors_digest: int
+    words: str
+    words_digest: int
     about: str
+
+    @property
+    def files(self) -> tuple[str, str]:
+        """Names of its files."""
+        return self.vectors, self.words
 
     @property
     def checksum(self) -> int:
         """Checksum of the segment's row; see `schema.CHECKED`."""
-        return checksum(self.first, self.last, self.n_rows, self.vectors, self.digest, self.about)
+        return checksum(*astuple(self)[1:])
 
     def is_sound(self, behind: int) -> bool:
         """Return whether the record is plausible for a segment that follows one ending at passage `behind`."""
         return (
-            all(type(number) is int for number in (self.id, self.first, self.last, self.n_rows, self.digest))
-            and type(self.vectors) is type(self.about) is str
+            all(type(number) is int for number in (self.id, self.first, self.last, self.n_rows))
+            and type(self.vectors_digest) is type(self.words_digest) is int
+            and type(self.vectors) is type(self.words) is type(self.about) is str
             and behind < self.first <= self.last
             and 0 < self.n_rows <= self.last - self.first + 1
-            and VECTORS.fullmatch(self.vectors) is not None
+            and all(map(SEGMENT_FILE.fullmatch, self.files))
             and isinstance(self.measured, dict)
         )
 

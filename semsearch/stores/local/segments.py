@@ -234,7 +234,7 @@ def open_segment(path: Path, record: SegmentRecord, dim: int, similarity: str, r
     Returns:
         The segment; None if the file is missing, is not the one on record, or has unexpected contents.
     """
-    file = open_arrays(path, record.digest)
+    file = open_arrays(path, record.vectors_digest)
     if file is None:
         return None
     n, about, factory = record.n_rows, file.about, record.measured.get("factory")

@@ -34,6 +34,8 @@ class Selection:
         self.passages = passages
         self.chosen: Sequence[Chosen | None] | None = None
         """The rows of each part that dense search may find, once they have been computed; None for all rows of one."""
+        self.words: Sequence[Mask] | None = None
+        """Which rows of each part keyword search may find, once that has been computed."""
         last = int(passages[-1]) + 1 if len(passages) else 0
         self._bits: Mask | None = None
         if not len(passages) or (passages[0] >= 0 and last <= SPARSE * len(passages) + 2**20):

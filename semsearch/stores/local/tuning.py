@@ -91,7 +91,7 @@ def tune(catalog: Catalog, vectors: VectorTable, factories: Sequence[str], targe
             written = write_segment(path, source, similarity, factory, target)
             seconds = time.perf_counter() - started
             about = json.dumps(written.about)
-            record = SegmentRecord(1, int(kept[0]), int(kept[-1]), len(kept), path.name, written.digest, about)
+            record = SegmentRecord(1, int(kept[0]), int(kept[-1]), len(kept), path.name, written.digest, "", 0, about)
             segment = open_segment(path, record, dim, similarity, source.sample)
             assert segment
             if not truth:

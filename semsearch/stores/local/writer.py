@@ -15,6 +15,8 @@ from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
+import numpy as np
+
 from semsearch.arrays import Ids
 from semsearch.errors import DamagedError, RecordError, UsageError
 from semsearch.files import is_regular, remove
@@ -25,7 +27,6 @@ from semsearch.stores.local.database import DATABASE, Database, Parameter, trans
 from semsearch.stores.local.drafts import discard_draft, place_of_draft, take_over
 from semsearch.stores.local.folder import (
     DRAFT,
-    OURS,
     create_index,
     encoder_folder,
     keep_artifacts,
@@ -36,10 +37,11 @@ from semsearch.stores.local.folder import (
 from semsearch.stores.local.guard import checksum, passage_checksum
 from semsearch.stores.local.lock import hold_lock
 from semsearch.stores.local.plans import Planner, key_of, origin_of
+from semsearch.stores.local.postings import Mask, Postings, build, merge
 from semsearch.stores.local.segment_files import Source, Written, write_segment
 from semsearch.stores.local.tiers import Size, first_merged, most_merged
 from semsearch.stores.local.vectors import LAST, LITTLE_ENDIAN, VectorTable
-from semsearch.stores.local.words import TEXTS, WordTables
+from semsearch.stores.local.words import open_words, texts_of, write_words
 from semsearch.transforms import fit_transform
 from semsearch.types import Document, EncoderSpec, Origin, Root
 
@@ -48,8 +50,9 @@ log = logging.getLogger(__name__)
 SEGMENT_BYTES = 64 * 2**20
 """Size of the vectors in a full segment, all of which are in memory while it is built or rebuilt."""
 
-TAIL_ROWS = 1_000
-"""Number of rows that may stay outside segments when a run ends; they are read from SQLite when an index is opened."""
+TAIL_ROWS = 200
+"""Number of rows that may stay outside segments when a run ends; when an index is opened, they are read from SQLite,
+and their words are analyzed, in some 20 ms."""
 
 DELETED_AT_ONCE = 1_000
 """Number of documents whose texts are in memory at once while documents are deleted."""
@@ -71,7 +74,7 @@ class Writer:
     def __init__(self, database: Database, catalog: Catalog, open_store: OpenStore) -> None:
         self._open_store = open_store
         self._folder, self._database, self._catalog = database.folder, database, catalog
-        self._vectors, self._words = VectorTable(database, catalog), WordTables(database)
+        self._vectors = VectorTable(database, catalog)
         self._planner = Planner(database, catalog)
         self._changed = 0
         self._too_little_memory: UsageError | None = None
@@ -171,7 +174,6 @@ class Writer:
             before = self._fields_of([document.doc_id for document in documents])
             self._drop_passages([entry.document.doc_id for entry in entries])
             self._insert(entries)
-            self._mend_words([entry.document.doc_id for entry in entries])
             self._database.execute_many(
                 "UPDATE documents SET metadata = ?1, root = ?2, file = ?3, "
                 "checksum = checksum(doc_id, ?1, content_hash, n_passages, ?2, ?3) WHERE doc_id = ?4",
@@ -181,13 +183,6 @@ class Writer:
             self._forget_fields(before - names)
             self._mark_changed()
 
-    def _mend_words(self, doc_ids: Iterable[str]) -> None:
-        """Rebuild the words if one of these documents, whose passages are deleted already, had a damaged text."""
-        if self._planner.unsound.intersection(doc_ids):
-            self._drop_orphans()
-            log.warning("%s: a stored text was damaged; rebuilding the keyword tables of all documents", self._folder)
-            self._words.rebuild()
-
     def delete(self, doc_ids: Sequence[str]) -> list[str]:
         """See `StoreWriter.delete`: one transaction."""
         there, before = list[str](), set[str]()
@@ -195,12 +190,10 @@ class Writer:
             for start in range(0, len(doc_ids), DELETED_AT_ONCE):
                 known = self._row_numbers(doc_ids[start : start + DELETED_AT_ONCE])
                 before |= self._fields_of(list(known))
-                self._planner.look_at(list(known))
                 self._drop_passages(list(known))
                 self._database.execute_many("DELETE FROM documents WHERE id = ?", [(row,) for row in known.values()])
                 there += known
             self._forget_fields(before)
-            self._mend_words(there)
             self._mark_changed()
         return there
 
@@ -258,7 +251,7 @@ class Writer:
             with translated_errors():
                 keep_artifacts(self._folder, {name: inner / name})
         with self._database.change():
-            take_over(self._database, self._words, inner)
+            take_over(self._database, inner)
             self._mark_changed()
 
     def seal(self, *, final: bool) -> None:
@@ -280,7 +273,7 @@ class Writer:
         with self._database.turn():
             self._forget_damaged(final)
             for segment in self._catalog.segments():
-                if self._is_worn(segment) or not is_regular(self._folder / segment.vectors):
+                if self._is_worn(segment) or not self._has_files(segment):
                     self._write_segment(segment.first, segment.last, replaces=[segment])
             while self._seal_full():
                 pass
@@ -386,28 +379,28 @@ class Writer:
         number = self._database.one(
             "SELECT coalesce(max(seq), 0) + 1 FROM (SELECT seq FROM sqlite_sequence WHERE name = 'segments')"
         )
-        file, made = f"vectors.{number:06}.seg", None
+        vectors, words = (f"{name}.{number:06}.seg" for name in ("vectors", "words"))
+        made, words_digest = None, 0
         if len(ids):
             factory = factory or self._factory(len(ids), replaces)
-            log.info("%s: writing %s with %d vectors as %s", self._folder, file, len(ids), factory)
-            made = self._write_vectors(self._folder / file, ids, factory)
+            log.info("%s: writing %s with %d vectors as %s", self._folder, vectors, len(ids), factory)
+            made = self._write_vectors(self._folder / vectors, ids, factory)
+            words_digest = write_words(self._folder / words, self._postings(ids, last, replaces))
         with self._database.change():
             for segment in replaces:
                 self._database.execute("DELETE FROM segments WHERE id = ?", (segment.id,))
             self._database.execute("DELETE FROM deleted WHERE passage BETWEEN ? AND ?", (first, last))
             if made:
                 about = json.dumps(made.about)
-                record = SegmentRecord(number, first, last, len(ids), file, made.digest, about)
+                record = SegmentRecord(number, first, last, len(ids), vectors, made.digest, words, words_digest, about)
                 columns = ", ".join(field.name for field in fields(record))
-                self._database.execute(
-                    f"INSERT INTO segments ({columns}, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (*astuple(record), record.checksum),
-                )
+                marks = ", ".join("?" * (len(fields(record)) + 1))
+                sql = f"INSERT INTO segments ({columns}, checksum) VALUES ({marks})"
+                self._database.execute(sql, (*astuple(record), record.checksum))
             self._mark_changed()
-        for segment in replaces:
-            if OURS.fullmatch(segment.vectors):
-                with suppress(OSError):  # on Windows, a reader may have mapped it; the next run removes it
-                    remove(self._folder / segment.vectors)
+        for file in (file for segment in replaces for file in segment.files):
+            with suppress(OSError):  # on Windows, a reader may have mapped it; the next run removes it
+                remove(self._folder / file)
 
     def _factory(self, n: int, replaces: Sequence[SegmentRecord]) -> str:
         """Return the vector index for a segment of n rows, within the memory that other segments leave."""
@@ -425,6 +418,23 @@ class Writer:
             self._too_little_memory = error
             return EXACT
 
+    def _has_files(self, segment: SegmentRecord) -> bool:
+        return all(is_regular(self._folder / file) for file in segment.files)
+
+    def _postings(self, ids: Ids, last: int, replaces: Sequence[SegmentRecord]) -> Postings:
+        """Return the inverted index of passages up to `last`, merged from those of the segments that it replaces."""
+        parts: list[tuple[Postings, Mask | None]] = []
+        for segment in replaces:
+            found = open_words(self._folder / segment.words, segment)
+            parts.append((found or build(texts_of(self._database, segment.first, segment.last)), None))
+        behind = max((segment.last for segment in replaces), default=int(ids[0]) - 1)
+        parts.append((build(texts_of(self._database, behind + 1, last)), None))
+        kept = [(part, np.isin(part.passages, ids)) for part, _ in parts]
+        merged = merge([(part, None if mask.all() else mask) for part, mask in kept if mask.any()])
+        if np.array_equal(merged.passages, ids):
+            return merged
+        return build(texts_of(self._database, int(ids[0]), last))  # the segments lacked passages
+
     def _write_vectors(self, path: Path, ids: Ids, factory: str) -> Written:
         first, last = int(ids[0]), int(ids[-1])
         source = Source(
@@ -441,7 +451,7 @@ class Writer:
 
     def _sweep(self) -> None:
         """Remove what a crash left behind, and truncate SQLite's log."""
-        named = {segment.vectors for segment in self._catalog.segments()}
+        named = {file for segment in self._catalog.segments() for file in segment.files}
         sweep(self._folder, {*named, encoder_folder(self._catalog.spec.precision)})
         self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -486,25 +496,17 @@ class Writer:
             "INSERT INTO vectors (passage, vector, checksum) VALUES (?, ?, ?)",
             [(n, blob, checksum(n, blob)) for n, (_, _, blob) in numbered],
         )
-        self._words.add([(n, d.title, d.text[p.start : p.end]) for n, (d, p, _) in numbered])
 
     def _drop_passages(self, doc_ids: Sequence[str]) -> None:
-        """Delete the passages of documents with their words and vectors, and record the deletion for the segments."""
-        rows = self._database.execute(
-            f"{TEXTS} WHERE doc_id IN (SELECT value FROM json_each(?))", (json.dumps(doc_ids),)
+        """Delete the passages of documents with their vectors, and record the deletion for the segments."""
+        numbers = self._database.execute(
+            "SELECT passages.id FROM documents CROSS JOIN passages ON passages.document = documents.id "
+            "WHERE doc_id IN (SELECT value FROM json_each(?))",
+            (json.dumps(doc_ids),),
         ).fetchall()
-        self._words.take_out(rows)
-        numbers = [(number,) for number, _, _ in rows]
         self._database.execute_many("DELETE FROM passages WHERE id = ?", numbers)
         self._database.execute_many("INSERT INTO deleted VALUES (?)", numbers)
         self._changed += len(numbers)
-
-    def _drop_orphans(self) -> None:
-        """Delete passages without a document, which damage can leave behind."""
-        rows = self._database.execute("SELECT id FROM passages WHERE document NOT IN (SELECT id FROM documents)")
-        numbers = rows.fetchall()
-        self._database.execute_many("DELETE FROM passages WHERE id = ?", numbers)
-        self._database.execute_many("INSERT OR IGNORE INTO deleted VALUES (?)", numbers)
 
     def _fields_of(self, doc_ids: Sequence[str]) -> set[str]:
         """Return the names of the metadata fields that documents have in the index."""
