@@ -353,7 +353,7 @@ def test_readers_of_a_read_only_folder_search_and_writers_are_refused(folder, by
     assert ask(bystander) == "200 200"
     output, _ = bystander.communicate(timeout=60)
     assert output.startswith("StoreError cannot use the index: Permission denied")
-    assert sorted(os.listdir(folder)) == ["passages.sqlite", "vectors.000001.seg", "writer.lock"]
+    assert sorted(os.listdir(folder)) == ["passages.sqlite", "vectors.000001.seg", "words.000001.seg", "writer.lock"]
 
 
 def test_a_reader_of_a_read_only_folder_sees_what_its_owner_writes(folder, bystander):

@@ -67,7 +67,7 @@ def with_sums(folder: Path, table: str, columns: tuple[str, ...], where: str = "
 
 
 DOCUMENT = ("doc_id", "metadata", "content_hash", "n_passages", "root", "file")
-SEGMENT = ("first", "last", "n_rows", "vectors", "digest", "about")
+SEGMENT = ("first", "last", "n_rows", "vectors", "vectors_digest", "words", "words_digest", "about")
 PASSAGE = ("id", "document", "ordinal", "start", "end", "n_tokens", "n_lost")
 
 
@@ -199,7 +199,7 @@ PATHS = [
 
 @pytest.mark.parametrize("path", PATHS)
 def test_a_path_in_a_record_leads_nowhere(folder, outside, path):
-    with_sums(folder, "segments", SEGMENT, vectors=path, digest=0)
+    with_sums(folder, "segments", SEGMENT, vectors=path, words=path, vectors_digest=0)
     assert answers(folder) == ["d7", "d7"]
     with reopen_writer(folder) as writer:
         writer.delete([f"d{n}" for n in range(20, 40)])  # half of the rows, so that the segment is rewritten
@@ -217,8 +217,11 @@ RECORDS: list[dict[str, Any]] = [
     {"last": 20},
     {"last": 9.5},
     {"vectors": b"\xff"},
-    {"digest": b"\0"},
-    {"digest": 7},
+    {"vectors_digest": b"\0"},
+    {"vectors_digest": 7},
+    {"words": "vectors.000001.seg"},
+    {"words": "../words.000001.seg"},
+    {"words_digest": 7},
     {"about": "{"},
     {"about": "[]"},
     {"about": '{"factory": 7}'},

@@ -224,7 +224,7 @@ def test_what_a_crash_left_behind_is_swept_at_the_end_of_the_next_run(folder):
     (folder / "vectors.000002.seg.tmp").write_bytes(b"half")
     (folder / "writer.holder").write_text("process 1 on elsewhere")
     fill(folder, 10, 20)
-    assert sorted(os.listdir(folder)) == ["passages.sqlite", "vectors.000001.seg", "writer.lock"]
+    assert sorted(os.listdir(folder)) == ["passages.sqlite", "vectors.000001.seg", "words.000001.seg", "writer.lock"]
 
 
 def test_a_second_writer_is_told_who_the_first_is(folder):

@@ -23,10 +23,15 @@ Stored: TypeAlias = tuple[str, str, str | None, str | None]
 
 
 class Planner:
-    """Compares documents with an index."""
+    """Compares documents with an index.
+
+    Attributes:
+        found_damage: Whether one of the documents that it has compared is damaged in the index.
+    """
 
     def __init__(self, database: Database, catalog: Catalog) -> None:
         self._database, self._catalog = database, catalog
+        self.found_damage = False
 
     def plan(self, documents: Sequence[Document], *, replace: bool = False) -> Plan:
         """See `StoreWriter.plan`; content is compared by its hash, and damaged documents count as changed."""
@@ -49,6 +54,10 @@ class Planner:
         done = len(plan.encode) + len(plan.describe) + len(plan.refused)
         return dataclasses.replace(plan, unchanged=len(documents) - done)
 
+    def look_at(self, doc_ids: Sequence[str]) -> None:
+        """Look for damage in documents."""
+        self._stored(doc_ids)
+
     def _stored(self, doc_ids: Sequence[str]) -> dict[str, Stored]:
         """Return the content hash, metadata, root and file of the documents that exist and are not damaged."""
         sql = (
@@ -58,13 +67,15 @@ class Planner:
         with self._database.turn():
             rows = self._database.execute(sql, (json.dumps(doc_ids),)).fetchall()
             passages = self._sound_passages([row[0] for row in rows])
-        return {
+        sound = {
             doc_id: (content, metadata, root, file)
             for number, doc_id, title, text, content, metadata, n_passages, root, file, stored in rows
             if passages[number] == n_passages
             and checksum(doc_id, metadata, content, n_passages, root, file) == stored
             and Document(doc_id, str(text), str(title)).content_hash == content
         }
+        self.found_damage |= len(sound) < len(rows)
+        return sound
 
     def _sound_passages(self, documents: Sequence[int]) -> Counter[int]:
         """Return the number of passages of each document, negative if one of them is damaged."""

@@ -173,6 +173,7 @@ class Writer:
         with self._database.change():
             before = self._fields_of([document.doc_id for document in documents])
             self._drop_passages([entry.document.doc_id for entry in entries])
+            self._drop_orphans()
             self._insert(entries)
             self._database.execute_many(
                 "UPDATE documents SET metadata = ?1, root = ?2, file = ?3, "
@@ -190,9 +191,11 @@ class Writer:
             for start in range(0, len(doc_ids), DELETED_AT_ONCE):
                 known = self._row_numbers(doc_ids[start : start + DELETED_AT_ONCE])
                 before |= self._fields_of(list(known))
+                self._planner.look_at(list(known))
                 self._drop_passages(list(known))
                 self._database.execute_many("DELETE FROM documents WHERE id = ?", [(row,) for row in known.values()])
                 there += known
+            self._drop_orphans()
             self._forget_fields(before)
             self._mark_changed()
         return there
@@ -507,6 +510,15 @@ class Writer:
         self._database.execute_many("DELETE FROM passages WHERE id = ?", numbers)
         self._database.execute_many("INSERT INTO deleted VALUES (?)", numbers)
         self._changed += len(numbers)
+
+    def _drop_orphans(self) -> None:
+        """Delete passages without a document, which damage can leave behind; it has been seen in documents, then."""
+        if not self._planner.found_damage:
+            return
+        rows = self._database.execute("SELECT id FROM passages WHERE document NOT IN (SELECT id FROM documents)")
+        numbers = rows.fetchall()
+        self._database.execute_many("DELETE FROM passages WHERE id = ?", numbers)
+        self._database.execute_many("INSERT OR IGNORE INTO deleted VALUES (?)", numbers)
 
     def _fields_of(self, doc_ids: Sequence[str]) -> set[str]:
         """Return the names of the metadata fields that documents have in the index."""
