@@ -8,6 +8,11 @@ from typing import Any
 from semsearch.checks import TEXT, check_types, is_whole
 from semsearch.errors import UsageError
 
+
+class RecallWarning(UserWarning):
+    """Warns that a vector index does not reach the target recall at any effort."""
+
+
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import astuple, fields
@@ -23,6 +24,7 @@ from semsearch.files import is_regular, remove
 from semsearch.stores.base import Entry, Plan, Store, refuse_other_chunking, refuse_other_encoder
 from semsearch.stores.local.ann.kinds import EXACT, EXACT_BYTES, choose, create, kind_of
 from semsearch.stores.local.catalog import Catalog, SegmentRecord, last_covered, write_setting
+from semsearch.stores.local.curves import choose_effort, curve_from
 from semsearch.stores.local.database import DATABASE, Database, Parameter, translated_errors
 from semsearch.stores.local.drafts import discard_draft, place_of_draft, take_over
 from semsearch.stores.local.folder import (
@@ -44,6 +46,7 @@ from semsearch.stores.local.vectors import LAST, LITTLE_ENDIAN, VectorTable
 from semsearch.stores.local.words import open_words, texts_of, write_words
 from semsearch.transforms import fit_transform
 from semsearch.types import Document, EncoderSpec, Origin, Root
+from semsearch.vector_options import RecallWarning
 
 log = logging.getLogger(__name__)
 
@@ -388,6 +391,7 @@ class Writer:
             factory = factory or self._factory(len(ids), replaces)
             log.info("%s: writing %s with %d vectors as %s", self._folder, vectors, len(ids), factory)
             made = self._write_vectors(self._folder / vectors, ids, factory)
+            self._warn_of_recall(made)
             words_digest = write_words(self._folder / words, self._postings(ids, last, replaces))
         with self._database.change():
             for segment in replaces:
@@ -420,6 +424,18 @@ class Writer:
         except UsageError as error:
             self._too_little_memory = error
             return EXACT
+
+    def _warn_of_recall(self, made: Written) -> None:
+        """Warn if a vector index does not reach the target recall."""
+        target, curve = self._catalog.vector_options().target_recall, curve_from(made.about.get("curve"))
+        if curve and (best := choose_effort(curve, target)).recall < target:
+            warnings.warn(
+                f"the vector index {made.about['factory']!r} finds {best.recall:.3f} of the ten nearest vectors at "
+                f"most, less than `target_recall` {target:g}; choose another `vector_index` (`semsearch tune` compares "
+                "them) or a lower target",
+                RecallWarning,
+                stacklevel=2,
+            )
 
     def _has_files(self, segment: SegmentRecord) -> bool:
         return all(is_regular(self._folder / file) for file in segment.files)
