@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from forking import told
 
 from semsearch.stores.local import bm25, postings
 from semsearch.stores.local.array_file import open_arrays, writing_arrays
@@ -274,7 +275,7 @@ def test_nothing_is_found_where_nothing_is():
     for parts in ([], [build([])], [build([(1, "", ""), (2, "", "!")])], [build([(1, "", "tea")])] * 0):
         assert all(read(part.arrays()) is not None for part in parts)
         index = KeywordIndex([(part, None) for part in parts])
-        for query in ("tea", "", "?!", "京都", "C++"):
+        for query in ("tea", "", "?!", "京都", "C++", "\ud800 a.\udfff"):
             assert found(index, query, 5) == []
             assert index.scores(query, [1, 2]).tolist() == [0, 0]
             assert index.terms(query, 1) == {}
@@ -328,6 +329,14 @@ def test_threads_share_an_index(rows):
     with ThreadPoolExecutor(4) as pool:
         for query, pairs in zip(queries, pool.map(lambda query: found(index, query, 5), queries), strict=True):
             assert same(pairs, fts5.search(query)[:5])
+
+
+def test_a_forked_child_analyzes_while_a_thread_of_its_parent_did():
+    assert told("""
+from semsearch.stores.local.tokenizer import WORDS, tokenizer
+with tokenizer(WORDS)._lock:
+    in_child(lambda: tokenizer(WORDS).tokens(["running"]).of(0))
+""") == ["[b'run']"]
 
 
 def damage(rng: np.random.Generator, array: np.ndarray) -> np.ndarray:
