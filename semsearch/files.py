@@ -80,7 +80,7 @@ def creating(path: Path) -> Iterator[BinaryIO]:
     """
     temporary = unused_name(path, "tmp")
     try:
-        with temporary.open("xb") as file:  # does not follow links
+        with temporary.open("x+b") as file:  # does not follow links
             yield file
             file.flush()
             os.fsync(file.fileno())

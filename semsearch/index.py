@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
-from semsearch.checks import FLAG, FUNCTION, IDS, WHOLE, Check, check_types
+from semsearch.checks import FLAG, FUNCTION, IDS, NAMES, WHOLE, Check, check_types
 from semsearch.confidence import DEFAULT, Background, background_of
 from semsearch.corpus.chunking import Chunking
 from semsearch.corpus.sources import ReadOptions
@@ -33,6 +33,7 @@ from semsearch.paths import as_path
 from semsearch.stores.base import Store, StoredDocument
 from semsearch.stores.local.store import LocalStore
 from semsearch.types import EncoderSettings, EncoderSpec, Hit
+from semsearch.vector_options import changed_options
 
 if TYPE_CHECKING:
     from semsearch.arrays import Vector, Vectors
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from semsearch.ingest import IngestResult, Watch
     from semsearch.reencode import ReencodeResult
     from semsearch.rerank import Reranker
+    from semsearch.stores.local.tuning import Tuned
     from semsearch.tool import Tool
 
 log = logging.getLogger(__name__)
@@ -184,6 +186,9 @@ class Index:
         replace: bool = False,
         delete_missing: bool = False,
         refit: bool = False,
+        vector_index: str | None = None,
+        memory: int | str | None = None,
+        target_recall: float | None = None,
         watch: Watch | None = None,
     ) -> IngestResult:
         """Add documents, replacing those with the same ids; documents whose text is unchanged are not encoded again.
@@ -205,6 +210,12 @@ class Index:
             delete_missing: Delete documents that are no longer in the corpus: those of the given files and folders
                 or, for documents from memory, all others in the index. Documents that may still exist are kept.
             refit: Fit the encoder's transform again.
+            vector_index: `auto` to choose by the number of vectors and `memory`, or a vector index in FAISS's notation,
+                such as `HNSW32,SQ8`, or `Flat` for exact search; None to leave it as it is, for a new index `auto`.
+            memory: Bytes, or a size such as `2GB`, that `auto` may use for the vector index, while it is built and
+                while it is searched; None to leave it as it is, for a new index 2 GiB.
+            target_recall: Share of the ten nearest vectors that a search should find; None to leave it as it is, for a
+                new index 0.98.
             watch: Progress callback that receives the result so far, called from the thread that encodes.
 
         Returns:
@@ -223,6 +234,7 @@ class Index:
 
         flags = {"skip_bad": skip_bad, "strict": strict, "replace": replace, "delete_missing": delete_missing}
         check_types({"options": options, "watch": watch, "refit": refit, **flags}, EXPECTED, OPTIONAL)
+        vectors = changed_options(vector_index, memory, target_recall)
         reading = options or ReadOptions()
         with self._adding:
             started = time.perf_counter()
@@ -241,6 +253,7 @@ class Index:
                 origin=origin_of(corpus),
                 **flags,
                 refit=refit,
+                vectors=vectors,
                 watch=watch,
             )
             result.quantization = quantization
@@ -269,6 +282,54 @@ class Index:
             there = delete_documents(self._store, doc_ids, lambda: self.encoder)
         log.info("%s: %d documents deleted", self.location, len(there))
         return there
+
+    def compact(
+        self,
+        *,
+        vector_index: str | None = None,
+        memory: int | str | None = None,
+        target_recall: float | None = None,
+    ) -> bool:
+        """Merge everything that is searched into the form that is fastest, however long it takes.
+
+        Adding documents does so only in proportion to what it adds. Searches go on meanwhile.
+
+        Args:
+            vector_index: See `add`.
+            memory: See `add`.
+            target_recall: See `add`.
+
+        Returns:
+            Whether there was anything to do.
+
+        Raises:
+            UsageError: If an argument is invalid, or `memory` is too little; the message says how much is needed.
+            LockedError: If another process is writing to the index.
+            NoIndexError: If there is no index.
+        """
+        vectors, store = changed_options(vector_index, memory, target_recall), self._store
+        with self._adding, store.write(store.spec, store.chunking, store.origin, vectors=vectors) as writer:
+            return writer.compact()
+
+    def tune(self, vector_indexes: Sequence[str] = (), *, target_recall: float | None = None) -> Iterator[Tuned]:
+        """Measure recall, latency and memory of vector indexes over the vectors of the index, one after another.
+
+        They are built in temporary files; the index stays as it is.
+
+        Args:
+            vector_indexes: Vector indexes in FAISS's notation; empty for exact search and those that `auto` chooses
+                from.
+            target_recall: Recall to reach; None for that of the index.
+
+        Raises:
+            UsageError: If an argument is invalid, or the store has no vector indexes.
+            StoreError: If the index has too few vectors.
+        """
+        check_types({"vector_indexes": vector_indexes}, {"vector_indexes": NAMES})
+        target = changed_options(target_recall=target_recall).get("target_recall")
+        if not isinstance(self._store, LocalStore):
+            raise UsageError(f"`tune` needs an index in a folder; {self.location!r} is another kind of store")
+        yield from self._store.tune(vector_indexes, target)
 
     def reencode(
         self,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, fields
 from functools import partial
 from itertools import chain, islice
 from random import Random
-from typing import TypeAlias
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -127,6 +128,7 @@ def ingest(
     replace: bool = False,
     delete_missing: bool = False,
     refit: bool = False,
+    vectors: Mapping[str, Any] = MappingProxyType({}),
     watch: Watch | None = None,
 ) -> IngestResult:
     """Bring an index up to date with a corpus, creating the index if necessary.
@@ -147,6 +149,7 @@ def ingest(
         replace: Let a document replace one with the same id from another file.
         delete_missing: Delete documents that are no longer in the corpus; those that may still exist are kept.
         refit: Fit the encoder's transform again.
+        vectors: Fields of `VectorOptions` to change.
         watch: Progress callback, called from the thread that encodes.
 
     Raises:
@@ -174,7 +177,7 @@ def ingest(
     report = IngestResult()
     skipped = partial(_is_skipped, skip_bad=skip_bad, strict=strict)
     records = _begun(records, skipped, report)
-    writing = store.write(encoder.spec, chunking.to_json(), origin, encoder.artifacts)
+    writing = store.write(encoder.spec, chunking.to_json(), origin, encoder.artifacts, vectors)
     with writing as writer, ThreadPoolExecutor(1) as beside:
         if tuple(store.roots) != coverage.known:  # the ids of documents depend on the roots
             raise LockedError(f"another run has added files to {store.location!r} in the meantime; run this one again")

@@ -6,8 +6,8 @@ as an inner product. This module knows nothing about encoders or indexes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, TypeVar
 
 import numpy as np
@@ -56,24 +56,42 @@ class Spread:
     """
 
     n: int
-    total: NDArray[np.floating[Any]]
+    total: NDArray[np.float64]
     squares: float = 0.0
 
     @classmethod
-    def of(cls, similarity: str, parts: Iterable[tuple[Vectors, NDArray[np.bool_]]], dim: int) -> Spread:
-        """Measure vectors, given in parts `[n, dim]`, each with whether a row counts, `[n]`."""
-        n, squares = 0, 0.0
-        total: NDArray[np.floating[Any]] = np.zeros(dim, np.float32 if similarity == COSINE else np.float64)
-        for rows, counts in parts:
-            n += int(counts.sum())
-            if similarity == COSINE:
-                total = total + counts.astype(np.float32) @ rows
-                continue
-            for start in range(0, len(rows), BLOCK):
-                some = rows[start : start + BLOCK][counts[start : start + BLOCK]].astype(np.float64)
-                total = total + some.sum(0)
-                squares += float(np.square(some).sum())
-        return cls(n, total, squares)
+    def of(cls, similarity: str, rows: Vectors) -> Spread:
+        """Measure vectors `[n, dim]`."""
+        if similarity == COSINE:
+            return cls(len(rows), rows.sum(0, dtype=np.float64))
+        spread = cls(0, np.zeros(rows.shape[1]))
+        for start in range(0, len(rows), BLOCK):
+            some = rows[start : start + BLOCK].astype(np.float64)
+            spread += cls(len(some), some.sum(0), float(np.square(some).sum()))
+        return spread
+
+    def __add__(self, other: Spread) -> Spread:
+        """Return the spread of both sets of vectors together."""
+        return Spread(self.n + other.n, self.total + other.total, self.squares + other.squares)
+
+    def __sub__(self, part: Spread) -> Spread:
+        """Return the spread without a part of the vectors."""
+        return Spread(self.n - part.n, self.total - part.total, max(self.squares - part.squares, 0.0))
+
+    def to_json(self) -> list[Any]:
+        """Return it as JSON."""
+        return [self.n, self.total.tolist(), self.squares]
+
+    @classmethod
+    def from_json(cls, stored: Any, dim: int) -> Spread | None:
+        """Read it from JSON; return None if it is not the spread of vectors of this dimension."""
+        try:
+            n, total, squares = stored
+            spread = cls(int(n), np.array(total, np.float64), float(squares))
+        except (TypeError, ValueError, OverflowError):
+            return None
+        is_sound = spread.n > 0 and spread.total.shape == (dim,) and np.isfinite(spread.total).all()
+        return spread if is_sound and isfinite(spread.squares) else None
 
 
 def reference_scores(similarity: str, queries: Vectors, spread: Spread) -> tuple[Vectors, Vectors]:
@@ -87,7 +105,7 @@ def reference_scores(similarity: str, queries: Vectors, spread: Spread) -> tuple
     """
     n = spread.n + UNRELATED
     if similarity == COSINE:
-        return queries @ (spread.total / np.float32(n)), np.ones(len(queries), np.float32)
+        return queries @ (spread.total / n).astype(np.float32), np.ones(len(queries), np.float32)
     asked = queries.astype(np.float64)
     means = asked @ spread.total / n
     squares = np.square(asked).sum(1)

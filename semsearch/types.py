@@ -208,6 +208,26 @@ BRITISH = {"normalise": "normalize", "centre": "center"}
 
 
 @dataclass(frozen=True, slots=True)
+class VectorOptions:
+    """How the vectors of an index are searched; may be changed at any time, because vector indexes can be rebuilt.
+
+    Attributes:
+        vector_index: `auto`, or the vector index over many vectors in FAISS's notation, such as `HNSW32,SQ8`; `Flat`
+            for exact search.
+        memory: Memory in bytes that `auto` may use for the vector index, while it is built and while it is searched.
+        target_recall: Share of the ten nearest vectors that a search should find, above 0 and at most 1.
+    """
+
+    vector_index: str = "auto"
+    memory: int = 2 * 2**30
+    target_recall: float = 0.98
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class EncoderSpec:
     """Everything that determines the vector of a text; stored with each index.
 

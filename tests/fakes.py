@@ -270,14 +270,28 @@ def index_content(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
     statements = {
         "documents": "SELECT doc_id, title, text, metadata, content_hash FROM documents ORDER BY doc_id",
         "passages": f"SELECT {columns} FROM vectors LEFT JOIN passages ON {whose} ORDER BY doc_id, ordinal",
-        "words": "SELECT term, doc_id, ordinal, offset FROM (SELECT term, doc AS passage, offset FROM temp.words) "
-        f"LEFT JOIN passages ON {whose} ORDER BY term, doc_id, ordinal, offset",
         "fields": "SELECT name FROM fields ORDER BY name",
     }
     with closing(sqlite3.connect(folder / "passages.sqlite")) as connection:
-        connection.execute("INSERT INTO keywords (keywords) VALUES ('integrity-check')")  # raises if it is damaged
-        connection.execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab(main, keywords, instance)")
-        return {name: connection.execute(sql).fetchall() for name, sql in statements.items()}
+        content = {name: connection.execute(sql).fetchall() for name, sql in statements.items()}
+        sql = "SELECT passages.id, doc_id, ordinal FROM passages JOIN documents ON documents.id = document"
+        places = {number: place for number, *place in connection.execute(sql)}
+    words = (((term, *places[passage], count)) for (term, passage), count in indexed_words(folder).items())
+    return content | {"words": sorted(words)}
+
+
+def indexed_words(folder: Path) -> dict[tuple[bytes, int], int]:
+    """Return how often each passage that is not deleted has each term, as a search would read it."""
+    found = {}
+    with open_reader(folder) as store, store.snapshot():
+        words = store._read()._words
+        words.index()
+        for part, living in zip(words._parts.all, words._parts.living, strict=True):
+            for place, term in enumerate(part.all_terms()):
+                for row, count in zip(*map(np.ndarray.tolist, part.postings(place)), strict=True):
+                    if living is None or living[row]:
+                        found[term, int(part.passages[row])] = count
+    return found
 
 
 def load_encoder(base: EncoderSpec | None = None, artifacts: Path | None = None, **asked: Any) -> TextEncoder:

@@ -245,7 +245,12 @@ class MemoryStore:
 
     @contextmanager
     def write(
-        self, spec: EncoderSpec, chunking: Mapping[str, Any], origin: str = "", artifacts: Mapping[str, Path] = {}
+        self,
+        spec: EncoderSpec,
+        chunking: Mapping[str, Any],
+        origin: str = "",
+        artifacts: Mapping[str, Path] = {},
+        vectors: object = None,
     ) -> Iterator[MemoryWriter]:
         assert not artifacts
         if not self.taken.acquire(blocking=False):
@@ -343,6 +348,9 @@ class MemoryWriter:
 
     def keep_background(self, background: Mapping[str, Any]) -> None:
         self.store.background = dict(background)
+
+    def compact(self) -> bool:
+        return False
 
     def seal(self, *, final: bool) -> None:
         pass

@@ -34,6 +34,7 @@ from semsearch.cli import (
     streams,
     terminal,
     train,
+    vectors,
 )
 from semsearch.cli import options as opt
 from semsearch.cli.chunking import chunking_of
@@ -95,6 +96,9 @@ def index(
     replace: opt.Replace = False,
     delete_missing: opt.DeleteMissing = False,
     refit: opt.Refit = False,
+    vector_index: opt.VectorIndex = None,
+    memory: opt.Memory = None,
+    target_recall: opt.TargetRecall = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Index a corpus or update an existing index.
@@ -139,6 +143,9 @@ def index(
                 replace=replace,
                 delete_missing=delete_missing,
                 refit=refit,
+                vector_index=vector_index,
+                memory=memory,
+                target_recall=target_recall,
                 watch=watch,
             )
     seconds = time.perf_counter() - started
@@ -152,6 +159,8 @@ def index(
 app.command()(reencode.reencode)
 app.command()(query.query)
 app.command()(mine.mine)
+app.command()(vectors.compact)
+app.command()(vectors.tune)
 
 
 @app.command("list")
@@ -381,6 +390,8 @@ def _lines(name: str, value: Any) -> Iterator[tuple[str, object]]:
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _lines(f"{name}.{key}", inner)
+    elif name == "vectors.segments":
+        yield name, "; ".join(map(vectors.describe, value)) or "none"
     elif isinstance(value, list | tuple):
         yield name, ", ".join(map(str, value))
     else:

@@ -105,6 +105,18 @@ TransformName = Annotated[
     str | None,
     typer.Option(help="Transform applied to the vectors: center, whiten[:K], all-but-the-top[:K] or truncate:DIM."),
 ]
+VectorIndex = Annotated[
+    str | None,
+    typer.Option(
+        help="Vector index: auto, Flat (exact), or in FAISS's notation, such as HNSW32,SQ8 [default: auto]",
+    ),
+]
+Memory = Annotated[
+    str | None, typer.Option(help="Memory for the vector index that auto chooses, such as 512MB [default: 2GB]")
+]
+TargetRecall = Annotated[
+    float | None, typer.Option(help="Share of the ten nearest vectors that a search should find [default: 0.98]")
+]
 Refit = Annotated[bool, typer.Option("--refit", help="Fit the transform again on all vectors of the index.")]
 QueryPrefix = Annotated[str | None, typer.Option(help="Text to prepend to each query.")]
 PassagePrefix = Annotated[str | None, typer.Option(help="Text to prepend to each passage.")]

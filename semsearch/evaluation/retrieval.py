@@ -41,7 +41,7 @@ from semsearch.filters.syntax import Filter
 from semsearch.search import FUSIONS, MODES, find_run
 from semsearch.similarity import Spread, reference_scores
 from semsearch.stores.base import Entry
-from semsearch.stores.local import segments as faiss_segments
+from semsearch.stores.local import segments
 from semsearch.stores.local.store import LocalStore
 from semsearch.types import COSINE, Document, Run
 
@@ -292,7 +292,6 @@ class _LentVectors:
 
     def __init__(self, words: LocalStore) -> None:
         self._words = words
-        self._vectors: faiss_segments.FaissIndex = None
         self._remembered: dict[tuple[str, int], tuple[tuple[Vectors, Ids], float]] = {}
         self.snapshot, self.documents_of, self.doc_ids = words.snapshot, words.documents_of, words.doc_ids
         self.highest_keyword_score = cache(words.highest_keyword_score)
@@ -301,12 +300,12 @@ class _LentVectors:
     def lend(self, vectors: Vectors, similarity: str) -> None:
         """Set the vectors to search `[passages, dim]`, in the order in which passages were committed."""
         self.similarity = similarity
-        self._vectors = faiss_segments.build(np.arange(1, len(vectors) + 1), vectors, similarity)
-        self._spread = Spread.of(similarity, [(vectors, np.ones(len(vectors), bool))], vectors.shape[1])
+        self._vectors = segments.Segment(np.arange(1, len(vectors) + 1), vectors, similarity)
+        self._spread = Spread.of(similarity, vectors)
 
     def search_vectors(self, queries: Vectors, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
         """See `Searchable.search_vectors`."""
-        return faiss_segments.search([self._vectors], queries, k, allowed=None, excluded=np.empty(0, np.int64))
+        return segments.search([(self._vectors, None)], queries, k)
 
     def reference_scores(self, queries: Vectors) -> tuple[Vectors, Vectors]:
         """See `Searchable.reference_scores`."""

@@ -297,6 +297,7 @@ class Store(Readable, Protocol):
         chunking: Mapping[str, Any],
         origin: str = "",
         artifacts: Mapping[str, Path] = MappingProxyType({}),
+        vectors: Mapping[str, Any] = MappingProxyType({}),
     ) -> AbstractContextManager[StoreWriter]:
         """Open the index for writing, as its only writer; create it if it does not exist.
 
@@ -306,6 +307,7 @@ class Store(Readable, Protocol):
             origin: The source of the corpus; stored when the index is created.
             artifacts: Folders, by name, that belong to the encoder but cannot be obtained from its checkpoint. The
                 store keeps copies, and a new index exists only once it has all of them.
+            vectors: Fields of `VectorOptions` to change; a store may search its vectors in another way.
 
         Raises:
             LockedError: If someone else is writing; the message says who.
@@ -371,6 +373,17 @@ class StoreWriter(Protocol):
 
     def seal(self, *, final: bool) -> None:
         """Convert committed data to the form that is fastest to search; `final` marks the end of a run."""
+        ...
+
+    def compact(self) -> bool:
+        """Convert all data to the form that is fastest to search, however long it takes.
+
+        Returns:
+            Whether there was anything to do.
+
+        Raises:
+            UsageError: If the options for vectors do not allow it.
+        """
         ...
 
     def draft(self) -> Store:

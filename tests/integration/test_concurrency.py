@@ -138,7 +138,7 @@ def test_a_reader_whose_segments_are_replaced_under_it_still_answers_of_its_own_
             writer.delete(["d0", "d1"])
             monkeypatch.setattr(writer_module.Writer, "_sweep", lambda self: None)  # sweeping would wait for the reader
             writer.seal(final=True)
-            assert [path.name for path in tmp_path.glob("vectors.*")] == ["vectors.000002.f32"]
+            assert [path.name for path in tmp_path.glob("vectors.*")] == ["vectors.000002.seg"]
             assert reader.search_vectors(QUERY, 4, None)[1].tolist() == [[1, 2, 3, 4]]
         assert reader.search_vectors(QUERY, 4, None)[1].tolist() == [[3, 4]]
 

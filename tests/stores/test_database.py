@@ -353,7 +353,7 @@ def test_readers_of_a_read_only_folder_search_and_writers_are_refused(folder, by
     assert ask(bystander) == "200 200"
     output, _ = bystander.communicate(timeout=60)
     assert output.startswith("StoreError cannot use the index: Permission denied")
-    assert sorted(os.listdir(folder)) == ["passages.sqlite", "vectors.000001.f32", "writer.lock"]
+    assert sorted(os.listdir(folder)) == ["passages.sqlite", "vectors.000001.seg", "words.000001.seg", "writer.lock"]
 
 
 def test_a_reader_of_a_read_only_folder_sees_what_its_owner_writes(folder, bystander):
@@ -383,7 +383,7 @@ def test_an_older_index_is_brought_up_to_date_when_it_is_opened(tmp_path, write)
         if write:
             report = index.add(OLDER)
             assert (report.unchanged, encoder.passages) == (9, [])
-            assert [path.name for path in folder.glob("vectors.*")] == ["vectors.000002.f32"]
+            assert [path.name for path in folder.glob("vectors.*")] == ["vectors.000001.seg"]
         for mode in ("dense", "keyword"):
             (hit,) = index.search("number4", 1, mode=mode)
             assert (hit.doc_id, hit.text, hit.metadata) == ("d4", "heron number4", {"year": 2004})

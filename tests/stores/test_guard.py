@@ -67,7 +67,7 @@ def with_sums(folder: Path, table: str, columns: tuple[str, ...], where: str = "
 
 
 DOCUMENT = ("doc_id", "metadata", "content_hash", "n_passages", "root", "file")
-SEGMENT = ("file", "kind", "first", "last", "n_rows", "sha256")
+SEGMENT = ("first", "last", "n_rows", "vectors", "vectors_digest", "words", "words_digest", "about")
 PASSAGE = ("id", "document", "ordinal", "start", "end", "n_tokens", "n_lost")
 
 
@@ -145,7 +145,7 @@ def test_what_is_planted_in_the_place_of_a_file_is_one_line(folder, outside, nam
 
 
 @pytest.mark.parametrize("what", [*PLANTED, "folder"])
-@pytest.mark.parametrize("name", ["vectors.000001.f32", "writer.holder"])
+@pytest.mark.parametrize("name", ["vectors.000001.seg", "writer.holder"])
 def test_what_is_planted_where_a_file_can_be_made_again_is_no_hindrance(folder, outside, name, what):
     plant(folder / name, what, outside)
     if (name, what) != ("writer.holder", "folder"):  # a file cannot replace a folder
@@ -157,12 +157,12 @@ def test_what_is_planted_where_a_file_can_be_made_again_is_no_hindrance(folder, 
 
 
 def test_the_name_of_a_temporary_file_cannot_be_foreseen(folder, outside):
-    (folder / "vectors.000001.f32").unlink()
-    for name in ("vectors.000002.f32.tmp", "writer.holder.tmp", "passages.sqlite.new"):
+    (folder / "vectors.000001.seg").unlink()
+    for name in ("vectors.000002.seg.tmp", "writer.holder.tmp", "passages.sqlite.new"):
         (folder / name).symlink_to(outside / "letter")
     with reopen_writer(folder) as writer:
         writer.seal(final=True)
-    assert stat.S_ISREG((folder / "vectors.000002.f32").lstat().st_mode)
+    assert stat.S_ISREG((folder / "vectors.000002.seg").lstat().st_mode)
     assert answers(folder) == ["d7", "d7"]
 
 
@@ -188,19 +188,18 @@ def test_a_pipe_or_a_device_as_the_index_itself_is_refused(tmp_path, outside, wh
 PATHS = [
     "../home/letter",
     "/dev/zero",
-    "vectors.000001.f32/../../home/letter",
+    "vectors.000001.seg/../../home/letter",
     "..",
     "",
     "a\0b",
-    "vectors.1.f32",
+    "vectors.1.seg",
     "\\x",
 ]
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("kind", ["flat", "exact"])
-def test_a_path_in_a_record_leads_nowhere(folder, outside, path, kind):
-    with_sums(folder, "segments", SEGMENT, file=path, kind=kind, sha256="0" * 64)
+def test_a_path_in_a_record_leads_nowhere(folder, outside, path):
+    with_sums(folder, "segments", SEGMENT, vectors=path, words=path, vectors_digest=0)
     assert answers(folder) == ["d7", "d7"]
     with reopen_writer(folder) as writer:
         writer.delete([f"d{n}" for n in range(20, 40)])  # half of the rows, so that the segment is rewritten
@@ -217,10 +216,17 @@ RECORDS: list[dict[str, Any]] = [
     {"last": 10**15},
     {"last": 20},
     {"last": 9.5},
-    {"file": b"\xff"},
-    {"sha256": b"\0"},
-    {"sha256": 7},
-    {"kind": "hnsw"},
+    {"vectors": b"\xff"},
+    {"vectors_digest": b"\0"},
+    {"vectors_digest": 7},
+    {"words": "vectors.000001.seg"},
+    {"words": "../words.000001.seg"},
+    {"words_digest": 7},
+    {"about": "{"},
+    {"about": "[]"},
+    {"about": '{"factory": 7}'},
+    {"about": '{"factory": "HNSW32,SQ8", "curve": [[16, 1.0, 0.1]]}'},
+    {"about": '{"factory": "Flat", "bytes": "many"}'},
 ]
 
 
@@ -363,19 +369,19 @@ def test_a_vector_that_is_not_what_was_written_is_named_and_made_anew(folder, ve
     if not lost:
         assert answers(folder) == ["d7", "d7"]  # the vector is read from the segment
     else:
-        (folder / "vectors.000001.f32").unlink()
+        (folder / "vectors.000001.seg").unlink()
         with pytest.raises(DamagedError, match=r"1 vectors are corrupt, including those of 'd7'.* index the same"):
             answers(folder)
     encoder = CountingEncoder()
     index_corpus(folder, DOCUMENTS, encoder)
     assert encoder.passages == ["heron number7 waits"]
-    (folder / "vectors.000001.f32").unlink(missing_ok=True)
+    (folder / "vectors.000001.seg").unlink(missing_ok=True)
     assert answers(folder) == ["d7", "d7"]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_vector_that_is_not_finite_is_named_even_with_the_right_checksum(folder, value):
-    (folder / "vectors.000001.f32").unlink()
+    (folder / "vectors.000001.seg").unlink()
     blob = np.full(64, value, "<f4").tobytes()
     with_sums(folder, "vectors", ("passage", "vector"), "passage = 8", vector=blob)
     with pytest.raises(DamagedError, match=r"1 vectors are corrupt, including those of 'd7'"):
@@ -383,7 +389,7 @@ def test_a_vector_that_is_not_finite_is_named_even_with_the_right_checksum(folde
 
 
 def test_a_lost_vector_or_passage_is_seen(folder):
-    (folder / "vectors.000001.f32").unlink()
+    (folder / "vectors.000001.seg").unlink()
     sql(folder, "DELETE FROM vectors WHERE passage = 8")
     with pytest.raises(DamagedError, match="there are 39 vectors for 40 passages"):
         answers(folder)

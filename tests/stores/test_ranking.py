@@ -12,6 +12,7 @@ from test_contract import CHUNKING, STORES
 from semsearch.filters.read import read_filter
 from semsearch.stores.base import Store
 from semsearch.stores.local import segments
+from semsearch.stores.local.ann.library import Chosen
 from semsearch.stores.local.store import LocalStore
 
 ROWS = (
@@ -114,8 +115,8 @@ def test_a_common_offset_cancels_no_digits_of_a_distance(dim: int, n: int, filte
     expected = np.stack([-np.linalg.norm(rows.astype(np.float64) - query, axis=1) for query in queries])
     allowed = np.arange(0, 200, 2) if filtered else np.arange(200)
     order = np.argsort(-expected[:, allowed], axis=1, kind="stable")[:, :5]
-    index = segments.build(np.arange(200), rows, "euclidean")
-    wish = {"allowed": allowed if filtered else None, "excluded": np.empty(0, np.int64)}
-    scores, ids = segments.search([index], queries, 5, **wish)
+    segment = segments.Segment(np.arange(200), rows, "euclidean")
+    chosen = Chosen.of(np.isin(np.arange(200), allowed)) if filtered else None
+    scores, ids = segments.search([(segment, chosen)], queries, 5)
     assert scores == pytest.approx(np.take_along_axis(expected, ids, 1), rel=1e-5)
     assert (ids == allowed[order]).mean() > 0.99

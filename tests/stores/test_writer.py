@@ -25,6 +25,7 @@ from fakes import (
 
 from semsearch.corpus.chunking import Chunking
 from semsearch.errors import LockedError, NoIndexError
+from semsearch.stores.local import tiers
 from semsearch.stores.local import writer as writer_module
 from semsearch.types import Document
 
@@ -58,8 +59,10 @@ def fill(folder: Path, first: int, last: int, *, vector: list[list[float]] = ONE
 
 @pytest.fixture
 def small(monkeypatch) -> None:
-    """Set the segment size to 100 rows, with at most 30 rows outside segments."""
+    """Set the segment size to 100 rows, also after merging, with at most 30 rows outside segments."""
     monkeypatch.setattr(writer_module, "SEGMENT_BYTES", 4 * 4 * 100)
+    monkeypatch.setattr(writer_module, "EXACT_BYTES", 4 * 4 * 25)
+    monkeypatch.setattr(tiers, "PER_CHANGE", 0)
     monkeypatch.setattr(writer_module, "TAIL_ROWS", 30)
 
 
@@ -217,11 +220,11 @@ def test_vectors_that_replace_others_are_the_ones_found(folder):
 
 def test_what_a_crash_left_behind_is_swept_at_the_end_of_the_next_run(folder):
     fill(folder, 0, 10)
-    (folder / "vectors.000099.f32").write_bytes(b"never recorded")
-    (folder / "vectors.000002.f32.tmp").write_bytes(b"half")
+    (folder / "vectors.000099.seg").write_bytes(b"never recorded")
+    (folder / "vectors.000002.seg.tmp").write_bytes(b"half")
     (folder / "writer.holder").write_text("process 1 on elsewhere")
     fill(folder, 10, 20)
-    assert sorted(os.listdir(folder)) == ["passages.sqlite", "vectors.000001.f32", "writer.lock"]
+    assert sorted(os.listdir(folder)) == ["passages.sqlite", "vectors.000001.seg", "words.000001.seg", "writer.lock"]
 
 
 def test_a_second_writer_is_told_who_the_first_is(folder):

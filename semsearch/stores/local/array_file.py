@@ -15,11 +15,13 @@ import json
 import mmap
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
+from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +69,14 @@ class ArrayWriter:
         assert self._at - at == prod(shape) * np.dtype(dtype).itemsize, (name, shape)
         self._arrays[name] = {"dtype": dtype, "shape": list(shape), "at": at, "crc": self._pad(crc)}
 
+    def view(self, name: str) -> Array:
+        """Return an array that has been written, mapped from the unfinished file, read-only."""
+        entry = self._arrays[name]
+        self._file.flush()
+        data = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        shape = entry["shape"]
+        return np.frombuffer(data, np.dtype(entry["dtype"]), prod(shape), entry["at"]).reshape(shape)
+
     def finish(self, about: Mapping[str, Any]) -> None:
         """Write the JSON and what follows it."""
         footer = json.dumps({"about": dict(about), "arrays": self._arrays}).encode()
@@ -102,15 +112,19 @@ def writing_arrays(path: Path, about: Mapping[str, Any]) -> Iterator[ArrayWriter
 
 
 class ArrayFile:
-    """A file of arrays that is mapped into memory; see `open_arrays`.
+    """A file of arrays that is mapped into memory, and stays open; see `open_arrays`.
 
     Attributes:
         about: Its description.
         names: The names of its arrays.
     """
 
-    def __init__(self, data: mmap.mmap | bytes, about: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+    def __init__(
+        self, file: BufferedReader, data: mmap.mmap, about: Mapping[str, Any], arrays: Mapping[str, Any]
+    ) -> None:
         self._data, self._arrays = data, arrays
+        self._descriptor = os.dup(file.fileno())
+        finalize(self, os.close, self._descriptor)
         self.about = about
         self.names = tuple(arrays)
 
@@ -128,6 +142,17 @@ class ArrayFile:
         if check and not self._matches(at, size * dtype.itemsize, entry["crc"]):
             return None
         return np.frombuffer(self._data, dtype, size, at).reshape(entry["shape"])
+
+    def rows(self, name: str, numbers: Sequence[int]) -> Array:
+        """Return some rows of an array, read without mapping them, so that they do not stay in memory."""
+        entry = self._arrays[name]
+        dtype, shape, at = np.dtype(entry["dtype"]), entry["shape"], entry["at"]
+        width = dtype.itemsize * prod(shape[1:])
+        if not hasattr(os, "pread"):
+            whole = np.frombuffer(self._data, dtype, prod(shape), at).reshape(shape)
+            return whole[numbers]
+        data = b"".join([os.pread(self._descriptor, width, at + width * number) for number in numbers])
+        return np.frombuffer(data, dtype).reshape(len(numbers), *shape[1:])
 
     def _matches(self, at: int, n_bytes: int, crc: int) -> bool:
         with memoryview(self._data) as view:
@@ -147,12 +172,14 @@ def open_arrays(path: Path, digest: int) -> ArrayFile | None:
     Returns:
         The file; None if it is missing or damaged, except for the contents of its arrays.
     """
-    try:
-        with open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
-    except (OSError, ValueError):
-        return None
+    with suppress(OSError, ValueError), open_regular(path) as file:  # an empty file cannot be mapped
+        return _described(file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), digest)
+    return None
+
+
+def _described(file: BufferedReader, data: mmap.mmap, digest: int) -> ArrayFile | None:
+    """Return the arrays of a file that is open and mapped; None if it is damaged."""
+    size = len(data)
     tail = 2 * TRAILER.itemsize
     if size < ALIGNMENT + tail or data[: len(MAGIC)] != MAGIC or any(data[len(MAGIC) : ALIGNMENT]):
         return None
@@ -165,7 +192,7 @@ def open_arrays(path: Path, digest: int) -> ArrayFile | None:
     with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
         described = json.loads(footer)
         if _is_sound(described["arrays"], start) and isinstance(described["about"], dict):
-            return ArrayFile(data, described["about"], described["arrays"])
+            return ArrayFile(file, data, described["about"], described["arrays"])
     return None
 
 

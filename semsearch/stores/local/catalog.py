@@ -11,28 +11,27 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from semsearch.stores.local.curves import choose_effort, curve_from
 from semsearch.stores.local.database import Database
 from semsearch.stores.local.guard import INDEX_AGAIN, checksum, damaged
-from semsearch.types import COSINE, SIMILARITIES, EncoderSpec, Root
+from semsearch.types import COSINE, SIMILARITIES, EncoderSpec, Root, VectorOptions
 
 if TYPE_CHECKING:
     from semsearch.filters.syntax import Value
 
 log = logging.getLogger(__name__)
 
-KIND = "flat"
-"""Format of a segment's file; indexes of schema 1 have segments in other formats, which are rebuilt."""
-
-FILE = re.compile(r"vectors\.\d{6,19}\.f32")
+SEGMENT_FILE = re.compile(r"(vectors|words)\.\d{6,19}\.seg")
+"""Name of a file of a segment."""
 
 PRECISION = re.compile(r"[a-z]+[0-9]+(:[0-9a-f]{64})?")
 
-MAX_DIM, MAX_TOKENS, MAX_SEGMENT_BYTES = 2**20, 2**40, 2**30
-"""Limits on what an index can request, far above those of any model and what `writer.SEGMENT_BYTES` allows."""
+MAX_DIM, MAX_TOKENS = 2**20, 2**40
+"""Limits on what an index can request, far above those of any model."""
 
 FACETS = """
     WITH fields AS (
@@ -56,40 +55,61 @@ State: TypeAlias = tuple[int, str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
-    """A file of vectors as recorded in SQLite.
+class SegmentRecord:
+    """A segment as recorded in SQLite.
 
     Attributes:
-        first, last: Lowest and highest passage number that the file covers.
-        n_rows: Number of vectors in the file.
-        sha256: SHA-256 of the file, in hex.
+        first, last: Lowest and highest passage number that it covers.
+        n_rows: Number of vectors in it.
+        vectors, words: Names of its files, with the vectors and the words of its passages.
+        vectors_digest, words_digest: Digests of these files; see `array_file`.
+        about: JSON with what was measured of its vector index: factory, curve and bytes; see `segment_files.Written`.
     """
 
     id: int
-    file: str
-    kind: str
     first: int
     last: int
     n_rows: int
-    sha256: str
+    vectors: str
+    vectors_digest: int
+    words: str
+    words_digest: int
+    about: str
+
+    @property
+    def files(self) -> tuple[str, str]:
+        """Names of its files."""
+        return self.vectors, self.words
 
     @property
     def checksum(self) -> int:
         """Checksum of the segment's row; see `schema.CHECKED`."""
-        return checksum(self.file, self.kind, self.first, self.last, self.n_rows, self.sha256)
+        return checksum(*astuple(self)[1:])
 
-    def is_sound(self, behind: int, dim: int) -> bool:
+    def is_sound(self, behind: int) -> bool:
         """Return whether the record is plausible for a segment that follows one ending at passage `behind`."""
-        numbers = (self.id, self.first, self.last, self.n_rows)
-        texts = (self.file, self.kind, self.sha256)
         return (
-            all(type(number) is int for number in numbers)
-            and all(type(text) is str for text in texts)
+            all(type(number) is int for number in (self.id, self.first, self.last, self.n_rows))
+            and type(self.vectors_digest) is type(self.words_digest) is int
+            and type(self.vectors) is type(self.words) is type(self.about) is str
             and behind < self.first <= self.last
             and 0 < self.n_rows <= self.last - self.first + 1
-            and self.n_rows * dim * 4 <= MAX_SEGMENT_BYTES
-            and (self.kind != KIND or FILE.fullmatch(self.file) is not None)
+            and all(map(SEGMENT_FILE.fullmatch, self.files))
+            and isinstance(self.measured, dict)
         )
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of its vector index in memory; 0 for none."""
+        n_bytes = self.measured.get("bytes", 0)
+        return n_bytes if type(n_bytes) is int else 0
+
+    @property
+    def measured(self) -> Any:
+        """The value of `about`."""
+        with suppress(ValueError, RecursionError):
+            return json.loads(self.about)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +133,8 @@ class Catalog:
         """
         self._database = database
         self._about: tuple[tuple[int, str], About] | None = None
+        self._state: tuple[tuple[int, int] | None, State] | None = None
+        self._complete: tuple[State, Sequence[SegmentRecord]] | None = None
         self._background: tuple[State, Any] | None = None
         self._facets: tuple[tuple[State, int], dict[str, list[tuple[Value, int]]]] | None = None
         with database.snapshot():
@@ -121,7 +143,7 @@ class Catalog:
     def about(self) -> About:
         """Return the settings of the index that is currently in the folder."""
         with self._database.snapshot():
-            key = (self._database.connections, self.setting("identity"))
+            key = self.state()[:2]
             if self._about is None or self._about[0] != key:
                 self._about = key, self._read_about()
             return self._about[1]
@@ -189,10 +211,24 @@ class Catalog:
                 "rows_beside_segments": beside,
                 "deleted_rows": self._database.one("SELECT count(*) FROM deleted"),
                 "bytes": _size(self._database.folder),
+                "vectors": self._vectors_status(segments, self.vector_options()),
                 "transform": self.spec.transform and fitted,
                 "encoder": {**self.spec.to_json(), "fingerprint": self.spec.fingerprint},
                 "chunking": dict(self.chunking),
             }
+
+    @staticmethod
+    def _vectors_status(segments: Sequence[SegmentRecord], options: VectorOptions) -> dict[str, Any]:
+        """Return the options for vectors, and the vector index of each segment with what was measured of it."""
+        kinds = []
+        for segment in segments:
+            about = segment.measured
+            kind: dict[str, Any] = {"rows": segment.n_rows, "kind": about.get("factory", "")}
+            if curve := curve_from(about.get("curve", [])):
+                chosen = choose_effort(curve, options.target_recall)
+                kind |= {"effort": chosen.effort, "recall": chosen.recall, "ms": chosen.ms, "bytes": about.get("bytes")}
+            kinds.append(kind)
+        return {**options.to_json(), "segments": kinds}
 
     def fields(self) -> list[str]:
         """Return the names of the metadata fields that documents have, sorted."""
@@ -210,23 +246,33 @@ class Catalog:
                 self._facets = state, found
             return self._facets[1]
 
-    def segments(self) -> list[Segment]:
+    def segments(self) -> list[SegmentRecord]:
         """Return the current segments, ordered by the passages they cover; empty if their records are damaged.
 
         Nothing is lost in that case, because all vectors are in SQLite.
         """
-        sql = "SELECT id, file, kind, first, last, n_rows, sha256, checksum FROM segments ORDER BY first"
-        segments: list[Segment] = []
-        dim = self.spec.dim
-        for *fields, stored in self._database.execute(sql):
-            segment = Segment(*fields)
-            if segment.checksum != stored or not segment.is_sound(last_covered(segments), dim):
+        columns = ", ".join(field.name for field in fields(SegmentRecord))
+        segments: list[SegmentRecord] = []
+        for *values, stored in self._database.execute(f"SELECT {columns}, checksum FROM segments ORDER BY first"):
+            segment = SegmentRecord(*values)
+            if segment.checksum != stored or not segment.is_sound(last_covered(segments)):
                 log.warning("%s: the segment records are damaged; ignoring all segments", self._database.folder)
                 return []
             segments.append(segment)
         return segments
 
-    def is_complete(self, segments: Sequence[Segment]) -> bool:
+    def complete_segments(self) -> Sequence[SegmentRecord]:
+        """Return the current segments; none if they do not match the passages. Computed once for each state."""
+        state = self.state()
+        if self._complete is None or self._complete[0] != state:
+            segments = self.segments()
+            if not self.is_complete(segments):
+                log.warning("%s: the segments do not match the database; searching without them", self._database.folder)
+                segments = []
+            self._complete = state, segments
+        return self._complete[1]
+
+    def is_complete(self, segments: Sequence[SegmentRecord]) -> bool:
         """Return whether segments contain every passage up to their last, except for those recorded as deleted."""
         covered = last_covered(segments)
         noted = "SELECT count(*) FROM deleted WHERE passage <= ?"
@@ -262,6 +308,18 @@ class Catalog:
             raise damaged(self._database.folder, "its setting 'background' is not an object", INDEX_AGAIN)
         return background
 
+    def vector_options(self) -> VectorOptions:
+        """Return how vectors are searched; the defaults for an index that does not say."""
+        with self._database.snapshot():
+            if not self._database.one("SELECT count(*) FROM settings WHERE key = 'vectors'"):
+                return VectorOptions()
+            stored = self.setting("vectors")
+        with suppress(TypeError):
+            options = VectorOptions(**stored)
+            if _are_possible(options):
+                return options
+        raise damaged(self._database.folder, "its setting 'vectors' is not valid")
+
     def files_of(self, root: str, n: int) -> dict[str, str]:
         """See `Store.files_of`."""
         prefix = f"{root}/" if root else ""
@@ -271,6 +329,12 @@ class Catalog:
 
     def state(self) -> State:
         """Return a key that distinguishes this committed state from any other; see `State`."""
+        version = self._database.version if self._database.in_snapshot else None
+        if version is None or self._state is None or self._state[0] != version:
+            self._state = version, self._read_state()
+        return self._state[1]
+
+    def _read_state(self) -> State:
         revision = self.setting("revision")
         if type(revision) is not int:
             raise damaged(self._database.folder, "its setting 'revision' is not a number")
@@ -305,7 +369,7 @@ def _is_root(root: Root) -> bool:
     return texts and not set("/\0") & set(root.name) and "\0" not in root.path and os.path.isabs(root.path)
 
 
-def last_covered(segments: Iterable[Segment]) -> int:
+def last_covered(segments: Iterable[SegmentRecord]) -> int:
     """Return the highest passage number that segments cover; 0 if there are none."""
     return max((segment.last for segment in segments), default=0)
 
@@ -338,6 +402,17 @@ def _is_possible(spec: EncoderSpec) -> bool:
         and isinstance(spec.normalize, bool)
         and spec.similarity in ((COSINE,) if spec.transform else SIMILARITIES)
         and PRECISION.fullmatch(spec.precision) is not None
+    )
+
+
+def _are_possible(options: VectorOptions) -> bool:
+    """Return whether options have the right types and are in range; a vector index is checked where it is built."""
+    return (
+        type(options.vector_index) is str
+        and type(options.memory) is int
+        and type(options.target_recall) in (int, float)
+        and options.memory > 0
+        and 0 < options.target_recall <= 1
     )
 
 

@@ -35,7 +35,7 @@ Parameter: TypeAlias = str | int | float | bytes | None
 
 DATABASE = "passages.sqlite"
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 BUSY_SECONDS = 30
 
@@ -183,6 +183,7 @@ class Database:
         self._write = write
         self._turn = ForkLock()
         self._abandoned: list[sqlite3.Connection] = []
+        self._version = 0
         self._connect()
 
     def _connect(self) -> None:
@@ -248,7 +249,13 @@ class Database:
                 return
             self._keep_up()
             with transaction(self._connection, write=False):
+                (self._version,) = self._connection.execute("PRAGMA data_version").fetchone()
                 yield
+
+    @property
+    def version(self) -> tuple[int, int] | None:
+        """A key that distinguishes this snapshot's data from other data of this connection; None while writing."""
+        return None if self._write else (self.connections, self._version)
 
     @contextmanager
     def change(self) -> Iterator[None]:

@@ -21,7 +21,6 @@ from semsearch.stores.local.database import DATABASE, Database, translated_error
 from semsearch.stores.local.folder import DRAFT
 from semsearch.stores.local.guard import PASSAGE, PASSAGE_COLUMNS, checksum, damaged, passage_checksum
 from semsearch.stores.local.vectors import LITTLE_ENDIAN, VectorTable
-from semsearch.stores.local.words import WordTables
 
 Passage: TypeAlias = tuple[int, int, int, int, int, int, int, int]
 """The columns of a passage's row, and their checksum."""
@@ -61,12 +60,11 @@ def discard_draft(folder: Path) -> None:
         remove(unneeded)
 
 
-def take_over(database: Database, words: WordTables, draft: Path) -> None:
+def take_over(database: Database, draft: Path) -> None:
     """Replace everything that an index has from its encoder; must be called inside `Database.change`.
 
     Args:
         database: The database of the index.
-        words: Its full-text tables.
         draft: Folder of the draft.
 
     Raises:
@@ -91,7 +89,6 @@ def take_over(database: Database, words: WordTables, draft: Path) -> None:
         ):
             database.execute_many(f"INSERT INTO {into}", rows)
         database.execute(COUNT)
-        words.rebuild()
         # readers keep what they have read for as long as the identity stays the same
         write_setting(database, "identity", secrets.token_hex(16))
         write_setting(database, "encoder", catalog.spec.to_json())

@@ -31,7 +31,7 @@ DRAFT = "reencode"
 OURS = re.compile(
     rf"{re.escape(DATABASE)}\.([0-9a-f]{{16}}\.)?new(-wal|-shm|-journal)?"
     r"|writer\.holder\.[0-9a-f]{16}\.tmp"
-    r"|vectors\.\d{6,19}\.(f32|faiss)(\.tmp|\.[0-9a-f]{16}\.tmp)?"
+    r"|(vectors|words)\.\d{6,19}\.(seg|f32|faiss)(\.tmp|\.[0-9a-f]{16}\.tmp)?"
     r"|encoder-[0-9a-f]{12}(\.new|\.[0-9a-f]{16}\.new)?"
     rf"|{DRAFT}\.[0-9a-f]{{16}}\.old"
 )

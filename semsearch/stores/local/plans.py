@@ -26,12 +26,12 @@ class Planner:
     """Compares documents with an index.
 
     Attributes:
-        unsound: Ids of documents whose stored text may differ from the text that was indexed.
+        found_damage: Whether one of the documents that it has compared is damaged in the index.
     """
 
     def __init__(self, database: Database, catalog: Catalog) -> None:
         self._database, self._catalog = database, catalog
-        self.unsound: set[str] = set()
+        self.found_damage = False
 
     def plan(self, documents: Sequence[Document], *, replace: bool = False) -> Plan:
         """See `StoreWriter.plan`; content is compared by its hash, and damaged documents count as changed."""
@@ -55,7 +55,7 @@ class Planner:
         return dataclasses.replace(plan, unchanged=len(documents) - done)
 
     def look_at(self, doc_ids: Sequence[str]) -> None:
-        """Add those of these documents that are damaged to `unsound`."""
+        """Look for damage in documents."""
         self._stored(doc_ids)
 
     def _stored(self, doc_ids: Sequence[str]) -> dict[str, Stored]:
@@ -74,7 +74,7 @@ class Planner:
             and checksum(doc_id, metadata, content, n_passages, root, file) == stored
             and Document(doc_id, str(text), str(title)).content_hash == content
         }
-        self.unsound |= {row[1] for row in rows} - sound.keys()
+        self.found_damage |= len(sound) < len(rows)
         return sound
 
     def _sound_passages(self, documents: Sequence[int]) -> Counter[int]:

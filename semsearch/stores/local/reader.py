@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -14,34 +12,24 @@ import numpy as np
 from semsearch.arrays import Ids, Vectors
 from semsearch.filters.sqlite import Condition, compile_filter
 from semsearch.filters.syntax import Filter, check_fields
-from semsearch.similarity import Spread, reference_scores, similarities
+from semsearch.similarity import reference_scores, similarities
 from semsearch.stores.base import StoredDocument, StoredPassage
-from semsearch.stores.local import segments as faiss_segments
-from semsearch.stores.local.catalog import KIND, Catalog, Segment, State, last_covered, read_object
-from semsearch.stores.local.database import Database, Parameter
+from semsearch.stores.local.catalog import Catalog, read_object
+from semsearch.stores.local.database import Database
 from semsearch.stores.local.guard import INDEX_AGAIN, PASSAGE, checksum, damaged, passage_checksum
-from semsearch.stores.local.keywords import as_typed, exact_tokens, match_expression, phrases
-from semsearch.stores.local.segments import FaissIndex
+from semsearch.stores.local.selections import Selection, Selections
+from semsearch.stores.local.vector_search import VectorSearch
 from semsearch.stores.local.vectors import VectorTable
+from semsearch.stores.local.word_search import WordSearch
 from semsearch.transforms import Transform
 from semsearch.types import Document, Term
 
 log = logging.getLogger(__name__)
 
-MANY_STEPS = 8
-"""Maximum number of small FAISS indexes beside the segments, as during an ingest, before they are merged into one."""
-
-K1, LEAST_WEIGHT = 1.2, 1e-6
-"""FTS5's own constants; see https://sqlite.org/fts5.html#the_bm25_function."""
 
 PASSAGES_OF = "SELECT passages.id FROM documents CROSS JOIN passages ON passages.document = documents.id"
 """CROSS JOIN fixes the order of the tables, so that a condition is evaluated once per document."""
 
-SPARSE = 1_000
-"""Passage numbers per allowed passage above which the others are not listed: damage can produce any number."""
-
-MANY_PHRASES = 100_000
-"""Maximum number of phrases whose weights are cached."""
 
 Whole: TypeAlias = tuple[str, str, str, dict[str, Any]]
 """Id, title, text and metadata of a document."""
@@ -53,72 +41,36 @@ class Reader:
     def __init__(self, database: Database, catalog: Catalog) -> None:
         self._database, self._catalog = database, catalog
         self._vectors = VectorTable(database, catalog)
-        self._state: State | None = None
-        self._loaded: dict[Segment, FaissIndex] = {}
-        self._tail: list[FaissIndex] = []
-        self._beside: tuple[int, int] | None = None  # newest segment and last covered passage before the tail
-        self._tail_end = -1
-        self._deleted: Ids = np.empty(0, np.int64)
-        self._spread: Spread | None = None
-        self._chosen: tuple[tuple[State, str], Ids] | None = None
-        self._weights: tuple[State | None, dict[str, float]] = None, {}
+        self._dense = VectorSearch(database, catalog, self._vectors)
+        self._words = WordSearch(database, catalog)
+        self._selections = Selections()
+
+    def close(self) -> None:
+        """Release the files of segments; must be called when no operation is in progress."""
+        self._dense.close()
+        self._words.close()
+        self._selections = Selections()
 
     def search_vectors(self, queries: Vectors, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
         """See `Searchable.search_vectors`."""
         with self._database.snapshot():
-            self._refresh()
-            indexes = [*self._loaded.values(), *self._tail]
-            allowed = None if where is None else self._allowed(where)
-            vectors = self._vectors.transformed(queries)
-            return faiss_segments.search(indexes, vectors, k, allowed=allowed, excluded=self._deleted)
+            selection = None if where is None else self._selected(where)
+            return self._dense.search(self._vectors.transformed(queries), k, selection)
 
     def search_keywords(self, query: str, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
         """See `Searchable.search_keywords`."""
         with self._database.snapshot():
-            allowed = None if where is None else self._allowed(where)
-            expression = match_expression(query)
-            if not expression:
-                return np.empty(0, np.float32), np.empty(0, np.int64)
-            sql, parameters = self._scored(query, expression)
-            if allowed is not None:
-                among, numbers = self._shorter(allowed)
-                sql += f" AND +rowid {among} (SELECT value FROM json_each(?))"  # + bars the index: words come first
-                parameters.append(json.dumps(numbers.tolist()))
-            rows = self._database.execute(f"{sql} ORDER BY score DESC, rowid LIMIT ?", [*parameters, k]).fetchall()
-            return np.array([row[0] for row in rows], np.float32), np.array([row[1] for row in rows], np.int64)
-
-    def _scored(self, query: str, expression: str) -> tuple[str, list[Parameter]]:
-        """Return SQL for the score and the number of each passage that has words of a query, and its parameters."""
-        exact = self._exact_weights(query)
-        score = "-bm25(keywords)" + " + ? * (rowid IN (SELECT rowid FROM exact WHERE exact MATCH ?))" * len(exact)
-        parameters: list[Parameter] = [value for token, weight in exact.items() for value in (weight, token)]
-        return f"SELECT {score} AS score, rowid FROM keywords WHERE keywords MATCH ?", [*parameters, expression]
+            return self._words.search(query, k, None if where is None else self._selected(where))
 
     def keyword_scores(self, query: str, passages: Sequence[int]) -> Vectors:
         """See `Readable.keyword_scores`."""
-        expression = match_expression(query)
-        if not expression or not passages:
-            return np.zeros(len(passages), np.float32)
         with self._database.snapshot():
-            sql, parameters = self._scored(query, expression)
-            sql += " AND rowid BETWEEN ? AND ? AND +rowid IN (SELECT value FROM json_each(?))"
-            parameters += [min(passages), max(passages), json.dumps(list(passages))]
-            scores = {number: score for score, number in self._database.execute(sql, parameters)}
-        return np.array([scores.get(number, 0.0) for number in passages], np.float32)
+            return self._words.index().scores(query, passages)
 
     def keyword_terms(self, query: str, passage: int) -> dict[Term, float]:
-        """See `Readable.keyword_terms`; BM25 is a sum over phrases, so each phrase is scored separately."""
-        one = "SELECT -bm25(keywords) FROM keywords WHERE keywords MATCH ? AND rowid = ?"
-        found = {}
+        """See `Readable.keyword_terms`."""
         with self._database.snapshot():
-            for phrase, times in Counter(phrases(query)).items():
-                for (score,) in self._database.execute(one, (phrase, passage)):
-                    found[Term(as_typed(phrase), exact=False)] = times * score
-            for token, weight in self._exact_weights(query).items():
-                sql = "SELECT rowid FROM exact WHERE exact MATCH ? AND rowid = ?"
-                if self._database.execute(sql, (token, passage)).fetchone():
-                    found[Term(as_typed(token), exact=True)] = weight
-        return found
+            return self._words.index().terms(query, passage)
 
     def fitted(self) -> Transform | None:
         """See `Readable.fitted`."""
@@ -127,17 +79,13 @@ class Reader:
     def highest_keyword_score(self, query: str) -> float:
         """See `Searchable.highest_keyword_score`."""
         with self._database.snapshot():
-            return self._most(phrases(query)) + sum(self._exact_weights(query).values())
+            return self._words.index().highest(query)
 
     def reference_scores(self, queries: Vectors) -> tuple[Vectors, Vectors]:
         """See `Searchable.reference_scores`."""
         with self._database.snapshot():
-            self._refresh()
-            similarity, rows = self._catalog.spec.similarity, self._vectors.transformed(queries)
-            if self._spread is None:
-                parts = faiss_segments.rows_of([*self._loaded.values(), *self._tail], self._deleted)
-                self._spread = Spread.of(similarity, parts, rows.shape[1])  # a transform may change the dimension
-            return reference_scores(similarity, rows, self._spread)
+            rows = self._vectors.transformed(queries)
+            return reference_scores(self._catalog.spec.similarity, rows, self._dense.spread(rows.shape[1]))
 
     def passages_from(self, position: float, n: int) -> list[int]:
         """See `Readable.passages_from`."""
@@ -261,87 +209,14 @@ class Reader:
         what = f"the record of document {doc_id!r:.60} does not match its checksum"
         raise damaged(self._database.folder, what, INDEX_AGAIN)
 
-    def _exact_weights(self, query: str) -> dict[str, float]:
-        """Return the score of each exact token in a query: the most that its parts can score, so it ranks first."""
-        return {token: self._most(pieces) for token, pieces in exact_tokens(query).items()}
+    def _selected(self, where: Filter) -> Selection:
+        """Return the passages of documents that match a filter."""
 
-    def _most(self, phrases: Sequence[str]) -> float:
-        """Return the upper bound of BM25: FTS5's weight of each phrase as its term frequency goes to infinity."""
-        state = self._catalog.state()
-        if self._weights[0] != state or len(self._weights[1]) > MANY_PHRASES:
-            self._weights = state, {}
-        return (K1 + 1) * sum(self._weight(phrase) for phrase in phrases)
-
-    def _weight(self, phrase: str) -> float:
-        """Return the IDF of a phrase as FTS5 computes it; cached, because common phrases are slow and frequent."""
-        known = self._weights[1]
-        if phrase not in known:
-            n = self._database.one("SELECT count(*) FROM passages")
-            having = self._database.one("SELECT count(*) FROM keywords WHERE keywords MATCH ?", phrase)
-            known[phrase] = max(math.log((n - having + 0.5) / (having + 0.5)), LEAST_WEIGHT)
-        return known[phrase]
-
-    def _allowed(self, where: Filter) -> Ids:
-        """Return the passages of documents that match a filter, ascending; one scan of the metadata per search."""
-        key = self._catalog.state(), repr(where)  # 1 and True are equal in Python, but not in a filter
-        if self._chosen is None or self._chosen[0] != key:
+        def resolve() -> Ids:
             check_fields(where, self._catalog.fields())
             condition = compile_filter(where)
             rows = self._database.execute(f"{PASSAGES_OF} WHERE {condition.sql}", condition.parameters)
-            self._chosen = key, np.sort(np.fromiter((row[0] for row in rows), np.int64))
-        return self._chosen[1]
+            return np.sort(np.fromiter((row[0] for row in rows), np.int64))
 
-    def _shorter(self, allowed: Ids) -> tuple[str, Ids]:
-        """Return IN with the allowed passages or, if most are allowed, NOT IN with the others."""
-        size = self._database.one("SELECT coalesce(max(id), 0) + 1 FROM passages")
-        if size > SPARSE * (len(allowed) + 1):
-            return "IN", allowed
-        others = np.ones(size, bool)
-        others[allowed] = False
-        return ("IN", allowed) if len(allowed) < len(others) / 2 else ("NOT IN", np.flatnonzero(others))
-
-    def _refresh(self) -> None:
-        """Load what was committed since the last search, or everything if the index is a different one."""
-        state = self._catalog.state()
-        if state == self._state:
-            return
-        if self._state is None or state[:2] != self._state[:2]:
-            self._loaded, self._beside = {}, None
-        self._state = None  # until everything is loaded
-        segments = self._catalog.segments()
-        if not self._catalog.is_complete(segments):
-            log.warning("%s: the segments do not match the database; searching without them", self._database.folder)
-            segments = []
-        self._take_in(segments)
-        self._state, self._spread = state, None
-        log.debug("%s: revision %d, %d segments", self._database.folder, state[2], len(segments))
-
-    def _take_in(self, segments: Sequence[Segment]) -> None:
-        """Load these segments, the vectors after them, and the deletions."""
-        covered, dim = last_covered(segments), self._vectors.dim()
-        self._loaded = {segment: self._loaded.get(segment) or self._load(segment, dim) for segment in segments}
-        sealed = self._database.one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'segments'")
-        if self._beside != (sealed, covered) or self._catalog.spec.transform:  # refitting it changes every row
-            self._tail, self._beside, self._tail_end = [], (sealed, covered), covered
-        ids, rows = self._vectors.searched(self._tail_end + 1, None)
-        if len(ids):
-            self._tail = [*self._tail, self._built(ids, rows)]
-            self._tail_end = int(ids[-1])
-        if len(self._tail) > MANY_STEPS:
-            ids, rows = self._vectors.searched(covered + 1, None)
-            self._tail = [self._built(ids, rows)]
-        noted = "SELECT passage FROM deleted WHERE passage NOT IN (SELECT id FROM passages) ORDER BY passage"
-        deleted = self._database.execute(noted)
-        self._deleted = np.fromiter((row[0] for row in deleted), np.int64)
-
-    def _load(self, segment: Segment, dim: int) -> FaissIndex:
-        """Return a segment from its file, or from SQLite if the file is missing, damaged or of another kind."""
-        path = self._database.folder / segment.file
-        if segment.kind == KIND:
-            if found := faiss_segments.read(path, segment.sha256, segment.n_rows, dim, segment.first, segment.last):
-                return self._built(*found)
-            log.warning("%s is missing or damaged; rebuilding it in memory from the database", path)
-        return self._built(*self._vectors.searched(segment.first, segment.last))
-
-    def _built(self, ids: Ids, rows: Vectors) -> FaissIndex:
-        return faiss_segments.build(ids, rows, self._catalog.spec.similarity)
+        # 1 and True are equal in Python, but not in a filter
+        return self._selections.get(self._catalog.state(), repr(where), resolve)

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from sqlite_utils import Database, Migrations
 
 from semsearch.stores.local.guard import checksum
-from semsearch.stores.local.keywords import body, tokens
 
 MIGRATIONS = Migrations("semsearch")
 
@@ -110,6 +109,7 @@ def _origins(db: Database) -> None:
 
 @MIGRATIONS(name="003 keywords are folded, and exact tokens have a table")
 def _third(db: Database) -> None:
+    """Replace the full-text tables; migration 005 drops them, so they stay empty."""
     tokenize = "unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'"
     db.execute("DROP TABLE keywords")
     db.execute(f"""CREATE VIRTUAL TABLE keywords USING fts5(body, content='', tokenize="porter {tokenize}")""")
@@ -117,23 +117,43 @@ def _third(db: Database) -> None:
         "CREATE VIRTUAL TABLE exact USING fts5(tokens, content='', columnsize=0, detail=none, "
         f"""tokenize="{tokenize}")"""
     )
-    for number, title, text in db.execute(
-        "SELECT passages.id, title, substr(text, start + 1, end - start) "
-        "FROM passages JOIN documents ON documents.id = passages.document"
-    ):
-        db.execute("INSERT INTO keywords (rowid, body) VALUES (?, ?)", (number, body(title, text)))
-        db.execute("INSERT INTO exact (rowid, tokens) VALUES (?, ?)", (number, tokens(title, text)))
 
 
 @MIGRATIONS(name="004 checksums, identity")
 def _checksums(db: Database) -> None:
     db.execute("ALTER TABLE documents ADD COLUMN n_passages INTEGER")
     db.execute("UPDATE documents SET n_passages = (SELECT count(*) FROM passages WHERE document = documents.id)")
-    for table, columns in CHECKED.items():
+    older = {"segments": ("file", "kind", "first", "last", "n_rows", "sha256")}
+    for table, columns in (CHECKED | older).items():
         db.execute(f"ALTER TABLE {table} ADD COLUMN checksum INTEGER")
         db.execute(f"UPDATE {table} SET checksum = {checksum_of(columns)}")
     identity = json.dumps(secrets.token_hex(16))
     db.execute("INSERT INTO settings VALUES ('identity', ?, ?)", (identity, checksum("identity", identity)))
+
+
+@MIGRATIONS(name="005 segments of arrays, which also contain the words")
+def _segments(db: Database) -> None:
+    """Replace the table of segments, all of which are rebuilt in another format, and the full-text tables."""
+    db.execute("DROP TABLE keywords")
+    db.execute("DROP TABLE exact")
+    db.execute("DROP TABLE segments")
+    db.execute("DELETE FROM deleted")
+    db.execute(
+        """
+        CREATE TABLE segments (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            first INTEGER NOT NULL,  -- lowest and highest passage id that it covers
+            last INTEGER NOT NULL,
+            n_rows INTEGER NOT NULL,
+            vectors TEXT NOT NULL,  -- name of the file with its vectors, and the digest of this file
+            vectors_digest INTEGER NOT NULL,
+            words TEXT NOT NULL,  -- the same for the file with its words
+            words_digest INTEGER NOT NULL,
+            about TEXT NOT NULL,  -- JSON: what was measured of its vector index
+            checksum INTEGER
+        )
+        """
+    )
 
 
 CHECKED = {
@@ -143,7 +163,7 @@ CHECKED = {
         "id || ' ' || document || ' ' || ordinal || ' ' || start || ' ' || end || ' ' || n_tokens || ' ' || n_lost",
     ),
     "vectors": ("passage", "vector"),
-    "segments": ("file", "kind", "first", "last", "n_rows", "sha256"),
+    "segments": ("first", "last", "n_rows", "vectors", "vectors_digest", "words", "words_digest", "about"),
     "transform": ("name", "mean", "matrix"),
 }
 """Tables whose rows have a checksum, with the columns it covers; `content_hash` in turn covers title and text."""

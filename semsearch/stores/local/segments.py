@@ -1,50 +1,44 @@
-"""Vectors in FAISS: segments on disk that each cover a range of passages, and the search over them.
+"""Segments of vectors: immutable files that each cover a range of passages, and the search over them.
 
-A segment can be deleted at any time: it is rebuilt from SQLite. Its file contains passage ids and vectors, and is not
-in FAISS's own index format, because a file that FAISS reads can name other files to be mapped, or crash the
-interpreter. Scores are inner products, which are cosines for unit rows, or Euclidean distances with a minus sign. This
-module knows passage ids and vectors, but nothing of documents or SQL.
+A segment can be deleted at any time: it is rebuilt from SQLite. Its file contains passage ids, float32 vectors as they
+are searched, and perhaps a vector index over them, as arrays that are checked before FAISS uses them. FAISS's own file
+format is not used, because such a file can name other files to be mapped, or crash the interpreter.
 
-    8 bytes      `semsegm1`
-    2 x int64    n, dim
-    n x int64    passage ids, ascending
-    n x dim      float32 vectors; everything is little-endian
+Without a vector index, search is exact. With one, it finds candidates, whose scores are then computed exactly from the
+vectors, so that scores never depend on the kind of index. Scores are inner products, which are cosines for unit rows,
+or Euclidean distances with a minus sign. This module knows passage ids and vectors, but nothing of documents or SQL.
+
+    ids         int64 `[n]`; ascending, except that the rows held out for measuring recall come last
+    rows        float32 `[n, dim]`
+    row_sums    uint64 `[n]`, a checksum of each row; see `row_sums`
+    others      those of the vector index; see `ann`
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from semsearch.arrays import Ids, Vectors
-from semsearch.files import open_regular, write_bytes
-from semsearch.forks import runs_here
+from semsearch.errors import UsageError
+from semsearch.similarity import Spread, similarities
+from semsearch.stores.local.ann.base import Arrays
+from semsearch.stores.local.ann.kinds import EXACT, create, kind_of
+from semsearch.stores.local.ann.library import Chosen, FaissIndex, fill, fits, import_faiss, metric_of, threads_for
+from semsearch.stores.local.array_file import ArrayFile, open_arrays
+from semsearch.stores.local.catalog import SegmentRecord
+from semsearch.stores.local.curves import Measured, choose_effort, curve_from
 from semsearch.types import EUCLIDEAN
 
-FaissIndex: TypeAlias = Any
-"""A faiss.IndexIDMap over a faiss.IndexFlat; faiss ships without type annotations."""
-
-MAGIC = b"semsegm1"
-
-HEADER_BYTES = 24
-
-IDS, ROWS = np.dtype("<i8"), np.dtype("<f4")
-
-
-@cache
-def import_faiss() -> Any:
-    """Return the library, imported on first use, because commands such as `semsearch status` do not need it."""
-    return import_module("faiss")
-
+log = logging.getLogger(__name__)
 
 EXACT_QUERIES, EXACT_VALUES = 16, 2**16
 """Maximum number of queries, and of their components, for which distances are computed at a time.
@@ -54,160 +48,268 @@ computes `|q|² - 2 q·v + |v|²`, whose terms cancel in float32: with an offset
 the ten nearest of 5,000 vectors are right.
 """
 
-SPARSE = 1_000
-"""Passage ids per member of a set above which a bitmap takes too much memory."""
+Reload: TypeAlias = Callable[[Ids], Vectors]
+"""Returns the rows of some passages `[n, dim]` from SQLite."""
 
 
-def build(ids: Ids, vectors: Vectors, similarity: str) -> FaissIndex:
-    """Build an exact index over vectors `[n, dim]` with these passage ids; unit rows for cosine."""
+@dataclass(frozen=True, slots=True)
+class VectorIndex:
+    """A vector index over the rows of a segment.
+
+    Attributes:
+        factory: Its description in FAISS's notation.
+        index: The index in FAISS.
+        curve: Recall at each effort that was measured.
+        arrays: Its contents, which the index in FAISS views.
+    """
+
+    factory: str
+    index: FaissIndex
+    curve: Sequence[Measured]
+    arrays: Arrays
+
+    def effort(self, target: float) -> int:
+        """Return the value of the search parameter for a target recall."""
+        return choose_effort(self.curve, target).effort
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """What is known of the rows of a segment beside its vector index.
+
+    Attributes:
+        sums: Checksums of the rows `[n]`; see `row_sums`.
+        spread: Where they lie.
+        reload: Reads the rows of some passages `[n, dim]` from SQLite, in place of damaged ones.
+    """
+
+    sums: Any
+    spread: Spread
+    reload: Reload
+
+
+class Segment:
+    """The vectors of some passages, searched exactly.
+
+    Attributes:
+        ids: Passage ids `[n]`.
+    """
+
+    def __init__(self, ids: Ids, rows: Vectors, similarity: str) -> None:
+        """Create a segment over rows `[n, dim]`, which are not copied."""
+        self.ids, self._rows, self._similarity = ids, rows, similarity
+        self._flat: FaissIndex = _flat(rows, similarity) if len(ids) else None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def search(self, queries: Vectors, k: int, chosen: Chosen | None, target: float) -> tuple[Vectors, Ids]:
+        """Find the k best rows for each query.
+
+        Args:
+            queries: float32 `[n, dim]`, as searched.
+            k: Maximum number of rows per query.
+            chosen: The rows that may be found, at least one; None for all.
+            target: Share of the best ten that a vector index should find.
+
+        Returns:
+            Scores and passage ids, both `[n, at most k]`, best first, equal scores ordered by id, padded with score
+            -inf and id -1.
+        """
+        k = min(k, chosen.n if chosen else len(self))
+        return self._exact(queries, k, k + 1, chosen)
+
+    def spread(self, chosen: Chosen | None) -> Spread:
+        """Return where the chosen vectors lie; None for all."""
+        return Spread.of(self._similarity, self._rows if chosen is None else self._rows[chosen.mask])
+
+    def _exact(self, queries: Vectors, k: int, width: int, chosen: Chosen | None) -> tuple[Vectors, Ids]:
+        """Return the k best; ask FAISS for more than k, because it breaks ties for the last place arbitrarily."""
+        scores, positions = self._nearest(queries, min(width, len(self)), chosen)
+        missing = positions < 0
+        scores[missing] = -np.inf
+        ids = np.where(missing, -1, self.ids[positions])
+        last = scores[:, -1]
+        scores, ids = ranked(scores, ids, k)
+        if width < len(self):
+            for row in np.flatnonzero((last == scores[:, -1]) & (last != -np.inf)):
+                scores[[row]], ids[[row]] = self._exact(queries[[row]], k, 8 * width, chosen)
+        return scores, ids
+
+    def _nearest(self, queries: Vectors, width: int, chosen: Chosen | None) -> tuple[Vectors, Ids]:
+        """Return exact scores and positions `[n, width]`; FAISS's squared distances are converted to scores."""
+        parameters = import_faiss().SearchParameters(sel=chosen.selector) if chosen else None
+        if self._similarity != EUCLIDEAN:
+            scores, positions = self._flat.search(queries, width, params=parameters)
+            return scores, positions
+        scores, positions = np.empty((len(queries), width), np.float32), np.empty((len(queries), width), np.int64)
+        step = max(1, min(EXACT_QUERIES, EXACT_VALUES // queries.shape[1]))
+        for start in range(0, len(queries), step):
+            some = slice(start, start + step)
+            squares, positions[some] = self._flat.search(queries[some], width, params=parameters)
+            scores[some] = -np.sqrt(squares)
+        return scores, positions
+
+
+class IndexedSegment(Segment):
+    """The vectors of some passages on disk, searched with a vector index."""
+
+    def __init__(self, ids: Ids, file: ArrayFile, similarity: str, ann: VectorIndex, extra: Extra) -> None:
+        """Create a segment from its file."""
+        self.ids, self.ann = ids, ann
+        self._file, self._similarity, self._extra = file, similarity, extra
+        self._kind = kind_of(ann.factory)
+
+    def search(self, queries: Vectors, k: int, chosen: Chosen | None, target: float) -> tuple[Vectors, Ids]:
+        """See `Segment.search`; the scores of candidates are computed from the vectors."""
+        k = min(k, chosen.n if chosen else len(self.ids))
+        near = self._kind.candidates(self.ann.index, queries, k, self.ann.effort(target), chosen)
+        found = [self._best(query, some, k) for query, some in zip(queries, near, strict=True)]
+        if len(found) == 1 and len(found[0][1]) == k:
+            return found[0][0][None], found[0][1][None]
+        scores, ids = np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64)
+        for row, (some_scores, some_ids) in enumerate(found):
+            scores[row, : len(some_ids)], ids[row, : len(some_ids)] = some_scores, some_ids
+        return scores, ids
+
+    def _best(self, query: Vectors, near: Ids, k: int) -> tuple[Vectors, Ids]:
+        """Return the exact scores and the ids of the k best candidates, given by their positions."""
+        if near[-1] < 0:
+            near = near[near >= 0]
+        (scores,) = similarities(self._similarity, query[None], self.rows_at(near))
+        ids = self.ids[near]
+        best = np.lexsort((ids, -scores))[:k]
+        return scores[best], ids[best]
+
+    def rows_at(self, positions: Ids) -> Vectors:
+        """Return rows `[n, dim]`, from SQLite those that are damaged in the file."""
+        rows = self._file.rows("rows", positions.tolist())
+        wrong = row_sums(rows) != self._extra.sums[positions]
+        if wrong.any():
+            log.warning("%d vectors of a segment are damaged; reading them from the database", np.count_nonzero(wrong))
+            rows = rows.copy()
+            rows[wrong] = self._extra.reload(self.ids[positions[wrong]])
+        return rows
+
+    def spread(self, chosen: Chosen | None) -> Spread:
+        """See `Segment.spread`."""
+        if chosen is None:
+            return self._extra.spread
+        return self._extra.spread - Spread.of(self._similarity, self.rows_at(np.flatnonzero(~chosen.mask)))
+
+
+def row_sums(rows: Vectors) -> Any:
+    """Return a checksum uint64 `[n]` of each row `[n, dim]`: multilinear hashing modulo 2^64 (Lemire and Kaser 2014).
+
+    Much faster for a few rows than CRC-32. The coefficients are odd, so it always reveals a single bit.
+    """
+    words = np.ascontiguousarray(rows, "<f4").view("<u4" if rows.shape[1] % 2 else "<u8")
+    return words @ _coefficients(words.shape[1])
+
+
+@cache
+def _coefficients(n: int) -> Any:
+    return np.frombuffer(hashlib.shake_256(b"semsearch").digest(8 * n), "<u8") | np.uint64(1)
+
+
+def _flat(rows: Vectors, similarity: str) -> FaissIndex:
+    """Return an index for exact search that views rows `[n, dim]`."""
     faiss = import_faiss()
-    flat = faiss.IndexFlatL2 if similarity == EUCLIDEAN else faiss.IndexFlatIP
-    index = faiss.IndexIDMap(flat(vectors.shape[1]))
-    index.add_with_ids(np.ascontiguousarray(vectors, np.float32), ids)
-    return index
+    flat = faiss.IndexFlat(rows.shape[1], metric_of(similarity))
+    fill(flat, "codes", np.ascontiguousarray(rows, np.float32).view(np.uint8))
+    flat.ntotal = len(rows)
+    return flat
 
 
-def write(path: Path, ids: Ids, vectors: Vectors) -> str:
-    """Write a segment so that its name never refers to a partial file; return its SHA-256 in hex."""
-    parts = [
-        MAGIC + np.array(vectors.shape, IDS).tobytes(),
-        ids.astype(IDS, copy=False).tobytes(),
-        vectors.astype(ROWS, copy=False).tobytes(),
-    ]
-    write_bytes(path, *parts)
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
+def open_segment(path: Path, record: SegmentRecord, dim: int, similarity: str, reload: Reload) -> Segment | None:
+    """Open the file of a segment, most of which is mapped into memory.
 
-
-def size_of(n: int, dim: int) -> int:
-    """Return the size of a segment's file in bytes."""
-    return HEADER_BYTES + n * (IDS.itemsize + dim * ROWS.itemsize)
-
-
-def read(path: Path, sha256: str, n: int, dim: int, first: int, last: int) -> tuple[Ids, Vectors] | None:
-    """Read a segment of `n` vectors for passages from `first` to `last`.
+    Args:
+        path: The file, in a folder that may come from someone else.
+        record: The segment as recorded in SQLite.
+        dim: Dimension of the vectors as they are searched.
+        similarity: Similarity of the index.
+        reload: Reads rows from SQLite in place of damaged ones.
 
     Returns:
-        The passage ids `[n]` and the vectors `[n, dim]`; None if the file is missing, is not the one on record, or has
-        unexpected contents.
+        The segment; None if the file is missing, is not the one on record, or has unexpected contents.
     """
+    file = open_arrays(path, record.vectors_digest)
+    if file is None:
+        return None
+    n, about, factory = record.n_rows, file.about, record.measured.get("factory")
+    ids, sums = file.array("ids"), file.array("row_sums")
+    rows = file.array("rows", check=factory == EXACT)
+    if ids is None or sums is None or rows is None or factory != about.get("factory"):
+        return None
+    if not fits(rows, np.float32, n, dim) or not fits(sums, np.uint64, n):
+        return None
+    if not _are_ids(ids, n, record.first, record.last) or about.get("similarity") != similarity:
+        return None
+    if factory == EXACT:
+        return Segment(ids, rows, similarity) if _is_finite(rows) else None
+    ann, spread = _open_ann(file, record, dim, similarity), Spread.from_json(about.get("spread"), dim)
+    if ann is not None and spread is not None:
+        return IndexedSegment(ids, file, similarity, ann, Extra(sums, spread, reload))
+    log.warning("the vector index in %s is missing or damaged; searching exactly, which is slower", path)
+    rows = file.array("rows")
+    return Segment(ids, rows, similarity) if rows is not None and _is_finite(rows) else None
+
+
+def _open_ann(file: ArrayFile, record: SegmentRecord, dim: int, similarity: str) -> VectorIndex | None:
+    """Return the vector index of a segment; None if it is damaged."""
+    names = [name for name in file.names if name not in ("ids", "rows", "row_sums")]
+    arrays = {name: file.array(name) for name in names}
+    found = {name: array for name, array in arrays.items() if array is not None}
+    factory, curve = record.measured.get("factory"), curve_from(record.measured.get("curve"))
+    if len(found) < len(arrays) or not curve or not isinstance(factory, str):
+        return None
     try:
-        with open_regular(path) as file:
-            if os.fstat(file.fileno()).st_size != size_of(n, dim):
-                return None
-            data = np.empty(size_of(n, dim), np.uint8)
-            if file.readinto(data.data) != len(data):
-                return None
-    except OSError:
+        index = create(factory, dim, similarity)
+        if not kind_of(factory).restore(index, found, record.n_rows):
+            return None
+    except (KeyError, UsageError):
         return None
-    if hashlib.sha256(data.data).hexdigest() != sha256:
-        return None
-    header, rest = data[:HEADER_BYTES].tobytes(), data[HEADER_BYTES:]
-    ids, rows = rest[: n * IDS.itemsize].view(IDS), rest[n * IDS.itemsize :].view(ROWS).reshape(n, dim)
-    if header != MAGIC + np.array([n, dim], IDS).tobytes() or not _is_sound(ids, rows, first, last):
-        return None
-    return ids.astype(np.int64, copy=False), rows
+    return VectorIndex(factory, index, curve, found)
 
 
-def _is_sound(ids: Ids, rows: Vectors, first: int, last: int) -> bool:
-    """Return whether ids ascend within their range and vectors are finite; a NaN makes both min and max NaN."""
-    within = len(ids) > 0 and first <= ids[0] and ids[-1] <= last and bool(np.all(ids[1:] > ids[:-1]))
-    return within and bool(np.isfinite(rows.min()) and np.isfinite(rows.max()))
+def _are_ids(ids: Any, n: int, first: int, last: int) -> bool:
+    """Return whether ids are distinct and within a range."""
+    if not fits(ids, np.int64, n) or not n:
+        return False
+    ordered = ids if (ids[1:] > ids[:-1]).all() else np.sort(ids)
+    return bool(first <= ordered[0] and ordered[-1] <= last and (ordered[1:] > ordered[:-1]).all())
+
+
+def _is_finite(rows: Vectors) -> bool:
+    """Return whether vectors are finite; a NaN makes both min and max NaN."""
+    return isfinite(rows.min()) and isfinite(rows.max())
 
 
 def search(
-    indexes: Sequence[FaissIndex], queries: Vectors, k: int, *, allowed: Ids | None, excluded: Ids
+    segments: Sequence[tuple[Segment, Chosen | None]], queries: Vectors, k: int, target: float = 1.0
 ) -> tuple[Vectors, Ids]:
-    """Find the k best passages for each query over several indexes.
-
-    Args:
-        indexes: Indexes with disjoint ids.
-        queries: float32 `[n, dim]`, as searched.
-        k: Maximum number of passages per query.
-        allowed: Passages to search, ascending; None for all.
-        excluded: Passages to skip, ascending (deleted since the index was built); must be disjoint from `allowed`.
+    """Find the k best passages for each query over several segments, each with the rows that may be found.
 
     Returns:
-        Scores and passage ids, both `[n, at most k]`, best first; rows of queries with fewer passages are padded with
-        score -inf and id -1.
+        Scores and passage ids, both `[n, at most k]`, best first, equal scores ordered by id; rows of queries with
+        fewer passages are padded with score -inf and id -1.
     """
-    selector: Any = None
-    if allowed is not None:
-        selector = _selector(allowed)
-    elif len(excluded):
-        selector = import_faiss().IDSelectorNot(_selector(excluded))
-    parameters = import_faiss().SearchParameters(sel=selector) if selector else None
-    queries = np.ascontiguousarray(queries)
-    with _threads_for(len(queries)):
-        found = [_best(index, queries, k, k + 1, parameters) for index in indexes if index.ntotal]
+    queries = np.ascontiguousarray(queries, np.float32)
+    with threads_for(len(queries)):
+        found = [
+            segment.search(queries, k, chosen, target)
+            for segment, chosen in segments
+            if (chosen.n if chosen else len(segment))
+        ]
     if not found:
         return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
-    scores = np.concatenate([scores for scores, _ in found], axis=1)
-    ids = np.concatenate([ids for _, ids in found], axis=1)
-    return _ranked(scores, ids, k)
+    if len(found) == 1:
+        return found[0]
+    return ranked(np.concatenate([scores for scores, _ in found], 1), np.concatenate([ids for _, ids in found], 1), k)
 
 
-def rows_of(indexes: Sequence[FaissIndex], excluded: Ids) -> Iterator[tuple[Vectors, NDArray[np.bool_]]]:
-    """Yield the vectors of each index `[n, dim]`, without copying them, and which of them are not excluded `[n]`."""
-    for index in indexes:
-        kept = ~np.isin(import_faiss().vector_to_array(index.id_map), excluded)
-        flat = import_faiss().downcast_index(index.index)
-        yield import_faiss().rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d).reshape(-1, flat.d), kept
-
-
-def _selector(ids: Ids) -> Any:
-    """Return a set of ids as a bitmap: a hash set of half a million ids takes longer to build than a search."""
-    if len(ids) and (ids[0] < 0 or ids[-1] > SPARSE * len(ids) + 2**20):
-        return import_faiss().IDSelectorBatch(ids)
-    bits = np.zeros(int(ids[-1]) + 1 if len(ids) else 1, bool)
-    bits[ids] = True
-    return import_faiss().IDSelectorBitmap(np.packbits(bits, bitorder="little"))
-
-
-@contextmanager
-def _threads_for(n_queries: int) -> Iterator[None]:
-    """Limit FAISS to one thread per query: further threads have nothing to do, and busy-wait on a core.
-
-    Measured in bench/search_latency.py. A forked child always uses one thread, because it has none of its parent's.
-    """
-    faiss = import_faiss()
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads((min(before, n_queries) or 1) if runs_here("faiss") else 1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(before)
-
-
-def _best(index: FaissIndex, queries: Vectors, k: int, width: int, parameters: Any) -> tuple[Vectors, Ids]:
-    """Return one index's k best; ask FAISS for more than k, because it breaks ties for the last place arbitrarily."""
-    scores, ids = _nearest(index, queries, min(width, index.ntotal), parameters)
-    scores[ids == -1] = -np.inf
-    last = scores[:, -1]
-    scores, ids = _ranked(scores, ids, k)
-    if width < index.ntotal:
-        for row in np.flatnonzero((last == scores[:, -1]) & (last != -np.inf)):
-            scores[[row]], ids[[row]] = _best(index, queries[[row]], k, 8 * width, parameters)
-    return scores, ids
-
-
-def _nearest(index: FaissIndex, queries: Vectors, width: int, parameters: Any) -> tuple[Vectors, Ids]:
-    """Return the scores and ids `[n, width]` of one index; distances are converted to scores."""
-    if index.metric_type == import_faiss().METRIC_INNER_PRODUCT:
-        scores, ids = index.search(queries, width, params=parameters)
-        return scores, ids
-    scores, ids = np.empty((len(queries), width), np.float32), np.empty((len(queries), width), np.int64)
-    step = max(1, min(EXACT_QUERIES, EXACT_VALUES // queries.shape[1]))
-    for start in range(0, len(queries), step):
-        some = slice(start, start + step)
-        squares, ids[some] = index.search(queries[some], width, params=parameters)
-        scores[some] = -np.sqrt(squares)
-    return scores, ids
-
-
-def _ranked(scores: Vectors, ids: Ids, k: int) -> tuple[Vectors, Ids]:
+def ranked(scores: Vectors, ids: Ids, k: int) -> tuple[Vectors, Ids]:
     """Return the k best of each row, ties ordered by passage id, so that results do not depend on time or segments."""
     best = np.lexsort((ids, -scores), axis=-1)[:, :k]
     return np.take_along_axis(scores, best, 1), np.take_along_axis(ids, best, 1)

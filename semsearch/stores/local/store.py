@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Thread
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from semsearch.arrays import Ids, Vectors
     from semsearch.filters.syntax import Filter, Value
     from semsearch.stores.local.reader import Reader
+    from semsearch.stores.local.tuning import Tuned
     from semsearch.stores.local.writer import Writer
     from semsearch.transforms import Transform
 
@@ -179,7 +180,7 @@ class LocalStore:
 
     def prepare(self) -> None:
         """See `Store.prepare`: FAISS takes a tenth of a second to import."""
-        from semsearch.stores.local.segments import import_faiss
+        from semsearch.stores.local.ann.library import import_faiss
 
         Thread(target=import_faiss).start()
 
@@ -189,11 +190,28 @@ class LocalStore:
         chunking: Mapping[str, Any],
         origin: str = "",
         artifacts: Mapping[str, Path] = MappingProxyType({}),
+        vectors: Mapping[str, Any] = MappingProxyType({}),
     ) -> AbstractContextManager[Writer]:
         """See `Store.write`."""
         from semsearch.stores.local.writer import Writer
 
-        return Writer.open(self.folder, spec, chunking, origin, artifacts, LocalStore)
+        return Writer.open(self.folder, spec, chunking, origin, artifacts, vectors, LocalStore)
+
+    def tune(self, factories: Sequence[str], target: float | None) -> Iterator[Tuned]:
+        """Compare vector indexes over the vectors of the index; see `tuning.tune`.
+
+        Args:
+            factories: Vector indexes in FAISS's notation; empty for those that `auto` chooses from.
+            target: Recall to reach; None for that of the index.
+        """
+        from semsearch.stores.local.tuning import tune
+        from semsearch.stores.local.vectors import VectorTable
+
+        catalog = self._open()
+        with self.snapshot():
+            assert self._database
+            target = target or catalog.vector_options().target_recall
+            yield from tune(catalog, VectorTable(self._database, catalog), factories, target)
 
     def close(self) -> None:
         """See `Store.close`."""
@@ -203,6 +221,8 @@ class LocalStore:
             database.close()  # waits for its turn, whose current holder may need `_opening`
         with self._opening:
             self._closed = True
+            if self._reader:
+                self._reader.close()
 
     def __enter__(self) -> Self:
         return self

@@ -163,13 +163,20 @@ class VectorTable:
         """Yield all stored vectors in passage order, a few thousand at a time."""
         return (rows for _, rows in self.parts())
 
-    def parts(self) -> Iterator[tuple[Ids, Vectors]]:
-        """Yield the same as `stored` for all passages, a few thousand at a time."""
-        last = 0
+    def parts(self, first: int = 0, last: int = LAST, *, searched: bool = False) -> Iterator[tuple[Ids, Vectors]]:
+        """Yield the same as `stored`, or as `searched`, a few thousand at a time."""
         while True:
-            sql = "SELECT max(passage) FROM (SELECT passage FROM vectors WHERE passage > ? ORDER BY passage LIMIT ?)"
-            (end,) = self._database.execute(sql, (last, ROWS_AT_ONCE)).fetchone()
+            some = "SELECT passage FROM vectors WHERE passage BETWEEN ? AND ? ORDER BY passage LIMIT ?"
+            parameters = (first, last, ROWS_AT_ONCE)
+            (end,) = self._database.execute(f"SELECT max(passage) FROM ({some})", parameters).fetchone()
             if end is None:
                 return
-            yield self.stored(last + 1, end)
-            last = end
+            yield self.searched(first, end) if searched else self.stored(first, end)
+            first = end + 1
+
+    def passages(self, first: int, last: int) -> Ids:
+        """Return the passages of a range that have vectors, ascending."""
+        rows = self._database.execute(
+            "SELECT passage FROM vectors WHERE passage BETWEEN ? AND ? ORDER BY passage", (first, last)
+        )
+        return np.fromiter((row[0] for row in rows), np.int64)

@@ -1,48 +1,47 @@
-"""The full-text tables: the words of each passage, and its exact tokens, under the passage's number.
-
-Both are contentless, since the texts are already in `documents`: deleting a row requires passing its words again.
-"""
+"""The words of passages: their texts in SQLite, and the files of segments with inverted indexes of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
+from pathlib import Path
 
 from semsearch.stores.local.analysis import Text
+from semsearch.stores.local.array_file import open_arrays, writing_arrays
+from semsearch.stores.local.catalog import SegmentRecord
 from semsearch.stores.local.database import Database
-from semsearch.stores.local.keywords import body, tokens
+from semsearch.stores.local.postings import Postings, read
+from semsearch.stores.local.vectors import LAST
 
 TEXTS = (
     "SELECT passages.id, title, substr(text, start + 1, end - start) "
-    "FROM passages JOIN documents ON documents.id = passages.document"
+    "FROM passages JOIN documents ON documents.id = passages.document WHERE passages.id BETWEEN ? AND ? "
+    "ORDER BY passages.id"
 )
-"""SQL that selects the `Text` of passages."""
 
 
-class WordTables:
-    """The full-text tables of an index; every method must be called inside `Database.change`."""
+def texts_of(database: Database, first: int, last: int | None) -> Iterator[Text]:
+    """Yield the texts of a range of passages, ascending."""
+    for number, title, text in database.execute(TEXTS, (first, LAST if last is None else last)):
+        yield number, str(title), str(text)
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
-    def add(self, texts: Sequence[Text]) -> None:
-        """Make passages searchable by their words."""
-        self._run("INSERT INTO keywords (rowid, body) VALUES (?, ?)", ((n, body(*text)) for n, *text in texts))
-        self._run("INSERT INTO exact (rowid, tokens) VALUES (?, ?)", ((n, tokens(*text)) for n, *text in texts))
+def write_words(path: Path, postings: Postings) -> int:
+    """Write the file of an inverted index; return its digest.
 
-    def take_out(self, texts: Sequence[Text]) -> None:
-        """Undo `add` for the same texts."""
-        words = ((n, body(*text)) for n, *text in texts)
-        self._run("INSERT INTO keywords (keywords, rowid, body) VALUES ('delete', ?, ?)", words)
-        exact = ((n, tokens(*text)) for n, *text in texts)
-        self._run("INSERT INTO exact (exact, rowid, tokens) VALUES ('delete', ?, ?)", exact)
+    Raises:
+        OSError: If the file cannot be written; no partial file is left behind.
+    """
+    with writing_arrays(path, {}) as out:
+        for name, array in postings.arrays().items():
+            out.add(name, array)
+    return out.digest
 
-    def rebuild(self) -> None:
-        """Rebuild both tables from the texts, because the words of a damaged text cannot be removed one by one."""
-        for table in ("keywords", "exact"):
-            self._database.execute(f"INSERT INTO {table} ({table}) VALUES ('delete-all')")
-        rows = self._database.execute(TEXTS)
-        while texts := rows.fetchmany(1_000):
-            self.add(texts)
 
-    def _run(self, sql: str, rows: Iterable[tuple[int, str]]) -> None:
-        self._database.execute_many(sql, rows)
+def open_words(path: Path, record: SegmentRecord) -> Postings | None:
+    """Open the file of an inverted index; None if it is missing, is not the one on record, or is damaged."""
+    file = open_arrays(path, record.words_digest)
+    postings = read({name: file.array(name) for name in file.names}) if file else None
+    if postings is None or len(postings.passages) != record.n_rows:
+        return None
+    within = record.first <= int(postings.passages[0]) and int(postings.passages[-1]) <= record.last
+    return postings if within else None

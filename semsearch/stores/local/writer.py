@@ -10,21 +10,23 @@ import dataclasses
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
-from semsearch.errors import DamagedError, RecordError
+import numpy as np
+
+from semsearch.arrays import Ids
+from semsearch.errors import DamagedError, RecordError, UsageError
 from semsearch.files import is_regular, remove
 from semsearch.stores.base import Entry, Plan, Store, refuse_other_chunking, refuse_other_encoder
-from semsearch.stores.local import segments as faiss_segments
-from semsearch.stores.local.catalog import KIND, Catalog, Segment, last_covered, write_setting
+from semsearch.stores.local.ann.kinds import EXACT, EXACT_BYTES, choose, create, kind_of
+from semsearch.stores.local.catalog import Catalog, SegmentRecord, last_covered, write_setting
 from semsearch.stores.local.database import DATABASE, Database, Parameter, translated_errors
 from semsearch.stores.local.drafts import discard_draft, place_of_draft, take_over
 from semsearch.stores.local.folder import (
     DRAFT,
-    OURS,
     create_index,
     encoder_folder,
     keep_artifacts,
@@ -35,8 +37,11 @@ from semsearch.stores.local.folder import (
 from semsearch.stores.local.guard import checksum, passage_checksum
 from semsearch.stores.local.lock import hold_lock
 from semsearch.stores.local.plans import Planner, key_of, origin_of
+from semsearch.stores.local.postings import Mask, Postings, build, merge
+from semsearch.stores.local.segment_files import Source, Written, write_segment
+from semsearch.stores.local.tiers import Size, first_merged, most_merged
 from semsearch.stores.local.vectors import LAST, LITTLE_ENDIAN, VectorTable
-from semsearch.stores.local.words import TEXTS, WordTables
+from semsearch.stores.local.words import open_words, texts_of, write_words
 from semsearch.transforms import fit_transform
 from semsearch.types import Document, EncoderSpec, Origin, Root
 
@@ -45,14 +50,18 @@ log = logging.getLogger(__name__)
 SEGMENT_BYTES = 64 * 2**20
 """Size of the vectors in a full segment, all of which are in memory while it is built or rebuilt."""
 
-TAIL_ROWS = 1_000
-"""Number of rows that may stay outside segments when a run ends; they are read from SQLite when an index is opened."""
+TAIL_ROWS = 200
+"""Number of rows that may stay outside segments when a run ends; when an index is opened, they are read from SQLite,
+and their words are analyzed, in some 20 ms."""
 
 DELETED_AT_ONCE = 1_000
 """Number of documents whose texts are in memory at once while documents are deleted."""
 
-MAX_DELETED = 0.2
-"""Fraction of deleted rows above which a segment is rebuilt."""
+MAX_DELETED, MAX_DELETED_LARGE = 0.2, 0.5
+"""Fraction of deleted rows above which a segment is rewritten, and above which even a very large one is."""
+
+AUTO = "auto"
+"""Chooses the vector index by the number of vectors and the memory."""
 
 
 OpenStore: TypeAlias = Callable[[Path], Store]
@@ -65,8 +74,10 @@ class Writer:
     def __init__(self, database: Database, catalog: Catalog, open_store: OpenStore) -> None:
         self._open_store = open_store
         self._folder, self._database, self._catalog = database.folder, database, catalog
-        self._vectors, self._words = VectorTable(database, catalog), WordTables(database)
+        self._vectors = VectorTable(database, catalog)
         self._planner = Planner(database, catalog)
+        self._changed = 0
+        self._too_little_memory: UsageError | None = None
         database.execute("PRAGMA synchronous = FULL")  # a committed batch survives a power cut
         database.execute("CREATE TEMP TABLE seen (doc_id TEXT PRIMARY KEY, source TEXT) WITHOUT ROWID")
 
@@ -79,6 +90,7 @@ class Writer:
         chunking: Mapping[str, Any],
         origin: str,
         artifacts: Mapping[str, Path],
+        vectors: Mapping[str, Any],
         open_store: OpenStore,
     ) -> Iterator[Self]:
         """Hold the folder's lock while the index is open for writing; create the index if it does not exist.
@@ -93,6 +105,8 @@ class Writer:
         with ExitStack() as opened:
             with translated_errors():
                 writer = cls._opened(opened, folder, spec, chunking, origin, artifacts, open_store)
+                if vectors:
+                    writer.set_vector_options(vectors)
             yield writer  # the caller's errors, such as a corpus that cannot be read, are not translated
 
     @classmethod
@@ -122,6 +136,15 @@ class Writer:
                 write_setting(database, "encoder", spec.to_json())
         return cls(database, catalog, open_store)
 
+    def set_vector_options(self, changes: Mapping[str, Any]) -> None:
+        """Change how vectors are searched; existing segments keep their vector indexes until they are rewritten."""
+        options = dataclasses.replace(self._catalog.vector_options(), **changes)
+        if options.vector_index not in (AUTO, EXACT):
+            create(options.vector_index, self._vectors.dim(), self._catalog.spec.similarity)
+        with self._database.change():
+            write_setting(self._database, "vectors", options.to_json())
+            self._mark_changed()
+
     def see(self, document: Document) -> RecordError | None:
         """See `StoreWriter.see`."""
         with self._database.turn():
@@ -150,8 +173,8 @@ class Writer:
         with self._database.change():
             before = self._fields_of([document.doc_id for document in documents])
             self._drop_passages([entry.document.doc_id for entry in entries])
+            self._drop_orphans()
             self._insert(entries)
-            self._mend_words([entry.document.doc_id for entry in entries])
             self._database.execute_many(
                 "UPDATE documents SET metadata = ?1, root = ?2, file = ?3, "
                 "checksum = checksum(doc_id, ?1, content_hash, n_passages, ?2, ?3) WHERE doc_id = ?4",
@@ -160,13 +183,6 @@ class Writer:
             self._database.execute_many("INSERT OR IGNORE INTO fields VALUES (?)", [(name,) for name in names])
             self._forget_fields(before - names)
             self._mark_changed()
-
-    def _mend_words(self, doc_ids: Iterable[str]) -> None:
-        """Rebuild the words if one of these documents, whose passages are deleted already, had a damaged text."""
-        if self._planner.unsound.intersection(doc_ids):
-            self._drop_orphans()
-            log.warning("%s: a stored text was damaged; rebuilding the keyword tables of all documents", self._folder)
-            self._words.rebuild()
 
     def delete(self, doc_ids: Sequence[str]) -> list[str]:
         """See `StoreWriter.delete`: one transaction."""
@@ -179,8 +195,8 @@ class Writer:
                 self._drop_passages(list(known))
                 self._database.execute_many("DELETE FROM documents WHERE id = ?", [(row,) for row in known.values()])
                 there += known
+            self._drop_orphans()
             self._forget_fields(before)
-            self._mend_words(there)
             self._mark_changed()
         return there
 
@@ -238,7 +254,7 @@ class Writer:
             with translated_errors():
                 keep_artifacts(self._folder, {name: inner / name})
         with self._database.change():
-            take_over(self._database, self._words, inner)
+            take_over(self._database, inner)
             self._mark_changed()
 
     def seal(self, *, final: bool) -> None:
@@ -259,20 +275,32 @@ class Writer:
             return
         with self._database.turn():
             self._forget_damaged(final)
-            dim = self._vectors.dim()
             for segment in self._catalog.segments():
-                n_deleted = self._deleted_in(segment.first, segment.last)
-                if n_deleted > MAX_DELETED * segment.n_rows or not self._has_file(segment, dim):
+                if self._is_worn(segment) or not self._has_files(segment):
                     self._write_segment(segment.first, segment.last, replaces=[segment])
-            while self._seal_tail(final):
+            while self._seal_full():
                 pass
             if final:
+                self._merge()
                 self._sweep()
+            if self._too_little_memory:
+                raise self._too_little_memory
 
     @property
     def _segment_rows(self) -> int:
-        """Number of vectors in a full segment."""
+        """Number of vectors in a segment that is written during a run."""
         return max(1, SEGMENT_BYTES // (4 * self._catalog.spec.dim))
+
+    @property
+    def _exact_rows(self) -> int:
+        """Number of vectors up to which a segment is searched exactly."""
+        return max(1, EXACT_BYTES // (4 * self._vectors.dim()))
+
+    def _is_worn(self, segment: SegmentRecord) -> bool:
+        """Return whether so many rows of a segment are deleted that it should be rewritten, as far as this is cheap."""
+        n_deleted = self._deleted_in(segment.first, segment.last)
+        cheap = segment.n_rows <= most_merged(self._changed, self._exact_rows)
+        return n_deleted > (MAX_DELETED if cheap else MAX_DELETED_LARGE) * segment.n_rows
 
     def _forget_damaged(self, final: bool) -> None:
         """Delete the records of segments if they are damaged or do not match the passages; SQLite has all vectors.
@@ -286,65 +314,147 @@ class Writer:
                 self._database.execute("DELETE FROM segments")
                 self._database.execute("DELETE FROM deleted")
 
-    def _has_file(self, segment: Segment, dim: int) -> bool:
-        """Return whether the file of a segment exists and has the right size; a reader checks more."""
-        path = self._folder / segment.file
-        if segment.kind != KIND or not is_regular(path):
-            return False
-        return path.stat().st_size == faiss_segments.size_of(segment.n_rows, dim)
+    def _waiting(self) -> tuple[int, int]:
+        """Return the number of rows outside segments, and that of rows deleted from there."""
+        behind = last_covered(self._catalog.segments())
+        n = self._database.one("SELECT count(*) FROM vectors WHERE passage > ?", behind)
+        return n, self._deleted_in(behind + 1, LAST)
 
-    def _seal_tail(self, final: bool) -> bool:
-        """Write a segment of the rows after the last one, merging a small last one into it; return whether it did."""
-        segments = self._catalog.segments()
-        small = [segment for segment in segments[-1:] if segment.n_rows < self._segment_rows // 2]
-        behind = last_covered(segments)
-        waiting = self._database.one("SELECT count(*) FROM vectors WHERE passage > ?", behind)
-        gone = self._deleted_in(behind + 1, LAST)
-        room = self._segment_rows - sum(segment.n_rows for segment in small)
-        if waiting < room and not (final and waiting and waiting + gone > (TAIL_ROWS if segments else 0)):
+    def _seal_full(self) -> bool:
+        """Write a segment for exact search if enough rows wait for one; return whether it did."""
+        room = self._segment_rows
+        if self._waiting()[0] < room:
             return False
-        first = small[0].first if small else behind + 1
+        behind = last_covered(self._catalog.segments())
         last = self._database.one(
             "SELECT max(passage) FROM (SELECT passage FROM vectors WHERE passage > ? ORDER BY passage LIMIT ?)",
             behind,
             room,
         )
-        self._write_segment(first, last, replaces=small)
+        self._write_segment(behind + 1, last, replaces=[], factory=EXACT)
         return True
 
-    def _write_segment(self, first: int, last: int, *, replaces: list[Segment]) -> None:
+    def _merge(self) -> None:
+        """Write a segment of the rows outside segments, merged with small segments; see `tiers`."""
+        segments = self._catalog.segments()
+        n, gone = self._waiting()
+        waiting = n if n + gone > (TAIL_ROWS if segments else 0) else 0
+        sizes = [Size(segment.n_rows, segment.measured.get("factory") == EXACT) for segment in segments]
+        merged = segments[first_merged(sizes, waiting, self._changed, self._exact_rows) :]
+        if not waiting and (not merged or self._is_as_it_should_be(merged)):
+            return
+        first = merged[0].first if merged else last_covered(segments) + 1
+        self._write_segment(first, self._last_passage() if waiting else merged[-1].last, replaces=merged)
+
+    def _is_as_it_should_be(self, merged: Sequence[SegmentRecord]) -> bool:
+        """Return whether this is a single segment with the vector index that it would be given again."""
+        factory = self._factory(merged[0].n_rows, merged)
+        return len(merged) == 1 and merged[0].measured.get("factory") == factory
+
+    def compact(self) -> bool:
+        """Write all vectors into one segment with the vector index for them; return whether there was a need to.
+
+        Raises:
+            UsageError: If the smallest vector index takes more than the memory that the options allow.
+        """
+        with self._database.turn():
+            self._forget_damaged(final=True)
+            segments, (waiting, _) = self._catalog.segments(), self._waiting()
+            n = waiting + sum(segment.n_rows - self._deleted_in(segment.first, segment.last) for segment in segments)
+            factory = self._factory(n, segments) if n else EXACT
+            if self._too_little_memory:
+                raise self._too_little_memory
+            is_one = len(segments) == 1 and not waiting and segments[0].n_rows == n
+            if is_one and segments[0].measured.get("factory") == factory:
+                return False
+            self._write_segment(1, self._last_passage(), replaces=segments, factory=factory)
+            self._sweep()
+            return True
+
+    def _last_passage(self) -> int:
+        return self._database.one("SELECT coalesce(max(passage), 0) FROM vectors")
+
+    def _write_segment(
+        self, first: int, last: int, *, replaces: list[SegmentRecord], factory: str | None = None
+    ) -> None:
         """Write a segment for a range of passages: first the file, then its record."""
-        ids, rows = self._vectors.searched(first, last)
+        ids = self._vectors.passages(first, last)
         number = self._database.one(
             "SELECT coalesce(max(seq), 0) + 1 FROM (SELECT seq FROM sqlite_sequence WHERE name = 'segments')"
         )
-        file = f"vectors.{number:06}.f32"
-        digest = ""
+        vectors, words = (f"{name}.{number:06}.seg" for name in ("vectors", "words"))
+        made, words_digest = None, 0
         if len(ids):
-            digest = faiss_segments.write(self._folder / file, ids, rows)
-            log.info("%s: wrote %s with %d vectors", self._folder, file, len(ids))
+            factory = factory or self._factory(len(ids), replaces)
+            log.info("%s: writing %s with %d vectors as %s", self._folder, vectors, len(ids), factory)
+            made = self._write_vectors(self._folder / vectors, ids, factory)
+            words_digest = write_words(self._folder / words, self._postings(ids, last, replaces))
         with self._database.change():
             for segment in replaces:
                 self._database.execute("DELETE FROM segments WHERE id = ?", (segment.id,))
             self._database.execute("DELETE FROM deleted WHERE passage BETWEEN ? AND ?", (first, last))
-            if len(ids):
-                made = Segment(number, file, KIND, first, last, len(ids), digest)
-                columns = ", ".join(field.name for field in fields(made))
-                self._database.execute(
-                    f"INSERT INTO segments ({columns}, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (*astuple(made), made.checksum),
-                )
+            if made:
+                about = json.dumps(made.about)
+                record = SegmentRecord(number, first, last, len(ids), vectors, made.digest, words, words_digest, about)
+                columns = ", ".join(field.name for field in fields(record))
+                marks = ", ".join("?" * (len(fields(record)) + 1))
+                sql = f"INSERT INTO segments ({columns}, checksum) VALUES ({marks})"
+                self._database.execute(sql, (*astuple(record), record.checksum))
             self._mark_changed()
+        for file in (file for segment in replaces for file in segment.files):
+            with suppress(OSError):  # on Windows, a reader may have mapped it; the next run removes it
+                remove(self._folder / file)
+
+    def _factory(self, n: int, replaces: Sequence[SegmentRecord]) -> str:
+        """Return the vector index for a segment of n rows, within the memory that other segments leave."""
+        options, dim = self._catalog.vector_options(), self._vectors.dim()
+        if n <= self._exact_rows:
+            return EXACT
+        if options.vector_index != AUTO:
+            return (
+                options.vector_index if kind_of(options.vector_index).least_rows(options.vector_index) <= n else EXACT
+            )
+        others = [segment for segment in self._catalog.segments() if segment not in replaces]
+        try:
+            return choose(n, dim, options.memory - sum(segment.n_bytes for segment in others))
+        except UsageError as error:
+            self._too_little_memory = error
+            return EXACT
+
+    def _has_files(self, segment: SegmentRecord) -> bool:
+        return all(is_regular(self._folder / file) for file in segment.files)
+
+    def _postings(self, ids: Ids, last: int, replaces: Sequence[SegmentRecord]) -> Postings:
+        """Return the inverted index of passages up to `last`, merged from those of the segments that it replaces."""
+        parts: list[tuple[Postings, Mask | None]] = []
         for segment in replaces:
-            if OURS.fullmatch(segment.file):
-                remove(self._folder / segment.file)
+            found = open_words(self._folder / segment.words, segment)
+            parts.append((found or build(texts_of(self._database, segment.first, segment.last)), None))
+        behind = max((segment.last for segment in replaces), default=int(ids[0]) - 1)
+        parts.append((build(texts_of(self._database, behind + 1, last)), None))
+        kept = [(part, np.isin(part.passages, ids)) for part, _ in parts]
+        merged = merge([(part, None if mask.all() else mask) for part, mask in kept if mask.any()])
+        if np.array_equal(merged.passages, ids):
+            return merged
+        return build(texts_of(self._database, int(ids[0]), last))  # the segments lacked passages
+
+    def _write_vectors(self, path: Path, ids: Ids, factory: str) -> Written:
+        first, last = int(ids[0]), int(ids[-1])
+        source = Source(
+            ids,
+            self._vectors.dim(),
+            lambda: self._vectors.parts(first, last, searched=True),
+            lambda some: self._vectors.of(some.tolist()),
+        )
+        target = self._catalog.vector_options().target_recall
+        return write_segment(path, source, self._catalog.spec.similarity, factory, target)
 
     def _deleted_in(self, first: int, last: int) -> int:
         return self._database.one("SELECT count(*) FROM deleted WHERE passage BETWEEN ? AND ?", first, last)
 
     def _sweep(self) -> None:
         """Remove what a crash left behind, and truncate SQLite's log."""
-        named = {segment.file for segment in self._catalog.segments()}
+        named = {file for segment in self._catalog.segments() for file in segment.files}
         sweep(self._folder, {*named, encoder_folder(self._catalog.spec.precision)})
         self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -376,6 +486,7 @@ class Writer:
             for passage, vector in zip(entry.passages, entry.vectors.astype(LITTLE_ENDIAN, copy=False), strict=True)
         ]
         numbered = list(enumerate(flat, next_passage))
+        self._changed += len(numbered)
         rows = [
             (n, row_numbers[d.doc_id], p.ordinal, p.start, p.end, p.n_tokens, p.n_lost) for n, (d, p, _) in numbered
         ]
@@ -388,20 +499,22 @@ class Writer:
             "INSERT INTO vectors (passage, vector, checksum) VALUES (?, ?, ?)",
             [(n, blob, checksum(n, blob)) for n, (_, _, blob) in numbered],
         )
-        self._words.add([(n, d.title, d.text[p.start : p.end]) for n, (d, p, _) in numbered])
 
     def _drop_passages(self, doc_ids: Sequence[str]) -> None:
-        """Delete the passages of documents with their words and vectors, and record the deletion for the segments."""
-        rows = self._database.execute(
-            f"{TEXTS} WHERE doc_id IN (SELECT value FROM json_each(?))", (json.dumps(doc_ids),)
+        """Delete the passages of documents with their vectors, and record the deletion for the segments."""
+        numbers = self._database.execute(
+            "SELECT passages.id FROM documents CROSS JOIN passages ON passages.document = documents.id "
+            "WHERE doc_id IN (SELECT value FROM json_each(?))",
+            (json.dumps(doc_ids),),
         ).fetchall()
-        self._words.take_out(rows)
-        numbers = [(number,) for number, _, _ in rows]
         self._database.execute_many("DELETE FROM passages WHERE id = ?", numbers)
         self._database.execute_many("INSERT INTO deleted VALUES (?)", numbers)
+        self._changed += len(numbers)
 
     def _drop_orphans(self) -> None:
-        """Delete passages without a document, which damage can leave behind."""
+        """Delete passages without a document, which damage can leave behind; it has been seen in documents, then."""
+        if not self._planner.found_damage:
+            return
         rows = self._database.execute("SELECT id FROM passages WHERE document NOT IN (SELECT id FROM documents)")
         numbers = rows.fetchall()
         self._database.execute_many("DELETE FROM passages WHERE id = ?", numbers)
