@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -48,22 +49,25 @@ class Tokenizer:
 
     def tokens(self, texts: Iterable[str]) -> Tokens:
         """Split texts into tokens."""
-        distinct: dict[bytes, int] = {}
+        rows, distinct = list(enumerate(texts)), dict[bytes, int]()
         with self._lock:
             self._connection.execute("BEGIN")
             try:
-                insert = "INSERT INTO texts (rowid, text) VALUES (?, ?)"
-                n = self._connection.executemany(insert, enumerate(texts)).rowcount
-                rows = self._connection.execute("SELECT term, doc, offset FROM tokens")
-                found = [(distinct.setdefault(term or b"", len(distinct)), text, at) for term, text, at in rows]
+                self._connection.executemany("INSERT INTO texts (rowid, text) VALUES (?, ?)", rows)
+                tokens = self._connection.execute("SELECT term, doc, offset FROM tokens")  # ordered by term
+                found = [(distinct.setdefault(term or b"", len(distinct)), text, at) for term, text, at in tokens]
             finally:
                 self._connection.execute("ROLLBACK")
         columns = np.array(found, np.int64).reshape(-1, 3)
         columns = columns[np.lexsort((columns[:, 2], columns[:, 1]))]
-        return Tokens(list(distinct), columns[:, 0], np.searchsorted(columns[:, 1], np.arange(max(n, 0) + 1)))
+        return Tokens(list(distinct), columns[:, 0], np.searchsorted(columns[:, 1], np.arange(len(rows) + 1)))
+
+
+def tokenizer(name: str) -> Tokenizer:
+    """Return the tokenizer `WORDS` or `EXACT_WORDS`, of which a forked process gets its own."""
+    return _tokenizer(name, os.getpid())
 
 
 @cache
-def tokenizer(name: str) -> Tokenizer:
-    """Return the tokenizer `WORDS` or `EXACT_WORDS`."""
+def _tokenizer(name: str, process: int) -> Tokenizer:
     return Tokenizer(name)
