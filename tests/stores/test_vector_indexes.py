@@ -289,7 +289,8 @@ def test_too_little_memory_is_refused_with_the_least_that_works():
 
 
 @pytest.mark.parametrize(
-    "factory", ["HNSW", "LSH", "IVF32", "HNSW32,SQ5", "../x", "IVF32,PQ8x4fs", "HNSW0", "hnsw32,sq8", ""]
+    "factory",
+    ["HNSW", "LSH", "IVF32", "HNSW32,SQ5", "../x", "IVF32,PQ8x4fs", "HNSW0", "HNSW1", "HNSW1000", "hnsw32,sq8", ""],
 )
 def test_what_cannot_be_stored_is_refused(factory):
     with pytest.raises(UsageError, match="expected 'auto', 'Flat', HNSW"):

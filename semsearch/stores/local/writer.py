@@ -412,7 +412,7 @@ class Writer:
     def _factory(self, n: int, replaces: Sequence[SegmentRecord]) -> str:
         """Return the vector index for a segment of n rows, within the memory that other segments leave."""
         options, dim = self._catalog.vector_options(), self._vectors.dim()
-        if n <= self._exact_rows:
+        if n <= self._exact_rows or options.vector_index == EXACT:
             return EXACT
         if options.vector_index != AUTO:
             return (

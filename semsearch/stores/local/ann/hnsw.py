@@ -18,6 +18,9 @@ from semsearch.stores.local.array_file import Array
 
 FACTORY = re.compile(r"HNSW([1-9]\d{0,2})(?:,(Flat|SQ4|SQ6|SQ8|SQfp16|SQbf16))?")
 
+LEAST_NEIGHBORS = 2
+"""With one neighbor, FAISS draws infinite levels, which crashes the interpreter."""
+
 CONSTRUCTION = 128
 """Width of the search while building: raises recall from .982 to .988 in comparison with FAISS's 40."""
 
@@ -37,7 +40,8 @@ class Hnsw:
 
     def accepts(self, factory: str) -> bool:
         """See `Kind.accepts`."""
-        return FACTORY.fullmatch(factory) is not None
+        match = FACTORY.fullmatch(factory)
+        return match is not None and LEAST_NEIGHBORS <= int(match[1])
 
     def bytes_per_row(self, factory: str, dim: int) -> float:
         """See `Kind.bytes_per_row`: codes, twice as many neighbors on the lowest level, and the level."""
