@@ -46,7 +46,9 @@ if TYPE_CHECKING:
     from semsearch.ingest import IngestResult, Watch
     from semsearch.reencode import ReencodeResult
     from semsearch.rerank import Reranker
+    from semsearch.stores.local.rebuild import RebuildResult
     from semsearch.tool import Tool
+    from semsearch.verify import VerifyResult
 
 log = logging.getLogger(__name__)
 
@@ -359,6 +361,153 @@ class Index:
             self._settings, self._chunking = where, None
         log.info("%s: %s in %.1f s", self.location, result, time.perf_counter() - started)
         return result
+
+    @staticmethod
+    def verify(
+        location: str | Path | Store,
+        *,
+        sample: int = 100,
+        model: str | Path | None = None,
+        device: str = "auto",
+        runtime: str = "auto",
+        encoder: TextEncoder | None = None,
+        watch: Callable[[str], None] | None = None,
+    ) -> VerifyResult:
+        """Read everything in an index, and report what is not as it was written.
+
+        Checks SQLite's file, the checksum of every row, that documents, passages, vectors and words belong together,
+        every byte of the segments, and the 8-bit model. Some passages are encoded again and compared with their
+        vectors. Nothing is changed, one committed state is read, and a writer may be at work.
+
+        Args:
+            location: The folder of the index.
+            sample: Number of passages to encode again; 0 for none.
+            model: New path of the checkpoint, if it has moved.
+            device: Device to encode on; see `Encoder.load`.
+            runtime: Runtime to use; see `Encoder.load`.
+            encoder: The encoder of the index, if it is already loaded.
+            watch: Progress callback that receives the name of each part before it is checked.
+
+        Returns:
+            The problems, each with the part of the index and whether `rebuild` repairs it; true if there are none. If
+            the checkpoint is not available, a note says so.
+
+        Raises:
+            NoIndexError: If there is no index.
+            SchemaError: If the index was written by a newer version of semsearch.
+            UsageError: If an argument is invalid, or the index is not in a folder.
+        """
+        from semsearch.verify import verify
+
+        check_types({"sample": sample, "encoder": encoder, "watch": watch}, EXPECTED, OPTIONAL)
+        if sample < 0:
+            raise UsageError(f"`sample` must be at least 0, got {sample}")
+        settings = EncoderSettings(model=model, device=device, runtime=runtime)
+        _refuse_both(encoder, settings)
+        with _opened(location, "verify") as store:
+            return verify(store, lambda: IndexEncoder(store, settings, encoder).get(), sample, watch)
+
+    def rebuild(self) -> RebuildResult:
+        """Make everything anew that follows from documents, passages and vectors: words, fields and segments.
+
+        Also repairs what is damaged of that, and recovers damaged vectors from segments. The scores of unrelated pairs
+        are measured again if they are missing, which loads the encoder. Texts are never encoded again.
+
+        Returns:
+            What was made anew; false if some documents are damaged and have to be indexed again, which it lists.
+
+        Raises:
+            DamagedError: If settings are damaged that follow from nothing else.
+            LockedError: If another process is writing to the index.
+            DiskFullError: If the disk is full; the index stays usable, and the same call starts over.
+            UsageError: If the index is not in a folder.
+        """
+        from semsearch.rebuild import rebuild
+
+        with self._adding:
+            return rebuild(_local(self._store, "rebuild"), lambda: self.encoder)
+
+    def compact(self, *, secure: bool = False) -> None:
+        """Return the space of deleted documents to the file system.
+
+        Args:
+            secure: Also remove every trace of deleted texts and vectors from the files of the index, and the draft of
+                an interrupted reencoding. Backups, and blocks that the file system has freed, are not touched.
+
+        Raises:
+            LockedError: If another process is writing to the index, or keeps reading an old state.
+            DiskFullError: If there is not enough space; the message says how much it takes.
+            UsageError: If the index is not in a folder.
+        """
+        check_types({"secure": secure}, EXPECTED)
+        with self._adding:
+            _local(self._store, "compact").compact(secure=secure)
+
+    def backup(self, target: str | Path, *, watch: Callable[[str], None] | None = None) -> None:
+        """Copy the index as it is now to a new folder, while others may search it or write to it.
+
+        The copy is an index of its own. It appears once it is complete, on disk and found to be intact.
+
+        Args:
+            target: The new folder.
+            watch: Progress callback that receives the name of each part before it is copied or checked.
+
+        Raises:
+            UsageError: If the target exists, or the index is not in a folder.
+            DamagedError: If the index is damaged; the message says what to do.
+            SourceError: If the target cannot be written.
+            DiskFullError: If there is not enough space; the message says how much it takes.
+        """
+        check_types({"watch": watch}, EXPECTED, OPTIONAL)
+        _local(self._store, "backup").backup(as_path(target, "target"), watch)
+
+    @staticmethod
+    def restore(
+        backup: str | Path,
+        location: str | Path,
+        *,
+        replace: bool = False,
+        watch: Callable[[str], None] | None = None,
+    ) -> None:
+        """Copy a backup to a location, after checking that the copy is complete and intact.
+
+        An index that is replaced stays whole until then, whatever happens meanwhile.
+
+        Args:
+            backup: Folder of the backup.
+            location: Folder of the index.
+            replace: Replace an index that is there; open readers see the restored one from their next search on.
+            watch: Progress callback, as for `backup`.
+
+        Raises:
+            NoIndexError: If there is no backup, or the location contains something other than an index.
+            UsageError: If there is an index at the location, unless `replace`.
+            DamagedError: If the backup is damaged.
+            LockedError: If another process is writing to the index that is to be replaced.
+            SourceError: If the location cannot be written.
+            DiskFullError: If there is not enough space; the message says how much it takes.
+        """
+        check_types({"replace": replace, "watch": watch}, EXPECTED, OPTIONAL)
+        with LocalStore(as_path(location, "location")) as store:
+            store.restore(as_path(backup, "backup"), replace=replace, watch=watch)
+
+    @staticmethod
+    def migrate(location: str | Path) -> tuple[int, int]:
+        """Bring an index of an older version up to date, as opening it would, and write its segments anew.
+
+        Args:
+            location: The folder of the index.
+
+        Returns:
+            The versions of the schema before and after; equal if there was nothing to do.
+
+        Raises:
+            NoIndexError: If there is no index.
+            SchemaError: If the index was written by a newer version of semsearch, or cannot be written.
+            LockedError: If another process is writing to the index.
+        """
+        with _opened(location, "migrate") as store:
+            return store.migrate()
 
     def documents(self, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
         """Return whole documents by id, in the given order; unknown ids are left out."""
@@ -876,7 +1025,8 @@ class Index:
 
 
 EXPECTED: Mapping[str, Check] = {
-    **dict.fromkeys(("create", "skip_bad", "strict", "replace", "delete_missing", "refit"), FLAG),
+    **dict.fromkeys(("create", "skip_bad", "strict", "replace", "delete_missing", "refit", "secure"), FLAG),
+    "sample": WHOLE,
     "watch": FUNCTION,
     "options": (lambda value: isinstance(value, ReadOptions), "a semsearch.ReadOptions"),
     "chunking": (lambda value: isinstance(value, Chunking), "a semsearch.Chunking"),
@@ -907,6 +1057,28 @@ def _condition(where: Where | None) -> Filter | None:
 def _store(location: str | Path | Store) -> Store:
     """Return a store as it is, or the store in a folder."""
     return location if _is_store(location) else LocalStore(as_path(location, "location"))
+
+
+def _local(store: Store, operation: str) -> LocalStore:
+    """Return a store that is a folder.
+
+    Raises:
+        UsageError: If it is another kind of store.
+    """
+    if not isinstance(store, LocalStore):
+        raise UsageError(f"{store.location!r} is not a folder on this machine, so semsearch cannot {operation} it")
+    return store
+
+
+@contextmanager
+def _opened(location: str | Path | Store, operation: str) -> Iterator[LocalStore]:
+    """Open the store in a folder, and close it afterwards unless it was given."""
+    store = _local(_store(location), operation)
+    try:
+        yield store
+    finally:
+        if store is not location:
+            store.close()
 
 
 def _stored_chunking(store: Store) -> Chunking:

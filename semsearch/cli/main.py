@@ -22,6 +22,7 @@ from typer.main import get_command
 import semsearch
 from semsearch import interrupts
 from semsearch.cli import (
+    care,
     datasets,
     doctor,
     evaluate,
@@ -152,6 +153,8 @@ def index(
 app.command()(reencode.reencode)
 app.command()(query.query)
 app.command()(mine.mine)
+for command in (care.verify, care.rebuild, care.compact, care.backup, care.restore, care.migrate):
+    app.command()(command)
 
 
 @app.command("list")

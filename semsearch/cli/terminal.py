@@ -214,6 +214,21 @@ def bar(what: str, unit: str, total: int | None) -> Iterator[Callable[[float], N
 
 
 @contextmanager
+def stages(what: str) -> Iterator[Callable[[str], None] | None]:
+    """Show which part of some work is being done on standard error.
+
+    Yields a function that receives the name of each part, or None if standard error is not a terminal.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what) as shown:
+        yield lambda part: shown.update(f"{what}: {part}")
+
+
+@contextmanager
 def steps() -> Iterator[Callable[[int, int, float | None, float | None], None]]:
     """Show a progress bar with loss, score and remaining time for a training run on standard error.
 

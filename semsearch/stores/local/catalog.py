@@ -91,6 +91,11 @@ class SegmentRecord:
         )
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """Names of its files."""
+        return (self.vectors,)
+
+    @property
     def n_bytes(self) -> int:
         """Size of its vector index in memory; 0 for none."""
         n_bytes = self.measured.get("bytes", 0)

@@ -167,6 +167,10 @@ class Reader:
         """See `Readable.vectors_of`."""
         return self._vectors.of(passages)
 
+    def stored_vectors(self, passages: Sequence[int]) -> Vectors:
+        """Return the vectors of passages `[n, dim]` as the encoder made them, before the fitted transform."""
+        return self._vectors.of(passages, searched=False)
+
     def similarities(self, queries: Vectors, passages: Sequence[int]) -> Vectors:
         """See `Readable.similarities`."""
         with self._database.snapshot():

@@ -5,11 +5,13 @@ Both are contentless, since the texts are already in `documents`: deleting a row
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import TypeAlias
 
 from semsearch.stores.local.database import Database
-from semsearch.stores.local.keywords import body, tokens
+from semsearch.stores.local.keywords import EXACT_WORDS, WORDS, body, tokens
 
 Text: TypeAlias = tuple[int, str, str]
 """A passage's number, its document's title, and its text."""
@@ -47,5 +49,22 @@ class WordTables:
         while texts := rows.fetchmany(1_000):
             self.add(texts)
 
+    def compact(self) -> None:
+        """Merge the parts of both tables, which drops the words of deleted passages."""
+        for table in ("keywords", "exact"):
+            self._database.execute(f"INSERT INTO {table} ({table}) VALUES ('optimize')")
+
     def _run(self, sql: str, rows: Iterable[tuple[int, str]]) -> None:
         self._database.execute_many(sql, rows)
+
+
+@contextmanager
+def scratch_tables() -> Iterator[sqlite3.Connection]:
+    """Open empty full-text tables in memory, `keywords` and `exact`, each with a column `words` and its vocabulary."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        for table, tokenize, options in (("keywords", WORDS, ""), ("exact", EXACT_WORDS, "detail=none, ")):
+            connection.execute(
+                f"""CREATE VIRTUAL TABLE {table} USING fts5(words, content='', {options}tokenize="{tokenize}")"""
+            )
+            connection.execute(f"CREATE VIRTUAL TABLE {table}_terms USING fts5vocab({table}, instance)")
+        yield connection

@@ -26,16 +26,19 @@ from semsearch.stores.local.drafts import discard_draft, place_of_draft, take_ov
 from semsearch.stores.local.folder import (
     DRAFT,
     OURS,
+    check_space,
     create_index,
     encoder_folder,
     keep_artifacts,
     now,
     prepare_folder,
+    space_needed,
     sweep,
 )
 from semsearch.stores.local.guard import checksum, passage_checksum
 from semsearch.stores.local.lock import hold_lock
 from semsearch.stores.local.plans import Planner, key_of, origin_of
+from semsearch.stores.local.rebuild import RebuildResult, rebuild_database
 from semsearch.stores.local.segment_files import Source, Written, write_segment
 from semsearch.stores.local.tiers import Size, first_merged, most_merged
 from semsearch.stores.local.vectors import LAST, LITTLE_ENDIAN, VectorTable
@@ -289,6 +292,52 @@ class Writer:
             if self._too_little_memory:
                 raise self._too_little_memory
 
+    def rebuild(self) -> RebuildResult:
+        """Make everything anew that follows from the documents, passages and vectors.
+
+        Damaged vectors are recovered from segments, if these have them. If any remain, the segments stay as they are.
+
+        Raises:
+            DiskFullError: If the disk is full; what was committed is kept.
+        """
+        with self._database.turn():
+            result = rebuild_database(self._database, self._catalog, self._words)
+            try:
+                self._rewrite_segments()
+                result.rebuilt.append("segments")
+            except DamagedError as error:
+                result.failed.append(f"the segments stay as they are, because {error}")
+            self._sweep()
+        return result
+
+    def _rewrite_segments(self) -> None:
+        """Write all vectors to one segment."""
+        if not self._catalog.spec.transform or self._vectors.transform():
+            self._write_segment(1, max(1, self._last_passage()), replaces=self._catalog.segments(), forget=True)
+
+    def compact(self, *, secure: bool = False) -> None:
+        """Return the space of what was deleted to the file system.
+
+        Args:
+            secure: Remove deleted texts and vectors from every file of the index: rewrite each segment that has deleted
+                rows, discard the draft of an interrupted reencoding, and let SQLite overwrite what it deletes.
+
+        Raises:
+            DiskFullError: If there is not enough space; the message says how much it takes.
+            LockedError: If a reader keeps old contents on disk.
+        """
+        with self._database.turn():
+            check_space(self._folder, space_needed(self._folder), f"compacting {str(self._folder)!r}")
+            if secure:
+                discard_draft(self._folder)
+            for segment in self._catalog.segments():
+                if self._is_worn(segment) or (secure and self._deleted_in(segment.first, segment.last)):
+                    self._write_segment(segment.first, segment.last, replaces=[segment])
+            with self._database.change():
+                self._words.compact()
+            self._sweep()
+            self._database.compact()
+
     @property
     def _segment_rows(self) -> int:
         """Number of vectors in a segment that is written during a run."""
@@ -358,9 +407,15 @@ class Writer:
         return self._database.one("SELECT coalesce(max(passage), 0) FROM vectors")
 
     def _write_segment(
-        self, first: int, last: int, *, replaces: list[SegmentRecord], factory: str | None = None
+        self,
+        first: int,
+        last: int,
+        *,
+        replaces: list[SegmentRecord],
+        factory: str | None = None,
+        forget: bool = False,
     ) -> None:
-        """Write a segment for a range of passages: first the file, then its record."""
+        """Write a segment for a range of passages: first the file, then its record; `forget` all other records."""
         ids = self._vectors.passages(first, last)
         number = self._database.one(
             "SELECT coalesce(max(seq), 0) + 1 FROM (SELECT seq FROM sqlite_sequence WHERE name = 'segments')"
@@ -373,6 +428,9 @@ class Writer:
         with self._database.change():
             for segment in replaces:
                 self._database.execute("DELETE FROM segments WHERE id = ?", (segment.id,))
+            if forget:
+                self._database.execute("DELETE FROM segments")
+                self._database.execute("DELETE FROM deleted")
             self._database.execute("DELETE FROM deleted WHERE passage BETWEEN ? AND ?", (first, last))
             if made:
                 about = json.dumps(made.about)
