@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from semsearch.corpus.readers import Corpus
     from semsearch.corpus_map import MapPoint
     from semsearch.encoder.encoder import TextEncoder
+    from semsearch.exchange import ExportResult
     from semsearch.explain.records import Explanation
     from semsearch.filters.read import Where
     from semsearch.filters.syntax import Filter
@@ -186,6 +187,7 @@ class Index:
         replace: bool = False,
         delete_missing: bool = False,
         refit: bool = False,
+        vectors: str | Path | None = None,
         watch: Watch | None = None,
     ) -> IngestResult:
         """Add documents, replacing those with the same ids; documents whose text is unchanged are not encoded again.
@@ -207,6 +209,9 @@ class Index:
             delete_missing: Delete documents that are no longer in the corpus: those of the given files and folders
                 or, for documents from memory, all others in the index. Documents that may still exist are kept.
             refit: Fit the encoder's transform again.
+            vectors: A `.npy` file with the vectors of all passages of an exported corpus, see `export`, which are taken
+                instead of encoding the texts. Vectors in the lines of an exported file are always taken. In both cases
+                they must come from the encoder of the index.
             watch: Progress callback that receives the result so far, called from the thread that encodes.
 
         Returns:
@@ -215,12 +220,15 @@ class Index:
         Raises:
             RecordError: If there is a bad record; everything before it was committed.
             SourceError: If a file cannot be read, or the corpus contains no documents.
-            MismatchError: If the index was built with another encoder or other chunking settings.
+            UsageError: If `vectors` do not belong to the corpus, or cannot be used.
+            MismatchError: If the index was built with another encoder or other chunking settings, or given vectors come
+                from another encoder.
             LockedError: If another process is writing to the index.
             NoIndexError: If the location contains something other than an index.
             DiskFullError: If the disk is full; committed batches are kept.
         """
         from semsearch.corpus.readers import Coverage, as_records, has_moved
+        from semsearch.exchange import rows_for, with_vectors
         from semsearch.ingest import ingest
 
         flags = {"skip_bad": skip_bad, "strict": strict, "replace": replace, "delete_missing": delete_missing}
@@ -234,6 +242,8 @@ class Index:
             )
             records = as_records(corpus, reading, coverage)
             encoder, records, quantization = self._encoder.for_corpus(records, self.chunking)
+            rows = None if vectors is None else rows_for(as_path(vectors, "vectors"), corpus, reading, encoder.spec)
+            records = with_vectors(records, encoder.spec, rows)
             result = ingest(
                 self._store,
                 records,
@@ -442,6 +452,35 @@ class Index:
         check_types({"secure": secure}, EXPECTED)
         with self._adding:
             _local(self._store, "compact").compact(secure=secure)
+
+    def export(
+        self, path: str | Path, *, vectors: str | Path | None = None, watch: Watch | None = None
+    ) -> ExportResult:
+        """Write the documents of the index to a JSONL file, in the order in which they were first added.
+
+        Each line has `_id`, `title`, `text` and `metadata`. With vectors, it also has the spans of the passages in the
+        text, and the fingerprint of the encoder, so that `add` can take the vectors instead of encoding.
+
+        Args:
+            path: The file; it appears once it is complete.
+            vectors: `base64` to put float32 vectors into the lines, or the name of a `.npy` file to write them to, as
+                `[passages, dim]` in the order of the lines; None for none. They are those of the encoder, before a
+                transform.
+            watch: Progress callback that receives the number of documents so far.
+
+        Returns:
+            The numbers of documents and passages.
+
+        Raises:
+            UsageError: If `vectors` is something else, or the index is not in a folder.
+            SourceError: If a file cannot be written.
+            DamagedError: If a document or a vector is damaged.
+        """
+        from semsearch.exchange import export
+
+        check_types({"watch": watch}, EXPECTED, OPTIONAL)
+        target = as_path(path, "path")
+        return export(_local(self._store, "export"), target, vectors if vectors is None else os.fspath(vectors), watch)
 
     def backup(self, target: str | Path, *, watch: Callable[[str], None] | None = None) -> None:
         """Copy the index as it is now to a new folder, while others may search it or write to it.

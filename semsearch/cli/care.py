@@ -1,4 +1,4 @@
-"""The commands that look after an index: `verify`, `rebuild`, `compact`, `backup`, `restore` and `migrate`."""
+"""The commands that look after an index: `verify`, `rebuild`, `compact`, `backup`, `restore`, `export`, `migrate`."""
 
 from __future__ import annotations
 
@@ -153,6 +153,31 @@ def _print_copied(source: Path, target: Path, seconds: float, as_json: bool) -> 
     else:
         size = f"{terminal.count(documents, 'document')}, {n_bytes / 1e6:,.1f} MB"
         terminal.line(f"copied {source} to {target} and verified it in {seconds:.1f} s ({size})")
+
+
+def export(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="JSONL file to write.")],
+    index: opt.OnlyIndex = None,
+    vectors: Annotated[
+        str | None,
+        typer.Option(help="Export the vectors, too: base64 in the lines, or the name of a .npy file to write."),
+    ] = None,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Write the documents of an index to a file, with their vectors if wanted.
+
+    To index them again without encoding: semsearch index FILE, with --vectors FILE.npy if they are in such a file.
+    """
+    from semsearch.index import Index
+
+    folder = find_index(index)
+    with Index.open(folder) as opened, terminal.progress(len(opened), "exporting") as watch:
+        result = opened.export(path, vectors=vectors, watch=watch)
+    if as_json:
+        terminal.print_json({"index": str(folder), "file": str(path), "vectors": vectors, **asdict(result)})
+    else:
+        passages = f" with the vectors of {terminal.count(result.passages, 'passage')}" if vectors else ""
+        terminal.line(f"wrote {terminal.count(result.documents, 'document')}{passages} to {path}")
 
 
 def migrate(index: opt.OnlyIndex = None, as_json: opt.AsJson = False) -> None:

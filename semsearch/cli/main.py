@@ -96,6 +96,7 @@ def index(
     replace: opt.Replace = False,
     delete_missing: opt.DeleteMissing = False,
     refit: opt.Refit = False,
+    vectors: opt.GivenVectors = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Index a corpus or update an existing index.
@@ -140,6 +141,7 @@ def index(
                 replace=replace,
                 delete_missing=delete_missing,
                 refit=refit,
+                vectors=vectors,
                 watch=watch,
             )
     seconds = time.perf_counter() - started
@@ -153,7 +155,15 @@ def index(
 app.command()(reencode.reencode)
 app.command()(query.query)
 app.command()(mine.mine)
-for command in (care.verify, care.rebuild, care.compact, care.backup, care.restore, care.migrate):
+for command in (
+    care.verify,
+    care.rebuild,
+    care.compact,
+    care.backup,
+    care.restore,
+    care.export,
+    care.migrate,
+):
     app.command()(command)
 
 

@@ -94,7 +94,11 @@ def quantization(loss: Quantization | None) -> None:
 
 def summary(result: IngestResult, folder: str, seconds: float) -> None:
     """Print what an ingest did on standard output, and what went wrong on standard error."""
-    done = [f"{result.encoded:,} encoded" + (f" ({count(result.passages, 'passage')})" if result.passages else "")]
+    done = [f"{result.taken:,} with their vectors"] if result.taken else []
+    done += [
+        f"{result.encoded - result.taken:,} encoded"
+        + (f" ({count(result.passages, 'passage')})" if result.passages else "")
+    ]
     done += [
         f"{n:,} {what}" for n, what in ((result.described, "with new metadata"), (result.unchanged, "unchanged")) if n
     ]

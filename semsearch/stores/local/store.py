@@ -246,7 +246,7 @@ class LocalStore:
         return former, SCHEMA_VERSION
 
     def stored_vectors(self, passages: Sequence[int]) -> Vectors:
-        """Return the vectors `[n, dim]` of consecutive passages as the encoder made them; see `VectorTable.stored`."""
+        """Return the vectors `[n, dim]` of a document's passages as the encoder made them."""
         return self._read().stored_vectors(passages)
 
     def _rewrite(self) -> AbstractContextManager[Writer]:

@@ -63,8 +63,8 @@ class VectorTable:
                 raise guard.damaged(self._database.folder, what, guard.INDEX_AGAIN)
             return ids, rows
 
-    def of(self, passages: Sequence[int], *, searched: bool = True) -> Vectors:
-        """Return the vectors of passages `[n, dim]`, after the fitted transform if `searched`; zeros for deleted ones.
+    def of(self, passages: Sequence[int]) -> Vectors:
+        """Return the vectors of passages `[n, dim]` as they are searched; zeros for deleted passages.
 
         Raises:
             DamagedError: If one of them is corrupt.
@@ -78,11 +78,10 @@ class VectorTable:
                 if row is None:
                     raise self._named([passage])
                 found[passage] = row
-            rows = np.zeros((len(passages), self.dim() if searched else dim), np.float32)
+            rows = np.zeros((len(passages), self.dim()), np.float32)
             there = [place for place, passage in enumerate(passages) if passage in found]
             if there:
-                some = np.stack([found[passages[place]] for place in there])
-                rows[there] = self.transformed(some) if searched else some
+                rows[there] = self.transformed(np.stack([found[passages[place]] for place in there]))
             return rows
 
     @staticmethod
