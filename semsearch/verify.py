@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from random import random
 
 import numpy as np
 
@@ -103,8 +104,11 @@ def _check_sample(store: Store, encoder: TextEncoder, sample: int) -> tuple[int,
     spec = store.spec
     with store.snapshot():
         passages = store.counts()["passages"]
-        n = min(sample, passages)
-        numbers = sorted({one for place in range(n) for one in store.passages_from(place / n, 1)})
+        if passages <= sample:
+            numbers = store.passages_from(0.0, passages)
+        else:  # others each time
+            places = ((place + random()) / sample for place in range(sample))
+            numbers = sorted({number for place in places for number in store.passages_from(place, 1)})
         shown, expected, fitted = store.show(numbers), store.vectors_of(numbers), store.fitted()
         chunking = Chunking(**store.chunking)
     chunker = Chunker(encoder.tokenizer, spec.max_tokens, spec.passage_prefix, chunking)

@@ -329,6 +329,8 @@ def translated_errors() -> Iterator[None]:
         if ours is None:
             raise
         raise ours from error
+    except UnicodeDecodeError as error:  # a message of SQLite that quotes a damaged schema
+        raise DamagedError(f"the index is damaged: its tables are not text; {REBUILD}") from error
     except MemoryError as error:
         raise StoreError("not enough memory to read the index, or it is damaged and requests too much") from error
     except OSError as error:

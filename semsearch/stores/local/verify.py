@@ -88,13 +88,18 @@ def verify_folder(folder: Path, watch: Watch | None = None) -> list[Problem]:
     except (NoIndexError, SchemaError):
         raise
     except StoreError as error:
-        return [Problem("database", str(error))]
+        return [Problem("database", _said(error, folder))]
     found: list[Problem] = []
-    with closing(database), database.snapshot():
-        for part, check in PARTS.items():
-            if watch:
-                watch(part)
-            found += _limited(part, check(Checked(database)))
+    try:
+        with closing(database), database.snapshot():
+            for part, check in PARTS.items():
+                if watch:
+                    watch(part)
+                known = {problem.found for problem in found}
+                problems = _limited(part, check(Checked(database)), folder)
+                found += [problem for problem in problems if problem.found not in known]
+    except StoreError as error:  # damage can keep even a transaction that only reads from ending
+        found += [] if found else [Problem("database", _said(error, folder))]
     return [problem for problem in found if not _is_outdated(problem, folder)]
 
 
@@ -137,7 +142,12 @@ class Checked:
         return VectorTable(self.database, self.catalog)
 
 
-def _limited(part: str, problems: Iterator[Problem]) -> Iterator[Problem]:
+def _said(error: StoreError, folder: Path) -> str:
+    """Return an error about damage without the name of the folder, which is that of all problems."""
+    return str(error).removeprefix(f"the index {str(folder)!r} is damaged: ")
+
+
+def _limited(part: str, problems: Iterator[Problem], folder: Path) -> Iterator[Problem]:
     """Yield the first problems and the number of others; an error that ends a check is a problem, too."""
     found: list[Problem] = []
     n = 0
@@ -147,7 +157,7 @@ def _limited(part: str, problems: Iterator[Problem]) -> Iterator[Problem]:
                 n += 1
                 found += [problem] if n <= LISTED else []
     except StoreError as error:
-        found.append(Problem(part, str(error)))
+        found.append(Problem(part, _said(error, folder)))
     yield from found
     if n > LISTED:
         yield Problem(part, f"{n - LISTED:,} more problems of this kind", all(problem.derived for problem in found))
@@ -170,15 +180,18 @@ def _check_database(index: Checked) -> Iterator[Problem]:
 
 
 def _check_settings(index: Checked) -> Iterator[Problem]:
-    database, catalog = index.database, index.catalog
+    database = index.database
     for key, value, stored in database.execute("SELECT key, value, checksum FROM settings ORDER BY key"):
         if checksum(key, value) != stored:
             yield Problem("settings", f"{key!r:.40} does not match its checksum", key in ("background", "vectors"))
+    catalog = index.catalog
     for read in (catalog.roots, catalog.background, catalog.vector_options, catalog.state):
         try:
             read()
         except StoreError as error:
-            yield Problem("settings", str(error), read in (catalog.background, catalog.vector_options))
+            yield Problem(
+                "settings", _said(error, database.folder), read in (catalog.background, catalog.vector_options)
+            )
     named = {name for (name,) in database.execute("SELECT name FROM fields")}
     having = "SELECT DISTINCT key FROM documents, json_each(metadata) WHERE json_valid(metadata)"
     actual = {str(name) for (name,) in database.execute(having)}
@@ -195,6 +208,11 @@ def _check_documents(index: Checked) -> Iterator[Problem]:
         f"SELECT {columns} FROM documents ORDER BY id"
     ):
         name = repr(doc_id)[:60]
+        rows = database.execute(
+            f"SELECT {PASSAGE}, checksum FROM passages WHERE document = ? ORDER BY ordinal", (number,)
+        )
+        passages = rows.fetchall()
+        n_passages += len(passages)
         sound = checksum(doc_id, metadata, content, n, root, file) == stored
         if not sound or Document(str(doc_id), str(text), str(title)).content_hash != content:
             yield Problem("documents", f"document {name} does not match its checksum")
@@ -202,15 +220,12 @@ def _check_documents(index: Checked) -> Iterator[Problem]:
         try:
             read_object(metadata, database.folder, f"the metadata of {name} is not an object")
         except StoreError as error:
-            yield Problem("documents", str(error))
-        sql = f"SELECT {PASSAGE}, checksum FROM passages WHERE document = ? ORDER BY ordinal"
-        rows = database.execute(sql, (number,)).fetchall()
-        n_passages += len(rows)
-        if wrong := _wrong_passages(rows, len(str(text)), n):
+            yield Problem("documents", _said(error, database.folder))
+        if wrong := _wrong_passages(passages, len(str(text)), n):
             yield Problem("documents", f"document {name}: {wrong}")
     found = database.one("SELECT count(*) FROM passages")
     if found > n_passages:
-        yield Problem("documents", f"{found - n_passages:,} passages belong to no intact document")
+        yield Problem("documents", f"{found - n_passages:,} passages belong to no document")
 
 
 def _wrong_passages(rows: Sequence[tuple[int, ...]], length: int, expected: object) -> str:
