@@ -46,6 +46,8 @@ def rebuild_database(database: Database, catalog: Catalog, words: WordTables) ->
     with database.change():
         database.execute("REINDEX")
         result.recovered = _recover_vectors(database, catalog)
+        database.execute("DELETE FROM passages WHERE document NOT IN (SELECT id FROM documents)")
+        database.execute("DELETE FROM vectors WHERE passage NOT IN (SELECT id FROM passages)")
         words.rebuild()
         having = "SELECT DISTINCT key FROM documents, json_each(metadata) WHERE json_valid(metadata)"
         database.execute("DELETE FROM fields")
