@@ -127,14 +127,13 @@ def open_rows(path: Path, spec: EncoderSpec) -> Vectors:
     """
     expected = f"expected [passages, {spec.dim}] of float32 or float16 in C order, as semsearch export writes it"
     try:
-        rows = np.load(path, mmap_mode="r", allow_pickle=False) if is_regular(path) else None
+        rows = np.lib.format.open_memmap(path, mode="r") if is_regular(path) else None
     except (OSError, ValueError, EOFError, SyntaxError) as error:
         raise UsageError(f"`vectors` {str(path)!r} is not a file of NumPy ({_line(error)}); {expected}") from None
     if rows is None:
         raise UsageError(f"`vectors` {str(path)!r} is not a file; {expected}")
-    if not isinstance(rows, np.ndarray) or rows.dtype.str not in DTYPES or not rows.flags.c_contiguous:
-        what = f"{rows.dtype} {list(rows.shape)}" if isinstance(rows, np.ndarray) else "several arrays"
-        raise UsageError(f"`vectors` {str(path)!r} has {what}; {expected}")
+    if rows.dtype.str not in DTYPES or not rows.flags.c_contiguous:
+        raise UsageError(f"`vectors` {str(path)!r} has {rows.dtype} {list(rows.shape)}; {expected}")
     if rows.ndim != 2 or rows.shape[1] != spec.dim:
         raise UsageError(f"`vectors` {str(path)!r} has the shape {list(rows.shape)}; {expected}")
     for start in range(0, len(rows), ROWS_AT_ONCE):
