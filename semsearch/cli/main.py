@@ -327,6 +327,11 @@ INTERRUPTED = 130
 KEPT = {
     "index": "committed batches are kept, and the same command resumes from there",
     "reencode": "the index is unchanged, and the same command resumes from there",
+    "rebuild": "the index stays usable, and the same command starts over",
+    "compact": "the index stays usable, and the same command starts over",
+    "backup": "there is no partial backup",
+    "restore": "an index that was there is unchanged",
+    "export": "there is no partial file",
     "train": "its state is kept if there were any steps, and the same command continues from there with --resume",
 }
 """What a command that is interrupted leaves behind."""
