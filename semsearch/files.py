@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import os
 import secrets
 import shutil
 import stat
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -166,21 +168,66 @@ def replacing(target: Path, discard: Callable[[Path], None] | None = None) -> It
 
 
 @contextmanager
-def building(target: Path) -> Iterator[Path]:
+def building(target: Path, parameter: str = "out") -> Iterator[Path]:
     """Provide a folder to write into that appears under its own name once it is complete and on disk.
+
+    Args:
+        target: The folder; it must not exist, or be empty.
+        parameter: Name of the parameter that was given as the target, for messages.
 
     Raises:
         UsageError: If the target exists and is not an empty folder.
         SourceError: If the folder cannot be written.
     """
     if target.is_symlink() or (target.exists() and not (target.is_dir() and not any(target.iterdir()))):
-        raise UsageError(f"`out` {str(target)!r} exists already; give a new folder, or remove that one first")
+        raise UsageError(f"`{parameter}` {str(target)!r} exists already; give a new folder, or remove that one first")
     make_folder(target.parent)
     try:
         with replacing(target, _remove_empty) as half_made:
             yield half_made
     except OSError as error:
         raise SourceError(f"cannot write {str(target)!r}: {error.strerror}") from None
+
+
+@contextmanager
+def exchanging(target: Path) -> Iterator[Path]:
+    """Provide a folder to write into that takes the place of an existing one once it is complete and on disk.
+
+    At every instant there is a complete folder of that name, where the system can exchange two names at once (Linux).
+    Elsewhere a crash between two renames leaves the former folder under a name that ends in `.old`.
+
+    Raises:
+        OSError: If the folder cannot be written or exchanged; the target stays.
+    """
+    made = unused_name(target, "new")
+    try:
+        made.mkdir()
+        yield made
+        sync_all(made)
+        if not _exchange(made, target):
+            former = unused_name(target, "old")
+            target.rename(former)
+            try:
+                made.rename(target)
+            except BaseException:
+                former.rename(target)
+                raise
+            former.rename(made)
+        sync(target.parent)
+    finally:
+        with suppress(OSError):
+            remove(made)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange the names of two folders at once; return whether the system did."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    names = os.fsencode(one.absolute()), os.fsencode(other.absolute())
+    return rename is not None and rename(_HERE, names[0], _HERE, names[1], _EXCHANGE) == 0
+
+
+_HERE, _EXCHANGE = -100, 2
+"""`AT_FDCWD` and `RENAME_EXCHANGE` in Linux's headers."""
 
 
 def _remove_empty(folder: Path) -> None:

@@ -41,14 +41,17 @@ if TYPE_CHECKING:
     from semsearch.corpus.readers import Corpus
     from semsearch.corpus_map import MapPoint
     from semsearch.encoder.encoder import TextEncoder
+    from semsearch.exchange import ExportResult
     from semsearch.explain.records import Explanation
     from semsearch.filters.read import Where
     from semsearch.filters.syntax import Filter
     from semsearch.ingest import IngestResult, Watch
     from semsearch.reencode import ReencodeResult
     from semsearch.rerank import Reranker
+    from semsearch.stores.local.rebuild import RebuildResult
     from semsearch.stores.local.tuning import Tuned
     from semsearch.tool import Tool
+    from semsearch.verify import VerifyResult
 
 log = logging.getLogger(__name__)
 
@@ -189,6 +192,7 @@ class Index:
         vector_index: str | None = None,
         memory: int | str | None = None,
         target_recall: float | None = None,
+        vectors: str | Path | None = None,
         watch: Watch | None = None,
     ) -> IngestResult:
         """Add documents, replacing those with the same ids; documents whose text is unchanged are not encoded again.
@@ -216,6 +220,9 @@ class Index:
                 while it is searched; None to leave it as it is, for a new index 2 GiB.
             target_recall: Share of the ten nearest vectors that a search should find; None to leave it as it is, for a
                 new index 0.98.
+            vectors: A `.npy` file with the vectors of all passages of an exported corpus, see `export`, which are taken
+                instead of encoding the texts. Vectors in the lines of an exported file are always taken. In both cases
+                they must come from the encoder of the index.
             watch: Progress callback that receives the result so far, called from the thread that encodes.
 
         Returns:
@@ -224,17 +231,20 @@ class Index:
         Raises:
             RecordError: If there is a bad record; everything before it was committed.
             SourceError: If a file cannot be read, or the corpus contains no documents.
-            MismatchError: If the index was built with another encoder or other chunking settings.
+            UsageError: If `vectors` do not belong to the corpus, or cannot be used.
+            MismatchError: If the index was built with another encoder or other chunking settings, or given vectors come
+                from another encoder.
             LockedError: If another process is writing to the index.
             NoIndexError: If the location contains something other than an index.
             DiskFullError: If the disk is full; committed batches are kept.
         """
         from semsearch.corpus.readers import Coverage, as_records, has_moved
+        from semsearch.exchange import rows_for, with_vectors
         from semsearch.ingest import ingest
 
         flags = {"skip_bad": skip_bad, "strict": strict, "replace": replace, "delete_missing": delete_missing}
         check_types({"options": options, "watch": watch, "refit": refit, **flags}, EXPECTED, OPTIONAL)
-        vectors = changed_options(vector_index, memory, target_recall)
+        changes = changed_options(vector_index, memory, target_recall)
         reading = options or ReadOptions()
         with self._adding:
             started = time.perf_counter()
@@ -244,6 +254,8 @@ class Index:
             )
             records = as_records(corpus, reading, coverage)
             encoder, records, quantization = self._encoder.for_corpus(records, self.chunking)
+            rows = None if vectors is None else rows_for(as_path(vectors, "vectors"), corpus, reading, encoder.spec)
+            records = with_vectors(records, encoder.spec, rows)
             result = ingest(
                 self._store,
                 records,
@@ -253,7 +265,7 @@ class Index:
                 origin=origin_of(corpus),
                 **flags,
                 refit=refit,
-                vectors=vectors,
+                vectors=changes,
                 watch=watch,
             )
             result.quantization = quantization
@@ -289,27 +301,33 @@ class Index:
         vector_index: str | None = None,
         memory: int | str | None = None,
         target_recall: float | None = None,
+        secure: bool = False,
     ) -> bool:
-        """Merge everything that is searched into the form that is fastest, however long it takes.
+        """Merge everything that is searched into the form that is fastest, and return unused space to the file system.
 
-        Adding documents does so only in proportion to what it adds. Searches go on meanwhile.
+        Adding documents merges only in proportion to what it adds; this takes as long as it takes. Searches go on
+        meanwhile.
 
         Args:
             vector_index: See `add`.
             memory: See `add`.
             target_recall: See `add`.
+            secure: Also remove every trace of deleted texts and vectors from the files of the index, and the draft of
+                an interrupted reencoding. Backups, and blocks that the file system has freed, are not touched.
 
         Returns:
-            Whether there was anything to do.
+            Whether the form in which data is searched has changed.
 
         Raises:
             UsageError: If an argument is invalid, or `memory` is too little; the message says how much is needed.
-            LockedError: If another process is writing to the index.
+            LockedError: If another process is writing to the index, or keeps reading an old state.
+            DiskFullError: If there is not enough space; the message says how much it takes.
             NoIndexError: If there is no index.
         """
+        check_types({"secure": secure}, EXPECTED)
         vectors, store = changed_options(vector_index, memory, target_recall), self._store
         with self._adding, store.write(store.spec, store.chunking, store.origin, vectors=vectors) as writer:
-            return writer.compact()
+            return writer.compact(secure=secure)
 
     def tune(self, vector_indexes: Sequence[str] = (), *, target_recall: float | None = None) -> Iterator[Tuned]:
         """Measure recall, latency and memory of vector indexes over the vectors of the index, one after another.
@@ -420,6 +438,166 @@ class Index:
             self._settings, self._chunking = where, None
         log.info("%s: %s in %.1f s", self.location, result, time.perf_counter() - started)
         return result
+
+    @staticmethod
+    def verify(
+        location: str | Path | Store,
+        *,
+        sample: int = 100,
+        model: str | Path | None = None,
+        device: str = "auto",
+        runtime: str = "auto",
+        encoder: TextEncoder | None = None,
+        watch: Callable[[str], None] | None = None,
+    ) -> VerifyResult:
+        """Read everything in an index, and report what is not as it was written.
+
+        Checks SQLite's file, the checksum of every row, that documents, passages, vectors and words belong together,
+        every byte of the segments, and the 8-bit model. Some passages are encoded again and compared with their
+        vectors. Nothing is changed, one committed state is read, and a writer may be at work.
+
+        Args:
+            location: The folder of the index.
+            sample: Number of passages to encode again; 0 for none.
+            model: New path of the checkpoint, if it has moved.
+            device: Device to encode on; see `Encoder.load`.
+            runtime: Runtime to use; see `Encoder.load`.
+            encoder: The encoder of the index, if it is already loaded.
+            watch: Progress callback that receives the name of each part before it is checked.
+
+        Returns:
+            The problems, each with the part of the index and whether `rebuild` repairs it; true if there are none. If
+            the checkpoint is not available, a note says so.
+
+        Raises:
+            NoIndexError: If there is no index.
+            SchemaError: If the index was written by a newer version of semsearch.
+            UsageError: If an argument is invalid, or the index is not in a folder.
+        """
+        from semsearch.verify import verify
+
+        check_types({"sample": sample, "encoder": encoder, "watch": watch}, EXPECTED, OPTIONAL)
+        if sample < 0:
+            raise UsageError(f"`sample` must be at least 0, got {sample}")
+        settings = EncoderSettings(model=model, device=device, runtime=runtime)
+        _refuse_both(encoder, settings)
+        with _opened(location, "verify") as store:
+            return verify(store, lambda: IndexEncoder(store, settings, encoder).get(), sample, watch)
+
+    def rebuild(self) -> RebuildResult:
+        """Make everything anew that follows from documents, passages and vectors: words, fields and segments.
+
+        Also repairs what is damaged of that, and recovers damaged vectors from segments. The scores of unrelated pairs
+        are measured again if they are missing, which loads the encoder. Texts are never encoded again.
+
+        Returns:
+            What was made anew; false if some documents are damaged and have to be indexed again, which it lists.
+
+        Raises:
+            DamagedError: If settings are damaged that follow from nothing else.
+            LockedError: If another process is writing to the index.
+            DiskFullError: If the disk is full; the index stays usable, and the same call starts over.
+            UsageError: If the index is not in a folder.
+        """
+        from semsearch.rebuild import rebuild
+
+        with self._adding:
+            return rebuild(_local(self._store, "rebuild"), lambda: self.encoder)
+
+    def export(
+        self, path: str | Path, *, vectors: str | Path | None = None, watch: Watch | None = None
+    ) -> ExportResult:
+        """Write the documents of the index to a JSONL file, in the order in which they were first added.
+
+        Each line has `_id`, `title`, `text` and `metadata`. With vectors, it also has the spans of the passages in the
+        text, and the fingerprint of the encoder, so that `add` can take the vectors instead of encoding.
+
+        Args:
+            path: The file; it appears once it is complete.
+            vectors: `base64` to put float32 vectors into the lines, or the name of a `.npy` file to write them to, as
+                `[passages, dim]` in the order of the lines; None for none. They are those of the encoder, before a
+                transform.
+            watch: Progress callback that receives the number of documents so far.
+
+        Returns:
+            The numbers of documents and passages.
+
+        Raises:
+            UsageError: If `vectors` is something else, or the index is not in a folder.
+            SourceError: If a file cannot be written.
+            DamagedError: If a document or a vector is damaged.
+        """
+        from semsearch.exchange import export
+
+        check_types({"watch": watch}, EXPECTED, OPTIONAL)
+        target = as_path(path, "path")
+        return export(_local(self._store, "export"), target, vectors if vectors is None else os.fspath(vectors), watch)
+
+    def backup(self, target: str | Path, *, watch: Callable[[str], None] | None = None) -> None:
+        """Copy the index as it is now to a new folder, while others may search it or write to it.
+
+        The copy is an index of its own. It appears once it is complete, on disk and found to be intact.
+
+        Args:
+            target: The new folder.
+            watch: Progress callback that receives the name of each part before it is copied or checked.
+
+        Raises:
+            UsageError: If the target exists, or the index is not in a folder.
+            DamagedError: If the index is damaged; the message says what to do.
+            SourceError: If the target cannot be written.
+            DiskFullError: If there is not enough space; the message says how much it takes.
+        """
+        check_types({"watch": watch}, EXPECTED, OPTIONAL)
+        _local(self._store, "backup").backup(as_path(target, "target"), watch)
+
+    @staticmethod
+    def restore(
+        backup: str | Path,
+        location: str | Path,
+        *,
+        replace: bool = False,
+        watch: Callable[[str], None] | None = None,
+    ) -> None:
+        """Copy a backup to a location, after checking that the copy is complete and intact.
+
+        An index that is replaced stays whole until then, whatever happens meanwhile.
+
+        Args:
+            backup: Folder of the backup.
+            location: Folder of the index.
+            replace: Replace an index that is there; open readers see the restored one from their next search on.
+            watch: Progress callback, as for `backup`.
+
+        Raises:
+            NoIndexError: If there is no backup, or the location contains something other than an index.
+            UsageError: If there is an index at the location, unless `replace`.
+            DamagedError: If the backup is damaged.
+            LockedError: If another process is writing to the index that is to be replaced.
+            SourceError: If the location cannot be written.
+            DiskFullError: If there is not enough space; the message says how much it takes.
+        """
+        check_types({"replace": replace, "watch": watch}, EXPECTED, OPTIONAL)
+        with LocalStore(as_path(location, "location")) as store:
+            store.restore(as_path(backup, "backup"), replace=replace, watch=watch)
+
+    @staticmethod
+    def migrate(location: str | Path) -> tuple[int, int]:
+        """Bring an index of an older version up to date, as opening it would, and write its segments anew.
+
+        Args:
+            location: The folder of the index.
+
+        Returns:
+            The versions of the schema before and after; equal if there was nothing to do.
+
+        Raises:
+            NoIndexError: If there is no index.
+            SchemaError: If the index was written by a newer version of semsearch, or cannot be written.
+            LockedError: If another process is writing to the index.
+        """
+        with _opened(location, "migrate") as store:
+            return store.migrate()
 
     def documents(self, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
         """Return whole documents by id, in the given order; unknown ids are left out."""
@@ -937,7 +1115,8 @@ class Index:
 
 
 EXPECTED: Mapping[str, Check] = {
-    **dict.fromkeys(("create", "skip_bad", "strict", "replace", "delete_missing", "refit"), FLAG),
+    **dict.fromkeys(("create", "skip_bad", "strict", "replace", "delete_missing", "refit", "secure"), FLAG),
+    "sample": WHOLE,
     "watch": FUNCTION,
     "options": (lambda value: isinstance(value, ReadOptions), "a semsearch.ReadOptions"),
     "chunking": (lambda value: isinstance(value, Chunking), "a semsearch.Chunking"),
@@ -968,6 +1147,28 @@ def _condition(where: Where | None) -> Filter | None:
 def _store(location: str | Path | Store) -> Store:
     """Return a store as it is, or the store in a folder."""
     return location if _is_store(location) else LocalStore(as_path(location, "location"))
+
+
+def _local(store: Store, operation: str) -> LocalStore:
+    """Return a store that is a folder.
+
+    Raises:
+        UsageError: If it is another kind of store.
+    """
+    if not isinstance(store, LocalStore):
+        raise UsageError(f"{store.location!r} is not a folder on this machine, so semsearch cannot {operation} it")
+    return store
+
+
+@contextmanager
+def _opened(location: str | Path | Store, operation: str) -> Iterator[LocalStore]:
+    """Open the store in a folder, and close it afterwards unless it was given."""
+    store = _local(_store(location), operation)
+    try:
+        yield store
+    finally:
+        if store is not location:
+            store.close()
 
 
 def _stored_chunking(store: Store) -> Chunking:

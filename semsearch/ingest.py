@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from semsearch.arrays import Vectors
 from semsearch.background import is_stale, measure_background
 from semsearch.checks import IDS, check_types
 from semsearch.corpus.chunking import BLOCK_CHARS, Chunker, Chunking
@@ -53,6 +54,7 @@ class IngestResult:
     Attributes:
         documents: Number of documents processed so far, except bad ones.
         encoded: Number of documents whose text was new or changed, and was encoded.
+        taken: Number of these whose vectors were given instead; see `Index.add`.
         described: Number of documents of which only the metadata was updated.
         unchanged: Number of documents that needed no update.
         deleted: Number of documents deleted from the index.
@@ -77,6 +79,7 @@ class IngestResult:
 
     documents: int = 0
     encoded: int = 0
+    taken: int = 0
     described: int = 0
     unchanged: int = 0
     deleted: int = 0
@@ -300,6 +303,20 @@ def _begun(records: Iterator[Record], skipped: Callable[[RecordError], bool], re
     raise SourceError(f"the corpus is empty: no usable document{bad}")
 
 
+def _as_given(document: Document, passages: tuple[Passage, ...] | RecordError) -> tuple[Passage, ...] | RecordError:
+    """Return the passages of a document, or an error if it has vectors of other ones."""
+    if document.given is None or isinstance(passages, RecordError):
+        return passages
+    if tuple((passage.start, passage.end) for passage in passages) == document.given.spans:
+        return passages
+    return RecordError(
+        document.source,
+        None,
+        f"document {document.doc_id!r} has vectors for {len(document.given.spans)} passages other than the "
+        f"{len(passages)} into which this index cuts it; use the chunking options of the index that was exported",
+    )
+
+
 class _Stopped(Exception):
     """Aborts the encoding of a batch after Ctrl-C."""
 
@@ -349,7 +366,8 @@ class _Run:
         if not batch:
             return
         plan = self.writer.plan(batch, replace=self.replace)
-        cut = self.chunker.passages(plan.encode)
+        passages = self.chunker.passages(plan.encode)
+        cut = [_as_given(*each) for each in zip(plan.encode, passages, strict=True)]
         good = [
             (document, passages)
             for document, passages in zip(plan.encode, cut, strict=True)
@@ -375,11 +393,7 @@ class _Run:
 
     def _commit(self, plan: Plan, good: list[tuple[Document, tuple[Passage, ...]]]) -> None:
         """Encode the new texts and commit them with the rest of the batch."""
-        texts = [passage.encoded_text for _, passages in good for passage in passages]
-        vectors = self.encoder.encode_documents(texts, self._tick(len(good) / max(len(texts), 1)))
-        check_finite(vectors, texts, self.encoder.spec.model)  # for any encoder, because stored vectors are permanent
-        ends = np.cumsum([len(passages) for _, passages in good], dtype=int)
-        parts = np.split(vectors, ends[:-1]) if good else []
+        parts = self._vectors_of(good)
         unknown = [document.doc_id for document, passages in good if passages and not self._knows_any(passages)]
         self._remember_roots()
         moved = [document for document, former in plan.moved if former is None or self.coverage.is_gone(former)]
@@ -397,6 +411,16 @@ class _Run:
         self.writer.seal(final=False)
         if self.watch:
             self.watch(self.report)
+
+    def _vectors_of(self, good: list[tuple[Document, tuple[Passage, ...]]]) -> list[Vectors]:
+        """Return the vectors of each document's passages, encoded unless they are given."""
+        encoded = [passages for document, passages in good if document.given is None]
+        texts = [passage.encoded_text for passages in encoded for passage in passages]
+        vectors = self.encoder.encode_documents(texts, self._tick(len(encoded) / max(len(texts), 1)))
+        check_finite(vectors, texts, self.encoder.spec.model)  # for any encoder, because stored vectors are permanent
+        ends = np.cumsum([len(passages) for passages in encoded], dtype=int)
+        parts = iter(np.split(vectors, ends[:-1]))
+        return [next(parts) if document.given is None else document.given.vectors for document, _ in good]
 
     def _remember_roots(self) -> None:
         """Store new and moved roots, before the documents whose ids depend on them."""
@@ -439,6 +463,7 @@ class _Run:
         report, passages = self.report, [passage for _, passages in good for passage in passages]
         report.documents += len(good) + len(plan.describe) + plan.unchanged
         report.encoded += len(good)
+        report.taken += sum(document.given is not None for document, _ in good)
         report.described += len(plan.describe)
         report.unchanged += plan.unchanged
         report.passages += len(passages)

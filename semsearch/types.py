@@ -10,9 +10,12 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from semsearch.checks import FLAG, TEXT, WHOLE, Check, check_types
+
+if TYPE_CHECKING:
+    from semsearch.arrays import Vectors
 
 Qrels: TypeAlias = dict[str, dict[str, int]]
 """Relevance judgments: `{query_id: {doc_id: gain}}`."""
@@ -69,6 +72,19 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenVectors:
+    """The vectors of a document's passages, which need not be encoded.
+
+    Attributes:
+        spans: Start and end of each passage in the text.
+        vectors: float32 `[passages, dim]`, as the encoder of the index makes them.
+    """
+
+    spans: tuple[tuple[int, int], ...]
+    vectors: Vectors
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """A document of a corpus, as its author wrote it.
 
@@ -79,6 +95,7 @@ class Document:
         metadata: JSON values to filter on and to display.
         source: The `file:line` that the document came from, for messages only; never stored.
         origin: The file that the document came from; None for a document from memory.
+        given: The vectors of its passages, if it was exported with them; None to encode it.
     """
 
     doc_id: str
@@ -87,6 +104,7 @@ class Document:
     metadata: Metadata = field(default_factory=dict)
     source: str = ""
     origin: Origin | None = field(default=None, compare=False, repr=False)
+    given: GivenVectors | None = field(default=None, compare=False, repr=False)
 
     @property
     def content_hash(self) -> str:

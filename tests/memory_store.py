@@ -349,7 +349,7 @@ class MemoryWriter:
     def keep_background(self, background: Mapping[str, Any]) -> None:
         self.store.background = dict(background)
 
-    def compact(self) -> bool:
+    def compact(self, *, secure: bool = False) -> bool:
         return False
 
     def seal(self, *, final: bool) -> None:

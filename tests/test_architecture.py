@@ -40,7 +40,17 @@ RANKS = {
     },
     **{"confidence": 5, "malformed": 5, "poolers": 5, "rerank": 5, "search": 10, "snippets": 10},
     **{"background": 15, "context": 15, "corpus_map": 15, "explain": 15, "ingest": 20},
-    **{"index_encoder": 25, "evaluation": 25, "reencode": 30, "reports": 30, "datasets": 30, "tool": 35},
+    **{
+        "index_encoder": 25,
+        "evaluation": 25,
+        "reencode": 30,
+        "verify": 30,
+        "rebuild": 30,
+        "exchange": 30,
+        "reports": 30,
+        "datasets": 30,
+        "tool": 35,
+    },
     **{"index": 40, "comparison": 40, "training": 45, "semsearch": 50},  # facades, the package last
     **{"mcp": 55, "integrations": 60, "server": 60, "cli": 70, "__main__": 80},
 }

@@ -621,7 +621,7 @@ def test_an_index_without_documents_is_moved_too(tmp_path: Path):
         assert answers(index) == from_scratch(tmp_path / "new", WordHashEncoder(128))
 
 
-@pytest.mark.parametrize("pages", [60, 100, 170])
+@pytest.mark.parametrize("pages", [60, 100, 130])
 def test_a_full_disk_leaves_the_index_and_says_how_much_it_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: int
 ):

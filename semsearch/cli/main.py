@@ -22,6 +22,7 @@ from typer.main import get_command
 import semsearch
 from semsearch import interrupts
 from semsearch.cli import (
+    care,
     datasets,
     doctor,
     evaluate,
@@ -34,7 +35,7 @@ from semsearch.cli import (
     streams,
     terminal,
     train,
-    vectors,
+    vector_kinds,
 )
 from semsearch.cli import options as opt
 from semsearch.cli.chunking import chunking_of
@@ -99,6 +100,7 @@ def index(
     vector_index: opt.VectorIndex = None,
     memory: opt.Memory = None,
     target_recall: opt.TargetRecall = None,
+    vectors: opt.GivenVectors = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Index a corpus or update an existing index.
@@ -146,6 +148,7 @@ def index(
                 vector_index=vector_index,
                 memory=memory,
                 target_recall=target_recall,
+                vectors=vectors,
                 watch=watch,
             )
     seconds = time.perf_counter() - started
@@ -159,8 +162,17 @@ def index(
 app.command()(reencode.reencode)
 app.command()(query.query)
 app.command()(mine.mine)
-app.command()(vectors.compact)
-app.command()(vectors.tune)
+app.command()(vector_kinds.tune)
+for command in (
+    care.verify,
+    care.rebuild,
+    care.compact,
+    care.backup,
+    care.restore,
+    care.export,
+    care.migrate,
+):
+    app.command()(command)
 
 
 @app.command("list")
@@ -323,6 +335,11 @@ INTERRUPTED = 130
 KEPT = {
     "index": "committed batches are kept, and the same command resumes from there",
     "reencode": "the index is unchanged, and the same command resumes from there",
+    "rebuild": "the index stays usable, and the same command starts over",
+    "compact": "the index stays usable, and the same command starts over",
+    "backup": "there is no partial backup",
+    "restore": "an index that was there is unchanged",
+    "export": "there is no partial file",
     "train": "its state is kept if there were any steps, and the same command continues from there with --resume",
 }
 """What a command that is interrupted leaves behind."""
@@ -391,7 +408,7 @@ def _lines(name: str, value: Any) -> Iterator[tuple[str, object]]:
         for key, inner in value.items():
             yield from _lines(f"{name}.{key}", inner)
     elif name == "vectors.segments":
-        yield name, "; ".join(map(vectors.describe, value)) or "none"
+        yield name, "; ".join(map(vector_kinds.describe, value)) or "none"
     elif isinstance(value, list | tuple):
         yield name, ", ".join(map(str, value))
     else:

@@ -78,6 +78,11 @@ DeleteMissing = Annotated[
     bool, typer.Option("--delete-missing", help="Delete documents that are no longer in the given files and folders.")
 ]
 
+GivenVectors = Annotated[
+    Path | None,
+    typer.Option("--vectors", help="Take the vectors of an exported corpus from this .npy file instead of encoding."),
+]
+
 Model = Annotated[
     str | None,
     typer.Option("--model", "-m", help="Hugging Face model name or local directory [default: all-MiniLM-L6-v2]"),

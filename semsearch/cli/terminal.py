@@ -94,7 +94,11 @@ def quantization(loss: Quantization | None) -> None:
 
 def summary(result: IngestResult, folder: str, seconds: float) -> None:
     """Print what an ingest did on standard output, and what went wrong on standard error."""
-    done = [f"{result.encoded:,} encoded" + (f" ({count(result.passages, 'passage')})" if result.passages else "")]
+    done = [f"{result.taken:,} with their vectors"] if result.taken else []
+    done += [
+        f"{result.encoded - result.taken:,} encoded"
+        + (f" ({count(result.passages, 'passage')})" if result.passages else "")
+    ]
     done += [
         f"{n:,} {what}" for n, what in ((result.described, "with new metadata"), (result.unchanged, "unchanged")) if n
     ]
@@ -211,6 +215,21 @@ def bar(what: str, unit: str, total: int | None) -> Iterator[Callable[[float], N
             shown.update(task, completed=int(done), rate=f"{done / elapsed:,.0f}")
 
         yield move
+
+
+@contextmanager
+def stages(what: str) -> Iterator[Callable[[str], None] | None]:
+    """Show which part of some work is being done on standard error.
+
+    Yields a function that receives the name of each part, or None if standard error is not a terminal.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what) as shown:
+        yield lambda part: shown.update(f"{what}: {part}")
 
 
 @contextmanager

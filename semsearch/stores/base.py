@@ -375,11 +375,14 @@ class StoreWriter(Protocol):
         """Convert committed data to the form that is fastest to search; `final` marks the end of a run."""
         ...
 
-    def compact(self) -> bool:
-        """Convert all data to the form that is fastest to search, however long it takes.
+    def compact(self, *, secure: bool = False) -> bool:
+        """Convert all data to the form that is fastest to search, and free unused space, however long that takes.
+
+        Args:
+            secure: Also remove every trace of deleted documents.
 
         Returns:
-            Whether there was anything to do.
+            Whether the form in which data is searched has changed.
 
         Raises:
             UsageError: If the options for vectors do not allow it.

@@ -65,12 +65,12 @@ def test_a_large_index_has_a_vector_index_and_status_says_what_was_measured(fold
 
 def test_options_are_kept_and_compact_changes_the_kind(folder):
     outcome = call("compact", "--index", folder, "--vector-index", "IVF16,SQ8", "--target-recall", "0.9", "--json").ok()
-    assert outcome.json["changed"]
+    assert outcome.json["merged"]
     (segment,) = vectors(folder)["segments"]
     assert segment["kind"] == "IVF16,SQ8"
     assert vectors(folder)["target_recall"] == 0.9
-    assert call("compact", "--index", folder).ok().out.splitlines()[0].endswith("is compact already; nothing to do")
-    assert "compacted in" in call("compact", "--index", folder, "--vector-index", "Flat").ok().out
+    assert not call("compact", "--index", folder, "--json").ok().json["merged"]
+    assert f"{N:,} vectors, Flat (exact)" in call("compact", "--index", folder, "--vector-index", "Flat").ok().out
     (segment,) = vectors(folder)["segments"]
     assert segment == {"rows": N, "kind": "Flat"}
 

@@ -39,6 +39,9 @@ SCHEMA_VERSION = 5
 
 BUSY_SECONDS = 30
 
+COPIED_AT_ONCE = 4_096
+"""Number of pages that are copied before Python runs again, which may have been interrupted."""
+
 
 def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
     """Open a database in autocommit mode; transactions are started explicitly.
@@ -63,6 +66,19 @@ def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
     connection.close()
     _upgrade(path, version)
     return connect(path, write=write)
+
+
+def schema_version(folder: Path) -> int:
+    """Return the schema version of an index, which is not changed.
+
+    Raises:
+        NoIndexError: If there is no index.
+        SchemaError: If it was written by a newer semsearch.
+        DamagedError: If its tables are not the ones of that version.
+    """
+    path = folder / DATABASE
+    with translated_errors(), closing(_open(path, "immutable=1" if is_frozen(path) else "mode=ro")) as connection:
+        return check(connection, path)
 
 
 def _open(path: Path, access: str, timeout: float = BUSY_SECONDS) -> sqlite3.Connection:
@@ -274,6 +290,30 @@ class Database:
         """Run a statement; must be called inside `turn`, `snapshot` or `change`."""
         return self._connection.execute(sql, parameters)
 
+    def copy_to(self, path: Path) -> None:
+        """Copy the committed state of a snapshot to a new file; must be called inside `snapshot`."""
+        with closing(sqlite3.connect(path)) as copy:
+            self._connection.backup(copy, pages=COPIED_AT_ONCE)
+
+    def compact(self) -> None:
+        """Rewrite the whole file without what was deleted, and empty the log; must be called inside `turn`.
+
+        Raises:
+            LockedError: If a reader keeps the log from being emptied, which may hold what was deleted.
+        """
+        self._connection.execute("PRAGMA secure_delete = ON")
+        self._connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 1)  # VACUUM attaches its temporary file
+        try:
+            self._connection.execute("VACUUM")
+        finally:
+            self._connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        (busy, *_) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise LockedError(
+                f"another process is reading {str(self.folder)!r}, so its old contents are still on disk; run the same "
+                "command again when it has finished"
+            )
+
     def execute_many(self, sql: str, rows: Iterable[Sequence[Parameter]]) -> None:
         """Run a statement for each row; must be called inside `change`."""
         self._connection.executemany(sql, rows)
@@ -296,6 +336,8 @@ def translated_errors() -> Iterator[None]:
         if ours is None:
             raise
         raise ours from error
+    except UnicodeDecodeError as error:  # a message of SQLite that quotes a damaged schema
+        raise DamagedError(f"the index is damaged: its tables are not text; {REBUILD}") from error
     except MemoryError as error:
         raise StoreError("not enough memory to read the index, or it is damaged and requests too much") from error
     except OSError as error:

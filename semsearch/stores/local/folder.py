@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Collection, Mapping
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from semsearch.errors import NoIndexError
+from semsearch.errors import DiskFullError, NoIndexError
 from semsearch.files import copy_folder, is_regular, remove, sync
 from semsearch.stores.local.database import DATABASE, connect, create
 from semsearch.stores.local.guard import checksum
@@ -47,12 +48,21 @@ def prepare_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise NoIndexError(f"{str(folder)!r} is a file or inside one; pass a folder for the index") from None
-    names = sorted(os.listdir(folder))
-    foreign = [name for name in names if not OURS.fullmatch(name) and name not in (LOCK, HOLDER)]
-    if foreign:
+    if foreign := foreign_files(folder):
         raise NoIndexError(
             f"{str(folder)!r} is not an index and contains other files ({foreign[0]} …); pass an empty or new folder"
         )
+
+
+def foreign_files(folder: Path) -> list[str]:
+    """Return the names in a folder, which may be missing, that no index has, sorted."""
+    ours = {LOCK, HOLDER, DRAFT, DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"}
+    try:
+        return sorted(name for name in os.listdir(folder) if name not in ours and not OURS.fullmatch(name))
+    except FileNotFoundError:
+        return []
+    except NotADirectoryError:
+        raise NoIndexError(f"{str(folder)!r} is a file or inside one; pass a folder for the index") from None
 
 
 def keep_artifacts(folder: Path, artifacts: Mapping[str, Path]) -> None:
@@ -93,6 +103,31 @@ def sweep(folder: Path, named: Collection[str]) -> None:
         if OURS.fullmatch(path.name) and path.name not in named:
             with suppress(OSError):
                 remove(path)
+
+
+def check_space(folder: Path, needed: int, what: str) -> None:
+    """Check that the file system of a folder, which may not exist yet, has this many bytes left.
+
+    Raises:
+        DiskFullError: If it has not.
+    """
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise DiskFullError(
+            f"{what} takes {needed / 1e6:,.0f} MB of space, but only {free / 1e6:,.0f} MB are free; nothing was "
+            "changed; free some, then run the same command again"
+        )
+
+
+def space_needed(folder: Path) -> int:
+    """Return the space in bytes that rewriting a database and its segments one by one takes for a while.
+
+    SQLite writes the new database to a temporary file, and from there to its log.
+    """
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
+    database = sum(size for name, size in sizes.items() if name.startswith(DATABASE))
+    return 2 * database + max((size for name, size in sizes.items() if name.startswith("vectors.")), default=0)
 
 
 def now() -> str:

@@ -1,8 +1,13 @@
-"""The lock of an index folder, which the operating system releases when the holder's process ends, however it ends."""
+"""The lock of an index folder, which the operating system releases when the holder's process ends, however it ends.
+
+Where the file system has no locks, filelock marks the file with the process and its host, and takes it over once that
+process is dead.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -37,9 +42,7 @@ def hold_lock(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise LockedError(
-            f"{str(folder)!r} is being written by {_name(holder) or 'another process'}; wait for it, or stop it"
-        ) from None
+        raise LockedError(_refusal(folder)) from None
     try:
         since = datetime.now(UTC).isoformat(timespec="seconds")
         write_bytes(holder, f"process {os.getpid()} on {socket.gethostname()}, since {since}\n".encode())
@@ -50,11 +53,35 @@ def hold_lock(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _name(holder: Path) -> str:
-    """Return the holder that the file names; empty if it cannot be read."""
+def _refusal(folder: Path) -> str:
+    """Return the message for a lock that is held: by whom, and what to do.
+
+    Whether a process on another computer is alive cannot be told, so its lock is never taken over.
+    """
+    who = _text(folder / HOLDER)
+    if not who and (marked := _MARKER.match(_text(folder / LOCK))):
+        who = f"process {marked[1]} on {marked[2]}"
+    where = _PLACE.match(who)
+    if where and where[1] != socket.gethostname():
+        return (
+            f"{str(folder)!r} is being written by {who}; wait for it, or stop it there; if it is gone for good, delete "
+            f"{LOCK} and {HOLDER} in this folder"
+        )
+    return f"{str(folder)!r} is being written by {who or 'another process'}; wait for it, or stop it"
+
+
+_PLACE = re.compile(r"process [0-9]+ on ([^\s,]+)")
+
+_MARKER = re.compile(r"([0-9]+) (\S+)")
+"""Beginning of a lock file that filelock writes where the file system has no locks: process and host."""
+
+
+def _text(path: Path) -> str:
+    """Return the beginning of a file as one printable line; empty if it cannot be read."""
     try:
-        with open_regular(holder) as file:
+        with open_regular(path) as file:
             text = file.read(4 * MOST).decode("utf-8", "replace")
     except OSError:
         return ""
-    return "".join(character for character in text[:MOST].strip() if character.isprintable())
+    line = " ".join(text[:MOST].split())
+    return "".join(character for character in line if character.isprintable())

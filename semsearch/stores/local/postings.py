@@ -15,6 +15,7 @@ deleted since. A row is the place of a passage among the passages of one inverte
 
 from __future__ import annotations
 
+import zlib
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -102,6 +103,18 @@ class Postings:
         """Return the rows that have a term, and how often they have it."""
         within = slice(int(self.starts[place]), int(self.starts[place + 1]))
         return self.rows[within], self.counts[within]
+
+
+def word_sums(postings: Postings) -> NDArray[np.uint64]:
+    """Return a checksum of the terms of each passage, with their counts, and of its length; uint64 `[n]`."""
+    hashes = np.fromiter(map(zlib.crc32, postings.all_terms()), np.uint64, len(postings.term_ends))
+    sums = postings.lengths.astype(np.uint64)
+    for first, last in _ranges(postings.starts):
+        begin, end = int(postings.starts[first]), int(postings.starts[last])
+        starts: Array = postings.starts[first : last + 1].astype(np.int64)
+        of_terms = np.repeat(hashes[first:last], starts[1:] - starts[:-1])
+        np.add.at(sums, postings.rows[begin:end], of_terms * postings.counts[begin:end])
+    return sums
 
 
 def mean_length(n_tokens: int, n_passages: int) -> float:

@@ -100,6 +100,19 @@ class Reader:
         """See `Readable.vectors_of`."""
         return self._vectors.of(passages)
 
+    def stored_vectors(self, passages: Sequence[int]) -> Vectors:
+        """Return the vectors `[n, dim]` of a document's passages as the encoder made them, before the transform.
+
+        Raises:
+            DamagedError: If one of them is corrupt or missing.
+        """
+        if not passages:
+            return np.zeros((0, self._catalog.spec.dim), np.float32)
+        ids, rows = self._vectors.stored(passages[0], passages[-1])  # numbered one after another
+        if ids.tolist() != list(passages):
+            raise damaged(self._database.folder, f"passages {passages[0]} to {passages[-1]} are not one document's")
+        return rows
+
     def similarities(self, queries: Vectors, passages: Sequence[int]) -> Vectors:
         """See `Readable.similarities`."""
         with self._database.snapshot():

@@ -1,7 +1,7 @@
 """An index in a folder on this machine.
 
 <folder>/passages.sqlite          the source of truth
-<folder>/vectors.<n>.f32          segments; can be deleted, and are rebuilt
+<folder>/vectors.<n>.seg          segments; can be deleted, and are rebuilt
 <folder>/encoder-<sha256>/        an 8-bit model that belongs to the encoder
 <folder>/writer.lock, .holder     the writer's lock, and who holds it
 <folder>/reencode/                a draft of the index with another encoder; see `drafts.py`
@@ -21,14 +21,16 @@ from semsearch.files import is_regular
 from semsearch.forks import ForkLock
 from semsearch.stores.base import StoredDocument, StoredPassage
 from semsearch.stores.local.catalog import Catalog
-from semsearch.stores.local.database import DATABASE, Database
+from semsearch.stores.local.database import DATABASE, SCHEMA_VERSION, Database, schema_version
 from semsearch.types import EncoderSpec, Root, Term
 
 if TYPE_CHECKING:
     from semsearch.arrays import Ids, Vectors
     from semsearch.filters.syntax import Filter, Value
     from semsearch.stores.local.reader import Reader
+    from semsearch.stores.local.rebuild import RebuildResult
     from semsearch.stores.local.tuning import Tuned
+    from semsearch.stores.local.verify import Problem, Watch
     from semsearch.stores.local.writer import Writer
     from semsearch.transforms import Transform
 
@@ -212,6 +214,57 @@ class LocalStore:
             assert self._database
             target = target or catalog.vector_options().target_recall
             yield from tune(catalog, VectorTable(self._database, catalog), factories, target)
+
+    def verify(self, watch: Watch | None = None) -> list[Problem]:
+        """Return what is wrong with the index; see `verify.verify_folder`."""
+        from semsearch.stores.local.verify import verify_folder
+
+        return verify_folder(self.folder, watch)
+
+    def stray_files(self) -> list[str]:
+        """Return the names of files in the folder that are not part of the index."""
+        from semsearch.stores.local.verify import stray_files
+
+        return stray_files(self.folder)
+
+    def rebuild(self) -> RebuildResult:
+        """Make everything anew that follows from the documents, passages and vectors; see `rebuild.rebuild`."""
+        with self._rewrite() as writer:
+            return writer.rebuild()
+
+    def backup(self, target: Path, watch: Watch | None = None) -> None:
+        """Copy the index as it is now to a new folder; see `backup.back_up`."""
+        from semsearch.stores.local.backup import back_up
+
+        self._open()
+        back_up(self.folder, target, watch)
+
+    def restore(self, backup: Path, *, replace: bool = False, watch: Watch | None = None) -> None:
+        """Copy a backup to the folder of the index; see `backup.restore`."""
+        from semsearch.stores.local.backup import restore
+
+        restore(backup, self.folder, replace=replace, watch=watch)
+
+    def migrate(self) -> tuple[int, int]:
+        """Bring the schema up to date, and the segments; return the former version and that of now.
+
+        Raises:
+            SchemaError: If the index is from a newer semsearch, or cannot be written.
+        """
+        former = schema_version(self.folder)
+        if former < SCHEMA_VERSION:
+            with self._rewrite() as writer:
+                writer.seal(final=True)
+        return former, SCHEMA_VERSION
+
+    def stored_vectors(self, passages: Sequence[int]) -> Vectors:
+        """Return the vectors `[n, dim]` of a document's passages as the encoder made them."""
+        return self._read().stored_vectors(passages)
+
+    def _rewrite(self) -> AbstractContextManager[Writer]:
+        """Open the index for writing with the settings that it has."""
+        catalog = self._open()
+        return self.write(catalog.spec, catalog.chunking, catalog.origin)
 
     def close(self) -> None:
         """See `Store.close`."""

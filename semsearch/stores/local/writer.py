@@ -29,17 +29,20 @@ from semsearch.stores.local.database import DATABASE, Database, Parameter, trans
 from semsearch.stores.local.drafts import discard_draft, place_of_draft, take_over
 from semsearch.stores.local.folder import (
     DRAFT,
+    check_space,
     create_index,
     encoder_folder,
     keep_artifacts,
     now,
     prepare_folder,
+    space_needed,
     sweep,
 )
 from semsearch.stores.local.guard import checksum, passage_checksum
 from semsearch.stores.local.lock import hold_lock
 from semsearch.stores.local.plans import Planner, key_of, origin_of
 from semsearch.stores.local.postings import Mask, Postings, build, merge
+from semsearch.stores.local.rebuild import RebuildResult, rebuild_database
 from semsearch.stores.local.segment_files import Source, Written, write_segment
 from semsearch.stores.local.tiers import Size, first_merged, most_merged
 from semsearch.stores.local.vectors import LAST, LITTLE_ENDIAN, VectorTable
@@ -289,6 +292,46 @@ class Writer:
             if self._too_little_memory:
                 raise self._too_little_memory
 
+    def rebuild(self) -> RebuildResult:
+        """Make everything anew that follows from the documents, passages and vectors.
+
+        Damaged vectors are recovered from segments, if these have them. If any remain, the segments stay as they are.
+
+        Raises:
+            DiskFullError: If the disk is full; what was committed is kept.
+        """
+        with self._database.turn():
+            result = rebuild_database(self._database, self._catalog)
+            try:
+                self._rewrite_segments()
+                result.rebuilt.append("segments")
+            except DamagedError as error:
+                result.failed.append(f"the segments stay as they are, because {error}")
+            self._sweep()
+        return result
+
+    def _rewrite_segments(self) -> None:
+        """Write all vectors to one segment."""
+        if not self._catalog.spec.transform or self._vectors.transform():
+            self._write_segment(1, max(1, self._last_passage()), replaces=self._catalog.segments(), forget=True)
+
+    def compact(self, *, secure: bool = False) -> bool:
+        """See `StoreWriter.compact`: one segment for everything, and a database without free space.
+
+        Raises:
+            UsageError: If the smallest vector index takes more than the memory that the options allow.
+            DiskFullError: If there is not enough space; the message says how much it takes.
+            LockedError: If a reader keeps old contents on disk.
+        """
+        with self._database.turn():
+            check_space(self._folder, space_needed(self._folder), f"compacting {str(self._folder)!r}")
+            if secure:
+                discard_draft(self._folder)
+            merged = self._merge_all(0.0 if secure else MAX_DELETED)
+            self._sweep()
+            self._database.compact()
+            return merged
+
     @property
     def _segment_rows(self) -> int:
         """Number of vectors in a segment that is written during a run."""
@@ -354,33 +397,39 @@ class Writer:
         factory = self._factory(merged[0].n_rows, merged)
         return len(merged) == 1 and merged[0].measured.get("factory") == factory
 
-    def compact(self) -> bool:
+    def _merge_all(self, deleted: float) -> bool:
         """Write all vectors into one segment with the vector index for them; return whether there was a need to.
 
-        Raises:
-            UsageError: If the smallest vector index takes more than the memory that the options allow.
+        Args:
+            deleted: Fraction of deleted rows that a segment may keep.
         """
-        with self._database.turn():
-            self._forget_damaged(final=True)
-            segments, (waiting, _) = self._catalog.segments(), self._waiting()
-            n = waiting + sum(segment.n_rows - self._deleted_in(segment.first, segment.last) for segment in segments)
-            factory = self._factory(n, segments) if n else EXACT
-            if self._too_little_memory:
-                raise self._too_little_memory
-            is_one = len(segments) == 1 and not waiting and segments[0].n_rows == n
-            if is_one and segments[0].measured.get("factory") == factory:
-                return False
-            self._write_segment(1, self._last_passage(), replaces=segments, factory=factory)
-            self._sweep()
-            return True
+        self._forget_damaged(final=True)
+        segments, (waiting, _) = self._catalog.segments(), self._waiting()
+        gone = sum(self._deleted_in(segment.first, segment.last) for segment in segments)
+        n = waiting + sum(segment.n_rows for segment in segments) - gone
+        factory = self._factory(n, segments) if n else EXACT
+        if self._too_little_memory:
+            raise self._too_little_memory
+        is_one = len(segments) == 1 and not waiting and gone <= deleted * n
+        if is_one and segments[0].measured.get("factory") == factory:
+            return False
+        if segments or waiting:
+            self._write_segment(1, max(1, self._last_passage()), replaces=segments, factory=factory)
+        return bool(segments or waiting)
 
     def _last_passage(self) -> int:
         return self._database.one("SELECT coalesce(max(passage), 0) FROM vectors")
 
     def _write_segment(
-        self, first: int, last: int, *, replaces: list[SegmentRecord], factory: str | None = None
+        self,
+        first: int,
+        last: int,
+        *,
+        replaces: list[SegmentRecord],
+        factory: str | None = None,
+        forget: bool = False,
     ) -> None:
-        """Write a segment for a range of passages: first the file, then its record."""
+        """Write a segment for a range of passages: first the file, then its record; `forget` all other records."""
         ids = self._vectors.passages(first, last)
         number = self._database.one(
             "SELECT coalesce(max(seq), 0) + 1 FROM (SELECT seq FROM sqlite_sequence WHERE name = 'segments')"
@@ -392,10 +441,13 @@ class Writer:
             log.info("%s: writing %s with %d vectors as %s", self._folder, vectors, len(ids), factory)
             made = self._write_vectors(self._folder / vectors, ids, factory)
             self._warn_of_recall(made)
-            words_digest = write_words(self._folder / words, self._postings(ids, last, replaces))
+            words_digest = write_words(self._folder / words, self._postings(ids, last, [] if forget else replaces))
         with self._database.change():
             for segment in replaces:
                 self._database.execute("DELETE FROM segments WHERE id = ?", (segment.id,))
+            if forget:
+                self._database.execute("DELETE FROM segments")
+                self._database.execute("DELETE FROM deleted")
             self._database.execute("DELETE FROM deleted WHERE passage BETWEEN ? AND ?", (first, last))
             if made:
                 about = json.dumps(made.about)

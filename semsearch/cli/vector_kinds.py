@@ -1,8 +1,7 @@
-"""The commands `compact` and `tune`: the form in which vectors are searched."""
+"""The command `tune`, and how commands describe the form in which vectors are searched."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,36 +16,6 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 """Maximum number of efforts of a vector index in the table: the last ones before and after the target."""
-
-
-def compact(
-    index: opt.OnlyIndex = None,
-    vector_index: opt.VectorIndex = None,
-    memory: opt.Memory = None,
-    target_recall: opt.TargetRecall = None,
-    as_json: opt.AsJson = False,
-) -> None:
-    """Merge all segments of an index into one, with the vector index that suits its size.
-
-    `semsearch index` merges only in proportion to what it adds. Searches go on meanwhile.
-    """
-    from semsearch.index import Index
-
-    started, folder = time.perf_counter(), find_index(index)
-    with Index.open(folder) as opened:
-        changed = opened.compact(vector_index=vector_index, memory=memory, target_recall=target_recall)
-        vectors = opened.status()["vectors"]
-    seconds = time.perf_counter() - started
-    if as_json:
-        fields = {"index": str(folder), "changed": changed, "seconds": round(seconds, 3), "vectors": vectors}
-        terminal.print_json(fields)
-    elif changed:
-        terminal.line(f"{folder} compacted in {seconds:.1f} s")
-    else:
-        terminal.line(f"{folder} is compact already; nothing to do")
-    if not as_json:
-        for segment in vectors["segments"]:
-            terminal.line(describe(segment))
 
 
 def describe(segment: dict[str, Any]) -> str:
