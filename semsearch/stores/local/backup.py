@@ -15,7 +15,7 @@ from semsearch.errors import DamagedError, NoIndexError, UsageError
 from semsearch.files import building, copy_folder, exchanging, open_regular
 from semsearch.stores.local.catalog import Catalog
 from semsearch.stores.local.database import DATABASE, Database, translated_errors
-from semsearch.stores.local.folder import check_space, encoder_folder, foreign_files
+from semsearch.stores.local.folder import INDEX, check_space, encoder_folder, foreign_files
 from semsearch.stores.local.lock import hold_lock
 from semsearch.stores.local.verify import Watch, first_of, verify_folder
 
@@ -63,7 +63,7 @@ def restore(backup: Path, folder: Path, *, replace: bool = False, watch: Watch |
         DiskFullError: If there is not enough space.
     """
     Database(backup).close()  # raises an error that says what is there instead
-    if foreign := foreign_files(folder):
+    if foreign := [name for name in foreign_files(folder) if name not in INDEX]:
         raise NoIndexError(f"{str(folder)!r} contains other files ({foreign[0]} …); choose an empty or new folder")
     is_index = os.path.lexists(folder / DATABASE)
     if is_index and not replace:

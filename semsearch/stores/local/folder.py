@@ -54,11 +54,14 @@ def prepare_folder(folder: Path) -> None:
         )
 
 
+INDEX = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", DRAFT)
+"""Names in the folder of an index that a writer never removes by itself."""
+
+
 def foreign_files(folder: Path) -> list[str]:
-    """Return the names in a folder, which may be missing, that no index has, sorted."""
-    ours = {LOCK, HOLDER, DRAFT, DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"}
+    """Return the names in a folder, which may be missing, that no writer creates beside an index, sorted."""
     try:
-        return sorted(name for name in os.listdir(folder) if name not in ours and not OURS.fullmatch(name))
+        return sorted(name for name in os.listdir(folder) if name not in (LOCK, HOLDER) and not OURS.fullmatch(name))
     except FileNotFoundError:
         return []
     except NotADirectoryError:
