@@ -26,6 +26,7 @@ from semsearch.encoder import load
 from semsearch.encoder.encoder import Progress, TextEncoder
 from semsearch.encoder.token_parts import TokenParts
 from semsearch.stores.base import Entry
+from semsearch.stores.local.keywords import fold, separated, spelled_tokens
 from semsearch.stores.local.store import LocalStore
 from semsearch.stores.local.writer import Writer
 from semsearch.types import Document, EncoderSettings, Passage, Run
@@ -278,6 +279,16 @@ def index_content(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
         places = {number: place for number, *place in connection.execute(sql)}
     words = (((term, *places[passage], count)) for (term, passage), count in indexed_words(folder).items())
     return content | {"words": sorted(words)}
+
+
+def body(title: str, text: str) -> str:
+    """Return a passage as an FTS5 table of its words would be given it."""
+    return separated(fold(f"{title} {text}"))
+
+
+def tokens(title: str, text: str) -> str:
+    """Return the exact tokens of a passage as an FTS5 table would be given them."""
+    return spelled_tokens(fold(f"{title} {text}"))
 
 
 def indexed_words(folder: Path) -> dict[tuple[bytes, int], int]:

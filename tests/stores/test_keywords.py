@@ -12,12 +12,22 @@ from collections import Counter
 import numpy as np
 import pytest
 import regex
-from fakes import entry, index_content, index_corpus, indexed_words, open_reader, open_writer, reopen_writer
+from fakes import (
+    body,
+    entry,
+    index_content,
+    index_corpus,
+    indexed_words,
+    open_reader,
+    open_writer,
+    reopen_writer,
+    tokens,
+)
 from older_index import make_older_index
 
 from semsearch import WordHashEncoder
 from semsearch.filters.text import parse
-from semsearch.stores.local.keywords import MAX_QUERY_WORDS, body, exact_tokens, fold, match_expression, tokens
+from semsearch.stores.local.keywords import MAX_QUERY_WORDS, exact_tokens, fold, match_expression
 from semsearch.stores.local.store import LocalStore
 
 TOKENIZER = "tokenize='porter unicode61 remove_diacritics 2'"

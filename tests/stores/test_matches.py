@@ -9,9 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from fakes import entry, open_reader, open_writer
+from fakes import body, entry, open_reader, open_writer, tokens
 
-from semsearch.stores.local.keywords import body, exact_tokens, phrases, tokens
+from semsearch.stores.local.keywords import exact_tokens, phrases
 from semsearch.stores.local.matches import _body, _tokens, _trace, find_matches, find_terms, merge
 from semsearch.types import Term
 

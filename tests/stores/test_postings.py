@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from fakes import body, tokens
 from forking import told
 
 from semsearch.stores.local import bm25, postings
@@ -20,11 +21,9 @@ from semsearch.stores.local.bm25 import KeywordIndex
 from semsearch.stores.local.keywords import (
     MAX_QUERY_WORDS,
     as_typed,
-    body,
     exact_tokens,
     match_expression,
     phrases,
-    tokens,
 )
 from semsearch.stores.local.postings import Postings, build, merge, read
 from semsearch.stores.local.tokenizer import EXACT_WORDS, WORDS, tokenizer

@@ -56,11 +56,6 @@ MAX_EXACT = 20
 """Maximum number of exact tokens in a query."""
 
 
-def body(title: str, text: str) -> str:
-    """Return what is indexed for a passage; removing it takes the same words, so a change here requires a migration."""
-    return separated(fold(f"{title} {text}"))
-
-
 def separated(folded: str) -> str:
     """Return a folded text with the spaces that are inserted around each character of an unspaced script."""
     if folded.isascii() or not _RUN.search(folded):
@@ -89,11 +84,6 @@ def spaced(folded: str) -> Iterator[tuple[bool, int, int]]:
             place += len(cluster)
         behind = run.end()
     yield False, behind, len(folded)
-
-
-def tokens(title: str, text: str) -> str:
-    """Return the exact tokens of a passage, separated by spaces; removing them takes the same tokens again."""
-    return spelled_tokens(fold(f"{title} {text}"))
 
 
 def spelled_tokens(folded: str) -> str:

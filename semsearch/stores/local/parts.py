@@ -32,6 +32,10 @@ class Source(Protocol[Part]):
         """Return the passages of a range, from SQLite."""
         ...
 
+    def join(self, parts: Sequence[Part]) -> Part:
+        """Return one part for successive ranges of passages."""
+        ...
+
     def passages(self, part: Part) -> Ids:
         """Return the passages of a part `[n]`."""
         ...
@@ -89,17 +93,12 @@ class Parts(Generic[Part]):
         sealed = self._database.one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'segments'")
         if self._beside != (sealed, covered) or self._catalog.spec.transform:  # refitting it changes every row
             self._tail, self._beside, self._tail_end = [], (sealed, covered), covered
-        self._extend(self._tail_end + 1)
-        if len(self._tail) > MANY_STEPS:
-            self._tail = []
-            self._extend(covered + 1)
-
-    def _extend(self, first: int) -> None:
-        """Add the passages from this one on."""
-        part = self._source.read(first, None)
+        part = self._source.read(self._tail_end + 1, None)
         if len(passages := self._source.passages(part)):
-            self._tail = [*self._tail, part]
+            self._tail.append(part)
             self._tail_end = int(passages[-1])
+        if len(self._tail) > MANY_STEPS:
+            self._tail = [self._source.join(self._tail)]
 
 
 def _living(passages: Ids, deleted: Ids) -> NDArray[np.bool_] | None:

@@ -100,6 +100,12 @@ class Segment:
         self.ids, self._rows, self._similarity = ids, rows, similarity
         self._flat: FaissIndex = _flat(rows, similarity) if len(ids) else None
 
+    @classmethod
+    def joined(cls, segments: Sequence[Segment]) -> Segment:
+        """Create a segment with the vectors of several ones in memory."""
+        rows = np.concatenate([segment._rows for segment in segments])
+        return cls(np.concatenate([segment.ids for segment in segments]), rows, segments[0]._similarity)
+
     def __len__(self) -> int:
         return len(self.ids)
 

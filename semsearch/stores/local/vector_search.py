@@ -77,6 +77,10 @@ class VectorSearch:
         """See `parts.Source.read`."""
         return Segment(*self._vectors.searched(first, last), self._catalog.spec.similarity)
 
+    def join(self, parts: Sequence[Segment]) -> Segment:
+        """See `parts.Source.join`."""
+        return Segment.joined(parts)
+
     def passages(self, part: Segment) -> Ids:
         """See `parts.Source.passages`."""
         return part.ids

@@ -12,7 +12,7 @@ from semsearch.stores.local.bm25 import KeywordIndex
 from semsearch.stores.local.catalog import Catalog, SegmentRecord
 from semsearch.stores.local.database import Database
 from semsearch.stores.local.parts import Parts
-from semsearch.stores.local.postings import Mask, Postings, build
+from semsearch.stores.local.postings import Mask, Postings, build, merge
 from semsearch.stores.local.selections import Selection
 from semsearch.stores.local.words import open_words, texts_of
 
@@ -60,6 +60,10 @@ class WordSearch:
     def read(self, first: int, last: int | None) -> Postings:
         """See `parts.Source.read`."""
         return build(texts_of(self._database, first, last))
+
+    def join(self, parts: Sequence[Postings]) -> Postings:
+        """See `parts.Source.join`."""
+        return merge([(part, None) for part in parts])
 
     def passages(self, part: Postings) -> Ids:
         """See `parts.Source.passages`."""
