@@ -43,6 +43,9 @@ from semsearch.cli.locations import HOME, find_index, indexes_in
 from semsearch.encoder.cache import CacheWarning
 from semsearch.errors import SemsearchError, SourceError, StoreError, UsageError
 
+MANY_SEGMENTS, COMPACT = 8, "semsearch compact"
+"""Number of segments from which the command to merge them is mentioned."""
+
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -151,12 +154,15 @@ def index(
                 vectors=vectors,
                 watch=watch,
             )
+        n_segments = opened.status()["segments"]
     seconds = time.perf_counter() - started
     terminal.quantization(result.quantization)
     if as_json:
         terminal.print_json(terminal.result_json(result, str(folder), seconds))
-    else:
-        terminal.summary(result, str(folder), seconds)
+        return
+    terminal.summary(result, str(folder), seconds)
+    if n_segments > MANY_SEGMENTS:
+        terminal.line(f"the index has {n_segments} parts, which makes searches slower; merge them with: {COMPACT}")
 
 
 app.command()(reencode.reencode)
