@@ -404,7 +404,7 @@ class Index:
 
         Raises:
             NoIndexError: If there is no index.
-            SchemaError: If the index was written by a newer version of semsearch.
+            SchemaError: If the index was written by a newer version of semsearch, or by an older one; see `migrate`.
             UsageError: If an argument is invalid, or the index is not in a folder.
         """
         from semsearch.verify import verify

@@ -62,7 +62,7 @@ def verify(
 
     Raises:
         NoIndexError: If there is no index.
-        SchemaError: If the index was written by a newer semsearch, or by an older one in a read-only folder.
+        SchemaError: If the index was written by a newer semsearch, or by an older one, which opening would change.
     """
     problems = store.verify(watch)
     if any(problem.part in ("database", "settings") and not problem.derived for problem in problems):
