@@ -210,8 +210,8 @@ class Index:
                 or, for documents from memory, all others in the index. Documents that may still exist are kept.
             refit: Fit the encoder's transform again.
             vectors: A `.npy` file with the vectors of all passages of an exported corpus, see `export`, which are taken
-                instead of encoding the texts. Vectors in the lines of an exported file are always taken. In both cases
-                they must come from the encoder of the index.
+                instead of encoding the texts. Vectors in the lines of an exported file are always taken, but not those
+                of documents from memory. They must come from the encoder of the index.
             watch: Progress callback that receives the result so far, called from the thread that encodes.
 
         Returns:
