@@ -219,7 +219,8 @@ def with_vectors(records: Iterator[Record], spec: EncoderSpec, rows: Vectors | N
 
 
 def _is_exported(document: Document) -> bool:
-    field = document.metadata.get(FIELD)
+    """Return whether a document is an exported line, read from a file: a client of a server cannot choose vectors."""
+    field = None if document.origin is None else document.metadata.get(FIELD)
     return isinstance(field, Mapping) and "encoder" in field and "spans" in field
 
 

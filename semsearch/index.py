@@ -221,8 +221,8 @@ class Index:
             target_recall: Share of the ten nearest vectors that a search should find; None to leave it as it is, for a
                 new index 0.98.
             vectors: A `.npy` file with the vectors of all passages of an exported corpus, see `export`, which are taken
-                instead of encoding the texts. Vectors in the lines of an exported file are always taken. In both cases
-                they must come from the encoder of the index.
+                instead of encoding the texts. Vectors in the lines of an exported file are always taken, but not those
+                of documents from memory. They must come from the encoder of the index.
             watch: Progress callback that receives the result so far, called from the thread that encodes.
 
         Returns:
@@ -471,7 +471,7 @@ class Index:
 
         Raises:
             NoIndexError: If there is no index.
-            SchemaError: If the index was written by a newer version of semsearch.
+            SchemaError: If the index was written by a newer version of semsearch, or by an older one; see `migrate`.
             UsageError: If an argument is invalid, or the index is not in a folder.
         """
         from semsearch.verify import verify

@@ -246,6 +246,15 @@ def test_a_corpus_that_was_not_exported_has_no_vectors(built, tmp_path):
             index.add("-", vectors=tmp_path / "rows.npy")
 
 
+def test_documents_from_memory_such_as_those_of_a_client_are_encoded_whatever_they_claim(built, tmp_path):
+    (line, *_) = lines(exported(built, tmp_path / "corpus.jsonl", "base64"))
+    encoder = CountingEncoder(ENCODER)
+    with Index.open(tmp_path / "again", create=True, encoder=encoder, chunking=CUT) as index:
+        assert index.add([line]).taken == 0
+        assert index.documents(["d0"])["d0"].metadata["_passages"] == line["_passages"]
+    assert len(encoder.passages) == len(line["_passages"]["spans"])
+
+
 def test_lines_whose_vectors_are_left_out_are_encoded(built, tmp_path):
     path = exported(built, tmp_path / "corpus.jsonl", tmp_path / "rows.npy")
     assert reindexed(path, tmp_path / "again").passages

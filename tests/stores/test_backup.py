@@ -18,7 +18,15 @@ from fakes import CountingEncoder, Quantized, index_content, index_corpus, reope
 from older_index import make_older_index
 
 from semsearch import Index, WordHashEncoder, files
-from semsearch.errors import DamagedError, DiskFullError, LockedError, NoIndexError, SourceError, UsageError
+from semsearch.errors import (
+    DamagedError,
+    DiskFullError,
+    LockedError,
+    NoIndexError,
+    SchemaError,
+    SourceError,
+    UsageError,
+)
 from semsearch.stores.local import backup as room
 from semsearch.stores.local.lock import hold_lock
 from semsearch.stores.local.verify import verify_folder
@@ -107,6 +115,24 @@ def test_a_backup_beside_a_writer_has_one_committed_state(folder, tmp_path):
         assert found[:50] == [f"d{n}" for n in range(50)]
         assert [one[0] for one in found[50:]] == ["a", "b"] * ((len(found) - 50) // 2)  # both of a batch or none
         assert verify_folder(tmp_path / f"saved{n}") == []
+
+
+def test_a_segment_that_is_replaced_just_before_it_is_copied_is_no_error(folder, tmp_path, monkeypatch):
+    open_regular = room.open_regular
+    replaced = []
+
+    def late(path: Path) -> Any:
+        if not replaced:
+            with reopen_writer(folder) as writer:
+                replaced.extend(writer._catalog.segments())
+                for segment in replaced:
+                    writer._write_segment(segment.first, segment.last, replaces=[segment])
+        return open_regular(path)
+
+    monkeypatch.setattr(room, "open_regular", late)
+    back_up(folder, tmp_path / "saved")
+    assert len(replaced) == 1
+    assert sorted(os.listdir(tmp_path / "saved")) == ["passages.sqlite", "vectors.000002.seg"]
 
 
 def test_an_existing_target_is_refused(folder, saved):
@@ -252,6 +278,8 @@ def test_a_crash_around_the_exchange_leaves_one_whole_index(folder, saved, when)
 def test_an_older_index_is_migrated_and_its_segments_are_written(tmp_path):
     older = make_older_index(tmp_path / "older", DOCUMENTS)
     shutil.copytree(older, tmp_path / "copy")
+    with pytest.raises(SchemaError, match=r"schema 1, now 5\); bring it up to date first, with semsearch migrate"):
+        verify_folder(older)
     assert Index.migrate(older) == (1, 5)
     assert len(list(older.glob("vectors.*.seg"))) == 1
     assert Index.migrate(older) == (5, 5)

@@ -130,7 +130,7 @@ def space_needed(folder: Path) -> int:
     """
     sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
     database = sum(size for name, size in sizes.items() if name.startswith(DATABASE))
-    return 2 * database + max((size for name, size in sizes.items() if name.startswith("vectors.")), default=0)
+    return 2 * database + max((size for name, size in sizes.items() if name.endswith(".seg")), default=0)
 
 
 def now() -> str:

@@ -23,7 +23,7 @@ from semsearch.files import is_regular
 from semsearch.stores.local.ann.kinds import EXACT
 from semsearch.stores.local.array_file import open_arrays
 from semsearch.stores.local.catalog import Catalog, SegmentRecord, read_object
-from semsearch.stores.local.database import DATABASE, Database, translated_errors
+from semsearch.stores.local.database import DATABASE, SCHEMA_VERSION, Database, schema_version, translated_errors
 from semsearch.stores.local.folder import OURS, encoder_folder
 from semsearch.stores.local.guard import PASSAGE, checksum, passage_checksum
 from semsearch.stores.local.lock import HOLDER, LOCK
@@ -81,9 +81,14 @@ def verify_folder(folder: Path, watch: Watch | None = None) -> list[Problem]:
 
     Raises:
         NoIndexError: If there is no index.
-        SchemaError: If the index was written by a newer semsearch, or by an older one in a read-only folder.
+        SchemaError: If the index was written by a newer semsearch, or by an older one, which opening would change.
     """
     try:
+        if (version := schema_version(folder)) < SCHEMA_VERSION:
+            raise SchemaError(
+                f"{str(folder)!r} was written by an older semsearch (schema {version}, now {SCHEMA_VERSION}); "
+                "bring it up to date first, with semsearch migrate"
+            )
         database = Database(folder)
     except (NoIndexError, SchemaError):
         raise
