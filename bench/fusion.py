@@ -21,7 +21,7 @@ from semsearch.corpus.readers import read_queries
 from semsearch.evaluation.retrieval_data import read_qrels
 
 WEIGHTS = (0.4, 0.5, 0.6, 0.7)
-DEPTHS = (100, 1_000)
+DEPTHS = (50, 100, 1_000)
 WEIGHT = 0.7
 
 Scale: TypeAlias = Callable[[search.Ranking], dict[int, float]]
@@ -72,7 +72,7 @@ def runs(searcher: Index, queries: list[Query]) -> Iterator[tuple[str, search.Ru
     for mode in ("dense", "keyword"):
         yield mode, run_of(searcher, queries, mode=mode)
     for depth in DEPTHS:
-        search.FUSED_DEPTH = depth
+        search.FUSED_DEPTH = {"convex": depth, "rrf": depth}
         yield f"hybrid, rrf, depth {depth:,}", run_of(searcher, queries, mode="hybrid", fusion="rrf")
         for weight in WEIGHTS:
             search.DENSE_WEIGHT = weight

@@ -32,8 +32,13 @@ TRUSTED, DISTRUSTED, LEAST_WEIGHT = 0.1, 0.5, 0.001
 """Shares of unknown letters in a query up to which the dense score has its full weight, and from which on it has the
 least weight, which orders only what words do not; measured in bench/languages.py."""
 
-FUSED_DEPTH = 1_000
-"""Minimum number of documents from each ranking to fuse; more if more hits are wanted."""
+FUSED_DEPTH = {"convex": 50, "rrf": 1_000}
+"""Minimum number of documents from each ranking to fuse, by the method; more if more hits are wanted.
+
+A convex combination needs few, since it knows both scores of all of them; measured in bench/fusion.py."""
+
+MANY_PASSAGES = 20
+"""Number of passages of a document up to which all of them are scored for a convex combination."""
 
 MOST = 2**40
 """Upper bound on k: more hits than any index has, but small enough for the integers of every library."""
@@ -268,7 +273,7 @@ def _found(
     unknown: Sequence[float] | None,
 ) -> list[Found]:
     k, roll = min(int(k), MOST), UNITS[unit](store)
-    depth = max(k, FUSED_DEPTH) if mode == "hybrid" else k
+    depth = max(k, FUSED_DEPTH[fusion]) if mode == "hybrid" else k
     dense = [] if vectors is None or mode == "keyword" else _dense(store, roll, vectors, depth, where)
     if mode == "dense":
         asked = () if vectors is None else vectors
@@ -284,7 +289,7 @@ def _found(
         ]
     assert vectors is not None
     every = []
-    for sides in _sides(store, queries, vectors, dense, keyword, unknown):
+    for sides in _sides(store, queries, vectors, dense, keyword, unknown, fusion, unit):
         ranking, trust = FUSIONS[fusion](*sides), sides.scale.weight / DENSE_WEIGHT
         if fusion == "convex":
             every.append(Found(ranking, "hybrid", partial(_scores, ranking), trust))
@@ -304,13 +309,21 @@ def dense_weight(unknown: float) -> float:
 
 
 def find_sides(
-    store: Searchable, query: str, vector: Vectors, k: int, *, where: Filter | None, unit: str, unknown: float = 0.0
+    store: Searchable,
+    query: str,
+    vector: Vectors,
+    k: int,
+    *,
+    fusion: str,
+    where: Filter | None,
+    unit: str,
+    unknown: float = 0.0,
 ) -> Sides:
     """Return both rankings of a hybrid search for one query vector `[dim]`, as deep as `find` makes them for k hits."""
-    roll, depth = UNITS[unit](store), max(min(int(k), MOST), FUSED_DEPTH)
+    roll, depth = UNITS[unit](store), max(min(int(k), MOST), FUSED_DEPTH[fusion])
     dense = _dense(store, roll, vector[None], depth, where)
     keyword = [_deeper(roll, partial(_keyword_passages, store, query, where), depth)]
-    return _sides(store, [query], vector[None], dense, keyword, [unknown])[0]
+    return _sides(store, [query], vector[None], dense, keyword, [unknown], fusion, unit)[0]
 
 
 def _sides(
@@ -320,8 +333,14 @@ def _sides(
     dense: Sequence[Ranking],
     keyword: Sequence[Ranking],
     unknown: Sequence[float] | None,
+    fusion: str,
+    unit: str,
 ) -> list[Sides]:
     weights = [DENSE_WEIGHT] * len(queries) if unknown is None else list(map(dense_weight, unknown))
+    if fusion == "convex":
+        pairs = zip(queries, vectors, dense, keyword, strict=True)
+        completed = [_completed(store, unit, *each) for each in pairs]
+        dense, keyword = [near for near, _ in completed], [words for _, words in completed]
     references = (each.tolist() for each in store.reference_scores(vectors))
     return [
         Sides(near, words, Scale(unrelated, store.highest_keyword_score(query) if words else 1.0, perfect, weight))
@@ -329,6 +348,36 @@ def _sides(
             dense, keyword, queries, weights, *references, strict=True
         )
     ]
+
+
+def _completed(
+    store: Searchable, unit: str, query: str, vector: Vectors, dense: Ranking, keyword: Ranking
+) -> tuple[Ranking, Ranking]:
+    """Add to each ranking what only the other one contains; a document without a word of the query has no BM25 score.
+
+    The score of a document is that of its best passage. Of a document with more than MANY_PASSAGES, only the passage
+    that was found counts.
+    """
+    near = {key: passage for key, (_, passage) in keyword.items() if key not in dense}
+    having = {key: passage for key, (_, passage) in dense.items() if key not in keyword} if keyword else {}
+    known = {} if unit == "passage" else store.passages_of([*near, *having], MANY_PASSAGES)
+    ours = _best_of(near, known, lambda passages: store.similarities(vector[None], passages)[0])
+    theirs = _best_of(having, known, lambda passages: store.keyword_scores(query, passages))
+    return dense | ours, keyword | {key: found for key, found in theirs.items() if found[0] > 0}
+
+
+def _best_of(
+    keys: Mapping[int, int], known: Mapping[int, Sequence[int]], score: Callable[[list[int]], Vectors]
+) -> Ranking:
+    """Rank keys, each given with one of its passages, by the best of their known passages."""
+    pairs = [(key, passage) for key, one in keys.items() for passage in known.get(key, [one])]
+    if not pairs:
+        return {}
+    scores = score([passage for _, passage in pairs]).tolist()
+    ranking: Ranking = {}
+    for found, (key, passage) in sorted(zip(scores, pairs, strict=True), key=lambda pair: (-pair[0], pair[1][1])):
+        ranking.setdefault(key, (found, passage))
+    return ranking
 
 
 def _scores(ranking: Ranking) -> dict[int, float]:
@@ -433,8 +482,8 @@ def fuse_convex(dense: Ranking, keyword: Ranking, scale: Scale) -> Ranking:
     query and the index, but not on what was retrieved, so that scores are comparable across queries. For cosines, 0
     stands for the mean over all passages, which is near 0 for a trained encoder and near 1 in the narrow cone of a raw
     BERT; lower cosines get negative scores. `semsearch.similarity.reference_scores` defines both ends for all
-    similarities. For BM25, 0 is a true zero, and 1 is the least upper bound for any passage. A document that is missing
-    from the dense ranking gets the lowest score in it.
+    similarities. For BM25, 0 is a true zero, and 1 is the least upper bound for any passage. `find` gives every
+    document both scores; a document that is missing from the dense ranking gets the lowest score in it.
     """
     return _fused(dense, keyword, *parts_convex(dense, keyword, scale))
 

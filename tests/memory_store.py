@@ -231,6 +231,13 @@ class MemoryStore:
     def documents_of(self, passages: Sequence[int]) -> dict[int, int]:
         return {number: self.rows[number][0] for number in passages if number in self.rows}
 
+    def passages_of(self, documents: Sequence[int], most: int) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {}
+        for number, row in sorted(self.rows.items()):
+            if row[0] in documents:
+                found.setdefault(row[0], []).append(number)
+        return {document: numbers for document, numbers in found.items() if len(numbers) <= most}
+
     def doc_ids(self, documents: Iterable[int]) -> dict[int, str]:
         names = {number: doc_id for doc_id, number in self.numbers.items()}
         return {number: names[number] for number in documents if number in names}

@@ -39,7 +39,7 @@ from semsearch.evaluation.retrieval_data import RetrievalTask
 from semsearch.evaluation.significance import SEED, Comparison, compare_means
 from semsearch.filters.syntax import Filter
 from semsearch.search import FUSIONS, MODES, find_run
-from semsearch.similarity import Spread, reference_scores
+from semsearch.similarity import Spread, reference_scores, similarities
 from semsearch.stores.base import Entry
 from semsearch.stores.local import segments
 from semsearch.stores.local.store import LocalStore
@@ -294,18 +294,23 @@ class _LentVectors:
         self._words = words
         self._remembered: dict[tuple[str, int], tuple[tuple[Vectors, Ids], float]] = {}
         self.snapshot, self.documents_of, self.doc_ids = words.snapshot, words.documents_of, words.doc_ids
-        self.highest_keyword_score = cache(words.highest_keyword_score)
+        self.passages_of = words.passages_of
+        self.highest_keyword_score, self.keyword_scores = cache(words.highest_keyword_score), words.keyword_scores
         self.similarity, self.spared_seconds = COSINE, 0.0
 
     def lend(self, vectors: Vectors, similarity: str) -> None:
         """Set the vectors to search `[passages, dim]`, in the order in which passages were committed."""
         self.similarity = similarity
-        self._vectors = segments.Segment(np.arange(1, len(vectors) + 1), vectors, similarity)
+        self._rows, self._vectors = vectors, segments.Segment(np.arange(1, len(vectors) + 1), vectors, similarity)
         self._spread = Spread.of(similarity, vectors)
 
     def search_vectors(self, queries: Vectors, k: int, where: Filter | None) -> tuple[Vectors, Ids]:
         """See `Searchable.search_vectors`."""
         return segments.search([(self._vectors, None)], queries, k)
+
+    def similarities(self, queries: Vectors, passages: Sequence[int]) -> Vectors:
+        """See `Searchable.similarities`."""
+        return similarities(self.similarity, queries, self._rows[np.array(passages, np.int64) - 1])
 
     def reference_scores(self, queries: Vectors) -> tuple[Vectors, Vectors]:
         """See `Searchable.reference_scores`."""

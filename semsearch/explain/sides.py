@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from semsearch.errors import UsageError
@@ -62,14 +61,17 @@ class Asked:
     unit: str
     depth: int
     unknown: float
+    _sides: dict[str, Sides] = field(default_factory=dict, compare=False, repr=False)
     _parts: dict[str, Parts] = field(default_factory=dict, compare=False, repr=False)
 
-    @cached_property
-    def sides(self) -> Sides:
-        """Both rankings, as they were fused."""
+    def sides(self, fusion: str) -> Sides:
+        """Return both rankings, as they were fused."""
         assert self.vector is not None
-        wishes: dict[str, Any] = {"where": self.where, "unit": self.unit, "unknown": self.unknown}
-        return find_sides(self.store, self.query, self.vector, self.depth, **wishes)
+        if fusion not in self._sides:
+            wishes: dict[str, Any] = {"where": self.where, "unit": self.unit, "unknown": self.unknown}
+            found = find_sides(self.store, self.query, self.vector, self.depth, fusion=fusion, **wishes)
+            self._sides[fusion] = found
+        return self._sides[fusion]
 
     def number_of(self, hit: Hit) -> int:
         """Return the store's number of a hit's passage.
@@ -86,7 +88,7 @@ class Asked:
     def parts(self, fusion: str) -> Parts:
         """Return the contribution of each side to the score of each key, as the fusion adds them."""
         if fusion not in self._parts:
-            self._parts[fusion] = PARTS[fusion](*self.sides)
+            self._parts[fusion] = PARTS[fusion](*self.sides(fusion))
         return self._parts[fusion]
 
 
@@ -123,7 +125,8 @@ def _fused(asked: Asked, hit: Hit, fusion: str) -> tuple[int, float, float]:
     number = asked.number_of(hit)
     key = UNITS[asked.unit](asked.store)([number])[number]
     ours, theirs = asked.parts(fusion)
-    if key not in asked.sides.dense and key not in asked.sides.keyword:
+    sides = asked.sides(fusion)
+    if key not in sides.dense and key not in sides.keyword:
         raise UsageError(
             f"the hit {hit.doc_id!r:.60} is not among the {asked.depth:,} best for `query`; pass the same `where` "
             "and `unit` as in the search"
@@ -133,14 +136,11 @@ def _fused(asked: Asked, hit: Hit, fusion: str) -> tuple[int, float, float]:
 
 def _hybrid(asked: Asked, hit: Hit) -> Both:
     key, ours, theirs = _fused(asked, hit, "convex")
-    dense, keyword, scale = asked.sides
-    taken = "; assumed to be as near as the last of them"
-    note = _far(len(dense), taken)
-    near = Side(ours, zero=scale.unrelated, one=scale.perfect, weight=scale.weight, note=note)
-    words = Side(theirs, one=scale.highest, weight=1 - scale.weight, note=_without_words(len(keyword)))
-    if key in dense:
-        score, number = dense[key]
-        near = replace(near, passage=asked.store.show([number])[number], score=score, note="")
+    dense, keyword, scale = asked.sides("convex")
+    score, number = dense[key]
+    passage = asked.store.show([number])[number]
+    near = Side(ours, passage, None, score, scale.unrelated, scale.perfect, scale.weight)
+    words = Side(theirs, one=scale.highest, weight=1 - scale.weight, note=WORDLESS)
     if key in keyword:
         bm25, number = keyword[key]
         passage, terms = _worded(asked, number)
@@ -150,10 +150,11 @@ def _hybrid(asked: Asked, hit: Hit) -> Both:
 
 def _rrf(asked: Asked, hit: Hit) -> Both:
     key, ours, theirs = _fused(asked, hit, "rrf")
-    dense, keyword, scale = asked.sides
+    dense, keyword, scale = asked.sides("rrf")
     trust, rest = scale.weight / DENSE_WEIGHT, (1 - scale.weight) / (1 - DENSE_WEIGHT)
-    near = Side(ours, weight=trust, note=_far(len(dense)))
-    words = Side(theirs, weight=rest, note=_without_words(len(keyword)))
+    near = Side(ours, weight=trust, note=f"not among the {len(dense):,} nearest")
+    some = len(keyword) < FUSED_DEPTH["rrf"]
+    words = Side(theirs, weight=rest, note=WORDLESS if some else f"not among the {len(keyword):,} best by keywords")
     if key in dense:
         score, number = dense[key]
         rank = list(dense).index(key) + 1
@@ -164,13 +165,7 @@ def _rrf(asked: Asked, hit: Hit) -> Both:
     return near, words
 
 
-def _far(n: int, taken: str = "") -> str:
-    return f"not among the {n:,} nearest{taken}"
-
-
-def _without_words(n: int) -> str:
-    return "contains no word of the query" if n < FUSED_DEPTH else f"not among the {n:,} best by keywords"
-
+WORDLESS = "contains no word of the query"
 
 KINDS: dict[str, Callable[[Asked, Hit], Both]] = {
     **dict.fromkeys(SIMILARITIES, _dense),

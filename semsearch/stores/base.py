@@ -151,8 +151,23 @@ class Searchable(Protocol):
         """
         ...
 
+    def similarities(self, queries: Vectors, passages: Sequence[int]) -> Vectors:
+        """Return the dense score `[n, passages]` of each passage for each query `[n, dim]`, as the encoder returns it.
+
+        For a passage that is deleted, it is that of a vector of zeros.
+        """
+        ...
+
+    def keyword_scores(self, query: str, passages: Sequence[int]) -> Vectors:
+        """Return the score of each passage in `search_keywords`; 0 for a passage with no word of the query."""
+        ...
+
     def documents_of(self, passages: Sequence[int]) -> dict[int, int]:
         """Return the document number of each passage; deleted passages are left out."""
+        ...
+
+    def passages_of(self, documents: Sequence[int], most: int) -> dict[int, list[int]]:
+        """Return the passages of each document number that has at most `most` of them, ascending."""
         ...
 
     def doc_ids(self, documents: Iterable[int]) -> dict[int, str]:
@@ -193,17 +208,6 @@ class Readable(Searchable, Protocol):
 
         They are unit rows if the similarity is cosine.
         """
-        ...
-
-    def similarities(self, queries: Vectors, passages: Sequence[int]) -> Vectors:
-        """Return the dense score `[n, passages]` of each passage for each query `[n, dim]`, as the encoder returns it.
-
-        For a passage that is deleted, it is that of a vector of zeros.
-        """
-        ...
-
-    def keyword_scores(self, query: str, passages: Sequence[int]) -> Vectors:
-        """Return the score of each passage in `search_keywords`; 0 for a passage with no word of the query."""
         ...
 
     def keyword_terms(self, query: str, passage: int) -> dict[Term, float]:

@@ -143,15 +143,16 @@ def test_words_may_stand_in_another_passage_than_the_nearest(tmp_path: Path):
             assert {passage[a:b] for a, b in term.spans} <= {term.term}
 
 
-def test_a_document_that_only_words_find_is_counted_as_near_as_the_last(tmp_path: Path):
+def test_a_document_that_only_words_find_gets_its_own_cosine(tmp_path: Path):
     with Index.open(tmp_path / "index", create=True, encoder=HASH) as index:
-        near = [{"_id": f"n{n}", "text": f"kax lux number{n}"} for n in range(1_000)]
-        index.add([*near, {"_id": "far", "text": "rex " + " ".join(f"other{n}" for n in range(200))}])
-        hits = index.search("kax lux lux lux rex", 1_001)
-        far = next(hit for hit in hits if hit.doc_id == "far")
-        (why,) = index.explain("kax lux lux lux rex", [replace(far, rank=1)])
-        assert "not among the 1,000 nearest; assumed to be as near as the last" in why.dense.note
-        assert (why.dense.score, why.dense.tokens) == (None, ())
+        near = [{"_id": f"n{n}", "text": f"kax lux number{n}"} for n in range(200)]
+        text, query = "rex " + " ".join(f"other{n}" for n in range(200)), "kax lux lux lux rex"
+        index.add([*near, {"_id": "far", "text": text}])
+        far = next(hit for hit in index.search(query, 201) if hit.doc_id == "far")
+        (why,) = index.explain(query, [replace(far, rank=1)])
+        cosine = float(HASH.encode_queries([query])[0] @ HASH.encode_documents([text])[0])
+        assert why.dense.score == pytest.approx(cosine, abs=1e-6)
+        assert why.dense.note == ""
         (term,) = why.keyword.terms
         assert term.term == "rex"
 

@@ -132,7 +132,7 @@ def test_a_segment_that_is_replaced_just_before_it_is_copied_is_no_error(folder,
     monkeypatch.setattr(room, "open_regular", late)
     back_up(folder, tmp_path / "saved")
     assert len(replaced) == 1
-    assert sorted(os.listdir(tmp_path / "saved")) == ["passages.sqlite", "vectors.000002.seg"]
+    assert sorted(os.listdir(tmp_path / "saved")) == ["passages.sqlite", "vectors.000002.seg", "words.000002.seg"]
 
 
 def test_an_existing_target_is_refused(folder, saved):

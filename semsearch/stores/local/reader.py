@@ -63,7 +63,7 @@ class Reader:
             return self._words.search(query, k, None if where is None else self._selected(where))
 
     def keyword_scores(self, query: str, passages: Sequence[int]) -> Vectors:
-        """See `Readable.keyword_scores`."""
+        """See `Searchable.keyword_scores`."""
         with self._database.snapshot():
             return self._words.index().scores(query, passages)
 
@@ -114,7 +114,7 @@ class Reader:
         return rows
 
     def similarities(self, queries: Vectors, passages: Sequence[int]) -> Vectors:
-        """See `Readable.similarities`."""
+        """See `Searchable.similarities`."""
         with self._database.snapshot():
             asked, found = self._vectors.transformed(queries), self._vectors.of(passages)
             return similarities(self._catalog.spec.similarity, asked, found)
@@ -158,6 +158,16 @@ class Reader:
                 (json.dumps(list(passages)),),
             )
             return {self._sound(row)[0]: row[1] for row in rows}
+
+    def passages_of(self, documents: Sequence[int], most: int) -> dict[int, list[int]]:
+        """See `Searchable.passages_of`."""
+        some = "SELECT id FROM documents WHERE id IN (SELECT value FROM json_each(?)) AND n_passages <= ?"
+        sql = f"SELECT {PASSAGE}, passages.checksum FROM passages WHERE document IN ({some}) ORDER BY document, ordinal"
+        found: dict[int, list[int]] = {}
+        with self._database.snapshot():
+            for row in self._database.execute(sql, (json.dumps(list(documents)), most)):
+                found.setdefault(self._sound(row)[1], []).append(row[0])
+        return found
 
     def doc_ids(self, documents: Iterable[int]) -> dict[int, str]:
         """See `Searchable.doc_ids`."""

@@ -140,11 +140,11 @@ class LocalStore:
         return self._read().vectors_of(passages)
 
     def similarities(self, queries: Vectors, passages: Sequence[int]) -> Vectors:
-        """See `Readable.similarities`."""
+        """See `Searchable.similarities`."""
         return self._read().similarities(queries, passages)
 
     def keyword_scores(self, query: str, passages: Sequence[int]) -> Vectors:
-        """See `Readable.keyword_scores`."""
+        """See `Searchable.keyword_scores`."""
         return self._read().keyword_scores(query, passages)
 
     def keyword_terms(self, query: str, passage: int) -> dict[Term, float]:
@@ -158,6 +158,10 @@ class LocalStore:
     def documents_of(self, passages: Sequence[int]) -> dict[int, int]:
         """See `Searchable.documents_of`."""
         return self._read().documents_of(passages)
+
+    def passages_of(self, documents: Sequence[int], most: int) -> dict[int, list[int]]:
+        """See `Searchable.passages_of`."""
+        return self._read().passages_of(documents, most)
 
     def doc_ids(self, documents: Iterable[int]) -> dict[int, str]:
         """See `Searchable.doc_ids`."""

@@ -386,7 +386,7 @@ PARTS: dict[str, Callable[[Checked], Iterator[Problem]]] = {
 def _is_outdated(problem: Problem, folder: Path) -> bool:
     """Return whether a problem is about a segment that a writer has replaced since the checks began."""
     file = problem.found.partition(":")[0]
-    if problem.part != "segments" or not OURS.fullmatch(file):
+    if problem.part not in ("segments", "words") or not OURS.fullmatch(file):
         return False
     with suppress(StoreError), closing(Database(folder)) as database, database.snapshot():
         return all(file not in segment.files for segment in Catalog(database).segments())
