@@ -72,7 +72,7 @@ def runs(searcher: Index, queries: list[Query]) -> Iterator[tuple[str, search.Ru
     for mode in ("dense", "keyword"):
         yield mode, run_of(searcher, queries, mode=mode)
     for depth in DEPTHS:
-        search.FUSED_DEPTH = {"convex": depth, "rrf": depth}
+        search.FUSED_DEPTH = dict.fromkeys(("convex", "rrf", *LEFT), depth)
         yield f"hybrid, rrf, depth {depth:,}", run_of(searcher, queries, mode="hybrid", fusion="rrf")
         for weight in WEIGHTS:
             search.DENSE_WEIGHT = weight
