@@ -92,8 +92,8 @@ def verify(folder: str) -> list[str]:
     return [str(problem) for problem in Index.verify(folder, sample=0).problems]
 
 
-def ask(folder: str) -> dict[str, Any]:
-    """Return the hits of queries in every mode, with and without a filter, and their explanations, or errors."""
+def ask(folder: str, k: str = "5") -> dict[str, Any]:
+    """Return the hits of queries in every mode, with and without a filter, and some explanations, or errors."""
     from semsearch import Index, WordHashEncoder
     from semsearch.errors import StoreError
 
@@ -103,10 +103,10 @@ def ask(folder: str) -> dict[str, Any]:
             for mode in ("dense", "keyword", "hybrid"):
                 for where in (None, "year >= 2003"):
                     try:
-                        hits = index.search(query, 5, mode=mode, where=where)
+                        hits = index.search(query, int(k), mode=mode, where=where)
                         told = [[hit.doc_id, round(hit.score, 5), hit.text, hit.title, hit.metadata] for hit in hits]
-                        if mode == "keyword":
-                            told.append(repr(index.explain(query, hits, where=where)))
+                        if mode == "keyword" and where is None:
+                            told.append(repr(index.explain(query, hits)))
                     except StoreError as error:
                         told = [f"{type(error).__name__}: {error}"]
                     found[f"{mode} {query} {where}"] = told

@@ -115,11 +115,14 @@ def copied(source: Path, target: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def truth(worker: Worker, sound: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """Return the answers in each of `STATES`."""
+    """Return the answers in each of `STATES`, and all possible hits."""
     place = tmp_path_factory.mktemp("truth")
     told = [worker.ask("ask", copied(sound / name, place / name)) for name in STATES]
-    assert all(one.keys() == {"answers"} for one in told), told
+    every = [worker.ask("ask", place / name, 200) for name in STATES]
+    assert all(one.keys() == {"answers"} for one in told + every), told
     assert all(hits for one in told for hits in one["answers"].values())
+    for one, more in zip(told, every, strict=True):
+        one["answers"] |= {f"every {name}": hits for name, hits in more["answers"].items()}
     assert worker.ask("verify", place / "last") == {"answers": []}
     return [one["answers"] for one in told]
 
@@ -148,8 +151,13 @@ def check_answers(told: dict[str, Any], truths: list[dict[str, Any]], what: str)
     for name, found in told["answers"].items():
         if found and isinstance(found[0], str) and "Error: " in found[0]:
             assert "\n" not in found[0], what
-        else:
-            assert any(found == truth[name] for truth in truths), f"{what}: {name}: {found}"
+        elif not any(found == truth[name] for truth in truths):
+            assert what.startswith(DATABASE), f"{what}: {name}: {found}"
+            assert "year" in name, f"{what}: {name}: {found}"
+            # a damaged year is not found; hybrid scores are relative to those of other hits
+            some = slice(2 if name.startswith("hybrid") else 0, None)
+            possible = [[hit[some] for hit in truth[f"every {name}"]] for truth in truths]
+            assert any(all(hit[some] in hits for hit in found) for hits in possible), f"{what}: {name}: {found}"
 
 
 FILES = [DATABASE, f"{DATABASE}-wal", *(f"{kind}.00000{n}.seg" for kind in ("vectors", "words") for n in (1, 2, 3))]
