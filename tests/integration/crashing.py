@@ -82,6 +82,12 @@ def _restore(home: Path) -> None:
     Index.restore(home / "saved", home / "index", replace=True)
 
 
+def _migrate(home: Path) -> None:
+    from semsearch import Index
+
+    Index.migrate(home / "index")
+
+
 STEPS: dict[str, Callable[[Path], object]] = {
     "create": _add(0, 80),
     "update": _add(1, 80, delete_missing=True),
@@ -95,8 +101,10 @@ STEPS: dict[str, Callable[[Path], object]] = {
     "rebuild": _opened(lambda index, _: index.rebuild()),
     "restore": _restore,
     "extend": _add(3, 230, vector_index="auto"),
+    "migrate": _migrate,
 }
-"""The life of an index: each step starts from the state that the one before it has left, and can be repeated."""
+"""The life of an index: each step can be repeated, and starts from the state that the one before it has left; but the
+last one from an index of the first schema."""
 
 
 class Crasher:

@@ -1,4 +1,4 @@
-"""Test that an index survives crashes at any instant of indexing, updating, deleting, compacting, backing up and moving.
+"""Test that an index survives crashes at any instant of indexing, deleting, compacting, backing up, reencoding …
 
 Children are killed at each kind of change to a file, see `faulty_disk`, by a limit on the sizes of files in the middle
 of a write of SQLite, and by SIGKILL at random instants; or their disk is full, fails, or loses what was not
@@ -24,6 +24,7 @@ import os
 import re
 import shutil
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -35,6 +36,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 from fakes import index_content, open_reader
+from older_index import make_older_index
 
 from semsearch.stores.local.folder import DRAFT, OURS
 from semsearch.stores.local.verify import stray_files, verify_folder
@@ -96,6 +98,8 @@ def calm(crasher: Crasher, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     home, found, content = place / "home", dict[str, Calm](), EMPTY
     home.mkdir()
     for step in STEPS:
+        if step == "migrate":
+            home, content = place / "older", older_content(place / "older")
         before = place / step
         shutil.copytree(home, before)
         told = crasher.run(home, step, _empty(place / "shadow"))
@@ -114,6 +118,13 @@ def calm(crasher: Crasher, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return found
 
 
+def older_content(home: Path) -> Content:
+    """Write an index of the first schema, and return its content after migration."""
+    make_older_index(home / "index", [{"_id": f"d{n}", "text": f"every heron number{n}", "n": n} for n in range(50)])
+    shutil.copytree(home / "index", home.with_name("newer"))
+    return content_of(home.with_name("newer"))
+
+
 def content_of(folder: Path) -> Content:
     """Return the content of an index; empty if there is none yet."""
     return index_content(folder) if (folder / "passages.sqlite").exists() else EMPTY
@@ -126,9 +137,7 @@ def changed(old: Content, new: Content, event: dict[str, Any]) -> Content:
     ids = set(event["ids"])
     place = {"documents": 0, "passages": 0, "words": 1}
     result = {
-        name: sorted(
-            [row for row in old[name] if row[at] not in ids] + [row for row in new[name] if row[at] in ids]
-        )
+        name: sorted([row for row in old[name] if row[at] not in ids] + [row for row in new[name] if row[at] in ids])
         for name, at in place.items()
     }
     with closing(sqlite3.connect(":memory:")) as connection:
@@ -171,12 +180,10 @@ def test_an_index_survives_faults_at_any_instant(crasher, calm, tmp_path, step):
             kinds = [some[0], FAILING[(rounds + list(STEPS).index(step)) % len(FAILING)], some[2]]
         rounds += 1
         deaths += survive(crasher, calm, tmp_path, step, [draw(rng, calm[step], kind) for kind in kinds])
-    print(f"seed {SEED}: {deaths} deaths in {rounds} rounds of {step!r}")
+    sys.stdout.write(f"seed {SEED}: {deaths} deaths in {rounds} rounds of {step!r}\n")
 
 
-def survive(
-    crasher: Crasher, calms: dict[str, Calm], place: Path, step: str, faults: Sequence[dict[str, Any]]
-) -> int:
+def survive(crasher: Crasher, calms: dict[str, Calm], place: Path, step: str, faults: Sequence[dict[str, Any]]) -> int:
     """Go through faults in a step and repeat it; return the number of deaths."""
     calm, home, k, deaths = calms[step], place / "home", 0, 0
     shutil.rmtree(home, ignore_errors=True)
@@ -227,7 +234,9 @@ def searched_once(folder: Path, what: str) -> None:
     """Check that searches find every passage once."""
     with closing(sqlite3.connect(folder / "passages.sqlite")) as connection:
         passages = {number for (number,) in connection.execute("SELECT id FROM passages")}
-        sql = "SELECT passages.id, substr(text, start + 1, end - start) FROM passages JOIN documents d ON d.id = document"
+        sql = (
+            "SELECT passages.id, substr(text, start + 1, end - start) FROM passages, documents d WHERE d.id = document"
+        )
         with_word = {number for number, text in connection.execute(sql) if re.search(r"\bevery\b", text)}
         is_exact = {about for (about,) in connection.execute("SELECT about FROM segments")} <= {'{"factory": "Flat"}'}
     with open_reader(folder) as store, store.snapshot():

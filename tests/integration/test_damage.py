@@ -218,7 +218,7 @@ def test_files_of_another_index_or_segment_are_noticed(worker, sound, truth, tmp
 
 
 def test_a_log_of_another_index_is_noticed(worker, sound, tmp_path):
-    """SQLite applies any log that has the right name (sqlite.org/howtocorrupt.html, 1.4), so searches see the mixture."""
+    """SQLite applies any log of the right name (sqlite.org/howtocorrupt.html, 1.4), so searches may see the mixture."""
     with reopen_writer(other_index(tmp_path / "other")) as writer:
         writer.delete(["d20"])
         shutil.copy(tmp_path / "other" / f"{DATABASE}-wal", tmp_path / "log")

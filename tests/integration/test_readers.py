@@ -28,6 +28,11 @@ MOST = 120
 """Number of pairs from which on more are deleted than added."""
 
 
+def tell(*numbers: float) -> None:
+    sys.stdout.write(json.dumps(numbers) + "\n")
+    sys.stdout.flush()
+
+
 def write(folder: Path, stop: Path) -> None:
     """Add, update, delete, merge and compact, and print the number and time of each commit."""
     from semsearch import Index, WordHashEncoder
@@ -47,7 +52,7 @@ def write(folder: Path, stop: Path) -> None:
                 index.add([one for pair in rng.sample(pairs, min(len(pairs), 5)) for one in pair_of(pair, commit)])
             pairs += (new := range(10 * commit, 10 * commit + rng.randint(1, 9)))
             index.add([*(one for pair in new for one in pair_of(pair, commit)), mark(commit)])
-            print(json.dumps([commit, time.monotonic()]), flush=True)
+            tell(commit, time.monotonic())
 
 
 def pair_of(pair: int, commit: int) -> list[dict[str, Any]]:
@@ -71,7 +76,7 @@ def read(folder: Path, stop: Path) -> None:
     with Index.open(folder, encoder=WordHashEncoder(64)) as index:
         while not stop.exists():
             began = time.monotonic()
-            print(json.dumps([look(index), began, time.monotonic() - began]), flush=True)
+            tell(look(index), began, time.monotonic() - began)
 
 
 def look(index: Any) -> int:
@@ -132,7 +137,7 @@ def test_eight_readers_see_every_commit_at_once_and_whole(tmp_path):
             returned = bisect_right(times, began)
             assert commit >= (numbers[returned - 1] if returned else 0)
     n, slowest = sum(map(len, looks)), max(seconds for own in looks for _, _, seconds in own)
-    print(f"{len(commits)} commits, {n} snapshots, the slowest took {slowest:.2f} s")
+    sys.stdout.write(f"{len(commits)} commits, {n} snapshots, the slowest took {slowest:.2f} s\n")
     assert len(commits) >= 5
     assert slowest < 10
 
