@@ -201,6 +201,8 @@ def survive(crasher: Crasher, calms: dict[str, Calm], place: Path, step: str, fa
         assert told["code"] in (0, 137, -9, -25), what
         events = [event for event in events if event["event"] == "all" or event["ids"]]
         k = intact(home, calm, k + len(events), what)
+    if step == "back up":  # made again, even if the disk has only failed when the backup was complete
+        shutil.rmtree(home / "saved", ignore_errors=True)
     told = crasher.run(home, step, _empty(place / "shadow"))
     what = f"seed {SEED}, {step!r}, {faults}, repeated"
     assert told["events"][-1]["event"] == "end", f"{what}: {told}"
