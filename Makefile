@@ -8,7 +8,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 CLIENTS := openai llama_index haystack litellm
 
-.PHONY: help install install-dev demo test test-fast test-clients test-frameworks test-wheel lint docs pictures lock bench clean
+.PHONY: help install install-dev demo test test-fast crashes test-clients test-frameworks test-wheel lint docs pictures lock bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile | expand -t 18
@@ -54,6 +54,10 @@ test: install-dev ## run all tests
 
 test-fast: install-dev ## run all tests that are not slow
 	$(BIN)/python -m pytest -n auto -m 'not slow'
+
+crashes: install-dev ## kill, damage and overload indexes for some ten minutes; CRASHES=5000 for longer
+	SEMSEARCH_CRASHES=$(or $(CRASHES),520) $(BIN)/python -m pytest -s tests/integration/test_crashes.py \
+	tests/integration/test_damage.py tests/integration/test_readers.py
 
 test-clients: test-frameworks $(CLIENTS:%=test-clients-%) ## test third-party clients of semsearch, each in its own environment
 

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -35,9 +36,22 @@ def make_folder(folder: Path) -> None:
         SourceError: If the folder cannot be created.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_lasting(folder)
     except OSError as error:
         raise SourceError(f"cannot write {str(folder)!r}: {error.strerror}") from None
+
+
+def make_lasting(folder: Path) -> None:
+    """Create a folder and its parents, unless they exist, and wait until their names are on disk.
+
+    Raises:
+        OSError: If the folder cannot be created.
+    """
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in missing:
+        with suppress(PermissionError):  # a folder that may be written to but not read
+            sync(one.parent)
 
 
 def is_regular(path: Path) -> bool:
@@ -154,6 +168,7 @@ def replacing(target: Path, discard: Callable[[Path], None] | None = None) -> It
     Raises:
         OSError: If the folder cannot be written; the target stays.
     """
+    remove_half_made(target)
     half_made = unused_name(target, "new")
     try:
         half_made.mkdir()
@@ -165,6 +180,18 @@ def replacing(target: Path, discard: Callable[[Path], None] | None = None) -> It
         with suppress(OSError):
             remove(half_made)
     sync(target.parent)
+
+
+def remove_half_made(target: Path) -> None:
+    """Remove the folders that runs which were killed have left beside their target, before it appeared.
+
+    Of two runs with the same target, only one can succeed anyway.
+    """
+    half_made = re.compile(rf"{re.escape(target.name)}\.[0-9a-f]{{16}}\.new")
+    with suppress(OSError):
+        for path in target.absolute().parent.iterdir():
+            if half_made.fullmatch(path.name):
+                remove(path)
 
 
 @contextmanager
@@ -199,6 +226,7 @@ def exchanging(target: Path) -> Iterator[Path]:
     Raises:
         OSError: If the folder cannot be written or exchanged; the target stays.
     """
+    remove_half_made(target)
     made = unused_name(target, "new")
     try:
         made.mkdir()

@@ -293,3 +293,12 @@ def test_a_folder_is_not_built_over_something_else(tmp_path, kind):
     with pytest.raises(UsageError, match="target' exists already; give a new folder"), building(target):
         pytest.fail("nothing should be built")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_names_of_a_new_folder_and_its_parents_are_synchronized(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(files, "sync", synced.append)
+    files.make_folder(tmp_path / "a" / "b")
+    files.make_folder(tmp_path / "a" / "b")
+    assert synced == [tmp_path / "a", tmp_path]
+    assert (tmp_path / "a" / "b").is_dir()

@@ -85,6 +85,42 @@ def write(folder: str, corpus: str) -> dict[str, Any]:
     return search(folder)
 
 
+def verify(folder: str) -> list[str]:
+    """Return the problems that verification finds."""
+    from semsearch import Index
+
+    return [str(problem) for problem in Index.verify(folder, sample=0).problems]
+
+
+def ask(folder: str, k: str = "5") -> dict[str, Any]:
+    """Return the hits of queries in every mode, with and without a filter, and some explanations, or errors."""
+    from semsearch import Index, WordHashEncoder
+    from semsearch.errors import StoreError
+
+    found: dict[str, Any] = {}
+    with Index.open(folder, encoder=WordHashEncoder(64)) as index:
+        for query in QUERIES:
+            for mode in ("dense", "keyword", "hybrid"):
+                for where in (None, "year >= 2003"):
+                    try:
+                        hits = index.search(query, int(k), mode=mode, where=where)
+                        told = [[hit.doc_id, round(hit.score, 5), hit.text, hit.title, hit.metadata] for hit in hits]
+                        if mode == "keyword" and where is None:
+                            told.append(repr(index.explain(query, hits)))
+                    except StoreError as error:
+                        told = [f"{type(error).__name__}: {error}"]
+                    found[f"{mode} {query} {where}"] = told
+    return found
+
+
+def rebuild(folder: str) -> list[str]:
+    """Rebuild an index and return the parts that could not be made anew."""
+    from semsearch import Index, WordHashEncoder
+
+    with Index.open(folder, encoder=WordHashEncoder(64)) as index:
+        return index.rebuild().failed
+
+
 def encode(folder: str, model: str) -> list[Any]:
     """Return the hits of an index that is opened with a checkpoint that has moved."""
     from semsearch import Index
@@ -93,7 +129,7 @@ def encode(folder: str, model: str) -> list[Any]:
         return [[(hit.doc_id, round(hit.score, 3)) for hit in index.search(query, 5)] for query in QUERIES]
 
 
-CASES = {case.__name__: case for case in (search, write, encode)}
+CASES = {case.__name__: case for case in (search, write, verify, ask, rebuild, encode)}
 
 
 def main() -> None:

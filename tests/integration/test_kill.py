@@ -1,7 +1,7 @@
 """Test that an indexing command, killed at random moments and run again, gives the same index as an undisturbed run.
 
 The corpus goes through four states, so that the killed runs create an index; add, change and delete documents; change
-only metadata; and create, extend and replace segments.
+only metadata; and create, merge and replace segments. `test_crashes` covers more, but not the command itself.
 """
 
 from __future__ import annotations
@@ -23,14 +23,17 @@ from semsearch import Index, WordHashEncoder
 
 pytestmark = pytest.mark.slow
 
-KILLS_A_STATE = 6
+KILLS_A_STATE = 2
 QUERIES = ("alpha7 beta11", "gamma3", "delta 京都")
 
 # The real command, with batches and segments so small that a run of one second commits and seals a hundred times.
 COMMAND = """
-import semsearch.ingest, semsearch.stores.local.writer as writer
+import semsearch.ingest, semsearch.stores.local.tiers as tiers, semsearch.stores.local.writer as writer
+import semsearch.stores.local.ann.kinds as kinds
 semsearch.ingest.BATCH_DOCUMENTS = 25
-writer.SEGMENT_BYTES, writer.TAIL_ROWS = 4 * 64 * 300, 40
+writer.SEGMENT_BYTES, writer.TAIL_ROWS = 4 * 64 * 100, 40
+writer.EXACT_BYTES = kinds.EXACT_BYTES = 4 * 64 * 300
+kinds.LEAST_ROWS, tiers.PER_CHANGE, tiers.AT_LEAST = 100, 1, 2
 print("started", flush=True)
 from semsearch.cli.main import main
 main()
@@ -38,9 +41,9 @@ main()
 
 
 def write_corpus(path: Path, version: int) -> Path:
-    """Write a version of 2,000 documents: a sixth is missing, another sixth has new text, and all have a year."""
+    """Write a version of 800 documents: a sixth is missing, another sixth has new text, and all have a year."""
     lines = []
-    for number in range(2_000):
+    for number in range(800):
         if number % 6 == version:
             continue
         rng = random.Random(f"{number} {version if number % 6 == version - 1 else 0}")
@@ -92,7 +95,7 @@ def opens_and_answers(folder: Path) -> None:
                 bool(searcher.search(query)) == bool(searcher.search(query, mode="keyword")) == (counts["passages"] > 0)
             )
         _, passages = searcher._store.search_vectors(WordHashEncoder(64).encode_queries(["alpha7"]), 1 << 20, None)
-        assert sum(passages[0] != -1) == counts["passages"]
+        assert len(set(passages[0].tolist()) - {-1}) > 0.99 * counts["passages"]  # vector indexes may miss some
 
 
 def best(folder: Path) -> dict[str, list]:
@@ -122,11 +125,13 @@ def test_killed_runs_end_in_the_same_index_as_undisturbed_ones(tmp_path):
             opens_and_answers(killed)
         finish(start(corpus, killed))
         files = {path.name for path in killed.iterdir()}
-        segments = {name for (name,) in rows(killed, "SELECT file FROM segments")}
+        segments = {name for names in rows(killed, "SELECT vectors, words FROM segments") for name in names}
         assert files == segments | {"passages.sqlite", "writer.lock"}
         assert index_content(killed) == index_content(calm)
         assert best(killed) == best(calm)
+    kinds = {json.loads(about)["factory"] for (about,) in rows(killed, "SELECT about FROM segments")}
     assert len(segments) > 3
+    assert len(kinds) > 1
 
 
 # Creates an 8-bit index and prints each step; a fake encoder avoids the seconds that calibration takes.

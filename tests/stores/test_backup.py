@@ -160,6 +160,17 @@ def test_a_disk_that_fills_leaves_no_partial_backup(folder, tmp_path, monkeypatc
     assert sorted(os.listdir(tmp_path)) == ["index"]
 
 
+def test_what_killed_runs_left_half_made_is_removed_by_the_next_one(folder, tmp_path):
+    names = ("saved.0123456789abcdef.new", "index.0123456789abcdef.new", "saved.new", "other.0123456789abcdef.new")
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "passages.sqlite").write_bytes(b"half")
+    back_up(folder, tmp_path / "saved")
+    assert sorted(os.listdir(tmp_path)) == sorted(["index", "saved", *names[1:]])
+    Index.restore(tmp_path / "saved", folder, replace=True)
+    assert sorted(os.listdir(tmp_path)) == sorted(["index", "saved", *names[2:]])
+
+
 def test_too_little_space_is_said_before_anything_is_written(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1_000))
     with pytest.raises(DiskFullError, match=r"copying .* takes 0 MB of space, but only 0 MB are free; nothing was"):
@@ -285,5 +296,7 @@ def test_an_older_index_is_migrated_and_its_segments_are_written(tmp_path):
     assert Index.migrate(older) == (5, 5)
     assert verify_folder(older) == []
     assert len(ids(tmp_path / "copy")) == 50  # opening does the same, except for segments
+    assert Index.migrate(tmp_path / "copy") == (5, 5)
+    assert sorted(os.listdir(tmp_path / "copy")) == sorted(os.listdir(older))
     with pytest.raises(NoIndexError):
         Index.migrate(tmp_path / "nothing")

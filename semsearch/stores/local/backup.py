@@ -39,8 +39,8 @@ def back_up(folder: Path, target: Path, watch: Watch | None = None) -> None:
         DamagedError: If the index is damaged.
         DiskFullError: If there is not enough space.
     """
-    _check_space(folder, target)
     with building(target, "target") as made:
+        _check_space(folder, made)
         _copy(folder, made, watch)
 
 
@@ -70,12 +70,13 @@ def restore(backup: Path, folder: Path, *, replace: bool = False, watch: Watch |
         raise UsageError(f"there is an index in {str(folder)!r} already; choose another folder, or pass `replace`")
     if is_index and folder.samefile(backup):
         raise UsageError(f"{str(folder)!r} is the backup itself; choose another folder")
-    _check_space(backup, folder)
     if not (folder.is_dir() and os.listdir(folder)):
         with building(folder, "location") as made:
+            _check_space(backup, made)
             _copy(backup, made, watch)
         return
     with translated_errors(), hold_lock(folder), exchanging(folder) as made:
+        _check_space(backup, made)
         _copy(backup, made, watch)
 
 

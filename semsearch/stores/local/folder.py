@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from semsearch.errors import DiskFullError, NoIndexError
-from semsearch.files import copy_folder, is_regular, remove, sync
+from semsearch.files import copy_folder, is_regular, make_lasting, remove, sync
 from semsearch.stores.local.database import DATABASE, connect, create
 from semsearch.stores.local.guard import checksum
 from semsearch.stores.local.lock import HOLDER, LOCK
@@ -45,7 +45,7 @@ def prepare_folder(folder: Path) -> None:
         connect(folder / DATABASE).close()
         return
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_lasting(folder)
     except (FileExistsError, NotADirectoryError):
         raise NoIndexError(f"{str(folder)!r} is a file or inside one; pass a folder for the index") from None
     if foreign := foreign_files(folder):

@@ -256,7 +256,8 @@ class LocalStore:
             SchemaError: If the index is from a newer semsearch, or cannot be written.
         """
         former = schema_version(self.folder)
-        if former < SCHEMA_VERSION:
+        # a run that was killed may have left the segments to do, as does opening an older index
+        if former < SCHEMA_VERSION or self.stray_files() or not self.status()["segments"]:
             with self._rewrite() as writer:
                 writer.seal(final=True)
         return former, SCHEMA_VERSION
