@@ -9,6 +9,8 @@ import json
 import shutil
 import sqlite3
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,10 +20,10 @@ from typing import Any
 import numpy as np
 import pytest
 from command import Outcome, call
-from fakes import CountingEncoder, entry, index_corpus, index_spec, open_reader
+from fakes import CountingEncoder, entry, index_spec, open_reader, tiny_checkpoint
 from older_index import make_older_index
 
-from semsearch import Index, WordHashEncoder
+from semsearch import Encoder, Index, WordHashEncoder
 from semsearch.corpus.chunking import Chunking
 from semsearch.errors import DamagedError, MismatchError, UsageError
 from semsearch.reencode import reencode
@@ -66,7 +68,11 @@ def blobs(folder: Path) -> list[bytes]:
 def decoded(folder: Path, precision: str, dim: int = DIM) -> np.ndarray:
     """Decode all vectors, without semsearch."""
     if precision != "int8":
-        return np.frombuffer(b"".join(blobs(folder)), {"float32": "<f4", "float16": "<f2"}[precision]).reshape(-1, dim).astype("f4")
+        return (
+            np.frombuffer(b"".join(blobs(folder)), {"float32": "<f4", "float16": "<f2"}[precision])
+            .reshape(-1, dim)
+            .astype("f4")
+        )
     values = [struct.unpack(f"<f{dim}b", blob) for blob in blobs(folder)]
     return np.array([np.float32(scale) * np.array(codes, np.float32) for scale, *codes in values], np.float32)
 
@@ -250,21 +256,36 @@ def test_another_precision_is_refused_and_the_message_says_what_to_do(tmp_path):
     assert blobs(tmp_path) == before
 
 
+KILLED = """
+import json, os, sys
+import numpy as np
+from semsearch.corpus.chunking import Chunking
+from semsearch.stores.base import Entry
+from semsearch.stores.local.store import LocalStore
+from semsearch.types import Document, EncoderSpec, Passage
+folder, precision, rows = sys.argv[1], sys.argv[2], np.load(sys.argv[3])
+spec = EncoderSpec.from_json(json.loads(sys.argv[4]))
+with LocalStore(folder).write(spec, Chunking().to_json(), store_precision=precision) as writer:
+    writer.commit([Entry(Document(f"d{n}", "x"), [Passage(0, 0, 1, "x", 1)], row[None]) for n, row in enumerate(rows)])
+    os.kill(os.getpid(), 9)
+"""
+
+
 @EACH
-def test_an_interrupted_run_goes_on_in_the_same_precision(tmp_path, precision):
-    rows = random_rows(300)
-    with pytest.raises(KeyboardInterrupt):
-        with LocalStore(tmp_path).write(index_spec(DIM), CHUNKING.to_json(), store_precision=precision) as writer:
-            writer.commit([entry(f"d{n}", rows[n : n + 1]) for n in range(100)])
-            raise KeyboardInterrupt
-    if precision != "float32":
-        with open_reader(tmp_path) as reader:
-            assert reader.storage.measured == 99  # committed with the vectors
-    with LocalStore(tmp_path).write(index_spec(DIM), CHUNKING.to_json()) as writer:
+def test_a_run_that_was_killed_goes_on_in_the_same_precision(tmp_path, precision):
+    folder, rows = tmp_path / "index", random_rows(300)
+    np.save(tmp_path / "rows.npy", rows[:100])
+    words = str(folder), precision, str(tmp_path / "rows.npy"), json.dumps(index_spec(DIM).to_json())
+    command = [sys.executable, "-c", KILLED, *words]
+    assert subprocess.run(command, check=False).returncode == -9
+    with open_reader(folder) as reader:
+        assert reader.storage.measured == (0 if precision == "float32" else 99)  # committed with the vectors
+    with LocalStore(folder).write(index_spec(DIM), CHUNKING.to_json()) as writer:
         writer.commit([entry(f"d{n}", rows[n : n + 1]) for n in range(100, 300)])
         writer.seal(final=True)
-    assert decoded(tmp_path, precision) == pytest.approx(rows, abs=0.02)
-    check_scores(tmp_path, rows[50:60], brute("cosine", rows[50:60], decoded(tmp_path, precision)))
+    assert decoded(folder, precision) == pytest.approx(rows, abs=0.02)
+    check_scores(folder, rows[50:60], brute("cosine", rows[50:60], decoded(folder, precision)))
+    assert verify_folder(folder) == []
 
 
 def test_an_older_index_is_float32(tmp_path):
@@ -459,7 +480,6 @@ def test_compacting_keeps_the_stored_bytes(built, tmp_path):
 
 
 def test_vectors_of_unknown_tokens_stay_zero_and_are_not_measured(tmp_path):
-    index_corpus(tmp_path / "plain", [{"_id": "x", "text": "heron"}], ENCODER)
     rows = random_rows(40)
     rows[10:20] = 0
     write(tmp_path / "index", rows, "int8")
@@ -486,7 +506,8 @@ def test_the_commands_choose_tell_and_change_it(corpus):
     assert "of the ten nearest neighbors in common among 60 passages" in said
     told = call("status", "--json").ok().json["storage"]
     assert (told["store_precision"], told["measured"]) == ("int8", 60)
-    assert 0.9 < told["overlap"] <= 1 and 0.999 < told["mean_cosine"] <= 1
+    assert 0.9 < told["overlap"] <= 1
+    assert 0.999 < told["mean_cosine"] <= 1
     assert ["storage.store_precision", "int8"] in call("status").ok().rows
     assert index_birds("--store-precision", "int8", "--json").ok().json["storage"] == told
     index_birds("--store-precision", "float16").fails(1, "stored as int8, not float16", "reencode it with --store-prec")
@@ -500,3 +521,23 @@ def test_the_commands_choose_tell_and_change_it(corpus):
 
 def test_float32_is_not_worth_a_line(corpus):
     assert "stored as" not in index_birds().ok().out
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_checkpoint(tmp_path_factory.mktemp("model"))
+
+
+@EACH
+def test_fewer_dimensions_combine_with_every_precision(tmp_path, model, precision):
+    encoder = Encoder.load(model, pooler="mean", dim=7, runtime="torch", device="cpu")
+    with Index.open(tmp_path / "index", create=True, encoder=encoder, store_precision=precision) as index:
+        index.add(DOCUMENTS[:20])
+        found = index.search("heron number7 waits", 3, mode="dense")
+        rows = decoded(tmp_path / "index", precision, 7)
+        scores = np.sort(rows @ index.encoder.encode_queries(["heron number7 waits"])[0])[::-1]
+    assert [hit.score for hit in found] == pytest.approx(scores[:3].tolist(), abs=1e-5)
+    texts = [one["text"] for one in DOCUMENTS[:20]]
+    leading = Encoder.load(model, pooler="mean", runtime="torch", device="cpu").encode_documents(texts)[:, :7]
+    assert rows == pytest.approx(leading / np.linalg.norm(leading, axis=1, keepdims=True), abs=0.01)
+    assert verify_folder(tmp_path / "index") == []
