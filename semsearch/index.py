@@ -30,9 +30,9 @@ from semsearch.errors import DamagedError, UsageError
 from semsearch.forks import ForkLock
 from semsearch.index_encoder import IndexEncoder
 from semsearch.paths import as_path
-from semsearch.stores.base import Store, StoredDocument
+from semsearch.stores.base import Store, StoredDocument, refuse_other_precision
 from semsearch.stores.local.store import LocalStore
-from semsearch.types import EncoderSettings, EncoderSpec, Hit
+from semsearch.types import STORE_PRECISIONS, EncoderSettings, EncoderSpec, Hit, Storage
 from semsearch.vector_options import changed_options
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class Index:
         encoder: TextEncoder | None = None,
         settings: EncoderSettings | None = None,
         chunking: Chunking | None = None,
+        store_precision: str | None = None,
     ) -> None:
         """Open the index in a store; most callers should use `Index.open` instead.
 
@@ -85,15 +86,21 @@ class Index:
             encoder: An encoder that is already loaded; None to load the encoder of the index.
             settings: Encoder settings, which override those of the index or its checkpoint.
             chunking: How to cut documents into passages; None for the index's own, or the default for a new index.
+            store_precision: Precision of stored vectors; see `open`.
 
         Raises:
             NoIndexError: If there is no index and `create` is False.
-            MismatchError: If the index was built with an encoder other than the requested one.
+            MismatchError: If the index was built with an encoder other than the requested one, or stores its vectors in
+                another precision.
         """
-        check_types({"create": create, "chunking": chunking, "encoder": encoder}, EXPECTED, OPTIONAL)
+        given = {"create": create, "chunking": chunking, "encoder": encoder, "store_precision": store_precision}
+        check_types(given, EXPECTED, OPTIONAL)
         if not create and not store.exists():
             _ = store.spec  # raises an error that says what is there instead
+        if store_precision and store.exists() and len(store.passages_from(0.0, 1)):
+            refuse_other_precision(store.location, store.storage.store_precision, store_precision)
         self._store, self._chunking, self._adding = store, chunking, ForkLock()
+        self._store_precision = store_precision
         self._settings = settings or EncoderSettings()
         self._encoder = IndexEncoder(store, self._settings, encoder)
         self._reranking = ForkLock()
@@ -118,6 +125,7 @@ class Index:
         device: str = "auto",
         runtime: str = "auto",
         chunking: Chunking | None = None,
+        store_precision: str | None = None,
         encoder: TextEncoder | None = None,
     ) -> Self:
         """Open an index, or with `create=True` a location where the first call to `add` will create one.
@@ -138,17 +146,21 @@ class Index:
             transform: Transform to fit on the corpus; see `Encoder.load`.
             query_prefix: Text to prepend to queries; see `Encoder.load`.
             passage_prefix: Text to prepend to passages; see `Encoder.load`.
-            precision: Numeric precision, see `Encoder.load`; for a new index also `int8`, calibrated on the first
-                corpus that is added.
+            precision: Numeric precision of the encoder, see `Encoder.load`; for a new index also `int8`, calibrated on
+                the first corpus that is added.
             device: Device to run on; see `Encoder.load`.
             runtime: Runtime to use; see `Encoder.load`.
             chunking: How to cut documents into passages; None for the index's own, or the default for a new index.
+            store_precision: Precision in which vectors are stored, and searched: `float32`, `float16` at half the
+                size, or `int8` at a quarter, with a small loss that is measured; None for the index's own, or `float32`
+                for a new index. It is fixed once there are vectors; `reencode` can change it.
             encoder: An encoder that is already loaded; cannot be combined with the encoder settings above.
 
         Raises:
             NoIndexError: If there is no index and `create` is False, or if the folder contains something else.
             SchemaError: If the index was written by a newer version of semsearch.
-            MismatchError: If the index was built with an encoder other than the requested one.
+            MismatchError: If the index was built with an encoder other than the requested one, or stores its vectors in
+                another precision.
             UsageError: If an argument has the wrong type, or `encoder` is combined with encoder settings.
         """
         settings = EncoderSettings(
@@ -168,7 +180,14 @@ class Index:
         _refuse_both(encoder, settings)
         store = _store(location)
         try:
-            return cls(store, create=create, encoder=encoder, settings=settings, chunking=chunking)
+            return cls(
+                store,
+                create=create,
+                encoder=encoder,
+                settings=settings,
+                chunking=chunking,
+                store_precision=store_precision,
+            )
         except BaseException:
             if store is not location:
                 store.close()
@@ -231,7 +250,8 @@ class Index:
         Raises:
             RecordError: If there is a bad record; everything before it was committed.
             SourceError: If a file cannot be read, or the corpus contains no documents.
-            UsageError: If `vectors` do not belong to the corpus, or cannot be used.
+            UsageError: If `vectors` do not belong to the corpus, or cannot be used, or if a vector is beyond the range
+                of the precision in which the index stores them.
             MismatchError: If the index was built with another encoder or other chunking settings, or given vectors come
                 from another encoder.
             LockedError: If another process is writing to the index.
@@ -266,6 +286,7 @@ class Index:
                 **flags,
                 refit=refit,
                 vectors=changes,
+                store_precision=self._store_precision,
                 watch=watch,
             )
             result.quantization = quantization
@@ -365,6 +386,7 @@ class Index:
         device: str = "auto",
         runtime: str = "auto",
         chunking: Chunking | None = None,
+        store_precision: str | None = None,
         encoder: TextEncoder | None = None,
         watch: Watch | None = None,
     ) -> ReencodeResult:
@@ -391,11 +413,13 @@ class Index:
             device: Device to run on; see `Encoder.load`.
             runtime: Runtime to use; see `Encoder.load`.
             chunking: How to cut documents into passages; None for the index's own.
+            store_precision: Precision in which vectors are stored, see `open`; None for that of the index.
             encoder: An encoder that is already loaded; cannot be combined with the encoder settings above.
             watch: Progress callback that receives the result so far, called from the thread that encodes.
 
         Returns:
-            Both encoders and counts; `moved` is False if the index already had this encoder and chunking.
+            Both encoders and counts; `moved` is False if the index already had this encoder, this chunking and this
+            precision of stored vectors.
 
         Raises:
             UsageError: If an argument is invalid or does not fit the encoder.
@@ -408,7 +432,8 @@ class Index:
         """
         from semsearch.reencode import reencode
 
-        check_types({"chunking": chunking, "encoder": encoder, "watch": watch}, EXPECTED, OPTIONAL)
+        given = {"chunking": chunking, "encoder": encoder, "watch": watch, "store_precision": store_precision}
+        check_types(given, EXPECTED, OPTIONAL)
         settings = EncoderSettings(
             model=model,
             pooler=pooler,
@@ -427,15 +452,23 @@ class Index:
         where = EncoderSettings(device=device, runtime=runtime)
 
         def expect(new: TextEncoder) -> None:
-            given = encoder is not None
+            is_given = encoder is not None
             # an 8-bit model may have been loaded from the draft, which is deleted
-            self._encoder.expect(new.spec, new if given or not new.artifacts else None, where, given=given)
+            self._encoder.expect(new.spec, new if is_given or not new.artifacts else None, where, given=is_given)
 
         with self._adding:
             started = time.perf_counter()
             cut = chunking or _stored_chunking(self._store)
-            result = reencode(self._store, settings, cut, encoder=encoder, expect=expect, watch=watch)
-            self._settings, self._chunking = where, None
+            result = reencode(
+                self._store,
+                settings,
+                cut,
+                store_precision=store_precision,
+                encoder=encoder,
+                expect=expect,
+                watch=watch,
+            )
+            self._settings, self._chunking, self._store_precision = where, None, None
         log.info("%s: %s in %.1f s", self.location, result, time.perf_counter() - started)
         return result
 
@@ -1050,6 +1083,11 @@ class Index:
         return self._store.spec
 
     @property
+    def storage(self) -> Storage:
+        """The precision of stored vectors, and what it costs."""
+        return self._store.storage
+
+    @property
     def chunking(self) -> Chunking:
         """How documents are cut into passages."""
         return self._chunking or (_stored_chunking(self._store) if self._store.exists() else Chunking())
@@ -1121,10 +1159,11 @@ EXPECTED: Mapping[str, Check] = {
     "options": (lambda value: isinstance(value, ReadOptions), "a semsearch.ReadOptions"),
     "chunking": (lambda value: isinstance(value, Chunking), "a semsearch.Chunking"),
     "encoder": (lambda value: callable(getattr(value, "encode_documents", None)), "an encoder, such as Encoder.load()"),
+    "store_precision": (lambda value: value in list(STORE_PRECISIONS), ", ".join(STORE_PRECISIONS)),
 }
 """Expected types of arguments."""
 
-OPTIONAL = ("chunking", "encoder", "options", "watch")
+OPTIONAL = ("chunking", "encoder", "options", "store_precision", "watch")
 """Arguments that may be None."""
 
 

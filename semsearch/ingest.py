@@ -25,8 +25,9 @@ from semsearch.encoder.encoder import Progress, TextEncoder
 from semsearch.encoder.languages import UNKNOWN, UnknownLanguageWarning, has_vocabulary, knows_any, unknown_shares
 from semsearch.encoder.vectors import check_finite
 from semsearch.errors import LockedError, MismatchError, ModelError, RecordError, SourceError, UsageError
+from semsearch.loss import measure_loss
 from semsearch.stores.base import Entry, Plan, Store, StoreWriter
-from semsearch.types import COSINE, Document, Passage, Quantization
+from semsearch.types import COSINE, Document, Passage, Quantization, Storage
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class IngestResult:
         unknown_language: Number of these in a language that the encoder does not know, so that their vectors say
             little; see `semsearch.encoder.languages`. `unknown_language_ids` lists the first of them.
         quantization: Accuracy and speed of the 8-bit encoder, if one was calibrated in this run.
+        storage: The precision of stored vectors, and what it costs.
     """
 
     documents: int = 0
@@ -101,10 +103,12 @@ class IngestResult:
     unknown_language_ids: list[str] = field(default_factory=list)
     errors: list[RecordError] = field(default_factory=list)
     quantization: Quantization | None = None
+    storage: Storage = field(default_factory=Storage)
 
     def __repr__(self) -> str:
         """Return the fields that are not zero or empty, on one line."""
         told = {one.name: getattr(self, one.name) for one in fields(self)}
+        told["storage"] = self.storage if self.storage.measured else None
         return f"IngestResult({', '.join(f'{name}={value!r}' for name, value in told.items() if value)})"
 
     def count_bad(self, error: RecordError) -> None:
@@ -132,6 +136,7 @@ def ingest(
     delete_missing: bool = False,
     refit: bool = False,
     vectors: Mapping[str, Any] = MappingProxyType({}),
+    store_precision: str | None = None,
     watch: Watch | None = None,
 ) -> IngestResult:
     """Bring an index up to date with a corpus, creating the index if necessary.
@@ -153,6 +158,7 @@ def ingest(
         delete_missing: Delete documents that are no longer in the corpus; those that may still exist are kept.
         refit: Fit the encoder's transform again.
         vectors: Fields of `VectorOptions` to change.
+        store_precision: Precision of stored vectors; see `Store.write`.
         watch: Progress callback, called from the thread that encodes.
 
     Raises:
@@ -180,7 +186,7 @@ def ingest(
     report = IngestResult()
     skipped = partial(_is_skipped, skip_bad=skip_bad, strict=strict)
     records = _begun(records, skipped, report)
-    writing = store.write(encoder.spec, chunking.to_json(), origin, encoder.artifacts, vectors)
+    writing = store.write(encoder.spec, chunking.to_json(), origin, encoder.artifacts, vectors, store_precision)
     with writing as writer, ThreadPoolExecutor(1) as beside:
         if tuple(store.roots) != coverage.known:  # the ids of documents depend on the roots
             raise LockedError(f"another run has added files to {store.location!r} in the meantime; run this one again")
@@ -199,6 +205,7 @@ def ingest(
         writer.seal(final=True)
         if fitted or is_stale(store):
             writer.keep_background(measure_background(store, encoder).to_json())
+    report.storage = store.storage
     warn_of_language(report, encoder.spec.model)
     return report
 
@@ -244,7 +251,7 @@ def calibrate(
     Raises:
         UsageError: If there is no text to calibrate on.
     """
-    from semsearch.encoder.runtimes.int8 import SAMPLE, measure_loss, measure_speed
+    from semsearch.encoder.runtimes.int8 import SAMPLE, measure_speed
 
     texts, records = sample_texts(records, exact, chunking, SAMPLE)
     if not texts:

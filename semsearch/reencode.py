@@ -18,7 +18,7 @@ from semsearch.errors import DiskFullError, StoreError, UnsupportedError, UsageE
 from semsearch.index_encoder import INT8, refuse_remote
 from semsearch.ingest import IngestResult, Watch, calibrate, ingest
 from semsearch.stores.base import Store, StoreWriter
-from semsearch.types import AUTO, Document, EncoderSettings, EncoderSpec, Quantization
+from semsearch.types import AUTO, STORE_PRECISIONS, Document, EncoderSettings, EncoderSpec, Quantization, Storage
 
 READ_AT_ONCE = 256
 """Number of documents that are read from the index at a time."""
@@ -33,7 +33,8 @@ class ReencodeResult:
     """Outcome of moving an index to another encoder.
 
     Attributes:
-        moved: Whether anything was done; False if the index had this encoder and chunking already.
+        moved: Whether anything was done; False if the index had this encoder, this chunking and this precision of
+            stored vectors already.
         before: The encoder that the index had.
         after: The encoder that it has now.
         documents: Number of documents in the index.
@@ -47,6 +48,7 @@ class ReencodeResult:
         checked, unknown_language, unknown_language_ids: How well the new encoder knows the languages of the documents
             encoded in this run; see `IngestResult`.
         quantization: Accuracy and speed of the 8-bit encoder, if one was calibrated in this run.
+        storage: The precision of stored vectors now, and what it costs.
     """
 
     moved: bool
@@ -64,6 +66,7 @@ class ReencodeResult:
     unknown_language: int = 0
     unknown_language_ids: list[str] = field(default_factory=list)
     quantization: Quantization | None = None
+    storage: Storage = field(default_factory=Storage)
 
 
 def reencode(
@@ -71,6 +74,7 @@ def reencode(
     settings: EncoderSettings,
     chunking: Chunking,
     *,
+    store_precision: str | None = None,
     encoder: TextEncoder | None = None,
     expect: Callable[[TextEncoder], None] = lambda encoder: None,
     watch: Watch | None = None,
@@ -85,6 +89,7 @@ def reencode(
         settings: Settings of the new encoder, unless `encoder` is given. Without a model, those that are left out are
             the index's own; with one, they are those that the checkpoint declares.
         chunking: How to cut documents into passages.
+        store_precision: Precision of stored vectors; None for that of the index.
         encoder: The new encoder, if it is already loaded.
         expect: Called with the new encoder just before the commit.
         watch: Progress callback, as in `ingest`.
@@ -96,17 +101,17 @@ def reencode(
         LockedError, NoIndexError, DamagedError: See `Store.write`.
         DiskFullError: If the disk is full; the message estimates the space needed.
     """
-    before = store.spec
+    before, precision = store.spec, store_precision or store.storage.store_precision
     with store.write(before, store.chunking, store.origin) as writer:
         with closing(writer.draft()) as left:
             encoder, quantization = (encoder, None) if encoder else _load(store, left, settings, chunking)
         after = encoder.spec
-        if _has(store, after, chunking):
+        if _has(store, after, chunking, precision):
             writer.discard_draft()
             writer.seal(final=True)  # an interrupted run may have adopted its draft, and no more
             return _result(store, before, after, moved=False)
-        with _space_needed(store, after), closing(_draft(writer, after, chunking)) as draft:
-            filled = _fill(draft, store, encoder, chunking, watch)
+        with _space_needed(store, after, precision), closing(_draft(writer, after, chunking, precision)) as draft:
+            filled = _fill(draft, store, encoder, chunking, precision, watch)
             expect(encoder)
             writer.adopt(draft)
         writer.discard_draft()
@@ -126,7 +131,15 @@ def reencode(
 def _result(store: Store, before: EncoderSpec, after: EncoderSpec, *, moved: bool) -> ReencodeResult:
     n = store.counts()
     return ReencodeResult(
-        moved, before, after, n["documents"], n["passages"], n["truncated"], n["tokens"], n["tokens_lost"]
+        moved,
+        before,
+        after,
+        n["documents"],
+        n["passages"],
+        n["truncated"],
+        n["tokens"],
+        n["tokens_lost"],
+        storage=store.storage,
     )
 
 
@@ -182,35 +195,40 @@ def _is_quantized(store: Store, exact: EncoderSpec) -> bool:
     return spec.precision.startswith(INT8) and replace(exact, precision=spec.precision).fingerprint == spec.fingerprint
 
 
-def _has(store: Store, spec: EncoderSpec, chunking: Chunking) -> bool:
-    """Return whether a store has this encoder and this chunking."""
+def _has(store: Store, spec: EncoderSpec, chunking: Chunking, store_precision: str) -> bool:
+    """Return whether a store has this encoder, this chunking and this precision of stored vectors."""
     try:
-        return store.spec.fingerprint == spec.fingerprint and dict(store.chunking) == chunking.to_json()
+        same = store.spec.fingerprint == spec.fingerprint and dict(store.chunking) == chunking.to_json()
+        return same and store.storage.store_precision == store_precision
     except StoreError:
         return False
 
 
-def _draft(writer: StoreWriter, spec: EncoderSpec, chunking: Chunking) -> Store:
-    """Return the draft for this encoder and chunking, as an interrupted run has left it, or else an empty one."""
+def _draft(writer: StoreWriter, spec: EncoderSpec, chunking: Chunking, store_precision: str) -> Store:
+    """Return the draft with these settings, as an interrupted run has left it, or else an empty one."""
     draft = writer.draft()
-    if draft.exists() and not _has(draft, spec, chunking):
+    if draft.exists() and not _has(draft, spec, chunking, store_precision):
         draft.close()
         writer.discard_draft()
         draft = writer.draft()
     return draft
 
 
-def _fill(draft: Store, store: Store, encoder: TextEncoder, chunking: Chunking, watch: Watch | None) -> IngestResult:
+def _fill(
+    draft: Store, store: Store, encoder: TextEncoder, chunking: Chunking, store_precision: str, watch: Watch | None
+) -> IngestResult:
     """Encode into the draft what it lacks of the documents of the index, and delete what the index does not have."""
     if not store.counts()["documents"]:
         Chunker(
             encoder.tokenizer, encoder.spec.max_tokens, encoder.spec.passage_prefix, chunking
         )  # checks that it fits
-        with draft.write(encoder.spec, chunking.to_json(), "", encoder.artifacts) as writer:
+        settings = encoder.spec, chunking.to_json(), "", encoder.artifacts
+        with draft.write(*settings, store_precision=store_precision) as writer:
             writer.delete(draft.select(None))
         return IngestResult()
     refit = bool(encoder.spec.transform)  # an interrupted run may have fitted it on fewer documents
     wishes: dict[str, Any] = {"delete_missing": True, "refit": refit, "watch": watch}
+    wishes |= {"store_precision": store_precision}
     return ingest(draft, stored_documents(store), encoder, chunking=chunking, **wishes)
 
 
@@ -223,13 +241,17 @@ def stored_documents(store: Store) -> Iterator[Document]:
 
 
 @contextmanager
-def _space_needed(store: Store, spec: EncoderSpec) -> Iterator[None]:
+def _space_needed(store: Store, spec: EncoderSpec, store_precision: str) -> Iterator[None]:
     """Have the error for a full disk say what became of the index, and how much space to free."""
     try:
         yield
     except DiskFullError as error:
         status: Mapping[str, Any] = store.status()
-        mb = SPACE * status.get("bytes", 0) * max(1, spec.dim / store.spec.dim) / 1e6
+        before, after = (
+            each.dim * STORE_PRECISIONS[precision]
+            for each, precision in ((store.spec, store.storage.store_precision), (spec, store_precision))
+        )
+        mb = SPACE * status.get("bytes", 0) * max(1, after / before) / 1e6
         space = f"about {max(mb, 1):,.0f} MB of free space" if "bytes" in status else "more space"
         raise DiskFullError(
             f"the disk is full; the index {store.location!r} is unchanged; moving it temporarily takes {space} in "

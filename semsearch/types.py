@@ -245,6 +245,31 @@ class VectorOptions:
         return asdict(self)
 
 
+STORE_PRECISIONS = {"float32": 4, "float16": 2, "int8": 1}
+"""Precisions of stored vectors, with the bytes that each component takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """How the vectors of an index are stored, whatever the precision that its encoder computes them in.
+
+    The loss is measured on up to 1,000 passages of a run, from their vectors as they are searched.
+
+    Attributes:
+        store_precision: `float32`, `float16` or `int8`.
+        mean_cosine: Mean cosine between the stored and the float32 vector of each passage; None if not measured, as for
+            float32, which loses nothing.
+        overlap: Mean share of a passage's ten nearest neighbors among these passages that are also its ten nearest in
+            float32; None if not measured.
+        measured: Number of these passages.
+    """
+
+    store_precision: str = "float32"
+    mean_cosine: float | None = None
+    overlap: float | None = None
+    measured: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class EncoderSpec:
     """Everything that determines the vector of a text; stored with each index.

@@ -26,9 +26,11 @@ from semsearch.stores.base import (
     StoredPassage,
     refuse_other_chunking,
     refuse_other_encoder,
+    refuse_other_precision,
 )
+from semsearch.stores.local.codecs import CODECS
 from semsearch.transforms import fit_transform
-from semsearch.types import Document, EncoderSpec, Origin, Passage, Root, Term
+from semsearch.types import Document, EncoderSpec, Origin, Passage, Root, Storage, Term
 
 Row = tuple[int, Document, Passage, Vectors]
 """The number of a document, the document, one of its passages, and the passage's vector `[dim]`."""
@@ -51,6 +53,7 @@ class MemoryStore:
         self.background: Mapping[str, Any] | None = None
         self.taken = Lock()
         self.draft: MemoryStore | None = None
+        self.storage = Storage()
         self.n_documents = self.n_passages = 0
 
     def _get(self, place: int) -> Any:
@@ -258,6 +261,7 @@ class MemoryStore:
         origin: str = "",
         artifacts: Mapping[str, Path] = {},
         vectors: object = None,
+        store_precision: str | None = None,
     ) -> Iterator[MemoryWriter]:
         assert not artifacts
         if not self.taken.acquire(blocking=False):
@@ -267,6 +271,9 @@ class MemoryStore:
                 self._about = spec, dict(chunking), origin
             refuse_other_encoder(self.location, self.spec, spec)
             refuse_other_chunking(self.location, self.chunking, chunking)
+            if self.rows and store_precision:
+                refuse_other_precision(self.location, self.storage.store_precision, store_precision)
+            self.storage = Storage(store_precision) if store_precision else self.storage
             yield MemoryWriter(self)
         finally:
             self.taken.release()
@@ -319,7 +326,9 @@ class MemoryWriter:
                 store.n_documents += 1
                 store.numbers[doc_id] = store.n_documents
             store.documents_by_id[doc_id] = entry.document
-            for passage, vector in zip(entry.passages, entry.vectors, strict=True):
+            codec = CODECS[store.storage.store_precision]
+            stored = codec.decode(codec.encode(entry.vectors)) if entry.passages else ()
+            for passage, vector in zip(entry.passages, stored, strict=True):
                 store.n_passages += 1
                 store.rows[store.n_passages] = (store.numbers[doc_id], entry.document, passage, vector)
         for document in describe:
@@ -382,7 +391,7 @@ class MemoryWriter:
             own = store.documents_by_id[document.doc_id]
             rows[store.n_passages + number] = (store.numbers[own.doc_id], own, passage, vector)
         store.n_passages += draft.n_passages
-        store._about = draft.spec, draft.chunking, store.origin
+        store._about, store.storage = (draft.spec, draft.chunking, store.origin), draft.storage
         store.rows, store.transform, store.background = rows, draft.transform, draft.background
 
 

@@ -34,6 +34,7 @@ RANKS = {
         "vector_options": 3,
         "transforms": 3,
         "filters": 3,
+        "loss": 3.5,
         "corpus": 4,
         "encoder": 4,
         "stores": 4,

@@ -85,6 +85,7 @@ def index(
     precision: opt.Precision = None,
     device: opt.Device = "auto",
     runtime: opt.RuntimeName = "auto",
+    store_precision: opt.StorePrecision = None,
     on_long: opt.LongDocuments = None,
     chunk_tokens: opt.ChunkTokens = None,
     overlap: opt.Overlap = None,
@@ -137,6 +138,7 @@ def index(
         chunking=chunking_of(
             folder, on_long=on_long and on_long.value, tokens=chunk_tokens, overlap=overlap, title=title
         ),
+        store_precision=store_precision and store_precision.value,
     ) as opened:
         total = count_records(paths, options) if sys.stderr.isatty() else None
         with terminal.progress(total) as watch:

@@ -39,6 +39,14 @@ class OnLong(StrEnum):
     error = "error"
 
 
+class Stored(StrEnum):
+    """Precisions of stored vectors."""
+
+    float32 = "float32"
+    float16 = "float16"
+    int8 = "int8"
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print the output as JSON.")]
 Device = Annotated[
     str, typer.Option(help="Device to run on: auto, cpu, cuda or mps; cuda:0,cuda:1 or cuda:* for several GPUs.")
@@ -128,6 +136,13 @@ PassagePrefix = Annotated[str | None, typer.Option(help="Text to prepend to each
 Precision = Annotated[
     str | None,
     typer.Option(help="Precision of the encoder: auto, float32, bfloat16 or float16; int8 only when indexing."),
+]
+StorePrecision = Annotated[
+    Stored | None,
+    typer.Option(
+        "--store-precision",
+        help="Precision of stored vectors: float16 halves their size, int8 quarters it [default: float32]",
+    ),
 ]
 
 Poolers = Annotated[

@@ -51,6 +51,10 @@ def reencode(
     ] = None,
     device: opt.Device = "auto",
     runtime: opt.RuntimeName = "auto",
+    store_precision: Annotated[
+        opt.Stored | None,
+        typer.Option("--store-precision", help="Precision of stored vectors [default: that of the index]"),
+    ] = None,
     on_long: Annotated[
         opt.OnLong | None,
         typer.Option(help="How to handle documents longer than the model's limit [default: as the index does]"),
@@ -80,7 +84,7 @@ def reencode(
     started = time.perf_counter()
     folder = find_index(index)
     with Index.open(folder) as opened:
-        before = opened.spec, opened.chunking
+        before = opened.spec, opened.chunking, opened.storage.store_precision
         chunking = chunking_of(
             folder, on_long=on_long and on_long.value, tokens=chunk_tokens, overlap=overlap, title=title
         )
@@ -100,10 +104,11 @@ def reencode(
                     device=device,
                     runtime=runtime,
                     chunking=chunking,
+                    store_precision=store_precision and store_precision.value,
                     watch=watch,
                 )
         except KeyboardInterrupt:
-            if (opened.spec, opened.chunking) == before:
+            if (opened.spec, opened.chunking, opened.storage.store_precision) == before:
                 raise
             terminal.line(f"index moved to {_name(opened.spec, before[0])} before the command was stopped: {folder}")
             return
@@ -126,6 +131,7 @@ def _summary(result: ReencodeResult, folder: str, seconds: float) -> None:
     if left := result.documents - result.encoded:
         terminal.line(f"{left:,} of them had been encoded by an interrupted run")
     terminal.truncation(result)
+    terminal.storage(result.storage)
     terminal.line(f"index: {folder}")
     terminal.unknown(result)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from semsearch.encoder.encoder import Progress
     from semsearch.ingest import IngestResult, Watch
     from semsearch.reencode import ReencodeResult
-    from semsearch.types import Quantization
+    from semsearch.types import Quantization, Storage
 
 
 def print_json(value: Any) -> None:
@@ -105,6 +105,7 @@ def summary(result: IngestResult, folder: str, seconds: float) -> None:
     done += [f"{result.deleted:,} deleted"] if result.deleted else []
     line(f"{count(result.documents, 'document')} in {seconds:.1f} s: {', '.join(done)}")
     truncation(result)
+    storage(result.storage)
     line(f"index: {folder}")
     if result.empty:
         documents = count(result.empty, "empty document")
@@ -122,6 +123,15 @@ def summary(result: IngestResult, folder: str, seconds: float) -> None:
     if result.not_deleted:
         documents, them = count(result.not_deleted, "document"), "it is" if result.not_deleted == 1 else "they are"
         say(f"warning: kept {documents} that may be missing: could not check whether {them} gone")
+
+
+def storage(stored: Storage) -> None:
+    """Print what the precision of stored vectors costs, unless it is float32."""
+    if stored.mean_cosine is not None and stored.overlap is not None:
+        line(
+            f"vectors are stored as {stored.store_precision}: mean cosine {stored.mean_cosine:.6f} to float32, "
+            f"{stored.overlap:.1%} of the ten nearest neighbors in common among {count(stored.measured, 'passage')}"
+        )
 
 
 def truncation(result: IngestResult | ReencodeResult) -> None:

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from semsearch.errors import MismatchError, RecordError
-from semsearch.types import Document, EncoderSpec, Metadata, Origin, Passage, Root, Term
+from semsearch.types import Document, EncoderSpec, Metadata, Origin, Passage, Root, Storage, Term
 
 if TYPE_CHECKING:
     from semsearch.arrays import Ids, Vectors
@@ -250,6 +250,11 @@ class Store(Readable, Protocol):
         ...
 
     @property
+    def storage(self) -> Storage:
+        """The precision of stored vectors, and what it costs."""
+        ...
+
+    @property
     def origin(self) -> str:
         """The source of the first corpus."""
         ...
@@ -302,6 +307,7 @@ class Store(Readable, Protocol):
         origin: str = "",
         artifacts: Mapping[str, Path] = MappingProxyType({}),
         vectors: Mapping[str, Any] = MappingProxyType({}),
+        store_precision: str | None = None,
     ) -> AbstractContextManager[StoreWriter]:
         """Open the index for writing, as its only writer; create it if it does not exist.
 
@@ -312,10 +318,13 @@ class Store(Readable, Protocol):
             artifacts: Folders, by name, that belong to the encoder but cannot be obtained from its checkpoint. The
                 store keeps copies, and a new index exists only once it has all of them.
             vectors: Fields of `VectorOptions` to change; a store may search its vectors in another way.
+            store_precision: Precision of stored vectors, see `Storage`; None for that of the index, or float32 for a
+                new one. It can only change while the index has no vectors.
 
         Raises:
             LockedError: If someone else is writing; the message says who.
-            MismatchError: If the index was built with another encoder or other chunking settings.
+            MismatchError: If the index was built with another encoder, other chunking settings or another precision of
+                stored vectors.
             NoIndexError: If the location contains something else.
         """
         ...
@@ -348,6 +357,9 @@ class StoreWriter(Protocol):
         """Write a batch: insert new documents, replace changed ones, and update changed metadata and origins.
 
         A batch must not contain a document twice.
+
+        Raises:
+            UsageError: If a vector is not finite, or beyond the range of the precision in which vectors are stored.
         """
         ...
 
@@ -406,9 +418,10 @@ class StoreWriter(Protocol):
         ...
 
     def adopt(self, draft: Store) -> None:
-        """Replace encoder, chunking, passages, vectors, transform and background by those of a draft, in one commit.
+        """Replace encoder, chunking, passages, vectors, their precision, transform and background by those of a draft.
 
-        The documents stay as they are. Numbers of passages are not used again. The draft is not deleted.
+        This is one commit. The documents stay as they are. Numbers of passages are not used again. The draft is not
+        deleted.
 
         Raises:
             StoreError: If the draft does not have exactly the index's documents, with the same titles and texts.
@@ -439,4 +452,17 @@ def refuse_other_chunking(location: str, stored: Mapping[str, Any], chunking: Ma
         raise MismatchError(
             f"{location!r} was built with other chunking settings: it has {'; '.join(different)}. "
             "Omit these options to keep using this index, or build a new one at another `location`"
+        )
+
+
+def refuse_other_precision(location: str, stored: str, asked: str) -> None:
+    """Check that vectors are asked to be stored in the precision of the index.
+
+    Raises:
+        MismatchError: If they are not; the message says what to do.
+    """
+    if asked != stored:
+        raise MismatchError(
+            f"the vectors of {location!r} are stored as {stored}, not {asked}. Omit `store_precision` to keep using "
+            f"this index, or reencode it with `store_precision` {asked!r}, from its stored texts"
         )

@@ -34,6 +34,7 @@ def test_index_as_json_counts_what_was_done():
     Path("notes.jsonl").write_bytes(jsonl(changed))
     report = call("index", "notes.jsonl", "--delete-missing", "--json").ok().json
     assert report.pop("seconds") >= 0
+    assert report.pop("storage")["store_precision"] == "float32"
     assert report == {
         "index": str(Path("indexes/notes")),
         **{"documents": 3, "encoded": 1, "taken": 0, "described": 1, "unchanged": 1, "deleted": 1},

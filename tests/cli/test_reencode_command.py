@@ -54,6 +54,7 @@ def test_json_holds_both_encoders_and_the_counts():
     assert found.keys() == {
         *("index", "seconds", "moved", "before", "after", "documents", "passages", "truncated", "tokens"),
         *("tokens_lost", "encoded", "unknown", "unknown_ids", "checked", "unknown_language", "unknown_language_ids"),
+        "storage",
     }
     assert (found["index"], found["moved"], found["documents"], found["encoded"]) == (str(folder), True, 4, 4)
     assert (found["before"]["dim"], found["after"]["dim"]) == (4096, 512)

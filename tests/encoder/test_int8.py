@@ -22,9 +22,10 @@ from sentence_transformers import SentenceTransformer
 
 from semsearch import Encoder, Index, WordHashEncoder
 from semsearch.corpus.chunking import Chunking
-from semsearch.encoder.runtimes.int8 import measure_loss, measure_speed
+from semsearch.encoder.runtimes.int8 import measure_speed
 from semsearch.errors import MismatchError, UnsupportedError, UsageError
 from semsearch.ingest import sample_texts
+from semsearch.loss import measure_loss
 from semsearch.types import Document
 
 if find_spec("nncf") is None:

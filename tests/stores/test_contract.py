@@ -369,3 +369,30 @@ def test_a_draft_of_other_documents_is_refused(store: Store, other: str):
             writer.adopt(draft)
         draft.close()
     assert (store.spec, dense(store, UNIT[1], 1)) == (index_spec(), ["b"])
+
+
+def test_vectors_are_stored_in_the_precision_of_the_index_which_is_kept(store: Store):
+    row = np.array([[0.6, -0.8, 0.001, 0]], np.float32)  # 95.25, -127, 0.16 and 0 in units of 0.8 / 127
+    with store.write(index_spec(), CHUNKING, store_precision="int8") as writer:
+        writer.commit([entry("a", row), entry("b", UNIT[2:3])])
+        writer.seal(final=True)
+    codes = np.array([[95, -127, 0, 0]])
+    expected = codes * np.linalg.norm(row) / np.linalg.norm(codes)
+    assert store.storage.store_precision == "int8"
+    with store.write(index_spec(), CHUNKING) as writer:
+        writer.commit([entry("c", row)])
+    for doc_id in "ac":
+        passages = store.documents([doc_id])[doc_id].passages
+        assert store.vectors_of(passages) == pytest.approx(expected, rel=1e-6)
+    with pytest.raises(MismatchError, match="are stored as int8, not float32"):
+        with store.write(index_spec(), CHUNKING, store_precision="float32"):
+            pass
+    with store.write(store.spec, CHUNKING) as writer:
+        draft = writer.draft()
+        with draft.write(index_spec(), CHUNKING, store_precision="float32") as filling:
+            filling.commit([entry("b", UNIT[2:3]), entry("a", row), entry("c", row)])
+        writer.adopt(draft)
+        draft.close()
+        writer.discard_draft()
+    assert store.storage.store_precision == "float32"
+    assert store.vectors_of(store.documents(["a"])["a"].passages) == pytest.approx(row, rel=1e-6)

@@ -278,6 +278,7 @@ SETTINGS: dict[str, list[object]] = {
         {"more": 1},
     ],
     "chunking": [None, [], "chunk", {"tokens": "many"}, {"on_long": []}, {"more": 1}],
+    "store_precision": [None, [], 7, "int4", "FLOAT32"],
     "origin": [7, None],
     "revision": ["x", 1.5, None],
     "roots": [

@@ -18,11 +18,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias
-
-import numpy as np
 
 from semsearch import interrupts
 from semsearch.arrays import Vectors
@@ -30,9 +27,6 @@ from semsearch.encoder.runtimes.openvino_graph import Graph, StoredGraph
 from semsearch.encoder.runtimes.openvino_library import TELEMETRY, hidden
 from semsearch.encoder.tokenization import Batch
 from semsearch.errors import UnsupportedError
-from semsearch.similarity import similarities
-from semsearch.transforms import unit_rows
-from semsearch.types import COSINE
 
 Encode: TypeAlias = Callable[[Sequence[str]], Vectors]
 
@@ -47,21 +41,6 @@ NNCF's default of 0.95 overfits the calibration texts; docs/explanation/decision
 
 TIMED = 64
 """Number of texts for timing a quantized model."""
-
-TOP = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Quality loss of quantization on a sample of texts.
-
-    Attributes:
-        mean_cosine: Mean cosine between each text's quantized and float32 vectors.
-        overlap: Mean share of a text's ten nearest other texts that are also among its ten nearest in float32.
-    """
-
-    mean_cosine: float
-    overlap: float
 
 
 def quantize(graph: Graph, batches: Iterable[Batch]) -> StoredGraph:
@@ -149,17 +128,3 @@ def measure_speed(quantized: Encode, exact: Encode, texts: Sequence[str]) -> flo
             encode(texts[:TIMED])
             spent.append(time.perf_counter() - started)
     return min(seconds[exact][1:]) / min(seconds[quantized][1:])
-
-
-def measure_loss(quantized: Vectors, exact: Vectors, similarity: str) -> Loss:
-    """Measure the loss from the vectors `[n, dim]` of the same texts, whose neighbors are found by a similarity."""
-    n = len(exact)
-    neighbors = []
-    for vectors in (quantized, exact):
-        rows = unit_rows(vectors) if similarity == COSINE else vectors
-        scores = similarities(similarity, rows, rows)
-        np.fill_diagonal(scores, -np.inf)
-        neighbors.append(np.argsort(-scores, axis=1)[:, : min(TOP, n - 1)])
-    quantized, exact = unit_rows(quantized), unit_rows(exact)
-    shared = [np.isin(ours, theirs).mean() for ours, theirs in zip(*neighbors, strict=True)] if n > 1 else [1.0]
-    return Loss(float((quantized * exact).sum(1).mean()), float(np.mean(shared)))

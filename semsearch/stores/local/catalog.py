@@ -9,16 +9,16 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from semsearch.stores.local.curves import choose_effort, curve_from
 from semsearch.stores.local.database import Database
 from semsearch.stores.local.guard import INDEX_AGAIN, checksum, damaged
-from semsearch.types import COSINE, SIMILARITIES, EncoderSpec, Root, VectorOptions
+from semsearch.types import COSINE, SIMILARITIES, STORE_PRECISIONS, EncoderSpec, Root, Storage, VectorOptions
 
 if TYPE_CHECKING:
     from semsearch.filters.syntax import Value
@@ -120,6 +120,7 @@ class About:
     spec: EncoderSpec
     chunking: Mapping[str, Any]
     origin: str
+    store_precision: str
 
 
 class Catalog:
@@ -150,9 +151,11 @@ class Catalog:
 
     def _read_about(self) -> About:
         identity, encoder, chunking, origin = map(self.setting, ("identity", "encoder", "chunking", "origin"))
-        about = About(identity, self._spec(encoder), chunking, origin)
+        about = About(identity, self._spec(encoder), chunking, origin, self.setting("store_precision"))
         if not (isinstance(about.identity, str) and isinstance(about.chunking, dict) and isinstance(about.origin, str)):
             raise damaged(self._database.folder, "its settings have the wrong types")
+        if about.store_precision not in list(STORE_PRECISIONS):  # not necessarily hashable
+            raise damaged(self._database.folder, "its setting 'store_precision' is not one that semsearch knows")
         return about
 
     def _spec(self, fields: Any) -> EncoderSpec:
@@ -178,6 +181,24 @@ class Catalog:
     def origin(self) -> str:
         """The source of the first corpus."""
         return self.about().origin
+
+    @property
+    def store_precision(self) -> str:
+        """The precision of stored vectors."""
+        return self.about().store_precision
+
+    def storage(self) -> Storage:
+        """See `Store.storage`."""
+        with self._database.snapshot():
+            if not self._database.one("SELECT count(*) FROM settings WHERE key = 'store_loss'"):
+                return Storage(self.store_precision)
+            stored = self.setting("store_loss")
+            with suppress(TypeError):
+                storage = Storage(self.store_precision, **stored)
+                if all(type(value) is float for value in (storage.mean_cosine, storage.overlap)):
+                    if type(storage.measured) is int:
+                        return storage
+        raise damaged(self._database.folder, "its setting 'store_loss' is not valid", "run semsearch rebuild")
 
     def counts(self) -> dict[str, int]:
         """See `Store.counts`."""
@@ -211,6 +232,7 @@ class Catalog:
                 "rows_beside_segments": beside,
                 "deleted_rows": self._database.one("SELECT count(*) FROM deleted"),
                 "bytes": _size(self._database.folder),
+                "storage": asdict(self.storage()),
                 "vectors": self._vectors_status(segments, self.vector_options()),
                 "transform": self.spec.transform and fitted,
                 "encoder": {**self.spec.to_json(), "fingerprint": self.spec.fingerprint},
@@ -353,6 +375,14 @@ class Catalog:
             if checksum(key, row[0]) == row[1]:
                 return json.loads(row[0])
         raise damaged(self._database.folder, f"its setting {key!r} is corrupt")
+
+
+OPTIONAL: Mapping[str, Callable[[Catalog], Any]] = {
+    "background": Catalog.background,
+    "vectors": Catalog.vector_options,
+    "store_loss": Catalog.storage,
+}
+"""The settings that an index may lack, and how each is read."""
 
 
 def write_setting(database: Database, key: str, value: object) -> None:

@@ -20,7 +20,7 @@ from semsearch.stores.local.catalog import Catalog, write_setting
 from semsearch.stores.local.database import DATABASE, Database, translated_errors
 from semsearch.stores.local.folder import DRAFT
 from semsearch.stores.local.guard import PASSAGE, PASSAGE_COLUMNS, checksum, damaged, passage_checksum
-from semsearch.stores.local.vectors import LITTLE_ENDIAN, VectorTable
+from semsearch.stores.local.vectors import VectorTable
 
 Passage: TypeAlias = tuple[int, int, int, int, int, int, int, int]
 """The columns of a passage's row, and their checksum."""
@@ -93,9 +93,12 @@ def take_over(database: Database, draft: Path) -> None:
         write_setting(database, "identity", secrets.token_hex(16))
         write_setting(database, "encoder", catalog.spec.to_json())
         write_setting(database, "chunking", catalog.chunking)
-        database.execute("DELETE FROM settings WHERE key = 'background'")
+        write_setting(database, "store_precision", catalog.store_precision)
+        database.execute("DELETE FROM settings WHERE key IN ('background', 'store_loss')")
         if background := catalog.background():
             write_setting(database, "background", background)
+        if catalog.storage().measured:
+            write_setting(database, "store_loss", catalog.setting("store_loss"))
 
 
 def _refuse_other_documents(database: Database, other: Database) -> None:
@@ -122,7 +125,7 @@ def _passages(database: Database, other: Database, first: int) -> Iterator[Passa
 
 def _vectors(vectors: VectorTable, first: int) -> Iterator[tuple[int, bytes, int]]:
     """Yield the rows of the draft's vectors, numbered as its passages are."""
-    for ids, rows in vectors.parts():
-        for number, row in zip((first + ids).tolist(), rows.astype(LITTLE_ENDIAN, copy=False), strict=True):
+    for ids, rows in vectors.parts(vectors.stored):
+        for number, row in zip((first + ids).tolist(), rows, strict=True):
             blob = row.tobytes()
             yield number, blob, checksum(number, blob)

@@ -74,17 +74,19 @@ def keep_artifacts(folder: Path, artifacts: Mapping[str, Path]) -> None:
         copy_folder(source, folder / name)
 
 
-def create_index(folder: Path, spec: EncoderSpec, chunking: Mapping[str, Any], origin: str) -> None:
+def create_index(
+    folder: Path, spec: EncoderSpec, chunking: Mapping[str, Any], origin: str, store_precision: str
+) -> None:
     """Create the complete database under a temporary name, so that a crash does not leave a partial one."""
     settings = {"encoder": spec.to_json(), "chunking": dict(chunking), "origin": origin, "revision": 0}
-    settings |= {"created": now(), "updated": now()}
+    settings |= {"created": now(), "updated": now(), "store_precision": store_precision}
     for path in folder.glob(f"{DATABASE}.*"):
         remove(path)
     connection, temporary = create(folder)
     try:
         with closing(connection):
             rows = [(key, json.dumps(value)) for key, value in settings.items()]
-            sql = "INSERT INTO settings (key, value, checksum) VALUES (?, ?, ?)"
+            sql = "INSERT OR REPLACE INTO settings (key, value, checksum) VALUES (?, ?, ?)"
             connection.executemany(sql, [(*row, checksum(*row)) for row in rows])
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         temporary.replace(folder / DATABASE)

@@ -108,7 +108,7 @@ class Reader:
         """
         if not passages:
             return np.zeros((0, self._catalog.spec.dim), np.float32)
-        ids, rows = self._vectors.stored(passages[0], passages[-1])  # numbered one after another
+        ids, rows = self._vectors.decoded(passages[0], passages[-1])  # numbered one after another
         if ids.tolist() != list(passages):
             raise damaged(self._database.folder, f"passages {passages[0]} to {passages[-1]} are not one document's")
         return rows

@@ -9,7 +9,8 @@ import numpy as np
 
 from semsearch.errors import StoreError
 from semsearch.stores.local.array_file import open_arrays
-from semsearch.stores.local.catalog import Catalog, SegmentRecord
+from semsearch.stores.local.catalog import OPTIONAL, Catalog, SegmentRecord
+from semsearch.stores.local.codecs import CODECS
 from semsearch.stores.local.database import Database
 from semsearch.stores.local.guard import INDEX_AGAIN, checksum
 from semsearch.types import Document
@@ -70,8 +71,7 @@ def _recover_vectors(database: Database, catalog: Catalog) -> int:
 
     A segment of an index with a transform has other vectors.
     """
-    spec = catalog.spec
-    damaged = {} if spec.transform else dict(_damaged_vectors(database, spec.dim))
+    damaged = {} if catalog.spec.transform else dict(_damaged_vectors(database, catalog))
     n = 0
     for segment in catalog.segments() if damaged else []:
         for passage, blob in _rows_of(database, segment, damaged.keys()):
@@ -81,10 +81,11 @@ def _recover_vectors(database: Database, catalog: Catalog) -> int:
     return n
 
 
-def _damaged_vectors(database: Database, dim: int) -> Iterator[tuple[int, int]]:
+def _damaged_vectors(database: Database, catalog: Catalog) -> Iterator[tuple[int, int]]:
     """Yield the passages whose vectors do not match their checksums, with these checksums."""
+    n_bytes = CODECS[catalog.store_precision].n_bytes(catalog.spec.dim)
     for passage, blob, stored in database.execute("SELECT passage, vector, checksum FROM vectors"):
-        if type(blob) is not bytes or len(blob) != 4 * dim or checksum(passage, blob) != stored:
+        if type(blob) is not bytes or len(blob) != n_bytes or checksum(passage, blob) != stored:
             yield passage, stored
 
 
@@ -94,15 +95,15 @@ def _rows_of(database: Database, segment: SegmentRecord, passages: Collection[in
     ids, rows = (file.array("ids"), file.array("rows", check=False)) if file else (None, None)
     if ids is not None and rows is not None and len(ids) == len(rows):
         for place in np.flatnonzero(np.isin(ids, list(passages))).tolist():
-            yield int(ids[place]), rows[place].astype("<f4").tobytes()
+            yield int(ids[place]), rows[place].tobytes()
 
 
 def _reset_settings(database: Database, catalog: Catalog) -> list[str]:
     """Delete damaged settings that have a default value; return their names."""
     reset = []
-    for key, read in (("background", catalog.background), ("vectors", catalog.vector_options)):
+    for key, read in OPTIONAL.items():
         try:
-            read()
+            read(catalog)
         except StoreError:
             database.execute("DELETE FROM settings WHERE key = ?", (key,))
             reset.append(key)
@@ -124,7 +125,7 @@ def _damaged_documents(database: Database) -> Iterator[str]:
 def _without_vectors(database: Database, catalog: Catalog) -> Iterator[str]:
     """Yield the ids of documents with passages whose vectors are damaged or missing."""
     missing = database.execute("SELECT id FROM passages WHERE id NOT IN (SELECT passage FROM vectors)").fetchall()
-    damaged: Sequence[int] = [*(n for (n,) in missing), *(n for n, _ in _damaged_vectors(database, catalog.spec.dim))]
+    damaged: Sequence[int] = [*(n for (n,) in missing), *(n for n, _ in _damaged_vectors(database, catalog))]
     sql = "SELECT doc_id FROM passages JOIN documents ON documents.id = document WHERE passages.id = ?"
     for passage in damaged:
         for (doc_id,) in database.execute(sql, (passage,)):

@@ -133,11 +133,18 @@ def _checksums(db: Database) -> None:
 
 @MIGRATIONS(name="005 segments of arrays, which also contain the words")
 def _segments(db: Database) -> None:
-    """Replace the table of segments, all of which are rebuilt in another format, and the full-text tables."""
+    """Replace the table of segments, all of which are rebuilt in another format, and the full-text tables.
+
+    The vectors of an older index are float32.
+    """
     db.execute("DROP TABLE keywords")
     db.execute("DROP TABLE exact")
     db.execute("DROP TABLE segments")
     db.execute("DELETE FROM deleted")
+    precision = json.dumps("float32")
+    db.execute(
+        "INSERT INTO settings VALUES ('store_precision', ?, ?)", (precision, checksum("store_precision", precision))
+    )
     db.execute(
         """
         CREATE TABLE segments (

@@ -14,14 +14,15 @@ from semsearch.similarity import Spread
 from semsearch.stores.local.ann.kinds import EXACT, create, kind_of
 from semsearch.stores.local.ann.library import FaissIndex
 from semsearch.stores.local.ann.recall import HELD_OUT, SHARE, K, measure
-from semsearch.stores.local.array_file import ArrayWriter, writing_arrays
+from semsearch.stores.local.array_file import Array, ArrayWriter, writing_arrays
+from semsearch.stores.local.codecs import FLOAT32, Codec
 from semsearch.stores.local.segments import Segment, ranked, row_sums
 
-Parts: TypeAlias = Iterable[tuple[Ids, Vectors]]
-"""Passage ids `[n]`, ascending, and vectors `[n, dim]`, in several parts."""
+Parts: TypeAlias = Iterable[tuple[Ids, Array]]
+"""Passage ids `[n]`, ascending, and stored rows `[n, columns]`, in several parts; see `Codec`."""
 
-Sample: TypeAlias = Callable[[Ids], Vectors]
-"""Returns the vectors of some passages `[n, dim]`."""
+Sample: TypeAlias = Callable[[Ids], Array]
+"""Returns the stored rows of some passages `[n, columns]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +45,16 @@ class Source:
     Attributes:
         ids: Their passages `[n]`, ascending.
         dim: Their dimension.
-        parts: Returns all of them.
+        parts: Returns the stored rows of all of them.
         sample: Returns those of some passages.
+        codec: The form in which they are stored.
     """
 
     ids: Ids
     dim: int
     parts: Callable[[], Parts]
     sample: Sample
+    codec: Codec = FLOAT32
 
 
 def write_segment(path: Path, source: Source, similarity: str, factory: str, target: float) -> Written:
@@ -72,7 +75,8 @@ def write_segment(path: Path, source: Source, similarity: str, factory: str, tar
     build = _Build(source, similarity, factory, target)
     with writing_arrays(path, described) as out:
         out.add("ids", build.order)
-        out.stream("rows", "<f4", (len(build.order), source.dim), build.rows())
+        dtype, shape = source.codec.dtype.str, (len(build.order), source.codec.columns(source.dim))
+        out.stream("rows", dtype, shape, build.rows())
         out.add("row_sums", np.concatenate(build.sums))
         about = {"factory": factory, **build.finish(out)}
         described["spread"] = build.spread.to_json()
@@ -93,7 +97,8 @@ class _Build:
             self._index = self._trained(rng)
             self._held = np.sort(rng.choice(source.ids, min(HELD_OUT, n // SHARE), replace=False))
             self.order = np.concatenate([source.ids[~np.isin(source.ids, self._held)], self._held])
-            self._queries = source.sample(self._held)
+            self._held_rows = source.sample(self._held)
+            self._queries = source.codec.decode(self._held_rows)
             self._truth = np.empty((len(self._queries), 0), np.float32)
 
     def _trained(self, rng: np.random.Generator) -> FaissIndex:
@@ -101,23 +106,26 @@ class _Build:
         index = create(self._factory, self._source.dim, self._similarity)
         n = min(kind_of(self._factory).n_training(self._factory), len(self._source.ids))
         if not index.is_trained:
-            index.train(self._source.sample(np.sort(rng.choice(self._source.ids, n, replace=False))))
+            rows = self._source.sample(np.sort(rng.choice(self._source.ids, n, replace=False)))
+            index.train(self._source.codec.decode(rows))
         return index
 
-    def rows(self) -> Iterator[Vectors]:
-        """Yield all rows in the order of the file, after adding all but those held out to the index."""
+    def rows(self) -> Iterator[Array]:
+        """Yield all stored rows in the order of the file, after adding all but those held out to the index."""
         for ids, rows in self._source.parts():
             kept = np.ascontiguousarray(rows[~np.isin(ids, self._held)] if len(self._held) else rows)
             if len(kept):
-                yield self._passed(kept)
-                self._add(kept)
+                decoded = self._source.codec.decode(kept)
+                self._pass(kept, decoded)
+                yield kept
+                self._add(decoded)
         if len(self._held):
-            yield self._passed(self._queries)
+            self._pass(self._held_rows, self._queries)
+            yield self._held_rows
 
-    def _passed(self, rows: Vectors) -> Vectors:
+    def _pass(self, rows: Array, decoded: Vectors) -> None:
         self.sums.append(row_sums(rows))
-        self.spread += Spread.of(self._similarity, rows)
-        return rows
+        self.spread += Spread.of(self._similarity, decoded)
 
     def _add(self, rows: Vectors) -> None:
         if self._index is None:
@@ -134,7 +142,7 @@ class _Build:
             return {}
         kind, rows = kind_of(self._factory), out.view("rows")
         args = self._queries, self._truth, self._similarity, self._target
-        curve = measure(kind, self._index, rows, *args)
+        curve = measure(kind, self._index, lambda places: self._source.codec.decode(rows[places]), *args)
         self._index.add(self._queries)
         n_bytes = 0
         for name, array in kind.arrays(self._index):

@@ -1,15 +1,16 @@
 """Segments of vectors: immutable files that each cover a range of passages, and the search over them.
 
-A segment can be deleted at any time: it is rebuilt from SQLite. Its file contains passage ids, float32 vectors as they
-are searched, and perhaps a vector index over them, as arrays that are checked before FAISS uses them. FAISS's own file
-format is not used, because such a file can name other files to be mapped, or crash the interpreter.
+A segment can be deleted at any time: it is rebuilt from SQLite. Its file contains passage ids, vectors as they are
+searched, in the form of the index's codec, and perhaps a vector index over them, as arrays that are checked before
+FAISS uses them. FAISS's own file format is not used, because such a file can name other files to be mapped, or crash
+the interpreter.
 
 Without a vector index, search is exact. With one, it finds candidates, whose scores are then computed exactly from the
 vectors, so that scores never depend on the kind of index. Scores are inner products, which are cosines for unit rows,
 or Euclidean distances with a minus sign. This module knows passage ids and vectors, but nothing of documents or SQL.
 
     ids         int64 `[n]`; ascending, except that the rows held out for measuring recall come last
-    rows        float32 `[n, dim]`
+    rows        `[n, columns]`; see `codecs`
     row_sums    uint64 `[n]`, a checksum of each row; see `row_sums`
     others      those of the vector index; see `ann`
 """
@@ -21,7 +22,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import isfinite
+from math import gcd, isfinite
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -33,8 +34,9 @@ from semsearch.similarity import Spread, similarities
 from semsearch.stores.local.ann.base import Arrays
 from semsearch.stores.local.ann.kinds import EXACT, create, kind_of
 from semsearch.stores.local.ann.library import Chosen, FaissIndex, fill, fits, import_faiss, metric_of, threads_for
-from semsearch.stores.local.array_file import ArrayFile, open_arrays
+from semsearch.stores.local.array_file import Array, ArrayFile, open_arrays
 from semsearch.stores.local.catalog import SegmentRecord
+from semsearch.stores.local.codecs import FLOAT32, Codec
 from semsearch.stores.local.curves import Measured, choose_effort, curve_from
 from semsearch.types import EUCLIDEAN
 
@@ -78,11 +80,13 @@ class Extra:
     """What is known of the rows of a segment beside its vector index.
 
     Attributes:
+        codec: The form of the rows in the file.
         sums: Checksums of the rows `[n]`; see `row_sums`.
         spread: Where they lie.
         reload: Reads the rows of some passages `[n, dim]` from SQLite, in place of damaged ones.
     """
 
+    codec: Codec
     sums: Any
     spread: Spread
     reload: Reload
@@ -189,8 +193,8 @@ class IndexedSegment(Segment):
 
     def rows_at(self, positions: Ids) -> Vectors:
         """Return rows `[n, dim]`, from SQLite those that are damaged in the file."""
-        rows = self._file.rows("rows", positions.tolist())
-        wrong = row_sums(rows) != self._extra.sums[positions]
+        stored = self._file.rows("rows", positions.tolist())
+        wrong, rows = row_sums(stored) != self._extra.sums[positions], self._extra.codec.decode(stored)
         if wrong.any():
             log.warning("%d vectors of a segment are damaged; reading them from the database", np.count_nonzero(wrong))
             rows = rows.copy()
@@ -204,12 +208,13 @@ class IndexedSegment(Segment):
         return self._extra.spread - Spread.of(self._similarity, self.rows_at(np.flatnonzero(~chosen.mask)))
 
 
-def row_sums(rows: Vectors) -> Any:
-    """Return a checksum uint64 `[n]` of each row `[n, dim]`: multilinear hashing modulo 2^64 (Lemire and Kaser 2014).
+def row_sums(rows: Array) -> Any:
+    """Return a checksum uint64 `[n]` of each stored row `[n, columns]`, in words as large as its bytes allow.
 
-    Much faster for a few rows than CRC-32. The coefficients are odd, so it always reveals a single bit.
+    It is multilinear hashing modulo 2^64 (Lemire and Kaser 2014), much faster for a few rows than CRC-32. The
+    coefficients are odd, so it always reveals a single bit.
     """
-    words = np.ascontiguousarray(rows, "<f4").view("<u4" if rows.shape[1] % 2 else "<u8")
+    words = np.ascontiguousarray(rows).view(f"<u{gcd(rows.shape[1] * rows.itemsize, 8)}")
     return words @ _coefficients(words.shape[1])
 
 
@@ -227,7 +232,9 @@ def _flat(rows: Vectors, similarity: str) -> FaissIndex:
     return flat
 
 
-def open_segment(path: Path, record: SegmentRecord, dim: int, similarity: str, reload: Reload) -> Segment | None:
+def open_segment(
+    path: Path, record: SegmentRecord, dim: int, similarity: str, reload: Reload, codec: Codec = FLOAT32
+) -> Segment | None:
     """Open the file of a segment, most of which is mapped into memory.
 
     Args:
@@ -236,6 +243,7 @@ def open_segment(path: Path, record: SegmentRecord, dim: int, similarity: str, r
         dim: Dimension of the vectors as they are searched.
         similarity: Similarity of the index.
         reload: Reads rows from SQLite in place of damaged ones.
+        codec: The form in which the index stores them.
 
     Returns:
         The segment; None if the file is missing, is not the one on record, or has unexpected contents.
@@ -248,18 +256,24 @@ def open_segment(path: Path, record: SegmentRecord, dim: int, similarity: str, r
     rows = file.array("rows", check=factory == EXACT)
     if ids is None or sums is None or rows is None or factory != about.get("factory"):
         return None
-    if not fits(rows, np.float32, n, dim) or not fits(sums, np.uint64, n):
+    if not fits(rows, codec.dtype, n, codec.columns(dim)) or not fits(sums, np.uint64, n):
         return None
     if not _are_ids(ids, n, record.first, record.last) or about.get("similarity") != similarity:
         return None
     if factory == EXACT:
-        return Segment(ids, rows, similarity) if _is_finite(rows) else None
+        return _exact(ids, rows, similarity, codec)
     ann, spread = _open_ann(file, record, dim, similarity), Spread.from_json(about.get("spread"), dim)
     if ann is not None and spread is not None:
-        return IndexedSegment(ids, file, similarity, ann, Extra(sums, spread, reload))
+        return IndexedSegment(ids, file, similarity, ann, Extra(codec, sums, spread, reload))
     log.warning("the vector index in %s is missing or damaged; searching exactly, which is slower", path)
     rows = file.array("rows")
-    return Segment(ids, rows, similarity) if rows is not None and _is_finite(rows) else None
+    return None if rows is None else _exact(ids, rows, similarity, codec)
+
+
+def _exact(ids: Ids, stored: Array, similarity: str, codec: Codec) -> Segment | None:
+    """Return a segment that is searched exactly, with its rows decoded in memory; None if they are not finite."""
+    rows = codec.decode(stored)
+    return Segment(ids, rows, similarity) if _is_finite(rows) else None
 
 
 def _open_ann(file: ArrayFile, record: SegmentRecord, dim: int, similarity: str) -> VectorIndex | None:

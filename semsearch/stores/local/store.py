@@ -22,7 +22,7 @@ from semsearch.forks import ForkLock
 from semsearch.stores.base import StoredDocument, StoredPassage
 from semsearch.stores.local.catalog import Catalog
 from semsearch.stores.local.database import DATABASE, SCHEMA_VERSION, Database, schema_version
-from semsearch.types import EncoderSpec, Root, Term
+from semsearch.types import EncoderSpec, Root, Storage, Term
 
 if TYPE_CHECKING:
     from semsearch.arrays import Ids, Vectors
@@ -69,6 +69,11 @@ class LocalStore:
     def chunking(self) -> Mapping[str, Any]:
         """See `Store.chunking`."""
         return self._open().chunking
+
+    @property
+    def storage(self) -> Storage:
+        """See `Store.storage`."""
+        return self._open().storage()
 
     @property
     def origin(self) -> str:
@@ -197,11 +202,12 @@ class LocalStore:
         origin: str = "",
         artifacts: Mapping[str, Path] = MappingProxyType({}),
         vectors: Mapping[str, Any] = MappingProxyType({}),
+        store_precision: str | None = None,
     ) -> AbstractContextManager[Writer]:
         """See `Store.write`."""
         from semsearch.stores.local.writer import Writer
 
-        return Writer.open(self.folder, spec, chunking, origin, artifacts, vectors, LocalStore)
+        return Writer.open(self.folder, spec, chunking, origin, artifacts, vectors, store_precision, LocalStore)
 
     def tune(self, factories: Sequence[str], target: float | None) -> Iterator[Tuned]:
         """Compare vector indexes over the vectors of the index; see `tuning.tune`.

@@ -19,6 +19,7 @@ from semsearch.errors import StoreError
 from semsearch.stores.local.ann.kinds import EXACT, candidates
 from semsearch.stores.local.ann.library import Chosen
 from semsearch.stores.local.ann.recall import K, recall_of
+from semsearch.stores.local.array_file import Array
 from semsearch.stores.local.catalog import Catalog, SegmentRecord
 from semsearch.stores.local.curves import Measured, curve_from
 from semsearch.stores.local.segment_files import Source, write_segment
@@ -77,12 +78,15 @@ def tune(catalog: Catalog, vectors: VectorTable, factories: Sequence[str], targe
     kept = ids[~np.isin(ids, held)]
     queries, similarity = vectors.of(held.tolist()), catalog.spec.similarity
 
-    def parts() -> Iterator[tuple[Ids, Vectors]]:
-        for some, rows in vectors.parts(searched=True):
+    def reload(some: Ids) -> Vectors:
+        return vectors.of(some.tolist())
+
+    def parts() -> Iterator[tuple[Ids, Array]]:
+        for some, rows in vectors.parts(vectors.in_segments):
             inside = ~np.isin(some, held)
             yield some[inside], rows[inside]
 
-    source = Source(kept, dim, parts, lambda some: vectors.of(some.tolist()))
+    source = Source(kept, dim, parts, lambda some: vectors.rows_of(some.tolist()), vectors.segment_codec)
     masks = {share: np.random.default_rng(2).random(int(kept[-1]) + 1) < share for share in SHARES}
     with tempfile.TemporaryDirectory(prefix="semsearch-tune-") as folder:
         truth: dict[float, Vectors] = {}
@@ -92,7 +96,7 @@ def tune(catalog: Catalog, vectors: VectorTable, factories: Sequence[str], targe
             seconds = time.perf_counter() - started
             about = json.dumps(written.about)
             record = SegmentRecord(1, int(kept[0]), int(kept[-1]), len(kept), path.name, written.digest, "", 0, about)
-            segment = open_segment(path, record, dim, similarity, source.sample)
+            segment = open_segment(path, record, dim, similarity, reload, vectors.segment_codec)
             assert segment
             if not truth:
                 truth = {share: _truth(vectors, kept, masks[share], queries, similarity) for share in SHARES}
@@ -108,7 +112,7 @@ def tune(catalog: Catalog, vectors: VectorTable, factories: Sequence[str], targe
 def _truth(vectors: VectorTable, kept: Ids, mask: NDArray[np.bool_], queries: Vectors, similarity: str) -> Vectors:
     """Return the scores of the K best rows of a mask for each query, by exact search of one part after another."""
     best = np.empty((len(queries), 0), np.float32)
-    for ids, rows in vectors.parts(int(kept[0]), int(kept[-1]), searched=True):
+    for ids, rows in vectors.parts(vectors.searched, int(kept[0]), int(kept[-1])):
         inside = np.isin(ids, kept) & mask[ids]
         if inside.any():
             part = Segment(ids[inside], np.ascontiguousarray(rows[inside]), similarity)

@@ -68,7 +68,9 @@ class VectorSearch:
         """See `parts.Source.load`."""
         path = self._folder / record.vectors
         similarity = self._catalog.spec.similarity
-        if found := open_segment(path, record, self._vectors.dim(), similarity, self._reload):
+        if found := open_segment(
+            path, record, self._vectors.dim(), similarity, self._reload, self._vectors.segment_codec
+        ):
             return found
         log.warning("%s is missing or damaged; rebuilding it in memory from the database", path)
         return self.read(record.first, record.last)

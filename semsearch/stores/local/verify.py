@@ -17,19 +17,19 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.arrays import Ids, Vectors
+from semsearch.arrays import Ids
 from semsearch.errors import NoIndexError, SchemaError, StoreError
 from semsearch.files import is_regular
 from semsearch.stores.local.ann.kinds import EXACT
-from semsearch.stores.local.array_file import open_arrays
-from semsearch.stores.local.catalog import Catalog, SegmentRecord, read_object
+from semsearch.stores.local.array_file import Array, open_arrays
+from semsearch.stores.local.catalog import OPTIONAL, Catalog, SegmentRecord, read_object
 from semsearch.stores.local.database import DATABASE, SCHEMA_VERSION, Database, schema_version, translated_errors
 from semsearch.stores.local.folder import OURS, encoder_folder
 from semsearch.stores.local.guard import PASSAGE, checksum, passage_checksum
 from semsearch.stores.local.lock import HOLDER, LOCK
 from semsearch.stores.local.postings import build, word_sums
 from semsearch.stores.local.segments import IndexedSegment, open_segment, row_sums
-from semsearch.stores.local.vectors import LITTLE_ENDIAN, VectorTable
+from semsearch.stores.local.vectors import VectorTable
 from semsearch.stores.local.words import open_words, texts_of
 from semsearch.types import COSINE, Document
 
@@ -188,15 +188,13 @@ def _check_settings(index: Checked) -> Iterator[Problem]:
     database = index.database
     for key, value, stored in database.execute("SELECT key, value, checksum FROM settings ORDER BY key"):
         if checksum(key, value) != stored:
-            yield Problem("settings", f"{key!r:.40} does not match its checksum", key in ("background", "vectors"))
+            yield Problem("settings", f"{key!r:.40} does not match its checksum", key in OPTIONAL)
     catalog = index.catalog
-    for read in (catalog.roots, catalog.background, catalog.vector_options, catalog.state):
+    for read in (Catalog.roots, *OPTIONAL.values(), Catalog.state):
         try:
-            read()
+            read(catalog)
         except StoreError as error:
-            yield Problem(
-                "settings", _said(error, database.folder), read in (catalog.background, catalog.vector_options)
-            )
+            yield Problem("settings", _said(error, database.folder), read in OPTIONAL.values())
     named = {name for (name,) in database.execute("SELECT name FROM fields")}
     having = "SELECT DISTINCT key FROM documents, json_each(metadata) WHERE json_valid(metadata)"
     actual = {str(name) for (name,) in database.execute(having)}
@@ -248,7 +246,7 @@ def _wrong_passages(rows: Sequence[tuple[int, ...]], length: int, expected: obje
 
 def _check_vectors(index: Checked) -> Iterator[Problem]:
     """Stored vectors; those of a passage are missing, foreign or corrupt."""
-    database, spec = index.database, index.catalog.spec
+    database, spec, codec = index.database, index.catalog.spec, index.vectors.codec
     unit = spec.similarity == COSINE and spec.normalize and not spec.transform
     for what, sql in (
         ("passages have no vector", "SELECT count(*) FROM passages WHERE id NOT IN (SELECT passage FROM vectors)"),
@@ -261,12 +259,12 @@ def _check_vectors(index: Checked) -> Iterator[Problem]:
         damaged = [
             passage
             for passage, blob, stored in some
-            if not (type(blob) is bytes and len(blob) == 4 * spec.dim and checksum(passage, blob) == stored)
+            if not (type(blob) is bytes and len(blob) == codec.n_bytes(spec.dim) and checksum(passage, blob) == stored)
         ]
         for passage in damaged:
             yield Problem("vectors", f"the vector of {_owner(database, passage)} does not match its checksum")
         intact = [(passage, blob) for passage, blob, _ in some if passage not in damaged]
-        values = np.frombuffer(b"".join(blob for _, blob in intact), LITTLE_ENDIAN).reshape(-1, spec.dim)
+        values = codec.decode(codec.read(b"".join(blob for _, blob in intact), spec.dim))
         with np.errstate(all="ignore"):
             lengths = np.sqrt((values.astype(np.float64) ** 2).sum(1))
         wrong = ~np.isfinite(lengths)
@@ -313,7 +311,9 @@ def _check_segment(index: Checked, segment: SegmentRecord) -> Iterator[str]:
     if damaged := [name for name in file.names if file.array(name) is None]:
         yield f"the arrays {', '.join(damaged)} are damaged"
         return
-    opened = open_segment(path, segment, vectors.dim(), similarity, lambda ids: vectors.of(ids.tolist()))
+    opened = open_segment(
+        path, segment, vectors.dim(), similarity, lambda ids: vectors.of(ids.tolist()), vectors.segment_codec
+    )
     is_exact = segment.measured.get("factory") == EXACT
     if opened is None or isinstance(opened, IndexedSegment) == is_exact:
         yield "its contents are not those of a segment of this index"
@@ -324,14 +324,12 @@ def _check_segment(index: Checked, segment: SegmentRecord) -> Iterator[str]:
     yield from _compare(index, segment, opened.ids, rows, sums)
 
 
-def _compare(
-    index: Checked, segment: SegmentRecord, ids: Ids, rows: Vectors, sums: NDArray[np.uint64]
-) -> Iterator[str]:
-    """Compare the rows `[n, dim]` of a segment, and their checksums, with the vectors in SQLite."""
+def _compare(index: Checked, segment: SegmentRecord, ids: Ids, rows: Array, sums: NDArray[np.uint64]) -> Iterator[str]:
+    """Compare the stored rows `[n, columns]` of a segment, and their checksums, with the vectors in SQLite."""
     order = np.argsort(ids, kind="stable")
     ordered, n_known = ids[order], 0
     tolerance = CLOSE if index.catalog.spec.transform else 0.0
-    for passages, expected in index.vectors.parts(segment.first, segment.last, searched=True):
+    for passages, expected in index.vectors.parts(index.vectors.in_segments, segment.first, segment.last):
         places = np.minimum(np.searchsorted(ordered, passages), len(ids) - 1)
         known = ordered[places] == passages
         if not known.all():

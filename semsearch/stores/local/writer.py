@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import secrets
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -18,12 +19,20 @@ from typing import Any, Self, TypeAlias
 
 import numpy as np
 
-from semsearch.arrays import Ids
+from semsearch.arrays import Ids, Vectors
 from semsearch.errors import DamagedError, RecordError, UsageError
 from semsearch.files import is_regular, remove
-from semsearch.stores.base import Entry, Plan, Store, refuse_other_chunking, refuse_other_encoder
+from semsearch.stores.base import (
+    Entry,
+    Plan,
+    Store,
+    refuse_other_chunking,
+    refuse_other_encoder,
+    refuse_other_precision,
+)
 from semsearch.stores.local.ann.kinds import EXACT, EXACT_BYTES, choose, create, kind_of
 from semsearch.stores.local.catalog import Catalog, SegmentRecord, last_covered, write_setting
+from semsearch.stores.local.codecs import unstorable
 from semsearch.stores.local.curves import choose_effort, curve_from
 from semsearch.stores.local.database import DATABASE, Database, Parameter, translated_errors
 from semsearch.stores.local.drafts import discard_draft, place_of_draft, take_over
@@ -44,11 +53,12 @@ from semsearch.stores.local.plans import Planner, key_of, origin_of
 from semsearch.stores.local.postings import Mask, Postings, build, merge
 from semsearch.stores.local.rebuild import RebuildResult, rebuild_database
 from semsearch.stores.local.segment_files import Source, Written, write_segment
+from semsearch.stores.local.store_loss import StoreLoss
 from semsearch.stores.local.tiers import Size, first_merged, most_merged
 from semsearch.stores.local.vectors import LAST, LITTLE_ENDIAN, VectorTable
 from semsearch.stores.local.words import open_words, texts_of, write_words
 from semsearch.transforms import fit_transform
-from semsearch.types import Document, EncoderSpec, Origin, Root
+from semsearch.types import Document, EncoderSpec, Origin, Passage, Root, Storage
 from semsearch.vector_options import RecallWarning
 
 log = logging.getLogger(__name__)
@@ -81,6 +91,7 @@ class Writer:
         self._open_store = open_store
         self._folder, self._database, self._catalog = database.folder, database, catalog
         self._vectors = VectorTable(database, catalog)
+        self._loss = StoreLoss(database, catalog, self._vectors)
         self._planner = Planner(database, catalog)
         self._changed = 0
         self._too_little_memory: UsageError | None = None
@@ -97,6 +108,7 @@ class Writer:
         origin: str,
         artifacts: Mapping[str, Path],
         vectors: Mapping[str, Any],
+        store_precision: str | None,
         open_store: OpenStore,
     ) -> Iterator[Self]:
         """Hold the folder's lock while the index is open for writing; create the index if it does not exist.
@@ -105,12 +117,13 @@ class Writer:
 
         Raises:
             LockedError: If someone else is writing; the message says who.
-            MismatchError: If the index was built with another encoder or other chunking settings.
+            MismatchError: If the index was built with another encoder, other chunking settings or another precision of
+                stored vectors.
             NoIndexError: If the folder contains something else.
         """
         with ExitStack() as opened:
             with translated_errors():
-                writer = cls._opened(opened, folder, spec, chunking, origin, artifacts, open_store)
+                writer = cls._opened(opened, folder, spec, chunking, origin, artifacts, store_precision, open_store)
                 if vectors:
                     writer.set_vector_options(vectors)
             yield writer  # the caller's errors, such as a corpus that cannot be read, are not translated
@@ -124,6 +137,7 @@ class Writer:
         chunking: Mapping[str, Any],
         origin: str,
         artifacts: Mapping[str, Path],
+        store_precision: str | None,
         open_store: OpenStore,
     ) -> Self:
         """Return the writer; register what must be undone afterwards with `opened`."""
@@ -131,16 +145,27 @@ class Writer:
         opened.enter_context(hold_lock(folder))
         if not is_regular(folder / DATABASE):
             keep_artifacts(folder, artifacts)  # an index that names an encoder must have all of its artifacts
-            create_index(folder, spec, chunking, origin)
+            create_index(folder, spec, chunking, origin, store_precision or Storage().store_precision)
         database = opened.enter_context(closing(Database(folder, write=True)))
         catalog = Catalog(database)
         refuse_other_encoder(str(folder), catalog.spec, spec)
         refuse_other_chunking(str(folder), catalog.chunking, chunking)
+        if store_precision not in (None, catalog.store_precision):
+            cls._change_precision(database, catalog, store_precision)
         keep_artifacts(folder, artifacts)
         if spec.model != catalog.spec.model:  # the same checkpoint at another location
             with database.change():
                 write_setting(database, "encoder", spec.to_json())
         return cls(database, catalog, open_store)
+
+    @staticmethod
+    def _change_precision(database: Database, catalog: Catalog, asked: str) -> None:
+        """Have vectors stored in another precision; only possible while there are none."""
+        with database.change():
+            if database.one("SELECT count(*) FROM vectors"):
+                refuse_other_precision(str(database.folder), catalog.store_precision, asked)
+            write_setting(database, "store_precision", asked)
+            write_setting(database, "identity", secrets.token_hex(16))  # readers keep settings for as long as it stays
 
     def set_vector_options(self, changes: Mapping[str, Any]) -> None:
         """Change how vectors are searched; existing segments keep their vector indexes until they are rewritten."""
@@ -237,6 +262,7 @@ class Writer:
             self._database.execute("DELETE FROM segments")
             self._database.execute("DELETE FROM deleted")
             self._mark_changed()
+            self._loss.measure()
         return True
 
     def keep_background(self, background: Mapping[str, Any]) -> None:
@@ -511,8 +537,9 @@ class Writer:
         source = Source(
             ids,
             self._vectors.dim(),
-            lambda: self._vectors.parts(first, last, searched=True),
-            lambda some: self._vectors.of(some.tolist()),
+            lambda: self._vectors.parts(self._vectors.in_segments, first, last),
+            lambda some: self._vectors.rows_of(some.tolist()),
+            self._vectors.segment_codec,
         )
         target = self._catalog.vector_options().target_recall
         return write_segment(path, source, self._catalog.spec.similarity, factory, target)
@@ -548,12 +575,7 @@ class Writer:
         next_passage = self._database.one(
             "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'passages'"
         )
-        flat = [
-            (entry.document, passage, vector.tobytes())
-            for entry in entries
-            for passage, vector in zip(entry.passages, entry.vectors.astype(LITTLE_ENDIAN, copy=False), strict=True)
-        ]
-        numbered = list(enumerate(flat, next_passage))
+        numbered = list(enumerate(self._stored(entries), next_passage))
         self._changed += len(numbered)
         rows = [
             (n, row_numbers[d.doc_id], p.ordinal, p.start, p.end, p.n_tokens, p.n_lost) for n, (d, p, _) in numbered
@@ -567,6 +589,28 @@ class Writer:
             "INSERT INTO vectors (passage, vector, checksum) VALUES (?, ?, ?)",
             [(n, blob, checksum(n, blob)) for n, (_, _, blob) in numbered],
         )
+
+    def _stored(self, entries: Sequence[Entry]) -> Iterator[tuple[Document, Passage, bytes]]:
+        """Yield each passage with its document and the bytes of its vector as it is stored.
+
+        Raises:
+            UsageError: If a vector cannot be stored.
+        """
+        flat = [(entry.document, passage) for entry in entries for passage in entry.passages]
+        if not flat:
+            return
+        rows: Vectors = np.concatenate([entry.vectors for entry in entries if entry.passages])
+        codec = self._vectors.codec
+        stored = codec.encode(rows)
+        if problem := unstorable(rows, stored, codec):
+            place, why = problem
+            raise UsageError(
+                f"a vector of document {flat[place][0].doc_id!r} {why} to store it as "
+                f"{self._catalog.store_precision}; choose another `store_precision`"
+            )
+        self._loss.take(rows, stored)
+        for (document, passage), row in zip(flat, stored, strict=True):
+            yield document, passage, row.tobytes()
 
     def _drop_passages(self, doc_ids: Sequence[str]) -> None:
         """Delete the passages of documents with their vectors, and record the deletion for the segments."""

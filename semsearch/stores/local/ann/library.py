@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from semsearch.forks import runs_here
 from semsearch.stores.local.array_file import Array
@@ -91,7 +91,7 @@ def fill(owner: Any, name: str, values: Array) -> None:
         faiss.copy_array_to_vector(flat, vector)
 
 
-def fits(array: Array, dtype: type, *shape: int) -> bool:
+def fits(array: Array, dtype: DTypeLike, *shape: int) -> bool:
     """Return whether an array has this type and shape."""
     return array.dtype == dtype and array.shape == shape
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
+from typing import TypeAlias
 
 import numpy as np
 
@@ -29,16 +30,19 @@ TIMED = 50
 ENOUGH = 0.999
 """Recall above which no greater effort is measured."""
 
+RowsAt: TypeAlias = Callable[[Ids], Vectors]
+"""Returns rows `[n, dim]` of a vector index by their positions `[n]`."""
+
 
 def measure(
-    kind: Kind, index: FaissIndex, rows: Vectors, queries: Vectors, truth: Vectors, similarity: str, target: float
+    kind: Kind, index: FaissIndex, rows: RowsAt, queries: Vectors, truth: Vectors, similarity: str, target: float
 ) -> list[Measured]:
     """Measure recall and latency with more and more effort, a little beyond the target.
 
     Args:
         kind: Kind of the index.
         index: The index, without the queries.
-        rows: Its rows `[n, dim]`.
+        rows: Returns its rows.
         queries: Rows that are not in it `[queries, dim]`.
         truth: The scores of their K nearest rows `[queries, K]`, best first.
         similarity: Similarity of the index.
@@ -70,9 +74,7 @@ def recall_of(found: Sequence[Vectors], truth: Vectors) -> float:
     return float(n / truth.size)
 
 
-def _milliseconds(
-    kind: Kind, index: FaissIndex, rows: Vectors, queries: Vectors, effort: int, similarity: str
-) -> float:
+def _milliseconds(kind: Kind, index: FaissIndex, rows: RowsAt, queries: Vectors, effort: int, similarity: str) -> float:
     spent = []
     with threads_for(1):
         for query in queries[:TIMED]:
@@ -83,7 +85,7 @@ def _milliseconds(
     return round(median(spent), 3)
 
 
-def _nearest(similarity: str, query: Vectors, rows: Vectors, near: Ids) -> Vectors:
+def _nearest(similarity: str, query: Vectors, rows: RowsAt, near: Ids) -> Vectors:
     """Return the scores of the K best of some rows, best first, given with -1 in place of missing ones."""
-    (scores,) = similarities(similarity, query[None], rows[near[near >= 0]])
+    (scores,) = similarities(similarity, query[None], rows(near[near >= 0]))
     return -np.sort(-scores)[:K]
