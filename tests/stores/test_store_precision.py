@@ -387,7 +387,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]
 
 
 @EACH
-def test_passages_that_are_encoded_again_have_the_same_vectors(built, precision):
+def test_passages_that_are_encoded_again_have_the_same_vectors(built, precision, monkeypatch):
+    monkeypatch.setattr("semsearch.verify.ROUNDING", dict.fromkeys(STORE_PRECISIONS, -0.0009))  # to be nearly exact
     assert Index.verify(built[precision], encoder=ENCODER, sample=120).problems == []
 
 
