@@ -115,7 +115,8 @@ def calm(crasher: Crasher, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         size = max(path.stat().st_size for path in home.rglob("*"))
         with closing(sqlite3.connect(home / "index" / "passages.sqlite")) as connection:
             (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        found[step] = Calm(before, contents, len(end["calls"]), end["seconds"], size, pages, told["events"][0].get("after", 0))
+        first = told["events"][0].get("after", 0)
+        found[step] = Calm(before, contents, len(end["calls"]), end["seconds"], size, pages, first)
         content = after
     return found
 
