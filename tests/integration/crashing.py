@@ -141,11 +141,11 @@ def _child(asked: dict[str, Any], tell: Callable[..., None]) -> None:
 
     from semsearch.errors import SemsearchError
 
-    _report_commits(tell)
     fault = Fault(asked.get("kind", ""), asked.get("at", 0), asked.get("seed", 0))
     home = Path(asked["home"])
     disk = FaultyDisk(home, fault, Path(asked["shadow"]))
     disk.install()
+    _report_commits(lambda event, **about: tell(event, after=len(disk.calls), **about))
     if "file_size" in asked:
         _limit_files(asked["file_size"], asked["dies"])
     if "pages" in asked:
@@ -161,7 +161,7 @@ def _child(asked: dict[str, Any], tell: Callable[..., None]) -> None:
 
 
 def _report_commits(tell: Callable[..., None]) -> None:
-    """Report every change of the documents once the store has returned from committing it."""
+    """Report every change of the documents, and the number of calls before, once the store has committed it."""
     from semsearch.stores.local import backup
     from semsearch.stores.local.writer import Writer
 
