@@ -57,7 +57,7 @@ test-fast: install-dev ## run all tests that are not slow
 
 crashes: install-dev ## kill, damage and overload indexes for some ten minutes; CRASHES=5000 for longer
 	SEMSEARCH_CRASHES=$(or $(CRASHES),520) $(BIN)/python -m pytest -s tests/integration/test_crashes.py \
-	tests/integration/test_damage.py tests/integration/test_readers.py
+	tests/integration/test_damage.py tests/integration/test_many_readers.py
 
 test-clients: test-frameworks $(CLIENTS:%=test-clients-%) ## test third-party clients of semsearch, each in its own environment
 

@@ -79,7 +79,7 @@ def look(index: LocalStore) -> int:
     return version
 
 
-def test_readers_see_each_commit_whole_while_a_writer_works(tmp_path):
+def test_many_readers_see_each_commit_whole_while_a_writer_works(tmp_path):
     folder, seen = tmp_path / "index", {"shared 1": [], "shared 2": [], "alone": []}
     with open_writer(folder) as writer:
         vectors, text = [[1 / 64, 0, 0, 1]] * 2, "version1 " * 9

@@ -51,7 +51,6 @@ for owner, names in (
     (writer.Writer, ("commit", "fit", "seal", "keep_background", "adopt", "discard_draft", "_write_segment", "_sweep")),
     (drafts, ("_refuse_other_documents", "_passages", "_vectors", "write_setting", "remove", "unused_name")),
     (writer, ("take_over",)),
-    (drafts.WordTables, ("rebuild",)),
     (writer.Writer, ("_mark_changed",)),
 ):
     for name in names:
