@@ -112,7 +112,7 @@ def finish(folder: Path, known: dict[int, Known]) -> None:
         index.reencode(model="hash:128")
         assert index.add(CORPUS).unchanged == len(CORPUS)
     assert check(folder, known) == 128
-    names = {name for name in os.listdir(folder) if not name.startswith("vectors.")}
+    names = {name for name in os.listdir(folder) if not name.startswith(("vectors.", "words."))}
     assert names == {"passages.sqlite", "writer.lock"}
 
 
