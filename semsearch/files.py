@@ -168,18 +168,25 @@ def replacing(target: Path, discard: Callable[[Path], None] | None = None) -> It
     Raises:
         OSError: If the folder cannot be written; the target stays.
     """
-    remove_half_made(target)
-    half_made = unused_name(target, "new")
-    try:
-        half_made.mkdir()
+    with _beside(target) as half_made:
         yield half_made
         sync_all(half_made)
         (discard or remove)(target)
         half_made.rename(target)
+    sync(target.parent)
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """Provide a new folder beside the target; whatever is under its name at the end is removed."""
+    remove_half_made(target)
+    made = unused_name(target, "new")
+    try:
+        made.mkdir()
+        yield made
     finally:
         with suppress(OSError):
-            remove(half_made)
-    sync(target.parent)
+            remove(made)
 
 
 def remove_half_made(target: Path) -> None:
@@ -226,10 +233,7 @@ def exchanging(target: Path) -> Iterator[Path]:
     Raises:
         OSError: If the folder cannot be written or exchanged; the target stays.
     """
-    remove_half_made(target)
-    made = unused_name(target, "new")
-    try:
-        made.mkdir()
+    with _beside(target) as made:
         yield made
         sync_all(made)
         if not _exchange(made, target):
@@ -242,9 +246,6 @@ def exchanging(target: Path) -> Iterator[Path]:
                 raise
             former.rename(made)
         sync(target.parent)
-    finally:
-        with suppress(OSError):
-            remove(made)
 
 
 def _exchange(one: Path, other: Path) -> bool:

@@ -281,6 +281,22 @@ def index_content(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
     return content | {"words": sorted(words)}
 
 
+def index_in_parts(folder: Path, documents: Sequence[Any], encoder: Any) -> Path:
+    """Build an index with a segment, a deletion of d3 in it, and the last document outside segments."""
+    with Index.open(folder, create=True, encoder=encoder) as index:
+        index.add(documents[:-1])
+        index.delete(["d3"])
+        index.add(documents[-1:])
+    return folder
+
+
+def sql(folder: Path, *statements: str) -> None:
+    """Run statements on the database of an index, behind its back."""
+    with closing(sqlite3.connect(folder / "passages.sqlite", isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
 def body(title: str, text: str) -> str:
     """Return a passage as an FTS5 table of its words would be given it."""
     return separated(fold(f"{title} {text}"))

@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -72,13 +71,6 @@ def made(document: dict[str, Any]) -> Any:
     """Return a document with its vector, as `Writer.commit` takes it."""
     text, title = document["text"], document["title"]
     return entry(document["_id"], ENCODER.encode_documents([f"{title} {text}"]), text, title, year=document["year"])
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    worker = Worker()
-    yield worker
-    worker.close()
 
 
 @pytest.fixture(scope="module")

@@ -45,13 +45,6 @@ LATER = {"_id": "later", "title": "", "text": "one more heron", "year": 1999}
 
 
 @pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    worker = Worker()
-    yield worker
-    worker.close()
-
-
-@pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build a folder with a corpus and an index that has two segments and some rows outside them."""
     folder = tmp_path_factory.mktemp("sound")

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import CountingEncoder, entry, index_corpus, open_reader, open_writer, reopen_writer
+from fakes import CountingEncoder, entry, index_corpus, open_reader, open_writer, reopen_writer, sql
 from older_index import make_older_index
 
 from semsearch import Index, WordHashEncoder
@@ -47,12 +47,6 @@ def outside(tmp_path: Path) -> Iterator[Path]:
         "letter": "years of work",
         ".bashrc": "PATH=mine",
     }
-
-
-def sql(folder: Path, *statements: str) -> None:
-    with closing(sqlite3.connect(folder / "passages.sqlite", isolation_level=None)) as connection:
-        for statement in statements:
-            connection.execute(statement)
 
 
 def with_sums(folder: Path, table: str, columns: tuple[str, ...], where: str = "TRUE", **values: Any) -> None:

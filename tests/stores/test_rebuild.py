@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import CountingEncoder, entry, index_content, index_corpus, open_writer
+from fakes import CountingEncoder, entry, index_content, index_corpus, index_in_parts, open_writer, sql
 from memory_store import MemoryStore
 
 from semsearch import Index, WordHashEncoder
@@ -24,24 +24,13 @@ DOCUMENTS = [{"_id": f"d{n}", "title": f"T{n}", "text": f"heron number{n} waits 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an index with a segment, a deletion in it, and a document outside segments."""
-    folder = tmp_path_factory.mktemp("built") / "index"
-    with Index.open(folder, create=True, encoder=ENCODER) as index:
-        index.add(DOCUMENTS[:59])
-        index.delete(["d3"])
-        index.add(DOCUMENTS[59:])
-    return folder
+    return index_in_parts(tmp_path_factory.mktemp("built") / "index", DOCUMENTS, ENCODER)
 
 
 @pytest.fixture
 def folder(built: Path, tmp_path: Path) -> Path:
     """Return a copy of that index, to be damaged."""
     return Path(shutil.copytree(built, tmp_path / "index"))
-
-
-def sql(folder: Path, *statements: str) -> None:
-    with closing(sqlite3.connect(folder / "passages.sqlite", isolation_level=None)) as connection:
-        for statement in statements:
-            connection.execute(statement)
 
 
 def flip(path: Path, place: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import CountingEncoder, Quantized, entry, index_corpus, open_writer, reopen_writer
+from fakes import CountingEncoder, Quantized, entry, index_corpus, index_in_parts, open_writer, reopen_writer, sql
 from memory_store import MemoryStore
 
 from semsearch import Index, WordHashEncoder
@@ -37,12 +37,7 @@ DOCUMENTS = [
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an index with a segment, a deletion in it, and a document outside segments."""
-    folder = tmp_path_factory.mktemp("built") / "index"
-    with Index.open(folder, create=True, encoder=ENCODER) as index:
-        index.add(DOCUMENTS[:59])
-        index.delete(["d3"])
-        index.add(DOCUMENTS[59:])
-    return folder
+    return index_in_parts(tmp_path_factory.mktemp("built") / "index", DOCUMENTS, ENCODER)
 
 
 @pytest.fixture
@@ -57,12 +52,6 @@ def verified(folder: Path, **wishes: Any) -> VerifyResult:
 
 def problems(folder: Path, **wishes: Any) -> list[str]:
     return [str(problem) for problem in verified(folder, **wishes).problems]
-
-
-def sql(folder: Path, *statements: str) -> None:
-    with closing(sqlite3.connect(folder / "passages.sqlite", isolation_level=None)) as connection:
-        for statement in statements:
-            connection.execute(statement)
 
 
 def content(folder: Path) -> dict[str, list[tuple]]:

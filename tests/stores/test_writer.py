@@ -24,9 +24,10 @@ from fakes import (
 )
 
 from semsearch.corpus.chunking import Chunking
-from semsearch.errors import LockedError, NoIndexError
+from semsearch.errors import LockedError, NoIndexError, UsageError
 from semsearch.stores.local import tiers
 from semsearch.stores.local import writer as writer_module
+from semsearch.stores.local.ann import kinds
 from semsearch.types import Document
 
 ONE = [[1.0, 0.0, 0.0, 0.0]]
@@ -206,6 +207,27 @@ def test_a_segment_of_which_nothing_is_left_goes_away(folder):
         ids = index.search_vectors(np.array(ONE, np.float32), 999, None)[1][0]
         assert sorted(ids.tolist()) == [*range(1, 101), *range(201, 241)]
     assert second[0] not in segments(folder)
+
+
+def test_too_little_memory_ends_a_run_only_after_everything_is_committed_and_sealed(folder, monkeypatch):
+    monkeypatch.setattr(writer_module, "EXACT_BYTES", 4 * 4 * 50)
+    monkeypatch.setattr(kinds, "EXACT_BYTES", 4 * 4 * 50)
+    monkeypatch.setattr(kinds, "LEAST_ROWS", 50)
+    with open_writer(folder) as writer:
+        writer.set_vector_options({"memory": 1})
+        writer.commit(entry(f"d{number}", ONE) for number in range(60))
+        with pytest.raises(UsageError, match="`memory` of 0 MiB is too little for 60 vectors"):
+            writer.seal(final=True)
+    for file in segments(folder):
+        (folder / file).unlink()  # the next run writes it again, in the middle
+    with open_writer(folder) as writer:
+        writer.commit([entry("new", ONE)])
+        writer.seal(final=False)
+        assert len(segments(folder)) == 1
+        with pytest.raises(UsageError, match="is too little for 60 vectors"):
+            writer.seal(final=True)
+    with open_reader(folder) as index:
+        assert sorted(index.search_vectors(np.array(ONE, np.float32), 99, None)[1][0].tolist()) == [*range(1, 62)]
 
 
 def test_vectors_that_replace_others_are_the_ones_found(folder):

@@ -99,6 +99,11 @@ class SegmentRecord:
         )
 
     @property
+    def factory(self) -> Any:
+        """Its vector index in FAISS's notation; see `ann.kinds`."""
+        return self.measured.get("factory")
+
+    @property
     def n_bytes(self) -> int:
         """Size of its vector index in memory; 0 for none."""
         n_bytes = self.measured.get("bytes", 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -24,12 +23,8 @@ from semsearch.stores.local.word_search import WordSearch
 from semsearch.transforms import Transform
 from semsearch.types import Document, Term
 
-log = logging.getLogger(__name__)
-
-
 PASSAGES_OF = "SELECT passages.id FROM documents CROSS JOIN passages ON passages.document = documents.id"
 """CROSS JOIN fixes the order of the tables, so that a condition is evaluated once per document."""
-
 
 Whole: TypeAlias = tuple[str, str, str, dict[str, Any]]
 """Id, title, text and metadata of a document."""

@@ -16,7 +16,7 @@ from semsearch.stores.local.ann.library import FaissIndex
 from semsearch.stores.local.ann.recall import HELD_OUT, SHARE, K, measure
 from semsearch.stores.local.array_file import Array, ArrayWriter, writing_arrays
 from semsearch.stores.local.codecs import FLOAT32, Codec
-from semsearch.stores.local.segments import Segment, ranked, row_sums
+from semsearch.stores.local.segments import nearest_so_far, row_sums
 
 Parts: TypeAlias = Iterable[tuple[Ids, Array]]
 """Passage ids `[n]`, ascending, and stored rows `[n, columns]`, in several parts; see `Codec`."""
@@ -131,10 +131,7 @@ class _Build:
         if self._index is None:
             return
         self._index.add(rows)
-        block = Segment(np.arange(len(rows)), rows, self._similarity)
-        scores, _ = block.search(self._queries, K, None, 1.0)
-        scores = np.concatenate([self._truth, scores], axis=1)
-        self._truth = ranked(scores, np.broadcast_to(np.arange(scores.shape[1]), scores.shape), K)[0]
+        self._truth = nearest_so_far(self._truth, self._queries, rows, self._similarity, K)
 
     def finish(self, out: ArrayWriter) -> dict[str, Any]:
         """Measure recall, add the rows held out, and write the index; return what was measured."""

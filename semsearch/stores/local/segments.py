@@ -251,7 +251,7 @@ def open_segment(
     file = open_arrays(path, record.vectors_digest)
     if file is None:
         return None
-    n, about, factory = record.n_rows, file.about, record.measured.get("factory")
+    n, about, factory = record.n_rows, file.about, record.factory
     ids, sums = file.array("ids"), file.array("row_sums")
     rows = file.array("rows", check=factory == EXACT)
     if ids is None or sums is None or rows is None or factory != about.get("factory"):
@@ -281,7 +281,7 @@ def _open_ann(file: ArrayFile, record: SegmentRecord, dim: int, similarity: str)
     names = [name for name in file.names if name not in ("ids", "rows", "row_sums")]
     arrays = {name: file.array(name) for name in names}
     found = {name: array for name, array in arrays.items() if array is not None}
-    factory, curve = record.measured.get("factory"), curve_from(record.measured.get("curve"))
+    factory, curve = record.factory, curve_from(record.measured.get("curve"))
     if len(found) < len(arrays) or not curve or not isinstance(factory, str):
         return None
     try:
@@ -333,3 +333,20 @@ def ranked(scores: Vectors, ids: Ids, k: int) -> tuple[Vectors, Ids]:
     """Return the k best of each row, ties ordered by passage id, so that results do not depend on time or segments."""
     best = np.lexsort((ids, -scores), axis=-1)[:, :k]
     return np.take_along_axis(scores, best, 1), np.take_along_axis(ids, best, 1)
+
+
+def nearest_so_far(best: Vectors, queries: Vectors, rows: Vectors, similarity: str, k: int) -> Vectors:
+    """Compare queries `[n, dim]` with more rows `[m, dim]`, exactly.
+
+    Args:
+        best: The scores of the k nearest rows before, `[n, at most k]`, best first.
+        queries: The queries.
+        rows: The rows to compare them with.
+        similarity: Similarity of the index.
+        k: Number of rows whose scores are kept.
+
+    Returns:
+        The same scores after it.
+    """
+    scores, _ = search([(Segment(np.arange(len(rows)), rows, similarity), None)], queries, k)
+    return -np.sort(-np.concatenate([best, scores], axis=1), axis=1)[:, :k]

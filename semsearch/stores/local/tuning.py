@@ -23,7 +23,7 @@ from semsearch.stores.local.array_file import Array
 from semsearch.stores.local.catalog import Catalog, SegmentRecord
 from semsearch.stores.local.curves import Measured, curve_from
 from semsearch.stores.local.segment_files import Source, write_segment
-from semsearch.stores.local.segments import Segment, open_segment, search
+from semsearch.stores.local.segments import Segment, nearest_so_far, open_segment, search
 from semsearch.stores.local.vectors import LAST, VectorTable
 
 SHARES = (1.0, 0.5, 0.01, 0.001)
@@ -115,9 +115,7 @@ def _truth(vectors: VectorTable, kept: Ids, mask: NDArray[np.bool_], queries: Ve
     for ids, rows in vectors.parts(vectors.searched, int(kept[0]), int(kept[-1])):
         inside = np.isin(ids, kept) & mask[ids]
         if inside.any():
-            part = Segment(ids[inside], np.ascontiguousarray(rows[inside]), similarity)
-            scores, _ = search([(part, None)], queries, K)
-            best = -np.sort(-np.concatenate([best, scores], axis=1), axis=1)[:, :K]
+            best = nearest_so_far(best, queries, np.ascontiguousarray(rows[inside]), similarity, K)
     return best
 
 

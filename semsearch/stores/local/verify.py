@@ -314,7 +314,7 @@ def _check_segment(index: Checked, segment: SegmentRecord) -> Iterator[str]:
     opened = open_segment(
         path, segment, vectors.dim(), similarity, lambda ids: vectors.of(ids.tolist()), vectors.segment_codec
     )
-    is_exact = segment.measured.get("factory") == EXACT
+    is_exact = segment.factory == EXACT
     if opened is None or isinstance(opened, IndexedSegment) == is_exact:
         yield "its contents are not those of a segment of this index"
         return

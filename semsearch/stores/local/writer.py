@@ -50,7 +50,7 @@ from semsearch.stores.local.folder import (
 from semsearch.stores.local.guard import checksum, passage_checksum
 from semsearch.stores.local.lock import hold_lock
 from semsearch.stores.local.plans import Planner, key_of, origin_of
-from semsearch.stores.local.postings import Mask, Postings, build, merge
+from semsearch.stores.local.postings import Postings, build, merge
 from semsearch.stores.local.rebuild import RebuildResult, rebuild_database
 from semsearch.stores.local.segment_files import Source, Written, write_segment
 from semsearch.stores.local.store_loss import StoreLoss
@@ -315,8 +315,8 @@ class Writer:
             if final:
                 self._merge()
                 self._sweep()
-            if self._too_little_memory:
-                raise self._too_little_memory
+                if self._too_little_memory:
+                    raise self._too_little_memory
 
     def rebuild(self) -> RebuildResult:
         """Make everything anew that follows from the documents, passages and vectors.
@@ -411,7 +411,7 @@ class Writer:
         segments = self._catalog.segments()
         n, gone = self._waiting()
         waiting = n if n + gone > (TAIL_ROWS if segments else 0) else 0
-        sizes = [Size(segment.n_rows, segment.measured.get("factory") == EXACT) for segment in segments]
+        sizes = [Size(segment.n_rows, segment.factory == EXACT) for segment in segments]
         merged = segments[first_merged(sizes, waiting, self._changed, self._exact_rows) :]
         if not waiting and (not merged or self._is_as_it_should_be(merged)):
             return
@@ -421,7 +421,7 @@ class Writer:
     def _is_as_it_should_be(self, merged: Sequence[SegmentRecord]) -> bool:
         """Return whether this is a single segment with the vector index that it would be given again."""
         factory = self._factory(merged[0].n_rows, merged)
-        return len(merged) == 1 and merged[0].measured.get("factory") == factory
+        return len(merged) == 1 and merged[0].factory == factory
 
     def _merge_all(self, deleted: float) -> bool:
         """Write all vectors into one segment with the vector index for them; return whether there was a need to.
@@ -437,7 +437,7 @@ class Writer:
         if self._too_little_memory:
             raise self._too_little_memory
         is_one = len(segments) == 1 and not waiting and gone <= deleted * n
-        if is_one and segments[0].measured.get("factory") == factory:
+        if is_one and segments[0].factory == factory:
             return False
         if segments or waiting:
             self._write_segment(1, max(1, self._last_passage()), replaces=segments, factory=factory)
@@ -520,13 +520,14 @@ class Writer:
 
     def _postings(self, ids: Ids, last: int, replaces: Sequence[SegmentRecord]) -> Postings:
         """Return the inverted index of passages up to `last`, merged from those of the segments that it replaces."""
-        parts: list[tuple[Postings, Mask | None]] = []
-        for segment in replaces:
-            found = open_words(self._folder / segment.words, segment)
-            parts.append((found or build(texts_of(self._database, segment.first, segment.last)), None))
         behind = max((segment.last for segment in replaces), default=int(ids[0]) - 1)
-        parts.append((build(texts_of(self._database, behind + 1, last)), None))
-        kept = [(part, np.isin(part.passages, ids)) for part, _ in parts]
+        parts = [
+            open_words(self._folder / segment.words, segment)
+            or build(texts_of(self._database, segment.first, segment.last))
+            for segment in replaces
+        ]
+        parts.append(build(texts_of(self._database, behind + 1, last)))
+        kept = [(part, np.isin(part.passages, ids)) for part in parts]
         merged = merge([(part, None if mask.all() else mask) for part, mask in kept if mask.any()])
         if np.array_equal(merged.passages, ids):
             return merged
