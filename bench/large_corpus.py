@@ -20,7 +20,7 @@ import re
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from machine import data_folder
 
 from semsearch import Encoder
 from semsearch.arrays import Vectors
+from semsearch.encoder.encoder import Progress
 
 SHARD = 20_000
 """Number of texts that are encoded before their vectors are saved."""
@@ -153,6 +154,25 @@ def load(kind: str, n: int) -> tuple[list[str], Vectors]:
             print(f"{start + len(some):,} of {n:,} {kind}, {rate:.0f} a second", file=sys.stderr, flush=True)
         parts.append(np.load(path, mmap_mode="r"))
     return texts[:n], np.concatenate(parts)[:n]
+
+
+class Known:
+    """Wrap an encoder and return the vectors of known texts without encoding them."""
+
+    def __init__(self, encoder: Encoder, texts: Sequence[str], vectors: Vectors) -> None:
+        self.spec, self.tokenizer, self.artifacts = encoder.spec, encoder.tokenizer, encoder.artifacts
+        self.encode_queries, self.quantize = encoder.encode_queries, encoder.quantize
+        self._encoder, self._vectors = encoder, vectors
+        self._places = {text: place for place, text in enumerate(texts)}
+
+    def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+        """Return known vectors; passages of the few texts that are cut in two are encoded."""
+        places = [self._places.get(text, -1) for text in texts]
+        vectors: Vectors = self._vectors[places]
+        new = [row for row, place in enumerate(places) if place < 0]
+        if new:
+            vectors[new] = self._encoder.encode_documents([texts[row] for row in new])
+        return vectors
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,13 +24,12 @@ from typing import Any
 
 import faiss
 import numpy as np
-from large_corpus import KINDS, load
+from large_corpus import KINDS, Known, load
 from machine import describe
 from measure import environment, run_quietly, spread
 
 from semsearch import Encoder, Index
 from semsearch.arrays import Vectors
-from semsearch.encoder.encoder import Progress
 from semsearch.filters.text import parse
 from semsearch.stores.local.segments import IndexedSegment
 from semsearch.stores.local.store import LocalStore
@@ -43,25 +42,6 @@ YEARS = 1_000
 FILTERS = {"50%": "year < 500", "1%": "year < 10", "0.1%": "year < 1"}
 
 COLD = "import sys; from semsearch.cli.main import main; sys.argv[0] = 'semsearch'; main()"
-
-
-class Known:
-    """Wrap an encoder and return the vectors of known texts without encoding them."""
-
-    def __init__(self, encoder: Encoder, texts: Sequence[str], vectors: Vectors) -> None:
-        self.spec, self.tokenizer, self.artifacts = encoder.spec, encoder.tokenizer, encoder.artifacts
-        self.encode_queries, self.quantize = encoder.encode_queries, encoder.quantize
-        self._encoder, self._vectors = encoder, vectors
-        self._places = {text: place for place, text in enumerate(texts)}
-
-    def encode_documents(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
-        """Return known vectors; passages of the few texts that are cut in two are encoded."""
-        places = [self._places.get(text, -1) for text in texts]
-        vectors: Vectors = self._vectors[places]
-        new = [row for row, place in enumerate(places) if place < 0]
-        if new:
-            vectors[new] = self._encoder.encode_documents([texts[row] for row in new])
-        return vectors
 
 
 def milliseconds(ask: Callable[[int], object], n: int = QUERIES) -> float:

