@@ -26,7 +26,7 @@ import faiss
 import numpy as np
 from large_corpus import KINDS, Known, load
 from machine import describe
-from measure import environment, run_quietly, spread
+from measure import environment, peak_of, run_quietly, spread
 
 from semsearch import Encoder, Index
 from semsearch.arrays import Vectors
@@ -82,16 +82,10 @@ def build(folder: Path, encoder: Encoder, texts: list[str], vectors: Vectors, me
 
 
 def peak_of_compaction(folder: Path, memory: str) -> tuple[float, float]:
-    """Return the peak memory in MiB and the seconds of a process that builds the vector index anew."""
-    code = (
-        "import sys, resource; from semsearch.cli.main import main; sys.argv = ['semsearch', *sys.argv[1:]]\n"
-        "try: main()\nfinally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
-    )
-    run_quietly([sys.executable, "-c", COLD, "compact", "--index", str(folder), "--vector-index", "Flat"])
-    command = [sys.executable, "-c", code, "compact", "--index", str(folder), "--vector-index", "auto"]
-    started = time.perf_counter()
-    done = subprocess.run([*command, "--memory", memory], capture_output=True, text=True, env=environment(), check=True)
-    return int(done.stderr.split()[-1]) / 1024, time.perf_counter() - started
+    """Return the peak memory in MB and the seconds of a process that builds the vector index anew."""
+    command = [sys.executable, "-c", COLD, "compact", "--index", str(folder), "--memory", memory, "--vector-index"]
+    run_quietly([*command, "Flat"])
+    return peak_of([*command, "auto"])
 
 
 def resident(folder: Path, queries: Vectors) -> tuple[float, float]:
@@ -205,8 +199,6 @@ def report(
     print(f"disk {size:,.0f} MiB; opened and first answer in {opened:.3f} s; resident {grown:,.0f} MiB, ", end="")
     print(f"{grown / floats:.2f} of the float32 vectors; cold `semsearch query` {cold(folder):.2f} s")
     faiss.omp_set_num_threads(1)
-    flat = faiss.IndexFlatIP(vectors.shape[1])
-    flat.add(vectors)
     with LocalStore(folder) as store:
         store.search_vectors(queries[:1], K, None)
         segment, *rest = store._read()._dense._parts.all
@@ -222,9 +214,10 @@ def report(
         )
         width = len(segment._kind.candidates(index, queries[:1], K, effort, None)[0])
 
-        def bare(row: int) -> np.ndarray:
-            _, (near,) = index.search(queries[[row]], width, params=parameters)
-            return near[np.argsort(-(rows[near] @ queries[row]))[:K]]
+        flat = faiss.IndexFlatIP(vectors.shape[1])
+        flat.add(np.ascontiguousarray(rows))
+        refined = faiss.IndexRefine(index, flat)
+        refining = faiss.IndexRefineSearchParameters(k_factor=width / K, base_index_params=parameters)
 
         def inside(row: int) -> object:
             return store.search_vectors(queries[[row]], K, None)
@@ -233,8 +226,10 @@ def report(
             "store": lambda row: store.search_vectors(queries[[row]], K, None),
             "store, within a snapshot": inside,
             "segment": lambda row: segment.search(queries[[row]], K, None, 0.98),
-            "bare FAISS, same parameters, rescored in NumPy": bare,
-            "bare FAISS, same parameters": lambda row: index.search(queries[[row]], K, params=parameters),
+            "FAISS, same parameters, as many candidates refined": lambda row: refined.search(
+                queries[[row]], K, params=refining
+            ),
+            "FAISS, same parameters": lambda row: index.search(queries[[row]], K, params=parameters),
             "exact FAISS": lambda row: flat.search(queries[[row % 50]], K),
         }
         blocks: dict[str, list[float]] = {name: [] for name in ask}
@@ -279,7 +274,7 @@ def report(
         print(f"\nadding 1,000 passages {adding:.2f} s, encoding them {encoding:.2f} s: {adding / encoding:.2f}")
         opened_index.delete([document["_id"] for document in more])
     peak, seconds = peak_of_compaction(folder, options.memory)
-    print(f"building the vector index with --memory {options.memory}: {seconds:.0f} s, peak {peak:,.0f} MiB")
+    print(f"building the vector index with --memory {options.memory}: {seconds:.0f} s, peak {peak:,.0f} MB")
 
 
 def document_places(store: LocalStore, passages: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +24,8 @@ def describe(segment: dict[str, Any]) -> str:
     line = f"{segment['rows']:,} vectors, {segment['kind']}"
     if "recall" not in segment:
         return f"{line} (exact)"
-    measured = f"recall@10 {segment['recall']:.3f} at effort {segment['effort']}, {segment['ms']:.2f} ms a query"
+    recall = f"recall@10 {segment['recall']:.3f} ± {segment['error']:.3f}"
+    measured = f"{recall} at effort {segment['effort']}, {segment['ms']:.2f} ms a query"
     return f"{line}: {measured}, {segment['bytes'] / 2**20:,.0f} MiB"
 
 
@@ -94,6 +96,6 @@ def _json(tuned: Tuned) -> dict[str, Any]:
         "vector_index": tuned.factory,
         "seconds": round(tuned.seconds, 3),
         "bytes": tuned.n_bytes,
-        "curve": [{"effort": one.effort, "recall": one.recall, "ms": one.ms} for one in tuned.curve],
+        "curve": [asdict(one) for one in tuned.curve],
         "filtered": [{"share": share, "recall": recall, "ms": ms} for share, (recall, ms) in tuned.filtered.items()],
     }

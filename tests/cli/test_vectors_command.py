@@ -60,7 +60,8 @@ def test_a_large_index_has_a_vector_index_and_status_says_what_was_measured(fold
     assert segment["ms"] > 0
     assert N * DIM < segment["bytes"] < N * (DIM + 300)
     line = call("status", "--index", folder).ok().out.split("vectors.segments")[1].splitlines()[0]
-    assert f"{N:,} vectors, HNSW32,SQ8: recall@10 {segment['recall']:.3f} at effort {segment['effort']}" in line
+    recall = f"recall@10 {segment['recall']:.3f} ± {segment['error']:.3f}"
+    assert f"{N:,} vectors, HNSW32,SQ8: {recall} at effort {segment['effort']}" in line
 
 
 def test_options_are_kept_and_compact_changes_the_kind(folder):

@@ -54,8 +54,8 @@ def test_what_is_written_is_the_file_assembled_by_hand_and_is_read_again(path):
     assert np.array_equal(file.array("rows"), ROWS)
     assert np.array_equal(file.array("ids"), IDS)
     assert file.array("others") is None
-    assert file.rows("rows", [2, 0, 2]).tolist() == [[1, 1.25], [0, 0.25], [1, 1.25]]
-    assert file.rows("rows", []).shape == (0, 2)
+    assert file.reader("rows")([2, 0, 2]).tolist() == [[1, 1.25], [0, 0.25], [1, 1.25]]
+    assert file.reader("rows")([]).shape == (0, 2)
     with pytest.raises(ValueError, match="read-only"):
         file.array("ids")[0] = 1
 
@@ -132,7 +132,7 @@ def test_rows_are_read_where_the_system_cannot_read_at_a_position(path, monkeypa
     data, digest = assembled()
     path.write_bytes(data)
     monkeypatch.delattr(os, "pread")
-    assert open_arrays(path, digest).rows("rows", [1]).tolist() == [[0.5, 0.75]]
+    assert open_arrays(path, digest).reader("rows")([1]).tolist() == [[0.5, 0.75]]
 
 
 @pytest.mark.parametrize("planted", ["a folder", "a link", "a pipe", "a device"])

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from semsearch.errors import UsageError
+from semsearch.stores.local.ann.hnsw import Hnsw
 from semsearch.stores.local.ann.kinds import bytes_needed, candidates, choose, create, kind_of
 from semsearch.stores.local.ann.library import Chosen
+from semsearch.stores.local.ann.recall import measure
 from semsearch.stores.local.array_file import open_arrays, writing_arrays
 from semsearch.stores.local.catalog import SegmentRecord
 from semsearch.stores.local.curves import Measured, choose_effort, curve_from
@@ -157,6 +159,27 @@ def test_the_effort_is_the_least_that_reaches_the_target_or_else_the_best():
     curve = [Measured(16, 0.91, 0.1), Measured(32, 0.97, 0.2), Measured(64, 0.99, 0.4)]
     for target, effort in ((0.5, 16), (0.91, 16), (0.92, 32), (0.98, 64), (0.999, 64)):
         assert choose_effort(curve, target).effort == effort
+
+
+def test_the_target_is_reached_with_the_standard_error_subtracted():
+    curve = [Measured(16, 0.982, 0.1, error=0.003), Measured(32, 0.982, 0.2, error=0.001)]
+    assert choose_effort(curve, 0.98).effort == 32
+
+
+def test_the_standard_error_is_that_of_a_mean_over_queries():
+    class Kind(Hnsw):
+        efforts = (16,)
+
+        def candidates(self, index, queries, k, effort, chosen):
+            return np.tile(np.arange(10), (len(queries), 1))
+
+    scores = np.tile(np.arange(20, 0, -1, dtype=np.float32), (4, 1))  # of all rows, for each query
+    truth = np.sort(scores, axis=1)[:, ::-1][:, :10].copy()
+    truth[2:] = np.array([30] * 5 + [20, 19, 18, 17, 16])  # of two queries, half of the nearest are found
+    rows = np.arange(20, 0, -1, dtype=np.float32)[:, None]
+    (one,) = measure(Kind(), None, lambda places: rows[places], np.ones((4, 1), np.float32), truth, "dot", 0.98)
+    assert one.recall == 0.75
+    assert one.error == 0.125  # half of .25, the deviation of 1, 1, .5, .5
 
 
 @pytest.mark.parametrize(

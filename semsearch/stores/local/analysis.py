@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import TypeAlias
 
@@ -122,8 +123,9 @@ def _pairs(words: _Stream, rows: Numbers) -> tuple[_Stream, Numbers]:
     return _Stream(distinct, numbers.reshape(-1)), rows[:-1][adjacent]
 
 
+@lru_cache(maxsize=16)
 def analyze_query(query: str) -> AnalyzedQuery:
-    """Return the terms of a query, including those that no passage can have."""
+    """Return the terms of a query, including those that no passage can have; a search asks several times."""
     asked, exact = phrases(query), exact_tokens(query)
     words = _terms(WORDS, [*asked, *chain.from_iterable(exact.values())])
     spelled = _terms(EXACT_WORDS, list(exact))

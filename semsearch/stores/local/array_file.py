@@ -15,7 +15,7 @@ import json
 import mmap
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from math import prod
@@ -143,16 +143,20 @@ class ArrayFile:
             return None
         return np.frombuffer(self._data, dtype, size, at).reshape(entry["shape"])
 
-    def rows(self, name: str, numbers: Sequence[int]) -> Array:
-        """Return some rows of an array, read without mapping them, so that they do not stay in memory."""
+    def reader(self, name: str) -> Callable[[Sequence[int]], Array]:
+        """Return a function that reads rows of an array by number, unmapped, so that none stays in memory."""
         entry = self._arrays[name]
         dtype, shape, at = np.dtype(entry["dtype"]), entry["shape"], entry["at"]
-        width = dtype.itemsize * prod(shape[1:])
+        width, file = dtype.itemsize * prod(shape[1:]), self._descriptor
         if not hasattr(os, "pread"):
             whole = np.frombuffer(self._data, dtype, prod(shape), at).reshape(shape)
-            return whole[numbers]
-        data = b"".join([os.pread(self._descriptor, width, at + width * number) for number in numbers])
-        return np.frombuffer(data, dtype).reshape(len(numbers), *shape[1:])
+            return lambda numbers: whole[list(numbers)]
+
+        def read(numbers: Sequence[int]) -> Array:
+            data = b"".join([os.pread(file, width, at + width * number) for number in numbers])
+            return np.frombuffer(data, dtype).reshape(-1, *shape[1:])
+
+        return read
 
     def _matches(self, at: int, n_bytes: int, crc: int) -> bool:
         with memoryview(self._data) as view:

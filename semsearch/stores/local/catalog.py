@@ -253,7 +253,7 @@ class Catalog:
             kind: dict[str, Any] = {"rows": segment.n_rows, "kind": about.get("factory", "")}
             if curve := curve_from(about.get("curve", [])):
                 chosen = choose_effort(curve, options.target_recall)
-                kind |= {"effort": chosen.effort, "recall": chosen.recall, "ms": chosen.ms, "bytes": about.get("bytes")}
+                kind |= {**asdict(chosen), "bytes": about.get("bytes")}
             kinds.append(kind)
         return {**options.to_json(), "segments": kinds}
 

@@ -6,7 +6,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -195,6 +195,7 @@ class Database:
     def __init__(self, folder: Path, *, write: bool = False) -> None:
         """Open the database of an index folder; see `connect`."""
         self.folder = folder
+        self._path = folder / DATABASE
         self.connections = 0
         self._write = write
         self._turn = ForkLock()
@@ -204,23 +205,22 @@ class Database:
 
     def _connect(self) -> None:
         self._process = os.getpid()
-        self._frozen = not self._write and is_frozen(self.folder / DATABASE)
+        self._frozen = not self._write and is_frozen(self._path)
         stamp = self._look()
-        self._connection = connect(self.folder / DATABASE, write=self._write)
+        self._connection = connect(self._path, write=self._write)
         self._stamp = stamp
         self.connections += 1
 
     def _look(self) -> tuple[int, ...] | None:
         """Return the identity of the file and, if it is frozen, what any writer elsewhere changes; None for no file."""
-        path = self.folder / DATABASE
         try:
-            entry = path.lstat()
+            entry = os.lstat(self._path)
         except OSError:
             return None
         which = entry.st_dev, entry.st_ino
         if not self._frozen:
             return which
-        return *which, entry.st_mtime_ns, entry.st_size, path.with_name(f"{path.name}-wal").exists()
+        return *which, entry.st_mtime_ns, entry.st_size, self._path.with_name(f"{DATABASE}-wal").exists()
 
     def _keep_up(self) -> None:
         """Reopen the file if it is a different one."""
@@ -243,23 +243,28 @@ class Database:
             with self._turn:
                 self._connection.close()
             if not self._write:
-                _drop_log(self.folder / DATABASE)
+                _drop_log(self._path)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Reserve the connection for this thread, and translate errors."""
         with self._turn, translated_errors():
-            if self._process != os.getpid():  # SQLite's connections belong to the parent, which alone may close them
-                if self._write:
-                    raise StoreError("the index was opened for writing before this process was forked; open it again")
-                self._abandoned.append(self._connection)
-                self._connect()
+            self._come_along()
             yield
+
+    def _come_along(self) -> None:
+        """Open another connection in a forked process: the first belongs to the parent, which alone may close it."""
+        if self._process != os.getpid():
+            if self._write:
+                raise StoreError("the index was opened for writing before this process was forked; open it again")
+            self._abandoned.append(self._connection)
+            self._connect()
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Make every read inside see the same committed state, whatever a writer does meanwhile."""
-        with self.turn():
+        with self._turn, translated_errors():
+            self._come_along()
             if self._connection.in_transaction:
                 yield
                 return
@@ -326,26 +331,34 @@ class Database:
         return row[0]
 
 
-@contextmanager
-def translated_errors() -> Iterator[None]:
+class _Translation(AbstractContextManager[None]):
+    """See `translated_errors`; a class, because every search enters it several times."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and (ours := _translated(error)) is not None:
+            raise ours from error
+
+
+_TRANSLATION = _Translation()
+
+
+def translated_errors() -> AbstractContextManager[None]:
     """Translate storage errors of sqlite3 and the operating system; errors that only a bug can cause pass unchanged."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        ours = _of_sqlite(error)
-        if ours is None:
-            raise
-        raise ours from error
-    except UnicodeDecodeError as error:  # a message of SQLite that quotes a damaged schema
-        raise DamagedError(f"the index is damaged: its tables are not text; {REBUILD}") from error
-    except MemoryError as error:
-        raise StoreError("not enough memory to read the index, or it is damaged and requests too much") from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise DiskFullError(f"cannot write the index: {error.strerror}; {KEPT}; {RESUME}") from error
-        if error.errno in UNUSABLE:
-            raise StoreError(f"cannot use the index: {error.strerror}: {str(error.filename)!r}") from error
-        raise
+    return _TRANSLATION
+
+
+def _translated(error: Exception) -> StoreError | None:
+    if isinstance(error, sqlite3.DatabaseError):
+        return _of_sqlite(error)
+    if isinstance(error, UnicodeDecodeError):  # a message of SQLite that quotes a damaged schema
+        return DamagedError(f"the index is damaged: its tables are not text; {REBUILD}")
+    if isinstance(error, MemoryError):
+        return StoreError("not enough memory to read the index, or it is damaged and requests too much")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return DiskFullError(f"cannot write the index: {error.strerror}; {KEPT}; {RESUME}")
+    if isinstance(error, OSError) and error.errno in UNUSABLE:
+        return StoreError(f"cannot use the index: {error.strerror}: {str(error.filename)!r}")
+    return None
 
 
 UNUSABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EINVAL, errno.ELOOP, errno.EISDIR, errno.ENXIO)

@@ -167,7 +167,8 @@ class IndexedSegment(Segment):
     def __init__(self, ids: Ids, file: ArrayFile, similarity: str, ann: VectorIndex, extra: Extra) -> None:
         """Create a segment from its file."""
         self.ids, self.ann = ids, ann
-        self._file, self._similarity, self._extra = file, similarity, extra
+        self._similarity, self._extra = similarity, extra
+        self._file, self._read = file, file.reader("rows")
         self._kind = kind_of(ann.factory)
 
     def search(self, queries: Vectors, k: int, chosen: Chosen | None, target: float) -> tuple[Vectors, Ids]:
@@ -193,7 +194,7 @@ class IndexedSegment(Segment):
 
     def rows_at(self, positions: Ids) -> Vectors:
         """Return rows `[n, dim]`, from SQLite those that are damaged in the file."""
-        stored = self._file.rows("rows", positions.tolist())
+        stored = self._read(positions.tolist())
         wrong, rows = row_sums(stored) != self._extra.sums[positions], self._extra.codec.decode(stored)
         if wrong.any():
             log.warning("%d vectors of a segment are damaged; reading them from the database", np.count_nonzero(wrong))
@@ -214,13 +215,16 @@ def row_sums(rows: Array) -> Any:
     It is multilinear hashing modulo 2^64 (Lemire and Kaser 2014), much faster for a few rows than CRC-32. The
     coefficients are odd, so it always reveals a single bit.
     """
-    words = np.ascontiguousarray(rows).view(f"<u{gcd(rows.shape[1] * rows.itemsize, 8)}")
-    return words @ _coefficients(words.shape[1])
+    words, coefficients = _hashing(rows.shape[1] * rows.itemsize)
+    return np.ascontiguousarray(rows).view(words) @ coefficients
 
 
 @cache
-def _coefficients(n: int) -> Any:
-    return np.frombuffer(hashlib.shake_256(b"semsearch").digest(8 * n), "<u8") | np.uint64(1)
+def _hashing(n_bytes: int) -> tuple[Any, Any]:
+    """Return the type of the words in a row of so many bytes, and their coefficients."""
+    size = gcd(n_bytes, 8)
+    coefficients = np.frombuffer(hashlib.shake_256(b"semsearch").digest(8 * n_bytes // size), "<u8") | np.uint64(1)
+    return np.dtype(f"<u{size}"), coefficients
 
 
 def _flat(rows: Vectors, similarity: str) -> FaissIndex:

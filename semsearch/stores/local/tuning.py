@@ -18,7 +18,7 @@ from semsearch.arrays import Ids, Vectors
 from semsearch.errors import StoreError
 from semsearch.stores.local.ann.kinds import EXACT, candidates
 from semsearch.stores.local.ann.library import Chosen
-from semsearch.stores.local.ann.recall import K, recall_of
+from semsearch.stores.local.ann.recall import K, recalls_of
 from semsearch.stores.local.array_file import Array
 from semsearch.stores.local.catalog import Catalog, SegmentRecord
 from semsearch.stores.local.curves import Measured, curve_from
@@ -133,4 +133,4 @@ def _measured(
         scores, _ = search([(segment, chosen)], query[None], K, target)
         spent.append(1e3 * (time.perf_counter() - started))
         found.append(scores[0])
-    return round(recall_of(found, truth), 4), round(median(spent), 3)
+    return round(float(recalls_of(found, truth).mean()), 4), round(median(spent), 3)

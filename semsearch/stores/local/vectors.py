@@ -68,7 +68,7 @@ class VectorTable:
             damaged: list[int] = []
             sql = "SELECT passage, vector, checksum FROM vectors WHERE passage BETWEEN ? AND ? ORDER BY passage"
             for row, (passage, blob, stored) in enumerate(self._database.execute(sql, (first, upper))):
-                ids[row], vector = passage, self._row(passage, blob, stored)
+                ids[row], vector = passage, _row(codec, dim, passage, blob, stored)
                 if vector is None:
                     damaged.append(passage)
                 else:
@@ -116,19 +116,13 @@ class VectorTable:
         with self._database.snapshot():
             sql = "SELECT passage, vector, checksum FROM vectors WHERE passage IN (SELECT value FROM json_each(?))"
             found: dict[int, Array] = {}
+            codec, dim = self.codec, self._catalog.spec.dim
             for passage, blob, stored in self._database.execute(sql, (json.dumps(list(passages)),)):
-                row = self._row(passage, blob, stored)
+                row = _row(codec, dim, passage, blob, stored)
                 if row is None:
                     raise self._named([passage])
                 found[passage] = row
             return found
-
-    def _row(self, passage: int, blob: object, stored: int) -> Array | None:
-        """Read the stored row of a vector from its blob; return None if the blob is corrupt."""
-        codec, dim = self.codec, self._catalog.spec.dim
-        if type(blob) is bytes and len(blob) == codec.n_bytes(dim) and checksum(passage, blob) == stored:
-            return np.frombuffer(blob, codec.dtype)
-        return None
 
     def _named(self, passages: list[int]) -> DamagedError:
         """Return the error for corrupt vectors, which names some of their documents."""
@@ -223,3 +217,10 @@ class VectorTable:
             "SELECT passage FROM vectors WHERE passage BETWEEN ? AND ? ORDER BY passage", (first, last)
         )
         return np.fromiter((row[0] for row in rows), np.int64)
+
+
+def _row(codec: Codec, dim: int, passage: int, blob: object, stored: int) -> Array | None:
+    """Read the stored row of a vector from its blob; return None if the blob is corrupt."""
+    if type(blob) is bytes and len(blob) == codec.n_bytes(dim) and checksum(passage, blob) == stored:
+        return np.frombuffer(blob, codec.dtype)
+    return None

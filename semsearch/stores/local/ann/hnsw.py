@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from math import ceil
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +26,14 @@ LEAST_NEIGHBORS = 2
 CONSTRUCTION = 128
 """Width of the search while building: raises recall from .982 to .988 in comparison with FAISS's 40."""
 
-RESCORED, RESCORED_COARSE = 5, 50
-"""Number of candidates beyond the k best that are scored exactly, with codes of 8 bits or more, and of fewer."""
+RESCORED, RESCORED_COARSE, RESCORED_SHARE = 2, 50, 30
+"""Number of candidates beyond the k best that are scored exactly, with codes of 8 bits or more, and of fewer, and for
+how many of the k best there is one more. More raise recall@k by .0001 at most (300,000 sentences, k of 10 to 110)."""
+
+WIDER = 50
+"""For how many more than ten neighbors the effort is doubled, to find them with equal recall; it grows linearly.
+
+Measured with 300,000 sentences: for k = 20, 1.2 times as predicted, for 110, 2.9 times, for 1,000, 17 instead of 21."""
 
 SCAN = 50
 """Ratio of the cost of visiting a node of the graph to that of comparing a code, times the nodes visited per effort.
@@ -36,7 +44,7 @@ A scan compares all m chosen rows; the graph visits about effort * n / m nodes, 
 class Hnsw:
     """See `Kind`; the search parameter is FAISS's efSearch."""
 
-    efforts = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024)
+    efforts = (16, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 768, 1024)
 
     def accepts(self, factory: str) -> bool:
         """See `Kind.accepts`."""
@@ -102,8 +110,9 @@ class Hnsw:
     def candidates(self, index: FaissIndex, queries: Vectors, k: int, effort: int, chosen: Chosen | None) -> Ids:
         """See `Kind.candidates`; a graph of which few nodes are chosen is not walked, but its codes are compared."""
         n = index.ntotal
-        wanted = min(k + (RESCORED if index.storage.sa_code_size() >= index.d else RESCORED_COARSE), n)
-        width = max(effort * (1 + max(k - 10, 0) / 25), wanted)
+        spare = RESCORED if index.storage.sa_code_size() >= index.d else RESCORED_COARSE
+        wanted = min(k + spare + k // RESCORED_SHARE, n)
+        width = max(effort * (1 + max(k - 10, 0) / WIDER), wanted)
         if chosen is None:
             return _walk(index, queries, wanted, width, None)
         wanted = min(wanted, chosen.n)
@@ -117,9 +126,18 @@ class Hnsw:
 
 
 def _walk(index: FaissIndex, queries: Vectors, wanted: int, width: float, chosen: Chosen | None) -> Ids:
-    parameters = import_faiss().SearchParametersHNSW(efSearch=ceil(width), sel=chosen.selector if chosen else None)
+    if chosen is None:
+        parameters = _unfiltered(ceil(width))
+    else:
+        parameters = import_faiss().SearchParametersHNSW(efSearch=ceil(width), sel=chosen.selector)
     found: Ids = index.search(queries, wanted, params=parameters)[1]
     return found
+
+
+@lru_cache
+def _unfiltered(width: int) -> Any:
+    """Return the parameters of a search in all rows; creating them takes 3 µs."""
+    return import_faiss().SearchParametersHNSW(efSearch=width)
 
 
 def _scan(index: FaissIndex, queries: Vectors, wanted: int, chosen: Chosen) -> Ids:
