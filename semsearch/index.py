@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from semsearch.ingest import IngestResult, Watch
     from semsearch.reencode import ReencodeResult
     from semsearch.rerank import Reranker
-    from semsearch.stores.local.rebuild import RebuildResult
-    from semsearch.stores.local.tuning import Tuned
+    from semsearch.stores.local.care.rebuild import RebuildResult
+    from semsearch.stores.local.vectors.tuning import Tuned
     from semsearch.tool import Tool
     from semsearch.verify import VerifyResult
 

@@ -29,6 +29,11 @@ def utc(text: object) -> str | None:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
+def now() -> str:
+    """Return the current time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 FUNCTIONS: Mapping[str, Callable[[object], str | None]] = {"moment_clock": clock, "moment_utc": utc}
 """The functions, by their names in SQL."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from semsearch.background import is_stale, measure_background
 from semsearch.encoder.encoder import TextEncoder
 from semsearch.errors import MismatchError, ModelError, UsageError
-from semsearch.stores.local.rebuild import RebuildResult
+from semsearch.stores.local.care.rebuild import RebuildResult
 from semsearch.stores.local.store import LocalStore
 
 

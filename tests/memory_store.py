@@ -28,7 +28,7 @@ from semsearch.stores.base import (
     refuse_other_encoder,
     refuse_other_precision,
 )
-from semsearch.stores.local.codecs import CODECS
+from semsearch.stores.local.vectors.codecs import CODECS
 from semsearch.transforms import fit_transform
 from semsearch.types import Document, EncoderSpec, Origin, Passage, Root, Storage, Term
 

@@ -19,7 +19,7 @@ from odd_documents import ODD
 
 from semsearch import Chunking, Index, WordHashEncoder
 from semsearch.errors import DamagedError, MismatchError, RecordError, SourceError, UsageError
-from semsearch.stores.local.verify import verify_folder
+from semsearch.stores.local.care.verify import verify_folder
 
 ENCODER = WordHashEncoder(64)
 CUT = Chunking(tokens=40, overlap=8)

@@ -13,7 +13,7 @@ from semsearch.cli import terminal
 from semsearch.cli.locations import find_index
 
 if TYPE_CHECKING:
-    from semsearch.stores.local.tuning import Tuned
+    from semsearch.stores.local.vectors.tuning import Tuned
 
 SHOWN = 5
 """Maximum number of efforts of a vector index in the table: the last ones before and after the target."""

@@ -41,8 +41,8 @@ from semsearch.filters.syntax import Filter
 from semsearch.search import FUSIONS, MODES, find_run
 from semsearch.similarity import Spread, reference_scores, similarities
 from semsearch.stores.base import Entry
-from semsearch.stores.local import segments
 from semsearch.stores.local.store import LocalStore
+from semsearch.stores.local.vectors import segments
 from semsearch.types import COSINE, Document, Run
 
 DEPTH = 1_000

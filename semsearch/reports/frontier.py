@@ -10,7 +10,7 @@ from semsearch.files import writing
 from semsearch.reports.html import check_installed
 
 if TYPE_CHECKING:
-    from semsearch.stores.local.tuning import Tuned
+    from semsearch.stores.local.vectors.tuning import Tuned
 
 
 def write_frontier(path: Path, measured: Iterable[Tuned], target: float) -> None:

@@ -12,8 +12,7 @@ from fakes import index_corpus
 
 from semsearch import Index, WordHashEncoder
 from semsearch.errors import UsageError
-from semsearch.stores.local import writer
-from semsearch.stores.local.ann import kinds
+from semsearch.stores.local.vectors.ann import kinds
 from semsearch.vector_options import changed_options
 
 DIM, N = 32, 2_600
@@ -36,8 +35,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Build vector indexes from 500 rows on."""
-    for module in (kinds, writer):
-        monkeypatch.setattr(module, "EXACT_BYTES", 4 * DIM * 500)
+    monkeypatch.setattr(kinds, "EXACT_BYTES", 4 * DIM * 500)
     monkeypatch.setattr(kinds, "LEAST_ROWS", 100)
 
 

@@ -162,7 +162,7 @@ def _child(asked: dict[str, Any], tell: Callable[..., None]) -> None:
 
 def _report_commits(tell: Callable[..., None]) -> None:
     """Report every change of the documents, and the number of calls before, once the store has committed it."""
-    from semsearch.stores.local import backup
+    from semsearch.stores.local.care import backup
     from semsearch.stores.local.writer import Writer
 
     commit, delete, adopt, exchange = Writer.commit, Writer.delete, Writer.adopt, backup.exchanging
@@ -257,12 +257,12 @@ def _run(asked: dict[str, Any]) -> dict[str, Any]:
 def _shrink_limits() -> None:
     """Make batches and segments so small that a run commits, seals, merges and builds vector indexes several times."""
     from semsearch import ingest
-    from semsearch.stores.local import tiers, writer
-    from semsearch.stores.local.ann import kinds
+    from semsearch.stores.local import sealing, tiers
+    from semsearch.stores.local.vectors.ann import kinds
 
     ingest.BATCH_DOCUMENTS = BATCH
-    writer.SEGMENT_BYTES, writer.TAIL_ROWS = 4 * 64 * 25, 8
-    writer.EXACT_BYTES = kinds.EXACT_BYTES = 4 * 64 * 60
+    sealing.SEGMENT_BYTES, sealing.TAIL_ROWS = 4 * 64 * 25, 8
+    kinds.EXACT_BYTES = 4 * 64 * 60
     kinds.LEAST_ROWS = 20
     tiers.PER_CHANGE, tiers.AT_LEAST = 1, 2
 
@@ -275,7 +275,7 @@ def main() -> None:
     import semsearch.ingest
     import semsearch.reencode
     import semsearch.search
-    import semsearch.stores.local.backup
+    import semsearch.stores.local.care.backup
     import semsearch.stores.local.reader
     import semsearch.stores.local.schema
     import semsearch.stores.local.writer  # noqa: F401

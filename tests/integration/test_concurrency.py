@@ -16,7 +16,7 @@ from fakes import entry, open_reader, open_writer, reopen_writer
 
 from semsearch.errors import LockedError
 from semsearch.filters.text import parse
-from semsearch.stores.local import writer as writer_module
+from semsearch.stores.local import sealing
 from semsearch.stores.local.store import LocalStore
 
 TESTS = Path(__file__).parents[1]
@@ -29,8 +29,8 @@ import sys
 sys.path.insert(0, {str(TESTS)!r})
 from pathlib import Path
 from fakes import entry, open_writer
-from semsearch.stores.local import writer as writer_module
-writer_module.SEGMENT_BYTES, writer_module.TAIL_ROWS = 4 * 4 * 70, 20
+from semsearch.stores.local import sealing
+sealing.SEGMENT_BYTES, sealing.TAIL_ROWS = 4 * 4 * 70, 20
 with open_writer(Path(sys.argv[1])) as writer:
     for version in range(1, {VERSIONS} + 1):
         vectors = [[version / 64, 0, 0, 1]] * (1 + version % 3)
@@ -128,7 +128,7 @@ def test_a_snapshot_stays_as_it_is_while_others_write(tmp_path):
 
 
 def test_a_reader_whose_segments_are_replaced_under_it_still_answers_of_its_own_moment(tmp_path, monkeypatch):
-    monkeypatch.setattr(writer_module, "TAIL_ROWS", 0)
+    monkeypatch.setattr(sealing, "TAIL_ROWS", 0)
     rows = np.eye(4, dtype=np.float32)
     with open_writer(tmp_path) as writer, open_reader(tmp_path) as reader:
         writer.commit(entry(f"d{n}", rows[[n]]) for n in range(4))
@@ -136,7 +136,7 @@ def test_a_reader_whose_segments_are_replaced_under_it_still_answers_of_its_own_
         with reader.snapshot():
             assert reader.counts()["passages"] == 4  # starts the snapshot; no file has been read yet
             writer.delete(["d0", "d1"])
-            monkeypatch.setattr(writer_module.Writer, "_sweep", lambda self: None)  # sweeping would wait for the reader
+            monkeypatch.setattr(sealing.Sealer, "sweep", lambda self: None)  # sweeping would wait for the reader
             writer.seal(final=True)
             assert [path.name for path in tmp_path.glob("vectors.*")] == ["vectors.000002.seg"]
             assert reader.search_vectors(QUERY, 4, None)[1].tolist() == [[1, 2, 3, 4]]
@@ -165,7 +165,7 @@ def test_a_second_writer_is_refused_by_name_until_the_first_is_gone_in_whatever_
 
 
 def test_threads_that_share_an_index_each_get_their_own_answers(tmp_path, monkeypatch):
-    monkeypatch.setattr(writer_module, "SEGMENT_BYTES", 4 * 8 * 100)
+    monkeypatch.setattr(sealing, "SEGMENT_BYTES", 4 * 8 * 100)
     rng = np.random.default_rng(4)
     rows = (rng.integers(-8, 9, (450, 8)) / 8).astype(np.float32)
     with open_writer(tmp_path, 8) as writer:

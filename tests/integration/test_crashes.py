@@ -38,8 +38,8 @@ import pytest
 from fakes import index_content, open_reader
 from older_index import make_older_index
 
+from semsearch.stores.local.care.verify import stray_files, verify_folder
 from semsearch.stores.local.folder import DRAFT, OURS
-from semsearch.stores.local.verify import stray_files, verify_folder
 
 if not hasattr(os, "fork"):
     pytest.skip("no fork on this system", allow_module_level=True)

@@ -26,8 +26,8 @@ from fuzzing import Worker
 
 from semsearch import WordHashEncoder
 from semsearch.encoder.runtimes import openvino_graph
-from semsearch.stores.local import writer as writer_module
-from semsearch.stores.local.ann import kinds
+from semsearch.stores.local import sealing
+from semsearch.stores.local.vectors.ann import kinds
 
 pytestmark = pytest.mark.slow
 
@@ -55,10 +55,9 @@ STATES = ("last", "middle", "earlier")
 def build(folder: Path, documents: list[dict[str, Any]]) -> None:
     """Build an index with a graph, an inverted file, a segment for exact search, a deletion, and rows outside them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer_module, "EXACT_BYTES", 4 * 64 * 12)
         patch.setattr(kinds, "EXACT_BYTES", 4 * 64 * 12)
         patch.setattr(kinds, "LEAST_ROWS", 1)
-        patch.setattr(writer_module, "TAIL_ROWS", 2)
+        patch.setattr(sealing, "TAIL_ROWS", 2)
         index_corpus(folder, documents[:100], ENCODER, vector_index="HNSW8,SQ8")
         index_corpus(folder, documents[100:130], ENCODER, vector_index="IVF2,SQ8")
         index_corpus(folder, documents[130:138], ENCODER)

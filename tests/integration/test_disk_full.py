@@ -15,7 +15,7 @@ from fakes import Quantized, index_content, index_corpus, open_reader
 from semsearch import Index, WordHashEncoder
 from semsearch.errors import DiskFullError
 from semsearch.stores.local import database as index_folder
-from semsearch.stores.local import writer
+from semsearch.stores.local import sealing
 
 CORPUS = [{"_id": f"d{n}", "title": f"t{n}", "text": f"word{n} tea {n % 7} " * 20, "n": n} for n in range(1_500)]
 ENCODER = WordHashEncoder(64)
@@ -81,7 +81,7 @@ def test_a_disk_that_fills_while_a_segment_is_written_costs_no_document(tmp_path
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(writer, "write_segment", full)
+        patch.setattr(sealing, "write_segment", full)
         with pytest.raises(DiskFullError, match="No space left on device; committed batches are kept"):
             index_corpus(tmp_path / "index", CORPUS, ENCODER)
     assert first_documents(tmp_path / "index") == len(CORPUS)

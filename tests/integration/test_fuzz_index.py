@@ -23,10 +23,10 @@ from fakes import index_corpus, modules, tiny_checkpoint
 from fuzzing import Worker
 
 from semsearch import Encoder, WordHashEncoder
-from semsearch.stores.local import tiers
-from semsearch.stores.local import writer as writer_module
+from semsearch.stores.local import sealing, tiers
 from semsearch.stores.local.guard import checksum
 from semsearch.stores.local.schema import CHECKED, checksum_of
+from semsearch.stores.local.vectors.ann import kinds
 
 pytestmark = pytest.mark.slow
 
@@ -50,8 +50,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sound")
     (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, DOCUMENTS)), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer_module, "SEGMENT_BYTES", 4 * 64 * 25)
-        patch.setattr(writer_module, "EXACT_BYTES", 4 * 64 * 5)
+        patch.setattr(sealing, "SEGMENT_BYTES", 4 * 64 * 25)
+        patch.setattr(kinds, "EXACT_BYTES", 4 * 64 * 5)
         patch.setattr(tiers, "PER_CHANGE", 0)  # merge nothing
         index_corpus(folder / "index", folder / "corpus.jsonl", WordHashEncoder(64))
         index_corpus(folder / "index", [LATER], WordHashEncoder(64))

@@ -28,11 +28,11 @@ QUERIES = ("alpha7 beta11", "gamma3", "delta 京都")
 
 # The real command, with batches and segments so small that a run of one second commits and seals a hundred times.
 COMMAND = """
-import semsearch.ingest, semsearch.stores.local.tiers as tiers, semsearch.stores.local.writer as writer
-import semsearch.stores.local.ann.kinds as kinds
+import semsearch.ingest, semsearch.stores.local.tiers as tiers, semsearch.stores.local.sealing as sealing
+import semsearch.stores.local.vectors.ann.kinds as kinds
 semsearch.ingest.BATCH_DOCUMENTS = 25
-writer.SEGMENT_BYTES, writer.TAIL_ROWS = 4 * 64 * 100, 40
-writer.EXACT_BYTES = kinds.EXACT_BYTES = 4 * 64 * 300
+sealing.SEGMENT_BYTES, sealing.TAIL_ROWS = 4 * 64 * 100, 40
+kinds.EXACT_BYTES = 4 * 64 * 300
 kinds.LEAST_ROWS, tiers.PER_CHANGE, tiers.AT_LEAST = 100, 1, 2
 print("started", flush=True)
 from semsearch.cli.main import main

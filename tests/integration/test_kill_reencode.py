@@ -31,11 +31,12 @@ MOVE = """
 import sys, time
 import semsearch.files as files, semsearch.ingest as ingest
 import semsearch.stores.local.database as database, semsearch.stores.local.drafts as drafts
-import semsearch.stores.local.folder as folder, semsearch.stores.local.writer as writer
+import semsearch.stores.local.folder as folder, semsearch.stores.local.sealing as sealing
+import semsearch.stores.local.catalog as catalog, semsearch.stores.local.writer as writer
 from semsearch import Index
 
 ingest.BATCH_DOCUMENTS = 50
-writer.SEGMENT_BYTES, writer.TAIL_ROWS = 4 * 128 * 300, 40
+sealing.SEGMENT_BYTES, sealing.TAIL_ROWS = 4 * 128 * 300, 40
 
 def slow(owner, name, label=None):
     inner = getattr(owner, name)
@@ -48,10 +49,11 @@ def slow(owner, name, label=None):
 for owner, names in (
     (files, ("sync",)),
     (folder, ("create", "sync")),
-    (writer.Writer, ("commit", "fit", "seal", "keep_background", "adopt", "discard_draft", "_write_segment", "_sweep")),
+    (writer.Writer, ("commit", "fit", "seal", "keep_background", "adopt", "discard_draft")),
+    (sealing.Sealer, ("_write_segment", "sweep")),
     (drafts, ("_refuse_other_documents", "_passages", "_vectors", "write_setting", "remove", "unused_name")),
     (writer, ("take_over",)),
-    (writer.Writer, ("_mark_changed",)),
+    (catalog.Catalog, ("mark_changed",)),
 ):
     for name in names:
         slow(owner, name)

@@ -27,9 +27,9 @@ from semsearch.errors import (
     SourceError,
     UsageError,
 )
-from semsearch.stores.local import backup as room
+from semsearch.stores.local.care import backup as room
+from semsearch.stores.local.care.verify import verify_folder
 from semsearch.stores.local.lock import hold_lock
-from semsearch.stores.local.verify import verify_folder
 
 ENCODER = WordHashEncoder(64)
 DOCUMENTS = [{"_id": f"d{n}", "text": f"heron number{n} waits", "year": n} for n in range(50)]
@@ -96,7 +96,7 @@ def test_a_backup_beside_a_writer_has_one_committed_state(folder, tmp_path):
                     index.add([{"_id": f"a{n}", "text": f"twin {n}"}, {"_id": f"b{n}", "text": f"twin {n}"}])
                     with reopen_writer(folder) as writer:
                         for segment in writer._catalog.segments():
-                            writer._write_segment(segment.first, segment.last, replaces=[segment])
+                            writer._sealer._write_segment(segment.first, segment.last, replaces=[segment])
                     n += 1
         except BaseException as error:
             errors.append(error)
@@ -126,7 +126,7 @@ def test_a_segment_that_is_replaced_just_before_it_is_copied_is_no_error(folder,
             with reopen_writer(folder) as writer:
                 replaced.extend(writer._catalog.segments())
                 for segment in replaced:
-                    writer._write_segment(segment.first, segment.last, replaces=[segment])
+                    writer._sealer._write_segment(segment.first, segment.last, replaces=[segment])
         return open_regular(path)
 
     monkeypatch.setattr(room, "open_regular", late)

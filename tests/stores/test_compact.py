@@ -14,8 +14,9 @@ from fakes import index_corpus
 
 from semsearch import Index, WordHashEncoder
 from semsearch.errors import DiskFullError, LockedError
-from semsearch.stores.local import database, segment_files
-from semsearch.stores.local.verify import verify_folder
+from semsearch.stores.local import database
+from semsearch.stores.local.care.verify import verify_folder
+from semsearch.stores.local.vectors import segment_files
 
 ENCODER = WordHashEncoder(64)
 DOCUMENTS = [{"_id": f"d{n}", "text": f"heron number{n} waits {n * n}", "year": n} for n in range(300)]

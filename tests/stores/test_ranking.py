@@ -11,9 +11,9 @@ from test_contract import CHUNKING, STORES
 
 from semsearch.filters.read import read_filter
 from semsearch.stores.base import Store
-from semsearch.stores.local import segments
-from semsearch.stores.local.ann.library import Chosen
 from semsearch.stores.local.store import LocalStore
+from semsearch.stores.local.vectors import segments
+from semsearch.stores.local.vectors.ann.library import Chosen
 
 ROWS = (
     np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)

@@ -19,11 +19,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from semsearch.errors import FilterError, StoreError
 from semsearch.filters.text import parse
-from semsearch.stores.local import tiers
-from semsearch.stores.local import writer as writer_module
+from semsearch.stores.local import sealing, tiers
 from semsearch.stores.local.catalog import Catalog
 from semsearch.stores.local.database import Database
-from semsearch.stores.local.vectors import VectorTable
+from semsearch.stores.local.vectors.ann import kinds
+from semsearch.stores.local.vectors.table import VectorTable
 
 DIM = 3
 EIGHTHS = st.integers(-4, 4).map(lambda number: number / 8)  # inner products, and so the order, are exact; ties occur
@@ -44,8 +44,8 @@ class IndexMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="semsearch-store-")) / "index"
-        self.constants = writer_module.SEGMENT_BYTES, writer_module.EXACT_BYTES, writer_module.TAIL_ROWS
-        writer_module.SEGMENT_BYTES, writer_module.EXACT_BYTES, writer_module.TAIL_ROWS = 4 * DIM * 6, 4 * DIM * 8, 3
+        self.constants = sealing.SEGMENT_BYTES, kinds.EXACT_BYTES, sealing.TAIL_ROWS
+        sealing.SEGMENT_BYTES, kinds.EXACT_BYTES, sealing.TAIL_ROWS = 4 * DIM * 6, 4 * DIM * 8, 3
         self.passages: dict[int, tuple[str, list[float]]] = {}  # passage id to document id and vector
         self.years: dict[str, int] = {}
         self.last_id = 0
@@ -131,7 +131,7 @@ class IndexMachine(RuleBasedStateMachine):
         return rows
 
     def teardown(self) -> None:
-        writer_module.SEGMENT_BYTES, writer_module.EXACT_BYTES, writer_module.TAIL_ROWS = self.constants
+        sealing.SEGMENT_BYTES, kinds.EXACT_BYTES, sealing.TAIL_ROWS = self.constants
         self.writer.__exit__()
         self.reader.close()
         shutil.rmtree(self.folder.parent)
@@ -143,9 +143,9 @@ TestAnIndexAnswersAsADictDoes = IndexMachine.TestCase
 
 def random_index(folder: Path, n: int, dim: int, monkeypatch: pytest.MonkeyPatch, **wishes: str) -> np.ndarray:
     """Build an index of n one-passage documents in segments of 100 rows; return the vectors as unit rows."""
-    monkeypatch.setattr(writer_module, "SEGMENT_BYTES", 4 * dim * 100)
+    monkeypatch.setattr(sealing, "SEGMENT_BYTES", 4 * dim * 100)
     monkeypatch.setattr(tiers, "PER_CHANGE", 0)  # merge nothing
-    monkeypatch.setattr(writer_module, "EXACT_BYTES", 4 * dim * 25)
+    monkeypatch.setattr(kinds, "EXACT_BYTES", 4 * dim * 25)
     rng = np.random.default_rng(n)
     rows = rng.normal(size=(n, dim)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -185,7 +185,7 @@ def test_cosines_equal_numpys_with_and_without_segment_files(tmp_path, monkeypat
 
 
 def test_a_reader_forgets_rows_that_were_sealed_and_deleted_between_two_of_its_searches(tmp_path, monkeypatch):
-    monkeypatch.setattr(writer_module, "TAIL_ROWS", 0)
+    monkeypatch.setattr(sealing, "TAIL_ROWS", 0)
     query = np.array([[1, 0, 0, 0]], np.float32)
     with open_writer(tmp_path) as writer, open_reader(tmp_path) as reader:
         writer.commit([entry("a", query), entry("b", query)])

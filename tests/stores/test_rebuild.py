@@ -14,8 +14,8 @@ from memory_store import MemoryStore
 
 from semsearch import Index, WordHashEncoder
 from semsearch.errors import DamagedError, DiskFullError, UsageError
-from semsearch.stores.local import segment_files
-from semsearch.stores.local.verify import verify_folder
+from semsearch.stores.local.care.verify import verify_folder
+from semsearch.stores.local.vectors import segment_files
 
 ENCODER = WordHashEncoder(64)
 DOCUMENTS = [{"_id": f"d{n}", "title": f"T{n}", "text": f"heron number{n} waits in C++", "year": n} for n in range(60)]

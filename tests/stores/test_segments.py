@@ -6,8 +6,8 @@ import faiss
 import numpy as np
 import pytest
 
-from semsearch.stores.local.ann.library import Chosen
-from semsearch.stores.local.segments import Segment, search
+from semsearch.stores.local.vectors.ann.library import Chosen
+from semsearch.stores.local.vectors.segments import Segment, search
 
 
 def exact_rows(rng: np.random.Generator, n: int, dim: int = 6) -> np.ndarray:

@@ -27,10 +27,10 @@ from semsearch import Encoder, Index, WordHashEncoder
 from semsearch.corpus.chunking import Chunking
 from semsearch.errors import DamagedError, MismatchError, UsageError
 from semsearch.reencode import reencode
-from semsearch.stores.local import writer as writer_module
 from semsearch.stores.local.array_file import open_arrays
+from semsearch.stores.local.care.verify import verify_folder
 from semsearch.stores.local.store import LocalStore
-from semsearch.stores.local.verify import verify_folder
+from semsearch.stores.local.vectors.ann import kinds
 from semsearch.types import STORE_PRECISIONS, EncoderSettings
 
 DIM = 10
@@ -98,7 +98,7 @@ def check_scores(folder: Path, queries: np.ndarray, expected: np.ndarray, *, exa
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Build a graph over segments of more than 100 rows."""
-    monkeypatch.setattr(writer_module, "EXACT_BYTES", 4 * DIM * 100)
+    monkeypatch.setattr(kinds, "EXACT_BYTES", 4 * DIM * 100)
 
 
 @EACH
@@ -114,11 +114,11 @@ def test_scores_are_those_of_the_decoded_vectors(tmp_path, small, precision, sim
     assert found == pytest.approx(rows, abs=0.0 if precision == "float32" else 0.02 * float(np.abs(rows).max()))
     check_scores(tmp_path, queries, brute(similarity, queries, found), exact=where != "graph")
     with open_reader(tmp_path) as reader:
-        kinds = [segment["kind"] for segment in reader.status()["vectors"]["segments"]]
+        built = [segment["kind"] for segment in reader.status()["vectors"]["segments"]]
         assert reader.vectors_of([1, 2, 3, 4]) == pytest.approx(found[:4], rel=1e-6)
         assert not reader.vectors_of([1]).any()
         assert reader.storage.store_precision == reader.status()["storage"]["store_precision"] == precision
-    assert kinds == ([] if where == "tail" else [factory])
+    assert built == ([] if where == "tail" else [factory])
     assert blobs(tmp_path)[1] == blobs(tmp_path)[2]
     assert {len(blob) for blob in blobs(tmp_path)} == {{"float32": 40, "float16": 20, "int8": 14}[precision]}
     assert verify_folder(tmp_path) == []
@@ -178,7 +178,7 @@ def mean_cosine(ours: np.ndarray, theirs: np.ndarray) -> float:
 @EACH_LOSSY
 @pytest.mark.parametrize("similarity", ["cosine", "dot", "euclidean"])
 def test_the_loss_is_that_of_the_first_passages_that_are_not_zero(tmp_path, monkeypatch, precision, similarity):
-    monkeypatch.setattr("semsearch.stores.local.store_loss.SAMPLE", 250)
+    monkeypatch.setattr("semsearch.stores.local.vectors.loss.SAMPLE", 250)
     rows = random_rows(unit=similarity == "cosine")
     write(tmp_path, rows, precision, similarity=similarity)
     exact, found = rows[1:251], decoded(tmp_path, precision)[1:251].astype(float)

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from semsearch.errors import UsageError
-from semsearch.stores.local.ann.hnsw import Hnsw
-from semsearch.stores.local.ann.kinds import bytes_needed, candidates, choose, create, kind_of
-from semsearch.stores.local.ann.library import Chosen
-from semsearch.stores.local.ann.recall import measure
 from semsearch.stores.local.array_file import open_arrays, writing_arrays
 from semsearch.stores.local.catalog import SegmentRecord
 from semsearch.stores.local.curves import Measured, choose_effort, curve_from
-from semsearch.stores.local.segment_files import Source, write_segment
-from semsearch.stores.local.segments import Segment, open_segment, search
+from semsearch.stores.local.vectors.ann.hnsw import Hnsw
+from semsearch.stores.local.vectors.ann.kinds import bytes_needed, candidates, choose, create, kind_of
+from semsearch.stores.local.vectors.ann.library import Chosen
+from semsearch.stores.local.vectors.ann.recall import measure
+from semsearch.stores.local.vectors.segment_files import Source, write_segment
+from semsearch.stores.local.vectors.segments import Segment, open_segment, search
 
 DIM, N = 16, 3_000
 FACTORIES = ("HNSW32,SQ8", "HNSW16", "HNSW8,SQfp16", "IVF32,RaBitQ", "IVF32,Flat", "IVF32,SQ8", "IVF16,PQ8")

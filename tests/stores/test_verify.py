@@ -21,10 +21,10 @@ from memory_store import MemoryStore
 
 from semsearch import Index, WordHashEncoder
 from semsearch.errors import NoIndexError, SchemaError, UsageError
-from semsearch.stores.local.postings import build
+from semsearch.stores.local.care.verify import LISTED, verify_folder
 from semsearch.stores.local.store import LocalStore
-from semsearch.stores.local.verify import LISTED, verify_folder
-from semsearch.stores.local.words import texts_of, write_words
+from semsearch.stores.local.words.files import texts_of, write_words
+from semsearch.stores.local.words.postings import build
 from semsearch.verify import VerifyResult
 
 ENCODER = WordHashEncoder(16)
@@ -282,7 +282,7 @@ def test_a_writer_may_replace_segments_meanwhile(folder):
             with reopen_writer(folder) as writer:
                 writer.commit([entry("new", ENCODER.encode_documents(["new"]), "new")])
                 for segment in writer._catalog.segments():
-                    writer._write_segment(segment.first, segment.last, replaces=[segment])
+                    writer._sealer._write_segment(segment.first, segment.last, replaces=[segment])
 
     assert verify_folder(folder, write) == []
     assert sorted(path.name for path in folder.glob("vectors.*")) == ["vectors.000002.seg"]

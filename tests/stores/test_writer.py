@@ -25,9 +25,9 @@ from fakes import (
 
 from semsearch.corpus.chunking import Chunking
 from semsearch.errors import LockedError, NoIndexError, UsageError
-from semsearch.stores.local import tiers
-from semsearch.stores.local import writer as writer_module
-from semsearch.stores.local.ann import kinds
+from semsearch.stores.base import Entry, Plan
+from semsearch.stores.local import sealing, tiers
+from semsearch.stores.local.vectors.ann import kinds
 from semsearch.types import Document
 
 ONE = [[1.0, 0.0, 0.0, 0.0]]
@@ -61,24 +61,24 @@ def fill(folder: Path, first: int, last: int, *, vector: list[list[float]] = ONE
 @pytest.fixture
 def small(monkeypatch) -> None:
     """Set the segment size to 100 rows, also after merging, with at most 30 rows outside segments."""
-    monkeypatch.setattr(writer_module, "SEGMENT_BYTES", 4 * 4 * 100)
-    monkeypatch.setattr(writer_module, "EXACT_BYTES", 4 * 4 * 25)
+    monkeypatch.setattr(sealing, "SEGMENT_BYTES", 4 * 4 * 100)
+    monkeypatch.setattr(kinds, "EXACT_BYTES", 4 * 4 * 25)
     monkeypatch.setattr(tiers, "PER_CHANGE", 0)
-    monkeypatch.setattr(writer_module, "TAIL_ROWS", 30)
+    monkeypatch.setattr(sealing, "TAIL_ROWS", 30)
 
 
 def test_a_plan_sorts_documents_by_what_changed(folder):
     stored = Document("emoji 😀 'quoted' 京", "text", "title", {"b": 1, "a": [1.0, None, "ü"]})
     with open_writer(folder) as writer:
-        writer.commit([writer_module.Entry(stored, (), np.empty((0, 4), np.float32))])
+        writer.commit([Entry(stored, (), np.empty((0, 4), np.float32))])
         same = Document(stored.doc_id, "text", "title", {"a": [1.0, None, "ü"], "b": 1}, source="elsewhere:3")
-        assert writer.plan([same]) == writer_module.Plan([], [], 1)
+        assert writer.plan([same]) == Plan([], [], 1)
         described = Document(stored.doc_id, "text", "title", {"b": 2})
-        assert writer.plan([described]) == writer_module.Plan([], [described], 0)
+        assert writer.plan([described]) == Plan([], [described], 0)
         other_text, other_title = Document(stored.doc_id, "text ", "title"), Document(stored.doc_id, "text", "")
         for changed in (other_text, other_title, Document("x", "text", "title")):
-            assert writer.plan([changed]) == writer_module.Plan([changed], [], 0)
-        assert writer.plan([]) == writer_module.Plan([], [], 0)
+            assert writer.plan([changed]) == Plan([changed], [], 0)
+        assert writer.plan([]) == Plan([], [], 0)
 
 
 def test_a_run_remembers_what_it_has_seen(folder):
@@ -147,7 +147,7 @@ def test_two_ids_with_the_same_text_are_two_documents(folder):
 def test_a_batch_with_an_error_is_not_there_at_all_and_can_be_given_again(folder):
     batch = [entry("a", ONE, year=1), entry("b", ONE, lang="en")]
 
-    broken = writer_module.Entry(batch[1].document, batch[1].passages, np.empty((0, 4), np.float32))
+    broken = Entry(batch[1].document, batch[1].passages, np.empty((0, 4), np.float32))
     with open_writer(folder) as writer:
         with pytest.raises(ValueError, match="shorter"):  # raised after the documents have been written
             writer.commit([batch[0], broken])
@@ -210,7 +210,6 @@ def test_a_segment_of_which_nothing_is_left_goes_away(folder):
 
 
 def test_too_little_memory_ends_a_run_only_after_everything_is_committed_and_sealed(folder, monkeypatch):
-    monkeypatch.setattr(writer_module, "EXACT_BYTES", 4 * 4 * 50)
     monkeypatch.setattr(kinds, "EXACT_BYTES", 4 * 4 * 50)
     monkeypatch.setattr(kinds, "LEAST_ROWS", 50)
     with open_writer(folder) as writer:
@@ -282,7 +281,7 @@ def test_only_new_text_is_encoded(folder):
 
 
 def test_a_trickle_of_changes_does_not_pile_up_deleted_rows(folder, monkeypatch):
-    monkeypatch.setattr(writer_module, "TAIL_ROWS", 100)
+    monkeypatch.setattr(sealing, "TAIL_ROWS", 100)
     with open_writer(folder) as writer:
         writer.commit([entry(f"d{number}", ONE) for number in range(100)])
         writer.seal(final=True)

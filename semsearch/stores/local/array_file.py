@@ -45,6 +45,10 @@ AT_ONCE = 2**24
 """Number of bytes of which a checksum is computed at a time; the GIL is released meanwhile."""
 
 
+RowReader: TypeAlias = Callable[[Sequence[int]], Array]
+"""Reads rows of an array by their numbers; not mapped into memory if the system allows it, so that they do not stay."""
+
+
 class ArrayWriter:
     """Writes the arrays of one file, one after another; create one with `writing_arrays`."""
 
@@ -69,13 +73,10 @@ class ArrayWriter:
         assert self._at - at == prod(shape) * np.dtype(dtype).itemsize, (name, shape)
         self._arrays[name] = {"dtype": dtype, "shape": list(shape), "at": at, "crc": self._pad(crc)}
 
-    def view(self, name: str) -> Array:
-        """Return an array that has been written, mapped from the unfinished file, read-only."""
-        entry = self._arrays[name]
+    def reader(self, name: str) -> RowReader:
+        """Return a function that reads rows of an array that has been written to the unfinished file."""
         self._file.flush()
-        data = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
-        shape = entry["shape"]
-        return np.frombuffer(data, np.dtype(entry["dtype"]), prod(shape), entry["at"]).reshape(shape)
+        return _reader(self._file.fileno(), self._arrays[name])
 
     def finish(self, about: Mapping[str, Any]) -> None:
         """Write the JSON and what follows it."""
@@ -143,20 +144,9 @@ class ArrayFile:
             return None
         return np.frombuffer(self._data, dtype, size, at).reshape(entry["shape"])
 
-    def reader(self, name: str) -> Callable[[Sequence[int]], Array]:
-        """Return a function that reads rows of an array by number, unmapped, so that none stays in memory."""
-        entry = self._arrays[name]
-        dtype, shape, at = np.dtype(entry["dtype"]), entry["shape"], entry["at"]
-        width, file = dtype.itemsize * prod(shape[1:]), self._descriptor
-        if not hasattr(os, "pread"):
-            whole = np.frombuffer(self._data, dtype, prod(shape), at).reshape(shape)
-            return lambda numbers: whole[list(numbers)]
-
-        def read(numbers: Sequence[int]) -> Array:
-            data = b"".join([os.pread(file, width, at + width * number) for number in numbers])
-            return np.frombuffer(data, dtype).reshape(-1, *shape[1:])
-
-        return read
+    def reader(self, name: str) -> RowReader:
+        """Return a function that reads rows of an array."""
+        return _reader(self._descriptor, self._arrays[name])
 
     def _matches(self, at: int, n_bytes: int, crc: int) -> bool:
         with memoryview(self._data) as view:
@@ -164,6 +154,21 @@ class ArrayFile:
             for start in range(at, end, AT_ONCE):
                 found = zlib.crc32(view[start : min(start + AT_ONCE, end)], found)
         return found == crc
+
+
+def _reader(file: int, entry: Mapping[str, Any]) -> RowReader:
+    dtype, shape, at = np.dtype(entry["dtype"]), entry["shape"], entry["at"]
+    width = dtype.itemsize * prod(shape[1:])
+    if not hasattr(os, "pread"):
+        data = mmap.mmap(file, 0, access=mmap.ACCESS_READ)
+        whole = np.frombuffer(data, dtype, prod(shape), at).reshape(shape)
+        return lambda numbers: whole[list(numbers)]
+
+    def read(numbers: Sequence[int]) -> Array:
+        data = b"".join([os.pread(file, width, at + width * number) for number in numbers])
+        return np.frombuffer(data, dtype).reshape(-1, *shape[1:])
+
+    return read
 
 
 def open_arrays(path: Path, digest: int) -> ArrayFile | None:

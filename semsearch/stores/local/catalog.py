@@ -15,6 +15,7 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from semsearch.moments import now
 from semsearch.stores.local.curves import choose_effort, curve_from
 from semsearch.stores.local.database import Database
 from semsearch.stores.local.guard import INDEX_AGAIN, checksum, damaged
@@ -29,6 +30,9 @@ SEGMENT_FILE = re.compile(r"(vectors|words)\.\d{6,19}\.seg")
 """Name of a file of a segment."""
 
 PRECISION = re.compile(r"[a-z]+[0-9]+(:[0-9a-f]{64})?")
+
+LAST = 2**63 - 1
+"""The highest possible passage number."""
 
 MAX_DIM, MAX_TOKENS = 2**20, 2**40
 """Limits on what an index can request, far above those of any model."""
@@ -360,6 +364,11 @@ class Catalog:
         if version is None or self._state is None or self._state[0] != version:
             self._state = version, self._read_state()
         return self._state[1]
+
+    def mark_changed(self) -> None:
+        """Increment the revision, which tells readers that something has changed; must be called inside a change."""
+        write_setting(self._database, "revision", self.state()[2] + 1)
+        write_setting(self._database, "updated", now())
 
     def _read_state(self) -> State:
         revision = self.setting("revision")

@@ -20,7 +20,7 @@ from semsearch.stores.local.catalog import Catalog, write_setting
 from semsearch.stores.local.database import DATABASE, Database, translated_errors
 from semsearch.stores.local.folder import DRAFT
 from semsearch.stores.local.guard import PASSAGE, PASSAGE_COLUMNS, checksum, damaged, passage_checksum
-from semsearch.stores.local.vectors import VectorTable
+from semsearch.stores.local.vectors.table import VectorTable
 
 Passage: TypeAlias = tuple[int, int, int, int, int, int, int, int]
 """The columns of a passage's row, and their checksum."""

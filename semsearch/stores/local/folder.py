@@ -8,12 +8,12 @@ import re
 import shutil
 from collections.abc import Collection, Mapping
 from contextlib import closing, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from semsearch.errors import DiskFullError, NoIndexError
 from semsearch.files import copy_folder, is_regular, make_lasting, remove, sync
+from semsearch.moments import now
 from semsearch.stores.local.database import DATABASE, connect, create
 from semsearch.stores.local.guard import checksum
 from semsearch.stores.local.lock import HOLDER, LOCK
@@ -133,8 +133,3 @@ def space_needed(folder: Path) -> int:
     sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
     database = sum(size for name, size in sizes.items() if name.startswith(DATABASE))
     return 2 * database + max((size for name, size in sizes.items() if name.endswith(".seg")), default=0)
-
-
-def now() -> str:
-    """Return the current time in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -17,9 +17,9 @@ from semsearch.stores.local.catalog import Catalog, read_object
 from semsearch.stores.local.database import Database
 from semsearch.stores.local.guard import INDEX_AGAIN, PASSAGE, checksum, damaged, passage_checksum
 from semsearch.stores.local.selections import Selection, Selections
-from semsearch.stores.local.vector_search import VectorSearch
-from semsearch.stores.local.vectors import VectorTable
-from semsearch.stores.local.word_search import WordSearch
+from semsearch.stores.local.vectors.search import VectorSearch
+from semsearch.stores.local.vectors.table import VectorTable
+from semsearch.stores.local.words.search import WordSearch
 from semsearch.transforms import Transform
 from semsearch.types import Document, Term
 

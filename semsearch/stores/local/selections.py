@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.arrays import Ids
-from semsearch.stores.local.ann.library import Chosen
 from semsearch.stores.local.catalog import State
+from semsearch.stores.local.vectors.ann.library import Chosen
 
 Mask: TypeAlias = NDArray[np.bool_]
 """Whether each passage of a part is meant, `[n]`."""

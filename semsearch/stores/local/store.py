@@ -27,10 +27,10 @@ from semsearch.types import EncoderSpec, Root, Storage, Term
 if TYPE_CHECKING:
     from semsearch.arrays import Ids, Vectors
     from semsearch.filters.syntax import Filter, Value
+    from semsearch.stores.local.care.rebuild import RebuildResult
+    from semsearch.stores.local.care.verify import Problem, Watch
     from semsearch.stores.local.reader import Reader
-    from semsearch.stores.local.rebuild import RebuildResult
-    from semsearch.stores.local.tuning import Tuned
-    from semsearch.stores.local.verify import Problem, Watch
+    from semsearch.stores.local.vectors.tuning import Tuned
     from semsearch.stores.local.writer import Writer
     from semsearch.transforms import Transform
 
@@ -191,7 +191,7 @@ class LocalStore:
 
     def prepare(self) -> None:
         """See `Store.prepare`: FAISS takes a tenth of a second to import."""
-        from semsearch.stores.local.ann.library import import_faiss
+        from semsearch.stores.local.vectors.ann.library import import_faiss
 
         Thread(target=import_faiss).start()
 
@@ -216,8 +216,8 @@ class LocalStore:
             factories: Vector indexes in FAISS's notation; empty for those that `auto` chooses from.
             target: Recall to reach; None for that of the index.
         """
-        from semsearch.stores.local.tuning import tune
-        from semsearch.stores.local.vectors import VectorTable
+        from semsearch.stores.local.vectors.table import VectorTable
+        from semsearch.stores.local.vectors.tuning import tune
 
         catalog = self._open()
         with self.snapshot():
@@ -227,13 +227,13 @@ class LocalStore:
 
     def verify(self, watch: Watch | None = None) -> list[Problem]:
         """Return what is wrong with the index; see `verify.verify_folder`."""
-        from semsearch.stores.local.verify import verify_folder
+        from semsearch.stores.local.care.verify import verify_folder
 
         return verify_folder(self.folder, watch)
 
     def stray_files(self) -> list[str]:
         """Return the names of files in the folder that are not part of the index."""
-        from semsearch.stores.local.verify import stray_files
+        from semsearch.stores.local.care.verify import stray_files
 
         return stray_files(self.folder)
 
@@ -244,14 +244,14 @@ class LocalStore:
 
     def backup(self, target: Path, watch: Watch | None = None) -> None:
         """Copy the index as it is now to a new folder; see `backup.back_up`."""
-        from semsearch.stores.local.backup import back_up
+        from semsearch.stores.local.care.backup import back_up
 
         self._open()
         back_up(self.folder, target, watch)
 
     def restore(self, backup: Path, *, replace: bool = False, watch: Watch | None = None) -> None:
         """Copy a backup to the folder of the index; see `backup.restore`."""
-        from semsearch.stores.local.backup import restore
+        from semsearch.stores.local.care.backup import restore
 
         restore(backup, self.folder, replace=replace, watch=watch)
 

@@ -20,17 +20,17 @@ from numpy.typing import NDArray
 from semsearch.arrays import Ids
 from semsearch.errors import NoIndexError, SchemaError, StoreError
 from semsearch.files import is_regular
-from semsearch.stores.local.ann.kinds import EXACT
 from semsearch.stores.local.array_file import Array, open_arrays
 from semsearch.stores.local.catalog import OPTIONAL, Catalog, SegmentRecord, read_object
 from semsearch.stores.local.database import DATABASE, SCHEMA_VERSION, Database, schema_version, translated_errors
 from semsearch.stores.local.folder import OURS, encoder_folder
 from semsearch.stores.local.guard import PASSAGE, checksum, passage_checksum
 from semsearch.stores.local.lock import HOLDER, LOCK
-from semsearch.stores.local.postings import build, word_sums
-from semsearch.stores.local.segments import IndexedSegment, open_segment, row_sums
-from semsearch.stores.local.vectors import VectorTable
-from semsearch.stores.local.words import open_words, texts_of
+from semsearch.stores.local.vectors.ann.kinds import EXACT
+from semsearch.stores.local.vectors.segments import IndexedSegment, open_segment, row_sums
+from semsearch.stores.local.vectors.table import VectorTable
+from semsearch.stores.local.words.files import open_words, texts_of
+from semsearch.stores.local.words.postings import build, word_sums
 from semsearch.types import COSINE, Document
 
 LISTED = 20

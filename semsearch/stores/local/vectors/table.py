@@ -13,16 +13,13 @@ from semsearch.arrays import Ids, Vectors
 from semsearch.errors import DamagedError, StoreError
 from semsearch.stores.local import guard
 from semsearch.stores.local.array_file import Array
-from semsearch.stores.local.catalog import Catalog, State
-from semsearch.stores.local.codecs import CODECS, FLOAT32, Codec
+from semsearch.stores.local.catalog import LAST, Catalog, State
 from semsearch.stores.local.database import Database
 from semsearch.stores.local.guard import checksum
+from semsearch.stores.local.vectors.codecs import CODECS, FLOAT32, Codec
 from semsearch.transforms import Transform, canonical_transform
 
 LITTLE_ENDIAN = np.dtype("<f4")
-
-LAST = 2**63 - 1
-"""The highest possible passage number."""
 
 ROWS_AT_ONCE = 8_192
 """Number of vectors in memory while a transform is fitted."""

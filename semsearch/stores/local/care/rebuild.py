@@ -10,9 +10,9 @@ import numpy as np
 from semsearch.errors import StoreError
 from semsearch.stores.local.array_file import open_arrays
 from semsearch.stores.local.catalog import OPTIONAL, Catalog, SegmentRecord
-from semsearch.stores.local.codecs import CODECS
 from semsearch.stores.local.database import Database
 from semsearch.stores.local.guard import INDEX_AGAIN, checksum
+from semsearch.stores.local.vectors.codecs import CODECS
 from semsearch.types import Document
 
 

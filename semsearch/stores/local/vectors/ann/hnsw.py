@@ -14,9 +14,18 @@ from typing import Any
 import numpy as np
 
 from semsearch.arrays import Ids, Vectors
-from semsearch.stores.local.ann.base import Arrays
-from semsearch.stores.local.ann.library import BITS, Chosen, FaissIndex, fill, fits, import_faiss, peek, ranged_types
 from semsearch.stores.local.array_file import Array
+from semsearch.stores.local.vectors.ann.base import Arrays
+from semsearch.stores.local.vectors.ann.library import (
+    BITS,
+    Chosen,
+    FaissIndex,
+    fill,
+    fits,
+    import_faiss,
+    peek,
+    ranged_types,
+)
 
 FACTORY = re.compile(r"HNSW([1-9]\d{0,2})(?:,(Flat|SQ4|SQ6|SQ8|SQfp16|SQbf16))?")
 

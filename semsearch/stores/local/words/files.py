@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from semsearch.stores.local.analysis import Text
 from semsearch.stores.local.array_file import open_arrays, writing_arrays
-from semsearch.stores.local.catalog import SegmentRecord
+from semsearch.stores.local.catalog import LAST, SegmentRecord
 from semsearch.stores.local.database import Database
-from semsearch.stores.local.postings import Postings, read
-from semsearch.stores.local.vectors import LAST
+from semsearch.stores.local.words.analysis import Text
+from semsearch.stores.local.words.postings import Postings, read
 
 TEXTS = (
     "SELECT passages.id, title, substr(text, start + 1, end - start) "

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from semsearch.arrays import Ids, Vectors
-from semsearch.stores.local.ann.library import Chosen, FaissIndex
 from semsearch.stores.local.array_file import Array
+from semsearch.stores.local.vectors.ann.library import Chosen, FaissIndex
 
 Arrays: TypeAlias = Mapping[str, Array]
 

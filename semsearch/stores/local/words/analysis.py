@@ -20,8 +20,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.stores.local.keywords import exact_tokens, fold, is_unspaced, phrases, separated, spelled_tokens
-from semsearch.stores.local.tokenizer import EXACT_WORDS, WORDS, Tokens, tokenizer
+from semsearch.stores.local.words.keywords import exact_tokens, fold, is_unspaced, phrases, separated, spelled_tokens
+from semsearch.stores.local.words.tokenizer import EXACT_WORDS, WORDS, Tokens, tokenizer
 
 Text: TypeAlias = tuple[int, str, str]
 """A passage's number, its document's title, and its text."""

@@ -12,9 +12,9 @@ import numpy as np
 
 from semsearch.arrays import Ids, Vector, Vectors
 from semsearch.similarity import similarities
-from semsearch.stores.local.ann.base import Kind
-from semsearch.stores.local.ann.library import FaissIndex, threads_for
 from semsearch.stores.local.curves import Measured
+from semsearch.stores.local.vectors.ann.base import Kind
+from semsearch.stores.local.vectors.ann.library import FaissIndex, threads_for
 
 K = 10
 """Number of nearest neighbors that recall is measured for."""

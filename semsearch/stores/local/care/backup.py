@@ -13,11 +13,11 @@ from pathlib import Path
 
 from semsearch.errors import DamagedError, NoIndexError, UsageError
 from semsearch.files import building, copy_folder, exchanging, open_regular
+from semsearch.stores.local.care.verify import Watch, first_of, verify_folder
 from semsearch.stores.local.catalog import Catalog
 from semsearch.stores.local.database import DATABASE, Database, translated_errors
 from semsearch.stores.local.folder import INDEX, check_space, encoder_folder, foreign_files
 from semsearch.stores.local.lock import hold_lock
-from semsearch.stores.local.verify import Watch, first_of, verify_folder
 
 ATTEMPTS = 5
 """Number of times that a copy is begun, because a writer may replace a segment just before it is opened."""

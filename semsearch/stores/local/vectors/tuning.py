@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 
 from semsearch.arrays import Ids, Vectors
 from semsearch.errors import StoreError
-from semsearch.stores.local.ann.kinds import EXACT, candidates
-from semsearch.stores.local.ann.library import Chosen
-from semsearch.stores.local.ann.recall import K, recalls_of
 from semsearch.stores.local.array_file import Array
-from semsearch.stores.local.catalog import Catalog, SegmentRecord
+from semsearch.stores.local.catalog import LAST, Catalog, SegmentRecord
 from semsearch.stores.local.curves import Measured, curve_from
-from semsearch.stores.local.segment_files import Source, write_segment
-from semsearch.stores.local.segments import Segment, nearest_so_far, open_segment, search
-from semsearch.stores.local.vectors import LAST, VectorTable
+from semsearch.stores.local.vectors.ann.kinds import EXACT, candidates
+from semsearch.stores.local.vectors.ann.library import Chosen
+from semsearch.stores.local.vectors.ann.recall import K, recalls_of
+from semsearch.stores.local.vectors.segment_files import Source, write_segment
+from semsearch.stores.local.vectors.segments import Segment, nearest_so_far, open_segment, search
+from semsearch.stores.local.vectors.table import VectorTable
 
 SHARES = (1.0, 0.5, 0.01, 0.001)
 """Shares of all passages that are left by the filters that searches are timed with."""

@@ -9,13 +9,13 @@ import numpy as np
 
 from semsearch.arrays import Ids, Vectors
 from semsearch.similarity import Spread
-from semsearch.stores.local.ann.library import Chosen
 from semsearch.stores.local.catalog import Catalog, SegmentRecord
 from semsearch.stores.local.database import Database
 from semsearch.stores.local.parts import Parts
-from semsearch.stores.local.segments import Segment, open_segment, search
 from semsearch.stores.local.selections import Selection
-from semsearch.stores.local.vectors import VectorTable
+from semsearch.stores.local.vectors.ann.library import Chosen
+from semsearch.stores.local.vectors.segments import Segment, open_segment, search
+from semsearch.stores.local.vectors.table import VectorTable
 
 log = logging.getLogger(__name__)
 

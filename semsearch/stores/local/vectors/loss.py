@@ -8,9 +8,9 @@ from semsearch.arrays import Vectors
 from semsearch.loss import measure_loss
 from semsearch.stores.local.array_file import Array
 from semsearch.stores.local.catalog import Catalog, write_setting
-from semsearch.stores.local.codecs import FLOAT32
 from semsearch.stores.local.database import Database
-from semsearch.stores.local.vectors import VectorTable
+from semsearch.stores.local.vectors.codecs import FLOAT32
+from semsearch.stores.local.vectors.table import VectorTable
 
 SAMPLE = 1_000
 """Number of passages of a run that the loss is measured on."""

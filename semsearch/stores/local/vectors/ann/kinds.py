@@ -5,15 +5,18 @@ from __future__ import annotations
 from math import ceil, log2, sqrt
 
 from semsearch.errors import UsageError
-from semsearch.stores.local.ann.base import Kind
-from semsearch.stores.local.ann.hnsw import Hnsw
-from semsearch.stores.local.ann.ivf import Ivf
-from semsearch.stores.local.ann.library import FaissIndex, import_faiss, metric_of
+from semsearch.stores.local.vectors.ann.base import Kind
+from semsearch.stores.local.vectors.ann.hnsw import Hnsw
+from semsearch.stores.local.vectors.ann.ivf import Ivf
+from semsearch.stores.local.vectors.ann.library import FaissIndex, import_faiss, metric_of
 
 KINDS: dict[str, Kind] = {"HNSW": Hnsw(), "IVF": Ivf()}
 
 EXACT = "Flat"
 """Factory string of exact search, which needs no index beside the vectors."""
+
+AUTO = "auto"
+"""Chooses the vector index by the number of vectors and the memory."""
 
 EXACT_BYTES = 16 * 2**20
 """Size of float32 vectors up to which they are searched exactly: about 10,000 of 384 dimensions, in 0.6 ms."""
@@ -71,13 +74,18 @@ def candidates(n: int, dim: int) -> tuple[str, ...]:
     return "HNSW32,SQ8", "HNSW16,SQ8", f"IVF{lists},RaBitQ"
 
 
+def exact_rows(dim: int) -> int:
+    """Return the number of vectors up to which they are searched exactly."""
+    return max(1, EXACT_BYTES // (4 * dim))
+
+
 def choose(n: int, dim: int, memory: int) -> str:
     """Return the factory string of the vector index for n rows that takes at most this many bytes.
 
     Raises:
         UsageError: If even the smallest takes more; the message says how much that is.
     """
-    if n * dim * 4 <= EXACT_BYTES or n <= LEAST_ROWS:
+    if n <= max(exact_rows(dim), LEAST_ROWS):
         return EXACT
     possible = candidates(n, dim)
     for factory in possible:

@@ -11,12 +11,12 @@ import numpy as np
 
 from semsearch.arrays import Ids, Vectors
 from semsearch.similarity import Spread
-from semsearch.stores.local.ann.kinds import EXACT, create, kind_of
-from semsearch.stores.local.ann.library import FaissIndex
-from semsearch.stores.local.ann.recall import HELD_OUT, SHARE, K, measure
 from semsearch.stores.local.array_file import Array, ArrayWriter, writing_arrays
-from semsearch.stores.local.codecs import FLOAT32, Codec
-from semsearch.stores.local.segments import nearest_so_far, row_sums
+from semsearch.stores.local.vectors.ann.kinds import EXACT, create, kind_of
+from semsearch.stores.local.vectors.ann.library import FaissIndex
+from semsearch.stores.local.vectors.ann.recall import HELD_OUT, SHARE, K, measure
+from semsearch.stores.local.vectors.codecs import FLOAT32, Codec
+from semsearch.stores.local.vectors.segments import nearest_so_far, row_sums
 
 Parts: TypeAlias = Iterable[tuple[Ids, Array]]
 """Passage ids `[n]`, ascending, and stored rows `[n, columns]`, in several parts; see `Codec`."""
@@ -137,9 +137,9 @@ class _Build:
         """Measure recall, add the rows held out, and write the index; return what was measured."""
         if self._index is None:
             return {}
-        kind, rows = kind_of(self._factory), out.view("rows")
+        kind, read = kind_of(self._factory), out.reader("rows")
         args = self._queries, self._truth, self._similarity, self._target
-        curve = measure(kind, self._index, lambda places: self._source.codec.decode(rows[places]), *args)
+        curve = measure(kind, self._index, lambda places: self._source.codec.decode(read(places.tolist())), *args)
         self._index.add(self._queries)
         n_bytes = 0
         for name, array in kind.arrays(self._index):

@@ -31,13 +31,21 @@ import numpy as np
 from semsearch.arrays import Ids, Vectors
 from semsearch.errors import UsageError
 from semsearch.similarity import Spread, similarities
-from semsearch.stores.local.ann.base import Arrays
-from semsearch.stores.local.ann.kinds import EXACT, create, kind_of
-from semsearch.stores.local.ann.library import Chosen, FaissIndex, fill, fits, import_faiss, metric_of, threads_for
 from semsearch.stores.local.array_file import Array, ArrayFile, open_arrays
 from semsearch.stores.local.catalog import SegmentRecord
-from semsearch.stores.local.codecs import FLOAT32, Codec
 from semsearch.stores.local.curves import Measured, choose_effort, curve_from
+from semsearch.stores.local.vectors.ann.base import Arrays
+from semsearch.stores.local.vectors.ann.kinds import EXACT, create, kind_of
+from semsearch.stores.local.vectors.ann.library import (
+    Chosen,
+    FaissIndex,
+    fill,
+    fits,
+    import_faiss,
+    metric_of,
+    threads_for,
+)
+from semsearch.stores.local.vectors.codecs import FLOAT32, Codec
 from semsearch.types import EUCLIDEAN
 
 log = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.stores.local.analysis import Text, analyze
+from semsearch.stores.local.words.analysis import Text, analyze
 
 Array: TypeAlias = NDArray[Any]
 

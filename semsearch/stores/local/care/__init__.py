@@ -1,0 +1,1 @@
+"""Care for an index: verification, rebuilding and backups."""

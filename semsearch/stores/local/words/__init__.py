@@ -1,0 +1,1 @@
+"""Keyword search: the analysis of texts, inverted indexes of them, and BM25."""
