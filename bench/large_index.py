@@ -4,6 +4,7 @@ Vectors come from bench/large_corpus.py, which encodes them once; queries are fu
 not in the index. Other libraries hold the same vectors; their search width is raised until they reach the same recall.
 
     python bench/large_index.py [--kind sentences|windows] [--n 300000] [--memory 2GB] [--peers] [--keep FOLDER]
+    python bench/large_index.py --kind windows --growth [--keep FOLDER]
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ YEARS = 1_000
 """Documents have `year` from 0 to 999 in turn, so that filters keep any share of them."""
 
 FILTERS = {"50%": "year < 500", "1%": "year < 10", "0.1%": "year < 1"}
+
+SIZES = (10_000, 100_000, 1_000_000)
+"""Numbers of texts that the growth law is read off."""
 
 SMALL = 1_400
 """Number of texts in the index that cold queries are compared with, as many as Cranfield has."""
@@ -170,21 +174,54 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=300_000)
     parser.add_argument("--memory", default="2GB")
     parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--growth", action="store_true")
     parser.add_argument("--keep", type=Path)
     options = parser.parse_args()
-    texts, vectors = load(options.kind, options.n + QUERIES)
-    queries = np.ascontiguousarray(vectors[options.n :])
-    asked, texts, vectors = texts[options.n :], texts[: options.n], vectors[: options.n]
+    sizes = SIZES if options.growth else (options.n,)
+    texts, vectors = load(options.kind, max(sizes) + QUERIES)
+    queries, asked = np.ascontiguousarray(vectors[max(sizes) :]), texts[max(sizes) :]
     encoder = Encoder.load(device="cpu")
-    folder = (options.keep or Path(tempfile.mkdtemp(prefix="semsearch-bench-"))) / "index"
-    print(f"{describe()}\n{options.n:,} {options.kind}\n")
-    if not folder.exists():
-        print(f"indexed in {build(folder, encoder, texts, vectors, options.memory):.0f} s, without encoding")
+    home = options.keep or Path(tempfile.mkdtemp(prefix="semsearch-bench-"))
+    print(f"{describe()}\n")
     try:
-        report(folder, options, texts, vectors, queries, asked, encoder)
+        if options.growth:
+            print(
+                "| passages | indexing s | disk MiB | resident MiB | first answer s | vector index, recall@10 ", end=""
+            )
+            print("| dense ms | with 1% filter | keyword ms | hybrid ms |\n|---|---|---|---|---|---|---|---|---|---|")
+        for n in sizes:
+            folder, seconds = home / f"{options.kind}-{n}", home / f"{options.kind}-{n}.seconds"
+            if not folder.exists():
+                seconds.write_text(f"{build(folder, encoder, texts[:n], vectors[:n], options.memory):.0f}")
+            if options.growth:
+                print(growth(folder, n, seconds.read_text(), queries, asked, encoder), flush=True)
+            else:
+                print(f"{n:,} {options.kind}, indexed in {seconds.read_text()} s, without encoding")
+                report(folder, options, texts[:n], vectors[:n], queries, asked, encoder)
     finally:
         if not options.keep:
-            shutil.rmtree(folder.parent)
+            shutil.rmtree(home)
+
+
+def growth(folder: Path, n: int, seconds: str, queries: Vectors, asked: list[str], encoder: Encoder) -> str:
+    """Return the row of the growth table for an index of n texts; milliseconds are without encoding."""
+    opened, grown = resident(folder, queries)
+    one_percent = parse("year < 10")
+    with LocalStore(folder) as store:
+        kinds = [f"{each['kind']} {each.get('recall', 1)}" for each in store.status()["vectors"]["segments"]]
+        store.search_vectors(queries[:1], K, one_percent)
+        store.search_keywords(asked[0], K, None)
+        dense = milliseconds(lambda row: store.search_vectors(queries[[row]], K, None))
+        filtered = milliseconds(lambda row: store.search_vectors(queries[[row]], K, one_percent))
+        keyword = milliseconds(lambda row: store.search_keywords(asked[row], K, None))
+    short = [" ".join(text.split()[:6]) for text in asked]
+    with Index.open(folder, encoder=encoder) as index:
+        index.search(short[0])
+        hybrid = milliseconds(lambda row: index.search(short[row], K), 200)
+    hybrid -= milliseconds(lambda row: encoder.encode_queries([short[row]]), 200)
+    size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
+    start = f"| {n:,} | {seconds} | {size:,.0f} | {grown:,.0f} | {opened:.2f} | {', '.join(kinds)} |"
+    return f"{start} {dense:.2f} | {filtered:.2f} | {keyword:.2f} | {hybrid:.2f} |"
 
 
 def report(
