@@ -7,8 +7,10 @@ import os
 if "PYTEST_XDIST_WORKER" in os.environ:  # before NumPy and torch read it; the threads of parallel workers would compete
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import gc
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,16 +24,27 @@ from semsearch import Encoder
 collect_ignore = ["clients"]  # these have their own environments: make test-clients
 
 
+def pytest_collection_finish() -> None:
+    """Exempt from garbage collection what lives until the end: some ten thousand tests, and what they import."""
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of converted models that all tests share, because converting one takes seconds."""
     return tmp_path_factory.mktemp("graphs")
 
 
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that contains the cache of each test; pytest itself would look for an unused number there."""
+    return tmp_path_factory.mktemp("caches")
+
+
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, graphs: Path) -> None:
+def _own_cache(monkeypatch: pytest.MonkeyPatch, caches: Path, graphs: Path) -> None:
     """Keep tests from reading or changing the user's cache."""
-    folder = tmp_path_factory.mktemp("cache")
+    folder = Path(tempfile.mkdtemp(dir=caches))
     (folder / "graphs").symlink_to(graphs, target_is_directory=True)
     monkeypatch.setenv("SEMSEARCH_CACHE", str(folder))
 
