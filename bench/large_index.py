@@ -215,13 +215,12 @@ def growth(folder: Path, n: int, seconds: str, queries: Vectors, asked: list[str
         dense = milliseconds(lambda row: store.search_vectors(queries[[row]], K, None))
         filtered = milliseconds(lambda row: store.search_vectors(queries[[row]], K, one_percent))
         keyword = milliseconds(lambda row: store.search_keywords(asked[row], K, None))
-    short = [" ".join(text.split()[:6]) for text in asked]
+    short = questions(asked)
     with Index.open(folder, encoder=encoder) as index:
         index.search(short[0])
         hybrid = milliseconds(lambda row: index.search(short[row], K), 200)
     hybrid -= milliseconds(lambda row: encoder.encode_queries([short[row]]), 200)
-    size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
-    start = f"| {n:,} | {seconds} | {size:,.0f} | {grown:,.0f} | {opened:.2f} | {', '.join(kinds)} |"
+    start = f"| {n:,} | {seconds} | {mebibytes(folder):,.0f} | {grown:,.0f} | {opened:.2f} | {', '.join(kinds)} |"
     return f"{start} {dense:.2f} | {filtered:.2f} | {keyword:.2f} | {hybrid:.2f} |"
 
 
@@ -234,10 +233,12 @@ def report(
     asked: list[str],
     encoder: Encoder,
 ) -> None:
-    size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
     opened, grown = resident(folder, queries)
     floats = vectors.nbytes / 2**20
-    print(f"disk {size:,.0f} MiB; opened and first answer in {opened:.3f} s; resident {grown:,.0f} MiB, ", end="")
+    print(
+        f"disk {mebibytes(folder):,.0f} MiB; opened and first answer in {opened:.3f} s; resident {grown:,.0f} MiB, ",
+        end="",
+    )
     print(f"{grown / floats:.2f} of the float32 vectors")
     with tempfile.TemporaryDirectory() as temporary:
         small = Path(temporary) / "index"
@@ -301,7 +302,7 @@ def report(
             words = milliseconds(lambda row, where=where: store.search_keywords(asked[row], K, where), 200)
             print(f"| {name} | {recall:.4f} | {dense:.2f} | {words:.2f} |")
     with Index.open(folder, encoder=encoder) as opened_index:
-        short = [" ".join(text.split()[:6]) for text in asked]
+        short = questions(asked)
         opened_index.search(short[0])
         print("\n| whole question, warm | ms, p50 |\n|---|---|")
         print(f"| encoding | {milliseconds(lambda row: encoder.encode_queries([short[row]]), 200):.2f} |")
@@ -320,6 +321,16 @@ def report(
         opened_index.delete([document["_id"] for document in more])
     peak, seconds = peak_of_compaction(folder, options.memory)
     print(f"building the vector index with --memory {options.memory}: {seconds:.0f} s, peak {peak:,.0f} MB")
+
+
+def questions(texts: list[str]) -> list[str]:
+    """Return the first six words of each text."""
+    return [" ".join(text.split()[:6]) for text in texts]
+
+
+def mebibytes(folder: Path) -> float:
+    """Return the size of an index on disk."""
+    return sum(path.stat().st_size for path in folder.iterdir()) / 2**20
 
 
 def document_places(store: LocalStore, passages: np.ndarray) -> np.ndarray:

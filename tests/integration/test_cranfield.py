@@ -89,13 +89,13 @@ def copy(index: Path, tmp_path: Path) -> Path:
     return shutil.copytree(index, tmp_path / "index")
 
 
-def cosines_by_hand(cranfield: Path, every: int) -> Iterator[tuple[str, str, float]]:
-    """Yield each query, every so many-th document, and their cosine, computed with sentence-transformers alone."""
+def cosines_by_hand(cranfield: Path, step: int) -> Iterator[tuple[str, str, float]]:
+    """Yield each query, one document in so many, and their cosine, computed with sentence-transformers alone."""
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(MODEL_DIR), device="cpu")
     model.max_seq_length = 256
-    documents, queries = json_lines(cranfield / "corpus.jsonl")[::every], json_lines(cranfield / "queries.jsonl")
+    documents, queries = json_lines(cranfield / "corpus.jsonl")[::step], json_lines(cranfield / "queries.jsonl")
     texts = [f"{document['title']} {document['text']}" for document in documents]
     vectors = model.encode(texts, normalize_embeddings=True, show_progress_bar=False)
     asked = model.encode([query["text"] for query in queries], normalize_embeddings=True, show_progress_bar=False)

@@ -249,22 +249,17 @@ class Database:
     def turn(self) -> Iterator[None]:
         """Reserve the connection for this thread, and translate errors."""
         with self._turn, translated_errors():
-            self._come_along()
+            if self._process != os.getpid():  # SQLite's connections belong to the parent, which alone may close them
+                if self._write:
+                    raise StoreError("the index was opened for writing before this process was forked; open it again")
+                self._abandoned.append(self._connection)
+                self._connect()
             yield
-
-    def _come_along(self) -> None:
-        """Open another connection in a forked process: the first belongs to the parent, which alone may close it."""
-        if self._process != os.getpid():
-            if self._write:
-                raise StoreError("the index was opened for writing before this process was forked; open it again")
-            self._abandoned.append(self._connection)
-            self._connect()
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Make every read inside see the same committed state, whatever a writer does meanwhile."""
-        with self._turn, translated_errors():
-            self._come_along()
+        with self.turn():
             if self._connection.in_transaction:
                 yield
                 return

@@ -23,11 +23,12 @@ from semsearch.stores.local.curves import choose_effort, curve_from
 from semsearch.stores.local.database import Database
 from semsearch.stores.local.folder import encoder_folder, sweep
 from semsearch.stores.local.tiers import Size, first_merged, most_merged
-from semsearch.stores.local.vectors.ann.kinds import AUTO, EXACT, choose, exact_rows, kind_of
+from semsearch.stores.local.vectors.ann.kinds import EXACT, choose, exact_rows, kind_of
 from semsearch.stores.local.vectors.segment_files import Source, Written, write_segment
 from semsearch.stores.local.vectors.table import VectorTable
 from semsearch.stores.local.words.files import open_words, texts_of, write_words
 from semsearch.stores.local.words.postings import Postings, build, merge
+from semsearch.types import AUTO
 from semsearch.vector_options import RecallWarning
 
 log = logging.getLogger(__name__)

@@ -44,12 +44,12 @@ from semsearch.stores.local.guard import checksum, passage_checksum
 from semsearch.stores.local.lock import hold_lock
 from semsearch.stores.local.plans import Planner, key_of, origin_of
 from semsearch.stores.local.sealing import MAX_DELETED, Sealer
-from semsearch.stores.local.vectors.ann.kinds import AUTO, EXACT, create
+from semsearch.stores.local.vectors.ann.kinds import EXACT, create
 from semsearch.stores.local.vectors.codecs import unstorable
 from semsearch.stores.local.vectors.loss import StoreLoss
 from semsearch.stores.local.vectors.table import LITTLE_ENDIAN, VectorTable
 from semsearch.transforms import fit_transform
-from semsearch.types import Document, EncoderSpec, Origin, Passage, Root, Storage
+from semsearch.types import AUTO, Document, EncoderSpec, Origin, Passage, Root, Storage
 
 log = logging.getLogger(__name__)
 

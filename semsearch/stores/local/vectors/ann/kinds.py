@@ -15,9 +15,6 @@ KINDS: dict[str, Kind] = {"HNSW": Hnsw(), "IVF": Ivf()}
 EXACT = "Flat"
 """Factory string of exact search, which needs no index beside the vectors."""
 
-AUTO = "auto"
-"""Chooses the vector index by the number of vectors and the memory."""
-
 EXACT_BYTES = 16 * 2**20
 """Size of float32 vectors up to which they are searched exactly: about 10,000 of 384 dimensions, in 0.6 ms."""
 
