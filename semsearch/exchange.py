@@ -27,7 +27,8 @@ import numpy as np
 
 from semsearch.arrays import Vectors
 from semsearch.corpus.readers import Corpus, Record, read_corpus
-from semsearch.corpus.sources import STDIN, ReadOptions, shown
+from semsearch.corpus.sources import STDIN, ReadOptions
+from semsearch.corpus.walk import shown
 from semsearch.errors import MismatchError, RecordError, SourceError, UsageError
 from semsearch.files import creating, is_regular, writing
 from semsearch.ingest import IngestResult, Watch

@@ -77,11 +77,6 @@ def cleaned(text: str) -> str:
     return _UNENCODABLE.sub("\ufffd", text)
 
 
-def from_text(data: bytes) -> Plain:
-    """Convert UTF-8 or UTF-16 text."""
-    return Plain(decode(data))
-
-
 def laid_out(pieces: Iterable[str | int]) -> str:
     """Join inline text (str) into blocks, separated by line breaks (int, the minimum number); the largest gap wins."""
     out: list[str] = []

@@ -17,16 +17,17 @@ from itertools import chain
 from typing import Any, TypeAlias
 
 from semsearch.corpus.fields import from_fields
-from semsearch.corpus.formats import FORMATS, READERS, ReadingWarning, Record, guarded
+from semsearch.corpus.formats.table import ENDINGS, FORMATS, has_many
 from semsearch.corpus.gzipped import is_gzipped
+from semsearch.corpus.records import ReadingWarning, Record, guarded
 from semsearch.corpus.roots import Coverage
-from semsearch.corpus.sources import BY_LINE, STDIN, ReadOptions, Source, as_written, find_sources, shown, source_of
+from semsearch.corpus.sources import STDIN, ReadOptions, Source
+from semsearch.corpus.walk import as_written, find_sources, shown, source_of
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.types import Document, Origin, Query, Root
 
 __all__ = [
     "FORMATS",
-    "READERS",
     "Corpus",
     "Coverage",
     "Paths",
@@ -91,7 +92,7 @@ def read_corpus(paths: Paths, options: ReadOptions = _DEFAULTS, coverage: Covera
 
 
 def _check_format(options: ReadOptions) -> None:
-    if options.format not in (None, *FORMATS):
+    if options.format not in (None, *FORMATS) and f".{options.format}" not in ENDINGS:
         raise UsageError(f'unknown format "{options.format}"; expected one of {", ".join(FORMATS)}')
 
 
@@ -116,7 +117,7 @@ def _read(
             yield source
         elif source.path == STDIN or coverage.begins(source.path):
             files[source.format] += 1
-            for record in READERS[source.format](source, options):
+            for record in FORMATS[source.format].read(source, options):
                 if isinstance(record, ReadingWarning):
                     warned += 1
                     if warned <= WARNED:
@@ -127,7 +128,7 @@ def _read(
                     yield record
                 else:
                     yield replace(record, origin=source.origin)
-            if source.format in BY_LINE or options.per_line:
+            if has_many(source, options):
                 coverage.complete(source.origin)
     if warned > WARNED:
         warnings.warn(f"{path}: {warned - WARNED:,} more files with similar warnings", ReadingWarning, stacklevel=2)
@@ -222,7 +223,7 @@ def has_moved(folder: str, files: Mapping[str, str], options: ReadOptions) -> bo
         path = os.path.join(folder, *file.split("/"))
         source = source_of(path, coverage.origin_of(path, found=True), options) if os.path.isfile(path) else None
         if isinstance(source, Source):
-            records = READERS[source.format](source, options)
+            records = FORMATS[source.format].read(source, options)
             same += any(isinstance(one, Document) and one.content_hash == content_hash for one in records)
     return 0 < len(files) <= 2 * same
 
@@ -276,7 +277,7 @@ def count_records(paths: Paths, options: ReadOptions = _DEFAULTS) -> int | None:
     for source in chain.from_iterable(found for _, found in find_sources(_each(paths), options, Coverage())):
         if isinstance(source, RecordError):
             continue
-        by_line = source.format in BY_LINE or options.per_line
+        by_line = has_many(source, options)
         if source.path == STDIN or (by_line and is_gzipped(source.path)):
             return None
         total += _count_lines(source) if by_line else 1

@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
+from semsearch.corpus.formats.table import ENDINGS
 from semsearch.corpus.readers import ReadOptions, as_records, read_corpus
-from semsearch.corpus.sources import ENDINGS
 from semsearch.errors import RecordError, TooLargeError
 from semsearch.mcp.shelf import STEPS
 from semsearch.server.models import GivenDocument

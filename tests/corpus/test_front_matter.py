@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from semsearch.corpus.front_matter import split_front_matter
+from semsearch.corpus.formats.front_matter import split_front_matter
 
 
 def test_yaml_by_hand():

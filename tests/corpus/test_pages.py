@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from semsearch.corpus.html import from_html
-from semsearch.corpus.markup import from_markdown
+from semsearch.corpus.formats.html import from_html
+from semsearch.corpus.formats.markdown import from_markdown
 from semsearch.corpus.readers import read_corpus
 from semsearch.errors import RecordError
 
@@ -263,7 +263,7 @@ def test_crossed_tags_are_not_multiplied(page):
     assert len(page) < 100_000
     program = (
         "import resource, sys\n"
-        "from semsearch.corpus.html import from_html\n"
+        "from semsearch.corpus.formats.html import from_html\n"
         "resource.setrlimit(resource.RLIMIT_AS, (10**9, 10**9))\n"
         "print(from_html(sys.stdin.buffer.read()).text.count('word'))"
     )

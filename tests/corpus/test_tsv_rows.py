@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semsearch.corpus.csv_rows import read_tabbed_rows
+from semsearch.corpus.formats.csv_rows import read_tabbed_rows
 from semsearch.corpus.readers import read_corpus
 from semsearch.errors import RecordError
 from semsearch.types import Document

@@ -17,8 +17,8 @@ from random import Random
 import pytest
 
 from semsearch import Index, WordHashEncoder
+from semsearch.corpus.formats.table import ENDINGS
 from semsearch.corpus.readers import ReadOptions, read_corpus
-from semsearch.corpus.sources import ENDINGS
 from semsearch.errors import RecordError
 from semsearch.types import Document
 
