@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from semsearch.checks import FLAG, TEXT, WHOLE, Check, check_types
+from semsearch.layout import NO_LAYOUT, Layout
 
 if TYPE_CHECKING:
     from semsearch.arrays import Vectors
@@ -96,6 +97,7 @@ class Document:
         source: The `file:line` that the document came from, for messages only; never stored.
         origin: The file that the document came from; None for a document from memory.
         given: The vectors of its passages, if it was exported with them; None to encode it.
+        layout: Sections of the text, and the tables and code in it.
     """
 
     doc_id: str
@@ -105,11 +107,13 @@ class Document:
     source: str = ""
     origin: Origin | None = field(default=None, compare=False, repr=False)
     given: GivenVectors | None = field(default=None, compare=False, repr=False)
+    layout: Layout = field(default=NO_LAYOUT, compare=False, repr=False)
 
     @property
     def content_hash(self) -> str:
-        """SHA-256 of title and text, in hex; a document is encoded again only when this changes."""
-        return hashlib.sha256(f"{self.title}\0{self.text}".encode()).hexdigest()
+        """SHA-256 of title, text and layout, in hex; a document is encoded again only when this changes."""
+        layout = f"\0{self.layout.text}" if self.layout else ""
+        return hashlib.sha256(f"{self.title}\0{self.text}{layout}".encode()).hexdigest()
 
     @property
     def size(self) -> int:

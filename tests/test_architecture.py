@@ -27,6 +27,7 @@ RANKS = {
         "interrupts": 1,
         "moments": 1,
         "printable": 1,
+        "layout": 1,
     },
     **{
         "types": 2,

@@ -6,10 +6,12 @@ import codecs
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import Enum
 from io import BufferedIOBase, BufferedReader, RawIOBase
 from itertools import chain
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeAlias
 
+from semsearch.layout import NO_LAYOUT, Layout, Section
 from semsearch.types import Metadata
 
 if TYPE_CHECKING:
@@ -24,13 +26,34 @@ _UNENCODABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
+class Heading:
+    """Piece that makes a section of what follows: the next block is its heading, and 1 is the highest level."""
+
+    level: int
+
+
+class Keep(Enum):
+    """Pieces around the blocks of a table or of code, which passages do not tear apart."""
+
+    KEEP = "keep"
+    KEPT = "kept"
+
+
+KEEP, KEPT = Keep
+
+Piece: TypeAlias = str | int | Heading | Keep
+"""A part of a text that is laid out; see `lay_out`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plain:
-    """Text, title and metadata of a file without its markup, and a warning about anything that could not be read."""
+    """Text, title, metadata and layout of a file without its markup, and a warning about what could not be read."""
 
     text: str
     title: str = ""
     metadata: Metadata = field(default_factory=dict)
     warning: str = ""
+    layout: Layout = NO_LAYOUT
 
 
 def decode(data: bytes) -> str:
@@ -77,21 +100,73 @@ def cleaned(text: str) -> str:
     return _UNENCODABLE.sub("\ufffd", text)
 
 
-def laid_out(pieces: Iterable[str | int]) -> str:
-    """Join inline text (str) into blocks, separated by line breaks (int, the minimum number); the largest gap wins."""
-    out: list[str] = []
-    block: list[str] = []
-    gap = 0
+def laid_out(pieces: Iterable[Piece]) -> str:
+    """Return the text of `lay_out` alone."""
+    return lay_out(pieces)[0]
+
+
+def lay_out(pieces: Iterable[Piece]) -> tuple[str, Layout]:
+    """Join inline text into blocks with line breaks between them; the largest of several gaps wins.
+
+    Args:
+        pieces: Inline text (str); the minimum number of line breaks (int), which ends a block; a Heading, if the block
+            that follows it is one; KEEP and KEPT around the blocks of a table or of code, which belong together.
+
+    Returns:
+        The text, and its sections and tables.
+    """
+    made = _Laid()
     for piece in chain(pieces, (0,)):
         if isinstance(piece, str):
-            block.append(piece)
-            continue
-        text = re.sub(rf"(?<=\w){BOUNDARY}+(?=\w)", " ", "".join(block)).replace(BOUNDARY, "")
-        block.clear()
+            made.block.append(piece)
+        elif isinstance(piece, int):
+            made.end_block()
+            made.gap = max(made.gap, piece)
+        else:
+            made.end_block()
+            made.mark(piece)
+    return "".join(made.out), Layout(tuple(made.sections), tuple(made.blocks))
+
+
+@dataclass(slots=True)
+class _Laid:
+    """The text that is laid out so far; `length` is its number of characters, `kept` how many KEEPs are open."""
+
+    out: list[str] = field(default_factory=list)
+    length: int = 0
+    gap: int = 0
+    block: list[str] = field(default_factory=list)
+    heading: Heading | None = None
+    kept: int = 0
+    kept_from: int | None = None
+    sections: list[Section] = field(default_factory=list)
+    blocks: list[tuple[int, int]] = field(default_factory=list)
+
+    def end_block(self) -> None:
+        """Append the block, if it has any text."""
+        text = re.sub(rf"(?<=\w){BOUNDARY}+(?=\w)", " ", "".join(self.block)).replace(BOUNDARY, "")
+        self.block.clear()
         # White space in running text is already collapsed: a line break inside a block means that it is preformatted.
         text = text.strip("\n").rstrip() if "\n" in text else re.sub(" {2,}", " ", text).strip(" ")
-        if text:
-            out += ["\n" * gap if out else "", text]
-            gap = 0
-        gap = max(gap, piece)
-    return "".join(out)
+        if not text:
+            return
+        before = "\n" * self.gap if self.out else ""
+        start = self.length + len(before)
+        self.out += [before, text]
+        self.length, self.gap = start + len(text), 0
+        if self.heading:
+            self.sections.append(Section(start, self.heading.level, " ".join(text.split())))
+            self.heading = None
+        if self.kept and self.kept_from is None:
+            self.kept_from = start
+
+    def mark(self, piece: Heading | Keep) -> None:
+        """Begin a heading, or begin or end what belongs together; only the outermost KEEP counts."""
+        if isinstance(piece, Heading):
+            self.heading = piece
+            return
+        self.heading = None
+        self.kept += 1 if piece is KEEP else -1
+        if not self.kept and self.kept_from is not None:
+            self.blocks.append((self.kept_from, self.length))
+            self.kept_from = None

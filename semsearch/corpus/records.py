@@ -91,7 +91,8 @@ def read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes], 
         plain = convert(data)
         if plain.warning:
             noted.append(ReadingWarning(f"{source.name}: {plain.warning}"))
-        return Document(source.doc_id, plain.text, plain.title, {"path": source.doc_id, **plain.metadata})
+        metadata = {"path": source.doc_id, **plain.metadata}
+        return Document(source.doc_id, plain.text, plain.title, metadata, layout=plain.layout)
 
     record = guarded(source, None, document)
     yield from noted

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from semsearch.corpus import formats
+from semsearch.corpus import records
 from semsearch.corpus.formats.html import from_html
 from semsearch.corpus.formats.markdown import from_markdown
 from semsearch.corpus.readers import (
@@ -174,7 +174,7 @@ def test_a_surrogate_pair_and_99_levels_are_fine(tmp_path):
 
 
 def test_a_line_beyond_the_bound_is_skipped_and_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(formats, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(records, "MAX_LINE_BYTES", 100)
     fits = '{"_id":"a","text":""}'.ljust(100)
     path = write(tmp_path / "c.jsonl", f"{fits}\n{' ' * 300_000}{{}}\n{fits}")
     first, error, last = read_corpus([path])
@@ -183,7 +183,7 @@ def test_a_line_beyond_the_bound_is_skipped_and_named(tmp_path, monkeypatch):
 
 
 def test_a_line_of_5_mb_is_fine(tmp_path):
-    assert formats.MAX_LINE_BYTES == 67_108_864
+    assert records.MAX_LINE_BYTES == 67_108_864
     path = write(tmp_path / "c.jsonl", json.dumps({"_id": "a", "text": "x" * 5_000_000}))
     assert len(read(path)[0].text) == 5_000_000
 
@@ -351,8 +351,8 @@ def test_bad_lines_of_text(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.txt", "a.md", "a.html", "a.pdf", "a.txt.gz"])
 def test_a_file_beyond_the_bound(tmp_path, name, monkeypatch):
-    assert formats.MAX_FILE_BYTES == 67_108_864
-    monkeypatch.setattr(formats, "MAX_FILE_BYTES", 3)
+    assert records.MAX_FILE_BYTES == 67_108_864
+    monkeypatch.setattr(records, "MAX_FILE_BYTES", 3)
     content = b"long"
     error = only_error(write(tmp_path / name, gzip.compress(content) if name.endswith(".gz") else content))
     assert error.reason == "the file is longer than 3 bytes; split it"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from semsearch.corpus.plain import BOUNDARY, Plain, laid_out, tidy
+from semsearch.corpus.plain import BOUNDARY, KEEP, KEPT, Heading, Piece, Plain, laid_out, lay_out, tidy
 
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborHTMLParser, LexborNode
@@ -54,6 +54,8 @@ _BLOCKS = frozenset(
 _APART = frozenset(
     "audio button canvas embed iframe img input kbd label meter object output progress video".split()
 )  # rendered as separate boxes
+_KEPT = frozenset(("pre", "table"))
+_LEVELS = {f"h{level}": level for level in range(1, 7)}
 _TABLE_PART = re.compile(r"\s*</?(?:td|th|tr|tbody|thead|tfoot|caption|colgroup|col)\b", re.IGNORECASE)
 
 _NAVIGATION = 'nav, [role="navigation"]'
@@ -82,8 +84,9 @@ def from_html(data: bytes) -> Plain:
         (whole, marks),
     )
     for parts, dropped in readings:
-        if text := laid_out(piece for part in parts for piece in _pieces(part, dropped)):
-            return Plain(text, _title(tree, parts, marks))
+        text, layout = lay_out(piece for part in parts for piece in _pieces(part, dropped))
+        if text:
+            return Plain(text, _title(tree, parts, marks), layout=layout)
     return Plain("", _title(tree, whole, marks))
 
 
@@ -227,12 +230,12 @@ def _is_permalink(link: LexborNode) -> bool:
     return False
 
 
-def _pieces(root: LexborNode, dropped: set[int] | frozenset[int]) -> Iterator[str | int]:
+def _pieces(root: LexborNode, dropped: set[int] | frozenset[int]) -> Iterator[Piece]:
     """Yield a tree's pieces, using an explicit stack: a page may nest deeper than Python's recursion limit."""
-    stack: list[tuple[LexborNode | str | int, bool]] = [(root, False)]
+    stack: list[tuple[LexborNode | Piece, bool]] = [(root, False)]
     while stack:
         node, preformatted = stack.pop()
-        if isinstance(node, str | int):
+        if isinstance(node, Piece):
             yield node
         elif node.is_text_node:
             text = node.text_content or ""
@@ -242,6 +245,11 @@ def _pieces(root: LexborNode, dropped: set[int] | frozenset[int]) -> Iterator[st
             if gap:
                 yield gap
                 stack.append((gap, False))
+            if node.tag in _KEPT:
+                yield KEEP
+                stack.append((KEPT, False))
+            if node.tag in _LEVELS:
+                yield Heading(_LEVELS[node.tag])
             if node.tag == "img":
                 yield " ".join((node.attributes.get("alt") or "").split())
             inside = preformatted or node.tag == "pre"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from semsearch.corpus.formats.front_matter import split_front_matter
 from semsearch.corpus.formats.html import fragment_text, gap_at
-from semsearch.corpus.plain import BOUNDARY, Plain, cleaned, decode, laid_out
+from semsearch.corpus.plain import BOUNDARY, KEEP, KEPT, Heading, Piece, Plain, cleaned, decode, laid_out, lay_out
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -29,10 +29,11 @@ def from_markdown(data: bytes) -> Plain:
     tokens = parser.parse(body)
     title = metadata.pop("title", None) or _first_heading(tokens)
     written = title if isinstance(title, str) else json.dumps(title, ensure_ascii=False)
-    return Plain(laid_out(_markdown_pieces(tokens)), cleaned(written), metadata, warning)
+    text, layout = lay_out(_markdown_pieces(tokens))
+    return Plain(text, cleaned(written), metadata, warning, layout)
 
 
-def _markdown_pieces(tokens: Sequence[Token]) -> Iterator[str | int]:
+def _markdown_pieces(tokens: Sequence[Token]) -> Iterator[Piece]:
     """Yield each tight list item and table row as a line, and everything else as paragraphs."""
     for token in tokens:
         if token.type == "inline":
@@ -40,12 +41,16 @@ def _markdown_pieces(tokens: Sequence[Token]) -> Iterator[str | int]:
         elif token.type in ("td_close", "th_close"):
             yield " "
         elif token.type in ("fence", "code_block"):
-            yield from (2, token.content, 2)
+            yield from (2, KEEP, token.content, 2, KEPT)
+        elif token.type in ("table_open", "table_close"):
+            yield from (2, KEEP if token.nesting == 1 else KEPT)
         elif token.type == "html_block":
             yield from (2, fragment_text(token.content), 2)
         elif token.nesting == 1 and token.type not in ("td_open", "th_open"):
             apart = token.level == 0 or (token.type in ("paragraph_open", "heading_open") and not token.hidden)
             yield 2 if apart else 1
+            if token.type == "heading_open":
+                yield Heading(int(token.tag[1:]))
 
 
 def _inline_pieces(tokens: Sequence[Token]) -> Iterator[str | int]:
