@@ -57,6 +57,11 @@ class Layout:
                 break
         return tuple(reversed(around))
 
+    @property
+    def title(self) -> str:
+        """The heading that titles the text: the first of level 1, or one at its beginning; empty if there is none."""
+        return next((one.title for one in self.sections if one.level == 1 or one.start == 0), "")
+
     def section(self, title: str, start: int, end: int) -> str:
         """Return the path of the sections that contain a whole span as text, without a heading that is the title."""
         path = self.path(start, end)

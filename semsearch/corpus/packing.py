@@ -53,11 +53,24 @@ class Packer:
         self._tokens = dict(zip(self._edges, accumulate(sizes, initial=0), strict=True))
 
     def spans(self) -> Iterator[Span]:
-        """Yield the spans in order, without white space at their ends; neighbors overlap only within a section."""
+        """Yield the spans in order, without white space at their ends; neighbors overlap only within a section.
+
+        A heading alone is not a passage: it is in the path of what follows.
+        """
         for start, end in self._packed(0, len(self._text)):
             part = self._text[start:end]
-            if part.strip():
-                yield start + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip())
+            span = start + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip())
+            if span[0] < span[1] and not self._is_heading(span):
+                yield span
+
+    def _is_heading(self, span: Span) -> bool:
+        """Return whether a span is the heading of a section that goes on behind it."""
+        place = bisect_left(self._starts, span[0])
+        section = self._sections[place] if place < len(self._sections) else None
+        if section is None or section.start != span[0] or " ".join(self._text[slice(*span)].split()) != section.title:
+            return False
+        behind = self._sections[place + 1 : place + 2]
+        return bool(behind) and behind[0].level > section.level
 
     def _size(self, span: Span) -> int:
         return self._tokens[span[1]] - self._tokens[span[0]]

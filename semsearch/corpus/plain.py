@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -21,6 +22,12 @@ BOUNDARY = "\0"
 """Piece that separates adjacent words, such as at a button's edge, and vanishes elsewhere; texts contain no NUL."""
 
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+HEAD, TITLE = 10_000, 100
+"""Number of characters at the beginning of a text in which its first line is looked for, and maximum of a title."""
+
+_DECORATION = "#*=_~-/ \t"
+"""Characters around the first line of a plain text that only decorate it."""
 
 _UNENCODABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -98,6 +105,12 @@ def tidy(text: str) -> str:
 def cleaned(text: str) -> str:
     """Replace NUL and lone surrogates, which extractors emit for unmapped characters, with U+FFFD."""
     return _UNENCODABLE.sub("\ufffd", text)
+
+
+def first_line(text: str) -> str:
+    """Return the first line of a text that has letters, as the title of a document without one; cut at a word."""
+    line = next((line for line in text[:HEAD].splitlines() if any(map(str.isalpha, line))), "")
+    return textwrap.shorten(line.strip(_DECORATION), TITLE, placeholder="…")
 
 
 def laid_out(pieces: Iterable[Piece]) -> str:

@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from semsearch.corpus.fields import storable
 from semsearch.corpus.gzipped import CORRUPT
-from semsearch.corpus.plain import UTF16_MARKS, Plain, as_utf8
+from semsearch.corpus.plain import UTF16_MARKS, Plain, as_utf8, first_line
 from semsearch.corpus.sources import ReadOptions, Source
 from semsearch.errors import RecordError
 from semsearch.types import Document
@@ -92,7 +92,8 @@ def read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes], 
         if plain.warning:
             noted.append(ReadingWarning(f"{source.name}: {plain.warning}"))
         metadata = {"path": source.doc_id, **plain.metadata}
-        return Document(source.doc_id, plain.text, plain.title, metadata, layout=plain.layout)
+        title = plain.title or first_line(plain.text)
+        return Document(source.doc_id, plain.text, title, metadata, layout=plain.layout)
 
     record = guarded(source, None, document)
     yield from noted

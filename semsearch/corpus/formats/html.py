@@ -76,17 +76,23 @@ def from_html(data: bytes) -> Plain:
         return Plain("")
     marks = {node.mem_id for node in tree.css('a[href*="#"]') if _is_permalink(node)}
     navigation = {node.mem_id for node in tree.css(_NAVIGATION)}
+    badges = {
+        image.mem_id
+        for heading in tree.css(", ".join(_LEVELS))
+        if heading.text().strip()
+        for image in heading.css("img")
+    }
     footers = {node.mem_id for node in tree.css(_FOOTERS) if node.parent is None or node.parent.tag != "blockquote"}
     whole = [tree.root]
     readings = (
-        (_main_part(tree), marks | navigation | footers),
-        (whole, marks | navigation),
-        (whole, marks),
+        (_main_part(tree), marks | badges | navigation | footers),
+        (whole, marks | badges | navigation),
+        (whole, marks | badges),
     )
     for parts, dropped in readings:
         text, layout = lay_out(piece for part in parts for piece in _pieces(part, dropped))
         if text:
-            return Plain(text, _title(tree, parts, marks), layout=layout)
+            return Plain(text, _title(tree, parts, marks | badges) or layout.title, layout=layout)
     return Plain("", _title(tree, whole, marks))
 
 
