@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import secrets
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from textwrap import shorten
@@ -22,6 +21,7 @@ from semsearch.arrays import Vectors
 from semsearch.checks import FUNCTION, NUMBER, WHOLE, check_types
 from semsearch.confidence import background_of
 from semsearch.errors import UsageError
+from semsearch.layout import headed, page_of
 from semsearch.printable import harmless, one_line
 from semsearch.rerank import Reranker, reranked
 from semsearch.search import Shown
@@ -60,6 +60,7 @@ class Excerpt:
         url: URL of the document, or an empty string.
         score: Score of its best passage; see `Hit`.
         confidence: Confidence in its best passage; see `Hit`.
+        section: Path of the section that contains the excerpt; see `Hit`.
     """
 
     number: int
@@ -72,12 +73,13 @@ class Excerpt:
     url: str
     score: float
     confidence: float | None
+    section: str = ""
 
     @property
     def heading(self) -> str:
-        """The line above the text: number, title, document id, offsets, page and URL."""
+        """The line above the text: number, title, section, document id, offsets, page and URL."""
         page = f", page {self.page}" if self.page else ""
-        title = shorten(one_line(self.title), TITLE, placeholder="…")
+        title = shorten(one_line(headed(self.title, self.section)), TITLE, placeholder="…")
         named = f"{title} ({one_line(self.doc_id)}" if title else f"({one_line(self.doc_id)}"
         return f"[{self.number}] {named}, characters {self.start}-{self.end}{page}) {one_line(self.url)}".rstrip()
 
@@ -260,10 +262,11 @@ def _excerpt(one: Shown, document: StoredDocument, neighbors: int) -> Excerpt:
 
 
 def _placed(excerpt: Excerpt, document: StoredDocument) -> Excerpt:
-    """Fill in the text (without invisible characters), the page and the URL of an excerpt."""
+    """Fill in the text (without invisible characters), the page, the section and the URL of an excerpt."""
     text = harmless(document.text[excerpt.start : excerpt.end])
     page = page_of(document.metadata, excerpt.start)
-    return replace(excerpt, text=text, page=page, url=url_of(document.metadata))
+    section = document.layout.section(excerpt.title, excerpt.start, excerpt.end)
+    return replace(excerpt, text=text, page=page, url=url_of(document.metadata), section=section)
 
 
 def _merged(excerpts: Iterable[Excerpt], documents: Mapping[str, StoredDocument]) -> list[Excerpt]:
@@ -317,11 +320,3 @@ def url_of(metadata: Mapping[str, Any]) -> str:
     """Return the URL of a document from the first of URL_FIELDS that holds one, or an empty string."""
     found = (metadata.get(name) for name in URL_FIELDS)
     return next((url for url in found if isinstance(url, str) and re.match(r"https?://\S+$", url)), "")
-
-
-def page_of(metadata: Mapping[str, Any], start: int) -> int | None:
-    """Return the 1-based page that contains a character offset; None if the document has no page information."""
-    starts = metadata.get("page_starts")
-    if not isinstance(starts, list) or not all(isinstance(one, int) for one in starts) or not starts:
-        return None
-    return max(1, bisect_right(starts, start))

@@ -26,6 +26,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from semsearch.arrays import Vectors
+from semsearch.corpus.fields import LAYOUT
 from semsearch.corpus.readers import Corpus, Record, read_corpus
 from semsearch.corpus.sources import STDIN, ReadOptions
 from semsearch.corpus.walk import shown
@@ -91,6 +92,7 @@ def export(store: LocalStore, path: Path, vectors: str | Path | None, watch: Wat
         for start in range(0, len(doc_ids), READ_AT_ONCE):
             for one in store.documents(doc_ids[start : start + READ_AT_ONCE]).values():
                 line = {"_id": one.doc_id, "title": one.title, "text": one.text, "metadata": dict(one.metadata)}
+                line |= {LAYOUT: one.layout.to_json()} if one.layout else {}
                 if vectors is not None:
                     stored = store.stored_vectors(one.passages).astype("<f4", copy=False)
                     passages: dict[str, Any] = {"encoder": spec.fingerprint, "spans": list(one.spans)}

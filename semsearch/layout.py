@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect
+from bisect import bisect, bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import inf
@@ -99,9 +100,8 @@ class Layout:
             raise ValueError(_EXPECTED) from None
         starts = [one.start for one in sections]
         bounds = [bound for block in blocks for bound in block]
-        if starts != sorted(starts) or bounds != sorted(bounds):
-            raise ValueError(_EXPECTED)
-        if not all(type(place) is int and 0 <= place <= length for place in (*starts, *bounds)):
+        known = all(type(place) is int and 0 <= place <= length for place in (*starts, *bounds))
+        if not known or starts != sorted(starts) or bounds != sorted(bounds):
             raise ValueError(_EXPECTED)
         return cls(sections, blocks)
 
@@ -128,3 +128,16 @@ def layout_of(text: str) -> Layout:
         return Layout.from_json(json.loads(text)) if text else NO_LAYOUT
     except (ValueError, RecursionError):
         return NO_LAYOUT
+
+
+def headed(title: str, section: str) -> str:
+    """Return a title followed by the path of a section, as hits show it."""
+    return SEPARATOR.join(part for part in (title, section) if part)
+
+
+def page_of(metadata: Mapping[str, Any], start: int) -> int | None:
+    """Return the 1-based page that contains a character offset; None if the document has no page information."""
+    starts = metadata.get("page_starts")
+    if not isinstance(starts, list) or not all(isinstance(one, int) for one in starts) or not starts:
+        return None
+    return max(1, bisect_right(starts, start))

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from semsearch.context import page_of, url_of
+from semsearch.context import url_of
 from semsearch.errors import UsageError
 from semsearch.types import Hit
 
@@ -61,7 +61,8 @@ def record_of(hit: Hit) -> dict[str, Any]:
         "text": hit.text,
         "start": hit.start,
         "end": hit.end,
-        "page": page_of(hit.metadata, hit.start),
+        "section": hit.section,
+        "page": hit.page,
         "url": url_of(hit.metadata) or None,
         "score": hit.score,
         "confidence": hit.confidence,

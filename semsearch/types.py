@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from semsearch.checks import FLAG, TEXT, WHOLE, Check, check_types
-from semsearch.layout import NO_LAYOUT, Layout
+from semsearch.layout import NO_LAYOUT, Layout, page_of
 
 if TYPE_CHECKING:
     from semsearch.arrays import Vectors
@@ -217,6 +217,11 @@ class Hit:
     kind: str = ""
     confidence: float | None = None
     section: str = ""
+
+    @property
+    def page(self) -> int | None:
+        """The 1-based page on which the passage begins; None if the document has no pages."""
+        return page_of(self.metadata, self.start)
 
     def __repr__(self) -> str:
         """Return one line with the beginning of the text."""

@@ -14,9 +14,10 @@ from memory_store import MemoryStore
 
 from semsearch import Index, WordHashEncoder
 from semsearch.arrays import Vectors
-from semsearch.context import LEAST_BUDGET, NOTHING, Context, page_of, url_of
+from semsearch.context import LEAST_BUDGET, NOTHING, Context, url_of
 from semsearch.corpus.chunking import Chunking
 from semsearch.errors import UsageError
+from semsearch.layout import page_of
 from semsearch.stores.base import Entry
 from semsearch.types import Document, Passage
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from semsearch.cli import terminal
 from semsearch.confidence import DEFAULT
+from semsearch.layout import headed
 from semsearch.printable import one_line
 from semsearch.snippets import Snippet, make_snippets
 
@@ -38,9 +39,12 @@ MATCH = "bold yellow"
 
 
 def as_json(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | None = None) -> list[dict[str, Any]]:
-    """Return hits as `--json` prints them: the fields of `Hit`, `snippet`, and `explanation` if requested."""
+    """Return hits as `--json` prints them: the fields of `Hit`, `page`, `snippet`, and `explanation` if requested."""
     snippets = _snippets(query, found, explained)
-    shown = [{**asdict(hit), "snippet": snippet.to_json()} for hit, snippet in zip(found, snippets, strict=True)]
+    shown = [
+        {**asdict(hit), "page": hit.page, "snippet": snippet.to_json()}
+        for hit, snippet in zip(found, snippets, strict=True)
+    ]
     for hit, why in zip(shown, explained or (), strict=False):
         hit["explanation"] = {name: value for name, value in why.to_json().items() if name != "snippet"}
     return shown
@@ -53,7 +57,14 @@ def show(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | No
         columns = ("rank", "score", "doc_id", "title", "text", *(("why",) if explained is not None else ()))
         why = [("; ".join(_reasons(one)),) for one in explained] if explained is not None else [()] * len(found)
         rows = (
-            (hit.rank, f"{hit.score:.4f}", hit.doc_id, hit.title, _on_one_line(hit, snippet), *reasons)
+            (
+                hit.rank,
+                f"{hit.score:.4f}",
+                hit.doc_id,
+                headed(hit.title, hit.section),
+                _on_one_line(hit, snippet),
+                *reasons,
+            )
             for hit, snippet, reasons in zip(found, snippets, why, strict=True)
         )
         terminal.table(columns, list(rows))
@@ -65,8 +76,9 @@ def show(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | No
     for number, (hit, snippet) in enumerate(zip(found, snippets, strict=True)):
         sure = "" if hit.confidence is None else f"{hit.confidence:4.0%}  "
         head = Text(f"{hit.rank:>3}  {hit.score:.3f}  {sure}", style="cyan")
-        doc_id, title = one_line(hit.doc_id), one_line(hit.title)
-        console.print(head.append(title or doc_id, style="bold default").append(f"  {doc_id}", style="dim"))
+        page = f", page {hit.page}" if hit.page else ""
+        doc_id, title = one_line(hit.doc_id), one_line(headed(hit.title, hit.section))
+        console.print(head.append(title or doc_id, style="bold default").append(f"  {doc_id}{page}", style="dim"))
         reasons = _reasons(explained[number]) if explained else ()
         for line in (*_styled(hit, snippet), *(Text(one_line(reason), "dim") for reason in reasons)):
             for row in line.wrap(console, max(min(console.width, WIDTH) - INDENT, 1)):

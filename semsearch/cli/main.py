@@ -90,6 +90,7 @@ def index(
     chunk_tokens: opt.ChunkTokens = None,
     overlap: opt.Overlap = None,
     title: opt.WithTitle = None,
+    sections: opt.WithSections = None,
     id_field: opt.IdField = None,
     text_field: opt.TextField = "text",
     title_field: opt.TitleField = "title",
@@ -136,7 +137,12 @@ def index(
         device=device,
         runtime=runtime,
         chunking=chunking_of(
-            folder, on_long=on_long and on_long.value, tokens=chunk_tokens, overlap=overlap, title=title
+            folder,
+            on_long=on_long and on_long.value,
+            tokens=chunk_tokens,
+            overlap=overlap,
+            title=title,
+            sections=sections,
         ),
         store_precision=store_precision and store_precision.value,
     ) as opened:

@@ -196,15 +196,15 @@ class Chunker:
         def capacity(start: int, end: int) -> int:
             return self._capacity(self._heading(title, layout.section(title, start, end)))
 
-        def cut(start: int, end: int) -> Iterator[tuple[int, int]]:
-            room = capacity(start, end)
+        def cut(start: int, end: int, reserved: int) -> Iterator[tuple[int, int]]:
+            room = capacity(start, end) - reserved
             overlap = min(self._chunking.overlap, room // 2)
             longest = max(BLOCK_CHARS, BLOCK_CHARS_PER_TOKEN * room)
             for first, last in split(text[start:end], self._splitter(room, overlap), longest):
                 yield start + first, start + last
 
         if not layout:
-            return cut(0, len(text))
+            return cut(0, len(text), 0)
         return Packer(text, layout, self._counted, capacity, cut).spans()
 
     def _counted(self, texts: Sequence[str]) -> list[int]:

@@ -14,7 +14,11 @@ from typing import Any
 
 from semsearch.corpus.sources import ReadOptions
 from semsearch.corpus.values import as_json, literal, shown
+from semsearch.layout import NO_LAYOUT, Layout
 from semsearch.types import Document
+
+LAYOUT = "_layout"
+"""Field with the sections, tables and code of the text, as `semsearch export` writes it; see `Layout.to_json`."""
 
 
 def storable(document: Document, place: str) -> Document:
@@ -97,10 +101,12 @@ def from_fields(fields: Mapping[str, Any], options: ReadOptions) -> Document:
         raise ValueError(f'"{options.text_field}" is {shown(text)}; expected a string')
     if not isinstance(title, str | None):
         raise ValueError(f'"{options.title_field}" is {shown(title)}; expected a string')
-    rest = {k: value for k, value in fields.items() if k not in (id_field, options.text_field, options.title_field)}
+    own = (id_field, options.text_field, options.title_field, LAYOUT)
+    rest = {k: value for k, value in fields.items() if k not in own}
     if isinstance(rest.get("metadata"), Mapping):
         rest = {**rest.pop("metadata"), **rest}
-    return Document(str(doc_id), text, title or "", rest)
+    layout = Layout.from_json(fields[LAYOUT], len(text)) if LAYOUT in fields else NO_LAYOUT
+    return Document(str(doc_id), text, title or "", rest, layout=layout)
 
 
 def _id_field(fields: Mapping[str, Any], options: ReadOptions) -> str:

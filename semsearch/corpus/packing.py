@@ -33,7 +33,7 @@ class Packer:
         layout: Layout,
         count: Callable[[Sequence[str]], list[int]],
         capacity: Callable[[int, int], int],
-        cut: Callable[[int, int], Iterable[Span]],
+        cut: Callable[[int, int, int], Iterable[Span]],
     ) -> None:
         """Count the tokens between all boundaries.
 
@@ -42,7 +42,7 @@ class Packer:
             layout: Its sections, tables and code.
             count: Counts the tokens of texts.
             capacity: Returns how many tokens a span may have, given its start and end.
-            cut: Cuts a span into parts that fit.
+            cut: Cuts a span, given its start and end, into parts that leave room for a number of tokens.
         """
         self._text, self._sections = text, layout.sections
         self._capacity, self._cut = capacity, cut
@@ -112,13 +112,16 @@ class Packer:
         edges = self._edges[bisect_left(self._edges, start) : bisect_left(self._edges, end) + 1]
         together: Span | None = None
         for part in pairwise(edges):
-            joined = (together[0], part[1]) if together else part
-            lonely = together is not None and self._size(together) < LONELY and part[0] in self._block_starts
-            if self._fits(joined) or (lonely and not self._fits(part)):
-                together = joined
+            if together is None or self._fits((together[0], part[1])):
+                together = (together or part)[0], part[1]
                 continue
-            if together:
-                yield from self._whole_or_cut(together)
+            if part[0] in self._block_starts and self._size(together) < LONELY and not self._fits(part):
+                (_, first), *rest = self._cut(*part, self._size(together))
+                yield together[0], first
+                yield from rest
+                together = None
+                continue
+            yield from self._whole_or_cut(together)
             together = part
         if together:
             yield from self._whole_or_cut(together)
@@ -127,4 +130,4 @@ class Packer:
         if self._fits(span):
             yield span
         else:
-            yield from self._cut(*span)
+            yield from self._cut(*span, 0)

@@ -42,6 +42,7 @@ class Excerpt(BaseModel):
     url: str
     start: int = Field(description="Character offset into the document's text, counted from 0.")
     end: int
+    section: str | None = Field(default=None, description="Path of the section that contains it.")
     page: int | None = Field(default=None, description="The page on which it begins.")
     confidence: float | None = Field(default=None, description="Confidence from 0 to 1 that it is about the question.")
 

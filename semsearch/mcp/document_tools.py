@@ -142,6 +142,7 @@ def _cited(shelf: Shelf, name: str, one: contexts.Excerpt) -> Excerpt:
         url=shelf.url_of(name, one.doc_id, {"url": one.url}, one.start, one.end),
         start=one.start,
         end=one.end,
+        section=shortened(one.section) or None,
         page=one.page,
         confidence=None if one.confidence is None else round(one.confidence, 3),
     )

@@ -69,6 +69,8 @@ class FoundHit(BaseModel):
         description="Type of the score: cosine, dot, euclidean, bm25, hybrid, rrf, or that of the second stage."
     )
     confidence: float | None = Field(description="From 0 to 1, comparable across modes and queries; null if unknown.")
+    section: str = Field("", description="Path of the section that contains it, such as `Usage > Options`.")
+    page: int | None = Field(None, description="Page on which it begins, if the document has pages.")
     metadata: JsonObject
     url: str = Field(description="Page that shows the document with the passage highlighted.")
     snippet: Excerpted | None = Field(
@@ -125,6 +127,7 @@ class CitedExcerpt(BaseModel):
     text: str
     start: int = Field(description="Offset of its first character in the document's text.")
     end: int
+    section: str = Field("", description="Path of the section that contains it, such as `Usage > Options`.")
     page: int | None = Field(description="Page on which it begins, if the document has pages.")
     url: str = Field(description="The document's own URL, or that of this server's page for it.")
     score: float

