@@ -190,6 +190,13 @@ WithTitle = Annotated[
     bool | None,
     typer.Option("--title/--no-title", help="Whether to encode the title with each passage [default: title]"),
 ]
+WithSections = Annotated[
+    bool | None,
+    typer.Option(
+        "--sections/--no-sections",
+        help="Whether to cut documents at their headings, and to encode these with each passage [default: sections]",
+    ),
+]
 
 QueryText = Annotated[str | None, typer.Argument(metavar="[TEXT]", help="What to search for.")]
 K = Annotated[int, typer.Option("-k", help="Number of documents to return.")]

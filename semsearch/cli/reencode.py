@@ -73,6 +73,13 @@ def reencode(
             "--title/--no-title", help="Whether to encode the title with each passage [default: as the index does]"
         ),
     ] = None,
+    sections: Annotated[
+        bool | None,
+        typer.Option(
+            "--sections/--no-sections",
+            help="Whether to cut documents at their headings, and to encode these [default: as the index does]",
+        ),
+    ] = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Move an index to another encoder, from its stored texts.
@@ -86,7 +93,12 @@ def reencode(
     with Index.open(folder) as opened:
         before = opened.spec, opened.chunking, opened.storage.store_precision
         chunking = chunking_of(
-            folder, on_long=on_long and on_long.value, tokens=chunk_tokens, overlap=overlap, title=title
+            folder,
+            on_long=on_long and on_long.value,
+            tokens=chunk_tokens,
+            overlap=overlap,
+            title=title,
+            sections=sections,
         )
         try:
             with terminal.progress(len(opened), "reencoding") as watch:
