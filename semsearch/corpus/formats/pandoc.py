@@ -1,0 +1,130 @@
+"""Reading office documents, LaTeX, notebooks and other markup with pandoc, in a process of its own.
+
+pandoc runs in its sandbox: it reads no other file and no network, and neither macros nor embedded code are run.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from functools import partial
+
+from semsearch.corpus.formats.pandoc_tree import Node, meta_pieces, meta_texts, parse_tree, tree_pieces
+from semsearch.corpus.formats.zipped import open_zip, properties
+from semsearch.corpus.plain import Heading, Piece, Plain, cleaned, decode, lay_out
+from semsearch.types import Metadata
+
+MAX_SECONDS = 60
+"""Time limit for a file; 500 pages take about 2 seconds."""
+
+MAX_HEAP_MB = 512
+
+_OUT_OF_HEAP = 251
+"""Exit status of a Haskell program that reaches its bound on memory."""
+
+_FIELDS = {
+    "author": ("author", "creator"),
+    "date": ("date",),
+    "keywords": ("keywords", "tags", "subject"),
+}
+"""Fields of the metadata, with the names that they have in the formats."""
+
+_LEAD = ("subtitle", "abstract")
+"""Parts of the text that pandoc returns as metadata."""
+
+
+def from_markup(data: bytes, markup: str) -> Plain:
+    """Convert a text file.
+
+    Args:
+        data: The file.
+        markup: Name of its format in pandoc.
+    """
+    return _convert(decode(data).encode(), markup, {})
+
+
+def from_docx(data: bytes) -> Plain:
+    """Convert a Word document, without comments and deleted text."""
+    with open_zip(data, "a Word document (.docx)", "[Content_Types].xml") as archive:
+        found = properties(archive, "docProps/core.xml")
+    return _convert(data, "docx", found)
+
+
+def from_odt(data: bytes) -> Plain:
+    """Convert an OpenDocument text."""
+    with open_zip(data, "an OpenDocument text (.odt)", "content.xml") as archive:
+        found = properties(archive, "meta.xml")
+    return _convert(data, "odt", found)
+
+
+def from_epub(data: bytes) -> Plain:
+    """Convert a book in EPUB."""
+    open_zip(data, "an EPUB book", "META-INF/container.xml").close()
+    return _convert(data, "epub", {})
+
+
+def from_rtf(data: bytes) -> Plain:
+    """Convert Rich Text Format, in which every other character than ASCII is escaped."""
+    if not data.lstrip().startswith(rb"{\rtf"):
+        raise ValueError(r"not Rich Text Format (it does not begin with {\rtf); check its extension")
+    return _convert(data, "rtf", {})
+
+
+def _convert(data: bytes, markup: str, found: Metadata) -> Plain:
+    """Convert a file, whose own properties are the metadata unless its text says otherwise."""
+    meta, blocks = parse_tree(_parsed(data, markup))
+    title = cleaned(" ".join(meta_texts(meta.get("title"))))
+    pieces: list[Piece] = [piece for name in _LEAD if name in meta for piece in (2, *meta_pieces(meta[name]), 2)]
+    pieces += tree_pieces(blocks)
+    text, layout = lay_out(pieces)
+    first = layout.sections[0] if layout.sections else None
+    if title and not (first and first.start == 0 and first.title == title):
+        lower = (Heading(one.level + 1) if isinstance(one, Heading) else one for one in pieces)
+        text, layout = lay_out((Heading(1), title, 2, *lower))
+    elif first and first.start == 0 and first.level <= min(section.level for section in layout.sections):
+        title = cleaned(first.title)
+    return Plain(cleaned(text), title, {**found, **_metadata(meta)}, layout=layout)
+
+
+def _metadata(meta: dict[str, Node]) -> Metadata:
+    fields = {}
+    for name, names in _FIELDS.items():
+        texts = next((texts for one in names if (texts := meta_texts(meta.get(one)))), [])
+        texts = [cleaned(text).strip("<>[]") for text in texts]  # as Org writes dates
+        if texts:
+            fields[name] = texts if len(texts) > 1 else texts[0]
+    return fields
+
+
+def _parsed(data: bytes, markup: str) -> bytes:
+    """Return the syntax tree of a file in JSON."""
+    options = [f"--from={markup}", "--to=json", "--standalone", "--sandbox", "--ipynb-output=none"]
+    command = [_binary(), "+RTS", f"-M{MAX_HEAP_MB}M", "-RTS", *options]
+    try:
+        done = subprocess.run(command, input=data, capture_output=True, timeout=MAX_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"pandoc takes longer than {MAX_SECONDS} seconds; split or flatten the file") from None
+    if done.returncode == _OUT_OF_HEAP:
+        raise ValueError(f"pandoc needs more than {MAX_HEAP_MB} MB of memory; split or flatten the file")
+    if done.returncode:
+        reason = cleaned(" ".join(done.stderr.decode(errors="replace").split()))
+        raise ValueError(f"pandoc cannot read it as {markup} ({reason:.200}); repair the file, or check its extension")
+    return done.stdout
+
+
+def _binary() -> str:
+    try:
+        from pypandoc import get_pandoc_path
+
+        return str(get_pandoc_path())
+    except (ImportError, OSError):  # the latter if the package is there without the program
+        raise ValueError("this format needs pandoc, which is not installed; pip install 'semsearch[formats]'") from None
+
+
+def _markup(markup: str) -> Callable[[bytes], Plain]:
+    return partial(from_markup, markup=markup)
+
+
+from_rst, from_org, from_asciidoc, from_latex, from_notebook = map(
+    _markup, ("rst", "org", "asciidoc", "latex", "ipynb")
+)
