@@ -5,8 +5,8 @@ pandoc runs in its sandbox: it reads no other file and no network, and neither m
 
 from __future__ import annotations
 
+import re
 import subprocess
-from collections.abc import Callable
 from functools import partial
 
 from semsearch.corpus.formats.pandoc_tree import Node, meta_pieces, meta_texts, parse_tree, tree_pieces
@@ -32,58 +32,66 @@ _FIELDS = {
 _LEAD = ("subtitle", "abstract")
 """Parts of the text that pandoc returns as metadata."""
 
+_DIRECTIVE = re.compile(r"^(?:include|ifdef|ifndef|ifeval|endif)::.*\[.*\][ \t]*$", re.MULTILINE)
+"""Lines of AsciiDoc that stand for another file, or surround a condition."""
 
-def from_markup(data: bytes, markup: str) -> Plain:
+
+def from_text(data: bytes, markup: str) -> Plain:
     """Convert a text file.
 
     Args:
         data: The file.
         markup: Name of its format in pandoc.
     """
-    return _convert(decode(data).encode(), markup, {})
+    return converted(run_pandoc(decode(data).encode(), markup)[0])
+
+
+def from_asciidoc(data: bytes) -> Plain:
+    """Convert AsciiDoc; included files are not read, and every branch of a condition is."""
+    return converted(run_pandoc(_DIRECTIVE.sub("", decode(data)).encode(), "asciidoc")[0])
 
 
 def from_docx(data: bytes) -> Plain:
     """Convert a Word document, without comments and deleted text."""
     with open_zip(data, "a Word document (.docx)", "[Content_Types].xml") as archive:
         found = properties(archive, "docProps/core.xml")
-    return _convert(data, "docx", found)
+    return converted(run_pandoc(data, "docx")[0], found)
 
 
 def from_odt(data: bytes) -> Plain:
     """Convert an OpenDocument text."""
     with open_zip(data, "an OpenDocument text (.odt)", "content.xml") as archive:
+        if b"encryption-data" in archive.read("META-INF/manifest.xml"):
+            raise ValueError("encrypted; save it without a password")
         found = properties(archive, "meta.xml")
-    return _convert(data, "odt", found)
+    return converted(run_pandoc(data, "odt")[0], found)
 
 
 def from_epub(data: bytes) -> Plain:
     """Convert a book in EPUB."""
     open_zip(data, "an EPUB book", "META-INF/container.xml").close()
-    return _convert(data, "epub", {})
+    return converted(run_pandoc(data, "epub")[0])
 
 
-def from_rtf(data: bytes) -> Plain:
-    """Convert Rich Text Format, in which every other character than ASCII is escaped."""
-    if not data.lstrip().startswith(rb"{\rtf"):
-        raise ValueError(r"not Rich Text Format (it does not begin with {\rtf); check its extension")
-    return _convert(data, "rtf", {})
+def converted(written: bytes, found: Metadata | None = None) -> Plain:
+    """Convert the syntax tree of a document.
 
-
-def _convert(data: bytes, markup: str, found: Metadata) -> Plain:
-    """Convert a file, whose own properties are the metadata unless its text says otherwise."""
-    meta, blocks = parse_tree(_parsed(data, markup))
-    title = cleaned(" ".join(meta_texts(meta.get("title"))))
+    Args:
+        written: The tree as pandoc writes it.
+        found: Metadata that was found elsewhere in the file; what pandoc found in the text overrides it.
+    """
+    meta, blocks = parse_tree(written)
+    title = " ".join(meta_texts(meta.get("title")))
     pieces: list[Piece] = [piece for name in _LEAD if name in meta for piece in (2, *meta_pieces(meta[name]), 2)]
     pieces += tree_pieces(blocks)
     text, layout = lay_out(pieces)
-    first = layout.sections[0] if layout.sections else None
-    if title and not (first and first.start == 0 and first.title == title):
+    first = layout.sections[0] if layout.sections and layout.sections[0].start == 0 else None
+    if title and not (first and first.title == title):
         lower = (Heading(one.level + 1) if isinstance(one, Heading) else one for one in pieces)
         text, layout = lay_out((Heading(1), title, 2, *lower))
-    elif first and first.start == 0 and first.level <= min(section.level for section in layout.sections):
-        title = cleaned(first.title)
-    return Plain(cleaned(text), title, {**found, **_metadata(meta)}, layout=layout)
+    elif first and first.level <= min(section.level for section in layout.sections):
+        title = first.title
+    return Plain(cleaned(text), cleaned(title), {**(found or {}), **_metadata(meta)}, layout=layout)
 
 
 def _metadata(meta: dict[str, Node]) -> Metadata:
@@ -96,10 +104,19 @@ def _metadata(meta: dict[str, Node]) -> Metadata:
     return fields
 
 
-def _parsed(data: bytes, markup: str) -> bytes:
-    """Return the syntax tree of a file in JSON."""
-    options = [f"--from={markup}", "--to=json", "--standalone", "--sandbox", "--ipynb-output=none"]
-    command = [_binary(), "+RTS", f"-M{MAX_HEAP_MB}M", "-RTS", *options]
+def run_pandoc(data: bytes, markup: str, *options: str) -> tuple[bytes, bytes]:
+    """Return the syntax tree of a file in JSON, and pandoc's log.
+
+    Args:
+        data: The file.
+        markup: Name of its format in pandoc.
+        options: More options of pandoc.
+
+    Raises:
+        ValueError: If pandoc is not installed, cannot read the file, or reaches a bound on time or memory.
+    """
+    fixed = [f"--from={markup}", "--to=json", "--standalone", "--sandbox", "--ipynb-output=none"]
+    command = [_binary(), "+RTS", f"-M{MAX_HEAP_MB}M", "-RTS", *fixed, *options]
     try:
         done = subprocess.run(command, input=data, capture_output=True, timeout=MAX_SECONDS)
     except subprocess.TimeoutExpired:
@@ -109,7 +126,7 @@ def _parsed(data: bytes, markup: str) -> bytes:
     if done.returncode:
         reason = cleaned(" ".join(done.stderr.decode(errors="replace").split()))
         raise ValueError(f"pandoc cannot read it as {markup} ({reason:.200}); repair the file, or check its extension")
-    return done.stdout
+    return done.stdout, done.stderr
 
 
 def _binary() -> str:
@@ -121,10 +138,4 @@ def _binary() -> str:
         raise ValueError("this format needs pandoc, which is not installed; pip install 'semsearch[formats]'") from None
 
 
-def _markup(markup: str) -> Callable[[bytes], Plain]:
-    return partial(from_markup, markup=markup)
-
-
-from_rst, from_org, from_asciidoc, from_latex, from_notebook = map(
-    _markup, ("rst", "org", "asciidoc", "latex", "ipynb")
-)
+from_rst, from_org, from_notebook = (partial(from_text, markup=markup) for markup in ("rst", "org", "ipynb"))

@@ -9,19 +9,19 @@ from functools import partial
 from semsearch.corpus.formats.delimited import read_delimited
 from semsearch.corpus.formats.html import from_html
 from semsearch.corpus.formats.json_lines import read_json_lines
+from semsearch.corpus.formats.latex import from_latex
 from semsearch.corpus.formats.markdown import from_markdown
 from semsearch.corpus.formats.pandoc import (
     from_asciidoc,
     from_docx,
     from_epub,
-    from_latex,
     from_notebook,
     from_odt,
     from_org,
     from_rst,
-    from_rtf,
 )
 from semsearch.corpus.formats.pdf import from_pdf
+from semsearch.corpus.formats.rtf import from_rtf
 from semsearch.corpus.formats.slides import from_pptx
 from semsearch.corpus.formats.text import read_text
 from semsearch.corpus.gzipped import ending_of
