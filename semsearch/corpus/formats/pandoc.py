@@ -14,10 +14,11 @@ from semsearch.corpus.formats.zipped import open_zip, properties
 from semsearch.corpus.plain import Heading, Piece, Plain, cleaned, decode, lay_out
 from semsearch.types import Metadata
 
-MAX_SECONDS = 60
-"""Time limit for a file; 500 pages take about 2 seconds."""
+MAX_SECONDS = 120
+"""Time limit for a file; 500 pages take 2 to 9 seconds on an idle core."""
 
-MAX_HEAP_MB = 512
+MAX_HEAP_MB = 1024
+"""Bound on the memory of pandoc, which takes about 150 times the text: 500 pages of OpenDocument reach 530 MB."""
 
 _OUT_OF_HEAP = 251
 """Exit status of a Haskell program that reaches its bound on memory."""
