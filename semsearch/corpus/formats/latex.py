@@ -15,8 +15,8 @@ _SKIPPED = re.compile(
 """A command with one argument that pandoc did not know, with its name and line."""
 
 _WITHOUT_TEXT = set(
-    "bibitem bibliography bibliographystyle graphicspath hspace hypersetup index input label nocite pagenumbering "
-    "pagestyle setlength thispagestyle vspace".split()
+    "begin bibitem bibliography bibliographystyle end graphicspath hspace hypersetup index input label nocite "
+    "pagenumbering pagestyle setlength thispagestyle vspace".split()
 )
 
 

@@ -36,6 +36,9 @@ _LEAD = ("subtitle", "abstract")
 _DIRECTIVE = re.compile(r"^(?:include|ifdef|ifndef|ifeval|endif)::.*\[.*\][ \t]*$", re.MULTILINE)
 """Lines of AsciiDoc that stand for another file, or surround a condition."""
 
+_HEADER = re.compile(r"^(= .*\n(?:[^:\n].*\n)?)((?::!?\w[^:\n]*:.*\n)+)", re.MULTILINE)
+"""Title and author of AsciiDoc, and the attributes below them, the first of which pandoc 3.9 takes for the revision."""
+
 
 def from_text(data: bytes, markup: str) -> Plain:
     """Convert a text file.
@@ -49,7 +52,8 @@ def from_text(data: bytes, markup: str) -> Plain:
 
 def from_asciidoc(data: bytes) -> Plain:
     """Convert AsciiDoc; included files are not read, and every branch of a condition is."""
-    return converted(run_pandoc(_DIRECTIVE.sub("", decode(data)).encode(), "asciidoc")[0])
+    source = _HEADER.sub(r"\2\1", _DIRECTIVE.sub("", decode(data)), count=1)
+    return converted(run_pandoc(source.encode(), "asciidoc")[0])
 
 
 def from_docx(data: bytes) -> Plain:

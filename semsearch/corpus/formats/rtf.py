@@ -11,8 +11,8 @@ from semsearch.corpus.plain import Plain
 
 _CODE_PAGE = re.compile(rb"\\ansicpg(\d+)")
 
-_ESCAPED = re.compile(rb"\\u-?\d+ ?(?:\\'[0-9a-fA-F]{2})*|((?:\\'[0-9a-fA-F]{2})+)")
-"""A Unicode escape with what stands there for readers without Unicode, or bytes in the code page (group 1)."""
+_ESCAPED = re.compile(rb"(\\u-?\d+) ?\?|\\u-?\d+ ?(?:\\'[0-9a-fA-F]{2})+|((?:\\'[0-9a-fA-F]{2})+)")
+"""Unicode escapes, with what stands there for readers without Unicode, or bytes in the code page (group 2)."""
 
 
 def from_rtf(data: bytes) -> Plain:
@@ -23,7 +23,10 @@ def from_rtf(data: bytes) -> Plain:
 
 
 def _in_unicode(data: bytes) -> bytes:
-    """Replace bytes in a code page other than 1252, the only one that pandoc knows, with Unicode escapes."""
+    r"""Replace bytes in the code page, which pandoc takes for 1252, and write `\u8364?` as pandoc expects it.
+
+    After a question mark pandoc loses a space, but not after its code.
+    """
     declared = _CODE_PAGE.search(data)
     encoding = f"cp{declared[1].decode()}" if declared else "cp1252"
     try:
@@ -32,9 +35,11 @@ def _in_unicode(data: bytes) -> bytes:
         raise ValueError(f"the code page {encoding} is unknown; save the file in another format") from None
 
     def escape(match: re.Match[bytes]) -> bytes:
-        if match[1] is None:
+        if match[1]:
+            return match[1] + rb"\'3f"
+        if not match[2]:
             return match[0]
-        units = bytes.fromhex(match[1].decode().replace("\\'", "")).decode(encoding, "replace").encode("utf-16-le")
-        return b"".join(b"\\u%d?" % unit for (unit,) in struct.iter_unpack("<h", units))
+        units = bytes.fromhex(match[2].decode().replace("\\'", "")).decode(encoding, "replace").encode("utf-16-le")
+        return b"".join(rb"\u%d\'3f" % unit for (unit,) in struct.iter_unpack("<h", units))
 
-    return data if encoding == "cp1252" else _ESCAPED.sub(escape, data)
+    return _ESCAPED.sub(escape, data)
