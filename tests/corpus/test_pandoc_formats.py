@@ -438,6 +438,26 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, name, monkeypatch):
     assert 4 * 64 * 2**20 == 268_435_456
 
 
+def test_properties_that_are_damaged_are_left_out(tmp_path):
+    data = word()
+    for broken in (
+        b"<",
+        b"<?xml version='1.0' encoding='nonsense'?><a/>",
+        b"<!DOCTYPE a [<!ENTITY e SYSTEM 'x'>]><a>&e;</a>",
+    ):
+        members = zipfile.ZipFile(io.BytesIO(data))
+        kept = {name: members.read(name) for name in members.namelist()}
+        document = read(tmp_path, "docx", archive(**kept | {"docProps/core.xml": broken}))
+        assert document.title == "Field notes"
+        assert dict(document.metadata) == {"path": "a.docx"}
+    del kept["docProps/core.xml"]
+    assert read(tmp_path, "docx", archive(**kept)).title == "Field notes"
+
+
+def test_an_odt_without_a_manifest_is_no_crash(tmp_path):
+    assert "pandoc cannot read it as odt" in reason(tmp_path, "odt", archive(**{"content.xml": "<a"}))
+
+
 def test_an_encrypted_odt_says_so(tmp_path):
     manifest = "<manifest:file-entry><manifest:encryption-data/></manifest:file-entry>"
     data = archive(**{"content.xml": b"\x93" * 64, "META-INF/manifest.xml": manifest})

@@ -592,8 +592,8 @@ SAMPLES = {
         {
             "content.xml": f'<o:document-content xmlns:o="{OPEN}:office:1.0" xmlns:t="{OPEN}:text:1.0"><o:body><o:text>'
             "<t:p>x</t:p></o:text></o:body></o:document-content>",
-            "styles.xml": f'<o:document-styles xmlns:o="{OPEN}:office:1.0"><o:styles/><o:automatic-styles/><o:master-styles/>'
-            "</o:document-styles>",
+            "styles.xml": f'<o:document-styles xmlns:o="{OPEN}:office:1.0"><o:styles/>'
+            "<o:automatic-styles/><o:master-styles/></o:document-styles>",
             "META-INF/manifest.xml": f'<m:manifest xmlns:m="{OPEN}:manifest:1.0"/>',
         }
     ),

@@ -10,12 +10,12 @@ import subprocess
 from functools import partial
 
 from semsearch.corpus.formats.pandoc_tree import Node, meta_pieces, meta_texts, parse_tree, tree_pieces
-from semsearch.corpus.formats.zipped import open_zip, properties
+from semsearch.corpus.formats.zipped import contents, open_zip, properties
 from semsearch.corpus.plain import Heading, Piece, Plain, cleaned, decode, lay_out
 from semsearch.types import Metadata
 
 MAX_SECONDS = 120
-"""Time limit for a file; 500 pages take 2 to 9 seconds on an idle core."""
+"""Time limit for a file; 500 pages take 2 to 10 seconds on an idle core."""
 
 MAX_HEAP_MB = 1024
 """Bound on the memory of pandoc, which takes about 150 times the text: 500 pages of OpenDocument reach 530 MB."""
@@ -66,7 +66,7 @@ def from_docx(data: bytes) -> Plain:
 def from_odt(data: bytes) -> Plain:
     """Convert an OpenDocument text."""
     with open_zip(data, "an OpenDocument text (.odt)", "content.xml") as archive:
-        if b"encryption-data" in archive.read("META-INF/manifest.xml"):
+        if b"encryption-data" in contents(archive, "META-INF/manifest.xml"):
             raise ValueError("encrypted; save it without a password")
         found = properties(archive, "meta.xml")
     return converted(run_pandoc(data, "odt")[0], found)

@@ -53,15 +53,24 @@ def open_zip(data: bytes, kind: str, member: str) -> ZipFile:
     return archive
 
 
+def contents(archive: ZipFile, member: str) -> bytes:
+    """Return a member that is not needed for the text; nothing if it is missing or damaged."""
+    try:
+        return archive.read(member)
+    except Exception:  # zipfile and zlib raise nearly any exception for a damaged archive
+        return b""
+
+
 def properties(archive: ZipFile, member: str) -> Metadata:
     """Return author, keywords and date of creation from the properties of a document, as far as they are known."""
     fields: dict[str, list[str]] = {}
     try:
-        for element in ElementTree.fromstring(archive.read(member)).iter():
-            name = _PROPERTIES.get(element.tag.rpartition("}")[2])
-            text = " ".join(cleaned(element.text or "").split())
-            if name and text and text not in fields.get(name, []):
-                fields.setdefault(name, []).append(text)
-    except Exception:  # the properties are missing or broken, whatever the reason; the text is still there
+        elements = list(ElementTree.fromstring(contents(archive, member)).iter())
+    except (ElementTree.ParseError, ValueError, LookupError):  # the latter for an unknown encoding
         return {}
+    for element in elements:
+        name = _PROPERTIES.get(element.tag.rpartition("}")[2])
+        text = " ".join(cleaned(element.text or "").split())
+        if name and text and text not in fields.get(name, []):
+            fields.setdefault(name, []).append(text)
     return {name: texts[0] if len(texts) == 1 else texts for name, texts in fields.items()}
