@@ -19,11 +19,11 @@ def from_rtf(data: bytes) -> Plain:
     """Convert Rich Text Format."""
     if not data.lstrip().startswith(rb"{\rtf"):
         raise ValueError(r"not Rich Text Format (it does not begin with {\rtf); check its extension")
-    return converted(run_pandoc(_in_unicode(data), "rtf")[0])
+    return converted(run_pandoc(_for_pandoc(data), "rtf")[0])
 
 
-def _in_unicode(data: bytes) -> bytes:
-    r"""Replace bytes in the code page, which pandoc takes for 1252, and write `\u8364?` as pandoc expects it.
+def _for_pandoc(data: bytes) -> bytes:
+    r"""Replace bytes in the code page, which pandoc takes for 1252, and write `\u8364?` and footnotes as it expects them.
 
     After a question mark pandoc loses a space, but not after its code.
     """
@@ -42,4 +42,4 @@ def _in_unicode(data: bytes) -> bytes:
         units = bytes.fromhex(match[2].decode().replace("\\'", "")).decode(encoding, "replace").encode("utf-16-le")
         return b"".join(rb"\u%d\'3f" % unit for (unit,) in struct.iter_unpack("<h", units))
 
-    return _ESCAPED.sub(escape, data)
+    return _ESCAPED.sub(escape, data).replace(rb"{\*\footnote", rb"{\footnote")  # of LibreOffice, lost otherwise
