@@ -23,7 +23,7 @@ def from_rtf(data: bytes) -> Plain:
 
 
 def _for_pandoc(data: bytes) -> bytes:
-    r"""Replace bytes in the code page, which pandoc takes for 1252, and write `\u8364?` and footnotes as it expects them.
+    r"""Replace bytes in the code page, which pandoc takes for 1252; write `\u8364?` and footnotes as it expects them.
 
     After a question mark pandoc loses a space, but not after its code.
     """
