@@ -6,15 +6,18 @@ import os
 import re
 import sys
 import tracemalloc
+import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pptx
 import pytest
 
 from semsearch.corpus import records
 from semsearch.corpus.formats.html import from_html
 from semsearch.corpus.formats.markdown import from_markdown
+from semsearch.corpus.formats.table import ENDINGS
 from semsearch.corpus.readers import (
     FORMATS,
     Coverage,
@@ -548,6 +551,25 @@ def test_pdf_without_pypdf_says_what_to_install(tmp_path, monkeypatch):
 
 # --- gzip and standard input ---
 
+OPEN = "urn:oasis:names:tc:opendocument:xmlns"
+RELATIONSHIPS = "http://schemas.openxmlformats.org/package/2006/relationships"
+
+
+def zipped(members: dict[str, str]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, text in members.items():
+            archive.writestr(name, text)
+    return out.getvalue()
+
+
+def slide_with_title(text: str) -> bytes:
+    deck, out = pptx.Presentation(), io.BytesIO()
+    deck.slides.add_slide(deck.slide_layouts[5]).shapes.title.text = text
+    deck.save(out)
+    return out.getvalue()
+
+
 SAMPLES = {
     "jsonl": b'{"_id":"a","text":"x"}',
     "csv": b"id,text\na,x",
@@ -556,6 +578,38 @@ SAMPLES = {
     "markdown": b"x",
     "html": b"<p>x",
     "pdf": pdf(shown(b"x")),
+    **dict.fromkeys(("rst", "org", "asciidoc", "latex"), b"x"),
+    "docx": zipped(
+        {
+            "[Content_Types].xml": '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>',
+            "_rels/.rels": f'<Relationships xmlns="{RELATIONSHIPS}"><Relationship Id="r" Target="word/document.xml" '
+            'Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument"/></Relationships>',
+            "word/document.xml": '<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main">'
+            "<w:body><w:p><w:r><w:t>x</w:t></w:r></w:p></w:body></w:document>",
+        }
+    ),
+    "odt": zipped(
+        {
+            "content.xml": f'<o:document-content xmlns:o="{OPEN}:office:1.0" xmlns:t="{OPEN}:text:1.0"><o:body><o:text>'
+            "<t:p>x</t:p></o:text></o:body></o:document-content>",
+            "styles.xml": f'<o:document-styles xmlns:o="{OPEN}:office:1.0"><o:styles/>'
+            "<o:automatic-styles/><o:master-styles/></o:document-styles>",
+            "META-INF/manifest.xml": f'<m:manifest xmlns:m="{OPEN}:manifest:1.0"/>',
+        }
+    ),
+    "pptx": slide_with_title("x"),
+    "epub": zipped(
+        {
+            "META-INF/container.xml": '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'
+            '<rootfile full-path="b.opf" media-type="application/oebps-package+xml"/></rootfiles></container>',
+            "b.opf": '<package xmlns="http://www.idpf.org/2007/opf"><metadata/><manifest><item id="a" href="a.xhtml" '
+            'media-type="application/xhtml+xml"/></manifest><spine><itemref idref="a"/></spine></package>',
+            "a.xhtml": '<html xmlns="http://www.w3.org/1999/xhtml"><body><p>x</p></body></html>',
+        }
+    ),
+    "rtf": rb"{\rtf1 x}",
+    "notebook": b'{"cells":[{"cell_type":"markdown","metadata":{},"source":"x"}],"metadata":{},"nbformat":4,'
+    b'"nbformat_minor":0}',
 }
 
 
@@ -563,16 +617,11 @@ def test_every_reader_has_a_sample():
     assert tuple(SAMPLES) == tuple(FORMATS)
 
 
-@pytest.mark.parametrize("ending", "jsonl ndjson csv tsv txt text md markdown html htm pdf JSONL".split())
+@pytest.mark.parametrize("ending", [*ENDINGS, ".JSONL"])
 def test_every_ending_plain_and_gzipped(tmp_path, ending):
-    sample = SAMPLES[readers_format(ending)]
-    assert read(write(tmp_path / f"a.{ending}", sample))[0].text == "x"
-    assert read(write(tmp_path / f"a.{ending}.gz", gzip.compress(sample)))[0].text == "x"
-
-
-def readers_format(ending: str) -> str:
-    by_hand = {"ndjson": "jsonl", "txt": "text", "md": "markdown", "htm": "html"}
-    return by_hand.get(ending.lower(), ending.lower())
+    sample = SAMPLES[ENDINGS[ending.lower()]]
+    assert read(write(tmp_path / f"a{ending}", sample))[0].text == "x"
+    assert read(write(tmp_path / f"a{ending}.gz", gzip.compress(sample)))[0].text == "x"
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
@@ -652,13 +701,13 @@ def test_a_format_overrules_the_ending_in_folders_too(tmp_path):
     [
         ("nowhere", {}, SourceError, "does not exist; expected a file, a folder"),
         ("empty", {}, SourceError, "contains no files in a supported format; expected .jsonl"),
-        ("a.docx", {}, SourceError, "unknown extension; expected .jsonl.* `format`"),
-        ("fine.txt", {"format": "docx"}, UsageError, 'unknown format "docx"; expected one of jsonl, csv'),
+        ("a.xyz", {}, SourceError, "unknown extension; expected .jsonl.* `format`"),
+        ("fine.txt", {"format": "xyz"}, UsageError, 'unknown format "xyz"; expected one of jsonl, csv'),
     ],
 )
 def test_what_makes_no_source_is_raised_before_anything_is_read(tmp_path, name, options, error, message):
     fine = write(tmp_path / "fine.txt", "x")
-    write(tmp_path / "a.docx", "x")
+    write(tmp_path / "a.xyz", "x")
     write(tmp_path / "empty" / "a.xyz", "x")
     with pytest.raises(error, match=message) as caught:
         read_corpus([fine, str(tmp_path / name)], ReadOptions(**options))

@@ -9,8 +9,20 @@ from functools import partial
 from semsearch.corpus.formats.delimited import read_delimited
 from semsearch.corpus.formats.html import from_html
 from semsearch.corpus.formats.json_lines import read_json_lines
+from semsearch.corpus.formats.latex import from_latex
 from semsearch.corpus.formats.markdown import from_markdown
+from semsearch.corpus.formats.pandoc import (
+    from_asciidoc,
+    from_docx,
+    from_epub,
+    from_notebook,
+    from_odt,
+    from_org,
+    from_rst,
+)
 from semsearch.corpus.formats.pdf import from_pdf
+from semsearch.corpus.formats.rtf import from_rtf
+from semsearch.corpus.formats.slides import from_pptx
 from semsearch.corpus.formats.text import read_text
 from semsearch.corpus.gzipped import ending_of
 from semsearch.corpus.plain import Plain
@@ -53,6 +65,16 @@ FORMATS = {
         Format("markdown", (".md", ".markdown"), _whole(from_markdown)),
         Format("html", (".html", ".htm", ".xhtml"), _whole(from_html)),
         Format("pdf", (".pdf",), _whole(from_pdf), extra="pdf"),
+        Format("rst", (".rst", ".rest"), _whole(from_rst), extra="formats"),
+        Format("org", (".org",), _whole(from_org), extra="formats"),
+        Format("asciidoc", (".adoc", ".asciidoc"), _whole(from_asciidoc), extra="formats"),
+        Format("latex", (".tex", ".latex"), _whole(from_latex), extra="formats"),
+        Format("docx", (".docx",), _whole(from_docx), extra="formats"),
+        Format("odt", (".odt",), _whole(from_odt), extra="formats"),
+        Format("pptx", (".pptx",), _whole(from_pptx), extra="formats"),
+        Format("epub", (".epub",), _whole(from_epub), extra="formats"),
+        Format("rtf", (".rtf",), _whole(from_rtf), extra="formats"),
+        Format("notebook", (".ipynb",), _whole(from_notebook), extra="formats"),
     )
 }
 """All formats by name."""
