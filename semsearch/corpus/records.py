@@ -31,6 +31,10 @@ class ReadingWarning(UserWarning):
     """A warning about part of a file that could not be read, although the document is usable."""
 
 
+class TextlessError(ValueError):
+    """A file that has no text at all, such as a logo or a scan, rather than a bad one."""
+
+
 Reading: TypeAlias = Record | ReadingWarning
 
 Reader: TypeAlias = Callable[[Source, ReadOptions], Iterator[Reading]]
