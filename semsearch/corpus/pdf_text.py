@@ -467,25 +467,25 @@ def joined(pages: Iterable[Sequence[Block]], words: Words) -> tuple[str, list[in
     starts: list[int] = []
     sections: list[Section] = []
     tables: list[tuple[int, int]] = []
-    length = 0
+    length = waiting = 0  # a page without text begins where the next one with text does
     last: Block | None = None
     for blocks in pages:
         text, layout = lay_out(_pieces(blocks))
-        if text and last and _goes_on(last, blocks[0]):
+        if not text:
+            waiting += 1
+            continue
+        if last and _goes_on(last, blocks[0]):
             lost, between = words.seam(parts[-1], text)
-            parts[-1] = parts[-1][: len(parts[-1]) - lost] + between
-            length += len(between) - lost
-        elif text and parts:
-            parts.append("\n\n")
-            length += 2
-        starts.append(length)
-        sections += [replace(one, start=one.start + length) for one in layout.sections]
-        tables += [(start + length, end + length) for start, end in layout.blocks]
-        if text:
-            parts.append(text)
-            length += len(text)
-            last = blocks[-1]
-    return "".join(parts), starts, Layout(tuple(sections), tuple(tables))
+            parts[-1] = parts[-1][: len(parts[-1]) - lost]
+        else:
+            lost, between = 0, "\n\n" if last else ""
+        start = length - lost + len(between)
+        starts += [start] * (waiting + 1)
+        sections += [replace(one, start=one.start + start) for one in layout.sections]
+        tables += [(one + start, end + start) for one, end in layout.blocks]
+        parts += [between, text]
+        length, last, waiting = start + len(text), blocks[-1], 0
+    return "".join(parts), [*starts, *[length] * waiting], Layout(tuple(sections), tuple(tables))
 
 
 def _goes_on(last: Block, block: Block) -> bool:

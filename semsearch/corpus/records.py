@@ -92,6 +92,8 @@ def read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes], 
             data = stream.read(MAX_FILE_BYTES + 1)
         if len(data) > MAX_FILE_BYTES:
             raise ValueError(f"the file is longer than {MAX_FILE_BYTES} bytes; split it")
+        if data.startswith(b"%PDF-") and source.format != "pdf":
+            raise ValueError(f"the file is a PDF, not {source.format}; give it the extension .pdf")
         plain = convert(data)
         if plain.warning:
             noted.append(ReadingWarning(f"{source.name}: {plain.warning}"))
@@ -115,7 +117,9 @@ def guarded(source: Source, line: int | None, make: Callable[[], Document]) -> R
     except RecursionError:
         return RecordError(source.name, line, "nested too deeply; flatten it")
     except ValueError as error:
-        return RecordError(source.name, line, str(error))
+        problem = RecordError(source.name, line, str(error))
+        problem.textless = isinstance(error, TextlessError)
+        return problem
     except (OSError, *CORRUPT) as error:
         return RecordError(source.name, line, _unreadable(error))
 
