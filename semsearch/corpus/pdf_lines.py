@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import math
+import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -21,6 +22,11 @@ Box: TypeAlias = tuple[float, float, float, float]
 
 HYPHEN = "\x02"
 """What PDFium makes of a hyphen at the end of a line; also of one that the author wrote."""
+
+BROKEN = ("-", "\xad", "‐")
+"""Hyphens, one of which may be at the end of a line only because it ends there."""
+
+_LINE_ENDS = frozenset(("\n", HYPHEN))
 
 CELL_GAP = 1.3
 """A gap between words that parts two cells or columns, as a multiple of the height of the type."""
@@ -113,8 +119,8 @@ def read_pages(document: Any) -> Iterator[Page]:
                 if left < 0:
                     raise ValueError(f"the PDF has more than {MAX_CHARS} characters; split it")
                 lines = _Reader(text.raw, _turn(page)).lines(text.count_chars())
-            size = page.get_size()
-            yield Page(*size, tuple(lines), not lines and _has_pictures(page))
+            width, height = page.get_size()
+            yield Page(width, height, tuple(lines), not lines and _has_pictures(page))
 
 
 def read_bookmarks(document: Any) -> Iterator[Bookmark]:
@@ -134,54 +140,59 @@ def _has_pictures(page: Any) -> bool:
     return next(iter(page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3)), None) is not None
 
 
-def _turn(page: Any) -> Any:
-    """Return a function that turns a box on the page the way that the page is turned for reading."""
+def _turn(page: Any) -> Callable[..., Box] | None:
+    """Return a function that turns a box on the page the way that the page is turned for reading; None if it isn't."""
     left, bottom, right, top = page.get_bbox()
-    return {
-        0: lambda x0, x1, y0, y1: (x0, x1, y0, y1),
+    turns: dict[int, Callable[..., Box]] = {
         90: lambda x0, x1, y0, y1: (y0 - bottom, y1 - bottom, right - x1, right - x0),
         180: lambda x0, x1, y0, y1: (right - x1, right - x0, top - y1, top - y0),
         270: lambda x0, x1, y0, y1: (top - y1, top - y0, x0 - left, x1 - left),
-    }[page.get_rotation()]
+    }
+    return turns.get(page.get_rotation())
 
 
-@dataclass(slots=True)
 class _Reader:
     """Reads the characters of a page through PDFium's handle of its text."""
 
-    raw: Any
-    turn: Any
+    def __init__(self, handle: Any, turn: Callable[..., Box] | None) -> None:
+        from pypdfium2 import raw
+
+        self.raw, self.handle, self.turn = raw, handle, turn
+        self.rect = raw.FS_RECTF()
+        self.loose_box = raw.FPDFText_GetLooseCharBox
 
     def lines(self, n: int) -> list[Line]:
         """Return the lines in the order in which the page shows them, which is nearly always that of reading."""
-        from pypdfium2 import raw
-
-        unicode = raw.FPDFText_GetUnicode
         made: list[Line] = []
-        places: list[int] = []
-        text: list[str] = []
-        at = 0
-        while at <= n:
-            code = unicode(self.raw, at) if at < n else 10
-            if 0xD800 <= code < 0xDC00 and at + 1 < n and 0xDC00 <= (low := unicode(self.raw, at + 1)) < 0xE000:
-                code = 0x10000 + ((code - 0xD800) << 10) + low - 0xDC00  # PDFium counts such a character as two
-                at += 1
-            char = chr(code) if code <= 0x10FFFF else "\ufffd"
-            if char == "\n" or char == HYPHEN:
-                if char == HYPHEN:
-                    text.append("-")
-                    places.append(at)
-                line = self._line("".join(text), places)
-                if line:
-                    made.append(replace(line, broken=line.text.endswith(("-", "\xad", "‐"))))
-                text, places = [], []
-            elif char != "\r":
-                text.append(char)
-                places.append(at)
-            at += 1
+        text, places = self._characters(n)
+        start = 0
+        for end in (*(at for at, char in enumerate(text) if char in _LINE_ENDS), len(text)):
+            divided = text[end : end + 1] == HYPHEN
+            line = self._line(text[start:end] + "-" * divided, places[start : end + divided])
+            if line:
+                made.append(replace(line, broken=line.text.endswith(BROKEN)))
+            start = end + 1
         return made
 
-    def _line(self, text: str, places: list[int]) -> Line | None:
+    def _characters(self, n: int) -> tuple[str, Sequence[int]]:
+        """Return the characters of a page with their numbers on it; PDFium counts one beyond U+FFFF as two."""
+        buffer = (ctypes.c_ushort * (n + 1))()
+        self.raw.FPDFText_GetText(self.handle, 0, n, buffer)
+        text = bytes(buffer)[: 2 * n].decode("utf-16-le", "surrogatepass").replace("\ufffe", HYPHEN)
+        if len(text) == n and "\0" not in text:
+            return text, range(n)
+        units = [self.raw.FPDFText_GetUnicode(self.handle, at) for at in range(n)]
+        chars: list[str] = []
+        places: list[int] = []
+        for at, unit in enumerate(units):
+            if 0xDC00 <= unit < 0xE000 and at and 0xD800 <= units[at - 1] < 0xDC00:
+                chars[-1] = chr(0x10000 + ((units[at - 1] - 0xD800) << 10) + unit - 0xDC00)
+            else:
+                chars.append(chr(unit) if unit <= 0x10FFFF else "\ufffd")
+                places.append(at)
+        return "".join(chars), places
+
+    def _line(self, text: str, places: Sequence[int]) -> Line | None:
         """Return a line with the given characters, of which `places` are the numbers on the page."""
         text, places = self._composed(text, places)
         words = _words(text)
@@ -210,44 +221,41 @@ class _Reader:
     def _around(self, first: int, last: int) -> Box:
         """Return the box around the characters from the first to the last of a word."""
         x0, x1, y0, y1 = self._box(first)
+        if first == last:
+            return x0, x1, y0, y1
         x2, x3, _, _ = self._box(last)
         return min(x0, x2), max(x1, x3), y0, y1
 
     def _box(self, place: int) -> Box:
-        from pypdfium2 import raw
-
-        rect = raw.FS_RECTF()
-        raw.FPDFText_GetLooseCharBox(self.raw, place, rect)
-        box: Box = self.turn(rect.left, rect.right, rect.bottom, rect.top)
-        return box
+        rect = self.rect
+        self.loose_box(self.handle, place, rect)
+        box = (rect.left, rect.right, rect.bottom, rect.top)
+        return self.turn(*box) if self.turn else box
 
     def _ink(self, place: int) -> Box:
         """Return the box around what is printed of a character, which for an accent is not as high as the line."""
-        from pypdfium2 import raw
-
         left, right, bottom, top = (ctypes.c_double() for _ in range(4))
-        raw.FPDFText_GetCharBox(self.raw, place, left, right, bottom, top)
-        box: Box = self.turn(left.value, right.value, bottom.value, top.value)
-        return box
+        self.raw.FPDFText_GetCharBox(self.handle, place, left, right, bottom, top)
+        box = (left.value, right.value, bottom.value, top.value)
+        return self.turn(*box) if self.turn else box
 
     def _type(self, places: list[int]) -> tuple[float, bool, bool]:
         """Return size, boldness and fixed pitch of the type, from a few of its characters."""
-        from pypdfium2 import raw
-
+        raw = self.raw
         sample = places[:: max(1, len(places) // 4)]
         sizes, bold, fixed = [], 0, 0
         matrix, flags, name = raw.FS_MATRIX(), ctypes.c_int(), ctypes.create_string_buffer(128)
         for place in sample:
-            raw.FPDFText_GetMatrix(self.raw, place, matrix)
-            sizes.append(raw.FPDFText_GetFontSize(self.raw, place) * math.hypot(matrix.c, matrix.d))
-            raw.FPDFText_GetFontInfo(self.raw, place, name, len(name), flags)
+            raw.FPDFText_GetMatrix(self.handle, place, matrix)
+            sizes.append(raw.FPDFText_GetFontSize(self.handle, place) * math.hypot(matrix.c, matrix.d))
+            raw.FPDFText_GetFontInfo(self.handle, place, name, len(name), flags)
             font = name.value.decode("utf-8", "replace").lower()
             heavy = "bold" in font or "cmb" in font or "black" in font
-            bold += heavy or raw.FPDFText_GetFontWeight(self.raw, place) >= _BOLD
+            bold += heavy or raw.FPDFText_GetFontWeight(self.handle, place) >= _BOLD
             fixed += bool(flags.value & _FIXED_PITCH) or "mono" in font or "cmtt" in font or "courier" in font
         return median(sizes), bold == len(sample), fixed == len(sample)
 
-    def _is_even(self, text: str, places: list[int]) -> bool:
+    def _is_even(self, text: str, places: Sequence[int]) -> bool:
         """Return whether the first and last narrow letters are as wide as wide ones, as only in type of fixed pitch."""
         narrow = [place for char, place in zip(text, places, strict=True) if char in _NARROW]
         wide = [place for char, place in zip(text, places, strict=True) if char in _WIDE]
@@ -257,7 +265,7 @@ class _Reader:
         widths = [right - left for left, right, _, _ in boxes]
         return max(widths) < 1.02 * min(widths)
 
-    def _composed(self, text: str, places: list[int]) -> tuple[str, list[int]]:
+    def _composed(self, text: str, places: Sequence[int]) -> tuple[str, Sequence[int]]:
         """Put accents and vowel signs onto their letters."""
         if text.isascii() and not any(mark in text for mark in "`^~"):
             return text, places
@@ -266,7 +274,7 @@ class _Reader:
         for at, char in enumerate(text):
             if unicodedata.combining(char):
                 self._attach(out, kept, char, places[at], places[at + 1 : at + 2])
-            elif char in _MARKS and (beside := self._letter(char, at, text, places)):
+            elif char in _MARKS and (beside := self._letter(at, text, places)):
                 if beside > 0:  # the accent comes first: wait for its letter
                     out.append(_MARKS[char])
                     kept.append(places[at])
@@ -285,7 +293,7 @@ class _Reader:
         parts = [unicodedata.normalize("NFC", part) for part in out]
         return "".join(parts), [place for place, part in zip(kept, parts, strict=True) for _ in part]
 
-    def _letter(self, char: str, at: int, text: str, places: list[int]) -> int:
+    def _letter(self, at: int, text: str, places: Sequence[int]) -> int:
         """Return 1 if an accent is above or below the letter after it, -1 if before it, and 0 if it stands apart."""
         left, right, _, _ = self._ink(places[at])
         for step in (1, -1):
@@ -298,7 +306,7 @@ class _Reader:
                     return step
         return 0
 
-    def _attach(self, out: list[str], kept: list[int], mark: str, place: int, following: list[int]) -> None:
+    def _attach(self, out: list[str], kept: list[int], mark: str, place: int, following: Sequence[int]) -> None:
         """Attach a combining mark to the letter before it; a space between them goes behind it, if there is a gap."""
         spaced = False
         while out and out[-1] == " ":
@@ -317,17 +325,10 @@ class _Reader:
                 kept.append(place)
 
 
+_WORD = re.compile(r"\S+")
 _COMBINING = frozenset(_MARKS.values())
 
 
 def _words(text: str) -> list[tuple[int, int]]:
     """Return the bounds of the words."""
-    bounds, start = [], None
-    for at, char in enumerate(text):
-        if char.isspace():
-            if start is not None:
-                bounds.append((start, at))
-                start = None
-        elif start is None:
-            start = at
-    return bounds if start is None else [*bounds, (start, len(text))]
+    return [found.span() for found in _WORD.finditer(text)]

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from statistics import median
 
-from semsearch.corpus.pdf_lines import Bookmark, Line, Page
+from semsearch.corpus.pdf_lines import BROKEN, Bookmark, Line, Page
 from semsearch.corpus.plain import KEEP, KEPT, Heading, Piece, cleaned, lay_out
 from semsearch.layout import Layout, Section
 
@@ -64,7 +64,9 @@ def without_furniture(pages: Sequence[Page]) -> list[Page]:
     seen: Counter[tuple[str, int]] = Counter()
     for lines in edges:
         seen.update({(_masked(line), place) for line in lines for place in _places(line)})
-    shifts = Counter(number - at for at, lines in enumerate(edges) for number in {n for one in lines for n in _numbers(one)})
+    shifts = Counter(
+        number - at for at, lines in enumerate(edges) for number in {n for one in lines for n in _numbers(one)}
+    )
     shift, votes = max(shifts.items(), key=lambda one: one[1], default=(0, 0))
     numbered = votes >= max(REPEATED, len(pages) // 3)
     often = min(REPEATED, max(2, len(pages) // 3))
@@ -98,7 +100,8 @@ def _edge(page: Page) -> list[Line]:
 
 
 def _masked(line: Line) -> str:
-    return re.sub(r"\d+", "#", line.text.casefold())
+    """Return the text without a number at its beginning or end, which may be that of the page."""
+    return re.sub(r"^\d+(?!\S)|(?<!\S)\d+$", "#", line.text.casefold())
 
 
 def _places(line: Line) -> tuple[int, int]:
@@ -162,7 +165,7 @@ def _unwoven(run: list[Line]) -> list[Line]:
                     starts=(start,),
                     box=(start, end, *row.box[2:]),
                     first=share * len(cell.split()[0]),
-                    broken=cell.endswith(("-", "\xad", "‐")),
+                    broken=cell.endswith(BROKEN),
                 )
             )
     return [*halves[0], *halves[1]]
@@ -194,6 +197,8 @@ class Words:
         """Return how many characters the end of a line loses before its next line, and what comes between them."""
         last, first = _LAST.search(before[-60:]), _WORD.match(after)
         if not last:
+            if re.search(r"\d[-‐]$", before) and after[:1].isalnum():
+                return 0, ""
             return 0, "" if not before or not after or (_is_wide(before[-1]) and _is_wide(after[0])) else " "
         if not first:
             return 0, ""
@@ -220,7 +225,6 @@ class Typesetting:
         words: The words of the document.
         size: Size of the type of most characters.
         pitch: Distance between the lines of a paragraph, as a multiple of the size of their type.
-        levels: Levels of headings by the size of their type, if the document has no outline.
         bookmarks: Entries of the outline, by page.
         title: Title, which is no heading.
     """
@@ -228,7 +232,6 @@ class Typesetting:
     words: Words
     size: float
     pitch: float
-    levels: Mapping[float, int] = field(default_factory=dict)
     bookmarks: Mapping[int, list[Bookmark]] = field(default_factory=dict)
     title: str = ""
 
@@ -266,13 +269,11 @@ def blocks_of(page: Page, number: int, usual: Typesetting) -> list[Block]:
         if gap > 1:
             groups.append([])
         groups[-1].append((line, gap))
-    at, blocks = 0, []
+    at, blocks = 0, list[Block]()
     for group in groups:
-        level = levels[at][0] if levels[at] else 0
+        level = (levels[at] or (0, 0))[0]
         at += len(group)
         blocks += _split(group, level, usual, columns)
-    if not usual.bookmarks:
-        blocks = [replace(one, level=_level(one, usual)) for one in blocks]
     return blocks
 
 
@@ -337,12 +338,18 @@ class _Columns:
 
     def __init__(self, lines: Sequence[Line]) -> None:
         self.lines = lines
-        self.right = {}
+        self.right: dict[int, float] = {}
+        known: dict[tuple[int, int], float] = {}
         for line in lines:
+            key = (round(line.box[0]), round(line.size))
+            if key in known:
+                self.right[id(line)] = max(known[key], line.box[1])
+                continue
             alike = [one for one in lines if abs(one.box[0] - line.box[0]) < 4 * line.size and _is_alike(one, line)]
             ends = sorted((one.box[1] for one in alike), reverse=True)
             shared = (end for end, other in pairwise(ends) if end - other < line.size)  # not a header across columns
-            self.right[id(line)] = max(next(shared, ends[0]), line.box[1])
+            known[key] = next(shared, ends[0])
+            self.right[id(line)] = max(known[key], line.box[1])
 
     def is_short(self, line: Line, first: float) -> bool:
         """Return whether a line ends although there was room for a word of the given width."""
@@ -403,6 +410,8 @@ def _is_centered(one: Line, other: Line) -> bool:
 def _bookmarked(lines: Sequence[Line], bookmarks: Sequence[Bookmark]) -> list[tuple[int, int] | None]:
     """Return level and number of the bookmark for each line that is its heading, and None for all others."""
     found: list[tuple[int, int] | None] = [None] * len(lines)
+    if not bookmarks:
+        return found
     names = [_letters(line.text) for line in lines]
     for number, bookmark in enumerate(bookmarks):
         wanted = _letters(bookmark.title)
@@ -431,13 +440,6 @@ def _is_title(name: str, wanted: str) -> bool:
     return False
 
 
-def _level(block: Block, usual: Typesetting) -> int:
-    """Return the level of a block that is a heading by its type, and 0 for others."""
-    if block.kept or _letters(block.text) == _letters(usual.title):
-        return 0
-    return usual.levels.get(_rounded(block.lines[0].size), 0) if is_heading(block, usual) else 0
-
-
 def is_heading(block: Block, usual: Typesetting) -> bool:
     """Return whether a block looks like a heading: in larger type, or bold and numbered or by itself."""
     text, line = block.text, block.lines[0]
@@ -451,10 +453,26 @@ def is_heading(block: Block, usual: Typesetting) -> bool:
     return bold and "\n" not in text and (bool(_NUMBERED.match(text)) or not _ENDS.search(text))
 
 
-def with_levels(usual: Typesetting, blocks: Iterable[Block]) -> Typesetting:
-    """Learn the levels of headings from the sizes of their type: the largest is 1."""
-    sizes = Counter(_rounded(one.lines[0].size) for one in blocks if not one.kept and is_heading(one, usual))
-    return replace(usual, levels={size: level for level, size in enumerate(sorted(sizes, reverse=True), 1)})
+def by_type(pages: Sequence[Sequence[Block]], usual: Typesetting) -> list[list[Block]]:
+    """Return the blocks with the levels of headings, by the sizes of their type: the largest is 1.
+
+    Args:
+        pages: The blocks of each page.
+        usual: What is usual in the document.
+    """
+
+    def size_of(block: Block) -> float | None:
+        """Return the size of the type of a heading, and None for other blocks."""
+        heading = not block.kept and is_heading(block, usual) and _letters(block.text) != _letters(usual.title)
+        return _rounded(block.lines[0].size) if heading else None
+
+    sizes = [[size_of(block) for block in blocks] for blocks in pages]
+    known = sorted({size for some in sizes for size in some if size is not None}, reverse=True)
+    levels = {size: level for level, size in enumerate(known, 1)}
+    return [
+        [replace(block, level=levels[size]) if size is not None else block for block, size in zip(*one, strict=True)]
+        for one in zip(pages, sizes, strict=True)
+    ]
 
 
 def joined(pages: Iterable[Sequence[Block]], words: Words) -> tuple[str, list[int], Layout]:

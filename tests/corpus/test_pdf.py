@@ -25,8 +25,8 @@ reportlab = pytest.importorskip("reportlab")
 
 def lines(*rows: tuple[float, float, str], size: float = 12) -> bytes:
     """Return a page with lines of Helvetica, each at a place in points from the lower left corner."""
-    return b"\n".join(
-        b"BT /F %g Tf %g %g Td (%s) Tj ET" % (size, x, y, re.sub(rb"([()\\])", rb"\\\1", text.encode("cp1252")))
+    return b"".join(
+        b"BT /F %g Tf %g %g Td (%s) Tj ET\n" % (size, x, y, re.sub(rb"([()\\])", rb"\\\1", text.encode("cp1252")))
         for x, y, text in rows
     )
 
@@ -103,7 +103,11 @@ def test_lines_of_a_paragraph_are_joined_and_paragraphs_are_not():
 
 
 def test_an_indented_line_begins_a_paragraph():
-    texts = ("In winter, the water freezes over.", "Herons leave for the coast, where", "it does not. Many stay there all.")
+    texts = (
+        "In winter, the water freezes over.",
+        "Herons leave for the coast, where",
+        "it does not. Many stay there all.",
+    )
     page = set_in(20, 250, *PROSE[:2], "an hour before it strikes its prey.")
     page += lines((32, 250 - 3 * 14.4, texts[0])) + set_in(20, 250 - 4 * 14.4, *texts[1:])
     assert text_of(page) == f"{PROSE[0]} {PROSE[1]} an hour before it strikes its prey.\n\n{' '.join(texts)}"
@@ -142,7 +146,10 @@ HYPHENS = {
     "a word elsewhere": (("An encoding of text is another encod-", "ing of letters in a file."), "another encoding of"),
     "a name": (("The bird lives at the lake near Baden-", "Baden, in the south of it."), "near Baden-Baden, in"),
     "three parts": (("This system is a state-of-the-", "art one, which has no peers."), "state-of-the-art one"),
-    "a soft hyphen": (("The text is put through an encod\xad", "ing before it is stored in a file."), "an encoding bef"),
+    "a soft hyphen": (
+        ("The text is put through an encod\xad", "ing before it is stored in a file."),
+        "an encoding bef",
+    ),
     "a number": (("The years of the most rain were 1990-", "1995 in all parts of the north."), "were 1990-1995 in"),
 }
 
@@ -170,17 +177,25 @@ def test_ligatures_are_taken_apart():
 
 def test_accents_that_stand_above_their_letters_are_put_onto_them():
     # Each accent is shown first and its letter is moved back under it, as TeX does; those apart stay as they are.
-    parts = [(20, "caf"), (38.7, "´"), (37.3, "e"), (50, "and na"), (87.3, "¨"), (87.5, "\x90"), (91, "ve, not 5´ or x ^ y.")]
+    parts = [
+        (20, "caf"),
+        (38.7, "´"),
+        (37.3, "e"),
+        (50, "and na"),
+        (87.3, "¨"),
+        (87.5, "\x90"),
+        (91, "ve, not 5´ or x ^ y."),
+    ]
     encoding = b"<</BaseEncoding/WinAnsiEncoding/Differences[144/dotlessi]>>"
-    page = b"".join(
-        b"BT /F 12 Tf %g 200 Td (%s) Tj ET\n" % (x, text.encode("latin-1")) for x, text in parts
-    )
+    page = b"".join(b"BT /F 12 Tf %g 200 Td (%s) Tj ET\n" % (x, text.encode("latin-1")) for x, text in parts)
     assert text_of(page, encoding=encoding) == "café and naïve, not 5´ or x ^ y."
 
 
 def cmap(**letters: str) -> bytes:
     chars = "\n".join(f"<{ord(code):02X}> <{letter.encode('utf-16-be').hex()}>" for code, letter in letters.items())
-    text = f"begincmap 1 begincodespacerange <00> <FF> endcodespacerange\n{len(letters)} beginbfchar\n{chars}\nendbfchar"
+    text = (
+        f"begincmap 1 begincodespacerange <00> <FF> endcodespacerange\n{len(letters)} beginbfchar\n{chars}\nendbfchar"
+    )
     return b"<</Length %d>>stream\n%s\nendstream" % (len(text), text.encode())
 
 
@@ -204,7 +219,7 @@ def test_what_has_no_character_is_replaced():
         info=b"/Title(a\\000b)",
     )
     plain = from_pdf(data)
-    assert plain.text.replace(" \ufffd", "\ufffd") == "Fin\ufffd13 about\ufffd herons"
+    assert plain.text.replace(" \ufffd", "\ufffd") == "Fin-13 about\ufffd herons"  # for NUL, PDFium takes the code
     assert plain.title == "a\ufffdb"
 
 
@@ -233,7 +248,7 @@ def test_columns_as_reportlab_sets_them():
     from reportlab.platypus import BaseDocTemplate, Frame, PageTemplate, Paragraph
 
     styles = getSampleStyleSheet()
-    words = [f"word{n}" for n in range(900)]
+    words = [f"word{n}" + "." * (n % 100 == 99) for n in range(900)]
     story = [Paragraph(" ".join(words[at : at + 100]), styles["BodyText"]) for at in range(0, 900, 100)]
     file = io.BytesIO()
     frames = [Frame(60, 60, 230, 300), Frame(310, 60, 230, 300)]
@@ -247,7 +262,12 @@ def test_columns_as_reportlab_sets_them():
 def test_rows_of_a_table_stay_together():
     from reportlab.platypus import SimpleDocTemplate, Table
 
-    rows = [["Bird", "Length", "Food"], ["Heron", "98 cm", "fish"], ["Stork", "110 cm", "frogs"], ["Bittern", "75 cm", "eels"]]
+    rows = [
+        ["Bird", "Length", "Food"],
+        ["Heron", "98 cm", "fish"],
+        ["Stork", "110 cm", "frogs"],
+        ["Bittern", "75 cm", "eels"],
+    ]
     file = io.BytesIO()
     SimpleDocTemplate(file).build([Table(rows, colWidths=120)])
     plain = from_pdf(file.getvalue())
@@ -311,7 +331,10 @@ SCAN = b"q 200 0 0 200 10 10 cm BI /W 2 /H 2 /CS /G /BPC 8 ID \x00\xff\xff\x00 E
 LOGO = b"0 0 m 100 0 l 50 80 l f"
 BAD = {
     "empty": (b"", "the file is empty; expected a PDF"),
-    "text": (b"not a pdf", "the file is not a PDF, since it begins with 'not a pdf'; give it the extension of its format"),
+    "text": (
+        b"not a pdf",
+        "the file is not a PDF, since it begins with 'not a pdf'; give it the extension of its format",
+    ),
     "HTML": (b"<!DOCTYPE html><p>Herons", "the file is not a PDF, since it begins with '<!DOCTYPE html><p>He'; give"),
     "cut off": (pdf(shown(b"x"))[:200], "the PDF is broken"),
     "garbage": (b"%PDF-1.7\n" + bytes(range(256)) * 20, "the PDF is broken"),
@@ -326,7 +349,10 @@ BAD = {
     ),
     "logo": (pdf(LOGO), "the PDF has no text, only a drawing"),
     "blank": (pdf(b"", b""), "the PDF has no text, only a drawing or nothing"),
-    "scan": (pdf(SCAN).replace(b"300 300", b"595 842"), "the PDF has no text layer (scanned?); run OCR first, for example"),
+    "scan": (
+        pdf(SCAN).replace(b"300 300", b"595 842"),
+        "the PDF has no text layer (scanned?); run OCR first, for example",
+    ),
 }
 
 
@@ -420,19 +446,23 @@ print(len(plain.metadata["page_starts"]), resource.getrusage(resource.RUSAGE_SEL
 def draw_pages(n, canvas):
     for number in range(n):
         canvas.setFont("Helvetica", 10)
-        for at in range(50):
-            canvas.drawString(72, 740 - 13 * at, f"Line {at} of page {number} has about as many words as lines of books.")
+        for at in range(30):
+            canvas.drawString(
+                72, 740 - 13 * at, f"Line {at} of page {number} has about as many words as lines of books."
+            )
         canvas.showPage()
 
 
 def test_five_hundred_pages_take_little_more_memory_than_ten():
     peaks = []
     for n in (10, 500):
-        done = subprocess.run([sys.executable, "-c", PEAK], input=made(partial(draw_pages, n)), capture_output=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK], input=made(partial(draw_pages, n)), capture_output=True, check=True
+        )
         pages, peak = map(int, done.stdout.split())
         assert pages == n
         peaks.append(peak)
-    assert peaks[1] - peaks[0] < 100  # MB; the text alone has 1.7
+    assert peaks[1] - peaks[0] < 60  # MB
 
 
 def test_threads_read_at_the_same_time():

@@ -6,7 +6,6 @@ import os
 import re
 import sys
 import tracemalloc
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 

@@ -12,12 +12,13 @@ from typing import Any
 
 from semsearch.corpus.pdf_lines import Bookmark, Page, read_bookmarks, read_pages
 from semsearch.corpus.pdf_text import (
+    Block,
     Typesetting,
     blocks_of,
+    by_type,
     in_reading_order,
     joined,
     readable,
-    with_levels,
     without_furniture,
 )
 from semsearch.corpus.plain import Plain
@@ -64,7 +65,9 @@ def from_pdf(data: bytes) -> Plain:
     blocks = _outlined(pages, usual, bookmarks)
     text, starts, layout = joined(blocks, usual.words)
     blank = sum(page.pictures for page in pages)
-    warning = f"{blank} of {len(pages)} pages have pictures but no text (scanned?); run OCR first, for example with ocrmypdf"
+    warning = (
+        f"{blank} of {len(pages)} pages have pictures but no text (scanned?); run OCR first, for example with ocrmypdf"
+    )
     return Plain(text, title, {"pages": len(pages), "page_starts": starts}, warning if blank else "", layout)
 
 
@@ -79,7 +82,7 @@ def _opened(data: bytes) -> Iterator[Any]:
         from pypdfium2 import PdfDocument, PdfiumError, raw
     except ImportError:
         raise ValueError("PDF files need pypdfium2, which is not installed; pip install 'semsearch[pdf]'") from None
-    logging.getLogger("pypdfium2").propagate = False  # problems of a file are reported here
+    _silence(logging.getLogger("pypdfium2"))
     with _LOCK:
         try:
             with closing(PdfDocument(data)) as document:
@@ -90,6 +93,13 @@ def _opened(data: bytes) -> Iterator[Any]:
             if raw.FPDF_GetLastError() in (raw.FPDF_ERR_PASSWORD, raw.FPDF_ERR_SECURITY):
                 raise ValueError("the PDF is encrypted; decrypt it first, for example with qpdf --decrypt") from None
             raise ValueError(f"the PDF is broken ({error}); repair it, for example with qpdf") from error
+
+
+def _silence(logger: logging.Logger) -> None:
+    """Keep a library from logging to the screen; what is wrong with a file is reported in its place."""
+    logger.propagate = False
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
 
 
 def _without_text(pages: Sequence[Page]) -> str:
@@ -115,8 +125,8 @@ def _printed_title(page: Page) -> str:
     return title if len(title) <= MAX_TITLE else ""
 
 
-def _outlined(pages: Sequence[Page], usual: Typesetting, bookmarks: Sequence[Bookmark]) -> list[list[Any]]:
-    """Return the blocks of the pages, with headings by the outline, or by their type if that has none that are there."""
+def _outlined(pages: Sequence[Page], usual: Typesetting, bookmarks: Sequence[Bookmark]) -> list[list[Block]]:
+    """Return the blocks of the pages, with headings by the outline, or by their type if few of it are found."""
     by_page: dict[int, list[Bookmark]] = defaultdict(list)
     for bookmark in bookmarks:
         by_page[bookmark.page].append(bookmark)
@@ -125,6 +135,4 @@ def _outlined(pages: Sequence[Page], usual: Typesetting, bookmarks: Sequence[Boo
         blocks = [blocks_of(page, number, outlined) for number, page in enumerate(pages)]
         if 3 * sum(block.level > 0 for some in blocks for block in some) >= len(bookmarks):
             return blocks
-    blocks = [blocks_of(page, number, usual) for number, page in enumerate(pages)]
-    usual = with_levels(usual, (block for some in blocks for block in some))
-    return [blocks_of(page, number, usual) for number, page in enumerate(pages)]
+    return by_type([blocks_of(page, number, usual) for number, page in enumerate(pages)], usual)
