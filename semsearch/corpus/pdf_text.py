@@ -372,7 +372,7 @@ class _Columns:
             return 0 if before.broken or (not ended and line.text[0].islower()) else 2
         if step > 1.25 * usual.pitch * line.size:
             return 2
-        if _kept(before) and _kept(line):
+        if (_kept(before) and _kept(line)) or _LEADERS.search(before.text):  # a table, code, or a list of contents
             return 1
         if _BULLET.match(line.text) and (_PLAIN_BULLET.match(line.text) or ended or self.is_short(before, line.first)):
             return 1
@@ -445,7 +445,8 @@ def is_heading(block: Block, usual: Typesetting) -> bool:
     text, line = block.text, block.lines[0]
     if len(text) > HEADING_CHARS or len(block.lines) > HEADING_LINES or sum(map(str.isalpha, text)) < 2:
         return False
-    if _CAPTION.match(text) or "…" in text or line.fixed:
+    listed = len(line.cells) > 1 and line.cells[-1].isdecimal()  # with its page, in a list of contents
+    if _CAPTION.match(text) or "…" in text or line.fixed or listed:
         return False
     if line.size >= LARGER * usual.size:
         return True
