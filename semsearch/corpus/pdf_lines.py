@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from statistics import median
 from typing import Any, TypeAlias
 
@@ -31,8 +31,11 @@ _LINE_ENDS = frozenset(("\n", HYPHEN))
 CELL_GAP = 1.3
 """A gap between words that parts two cells or columns, as a multiple of the height of the type."""
 
-MAX_CHARS = 2**25
-"""Maximum number of characters of a document, some 10,000 pages."""
+MAX_CHARS, MAX_PAGE_CHARS = 2**24, 2**17
+"""Maximum number of characters of a document, some 5,000 pages, and of a page, some 40 times as many as in books."""
+
+MAX_BOOKMARKS = 10_000
+"""Maximum number of entries of an outline; further ones are no headings."""
 
 _MARKS = {
     **{"´": "\u0301", "`": "\u0300", "^": "\u0302", "ˆ": "\u0302", "¨": "\u0308", "~": "\u0303", "˜": "\u0303"},
@@ -109,23 +112,28 @@ def read_pages(document: Any) -> Iterator[Page]:
     """Read the pages of a pypdfium2.PdfDocument one by one; each is closed before the next is opened.
 
     Raises:
-        ValueError: If the document is longer than MAX_CHARS.
+        ValueError: If the document is longer than MAX_CHARS, or a page than MAX_PAGE_CHARS.
     """
     left = MAX_CHARS
     for number in range(len(document)):
         with closing(document[number]) as page:
             with closing(page.get_textpage()) as text:
-                left -= text.count_chars()
+                n = text.count_chars()
+                left -= n
                 if left < 0:
                     raise ValueError(f"the PDF has more than {MAX_CHARS} characters; split it")
-                lines = _Reader(text.raw, _turn(page)).lines(text.count_chars())
+                if n > MAX_PAGE_CHARS:
+                    raise ValueError(
+                        f"page {number + 1} of the PDF has more than {MAX_PAGE_CHARS} characters; split it"
+                    )
+                lines = _Reader(text.raw, _turn(page)).lines(n)
             width, height = page.get_size()
             yield Page(width, height, tuple(lines), not lines and _has_pictures(page))
 
 
 def read_bookmarks(document: Any) -> Iterator[Bookmark]:
     """Read the outline of a pypdfium2.PdfDocument."""
-    for bookmark in document.get_toc():
+    for bookmark in islice(document.get_toc(), MAX_BOOKMARKS):
         destination = bookmark.get_dest()
         page = destination and destination.get_index()
         if page is not None:

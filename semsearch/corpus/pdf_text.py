@@ -24,6 +24,9 @@ EDGE = 0.15
 REPEATED = 3
 """Number of pages that have the same header or footer in the same place; in short documents, a third of the pages."""
 
+NEAR = 100
+"""Number of lines before and after a line that may show how wide its column is."""
+
 LARGER = 1.12
 """Size of the type of a heading relative to that of most text, at the least."""
 
@@ -340,12 +343,13 @@ class _Columns:
         self.lines = lines
         self.right: dict[int, float] = {}
         known: dict[tuple[int, int], float] = {}
-        for line in lines:
+        for at, line in enumerate(lines):
             key = (round(line.box[0]), round(line.size))
             if key in known:
                 self.right[id(line)] = max(known[key], line.box[1])
                 continue
-            alike = [one for one in lines if abs(one.box[0] - line.box[0]) < 4 * line.size and _is_alike(one, line)]
+            near = lines[max(0, at - NEAR) : at + NEAR]
+            alike = [one for one in near if abs(one.box[0] - line.box[0]) < 4 * line.size and _is_alike(one, line)]
             ends = sorted((one.box[1] for one in alike), reverse=True)
             shared = (end for end, other in pairwise(ends) if end - other < line.size)  # not a header across columns
             known[key] = next(shared, ends[0])
@@ -413,7 +417,7 @@ def _bookmarked(lines: Sequence[Line], bookmarks: Sequence[Bookmark]) -> list[tu
     if not bookmarks:
         return found
     names = [_letters(line.text) for line in lines]
-    for number, bookmark in enumerate(bookmarks):
+    for number, bookmark in enumerate(bookmarks[:NEAR]):
         wanted = _letters(bookmark.title)
         best = None
         for at in range(len(lines)):

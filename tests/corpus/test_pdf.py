@@ -6,6 +6,7 @@ import io
 import re
 import subprocess
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -431,6 +432,16 @@ def test_a_text_beyond_the_bound_is_refused(monkeypatch):
     monkeypatch.setattr("semsearch.corpus.pdf_lines.MAX_CHARS", 10)
     with pytest.raises(ValueError, match="the PDF has more than 10 characters; split it"):
         text_of(shown(b"about"), shown(b"herons"))
+
+
+def test_a_page_that_unpacks_to_far_more_than_a_page_is_refused():
+    content = zlib.compress(b"BT /F 12 Tf 20 200 Td" + b" (abc def) Tj 1 -12 Td" * 40_000 + b" ET")
+    data = pdf(b"XX").replace(
+        b"<</Length 2>>stream\nXX", b"<</Length %d/Filter/FlateDecode>>stream\n%s" % (len(content), content)
+    )
+    assert len(data) < 10_000
+    with pytest.raises(ValueError, match="page 1 has more than 131072 characters; split it"):
+        from_pdf(data)
 
 
 # --- many pages, many threads

@@ -115,9 +115,9 @@ def _printed_title(page: Page) -> str:
     if len(sizes) < 2:
         return ""
     largest = max(sizes)
-    first = next(at for at, line in enumerate(page.lines) if line in lines and line.size == largest)
+    first = next(at for at, line in enumerate(lines) if line.size == largest)
     found = []
-    for line in page.lines[first:]:
+    for line in lines[first:]:
         if abs(line.size - largest) > 0.05 * largest:
             break
         found.append(line.text)
