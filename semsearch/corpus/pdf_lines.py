@@ -123,9 +123,7 @@ def read_pages(document: Any) -> Iterator[Page]:
                 if left < 0:
                     raise ValueError(f"the PDF has more than {MAX_CHARS} characters; split it")
                 if n > MAX_PAGE_CHARS:
-                    raise ValueError(
-                        f"page {number + 1} of the PDF has more than {MAX_PAGE_CHARS} characters; split it"
-                    )
+                    raise ValueError(f"page {number + 1} has more than {MAX_PAGE_CHARS} characters; split it")
                 lines = _Reader(text.raw, _turn(page)).lines(n)
             width, height = page.get_size()
             yield Page(width, height, tuple(lines), not lines and _has_pictures(page))
