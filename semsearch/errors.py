@@ -56,9 +56,11 @@ class RecordError(SemsearchError):
         line: 1-based number of the line or record; None if the file is a single record.
         reason: The problem, and what to do about it.
         origin: The file as a `semsearch.types.Origin`; None for a record from memory.
+        textless: Whether it is a file without any text, such as a logo or a scan, which runs only count.
     """
 
     origin: Any = None
+    textless: bool = False
 
     def __init__(self, source: str, line: int | None, reason: str) -> None:
         super().__init__(source, line, reason)  # so that the error can be copied and pickled

@@ -65,6 +65,8 @@ class IngestResult:
         tokens: Number of tokens in the encoded passages, before truncation.
         tokens_lost: Number of tokens lost by truncation.
         bad: Number of records and files that were skipped; `errors` lists the first of them.
+        textless: Number of PDFs found in folders that were skipped because they have no text, such as logos and scans;
+            they do not count as bad. `textless_files` lists the first of them.
         vanished: Number of documents of the given files and folders that no longer exist; `vanished_ids` lists the
             first of them.
         not_deleted: Number of documents that `delete_missing` kept because it could not tell whether they are gone.
@@ -91,6 +93,8 @@ class IngestResult:
     tokens: int = 0
     tokens_lost: int = 0
     bad: int = 0
+    textless: int = 0
+    textless_files: list[str] = field(default_factory=list)
     vanished: int = 0
     not_deleted: int = 0
     in_flight: float = 0.0
@@ -114,6 +118,10 @@ class IngestResult:
 
     def count_bad(self, error: RecordError) -> None:
         """Count a skipped record, and keep the error if it is among the first ones."""
+        if error.textless and error.found:
+            self.textless += 1
+            self.textless_files += [error.source][: REPORTED - len(self.textless_files)]
+            return
         self.bad += 1
         if len(self.errors) < REPORTED:
             self.errors.append(error)
@@ -313,7 +321,8 @@ def _begun(records: Iterator[Record], skipped: Callable[[RecordError], bool], re
             raise record
         report.count_bad(record)
     bad = f", {report.bad} bad records; the first is {report.errors[0]}" if report.bad else ""
-    raise SourceError(f"the corpus is empty: no usable document{bad}")
+    textless = f", {report.textless} PDFs without text (logos or scans)" if report.textless else ""
+    raise SourceError(f"the corpus is empty: no usable document{bad}{textless}")
 
 
 def _as_given(document: Document, passages: tuple[Passage, ...] | RecordError) -> tuple[Passage, ...] | RecordError:

@@ -304,7 +304,6 @@ def main() -> None:
     warnings.simplefilter("always", CacheWarning)
     logging.getLogger("semsearch").handlers = [_Lines()]
     logging.getLogger("semsearch.ingest").setLevel(logging.INFO)  # announces slow steps
-    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # semsearch reports unreadable PDFs itself
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     if isinstance(sys.stdout, TextIOWrapper):  # do not fail on what the encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")

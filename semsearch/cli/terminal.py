@@ -116,6 +116,9 @@ def summary(result: IngestResult, folder: str, seconds: float) -> None:
             say(f"skipped: {error}")
         whole_files = all(error.found and error.line is None for error in result.errors)
         say(f"warning: skipped {count(result.bad, 'bad file' if whole_files else 'bad record')}")
+    if result.textless:
+        files = count(result.textless, "PDF")
+        say(f"warning: skipped {files} without text (logos or scans), such as {result.textless_files[0]}")
     if result.vanished:
         documents = count(result.vanished, "document")
         some = _some(result.vanished_ids, result.vanished)

@@ -31,6 +31,10 @@ class ReadingWarning(UserWarning):
     """A warning about part of a file that could not be read, although the document is usable."""
 
 
+class TextlessError(ValueError):
+    """A file that has no text at all, such as a logo or a scan, rather than a bad one."""
+
+
 Reading: TypeAlias = Record | ReadingWarning
 
 Reader: TypeAlias = Callable[[Source, ReadOptions], Iterator[Reading]]
@@ -88,6 +92,8 @@ def read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes], 
             data = stream.read(MAX_FILE_BYTES + 1)
         if len(data) > MAX_FILE_BYTES:
             raise ValueError(f"the file is longer than {MAX_FILE_BYTES} bytes; split it")
+        if data.startswith(b"%PDF-") and source.format != "pdf":
+            raise ValueError(f"the file is a PDF, not {source.format}; give it the extension .pdf")
         plain = convert(data)
         if plain.warning:
             noted.append(ReadingWarning(f"{source.name}: {plain.warning}"))
@@ -112,7 +118,9 @@ def guarded(source: Source, line: int | None, make: Callable[[], Document]) -> R
     except RecursionError:
         return RecordError(source.name, line, "nested too deeply; flatten it")
     except ValueError as error:
-        return RecordError(source.name, line, str(error))
+        problem = RecordError(source.name, line, str(error))
+        problem.textless = isinstance(error, TextlessError)
+        return problem
     except (OSError, *CORRUPT) as error:
         return RecordError(source.name, line, _unreadable(error))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pptx
 import pytest
+from small_pdfs import pdf, shown
 
 from semsearch.corpus import records
 from semsearch.corpus.formats.html import from_html
@@ -53,43 +54,6 @@ def only_error(path: str, **options) -> RecordError:
     assert isinstance(records[0], RecordError), records
     assert "\n" not in str(records[0])
     return records[0]
-
-
-def pdf(
-    *pages: bytes,
-    encoding: bytes = b"/WinAnsiEncoding",
-    extra: bytes = b"",
-    info: bytes = b"",
-    more: Sequence[bytes] = (),
-) -> bytes:
-    """Return a minimal handwritten PDF: a catalog, a page tree, and pages with one content stream each."""
-    kids = b" ".join(b"%d 0 R" % (4 + 2 * i) for i in range(len(pages)))
-    objects = [
-        b"<</Type/Catalog/Pages 2 0 R>>",
-        b"<</Type/Pages/Kids[%s]/Count %d>>" % (kids, len(pages)),
-        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding%s>>" % encoding,
-    ]
-    for i, stream in enumerate(pages):
-        page = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 300]/Resources<</Font<</F 3 0 R>>>>/Contents %d 0 R>>"
-        objects += [page % (5 + 2 * i), b"<</Length %d>>stream\n%s\nendstream" % (len(stream), stream)]
-    objects += [*more, b"<<%s>>" % info]
-    data, offsets = b"%PDF-1.4\n", []
-    for number, body in enumerate(objects, 1):
-        offsets.append(len(data))
-        data += b"%d 0 obj\n%s\nendobj\n" % (number, body)
-    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
-    size = len(objects) + 1
-    trailer = b"trailer<</Size %d/Root 1 0 R/Info %d 0 R%s>>\nstartxref\n%d\n%%%%EOF" % (
-        size,
-        size - 1,
-        extra,
-        len(data),
-    )
-    return data + b"xref\n0 %d\n0000000000 65535 f \n%s" % (size, table) + trailer
-
-
-def shown(text: bytes) -> bytes:
-    return b"BT /F 12 Tf 20 200 Td (%s) Tj ET" % text
 
 
 # --- JSONL ---
@@ -478,75 +442,6 @@ def test_html_character_sets(raw):
 
 def test_html_deeper_than_python_recurses():
     assert from_html(b"<div>" * 5000 + b"x").text == "x"
-
-
-# --- PDF ---
-
-
-def test_pdf_by_hand(tmp_path):
-    data = pdf(shown(b"Page one"), b"", shown(b"Page two"), info=b"/Title(The title)")
-    path = write(tmp_path / "a.pdf", data)
-    pages = {"pages": 3, "page_starts": [0, 10, 10]}
-    expected = Document("a.pdf", "Page one\n\nPage two", "The title", {"path": "a.pdf", **pages}, path)
-    assert read(path) == [expected]
-
-
-def test_pdf_ligatures_are_taken_apart(tmp_path):
-    data = pdf(shown(b"of\\256ce"), encoding=b"<</Differences[174/fi]>>")
-    assert read(write(tmp_path / "a.pdf", data))[0].text == "office"
-
-
-@pytest.mark.parametrize(
-    ("data", "reason"),
-    [
-        (pdf(b""), "ocrmypdf"),
-        (b"not a pdf", "the PDF is broken"),
-        (b"", "the PDF is broken"),
-        (pdf(shown(b"x"))[:200], "the PDF is broken"),
-        (
-            pdf(shown(b"x"), extra=b"/Encrypt<</Filter/Standard/V 1/R 2/O<00>/U<00>/P -4>>/ID[<00><00>]"),
-            "the PDF is encrypted; decrypt it first",
-        ),
-    ],
-)  # fmt: skip
-def test_a_pdf_that_cannot_be_used(tmp_path, data, reason):
-    error = only_error(write(tmp_path / "a.pdf", data))
-    assert error.line is None
-    assert reason in error.reason
-
-
-@pytest.mark.parametrize("algorithm", ["RC4-40", "RC4-128", "AES-128", "AES-256"])
-def test_a_pdf_that_opens_without_a_password_is_read_and_another_is_not(tmp_path, algorithm):
-    pypdf = pytest.importorskip("pypdf")
-    if algorithm.startswith("AES"):
-        pytest.importorskip("cryptography")
-    for user_password in ("", "secret"):
-        writer = pypdf.PdfWriter(clone_from=io.BytesIO(pdf(shown(b"about herons"), info=b"/Title(Birds)")))
-        writer.encrypt(user_password, "owner", algorithm=algorithm)
-        writer.write(tmp_path / f"{user_password}.pdf")
-    (document,) = read(str(tmp_path / ".pdf"), format="pdf")
-    assert (document.text, document.title) == ("about herons", "Birds")
-    assert only_error(str(tmp_path / "secret.pdf")).reason.startswith("the PDF is encrypted; decrypt it first")
-
-
-def test_what_pdf_leaves_where_it_has_no_character_is_replaced(tmp_path):
-    cmap = b"begincmap 1 begincodespacerange <00> <FF> endcodespacerange\n2 beginbfchar\n"
-    cmap += b"<2D> <0000>\n<2E> <D800>\nendbfchar"
-    data = pdf(
-        shown(b"Fin-13 about. herons"),
-        encoding=b"/WinAnsiEncoding/ToUnicode 6 0 R",
-        more=[b"<</Length %d>>stream\n%s\nendstream" % (len(cmap), cmap)],
-        info=b"/Title(a\\000b)",
-    )
-    (document,) = read(write(tmp_path / "a.pdf", data))
-    assert document.text.replace(" \ufffd", "\ufffd") == "Fin\ufffd13 about\ufffd herons"
-    assert document.title == "a\ufffdb"
-
-
-def test_pdf_without_pypdf_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pypdf", None)
-    (error,) = read_corpus([write(tmp_path / "a.pdf", pdf(shown(b"x")))])
-    assert "pip install 'semsearch[pdf]'" in error.reason
 
 
 # --- gzip and standard input ---
