@@ -68,7 +68,7 @@ def lines(source: Source) -> Iterator[Line]:
         reason = f"not valid {error.encoding} ({error.reason}); the rest of the file is skipped, convert it to UTF-8"
         yield Line(number, "", RecordError(source.name, number, reason))
     except (OSError, *CORRUPT) as error:
-        yield Line(number, "", RecordError(source.name, number or None, _unreadable(error)))
+        yield Line(number, "", RecordError(source.name, number or None, unreadable(error)))
 
 
 def _decoded(raw: bytes, source: Source, number: int) -> Line:
@@ -113,10 +113,10 @@ def guarded(source: Source, line: int | None, make: Callable[[], Document]) -> R
     except ValueError as error:
         return RecordError(source.name, line, str(error))
     except (OSError, *CORRUPT) as error:
-        return RecordError(source.name, line, _unreadable(error))
+        return RecordError(source.name, line, unreadable(error))
 
 
-def _unreadable(error: Exception) -> str:
+def unreadable(error: Exception) -> str:
     if isinstance(error, (gzip.BadGzipFile, *CORRUPT)):
         return f"corrupt gzip data ({error}); the rest of the file is skipped, download it again"
     return f"cannot be read: {getattr(error, 'strerror', None) or error}"
