@@ -117,6 +117,7 @@ def guarded(source: Source, line: int | None, make: Callable[[], Document]) -> R
 
 
 def unreadable(error: Exception) -> str:
+    """Return the reason why a file, or the rest of it, cannot be read."""
     if isinstance(error, (gzip.BadGzipFile, *CORRUPT)):
         return f"corrupt gzip data ({error}); the rest of the file is skipped, download it again"
     return f"cannot be read: {getattr(error, 'strerror', None) or error}"

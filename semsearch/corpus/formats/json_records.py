@@ -39,7 +39,7 @@ _LONGEST_TOKEN = 16
 
 def read_json_records(source: Source, options: ReadOptions) -> Iterator[Record]:
     """Read each object of an array as one document, or a single object as one document or as a list of records."""
-    text = None
+    text: _Text | None = None
     try:
         with source.open() as stream:
             text = _Text(stream)
@@ -53,11 +53,11 @@ def read_json_records(source: Source, options: ReadOptions) -> Iterator[Record]:
                 yield RecordError(source.name, text.line if opening else None, f"the file {found}; {EXPECTED}")
     except UnicodeDecodeError as error:
         reason = f"not valid {error.encoding} ({error.reason}){_SKIPPED}, convert it to UTF-8"
-        yield RecordError(source.name, text and text.line, reason)
+        yield RecordError(source.name, text.line if text else None, reason)
     except (OSError, *CORRUPT) as error:
-        yield RecordError(source.name, text and text.line, unreadable(error))
+        yield RecordError(source.name, text.line if text else None, unreadable(error))
     except ValueError as error:
-        yield RecordError(source.name, text and text.line, str(error))
+        yield RecordError(source.name, text.line if text else None, str(error))
 
 
 class _Text:
@@ -174,7 +174,9 @@ def _read_object(source: Source, options: ReadOptions, text: str) -> Iterator[Re
         return
     for number, record in enumerate(arrays[0], 1):
         place = f"{source.name}, record {number}"
-        yield guarded(Source(place, source.path, source.format, source.origin), None, partial(_document, record, options))
+        yield guarded(
+            Source(place, source.path, source.format, source.origin), None, partial(_document, record, options)
+        )
 
 
 def _single(value: dict[str, Any], options: ReadOptions) -> Document:

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
-from email.message import EmailMessage
+from email.message import EmailMessage, MIMEPart
 from email.parser import BytesParser
 from email.policy import EmailPolicy
 from email.utils import getaddresses, parsedate_to_datetime
-from typing import Any
+from typing import Any, cast
 
 from semsearch.corpus.formats.html import from_html
 from semsearch.corpus.gzipped import CORRUPT
@@ -53,14 +53,18 @@ _PARSER = BytesParser(EmailMessage, policy=_Policy())
 
 def from_message(data: bytes) -> Plain:
     """Convert a message: the subject as title, the plain text or else the HTML, and its headers as metadata."""
-    message = _PARSER.parsebytes(data)
+    message = cast(MIMEPart, _PARSER.parsebytes(data))
     if not message.keys():
         raise ValueError("not a message; expected headers such as From and Subject")
     read = _Body()
     text = read.text_of(message)
     metadata: dict[str, Any] = {}
     senders = _addresses(message, "from")
-    for name, value in (("from", ", ".join(senders)), ("to", _addresses(message, "to")), ("cc", _addresses(message, "cc"))):
+    for name, value in (
+        ("from", ", ".join(senders)),
+        ("to", _addresses(message, "to")),
+        ("cc", _addresses(message, "cc")),
+    ):
         if value:
             metadata[name] = value
     if date := _date(message.get("date")):
@@ -147,15 +151,15 @@ class _Body:
     attachments: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
-    def text_of(self, part: EmailMessage) -> str:
+    def text_of(self, part: MIMEPart) -> str:
         """Return the text of a part: of the plain alternative if it has any, otherwise of the first that has."""
         kind = part.get_content_type()
         if kind.startswith("multipart/") and part.is_multipart():
             parts = list(part.iter_parts())
             if kind != "multipart/alternative":
-                return "\n\n".join(filter(str.strip, map(self.text_of, parts)))
+                return "\n\n".join(text for text in map(self.text_of, parts) if text.strip())
             parts.sort(key=lambda one: one.get_content_type() != "text/plain")
-            return next(filter(str.strip, [self.text_of(one) for one in parts]), "")
+            return next((text for text in [self.text_of(one) for one in parts] if text.strip()), "")
         name = part.get_filename()
         if name or part.get_content_disposition() == "attachment" or kind not in ("text/plain", "text/html"):
             self.attachments.append(_words(name) or self._title(part) or kind)
@@ -163,12 +167,12 @@ class _Body:
         text = self._decoded(part)
         return from_html(codecs.BOM_UTF8 + text.encode()).text if kind == "text/html" else text.strip("\n")
 
-    def _title(self, part: EmailMessage) -> str:
+    def _title(self, part: MIMEPart) -> str:
         """Return the subject of an attached message."""
         inner = part.get_payload() if part.get_content_type() == "message/rfc822" else []
-        return _words(inner[0].get("subject")) if isinstance(inner, list) and inner else ""
+        return _words(inner[0].get("subject")) if isinstance(inner, list) and isinstance(inner[0], MIMEPart) else ""
 
-    def _decoded(self, part: EmailMessage) -> str:
+    def _decoded(self, part: MIMEPart) -> str:
         """Decode the text of a part in its character set; what does not fit is replaced, with a warning."""
         data = part.get_payload(decode=True)
         if not isinstance(data, bytes):
@@ -211,14 +215,16 @@ def _words(value: str | None) -> str:
     return " ".join(cleaned(text).split())
 
 
-def _addresses(message: EmailMessage, name: str) -> list[str]:
+def _addresses(message: MIMEPart, name: str) -> list[str]:
     """Return the addresses in a header with the names before them, or the header itself if it has none."""
     given = message.get_all(name, ())
     try:
         found = [(_words(who), _words(address)) for who, address in getaddresses(given) if address]
     except RecursionError:  # of nested comments
         found = []
-    return [f"{who} <{address}>" if who else address for who, address in found] or list(filter(None, map(_words, given)))
+    return [f"{who} <{address}>" if who else address for who, address in found] or list(
+        filter(None, map(_words, given))
+    )
 
 
 def _date(value: str | None) -> str:
