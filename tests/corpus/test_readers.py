@@ -548,6 +548,22 @@ def test_pdf_without_pypdf_says_what_to_install(tmp_path, monkeypatch):
 
 # --- gzip and standard input ---
 
+
+def workbook() -> bytes:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active["A1"] = "x"
+    book.save(file := io.BytesIO())
+    return file.getvalue()
+
+
+def parquet() -> bytes:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table({"id": ["a"], "text": ["x"]}), file := io.BytesIO())
+    return file.getvalue()
+
+
 SAMPLES = {
     "jsonl": b'{"_id":"a","text":"x"}',
     "csv": b"id,text\na,x",
@@ -556,22 +572,32 @@ SAMPLES = {
     "markdown": b"x",
     "html": b"<p>x",
     "pdf": pdf(shown(b"x")),
+    "json": b'[{"id":"a","text":"x"}]',
+    "parquet": parquet(),
+    "spreadsheet": workbook(),
+    "mail": b"Subject: s\n\nx",
+    "mbox": b"From a@b Mon Jan  1 10:00:00 2024\nSubject: s\n\nx",
 }
+TEXTS = {"spreadsheet": "Sheet\n\nx"}
+"""The texts of the samples; the others have the text x."""
 
 
 def test_every_reader_has_a_sample():
     assert tuple(SAMPLES) == tuple(FORMATS)
 
 
-@pytest.mark.parametrize("ending", "jsonl ndjson csv tsv txt text md markdown html htm pdf JSONL".split())
+ENDINGS = "jsonl ndjson csv tsv txt text md markdown html htm pdf JSONL json parquet xlsx eml mbox".split()
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
 def test_every_ending_plain_and_gzipped(tmp_path, ending):
-    sample = SAMPLES[readers_format(ending)]
-    assert read(write(tmp_path / f"a.{ending}", sample))[0].text == "x"
-    assert read(write(tmp_path / f"a.{ending}.gz", gzip.compress(sample)))[0].text == "x"
+    sample, text = SAMPLES[readers_format(ending)], TEXTS.get(readers_format(ending), "x")
+    assert read(write(tmp_path / f"a.{ending}", sample))[0].text == text
+    assert read(write(tmp_path / f"a.{ending}.gz", gzip.compress(sample)))[0].text == text
 
 
 def readers_format(ending: str) -> str:
-    by_hand = {"ndjson": "jsonl", "txt": "text", "md": "markdown", "htm": "html"}
+    by_hand = {"ndjson": "jsonl", "txt": "text", "md": "markdown", "htm": "html", "xlsx": "spreadsheet", "eml": "mail"}
     return by_hand.get(ending.lower(), ending.lower())
 
 
@@ -579,7 +605,7 @@ def readers_format(ending: str) -> str:
 def test_every_format_from_standard_input(monkeypatch, file_format):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(SAMPLES[file_format])))
     (document,) = read("-", format=file_format)
-    assert document.text == "x"
+    assert document.text == TEXTS.get(file_format, "x")
     assert document.source.startswith("<stdin>")
     assert not sys.stdin.buffer.closed
 

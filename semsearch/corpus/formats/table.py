@@ -15,6 +15,7 @@ from semsearch.corpus.formats.mail import from_message, read_mbox
 from semsearch.corpus.formats.markdown import from_markdown
 from semsearch.corpus.formats.parquet import read_parquet
 from semsearch.corpus.formats.pdf import from_pdf
+from semsearch.corpus.formats.spreadsheets import read_spreadsheet
 from semsearch.corpus.formats.text import read_text
 from semsearch.corpus.gzipped import GZIPPED, ending_of
 from semsearch.corpus.plain import Plain
@@ -63,6 +64,7 @@ FORMATS = {
         Format("pdf", (".pdf",), _whole(from_pdf), extra="pdf"),
         Format("json", (".json",), read_json_records, many=True, own_ids=True),
         Format("parquet", (".parquet",), read_parquet, many=True, own_ids=True, extra="parquet"),
+        Format("spreadsheet", (".xlsx", ".xlsb", ".xls", ".ods"), read_spreadsheet, extra="formats"),
         Format("mail", (".eml",), _whole(from_message)),
         Format("mbox", (".mbox",), read_mbox, many=True, names=("mbox",)),
     )
