@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from semsearch.corpus.formats.html import from_html
 from semsearch.corpus.gzipped import CORRUPT
-from semsearch.corpus.plain import Plain, cleaned
+from semsearch.corpus.plain import UTF16_MARKS, Plain, cleaned
 from semsearch.corpus.records import MAX_FILE_BYTES, Reading, ReadingWarning, guarded, unreadable
 from semsearch.corpus.sources import ReadOptions, Source
 from semsearch.errors import RecordError
@@ -170,7 +170,8 @@ class _Body:
     def _title(self, part: MIMEPart) -> str:
         """Return the subject of an attached message."""
         inner = part.get_payload() if part.get_content_type() == "message/rfc822" else []
-        return _words(inner[0].get("subject")) if isinstance(inner, list) and isinstance(inner[0], MIMEPart) else ""
+        attached = inner[0] if isinstance(inner, list) and inner else None
+        return _words(attached.get("subject")) if isinstance(attached, MIMEPart) else ""
 
     def _decoded(self, part: MIMEPart) -> str:
         """Decode the text of a part in its character set; what does not fit is replaced, with a warning."""
@@ -181,6 +182,8 @@ class _Body:
         name = _codec(label) if label else "utf-8"
         if name is None:
             self.warnings.append(f'unknown character set "{label:.40}"; read as UTF-8')
+        elif name.startswith("utf-16") and data.startswith(UTF16_MARKS):
+            name = "utf-16"
         try:
             text = data.decode(name or "utf-8")
         except UnicodeDecodeError:
