@@ -201,7 +201,7 @@ class _Feed:
     def __init__(self, content: BinaryIO | BufferedIOBase) -> None:
         self._content = content
         self.read_so_far = 0
-        self.until = MAX_BYTES
+        self.until = MAX_HEADER_BYTES
 
     def read(self, length: int) -> bytes:
         block = self._content.read(length)

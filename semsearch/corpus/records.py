@@ -10,8 +10,9 @@ import codecs
 import gzip
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BufferedIOBase
 from itertools import count
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 from semsearch.corpus.fields import storable
 from semsearch.corpus.gzipped import CORRUPT
@@ -85,7 +86,7 @@ def read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes], 
 
     def document() -> Document:
         with source.open() as stream:
-            data = stream.read(MAX_FILE_BYTES + 1)
+            data = b"".join(_blocks(stream))
         if len(data) > MAX_FILE_BYTES:
             raise ValueError(f"the file is longer than {MAX_FILE_BYTES} bytes; split it")
         plain = convert(data)
@@ -97,6 +98,14 @@ def read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes], 
     record = guarded(source, None, document)
     yield from noted
     yield record
+
+
+def _blocks(stream: BinaryIO | BufferedIOBase) -> Iterator[bytes]:
+    """Read a stream to its end, but little more than MAX_FILE_BYTES; a single call would allocate as many."""
+    length = 0
+    while length <= MAX_FILE_BYTES and (block := stream.read(2**18)):
+        length += len(block)
+        yield block
 
 
 def guarded(source: Source, line: int | None, make: Callable[[], Document]) -> Record:
