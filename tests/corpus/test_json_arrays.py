@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_readers import BAD_JSON
 
 from semsearch.corpus.formats import json_records
 from semsearch.corpus.readers import Coverage, ReadOptions, count_records, read_corpus
 from semsearch.errors import RecordError
 from semsearch.types import Document
-from test_readers import BAD_JSON
 
 
 def read(path: Path, content: str | bytes, **options: str) -> list[Document | RecordError]:
@@ -135,7 +135,9 @@ def test_a_single_object_is_a_record_or_holds_one_array_of_records(tmp_path):
     assert (first.doc_id, first.source) == ("1", f"{path}, record 1")
     assert str(error).startswith(f'{path}, record 2: no "text" field')
     assert read(path, "[]") == []
-    assert read(path, '{"n": 5, "body": "x"}', id_field="n", text_field="body") == [Document("5", "x", source=str(path))]
+    assert read(path, '{"n": 5, "body": "x"}', id_field="n", text_field="body") == [
+        Document("5", "x", source=str(path))
+    ]
 
 
 def test_what_is_too_long_is_refused(tmp_path, monkeypatch):
