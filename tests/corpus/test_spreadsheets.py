@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import random
 import re
 import struct
 import subprocess
 import sys
 import zipfile
+from contextlib import nullcontext, suppress
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
@@ -236,11 +238,26 @@ def test_xml_entities_are_refused():
         from_spreadsheet(zipped({"xl/workbook.xml": b"<workbook/>", "xl/worksheets/sheet1.xml": bomb}))
 
 
-@pytest.mark.parametrize("library", ["python_calamine", "olefile"])
-def test_without_its_library_the_error_says_what_to_install(monkeypatch, library):
+@pytest.mark.parametrize(("kind", "library"), [("xlsx", "python_calamine"), ("xls", "xlrd")])
+def test_without_its_library_the_error_says_what_to_install(monkeypatch, kind, library):
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ValueError, match=r"not installed; pip install 'semsearch\[formats\]'"):
-        from_spreadsheet(xls({"a": [["x"]]}))
+        from_spreadsheet(WRITERS[kind]({"a": [["x"]]}))
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_no_damaged_workbook_raises_anything_else(kind):
+    noise = random.Random(7)
+    data = WRITERS[kind]({"Birds": BIRDS})
+    with zipfile.ZipFile(io.BytesIO(data)) if kind != "xls" else nullcontext() as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()} if archive else {"": data}
+    for _ in range(100):
+        name = noise.choice([name for name, part in parts.items() if part])
+        part = bytearray(parts[name])
+        for _ in range(noise.choice([1, 3, 20])):
+            part[noise.randrange(len(part))] = noise.randrange(256)
+        with suppress(ValueError):
+            from_spreadsheet(zipped({**parts, name: bytes(part)}) if kind != "xls" else bytes(part))
 
 
 # --- what is too large
@@ -270,10 +287,15 @@ def repeated(rows: int, columns: int) -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("kind", ["xlsx", "ods", "xlsb"])
 def test_a_sheet_with_too_many_cells_is_refused_before_it_is_loaded(kind):
     with pytest.raises(ValueError, match="a sheet with more than 2,000,000 cells; split it, or export it as CSV"):
         from_spreadsheet(corners(kind))
+
+
+def test_two_cells_in_the_corners_of_an_xls_are_read():
+    rows: Rows = [["x"], *([[]] * 65_000), [None] * 250 + ["y"]]
+    assert from_spreadsheet(xls({"a": rows})).text == "a\n\ny"
 
 
 def test_cells_without_a_place_count_too():

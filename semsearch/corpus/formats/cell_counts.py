@@ -16,7 +16,6 @@ from typing import IO
 from xml.parsers import expat
 
 from semsearch.corpus.gzipped import TOO_COMPRESSED, most_bytes
-from semsearch.messages import first_line
 
 MAX_CELLS = 2_000_000
 """Maximum number of cells, empty ones included, in the rectangle around those of a sheet; about 250 MB in memory."""
@@ -24,15 +23,11 @@ MAX_CELLS = 2_000_000
 MAX_CONTENT = 2**29
 """Maximum number of bytes in all parts of a workbook after decompression."""
 
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _CELL = re.compile(r"([A-Za-z]{1,4})([0-9]{1,9})")
 
 
 def check_cells(data: bytes) -> None:
-    """Raise ValueError if a workbook has too many cells, or is none."""
-    if data.startswith(_OLE):
-        _check_xls(data)
-        return
+    """Raise ValueError if a workbook, which is a zip of XML or of records, has too many cells or is broken."""
     try:
         with zipfile.ZipFile(BytesIO(data)) as parts:
             infos = parts.infolist()
@@ -42,7 +37,7 @@ def check_cells(data: bytes) -> None:
             for info in infos:
                 with parts.open(info) as part:
                     _check_part(info.filename, part)
-    except (zipfile.BadZipFile, EOFError, zlib.error, RuntimeError, expat.ExpatError) as error:
+    except (zipfile.BadZipFile, EOFError, zlib.error, RuntimeError, LookupError, expat.ExpatError) as error:
         raise ValueError(f"not a valid spreadsheet ({error}); open and save it again") from None
 
 
@@ -172,44 +167,3 @@ def _records_of_xlsb(data: bytes) -> Iterator[tuple[int, int]]:
                 break
         yield kind, at
         at += length
-
-
-_XLS_CELLS = frozenset((0x0006, 0x0203, 0x0204, 0x0205, 0x027E, 0x00BD, 0x00FD, 0x00D6, 0x0004, 0x0003, 0x0002, 0x0005))
-"""Types of records of .xls workbooks with the place of a cell, and a value."""
-
-
-def _check_xls(data: bytes) -> None:
-    """Check the sheets of an .xls workbook, whose records begin with a type and a length of two bytes each."""
-    try:
-        import olefile
-    except ImportError:
-        raise ValueError(
-            "spreadsheets need olefile, which is not installed; pip install 'semsearch[formats]'"
-        ) from None
-
-    try:
-        with olefile.OleFileIO(BytesIO(data)) as file:
-            streams = [file.openstream(name).read() for name in ("Workbook", "Book") if file.exists(name)]
-            encrypted = file.exists("EncryptedPackage")
-    except Exception as error:  # olefile raises nearly any exception for a broken file
-        raise ValueError(f"not a valid spreadsheet ({first_line(error)}); open and save it again") from None
-    if encrypted:
-        raise ValueError("the workbook is encrypted; save it without a password")
-    for stream in streams:
-        _check_biff(stream)
-
-
-def _check_biff(stream: bytes) -> None:
-    cells, at = _Rectangle(), 0
-    while at + 4 <= len(stream):
-        kind, length = (int.from_bytes(stream[at + n : at + n + 2], "little") for n in (0, 2))
-        row, first, last = (
-            int.from_bytes(stream[place : place + 2], "little") for place in (at + 4, at + 6, at + 2 + length)
-        )
-        at += 4 + length
-        if kind in (0x0009, 0x0209, 0x0409, 0x0809):  # a sheet begins
-            cells = _Rectangle()
-        elif kind in _XLS_CELLS:
-            cells.add(row, first)
-            if kind == 0x00BD:  # several numbers, and the column of the last one
-                cells.add(row, last)

@@ -6,10 +6,12 @@ import html
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from functools import partial
-from io import BytesIO
+from io import BytesIO, StringIO
+from itertools import zip_longest
 from typing import Any
 
 from semsearch.corpus.formats.cell_counts import check_cells
@@ -18,6 +20,8 @@ from semsearch.corpus.plain import Heading, Piece, Plain, cleaned, lay_out
 from semsearch.corpus.records import MAX_FILE_BYTES, Reading, read_whole
 from semsearch.corpus.sources import STDIN, ReadOptions, Source
 from semsearch.messages import first_line
+
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 _PROPERTIES = ("docProps/core.xml", "meta.xml")
 _TITLE = re.compile(rb"<(?:\w+:)?title(?:\s[^>]*)?>([^<]*)<")
@@ -40,38 +44,94 @@ def from_spreadsheet(data: bytes, name: str = "") -> Plain:
         data: The file.
         name: The title, if the workbook has none.
     """
-    try:
-        from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetTypeEnum, SheetVisibleEnum
-    except ImportError:
-        raise ValueError(
-            "spreadsheets need python-calamine, which is not installed; pip install 'semsearch[formats]'"
-        ) from None
-
-    check_cells(data)
     pieces: list[Piece] = []
     names: list[str] = []
     left = MAX_FILE_BYTES
-    try:
-        workbook = CalamineWorkbook.from_filelike(BytesIO(data))
-        for sheet in workbook.sheets_metadata:
-            if sheet.typ is not SheetTypeEnum.WorkSheet or sheet.visible is not SheetVisibleEnum.Visible:
-                continue
-            names.append(cleaned(sheet.name))
-            pieces += [2, Heading(1), _shown(sheet.name), 2]
-            for line in _lines(workbook.get_sheet_by_name(sheet.name).iter_rows()):
-                left -= len(line)
-                if left < 0:
-                    raise ValueError(f"the text is longer than {MAX_FILE_BYTES} characters; split the workbook")
-                pieces += [line, 1]
-    except PasswordError:
-        raise ValueError("the workbook is encrypted; save it without a password") from None
-    except CalamineError as error:
-        raise ValueError(f"not a valid spreadsheet ({first_line(error)}); open and save it again") from None
+    for sheet, rows in _sheets_of_xls(data) if data.startswith(_OLE) else _sheets(data):
+        names.append(_shown(sheet))
+        pieces += [2, Heading(1), names[-1], 2]
+        for line in _lines(rows):
+            left -= len(line)
+            if left < 0:
+                raise ValueError(f"the text is longer than {MAX_FILE_BYTES} characters; split the workbook")
+            pieces += [line, 1]
     text, layout = lay_out(pieces)
     return Plain(text, _title(data) or name, {"sheets": names}, layout=layout)
 
 
-def _lines(rows: Iterator[Sequence[Any]]) -> Iterator[str]:
+def _sheets(data: bytes) -> Iterator[tuple[str, Iterable[Sequence[Any]]]]:
+    """Yield the name and the rows of each visible sheet of an .xlsx, .xlsb or .ods workbook."""
+    try:
+        from python_calamine import CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
+    except ImportError:
+        raise ValueError(_needs("python-calamine")) from None
+
+    check_cells(data)
+    with _broken():
+        workbook = CalamineWorkbook.from_filelike(BytesIO(data))
+    for sheet in workbook.sheets_metadata:
+        if sheet.typ is SheetTypeEnum.WorkSheet and sheet.visible is SheetVisibleEnum.Visible:
+            with _broken():
+                rows = workbook.get_sheet_by_name(sheet.name).iter_rows()
+            yield sheet.name, rows
+
+
+def _sheets_of_xls(data: bytes) -> Iterator[tuple[str, Iterable[Sequence[Any]]]]:
+    """Yield the name and the rows of each visible sheet of an .xls workbook.
+
+    One wrong byte in such a file makes calamine allocate 268 GB, which aborts the process, while xlrd is Python.
+    """
+    try:
+        import xlrd
+    except ImportError:
+        raise ValueError(_needs("xlrd")) from None
+
+    with _broken():
+        workbook = xlrd.open_workbook(file_contents=data, logfile=StringIO(), ragged_rows=True)
+    for sheet in workbook.sheets():
+        if sheet.visibility == 0:
+            yield sheet.name, _rows_of_xls(sheet, workbook.datemode)
+
+
+def _rows_of_xls(sheet: Any, datemode: int) -> Iterator[list[object]]:
+    for at in range(sheet.nrows):
+        yield [_value_of_xls(cell, datemode) for cell in sheet.row(at)]
+
+
+def _value_of_xls(cell: Any, datemode: int) -> object:
+    """Return a cell's value as a Python object."""
+    import xlrd
+
+    if cell.ctype == xlrd.XL_CELL_DATE:
+        try:
+            moment = xlrd.xldate_as_datetime(cell.value, datemode)
+        except (ValueError, OverflowError):
+            return cell.value
+        return moment.time() if 0 <= cell.value < 1 else moment
+    if cell.ctype == xlrd.XL_CELL_BOOLEAN:
+        return bool(cell.value)
+    return "" if cell.ctype == xlrd.XL_CELL_ERROR else cell.value
+
+
+@contextmanager
+def _broken() -> Iterator[None]:
+    """Raise ValueError for whatever the libraries raise for a broken or encrypted workbook."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of a library in Rust
+            raise
+        reason = first_line(error)
+        if "encrypted" in reason.lower() or "password" in reason.lower():
+            raise ValueError("the workbook is encrypted; save it without a password") from None
+        raise ValueError(f"not a valid spreadsheet ({reason}); open and save it again") from None
+
+
+def _needs(library: str) -> str:
+    return f"this spreadsheet needs {library}, which is not installed; pip install 'semsearch[formats]'"
+
+
+def _lines(rows: Iterable[Sequence[Any]]) -> Iterator[str]:
     """Yield a line for each row below the header, which is the first row that is not empty; or the header, if alone."""
     header: list[str] | None = None
     alone = True
@@ -83,9 +143,8 @@ def _lines(rows: Iterator[Sequence[Any]]) -> Iterator[str]:
             header = cells
         else:
             alone = False
-            yield "; ".join(
-                f"{column}: {cell}" if column else cell for column, cell in zip(header, cells, strict=True) if cell
-            )
+            named = zip_longest(header, cells, fillvalue="")
+            yield "; ".join(f"{column}: {cell}" if column else cell for column, cell in named if cell)
     if header and alone:
         yield "; ".join(filter(None, header))
 
