@@ -255,20 +255,23 @@ def test_the_bytes_of_an_archive_are_bounded(tmp_path, kind, monkeypatch):
     assert "it contains more than 0 GiB; split it" in error.reason
 
 
+@pytest.mark.parametrize("before", [0, 1])
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
-def test_a_header_of_a_tar_may_not_fill_the_memory(tmp_path, kind):
+def test_a_header_of_a_tar_may_not_fill_the_memory(tmp_path, kind, before):
     header = tarfile.TarInfo("x")
-    header.type, header.size = kind, 100 * 2**20
+    header.type, header.size = kind, 20 * 2**20
     path = tmp_path / "a.tar.gz"
     with gzip.open(path, "wb", 1) as file:
+        file.write(tarfile.TarInfo("a.txt").tobuf(tarfile.GNU_FORMAT) * before)
         file.write(header.tobuf(tarfile.GNU_FORMAT))
-        for _ in range(100):
+        for _ in range(20):
             file.write(b"a" * 2**20)
     tracemalloc.start()
-    (error,) = read_corpus(path)
+    *documents, error = read_corpus(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert "a header is longer than 1048576 bytes" in error.reason
+    assert len(documents) == before
     assert peak < 8_000_000
 
 
@@ -314,6 +317,16 @@ def test_an_archive_of_6_mb_takes_little_memory(tmp_path, kind):
     tracemalloc.stop()
     assert n_read == 6500
     assert peak < 4_000_000
+
+
+def test_a_tar_of_many_files_takes_little_memory(tmp_path):
+    path = pack(tmp_path / "a.tar", {f"{n}.bin": b"" for n in range(10_000)})
+    tracemalloc.start()
+    with pytest.warns(ReadingWarning, match=r"10000 \.bin"):
+        assert list(read_corpus(path)) == []
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3_000_000
 
 
 # --- deletion
