@@ -45,7 +45,7 @@ def storable(document: Document, place: str) -> Document:
 def from_json(text: str, options: ReadOptions) -> Document:
     """Parse a line of JSONL as a document."""
     try:
-        fields = json.loads(text, parse_constant=_refuse_number, parse_float=_finite)
+        fields = JSON.decode(text)
     except json.JSONDecodeError as error:
         what = error.msg.removesuffix(" at")
         raise ValueError(f"not valid JSON: {what} at column {error.colno}; expected one object per line") from None
@@ -61,6 +61,10 @@ def _refuse_number(name: str) -> float:
 def _finite(number: str) -> float:
     value = float(number)
     return value if math.isfinite(value) else _refuse_number(number)
+
+
+JSON = json.JSONDecoder(parse_constant=_refuse_number, parse_float=_finite)
+"""Decoder of records, which refuses numbers that JSON lacks, such as NaN."""
 
 
 def header_problem(header: Sequence[str], options: ReadOptions) -> str | None:

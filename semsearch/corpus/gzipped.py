@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from io import BufferedIOBase
+from io import BufferedIOBase, BufferedReader, RawIOBase
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 GZIPPED = ".gz"
 
@@ -15,6 +18,17 @@ CORRUPT = (EOFError, zlib.error)
 
 UNREADABLE = (OSError, *CORRUPT, UnicodeDecodeError)
 """Exceptions that reading a text file may raise, including those for truncated or damaged gzip files."""
+
+
+UNSUSPECTED = 64 * 2**20
+"""Number of bytes that a compressed file of any length may contain."""
+
+MAX_RATIO = 200
+"""How many more bytes it may contain for each of its own; text has 3 to 20, and gzip can reach 1,000."""
+
+TOO_COMPRESSED = (
+    f"it contains more than {MAX_RATIO} times as many bytes as the file; decompress it first if you trust it"
+)
 
 
 def ending_of(path: str | Path) -> str:
@@ -35,4 +49,44 @@ def is_gzipped(path: str | Path) -> bool:
 
 def open_bytes(path: str | Path) -> BinaryIO | BufferedIOBase:
     """Open a file for reading bytes, decompressed if the name ends in `.gz`."""
-    return gzip.open(path) if is_gzipped(path) else open(path, "rb")
+    file = open(path, "rb")
+    return decompressed(file, gzip.GzipFile(fileobj=file)) if is_gzipped(path) else file
+
+
+def decompressed(file: BinaryIO | BufferedIOBase, content: BinaryIO | BufferedIOBase) -> BufferedIOBase:
+    """Return a stream of the content of a compressed file, which both are closed with it.
+
+    Args:
+        file: The compressed bytes, whose position says how many were read.
+        content: The same, decompressed.
+    """
+    return BufferedReader(_Decompressed(file, content), 2**16)
+
+
+def most_bytes(compressed: int) -> int:
+    """Return how many bytes may come out of a number of compressed bytes, unless these were made to fill a disk."""
+    return UNSUSPECTED + MAX_RATIO * compressed
+
+
+class _Decompressed(RawIOBase):
+    """Decompressed bytes; reading raises OSError as soon as there are more than `most_bytes`."""
+
+    def __init__(self, file: BinaryIO | BufferedIOBase, content: BinaryIO | BufferedIOBase) -> None:
+        self._file, self._content = file, content
+        self._length = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        block = self._content.read(len(memoryview(buffer)))
+        memoryview(buffer)[: len(block)] = block
+        self._length += len(block)
+        if self._length > most_bytes(self._file.tell()):
+            raise OSError(TOO_COMPRESSED)
+        return len(block)
+
+    def close(self) -> None:
+        self._content.close()
+        self._file.close()
+        super().close()

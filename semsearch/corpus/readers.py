@@ -16,10 +16,11 @@ from functools import partial
 from itertools import chain
 from typing import Any, TypeAlias
 
+from semsearch.corpus.archives import members
 from semsearch.corpus.fields import from_fields
-from semsearch.corpus.formats.table import ENDINGS, FORMATS, has_many
+from semsearch.corpus.formats.table import ARCHIVES, ENDINGS, FORMATS, has_lines, has_many
 from semsearch.corpus.gzipped import is_gzipped
-from semsearch.corpus.records import ReadingWarning, Record, guarded
+from semsearch.corpus.records import Reading, ReadingWarning, Record, guarded
 from semsearch.corpus.roots import Coverage
 from semsearch.corpus.sources import STDIN, ReadOptions, Source
 from semsearch.corpus.walk import as_written, find_sources, shown, source_of
@@ -117,23 +118,36 @@ def _read(
             coverage.unread(source.origin)
             yield source
         elif source.path == STDIN or coverage.begins(source.path):
-            files[source.format] += 1
-            for record in FORMATS[source.format].read(source, options):
+            for record in _readings(source, options, files):
                 if isinstance(record, ReadingWarning):
                     warned += 1
                     if warned <= WARNED:
                         warnings.warn(record, stacklevel=2)
-                elif isinstance(record, RecordError):
-                    record.origin = source.origin
+                    continue
+                if isinstance(record, RecordError):
                     coverage.unread(source.origin)
-                    yield record
-                else:
-                    yield replace(record, origin=source.origin)
+                yield record
             if has_many(source, options):
                 coverage.complete(source.origin)
     if warned > WARNED:
         warnings.warn(f"{path}: {warned - WARNED:,} more files with similar warnings", ReadingWarning, stacklevel=2)
     log.info("%s: read %s", path, ", ".join(f"{n} as {kind}" for kind, n in files.most_common()) or "nothing")
+
+
+def _readings(source: Source, options: ReadOptions, files: Counter[str]) -> Iterator[Reading]:
+    """Read a file, or all members of an archive, and count them by their formats."""
+    parts = members(source, options) if source.format in ARCHIVES.values() else (source,)
+    for part in parts:
+        if isinstance(part, Source):
+            files[part.format] += 1
+        for record in FORMATS[part.format].read(part, options) if isinstance(part, Source) else (part,):
+            origin = part.origin if isinstance(part, Source) else source.origin
+            if isinstance(record, Document):
+                yield replace(record, origin=origin)
+            else:
+                if isinstance(record, RecordError):
+                    record.origin = record.origin or origin
+                yield record
 
 
 def as_records(corpus: Corpus, options: ReadOptions = _DEFAULTS, coverage: Coverage | None = None) -> Iterator[Record]:
@@ -224,7 +238,7 @@ def has_moved(folder: str, files: Mapping[str, str], options: ReadOptions) -> bo
         path = os.path.join(folder, *file.split("/"))
         source = source_of(path, coverage.origin_of(path, found=True), options) if os.path.isfile(path) else None
         if isinstance(source, Source):
-            records = FORMATS[source.format].read(source, options)
+            records = _readings(source, options, Counter())
             same += any(isinstance(one, Document) and content_hash in _hashes(one) for one in records)
     return 0 < len(files) <= 2 * same
 
@@ -283,8 +297,8 @@ def count_records(paths: Paths, options: ReadOptions = _DEFAULTS) -> int | None:
     for source in chain.from_iterable(found for _, found in find_sources(_each(paths), options, Coverage())):
         if isinstance(source, RecordError):
             continue
-        by_line = has_many(source, options)
-        if source.path == STDIN or (by_line and is_gzipped(source.path)):
+        by_line = has_lines(source, options)
+        if source.path == STDIN or (has_many(source, options) and (is_gzipped(source.path) or not by_line)):
             return None
         total += _count_lines(source) if by_line else 1
     return total

@@ -10,8 +10,9 @@ import codecs
 import gzip
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BufferedIOBase
 from itertools import count
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 from semsearch.corpus.fields import storable
 from semsearch.corpus.gzipped import CORRUPT
@@ -72,7 +73,7 @@ def lines(source: Source) -> Iterator[Line]:
         reason = f"not valid {error.encoding} ({error.reason}); the rest of the file is skipped, convert it to UTF-8"
         yield Line(number, "", RecordError(source.name, number, reason))
     except (OSError, *CORRUPT) as error:
-        yield Line(number, "", RecordError(source.name, number or None, _unreadable(error)))
+        yield Line(number, "", RecordError(source.name, number or None, unreadable(error)))
 
 
 def _decoded(raw: bytes, source: Source, number: int) -> Line:
@@ -89,7 +90,7 @@ def read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes], 
 
     def document() -> Document:
         with source.open() as stream:
-            data = stream.read(MAX_FILE_BYTES + 1)
+            data = b"".join(_blocks(stream))
         if len(data) > MAX_FILE_BYTES:
             raise ValueError(f"the file is longer than {MAX_FILE_BYTES} bytes; split it")
         if data.startswith(b"%PDF-") and source.format != "pdf":
@@ -104,6 +105,14 @@ def read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes], 
     record = guarded(source, None, document)
     yield from noted
     yield record
+
+
+def _blocks(stream: BinaryIO | BufferedIOBase) -> Iterator[bytes]:
+    """Read a stream to its end, but little more than MAX_FILE_BYTES; a single call would allocate as many."""
+    length = 0
+    while length <= MAX_FILE_BYTES and (block := stream.read(2**18)):
+        length += len(block)
+        yield block
 
 
 def guarded(source: Source, line: int | None, make: Callable[[], Document]) -> Record:
@@ -122,10 +131,11 @@ def guarded(source: Source, line: int | None, make: Callable[[], Document]) -> R
         problem.textless = isinstance(error, TextlessError)
         return problem
     except (OSError, *CORRUPT) as error:
-        return RecordError(source.name, line, _unreadable(error))
+        return RecordError(source.name, line, unreadable(error))
 
 
-def _unreadable(error: Exception) -> str:
+def unreadable(error: Exception) -> str:
+    """Return the reason why a file, or the rest of it, cannot be read."""
     if isinstance(error, (gzip.BadGzipFile, *CORRUPT)):
         return f"corrupt gzip data ({error}); the rest of the file is skipped, download it again"
     return f"cannot be read: {getattr(error, 'strerror', None) or error}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from semsearch.corpus.formats.table import ENDINGS, FORMATS, format_of
+from semsearch.corpus.formats.table import ARCHIVES, ENDINGS, FORMATS, format_of
 from semsearch.corpus.roots import Coverage, outermost
 from semsearch.corpus.sources import STDIN, ReadOptions, Source
 from semsearch.errors import RecordError, SourceError
@@ -119,7 +119,7 @@ def _warn_of_neighbors(folder: str, corpus: str, options: ReadOptions) -> None:
     if hidden:
         listed = ", ".join(hidden[:8]) + (" …" if len(hidden) > 8 else "")
         warnings.warn(
-            f'"{shown(folder)}" contains {corpus}, which is read as the whole corpus; not read: {_printable(listed)} '
+            f'"{shown(folder)}" contains {corpus}, which is read as the whole corpus; not read: {printable(listed)} '
             "(pass their paths to read them too)",
             stacklevel=2,
         )
@@ -156,28 +156,35 @@ def source_of(path: str, origin: Origin, options: ReadOptions) -> Source | Recor
 
 
 def _has_own_ids(path: str, options: ReadOptions) -> bool:
-    return FORMATS[format_of(path, options) or "text"].own_ids
+    file_format = format_of(path, options)
+    return file_format in FORMATS and FORMATS[file_format].own_ids
 
 
 def _problem(path: str, reason: str, origin: Origin) -> RecordError:
-    error = RecordError(_printable(path), None, reason)
+    error = RecordError(printable(path), None, reason)
     error.origin = origin
     return error
 
 
-def _printable(path: str) -> str:
+def printable(path: str) -> str:
     """Return a printable form of a path, which may not be valid UTF-8."""
     return path.encode("utf-8", "backslashreplace").decode()
 
 
 def shown(path: str) -> str:
     """Shorten a given path for a message, since it may be a whole text passed by mistake."""
-    line = " ".join(_printable(path).split())
+    line = " ".join(printable(path).split())
     return line if len(line) <= 300 else f"{line[:299]}…"
 
 
+def what_is_ignored(folder: str, ignored: Counter[str]) -> str:
+    """Return a warning about the files of a folder or an archive that are not documents, counted by extension."""
+    listed = ", ".join(f"{n} {printable(ending)}" for ending, n in ignored.most_common(8))
+    return f'ignored files in "{shown(folder)}" that are not documents: {listed}'
+
+
 def _endings() -> str:
-    return f"{', '.join(ENDINGS)} (each also .gz)"
+    return f"{', '.join(ENDINGS)} (each also .gz), or {', '.join(ARCHIVES)}"
 
 
 @dataclass(slots=True)
@@ -281,12 +288,11 @@ class _Walk:
 
     def _warn(self) -> None:
         if self.ignored:
-            listed = ", ".join(f"{n} {_printable(ending)}" for ending, n in self.ignored.most_common(8))
-            warnings.warn(f'ignored files in "{shown(self.folder)}" that are not documents: {listed}', stacklevel=2)
+            warnings.warn(what_is_ignored(self.folder, self.ignored), stacklevel=2)
         if self.outside:
             links = f"{len(self.outside)} links" if len(self.outside) > 1 else "a link"
             warnings.warn(
-                f'did not follow {links} out of "{shown(self.folder)}" ({_printable(self.outside[0])}'
+                f'did not follow {links} out of "{shown(self.folder)}" ({printable(self.outside[0])}'
                 f"{' …' if len(self.outside) > 1 else ''}); pass `follow_links` to read their targets",
                 stacklevel=2,
             )

@@ -114,7 +114,9 @@ def test_any_layout_gives_passages_that_fit_and_lose_nothing(parts, data):
             blocks.append((start, len(text) - 3))
     document = Document("d", text, "Birds", layout=Layout(tuple(sections), tuple(blocks)))
     limit = data.draw(st.integers(40, 200))
-    (found,) = Chunker(REAL, 512, "", Chunking(tokens=limit, overlap=data.draw(st.integers(0, 20)))).passages([document])
+    (found,) = Chunker(REAL, 512, "", Chunking(tokens=limit, overlap=data.draw(st.integers(0, 20)))).passages(
+        [document]
+    )
     covered = bytearray(len(text))
     for one in found:
         assert one.n_tokens == len(REAL.encode(one.encoded_text).ids) <= limit
@@ -166,7 +168,11 @@ def test_hits_know_their_sections_and_words_find_them(tmp_path):
         exported = tmp_path / "out.jsonl"
         index.export(exported)
     line = json.loads(exported.read_text("utf-8"))
-    assert [section[1:] for section in line["_layout"]["sections"]] == [[1, "Birds"], [2, "Herons"], [2, "Owls at night"]]
+    assert [section[1:] for section in line["_layout"]["sections"]] == [
+        [1, "Birds"],
+        [2, "Herons"],
+        [2, "Owls at night"],
+    ]
     with Index.open(tmp_path / "again", create=True, encoder=WordHashEncoder(64)) as again:
         again.add(exported)
         assert again.search("owls night", 1, mode="keyword")[0].section == "Owls at night"

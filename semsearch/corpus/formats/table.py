@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +10,9 @@ from functools import partial
 from semsearch.corpus.formats.delimited import read_delimited
 from semsearch.corpus.formats.html import from_html
 from semsearch.corpus.formats.json_lines import read_json_lines
+from semsearch.corpus.formats.json_records import read_json_records
 from semsearch.corpus.formats.latex import from_latex
+from semsearch.corpus.formats.mail import from_message, read_mbox
 from semsearch.corpus.formats.markdown import from_markdown
 from semsearch.corpus.formats.pandoc import (
     from_asciidoc,
@@ -20,11 +23,13 @@ from semsearch.corpus.formats.pandoc import (
     from_org,
     from_rst,
 )
+from semsearch.corpus.formats.parquet import read_parquet
 from semsearch.corpus.formats.pdf import from_pdf
 from semsearch.corpus.formats.rtf import from_rtf
 from semsearch.corpus.formats.slides import from_pptx
+from semsearch.corpus.formats.spreadsheets import read_spreadsheet
 from semsearch.corpus.formats.text import read_text
-from semsearch.corpus.gzipped import ending_of
+from semsearch.corpus.gzipped import GZIPPED, ending_of
 from semsearch.corpus.plain import Plain
 from semsearch.corpus.records import Reader, read_whole
 from semsearch.corpus.sources import ReadOptions, Source
@@ -41,6 +46,8 @@ class Format:
         many: Whether a file contains many documents.
         own_ids: Whether these have ids of their own, rather than the path of the file with a number or name.
         extra: The extra that its library comes with; empty if it is always there.
+        by_line: Whether each document is about one line of a file.
+        names: Names of files without an extension that have this format, in lower case.
     """
 
     name: str
@@ -49,6 +56,8 @@ class Format:
     many: bool = False
     own_ids: bool = False
     extra: str = ""
+    by_line: bool = False
+    names: tuple[str, ...] = ()
 
 
 def _whole(convert: Callable[[bytes], Plain]) -> Reader:
@@ -58,9 +67,9 @@ def _whole(convert: Callable[[bytes], Plain]) -> Reader:
 FORMATS = {
     one.name: one
     for one in (
-        Format("jsonl", (".jsonl", ".ndjson"), read_json_lines, many=True, own_ids=True),
-        Format("csv", (".csv",), partial(read_delimited, delimiter=","), many=True, own_ids=True),
-        Format("tsv", (".tsv",), partial(read_delimited, delimiter="\t"), many=True, own_ids=True),
+        Format("jsonl", (".jsonl", ".ndjson"), read_json_lines, many=True, own_ids=True, by_line=True),
+        Format("csv", (".csv",), partial(read_delimited, delimiter=","), many=True, own_ids=True, by_line=True),
+        Format("tsv", (".tsv",), partial(read_delimited, delimiter="\t"), many=True, own_ids=True, by_line=True),
         Format("text", (".txt", ".text"), read_text),
         Format("markdown", (".md", ".markdown"), _whole(from_markdown)),
         Format("html", (".html", ".htm", ".xhtml"), _whole(from_html)),
@@ -75,6 +84,11 @@ FORMATS = {
         Format("epub", (".epub",), _whole(from_epub), extra="formats"),
         Format("rtf", (".rtf",), _whole(from_rtf), extra="formats"),
         Format("notebook", (".ipynb",), _whole(from_notebook), extra="formats"),
+        Format("json", (".json",), read_json_records, many=True, own_ids=True),
+        Format("parquet", (".parquet",), read_parquet, many=True, own_ids=True, extra="parquet"),
+        Format("spreadsheet", (".xlsx", ".xlsb", ".xls", ".ods"), read_spreadsheet, extra="formats"),
+        Format("mail", (".eml",), _whole(from_message)),
+        Format("mbox", (".mbox",), read_mbox, many=True, names=("mbox",)),
     )
 }
 """All formats by name."""
@@ -82,13 +96,33 @@ FORMATS = {
 ENDINGS = {ending: one.name for one in FORMATS.values() for ending in one.endings}
 """Extensions of files with the names of their formats."""
 
+NAMES = {name: one.name for one in FORMATS.values() for name in one.names}
+"""Names of files without an extension with the names of their formats."""
+
+ARCHIVES = {".zip": "zip", **dict.fromkeys((".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"), "tar")}
+"""Endings of archives, which hold files of other formats, with their kinds."""
+
+
+def archive_of(path: str) -> str | None:
+    """Return the kind of an archive by its name, or None if it is another file."""
+    return next((kind for ending, kind in ARCHIVES.items() if path.lower().endswith(ending)), None)
+
 
 def format_of(path: str, options: ReadOptions) -> str | None:
-    """Return the name of a file's format: the one that the user chose, or else the one of its extension."""
+    """Return the kind of an archive, or the name of a file's format: the user's choice, or else by the file's name."""
     given = options.format
-    return ENDINGS.get(ending_of(path)) if given is None else ENDINGS.get(f".{given}", given)
+    if kind := archive_of(path):
+        return kind
+    if given is not None:
+        return ENDINGS.get(f".{given}", given)
+    return ENDINGS.get(ending_of(path)) or NAMES.get(os.path.basename(path).lower().removesuffix(GZIPPED))
 
 
 def has_many(source: Source, options: ReadOptions) -> bool:
     """Return whether a source contains many documents."""
-    return FORMATS[source.format].many or options.per_line
+    return source.format in ARCHIVES.values() or FORMATS[source.format].many or options.per_line
+
+
+def has_lines(source: Source, options: ReadOptions) -> bool:
+    """Return whether each document of a source is about one line."""
+    return source.format in FORMATS and (FORMATS[source.format].by_line or options.per_line)
