@@ -198,6 +198,8 @@ class Hit:
             score.
         confidence: How likely the hit is to be related to the query, from 0 to 1, comparable across modes and queries;
             see `semsearch.confidence`. None if the scores of unrelated pairs have not been measured for the index.
+        similar: Ids of further documents found whose passage is nearly the same text, if the search grouped them
+            (`group=True`).
     """
 
     rank: int
@@ -210,6 +212,7 @@ class Hit:
     metadata: Metadata
     kind: str = ""
     confidence: float | None = None
+    similar: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Return one line with the beginning of the text."""

@@ -28,6 +28,9 @@ INDENT = 5
 LINES = 8
 """Maximum number of lines of a snippet, before the terminal wraps them."""
 
+SIMILAR = 10
+"""Maximum number of similar documents that a hit on a terminal names."""
+
 NAMED = 8
 """Maximum number of words, and of terms, that an explanation names."""
 
@@ -50,10 +53,19 @@ def show(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | No
     """Print the hits of one query, each with the best part of its passage and, if given, its explanation."""
     snippets = _snippets(query, found, explained)
     if not sys.stdout.isatty():
-        columns = ("rank", "score", "doc_id", "title", "text", *(("why",) if explained is not None else ()))
+        why_column = ("why",) if explained is not None else ()
+        columns = ("rank", "score", "doc_id", "title", "text", *why_column, "similar")
         why = [("; ".join(_reasons(one)),) for one in explained] if explained is not None else [()] * len(found)
         rows = (
-            (hit.rank, f"{hit.score:.4f}", hit.doc_id, hit.title, _on_one_line(hit, snippet), *reasons)
+            (
+                hit.rank,
+                f"{hit.score:.4f}",
+                hit.doc_id,
+                hit.title,
+                _on_one_line(hit, snippet),
+                *reasons,
+                ", ".join(hit.similar),
+            )
             for hit, snippet, reasons in zip(found, snippets, why, strict=True)
         )
         terminal.table(columns, list(rows))
@@ -68,7 +80,8 @@ def show(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | No
         doc_id, title = one_line(hit.doc_id), one_line(hit.title)
         console.print(head.append(title or doc_id, style="bold default").append(f"  {doc_id}", style="dim"))
         reasons = _reasons(explained[number]) if explained else ()
-        for line in (*_styled(hit, snippet), *(Text(one_line(reason), "dim") for reason in reasons)):
+        below = [*([_more_like(hit)] if hit.similar else []), *reasons]
+        for line in (*_styled(hit, snippet), *(Text(one_line(note), "dim") for note in below)):
             for row in line.wrap(console, max(min(console.width, WIDTH) - INDENT, 1)):
                 row.rstrip()
                 console.print(Text(" " * INDENT).append_text(row))
@@ -80,6 +93,11 @@ def show(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | No
 
 def _snippets(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | None) -> list[Snippet]:
     return [one.snippet for one in explained] if explained is not None else make_snippets(query, found)
+
+
+def _more_like(hit: Hit) -> str:
+    more = len(hit.similar) - SIMILAR
+    return f"and {len(hit.similar)} more like it: {', '.join(hit.similar[:SIMILAR])}{', …' if more > 0 else ''}"
 
 
 def _on_one_line(hit: Hit, snippet: Snippet) -> str:

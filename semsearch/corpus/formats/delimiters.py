@@ -14,7 +14,8 @@ SAMPLE_LINES, SAMPLE_LENGTH = 50, 2**18
 """Maximum number of lines to examine, and their number of characters from which no more are read."""
 
 CLEAR = 0.5
-"""Share of rows with as many cells as the header below which a delimiter other than the usual one is not believed."""
+"""Least share of rows with as many cells as the header for another delimiter than the usual one, without the columns
+that are needed."""
 
 _DECLARED = re.compile(r'"?sep=([^"\w])"?\r?\n?', re.IGNORECASE)
 
@@ -49,7 +50,7 @@ def detect_delimiter(
             return usual
         share = sum(not isinstance(row, str) and len(row) == width for row in rows) / len(rows) if rows else 1.0
         key = (fits(header), share, width, delimiter == usual)
-        if key > best and (share >= CLEAR or delimiter == usual):
+        if key > best and (share >= CLEAR or key[0] or delimiter == usual):
             best, chosen = key, delimiter
     return chosen
 

@@ -21,7 +21,7 @@ def read_json_lines(source: Source, options: ReadOptions) -> Iterator[Reading]:
 
     def document(text: str) -> Document:
         fields = json_object(text)
-        unmet.difference_update(fields)
+        unmet.difference_update(fields if text_fields(fields, options) == names else names)
         return from_fields(fields, options, ids.needed(fields, options))
 
     for line in lines(source):
