@@ -27,7 +27,8 @@ DEEPER, DEEPEST = 4, 1_000
 _WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]|\w+")
 """A word, or a character of a script without spaces: Thai, Lao, Burmese, Khmer, Japanese or Chinese."""
 
-Shingles: TypeAlias = frozenset[tuple[str, ...]]
+Shingles: TypeAlias = frozenset[int]
+"""Hashes of the shingles of a text; they compare faster than tuples of words, and differ between processes."""
 
 
 def shingles(text: str) -> Shingles:
@@ -37,7 +38,8 @@ def shingles(text: str) -> Shingles:
 
 
 def _grams(units: Sequence[str]) -> Shingles:
-    return frozenset(tuple(units[place : place + SHINGLE]) for place in range(max(1, len(units) - SHINGLE + 1)))
+    runs = zip(*(units[place:] for place in range(min(SHINGLE, len(units)))), strict=False)
+    return frozenset(map(hash, runs))
 
 
 def is_repeat(grams: Shingles, other: Shingles) -> bool:
@@ -66,16 +68,14 @@ def group_similar(hits: Sequence[Hit]) -> list[Hit]:
     groups: list[tuple[_Passage, Hit, dict[str, None]]] = []
     for hit in hits:
         passage = _passage(hit)
-        doc_ids = next((doc_ids for first, _, doc_ids in groups if _is_alike(first, passage)), None)
-        if doc_ids is None:
+        similar = next((similar for first, _, similar in groups if _is_alike(first, passage)), None)
+        if similar is None:
             groups.append((passage, hit, {}))
         else:
-            doc_ids |= dict.fromkeys((hit.doc_id, *hit.similar))
+            similar[hit.doc_id] = None
     return [
-        replace(
-            hit, rank=rank, similar=tuple(one for one in {**dict.fromkeys(hit.similar), **more} if one != hit.doc_id)
-        )
-        for rank, (_, hit, more) in enumerate(groups, 1)
+        replace(hit, rank=rank, similar=tuple(doc_id for doc_id in similar if doc_id != hit.doc_id))
+        for rank, (_, hit, similar) in enumerate(groups, 1)
     ]
 
 

@@ -53,20 +53,12 @@ def show(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | No
     """Print the hits of one query, each with the best part of its passage and, if given, its explanation."""
     snippets = _snippets(query, found, explained)
     if not sys.stdout.isatty():
-        why_column = ("why",) if explained is not None else ()
-        columns = ("rank", "score", "doc_id", "title", "text", *why_column, "similar")
+        columns = ("rank", "score", "doc_id", "title", "text", *(("why",) if explained is not None else ()), "similar")
         why = [("; ".join(_reasons(one)),) for one in explained] if explained is not None else [()] * len(found)
+        last = [(*reasons, ", ".join(hit.similar)) for hit, reasons in zip(found, why, strict=True)]
         rows = (
-            (
-                hit.rank,
-                f"{hit.score:.4f}",
-                hit.doc_id,
-                hit.title,
-                _on_one_line(hit, snippet),
-                *reasons,
-                ", ".join(hit.similar),
-            )
-            for hit, snippet, reasons in zip(found, snippets, why, strict=True)
+            (hit.rank, f"{hit.score:.4f}", hit.doc_id, hit.title, _on_one_line(hit, snippet), *more)
+            for hit, snippet, more in zip(found, snippets, last, strict=True)
         )
         terminal.table(columns, list(rows))
         return

@@ -69,9 +69,7 @@ Paths = Annotated[
         help="Files or folders (jsonl, csv, tsv, txt, md, html or pdf, also as .gz), or - for stdin.",
     ),
 ]
-IdField = Annotated[
-    str | None, typer.Option(help="Field that contains the id [default: _id, or else id, or else derived]")
-]
+IdField = Annotated[str | None, typer.Option(help="Field that contains the id [default: _id or id, or else derived]")]
 TextField = Annotated[str, typer.Option(help="Field that contains the text, or several, such as name,description.")]
 TitleField = Annotated[str, typer.Option(help="Field that contains the title.")]
 Format = Annotated[
