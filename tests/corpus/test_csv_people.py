@@ -184,6 +184,11 @@ def test_the_columns_that_are_needed_decide():
     assert detect_delimiter(lines, ",", lambda header: "text" in header, complete=True) == ";"
 
 
+def test_the_delimiter_that_fits_more_rows_wins():
+    lines = ["Name;Remarks, if any\n", "Smith;tall, thin\n", "Jones;short\n", "Miller;\n"]
+    assert detect_delimiter(lines, ",", lambda header: False, complete=True) == ";"
+
+
 def test_a_sample_that_ends_inside_a_cell_is_no_hindrance(tmp_path):
     rows = [["id", "text"], ["1", "line, and line;\n" * 100], ["2", "x"]]
     first, second = read(tmp_path / "a.csv", written(rows, ";"))
