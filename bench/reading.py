@@ -1,7 +1,7 @@
 """How well questions find the right page and the right passage in a folder of real documentation, as hit@1 and hit@5.
 
-The questions in bench/questions were written for this project; each has the pages that answer it, and words of which the
-passage must contain one. The folders come from Debian's packages, which are unpacked, not installed:
+The questions in bench/questions were written for this project. Each has the pages that answer it, and words of which
+the passage must contain one. The folders come from Debian's packages, which are unpacked, not installed:
 
     apt-get download python3.11-doc && dpkg-deb -x python3.11-doc_*.deb FOLDER   # python: its html folder
     apt-get download $(apt-cache depends --recurse ... npm webpack eslint | grep ^node-)   # npm: all README files

@@ -20,6 +20,7 @@ import numpy as np
 from semsearch.arrays import Vectors
 from semsearch.checks import FUNCTION, NUMBER, WHOLE, check_types
 from semsearch.confidence import background_of
+from semsearch.duplicates import Shingles, is_repeat, shingles
 from semsearch.errors import UsageError
 from semsearch.layout import headed, page_of
 from semsearch.printable import harmless, one_line
@@ -27,10 +28,7 @@ from semsearch.rerank import Reranker, reranked
 from semsearch.search import Shown
 from semsearch.stores.base import Readable, StoredDocument
 from semsearch.transforms import unit_rows
-from semsearch.types import EUCLIDEAN, Hit
-
-SHINGLE, SAME_TEXT = 3, 0.8
-"""Words per shingle, and the share of common shingles from which a text counts as a repeat of another."""
+from semsearch.types import EUCLIDEAN
 
 LEAST_TOKENS, LEAST_BUDGET = 32, 100
 """Minimum tokens of a truncated excerpt, and of a whole block, whose introduction takes about 50."""
@@ -40,9 +38,6 @@ TITLE = 120
 
 URL_FIELDS = ("url", "link", "source", "href")
 """Metadata fields that may hold a document's URL."""
-
-REPEATS = 3
-"""Oversampling factor: how many times more hits to fetch than are wanted, because some may be duplicates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,24 +227,12 @@ def _above_unrelated(store: Readable, cosines: Vectors) -> Vectors:
 
 def _without_repeats(found: Sequence[Shown]) -> list[Shown]:
     """Return the passages without those whose text is mostly contained in a better one, or contains it."""
-    kept: list[tuple[Shown, set[tuple[str, ...]]]] = []
+    kept: list[tuple[Shown, Shingles]] = []
     for one in found:
         grams = shingles(one.hit.text)
         if not any(is_repeat(grams, other) for _, other in kept):
             kept.append((one, grams))
     return [one for one, _ in kept]
-
-
-def shingles(text: str) -> set[tuple[str, ...]]:
-    """Return the set of word n-grams of a text, or of character n-grams if it has few words or no spaces."""
-    words = re.findall(r"\w+", text.casefold())
-    units = words if len(words) > SHINGLE else list(text.casefold())
-    return {tuple(units[place : place + SHINGLE]) for place in range(max(1, len(units) - SHINGLE + 1))}
-
-
-def is_repeat(grams: set[tuple[str, ...]], other: set[tuple[str, ...]]) -> bool:
-    """Return whether a text is mostly contained in another one, or contains it, given the shingles of both."""
-    return len(grams & other) >= SAME_TEXT * max(1, min(len(grams), len(other)))
 
 
 def _excerpt(one: Shown, document: StoredDocument, neighbors: int) -> Excerpt:
@@ -306,14 +289,6 @@ def _fitted(excerpt: Excerpt, budget: int, count: Callable[[str], int]) -> Excer
     ends = [found.end() for found in re.finditer(r"[.!?。！？]+[\"')\]]*(?=\s|$)|[。！？]|\n", excerpt.text[:low])]
     end = ends[-1] if ends and ends[-1] > low // 2 else low
     return replace(excerpt, text=excerpt.text[:end].rstrip(), end=excerpt.start + len(excerpt.text[:end].rstrip()))
-
-
-def distinct(hits: Sequence[Hit]) -> list[Hit]:
-    """Return the hits without those whose passage has the same words as that of a better hit."""
-    first: dict[str, Hit] = {}
-    for hit in hits:
-        first.setdefault(" ".join(hit.text.split()), hit)
-    return list(first.values())
 
 
 def url_of(metadata: Mapping[str, Any]) -> str:

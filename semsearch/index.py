@@ -665,6 +665,7 @@ class Index:
         min_confidence: float | None = None,
         rerank: str | Reranker | None = None,
         rerank_depth: int | None = None,
+        group: bool = False,
     ) -> list[Hit]:
         """Return the k best documents for a query, best first.
 
@@ -682,6 +683,8 @@ class Index:
                 or a Hugging Face name, or an object such as `CrossEncoder.load(...)`; None for no reranking.
             rerank_depth: Number of candidates to rerank, at least k. The default is 20 for late interaction and 50 for
                 other rerankers, or k if that is larger.
+            group: Whether to return documents with nearly the same passage as one hit, the best, whose `similar` names
+                the others. More candidates are fetched, so that there are still k hits.
 
         Raises:
             UsageError: If the query is empty, an argument is out of range or has an unknown value, or `min_confidence`
@@ -692,7 +695,7 @@ class Index:
             ModelError: If a model cannot be loaded or fails to compute.
         """
         wishes: dict[str, Any] = {"fusion": fusion, "unit": unit, "min_confidence": min_confidence}
-        wishes |= {"rerank": rerank, "rerank_depth": rerank_depth}
+        wishes |= {"rerank": rerank, "rerank_depth": rerank_depth, "group": group}
         return self.search_many([query], k, mode=mode, where=where, **wishes)[0]
 
     def search_vector(
@@ -739,6 +742,7 @@ class Index:
         min_confidence: float | None = None,
         rerank: str | Reranker | None = None,
         rerank_depth: int | None = None,
+        group: bool = False,
     ) -> list[list[Hit]]:
         """Search for many queries at once, which is faster than one at a time.
 
@@ -751,10 +755,12 @@ class Index:
 
         mode = self.default_mode if mode is None else mode
         check_search(queries, k, mode, fusion, unit, min_confidence)
-        if rerank is not None or rerank_depth is not None:
-            first = {"mode": mode, "where": where, "fusion": fusion, "unit": unit, "min_confidence": min_confidence}
-            return self._search_again(queries, k, rerank, rerank_depth, **first)
+        check_types({"group": group}, EXPECTED)
         wishes: dict[str, Any] = {"fusion": fusion, "unit": unit, "min_confidence": min_confidence}
+        if rerank is not None or rerank_depth is not None:
+            return self._search_again(queries, k, rerank, rerank_depth, mode=mode, where=where, group=group, **wishes)
+        if group:
+            return self._search_grouped(queries, k, mode=mode, where=where, **wishes)
         condition = _condition(where)
         if not self._store.exists():
             return [[] for _ in queries]
@@ -1051,6 +1057,19 @@ class Index:
         titles = self.chunking.title
         return [rerank_hits(reranker, *each, k, titles=titles) for each in zip(queries, found, strict=True)]
 
+    def _search_grouped(self, queries: Sequence[str], k: int, **wishes: Any) -> list[list[Hit]]:
+        """Search as `search_many` does, and group similar hits; where fewer than k remain, search deeper."""
+        from semsearch.duplicates import DEEPER, DEEPEST, REPEATS, group_similar
+
+        depth, left = REPEATS * k, list(range(len(queries)))
+        grouped: dict[int, list[Hit]] = {}
+        while left:
+            found = dict(zip(left, self.search_many([queries[at] for at in left], depth, **wishes), strict=True))
+            grouped |= {at: group_similar(hits) for at, hits in found.items()}
+            left = [at for at in left if len(grouped[at]) < k and len(found[at]) == depth < DEEPEST]
+            depth = min(DEEPER * depth, DEEPEST)
+        return [grouped[at][:k] for at in range(len(queries))]
+
     def reranker(self, rerank: str | Reranker) -> Reranker:
         """Return a reranker, whose `scores(query, texts)` scores plain texts; each model is loaded only once.
 
@@ -1153,7 +1172,7 @@ class Index:
 
 
 EXPECTED: Mapping[str, Check] = {
-    **dict.fromkeys(("create", "skip_bad", "strict", "replace", "delete_missing", "refit", "secure"), FLAG),
+    **dict.fromkeys(("create", "skip_bad", "strict", "replace", "delete_missing", "refit", "secure", "group"), FLAG),
     "sample": WHOLE,
     "watch": FUNCTION,
     "options": (lambda value: isinstance(value, ReadOptions), "a semsearch.ReadOptions"),

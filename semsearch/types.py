@@ -204,6 +204,8 @@ class Hit:
             see `semsearch.confidence`. None if the scores of unrelated pairs have not been measured for the index.
         section: Path of the section that contains the passage, such as `Module Contents > Reader Objects`; empty if the
             document has no sections, or the passage contains several.
+        similar: Ids of further documents found whose passage is nearly the same text, if the search grouped them
+            (`group=True`).
     """
 
     rank: int
@@ -217,6 +219,7 @@ class Hit:
     kind: str = ""
     confidence: float | None = None
     section: str = ""
+    similar: tuple[str, ...] = ()
 
     @property
     def page(self) -> int | None:

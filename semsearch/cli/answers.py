@@ -48,7 +48,14 @@ def answer_file(index: Index, file: str, k: int, **wishes: Any) -> Iterator[Answ
 
 
 def check_context_options(
-    context: bool, *, budget: int | None, neighbors: int | None, queries: str | None, fusion: str, depth: int | None
+    context: bool,
+    *,
+    budget: int | None,
+    neighbors: int | None,
+    queries: str | None,
+    fusion: str,
+    depth: int | None,
+    group: bool | None,
 ) -> None:
     """Check that no option of `--context` is given that would have no effect.
 
@@ -57,10 +64,10 @@ def check_context_options(
     """
     if not context and (budget is not None or neighbors is not None):
         raise UsageError("--budget and --neighbors require --context")
-    if context and (queries is not None or fusion != "convex" or depth is not None):
+    if context and (queries is not None or fusion != "convex" or depth is not None or group is not None):
         raise UsageError(
-            "--context answers one query at a time and cannot be combined with --queries, --fusion rrf or "
-            "--rerank-depth"
+            "--context answers one query at a time and cannot be combined with --queries, --fusion rrf, "
+            "--rerank-depth, --group or --no-group"
         )
 
 

@@ -29,6 +29,9 @@ INDENT = 5
 LINES = 8
 """Maximum number of lines of a snippet, before the terminal wraps them."""
 
+SIMILAR = 10
+"""Maximum number of similar documents that a hit on a terminal names."""
+
 NAMED = 8
 """Maximum number of words, and of terms, that an explanation names."""
 
@@ -54,18 +57,13 @@ def show(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | No
     """Print the hits of one query, each with the best part of its passage and, if given, its explanation."""
     snippets = _snippets(query, found, explained)
     if not sys.stdout.isatty():
-        columns = ("rank", "score", "doc_id", "title", "text", *(("why",) if explained is not None else ()))
+        columns = ("rank", "score", "doc_id", "title", "text", *(("why",) if explained is not None else ()), "similar")
         why = [("; ".join(_reasons(one)),) for one in explained] if explained is not None else [()] * len(found)
+        last = [(*reasons, ", ".join(hit.similar)) for hit, reasons in zip(found, why, strict=True)]
         rows = (
-            (
-                hit.rank,
-                f"{hit.score:.4f}",
-                hit.doc_id,
-                headed(hit.title, hit.section),
-                _on_one_line(hit, snippet),
-                *reasons,
-            )
-            for hit, snippet, reasons in zip(found, snippets, why, strict=True)
+            (hit.rank, f"{hit.score:.4f}", hit.doc_id, named, _on_one_line(hit, snippet), *more)
+            for hit, snippet, more in zip(found, snippets, last, strict=True)
+            for named in (headed(hit.title, hit.section),)
         )
         terminal.table(columns, list(rows))
         return
@@ -80,7 +78,8 @@ def show(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | No
         doc_id, title = one_line(hit.doc_id), one_line(headed(hit.title, hit.section))
         console.print(head.append(title or doc_id, style="bold default").append(f"  {doc_id}{page}", style="dim"))
         reasons = _reasons(explained[number]) if explained else ()
-        for line in (*_styled(hit, snippet), *(Text(one_line(reason), "dim") for reason in reasons)):
+        below = [*([_more_like(hit)] if hit.similar else []), *reasons]
+        for line in (*_styled(hit, snippet), *(Text(one_line(note), "dim") for note in below)):
             for row in line.wrap(console, max(min(console.width, WIDTH) - INDENT, 1)):
                 row.rstrip()
                 console.print(Text(" " * INDENT).append_text(row))
@@ -92,6 +91,11 @@ def show(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | No
 
 def _snippets(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | None) -> list[Snippet]:
     return [one.snippet for one in explained] if explained is not None else make_snippets(query, found)
+
+
+def _more_like(hit: Hit) -> str:
+    more = len(hit.similar) - SIMILAR
+    return f"and {len(hit.similar)} more like it: {', '.join(hit.similar[:SIMILAR])}{', …' if more > 0 else ''}"
 
 
 def _on_one_line(hit: Hit, snippet: Snippet) -> str:

@@ -69,8 +69,8 @@ Paths = Annotated[
         help="Files or folders (jsonl, csv, tsv, txt, md, html or pdf, also as .gz), or - for stdin.",
     ),
 ]
-IdField = Annotated[str | None, typer.Option(help="Field that contains the id [default: _id, or else id]")]
-TextField = Annotated[str, typer.Option(help="Field that contains the text.")]
+IdField = Annotated[str | None, typer.Option(help="Field that contains the id [default: _id or id, or else derived]")]
+TextField = Annotated[str, typer.Option(help="Field that contains the text, or several, such as name,description.")]
 TitleField = Annotated[str, typer.Option(help="Field that contains the title.")]
 Format = Annotated[
     str | None, typer.Option(help="Read every file in this format: jsonl, csv, tsv, text, markdown, html or pdf.")
@@ -216,6 +216,13 @@ Neighbors = Annotated[
     int | None, typer.Option(help="With --context: number of passages to add before and after each [default: 0]")
 ]
 FusionName = Annotated[Fusion, typer.Option(help="How a hybrid search combines scores.")]
+Group = Annotated[
+    bool | None,
+    typer.Option(
+        "--group/--no-group",
+        help="Show documents with nearly the same passage as one hit [default: --group, but not with --queries].",
+    ),
+]
 Explain = Annotated[
     bool,
     typer.Option("--explain", help="Show what each word and token contributes to the score of a hit."),

@@ -24,6 +24,7 @@ def query(
     rerank: opt.Rerank = None,
     rerank_depth: opt.RerankDepth = None,
     min_confidence: opt.MinConfidence = None,
+    group: opt.Group = None,
     context: opt.AsContext = False,
     budget: opt.Budget = None,
     neighbors: opt.Neighbors = None,
@@ -50,7 +51,13 @@ def query(
     if run and not queries:
         raise UsageError("--run requires --queries FILE")
     answers.check_context_options(
-        context, budget=budget, neighbors=neighbors, queries=queries, fusion=fusion.value, depth=rerank_depth
+        context,
+        budget=budget,
+        neighbors=neighbors,
+        queries=queries,
+        fusion=fusion.value,
+        depth=rerank_depth,
+        group=group,
     )
     answers.check_explain_options(explain, context=context, queries=queries)
     folder = find_index(index, newest=True)
@@ -60,7 +67,7 @@ def query(
         ranking: dict[str, Any] = {"fusion": fusion.value, "rerank": rerank, "rerank_depth": rerank_depth}
         form = answers.Form(folder, as_json, context, budget, neighbors, explain)
         if queries is not None:
-            every = answers.answer_file(opened, queries, k, **wishes, **ranking)
+            every = answers.answer_file(opened, queries, k, **wishes, **ranking, group=bool(group))
             if run:
                 answers.write_run(every, run, chosen, form)
             else:
@@ -72,7 +79,7 @@ def query(
                 if context:
                     answered.append(answers.print_context(opened, question, wishes | {"rerank": rerank}, form))
                 else:
-                    found = opened.search(question, k, **wishes, **ranking)
+                    found = opened.search(question, k, **wishes, **ranking, group=group is not False)
                     why = answers.explain(opened, question, found, where, form)
                     answered.append(answers.print_hits(question, chosen, found, form, why))
             except SemsearchError as error:

@@ -265,7 +265,7 @@ def read_queries(path: str | os.PathLike[str]) -> Iterator[Query]:
         UsageError: If `path` is not a path.
     """
     given = as_written(path)
-    options = ReadOptions(format="jsonl")
+    options = ReadOptions(format="jsonl", need_ids=True)
     if os.path.exists(given) and not os.path.isdir(given) and not os.path.isfile(given):  # a pipe, such as <(...)
         pipe = Source(given, given, "jsonl", Origin(None, given))
         return _queries(given, _read(given, [pipe], options, Coverage()))

@@ -21,30 +21,36 @@ class ReadOptions:
     """Options for reading a corpus.
 
     Attributes:
-        id_field: Name of the field with the id; None for `_id`, or else `id`.
-        text_field: Name of the field with the text.
+        id_field: Name of the field with the id; None for `_id`, or else `id`, or else an id derived from the content.
+        text_field: Name of the field with the text, or several names, as a tuple or separated by commas; the fields are
+            then joined, each on a line with its name. A name that itself contains a comma works, too.
         title_field: Name of the field with the title, which is optional in a record.
         format: Format of every file, such as `markdown`, or an extension such as `md`; None to choose by the name of
             each file (`jsonl` for standard input).
         per_line: Whether to treat each line of a text file as a document, rather than the whole file.
         follow_links: Whether to follow symbolic links that lead out of a folder; by default they are counted and
             skipped.
+        need_ids: Whether a record of a file without an id is bad, rather than given an id derived from its content.
 
     Raises:
-        UsageError: If a field name is not a string.
+        UsageError: If a field name is not a string, or there is none for the text.
     """
 
     id_field: str | None = None
-    text_field: str = "text"
+    text_field: str | tuple[str, ...] = "text"
     title_field: str = "title"
     format: str | None = None
     per_line: bool = False
     follow_links: bool = False
+    need_ids: bool = False
 
     def __post_init__(self) -> None:
-        for name, value in (("id", self.id_field or ""), ("text", self.text_field), ("title", self.title_field)):
+        for name, value in (("id", self.id_field or ""), ("title", self.title_field)):
             if not isinstance(value, str):
                 raise UsageError(f"`{name}_field` is {value!r:.60}; expected a field name")
+        names = self.text_field if isinstance(self.text_field, tuple) else (self.text_field,)
+        if not names or not all(isinstance(name, str) for name in names):
+            raise UsageError(f"`text_field` is {self.text_field!r:.60}; expected a field name, or a tuple of names")
 
 
 @dataclass(frozen=True, slots=True)

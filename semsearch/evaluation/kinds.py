@@ -208,6 +208,8 @@ def _study_corpus(request: Request) -> Study:
     notes: list[str] = []
     judgments = None if request.check is False else _judgments(request, reading, skip_bad, notes)
     changed = {name: value for name, value in asdict(reading).items() if value != getattr(ReadOptions(), name)}
+    if isinstance(reading.text_field, tuple):
+        changed["text_field"] = ",".join(reading.text_field)
     asked = {"model": request.model, "max_tokens": request.max_tokens, "precision": request.precision}
     asked |= {"similarity": request.similarity} if request.similarity != AUTO else {}
     with request.encoder() as encoder:

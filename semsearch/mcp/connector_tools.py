@@ -10,7 +10,7 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult
 
 from semsearch.confidence import DEFAULT
-from semsearch.context import REPEATS, distinct
+from semsearch.duplicates import REPEATS, distinct
 from semsearch.index import Index
 from semsearch.mcp.answers import FetchAnswer, Found, SearchAnswer, as_result
 from semsearch.mcp.arguments import MOST_TOKENS, RESULTS, Id, Query, check_query

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from semsearch.context import REPEATS, distinct, url_of
+from semsearch.context import url_of
+from semsearch.duplicates import REPEATS, distinct
 from semsearch.errors import TooLargeError, UsageError
 from semsearch.server.links import document_url
 

@@ -37,6 +37,7 @@ class Search(_Asked):
     unit: Literal["document", "passage"] = Field("document", description="What to rank: documents or passages.")
     min_confidence: float | None = Field(None, ge=0, le=1, description="Leave out hits with a lower confidence.")
     rerank: bool = Field(False, description="Rescore the best hits with the server's second stage; slower.")
+    group: bool = Field(False, description="Return documents with nearly the same passage as one hit; see `similar`.")
     snippets: bool = Field(False, description="Whether to return a highlighted snippet of each hit.")
 
 
@@ -71,6 +72,7 @@ class FoundHit(BaseModel):
     confidence: float | None = Field(description="From 0 to 1, comparable across modes and queries; null if unknown.")
     section: str = Field("", description="Path of the section that contains it, such as `Usage > Options`.")
     page: int | None = Field(None, description="Page on which it begins, if the document has pages.")
+    similar: list[str] = Field([], description="Ids of more documents with nearly the same passage, with `group`.")
     metadata: JsonObject
     url: str = Field(description="Page that shows the document with the passage highlighted.")
     snippet: Excerpted | None = Field(

@@ -118,6 +118,7 @@ class Service:
         min_confidence: float | None = None,
         usual: bool = False,
         rerank: bool = False,
+        group: bool = False,
     ) -> Answer:
         """Search an index; see `Index.search`. While its model is loading, every mode falls back to keyword search.
 
@@ -132,7 +133,7 @@ class Service:
         self._read(name)
         self._check_query(query, k)
         check_search([query], k, KEYWORD if mode is None else mode, fusion, unit, min_confidence)
-        wishes: dict[str, Any] = {"where": where, "fusion": fusion, "unit": unit}
+        wishes: dict[str, Any] = {"where": where, "fusion": fusion, "unit": unit, "group": group}
 
         def answers(queries: Sequence[str]) -> list[Answer]:
             every, how, warming = self._found(name, mode, lambda index, how: find(index, queries, how))

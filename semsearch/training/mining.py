@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.checks import NUMBER, WHOLE, check_types
-from semsearch.context import is_repeat, shingles
 from semsearch.corpus.gzipped import ending_of
 from semsearch.corpus.tables import read_records
+from semsearch.duplicates import Shingles, is_repeat, shingles
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.files import writing
 from semsearch.index import Index
@@ -277,7 +277,7 @@ def _refuse_small(index: Index, least: int) -> None:
 class _Answers:
     """What is known to answer an anchor: the shingles of its positives, and the documents that these come from."""
 
-    positives: list[set[tuple[str, ...]]] = field(default_factory=list)
+    positives: list[Shingles] = field(default_factory=list)
     doc_ids: set[str] = field(default_factory=set)
 
     def repeated_by(self, text: str) -> bool:

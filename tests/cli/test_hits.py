@@ -47,9 +47,9 @@ def hit(text: str) -> Hit:
 def test_a_hit_is_one_line_around_what_matches(capsys: pytest.CaptureFixture[str]):
     hits.show("herons", [hit(FILLER * 40 + "A\nheron\twaits\x1b[31m. " + FILLER * 40)])
     head, line = capsys.readouterr().out.splitlines()
-    assert head.split("\t") == ["rank", "score", "doc_id", "title", "text"]
-    rank, score, doc_id, title, text = line.split("\t")
-    assert (rank, score, doc_id, title) == ("1", "0.1235", "d1", "Title")
+    assert head.split("\t") == ["rank", "score", "doc_id", "title", "text", "similar"]
+    rank, score, doc_id, title, text, similar = line.split("\t")
+    assert (rank, score, doc_id, title, similar) == ("1", "0.1235", "d1", "Title", "")
     assert text[0] == text[-1] == "…"
     assert "here. A heron waits [31m. Some" in text
     assert len(text) <= SIZE + 2
@@ -121,9 +121,9 @@ def test_a_terminal_says_why_below_each_hit():
 def test_piped_explanations_are_one_more_column():
     indexed()
     rows = call("query", "water", "-k", 2, "--explain", "--mode", "dense").ok().rows
-    assert rows[0] == ["rank", "score", "doc_id", "title", "text", "why"]
+    assert rows[0] == ["rank", "score", "doc_id", "title", "text", "why", "similar"]
     assert rows[1][5] == "meaning: cosine 0.4472; water +0.447, 4 more +0.000"
-    assert [len(row) for row in rows] == [6, 6, 6]
+    assert [len(row) for row in rows] == [7, 7, 7]
 
 
 @pytest.mark.parametrize("options", [("--mode", "dense"), ("--mode", "keyword"), (), ("--fusion", "rrf")])
@@ -174,8 +174,8 @@ def test_what_cannot_be_split_or_was_not_seen_is_said(capsys: pytest.CaptureFixt
     hits.show("heron", [hit("word")], [why(note="cannot be split")])
     hits.show("heron", [hit("word")], [why(tokens=(TokenShare("word", "text", 0, 4, 0.12),), n_lost=1_234)])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].endswith("cannot be split")
-    assert lines[3].endswith("1,234 tokens past the encoder's limit were ignored")
+    assert lines[1].rstrip("\t").endswith("cannot be split")
+    assert lines[3].rstrip("\t").endswith("1,234 tokens past the encoder's limit were ignored")
 
 
 @pytest.mark.parametrize(

@@ -142,16 +142,30 @@ def test_query_as_json_is_as_documented():
                 **{"rank": 1, "doc_id": "b", "score": pytest.approx(B_SCORE), "title": "Bread"},
                 **{"text": "Flour, water and salt.", "start": 0, "end": 22},
                 **{"metadata": {"year": 2010, "lang": "en"}, "kind": "cosine", "confidence": SOME},
+                "similar": [],
                 "snippet": {"text": "Flour, water and salt.", "start": 0, "end": 22, "highlights": [[7, 12]]},
             },
             {
                 **{"rank": 2, "doc_id": "a", "score": pytest.approx(A_SCORE), "title": "Heron"},
                 **{"text": "The heron waits by the water.", "start": 0, "end": 29},
                 **{"metadata": {"year": 2020, "lang": "en"}, "kind": "cosine", "confidence": SOME},
+                "similar": [],
                 "snippet": {"text": "The heron waits by the water.", "start": 0, "end": 29, "highlights": [[23, 28]]},
             },
         ],
     }
+
+
+def test_similar_hits_are_one_unless_they_are_asked_for_or_many_queries_are():
+    poem = " ".join(f"heron{n}" for n in range(50))
+    indexed("poems", [{"_id": str(n), "text": f"{poem} {n}"} for n in range(4)])
+    Path("queries.jsonl").write_text('{"_id": "q", "text": "heron1"}\n')
+    (one,) = call("query", "heron1", "--json").ok().json["hits"]
+    assert sorted([one["doc_id"], *one["similar"]]) == ["0", "1", "2", "3"]
+    assert len(call("query", "heron1", "--no-group", "--json").ok().json["hits"]) == 4
+    assert len(call("query", "--queries", "queries.jsonl").ok().json["hits"]) == 4
+    assert len(call("query", "--queries", "queries.jsonl", "--group").ok().json["hits"]) == 1
+    call("query", "heron1", "--context", "--no-group").fails(2, "--context", "cannot be combined with", "--no-group")
 
 
 SOME = pytest.approx(0.5, abs=0.49)
@@ -161,8 +175,8 @@ SOME = pytest.approx(0.5, abs=0.49)
 def test_query_piped_is_a_table_of_tabs():
     indexed()
     assert run("query", "water", "-k", "1", "--mode", "dense").ok().rows == [
-        ["rank", "score", "doc_id", "title", "text"],
-        ["1", f"{B_SCORE:.4f}", "b", "Bread", "Flour, water and salt."],
+        ["rank", "score", "doc_id", "title", "text", "similar"],
+        ["1", f"{B_SCORE:.4f}", "b", "Bread", "Flour, water and salt.", ""],
     ]
 
 
@@ -181,7 +195,11 @@ def test_what_is_too_doubtful_is_left_out():
         "b"
     ]
     nothing = call("query", "water", "--min-confidence", 1)
-    assert (nothing.code, nothing.rows, nothing.err) == (3, [["rank", "score", "doc_id", "title", "text"]], "")
+    assert (nothing.code, nothing.rows, nothing.err) == (
+        3,
+        [["rank", "score", "doc_id", "title", "text", "similar"]],
+        "",
+    )
     call("query", "water", "--min-confidence", 2).fails(2, "--min-confidence is 2.0", "from 0 to 1")
 
 

@@ -50,7 +50,7 @@ def test_a_parameter_becomes_the_option_of_the_command_that_runs(words, message,
 
 def test_errors_and_skipped_records_and_their_json_name_options():
     Path("notes.jsonl").write_bytes(b'{"key": 1}\n' + jsonl(DOCUMENTS))
-    named = 'no "_id" field (found: key); specify the id field with --id-field'
+    named = 'no "text" field (found: key); specify the text field with --text-field'
     call("index", "notes.jsonl", *HASH).fails(1, f"notes.jsonl:1: {named}")
     assert call("index", "notes.jsonl", *HASH, "--skip-bad").err.startswith(f"skipped: notes.jsonl:1: {named}\n")
     done = call("index", "notes.jsonl", *HASH, "--skip-bad", "--json")

@@ -201,7 +201,7 @@ def test_tsv_by_hand(tmp_path):
 @pytest.mark.parametrize(
     ("header", "reason"),
     [
-        ("a,b", 'no "_id" field (found: a, b); specify the id field with `id_field`'),
+        ("a,b", 'no "text" field (found: a, b); specify the text field with `text_field`'),
         ("id,b", 'no "text" field (found: id, b); specify the text field with `text_field`'),
         ("id,text,x,x", "repeats a column name: x"),
         (b"id,te\xffxt", "not valid utf-8 at byte 6"),

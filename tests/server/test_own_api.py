@@ -50,12 +50,23 @@ def test_a_search_finds_what_the_library_finds(reader, tmp_path, mode, where):
     assert len(answer["hits"]) == len(expected) >= 1
     for ours, theirs in zip(answer["hits"], expected, strict=True):
         assert ours["id"] == theirs.pop("doc_id")
+        assert ours["similar"] == list(theirs.pop("similar")) == []
         score = theirs.pop("score")
         assert ours["score"] == pytest.approx(score)
         confidence = theirs.pop("confidence")
         assert ours["confidence"] == (confidence if confidence is None else pytest.approx(confidence, abs=0.05))
         assert {name: ours[name] for name in theirs} == theirs
     assert (answer["mode"], answer["warming"]) == (mode or "hybrid", False)
+
+
+def test_similar_hits_are_one_on_request(client):
+    poem = " ".join(f"heron{n}" for n in range(50))
+    documents = [{"id": f"poem {n}", "text": f"{poem} {n}"} for n in range(4)]
+    assert client.post("/documents", json={"index": "notes", "documents": documents}).status_code == 200
+    asked = {"index": "notes", "query": "heron1", "k": 3, "mode": "keyword"}
+    assert [hit["similar"] for hit in client.post("/search", json=asked).json()["hits"]] == [[], [], []]
+    (hit,) = client.post("/search", json={**asked, "group": True}).json()["hits"]
+    assert sorted([hit["id"], *hit["similar"]]) == [f"poem {n}" for n in range(4)]
 
 
 def test_a_link_of_a_hit_opens_its_passage(reader):

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from semsearch.context import distinct
+from semsearch.duplicates import distinct
 from semsearch.errors import UsageError
 from semsearch.server.access import Asked
 from semsearch.server.finding import depth, link_to, score_of, threshold
