@@ -28,6 +28,7 @@ from semsearch.cli import (
     evaluate,
     mcp,
     mine,
+    panels,
     parameters,
     query,
     reencode,
@@ -47,7 +48,6 @@ MANY_SEGMENTS, COMPACT = 8, "semsearch compact"
 """Number of segments from which the command to merge them is mentioned."""
 
 app = typer.Typer(
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Semantic search with the pooler made explicit: index a corpus, query it, compare poolers.",
@@ -421,6 +421,9 @@ def _lines(name: str, value: Any) -> Iterator[tuple[str, object]]:
         yield name, ", ".join(map(str, value))
     else:
         yield name, value
+
+
+panels.group_help(app)
 
 
 def _layer_names(layers: tuple[int, ...]) -> str:

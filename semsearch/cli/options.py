@@ -191,7 +191,9 @@ WithTitle = Annotated[
     typer.Option("--title/--no-title", help="Whether to encode the title with each passage [default: title]"),
 ]
 
-QueryText = Annotated[str | None, typer.Argument(metavar="[TEXT]", help="What to search for.")]
+QueryText = Annotated[
+    list[str] | None, typer.Argument(metavar="[TEXT]...", help="What to search for; several words need no quotes.")
+]
 K = Annotated[int, typer.Option("-k", help="Number of documents to return.")]
 SearchMode = Annotated[
     Mode | None,

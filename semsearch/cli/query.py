@@ -43,9 +43,10 @@ def query(
     from semsearch.cli import answers, session
     from semsearch.index import Index
 
-    if (text is not None) + (queries is not None) + interactive != 1:
+    asked = " ".join(text) if text else None
+    if (asked is not None) + (queries is not None) + interactive != 1:
         raise UsageError(
-            'give either a query, as in: semsearch query "how do plants drink", or --queries FILE, or --interactive'
+            "give either a query, as in: semsearch query how do plants drink, or --queries FILE, or --interactive"
         )
     if run and not queries:
         raise UsageError("--run requires --queries FILE")
@@ -67,7 +68,7 @@ def query(
                 answers.print_lines(every, folder, chosen)
             return 0
         answered: list[bool] = []
-        for question in [text] if text is not None else session.questions(opened, chosen):
+        for question in [asked] if asked is not None else session.questions(opened, chosen):
             try:
                 if context:
                     answered.append(answers.print_context(opened, question, wishes | {"rerank": rerank}, form))
