@@ -122,4 +122,3 @@ def group_help(app: typer.Typer) -> None:
         below.cls = Group
         if below.typer_instance:
             group_help(below.typer_instance)
-

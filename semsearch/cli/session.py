@@ -10,8 +10,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from platformdirs import user_state_path
-
+from semsearch.cli.state import state_folder
 from semsearch.printable import UNSEEN
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def questions(index: Index, mode: str) -> Iterator[str]:
 
 def _history_file() -> Path | None:
     """Return the path of the history, readable only by the user, or None if it cannot be created."""
-    path = user_state_path("semsearch") / HISTORY
+    path = state_folder() / HISTORY
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))

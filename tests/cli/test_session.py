@@ -21,8 +21,7 @@ PROMPT_IS_READY = b"\x1b[?2004h"
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run each test with its own query history, in an empty folder where indexes are created in `indexes/`."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SEMSEARCH_STATE", str(tmp_path / "state"))
 
 
 def test_piped_lines_are_answered_one_after_the_other():
