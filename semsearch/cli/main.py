@@ -28,6 +28,7 @@ from semsearch.cli import (
     evaluate,
     mcp,
     mine,
+    open_document,
     panels,
     parameters,
     query,
@@ -170,6 +171,7 @@ def index(
 
 app.command()(reencode.reencode)
 app.command()(query.query)
+app.command("open")(open_document.open_)
 app.command()(mine.mine)
 app.command()(vector_kinds.tune)
 for command in (
