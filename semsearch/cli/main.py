@@ -113,7 +113,7 @@ def index(
 
     Only new and changed documents are encoded.
     """
-    from semsearch.corpus.readers import count_records
+    from semsearch.corpus.readers import count_bytes
     from semsearch.corpus.sources import ReadOptions
     from semsearch.index import Index
 
@@ -142,8 +142,8 @@ def index(
         ),
         store_precision=store_precision and store_precision.value,
     ) as opened:
-        total = count_records(paths, options) if sys.stderr.isatty() else None
-        with terminal.progress(total) as watch:
+        total = count_bytes(paths, options) if sys.stderr.isatty() else None
+        with terminal.ingesting(total) as watch:
             result = opened.add(
                 paths,
                 options=options,
@@ -290,7 +290,7 @@ def demo(as_json: opt.AsJson = False) -> None:
     corpus, started = str(_sample_corpus()), time.perf_counter()
     folder = new_index(None, corpus)
     with Index.open(folder, create=True) as opened:
-        with terminal.progress(None) as watch:
+        with terminal.ingesting(None) as watch:
             result = opened.add(corpus, watch=watch)
         if not as_json:
             terminal.summary(result, str(folder), time.perf_counter() - started)

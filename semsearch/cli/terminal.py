@@ -166,7 +166,7 @@ def _some(ids: Sequence[str], n: int) -> str:
 
 def result_json(result: IngestResult, folder: str, seconds: float) -> dict[str, Any]:
     """Return the summary of an ingest as the object that `--json` prints."""
-    left_out = ("errors", "in_flight", "quantization")
+    left_out = ("errors", "in_flight", "passages_in_flight", "bytes_read", "share_done", "quantization")
     fields = {name: value for name, value in asdict(result).items() if name not in left_out}
     loss = asdict(result.quantization) if result.quantization else {}
     errors = [as_options(str(error)) for error in result.errors]
@@ -174,7 +174,34 @@ def result_json(result: IngestResult, folder: str, seconds: float) -> dict[str, 
 
 
 @contextmanager
-def progress(total: int | None, what: str = "indexing") -> Iterator[Watch | None]:
+def ingesting(total: int | None) -> Iterator[Watch | None]:
+    """Show a progress bar for adding files; yields its callback, or None if standard error is not a terminal.
+
+    What is done is measured in bytes of the files: those read so far, less what is still to be encoded of them.
+
+    Args:
+        total: Number of bytes to read; None if unknown.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with _bars("indexing", "{task.fields[documents]}, {task.fields[rate]}", share=True) as shown:
+        task = shown.add_task("indexing", total=total or None, documents=count(0, "doc"), rate="–")
+        most = 0.0
+
+        def move(result: IngestResult) -> None:
+            nonlocal most
+            most = max(most, result.bytes_read * result.share_done)
+            passages = result.passages + result.passages_in_flight
+            rate = passages / (shown.tasks[0].elapsed or 1e-9)
+            documents = count(int(result.documents + result.in_flight), "doc")
+            shown.update(task, completed=most, documents=documents, rate=f"{rate:,.0f} passages/s")
+
+        yield move
+
+
+@contextmanager
+def progress(total: int | None, what: str) -> Iterator[Watch | None]:
     """Show a progress bar for an ingest; yields its callback, or None if standard error is not a terminal.
 
     Args:
@@ -259,13 +286,20 @@ def steps() -> Iterator[Callable[[int, int, float | None, float | None], None]]:
         yield move
 
 
-def _bars(what: str, state: str) -> Bars:
-    """Return progress bars on standard error: what is done, how much of it, a state, and the time taken and left."""
+def _bars(what: str, state: str, *, share: bool = False) -> Bars:
+    """Return progress bars on standard error: what is done, how much of it, a state, and the time taken and left.
+
+    Args:
+        what: Name of the work.
+        state: Template of the state.
+        share: Whether to show how much is done in percent, rather than as a number.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        TaskProgressColumn,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
@@ -274,10 +308,15 @@ def _bars(what: str, state: str) -> Bars:
     columns = (
         TextColumn(what),
         BarColumn(),
-        MofNCompleteColumn(),
+        TaskProgressColumn() if share else MofNCompleteColumn(),
         TextColumn(state),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(elapsed_when_finished=False),
     )
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, speed_estimate_period=ESTIMATED_FROM)
+
+
+ESTIMATED_FROM = 120.0
+"""Seconds of work from which the time left is estimated: enough for some batches, so that it does not jump."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from io import BufferedIOBase
+from collections.abc import Callable
+from io import BufferedIOBase, BufferedReader, FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 GZIPPED = ".gz"
+
+Count: TypeAlias = Callable[[int], None]
+"""Receives a number of bytes that were just read."""
 
 CORRUPT = (EOFError, zlib.error)
 """Exceptions besides OSError that gzip raises for a truncated or damaged file."""
@@ -33,6 +37,44 @@ def is_gzipped(path: str | Path) -> bool:
     return str(path).lower().endswith(GZIPPED)
 
 
-def open_bytes(path: str | Path) -> BinaryIO | BufferedIOBase:
-    """Open a file for reading bytes, decompressed if the name ends in `.gz`."""
-    return gzip.open(path) if is_gzipped(path) else open(path, "rb")
+def open_bytes(path: str | Path, count: Count | None = None) -> BinaryIO | BufferedIOBase:
+    """Open a file for reading bytes, decompressed if the name ends in `.gz`.
+
+    Args:
+        path: The file.
+        count: Receives the number of bytes, of the file itself, whenever some are read.
+    """
+    if count is None:
+        return gzip.open(path) if is_gzipped(path) else open(path, "rb")
+    file = BufferedReader(_Counted(path, count))
+    return _Gunzipped(file) if is_gzipped(path) else file
+
+
+class _Counted(FileIO):
+    """A file that tells how much of it is read."""
+
+    def __init__(self, path: str | Path, count: Count) -> None:
+        super().__init__(path)
+        self._count = count
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        n = super().readinto(buffer)
+        self._count(n or 0)
+        return n
+
+    def readall(self) -> bytes:
+        data = super().readall()
+        self._count(len(data))
+        return data
+
+
+class _Gunzipped(gzip.GzipFile):
+    """A gzipped file that closes what it reads from."""
+
+    def __init__(self, file: BufferedIOBase) -> None:
+        super().__init__(fileobj=file)
+        self._file = file
+
+    def close(self) -> None:
+        super().close()
+        self._file.close()

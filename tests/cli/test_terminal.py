@@ -94,8 +94,9 @@ def test_indexing_shows_a_bar_with_the_rate_on_a_terminal_and_json_in_the_pipe()
     Path("notes.jsonl").write_bytes(jsonl(DOCUMENTS))
     shown, read = on_terminal("index", "notes.jsonl", *HASH, "--json", piped=("stdout",))
     assert "indexing" in shown
-    assert "docs/s" in shown
-    assert "4/4" in shown
+    assert "100%" in shown
+    assert "4 docs, " in shown
+    assert " passages/s" in shown
     assert json.loads(read)["documents"] == 4
     assert ESCAPE not in read
 
