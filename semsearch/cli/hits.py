@@ -34,7 +34,8 @@ NAMED = 8
 LEAST = 0.0005
 """Smallest contribution to a dense score for which a word is named."""
 
-MATCH = "bold yellow"
+MATCH = "bold magenta"
+"""A color that can be read on a light and on a dark background."""
 
 
 def as_json(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | None = None) -> list[dict[str, Any]]:

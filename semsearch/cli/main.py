@@ -205,10 +205,26 @@ def list_(
         terminal.print_json(rows)
     elif rows:
         shown = rows if any(row["writing"] for row in rows) else [_without(row, "writing") for row in rows]
+        shown = [_narrow(row) for row in shown] if sys.stdout.isatty() else shown
         terminal.table(list(shown[0]), [list(row.values()) for row in shown])
     else:
         where = "known on this machine" if every else f"in {place}"
         terminal.line(f"no index {where}; create one with: semsearch index CORPUS")
+
+
+def _narrow(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what fits on a line of a terminal; `status` shows the rest."""
+    own, path = Path(os.path.expanduser("~")), Path(row["index"])
+    short = {
+        "index": f"~/{path.relative_to(own)}" if path.is_relative_to(own) else str(path),
+        "model": row["model"] if row["model"].startswith(UNUSABLE) else Path(row["model"]).name,
+        "updated": row["updated"][:10],
+    }
+    return {name: value for name, value in (row | short).items() if name not in ("passages", "pooler")}
+
+
+UNUSABLE = "unusable: "
+"""What `list` shows before the reason in place of a model."""
 
 
 def _without(row: dict[str, Any], column: str) -> dict[str, Any]:
@@ -410,7 +426,7 @@ def _brief(path: Path) -> dict[str, Any]:
     except (SemsearchError, OSError) as error:
         if writing and isinstance(error, NoIndexError):  # no batch is committed yet
             return brief
-        return {**brief, "model": f"unusable: {parameters.as_options(str(error))}"}
+        return {**brief, "model": f"{UNUSABLE}{parameters.as_options(str(error))}"}
     flat = {**brief, **fields, **fields["encoder"], "MB": f"{fields['bytes'] / 1e6:.1f}"}
     return {name: flat[name] for name in brief}
 

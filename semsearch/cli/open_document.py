@@ -18,6 +18,7 @@ import typer
 
 from semsearch.cli import options as opt
 from semsearch.cli import terminal
+from semsearch.cli.hits import MATCH
 from semsearch.cli.locations import find_index
 from semsearch.cli.recent import Place, last_hits
 from semsearch.errors import SourceError, UsageError
@@ -32,8 +33,6 @@ LINES, CHARS = 4, 800
 
 MARGIN = "▌ "
 """Marks the lines of the passage."""
-
-MATCH = "bold yellow"
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,12 @@ Memory = Annotated[
 TargetRecall = Annotated[
     float | None, typer.Option(help="Share of the ten nearest vectors that a search should find [default: 0.98]")
 ]
-Refit = Annotated[bool, typer.Option("--refit", help="Fit the transform again on all vectors of the index.")]
+Refit = Annotated[
+    bool,
+    typer.Option(
+        "--refit", help="Fit the transform again on all vectors, for an index that has grown much since the first run."
+    ),
+]
 QueryPrefix = Annotated[str | None, typer.Option(help="Text to prepend to each query.")]
 PassagePrefix = Annotated[str | None, typer.Option(help="Text to prepend to each passage.")]
 Precision = Annotated[

@@ -185,7 +185,7 @@ def ingesting(total: int | None) -> Iterator[Watch | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    with _bars("indexing", "{task.fields[documents]}, {task.fields[rate]}", share=True) as shown:
+    with _bars("{task.fields[documents]}, {task.fields[rate]}", share=True) as shown:
         task = shown.add_task("indexing", total=total or None, documents=count(0, "doc"), rate="–")
         most = 0.0
 
@@ -195,7 +195,14 @@ def ingesting(total: int | None) -> Iterator[Watch | None]:
             passages = result.passages + result.passages_in_flight
             rate = passages / (shown.tasks[0].elapsed or 1e-9)
             documents = count(int(result.documents + result.in_flight), "doc")
-            shown.update(task, completed=most, documents=documents, rate=f"{rate:,.0f} passages/s")
+            done = total is not None and most >= total
+            shown.update(
+                task,
+                description="finishing" if done else "indexing",
+                completed=most - done,  # a finished task's clock stands still
+                documents=documents,
+                rate=f"{rate:,.0f} passages/s",
+            )
 
         yield move
 
@@ -244,7 +251,7 @@ def bar(what: str, unit: str, total: int | None) -> Iterator[Callable[[float], N
     if not sys.stderr.isatty():
         yield None
         return
-    with _bars(what, f"{{task.fields[rate]}} {unit}/s") as shown:
+    with _bars(f"{{task.fields[rate]}} {unit}/s") as shown:
         task = shown.add_task(what, total=total, rate="–")
 
         def move(done: float) -> None:
@@ -275,7 +282,7 @@ def steps() -> Iterator[Callable[[int, int, float | None, float | None], None]]:
 
     Yields a function that sets the step, the number of steps, and the loss or the score if there is a new one.
     """
-    with _bars("training", "loss {task.fields[loss]}, score {task.fields[score]}") as shown:
+    with _bars("loss {task.fields[loss]}, score {task.fields[score]}") as shown:
         task = shown.add_task("training", total=None, loss="–", score="–")
 
         def move(step: int, of: int, loss: float | None, score: float | None) -> None:
@@ -286,11 +293,10 @@ def steps() -> Iterator[Callable[[int, int, float | None, float | None], None]]:
         yield move
 
 
-def _bars(what: str, state: str, *, share: bool = False) -> Bars:
-    """Return progress bars on standard error: what is done, how much of it, a state, and the time taken and left.
+def _bars(state: str, *, share: bool = False) -> Bars:
+    """Return progress bars on standard error: the work, how much of it is done, a state, and the time taken and left.
 
     Args:
-        what: Name of the work.
         state: Template of the state.
         share: Whether to show how much is done in percent, rather than as a number.
     """
@@ -306,7 +312,7 @@ def _bars(what: str, state: str, *, share: bool = False) -> Bars:
     )
 
     columns = (
-        TextColumn(what),
+        TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn() if share else MofNCompleteColumn(),
         TextColumn(state),

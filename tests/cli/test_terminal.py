@@ -39,6 +39,19 @@ def test_a_terminal_shows_a_table_with_a_line_under_its_head():
 
 
 @NO_TERMINAL
+def test_a_terminal_lists_each_index_on_one_line(tmp_path):
+    indexed("notes")
+    indexed("others")
+    rows = [line.split() for line in plain(on_terminal("list")[0]) if line.strip()][2:]
+    assert [(row[0], row[1], row[2]) for row in rows] == [
+        ("indexes/notes", "4", "hash:4096"),
+        ("indexes/others", "4", "hash:4096"),
+    ]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d", row[-1]) for row in rows)
+    assert "passages" in call("list").ok().rows[0]  # programs get everything
+
+
+@NO_TERMINAL
 def test_a_terminal_shows_hits_in_color_each_over_its_passage():
     indexed()
     shown, _ = on_terminal("query", "water", "-k", 2, "--mode", "dense")
