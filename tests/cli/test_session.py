@@ -104,11 +104,11 @@ def test_a_prompt_remembers_what_was_asked_also_in_the_next_session(tmp_path: Pa
 @NO_TERMINAL
 def test_a_session_greets_and_obeys_commands():
     indexed()
-    typed = b":help\r", b"water\r", b":more\r", b":more\r", b":open 2\r", b":k 2\r", b":mode no\r", b":x\r"
-    shown = "\n".join(plain(session(*typed)))
+    words = ":help", ":mode keyword", "water", ":more", ":more", ":open 2", ":k 2", ":mode no", ":x"
+    shown = "\n".join(plain(session(*(f"{line}\r".encode() for line in words))))
     assert "indexes/notes: 4 documents, hash:4096 (word-hash), mode hybrid" in shown
     assert "  :where FILTER  search only what meets a filter" in shown
-    assert re.findall(r"^ +([1-4]) +0\.|(no more hits)|(hits: 2)", shown, re.MULTILINE) == [
+    assert re.findall(r"^ +([1-4]) +\d+\.\d|(no more hits)|(hits: 2)", shown, re.MULTILINE) == [
         *[("1", "", ""), ("2", "", ""), ("", "no more hits", ""), ("", "", "hits: 2")],
         *[("2", "", ""), ("1", "", "")],  # the best hit is next to the prompt
     ]
