@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from semsearch.cli import terminal
+from semsearch.cli.terminal import MATCH
 from semsearch.confidence import DEFAULT
 from semsearch.printable import one_line
 from semsearch.snippets import Snippet, make_snippets
@@ -33,9 +34,6 @@ NAMED = 8
 
 LEAST = 0.0005
 """Smallest contribution to a dense score for which a word is named."""
-
-MATCH = "bold magenta"
-"""A color that can be read on a light and on a dark background."""
 
 
 def as_json(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | None = None) -> list[dict[str, Any]]:

@@ -18,9 +18,9 @@ import typer
 
 from semsearch.cli import options as opt
 from semsearch.cli import terminal
-from semsearch.cli.hits import MATCH
 from semsearch.cli.locations import find_index
 from semsearch.cli.recent import Place, last_hits
+from semsearch.cli.terminal import MATCH
 from semsearch.errors import SourceError, UsageError
 from semsearch.printable import harmless, one_line
 

@@ -6,7 +6,6 @@ same time never write the same file for different indexes.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +18,8 @@ NAME = "indexes"
 
 def remember(folder: Path) -> None:
     """Note where an index is, or is about to be; never fails."""
+    import hashlib
+
     with suppress(OSError, ValueError):
         path = os.path.realpath(folder)
         entry = state_folder() / NAME / hashlib.sha256(os.fsencode(path)).hexdigest()[:32]

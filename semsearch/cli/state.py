@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,6 +26,8 @@ def keep(path: Path, text: str) -> None:
         path: The file, in the state folder.
         text: The new content.
     """
+    import secrets  # takes several milliseconds
+
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
     with suppress(OSError, ValueError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from semsearch.types import Quantization, Storage
 
 
+MATCH = "bold magenta"
+"""Style of the words of a query: a color that can be read on a light and on a dark background."""
+
+
 def print_json(value: Any) -> None:
     """Print one line of JSON on standard output, in ASCII if the encoding of the output is not UTF-8."""
     plain = codecs.lookup(sys.stdout.encoding).name == "utf-8"
