@@ -22,7 +22,8 @@ COMPARABLE: tuple[str, ...] = ("max_tokens", "dim", "query_prefix", "passage_pre
 """Settings that an index stores in the same form in which they are requested."""
 
 CHANGED_CHECKPOINT = (
-    "The checkpoint at {!r} is not the one that the index was built with: restore that one, or reencode the index"
+    "The checkpoint at {!r} is not the one that the index was built with: restore that one, or reencode the index "
+    "(`semsearch reencode`)"
 )
 
 REPLACED = "The open index was replaced by another one; try again"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from itertools import chain, islice
+from itertools import accumulate, chain, islice
 from random import Random
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -70,7 +70,10 @@ class IngestResult:
         vanished: Number of documents of the given files and folders that no longer exist; `vanished_ids` lists the
             first of them.
         not_deleted: Number of documents that `delete_missing` kept because it could not tell whether they are gone.
-        in_flight: Number of documents encoded since the last commit, estimated from their passages.
+        in_flight: Number of documents encoded since the last commit, estimated from the tokens of their passages.
+        passages_in_flight: Number of passages encoded since the last commit.
+        bytes_read: Number of bytes read from files so far, compressed as they are there.
+        share_done: Share of the documents read so far that is processed, by their length, from 0 to 1.
         empty: Number of documents without text and title, which are stored but cannot be found; `empty_ids` lists the
             first of them.
         unknown: Number of documents that have no token the encoder knows, for example only symbols. Dense search cannot
@@ -98,6 +101,9 @@ class IngestResult:
     vanished: int = 0
     not_deleted: int = 0
     in_flight: float = 0.0
+    passages_in_flight: int = 0
+    bytes_read: int = 0
+    share_done: float = 0.0
     empty: int = 0
     empty_ids: list[str] = field(default_factory=list)
     vanished_ids: list[str] = field(default_factory=list)
@@ -358,6 +364,8 @@ class _Run:
     beside: ThreadPoolExecutor
     batch: list[Document] = field(default_factory=list)
     chars: int = 0
+    chars_taken: int = 0
+    chars_done: int = 0
     at_work: Future[None] | None = None
     stopped: bool = False
 
@@ -374,6 +382,7 @@ class _Run:
             return
         self.batch.append(record)
         self.chars += record.size
+        self.chars_taken += record.size
         if len(self.batch) >= BATCH_DOCUMENTS or self.chars >= BATCH_CHARS:
             self._start()
 
@@ -384,7 +393,7 @@ class _Run:
 
     def _start(self) -> None:
         """Encode and commit the batch in the background, once the previous batch is done."""
-        batch, self.batch, self.chars = self.batch, [], 0
+        batch, chars, self.batch, self.chars = self.batch, self.chars, [], 0
         if not batch:
             return
         plan = self.writer.plan(batch, replace=self.replace)
@@ -396,7 +405,7 @@ class _Run:
             if not isinstance(passages, RecordError)
         ]
         self._wait()
-        self.at_work = self.beside.submit(self._commit, plan, good)
+        self.at_work = self.beside.submit(self._commit, plan, good, chars)
         for problem in (*plan.refused, *cut):
             if isinstance(problem, RecordError):
                 self._refuse(problem)
@@ -413,9 +422,9 @@ class _Run:
             self.batch = []  # commit nothing after a batch that failed
             raise
 
-    def _commit(self, plan: Plan, good: list[tuple[Document, tuple[Passage, ...]]]) -> None:
-        """Encode the new texts and commit them with the rest of the batch."""
-        parts = self._vectors_of(good)
+    def _commit(self, plan: Plan, good: list[tuple[Document, tuple[Passage, ...]]], chars: int) -> None:
+        """Encode the new texts and commit them with the rest of the batch, which has so many characters."""
+        parts = self._vectors_of(good, chars)
         unknown = [document.doc_id for document, passages in good if passages and not self._knows_any(passages)]
         self._remember_roots()
         moved = [document for document, former in plan.moved if former is None or self.coverage.is_gone(former)]
@@ -429,16 +438,24 @@ class _Run:
         self._count(plan, good, unknown)
         if has_vocabulary(self.encoder.tokenizer):
             self._check_language(good)
-        self.report.in_flight = 0.0
+        self.report.in_flight, self.report.passages_in_flight = 0.0, 0
         self.writer.seal(final=False)
+        self.chars_done += chars
+        self._tell(0)
+
+    def _tell(self, chars: float) -> None:
+        """Report progress, with so many characters encoded since the last commit."""
         if self.watch:
+            self.report.bytes_read = self.coverage.bytes_read
+            self.report.share_done = min((self.chars_done + chars) / max(self.chars_taken, 1), 1.0)
             self.watch(self.report)
 
-    def _vectors_of(self, good: list[tuple[Document, tuple[Passage, ...]]]) -> list[Vectors]:
+    def _vectors_of(self, good: list[tuple[Document, tuple[Passage, ...]]], chars: int) -> list[Vectors]:
         """Return the vectors of each document's passages, encoded unless they are given."""
         encoded = [passages for document, passages in good if document.given is None]
         texts = [passage.encoded_text for passages in encoded for passage in passages]
-        vectors = self.encoder.encode_documents(texts, self._tick(len(encoded) / max(len(texts), 1)))
+        tokens = [passage.n_tokens - passage.n_lost for passages in encoded for passage in passages]
+        vectors = self.encoder.encode_documents(texts, self._tick(tokens, len(encoded), chars))
         check_finite(vectors, texts, self.encoder.spec.model)  # for any encoder, because stored vectors are permanent
         ends = np.cumsum([len(passages) for passages in encoded], dtype=int)
         parts = iter(np.split(vectors, ends[:-1]))
@@ -469,15 +486,24 @@ class _Run:
         else:
             self.report.vanished, self.report.vanished_ids = len(gone), gone[:REPORTED]
 
-    def _tick(self, documents_per_text: float) -> Progress:
-        """Return a callback for the encoder that reports its progress, and aborts it once the run has stopped."""
+    def _tick(self, tokens: list[int], n_documents: int, chars: int) -> Progress:
+        """Return a callback for the encoder that reports its progress, and aborts it once the run has stopped.
+
+        Args:
+            tokens: Number of tokens of each text; an encoder takes the longest texts first.
+            n_documents: Number of documents that the texts are from.
+            chars: Number of characters of the batch.
+        """
+        done = list(accumulate(sorted(tokens, reverse=True), initial=0))
 
         def tick(texts: int) -> None:
             if self.stopped:
                 raise _Stopped
-            self.report.in_flight += texts * documents_per_text
-            if self.watch:
-                self.watch(self.report)
+            report = self.report
+            report.passages_in_flight += texts
+            share = done[min(report.passages_in_flight, len(tokens))] / max(done[-1], 1)
+            report.in_flight = share * n_documents
+            self._tell(share * chars)
 
         return tick
 

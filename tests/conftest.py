@@ -43,10 +43,11 @@ def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_cache(monkeypatch: pytest.MonkeyPatch, caches: Path, graphs: Path) -> None:
-    """Keep tests from reading or changing the user's cache."""
+    """Keep tests from reading or changing the user's cache, and what the command line remembers."""
     folder = Path(tempfile.mkdtemp(dir=caches))
     (folder / "graphs").symlink_to(graphs, target_is_directory=True)
     monkeypatch.setenv("SEMSEARCH_CACHE", str(folder))
+    monkeypatch.setenv("SEMSEARCH_STATE", str(folder / "state"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -373,6 +373,23 @@ def test_watch_sees_growing_numbers_within_and_after_batches(folder: Path):
     assert len({committed for _, committed in seen}) > 2
 
 
+@pytest.mark.usefixtures("small_batches")
+def test_watch_tells_the_share_of_the_bytes_that_is_done_by_the_length_of_texts(folder: Path, tmp_path: Path):
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text("".join(f'{{"_id": "{n}", "text": "{"w " * (1 + n % 50)}"}}\n' for n in range(600)))
+    total, seen = corpus.stat().st_size, []
+
+    def watch(report: IngestResult) -> None:
+        done = report.bytes_read * report.share_done / total
+        seen.append((done, (report.passages + report.passages_in_flight) / 600))
+
+    index_corpus(folder, str(corpus), WordHashEncoder(64), watch=watch)
+    assert seen[-1] == (1, 1)
+    assert max(abs(done - passages) for done, passages in seen) > 0.01  # long texts count for more
+    assert max(abs(done - passages) for done, passages in seen) < 0.2
+    assert len({round(done, 2) for done, _ in seen}) > 50
+
+
 def test_records_and_dicts_with_other_field_names_are_a_corpus_too(folder: Path):
     index_corpus(folder, [Document("a", "the heron", "Birds", {"year": 1})], WordHashEncoder(64))
     options = ReadOptions(id_field="key", text_field="body", title_field="head")

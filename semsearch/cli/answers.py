@@ -5,12 +5,13 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from semsearch.cli import hits, terminal
+from semsearch.cli.recent import keep_hits
 from semsearch.errors import SourceError, UsageError
 
 if TYPE_CHECKING:
@@ -106,20 +107,54 @@ def print_context(index: Index, query: str, wishes: dict[str, Any], form: Form) 
     return bool(context)
 
 
-def explain(index: Index, query: str, found: list[Hit], where: str | None, form: Form) -> Sequence[Explanation] | None:
-    """Return explanations of the hits of a query, or None if `--explain` was not given."""
-    return index.explain(query, found, where=where) if form.explain else None
+@dataclass(slots=True)
+class Asking:
+    """Answers to single queries: what is searched and how, and the hits of the last query.
 
+    Attributes:
+        index: The index to search.
+        k: Number of hits.
+        mode: Search mode.
+        where: Filter; None for none.
+        wishes: Further arguments of `Index.search` and `Index.context`.
+        ranking: Further arguments of `Index.search`.
+        form: How to print an answer.
+        best_last: Whether to print the best hit last, nearest to the prompt, on a terminal.
+        query: The last query.
+        found: Its hits.
+    """
 
-def print_hits(
-    query: str, mode: str, found: list[Hit], form: Form, explained: Sequence[Explanation] | None = None
-) -> bool:
-    """Print the hits of a query, with their explanations if there are any; returns whether there is any hit."""
-    if form.as_json:
-        terminal.print_json(as_object(query, form.index, mode, found, explained))
-    else:
-        hits.show(query, found, explained)
-    return bool(found)
+    index: Index
+    k: int
+    mode: str
+    where: str | None
+    wishes: dict[str, Any]
+    ranking: dict[str, Any]
+    form: Form
+    best_last: bool = False
+    query: str = ""
+    found: list[Hit] = field(default_factory=list)
+
+    def answer(self, query: str, *, more: bool = False) -> bool:
+        """Search and print the answer; returns whether anything was found.
+
+        Args:
+            query: The query.
+            more: Print only the next k hits after those of the last query, which must be the same.
+        """
+        wishes = {"mode": self.mode, "where": self.where, **self.wishes}
+        if self.form.context:
+            return print_context(self.index, query, wishes | {"rerank": self.ranking["rerank"]}, self.form)
+        known = len(self.found) if more else 0
+        self.query, self.found = query, self.index.search(query, known + self.k, **wishes, **self.ranking)
+        new = self.found[known:]
+        why = self.index.explain(query, new, where=self.where) if self.form.explain else None
+        if self.form.as_json:
+            terminal.print_json(as_object(query, self.form.index, self.mode, new, why))
+        else:
+            hits.show(query, new, why, best_last=self.best_last)
+        keep_hits(query, self.form.index, self.found)
+        return bool(new)
 
 
 def as_object(

@@ -12,6 +12,7 @@ import typer
 from semsearch.cli import options as opt
 from semsearch.cli import terminal
 from semsearch.cli.locations import find_index
+from semsearch.cli.registry import remember
 from semsearch.cli.vector_kinds import describe
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ def restore(
     started = time.perf_counter()
     with terminal.stages("restoring") as watch:
         Index.restore(backup, folder, replace=replace, watch=watch)
+    remember(folder)
     _print_copied(backup, folder, time.perf_counter() - started, as_json)
 
 

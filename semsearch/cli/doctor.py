@@ -15,7 +15,7 @@ import typer
 
 from semsearch.cli import options as opt
 from semsearch.cli import terminal
-from semsearch.cli.locations import HOME, indexes_in, named_indexes
+from semsearch.cli.locations import home, indexes_in, named_indexes
 from semsearch.errors import NoIndexError, UsageError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def doctor(
     if client is not None and client not in CLIENTS:
         raise UsageError(f"unknown client {client!r}; expected one of {', '.join(CLIENTS)}")
     address = address_of(host, port, url)
-    indexes = named_indexes(index or []) if index or indexes_in(HOME) else {}
+    indexes = named_indexes(index or []) if index or indexes_in(home()) else {}
     places = {name: folder.resolve() for name, folder in indexes.items()}
     setup = Setup(address, _command(), places, address.port or port)
     if client is not None:

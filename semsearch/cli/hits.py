@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from semsearch.cli import terminal
+from semsearch.cli.terminal import MATCH
 from semsearch.confidence import DEFAULT
 from semsearch.layout import headed
 from semsearch.printable import one_line
@@ -38,8 +39,6 @@ NAMED = 8
 LEAST = 0.0005
 """Smallest contribution to a dense score for which a word is named."""
 
-MATCH = "bold yellow"
-
 
 def as_json(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | None = None) -> list[dict[str, Any]]:
     """Return hits as `--json` prints them: the fields of `Hit`, `page`, `snippet`, and `explanation` if requested."""
@@ -53,8 +52,17 @@ def as_json(query: str, found: Sequence[Hit], explained: Sequence[Explanation] |
     return shown
 
 
-def show(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | None = None) -> None:
-    """Print the hits of one query, each with the best part of its passage and, if given, its explanation."""
+def show(
+    query: str, found: Sequence[Hit], explained: Sequence[Explanation] | None = None, *, best_last: bool = False
+) -> None:
+    """Print the hits of one query, each with the best part of its passage and, if given, its explanation.
+
+    Args:
+        query: The query.
+        found: Its hits, best first.
+        explained: Their explanations.
+        best_last: Begin with the last hit on a terminal, so that the best one is next to the prompt.
+    """
     snippets = _snippets(query, found, explained)
     if not sys.stdout.isatty():
         columns = ("rank", "score", "doc_id", "title", "text", *(("why",) if explained is not None else ()), "similar")
@@ -71,7 +79,9 @@ def show(query: str, found: Sequence[Hit], explained: Sequence[Explanation] | No
     from rich.text import Text
 
     console = Console(highlight=False)
-    for number, (hit, snippet) in enumerate(zip(found, snippets, strict=True)):
+    order = range(len(found))
+    for number in reversed(order) if best_last else order:
+        hit, snippet = found[number], snippets[number]
         sure = "" if hit.confidence is None else f"{hit.confidence:4.0%}  "
         head = Text(f"{hit.rank:>3}  {hit.score:.3f}  {sure}", style="cyan")
         page = f", page {hit.page}" if hit.page else ""

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 
 from semsearch.cli import terminal
+from semsearch.cli.registry import remember
 from semsearch.errors import NoIndexError, SourceError, UsageError
 
 HOME = Path("indexes")
-"""Folder that contains the indexes, unless --index names another location."""
+"""Folder that contains the indexes, here or in a folder above, unless --index names another location."""
+
+NONE = f"no index in {str(HOME)!r}; create one with: semsearch index CORPUS, or choose one with --index"
 
 
 def indexes_in(folder: Path, *, broken: bool = False) -> list[Path]:
@@ -39,24 +44,98 @@ def indexes_in(folder: Path, *, broken: bool = False) -> list[Path]:
         raise SourceError(f"cannot list {str(folder)!r}: {error.strerror}") from None
 
 
+def home() -> Path:
+    """Return the folder that contains the indexes: `indexes/` here, or the nearest one above that contains an index.
+
+    The search goes up to the user's home folder, or else to the root, and ends at the border of a file system. Folders
+    that belong to somebody else are passed over, because their indexes were not made by this user.
+    """
+    with suppress(OSError):  # the current folder was deleted, or one above cannot be examined
+        here = Path.cwd()
+        for folder in _upward(here):
+            if _has_index(folder / HOME):
+                return HOME if folder == here else Path(os.path.relpath(folder / HOME))
+    return HOME
+
+
+def _upward(here: Path) -> Iterator[Path]:
+    """Yield a folder and the folders above it that may contain its indexes, the nearest first."""
+    last, device = Path(os.path.expanduser("~")).resolve(), here.stat().st_dev
+    for folder in (here, *here.parents):
+        entry = folder.stat()
+        if entry.st_dev != device:
+            return
+        if folder == here or not hasattr(os, "geteuid") or entry.st_uid == os.geteuid():
+            yield folder
+        if folder == last:
+            return
+
+
+def _has_index(folder: Path) -> bool:
+    try:
+        return bool(indexes_in(folder, broken=True))
+    except SourceError:
+        return False
+
+
 def find_index(given: Path | None, *, newest: bool = False) -> Path:
     """Return the given index, or else the only index in `indexes/`, or with `newest` the most recently updated one.
 
     Raises:
-        NoIndexError: If none is given and there is none.
+        NoIndexError: If none is given and there is none, or if the given one is missing and another has a similar name.
         UsageError: If none is given and there are several, unless `newest`.
     """
+    folder = given_index(given) if given else _only_index(newest=newest)
+    remember(folder)
+    return folder
+
+
+def new_index(given: Path | None, corpus: str) -> Path:
+    """Return the folder of an index that need not exist yet: the given one, or else the one of the corpus.
+
+    Raises:
+        UsageError: If none is given and that of the corpus is taken; see `index_of`.
+    """
+    folder = _by_name(given) if given else index_of(corpus)
+    remember(folder)
+    return folder
+
+
+def given_index(given: Path) -> Path:
+    """Return the index that the user means: the folder, or the index of that name in `indexes/`.
+
+    Raises:
+        NoIndexError: If there is neither, and an index has a similar name.
+    """
+    meant = _by_name(given)
+    if not os.path.lexists(meant):
+        names = {one.name: one for one in indexes_in(home(), broken=True)}
+        near = get_close_matches(given.name, names)
+        if near:
+            raise NoIndexError(f"no index in {str(given)!r}; did you mean {names[near[0]]}?")
+    return meant
+
+
+def _by_name(given: Path) -> Path:
+    """Return the index of a name in `indexes/`, unless the name is an index or an empty folder here."""
     from semsearch.stores.local.database import DATABASE
 
-    if given:
+    named = home() / given
+    if given != Path(given.name) or os.path.lexists(given / DATABASE) or not os.path.lexists(named / DATABASE):
         return given
-    found = indexes_in(HOME)
+    return given if given.is_dir() and not any(given.iterdir()) else named
+
+
+def _only_index(*, newest: bool) -> Path:
+    """Return the index to use if none is given; see `find_index`."""
+    from semsearch.stores.local.database import DATABASE
+
+    folder = home()
+    found = indexes_in(folder)
     if not found:
-        raise NoIndexError(
-            f"no index in {str(HOME)!r}; create one with: semsearch index CORPUS, or choose one with --index"
-        )
+        raise NoIndexError(NONE)
     if len(found) == 1:
-        return found[0]
+        return _told(found[0], folder)
     if not newest:
         raise UsageError(f"there are several indexes; choose one with --index: {', '.join(map(str, found))}")
 
@@ -69,6 +148,59 @@ def find_index(given: Path | None, *, newest: bool = False) -> Path:
     last = max(found, key=updated)
     terminal.say(f"using {last}, the most recently updated of {len(found)} indexes; choose another with --index")
     return last
+
+
+def index_of(path: str) -> Path:
+    """Return the index folder of a corpus, such as `indexes/notes.v2` for `data/notes.v2.jsonl.gz`.
+
+    If another corpus of that name has the folder, names of the folders above the corpus precede it, as in
+    `indexes/work-notes` for `work/notes`. The same corpus always gets the same folder.
+
+    Raises:
+        UsageError: If the folder has the index of a corpus that no longer exists, which may have moved to this path.
+    """
+    from semsearch.index import Index, origin_of
+
+    whole, origin = Path("stdin" if path == "-" else path).resolve(), origin_of(path)
+    name = whole.name if whole.is_dir() else Path(whole.name.removesuffix(".gz")).stem
+    above = [part for part in whole.parent.parts if part != whole.anchor]
+    folder = home()
+    names = [folder / "-".join([*above[len(above) - depth :], name]) for depth in range(len(above) + 1)]
+    free, owner = None, ""
+    for one in names:
+        if Index.exists(one):
+            with Index.open(one) as index:
+                if index.origin in ("", origin) or origin in index.roots:
+                    return _told(one, folder)
+                owner = owner or index.origin
+        else:
+            free = free or one
+    if owner and not os.path.exists(owner):
+        raise UsageError(
+            f"{str(names[0])!r} was built from {owner!r}, which no longer exists. If {path!r} is that corpus, or to "
+            f"add to that index, pass --index {names[0]}; otherwise choose another folder with --index"
+        )
+    if free is None:
+        raise UsageError(f"{str(names[0])!r} was built from {owner!r}; choose another folder for {path!r} with --index")
+    if owner:
+        terminal.say(f"{names[0]} is the index of {owner}; using {free} for {path} (or choose one with --index)")
+        return free
+    return _told(free, folder)
+
+
+def _told(index: Path, folder: Path) -> Path:
+    """Return an index, and name it if it is not in the current folder."""
+    if folder != HOME:
+        terminal.say(f"using {index}")
+    return index
+
+
+def complete_index(typed: str) -> list[str]:
+    """Return the indexes that begin with what was typed, by path or, in `indexes/`, by name."""
+    found = indexes_in(home())
+    return [str(one) for one in found if str(one).startswith(typed)] or [
+        one.name for one in found if one.name.startswith(typed)
+    ]
 
 
 def named_indexes(given: Sequence[str]) -> dict[str, Path]:
@@ -85,11 +217,9 @@ def named_indexes(given: Sequence[str]) -> dict[str, Path]:
     """
     from semsearch.mcp.shelf import NAME
 
-    every = given or [str(folder) for folder in indexes_in(HOME)]
+    every = given or [str(folder) for folder in indexes_in(home())]
     if not every:
-        raise NoIndexError(
-            f"no index in {str(HOME)!r}; create one with: semsearch index CORPUS, or choose one with --index"
-        )
+        raise NoIndexError(NONE)
     named: dict[str, Path] = {}
     for one in every:
         name, equals, folder = one.partition("=")
@@ -102,5 +232,7 @@ def named_indexes(given: Sequence[str]) -> dict[str, Path]:
             raise UsageError(
                 f"two indexes are named {name!r}: {str(named[name])!r} and {folder!r}; name them with --index NAME=DIR"
             )
-        named[name] = Path(folder)
+        named[name] = given_index(Path(folder))
+    for place in named.values():
+        remember(place)
     return named

@@ -28,9 +28,12 @@ from semsearch.cli import (
     evaluate,
     mcp,
     mine,
+    open_document,
+    panels,
     parameters,
     query,
     reencode,
+    registry,
     serve,
     streams,
     terminal,
@@ -39,15 +42,14 @@ from semsearch.cli import (
 )
 from semsearch.cli import options as opt
 from semsearch.cli.chunking import chunking_of
-from semsearch.cli.locations import HOME, find_index, indexes_in
+from semsearch.cli.locations import find_index, home, indexes_in, new_index
 from semsearch.encoder.cache import CacheWarning
-from semsearch.errors import SemsearchError, SourceError, StoreError, UsageError
+from semsearch.errors import NoIndexError, SemsearchError, SourceError, StoreError, UsageError
 
 MANY_SEGMENTS, COMPACT = 8, "semsearch compact"
 """Number of segments from which the command to merge them is mentioned."""
 
 app = typer.Typer(
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Semantic search with the pooler made explicit: index a corpus, query it, compare poolers.",
@@ -112,13 +114,13 @@ def index(
 
     Only new and changed documents are encoded.
     """
-    from semsearch.corpus.readers import count_records
+    from semsearch.corpus.readers import count_bytes
     from semsearch.corpus.sources import ReadOptions
     from semsearch.index import Index
 
     started = time.perf_counter()
     options = ReadOptions(id_field, text_field, title_field, format, per_line, follow_links)
-    folder = index or _default_folder(paths[0])
+    folder = new_index(index, paths[0])
     if folder.exists() and not folder.is_dir():
         raise StoreError(f"{str(folder)!r} is not a folder; choose another location with --index")
     with Index.open(
@@ -146,8 +148,8 @@ def index(
         ),
         store_precision=store_precision and store_precision.value,
     ) as opened:
-        total = count_records(paths, options) if sys.stderr.isatty() else None
-        with terminal.progress(total) as watch:
+        total = count_bytes(paths, options) if sys.stderr.isatty() else None
+        with terminal.ingesting(total) as watch:
             result = opened.add(
                 paths,
                 options=options,
@@ -175,6 +177,7 @@ def index(
 
 app.command()(reencode.reencode)
 app.command()(query.query)
+app.command("open")(open_document.open_)
 app.command()(mine.mine)
 app.command()(vector_kinds.tune)
 for command in (
@@ -191,30 +194,63 @@ for command in (
 
 @app.command("list")
 def list_(
-    folder: Annotated[Path, typer.Option("--folder", help="Folder that contains the indexes.")] = HOME,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Folder that contains the indexes [default: indexes/]")
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="List all indexes that were used on this machine, wherever they are.")
+    ] = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """List the indexes in a folder."""
-    rows = [_brief(path) for path in indexes_in(folder, broken=True)]
+    """List the indexes in a folder, or all on this machine."""
+    if every and folder:
+        raise UsageError("--all and --folder are mutually exclusive; choose one")
+    place = folder or home()
+    rows = [_brief(path) for path in (registry.remembered() if every else indexes_in(place, broken=True))]
     if as_json:
         terminal.print_json(rows)
     elif rows:
-        terminal.table(list(rows[0]), [list(row.values()) for row in rows])
+        shown = rows if any(row["writing"] for row in rows) else [_without(row, "writing") for row in rows]
+        shown = [_narrow(row) for row in shown] if sys.stdout.isatty() else shown
+        terminal.table(list(shown[0]), [list(row.values()) for row in shown])
     else:
-        terminal.line(f"no index in {folder}; create one with: semsearch index CORPUS")
+        where = "known on this machine" if every else f"in {place}"
+        terminal.line(f"no index {where}; create one with: semsearch index CORPUS")
+
+
+def _narrow(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what fits on a line of a terminal; `status` shows the rest."""
+    own, path = Path(os.path.expanduser("~")), Path(row["index"])
+    short = {
+        "index": f"~/{path.relative_to(own)}" if path.is_relative_to(own) else str(path),
+        "model": row["model"] if row["model"].startswith(UNUSABLE) else Path(row["model"]).name,
+        "updated": row["updated"][:10],
+    }
+    return {name: value for name, value in (row | short).items() if name not in ("passages", "pooler")}
+
+
+UNUSABLE = "unusable: "
+"""What `list` shows before the reason in place of a model."""
+
+
+def _without(row: dict[str, Any], column: str) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != column}
 
 
 @app.command()
 def status(index: opt.WhichIndex = None, as_json: opt.AsJson = False) -> None:
     """Show what an index contains and which encoder built it."""
     from semsearch.index import Index
+    from semsearch.stores.local.holder import writer_of
 
-    with Index.open(find_index(index, newest=True)) as opened:
-        fields = opened.status()
+    folder = find_index(index, newest=True)
+    with Index.open(folder) as opened:
+        fields = {**opened.status(), "writing": writer_of(folder)}
     if as_json:
         terminal.print_json(fields)
         return
-    terminal.table(("", "value"), [row for name, value in fields.items() for row in _lines(name, value)])
+    shown = fields if fields["writing"] else _without(fields, "writing")
+    terminal.table(("", "value"), [row for name, value in shown.items() for row in _lines(name, value)])
 
 
 @app.command()
@@ -274,9 +310,9 @@ def demo(as_json: opt.AsJson = False) -> None:
     from semsearch.index import Index
 
     corpus, started = str(_sample_corpus()), time.perf_counter()
-    folder = _default_folder(corpus)
+    folder = new_index(None, corpus)
     with Index.open(folder, create=True) as opened:
-        with terminal.progress(None) as watch:
+        with terminal.ingesting(None) as watch:
             result = opened.add(corpus, watch=watch)
         if not as_json:
             terminal.summary(result, str(folder), time.perf_counter() - started)
@@ -382,36 +418,21 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     terminal.say(f"warning: {' '.join(str(message).split())}")
 
 
-def _default_folder(path: str) -> Path:
-    """Return the index folder of a corpus, such as `indexes/notes.v2` for `data/notes.v2.jsonl.gz`.
-
-    Raises:
-        UsageError: If that folder holds the index of another corpus.
-    """
-    from semsearch.index import Index, origin_of
-
-    whole = Path("stdin" if path == "-" else path).resolve()
-    folder = HOME / (whole.name if whole.is_dir() else Path(whole.name.removesuffix(".gz")).stem)
-    if Index.exists(folder):
-        with Index.open(folder) as index:
-            if index.origin not in ("", origin_of(path)) and origin_of(path) not in index.roots:
-                raise UsageError(
-                    f"{str(folder)!r} was built from {index.origin!r}; choose another folder for {path!r} with "
-                    f"--index, or pass --index {folder} to add to that index"
-                )
-    return folder
-
-
 def _brief(path: Path) -> dict[str, Any]:
     from semsearch.index import Index
+    from semsearch.stores.local.holder import writer_of
 
+    writing = writer_of(path)
     brief = {"index": str(path), "documents": 0, "passages": 0, "model": "", "pooler": "", "MB": "", "updated": ""}
+    brief |= {"writing": writing}
     try:
         with Index.open(path) as index:
             fields = index.status()
     except (SemsearchError, OSError) as error:
-        return {**brief, "model": f"unusable: {parameters.as_options(str(error))}"}
-    flat = {**fields, **fields["encoder"], "MB": f"{fields['bytes'] / 1e6:.1f}"}
+        if writing and isinstance(error, NoIndexError):  # no batch is committed yet
+            return brief
+        return {**brief, "model": f"{UNUSABLE}{parameters.as_options(str(error))}"}
+    flat = {**brief, **fields, **fields["encoder"], "MB": f"{fields['bytes'] / 1e6:.1f}"}
     return {name: flat[name] for name in brief}
 
 
@@ -426,6 +447,9 @@ def _lines(name: str, value: Any) -> Iterator[tuple[str, object]]:
         yield name, ", ".join(map(str, value))
     else:
         yield name, value
+
+
+panels.group_help(app)
 
 
 def _layer_names(layers: tuple[int, ...]) -> str:

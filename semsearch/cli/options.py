@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from semsearch.cli.locations import complete_index
+
 
 class Mode(StrEnum):
     """Search modes."""
@@ -55,12 +57,27 @@ RuntimeName = Annotated[
     str, typer.Option("--runtime", help="Inference runtime: auto, openvino (compiled, CPU only) or torch.")
 ]
 WhichIndex = Annotated[
-    Path | None, typer.Option("--index", "-i", help="Index folder [default: the most recently updated in indexes/]")
+    Path | None,
+    typer.Option(
+        "--index",
+        "-i",
+        autocompletion=complete_index,
+        help="Index folder, or its name in indexes/ [default: the most recently updated there]",
+    ),
 ]
 OnlyIndex = Annotated[
-    Path | None, typer.Option("--index", "-i", help="Index folder [default: the only index in indexes/]")
+    Path | None,
+    typer.Option(
+        "--index",
+        "-i",
+        autocompletion=complete_index,
+        help="Index folder, or its name in indexes/ [default: the only index there]",
+    ),
 ]
-NewIndex = Annotated[Path | None, typer.Option("--index", "-i", help="Index folder [default: indexes/<corpus name>]")]
+NewIndex = Annotated[
+    Path | None,
+    typer.Option("--index", "-i", autocompletion=complete_index, help="Index folder [default: indexes/<corpus name>]"),
+]
 
 Paths = Annotated[
     list[str],
@@ -130,7 +147,12 @@ Memory = Annotated[
 TargetRecall = Annotated[
     float | None, typer.Option(help="Share of the ten nearest vectors that a search should find [default: 0.98]")
 ]
-Refit = Annotated[bool, typer.Option("--refit", help="Fit the transform again on all vectors of the index.")]
+Refit = Annotated[
+    bool,
+    typer.Option(
+        "--refit", help="Fit the transform again on all vectors, for an index that has grown much since the first run."
+    ),
+]
 QueryPrefix = Annotated[str | None, typer.Option(help="Text to prepend to each query.")]
 PassagePrefix = Annotated[str | None, typer.Option(help="Text to prepend to each passage.")]
 Precision = Annotated[
@@ -198,7 +220,9 @@ WithSections = Annotated[
     ),
 ]
 
-QueryText = Annotated[str | None, typer.Argument(metavar="[TEXT]", help="What to search for.")]
+QueryText = Annotated[
+    list[str] | None, typer.Argument(metavar="[TEXT]...", help="What to search for; several words need no quotes.")
+]
 K = Annotated[int, typer.Option("-k", help="Number of documents to return.")]
 SearchMode = Annotated[
     Mode | None,
@@ -245,7 +269,13 @@ RerankDepth = Annotated[
 RunFile = Annotated[Path | None, typer.Option(help="With --queries: write a TREC run to this file.")]
 AllIndexes = Annotated[
     list[str] | None,
-    typer.Option("--index", "-i", metavar="[NAME=]DIR", help="Index folder; repeatable [default: all in indexes/]"),
+    typer.Option(
+        "--index",
+        "-i",
+        metavar="[NAME=]DIR",
+        autocompletion=complete_index,
+        help="Index folder; repeatable [default: all in indexes/]",
+    ),
 ]
 ServedIndexes = Annotated[
     list[str] | None,
@@ -253,6 +283,7 @@ ServedIndexes = Annotated[
         "--index",
         "-i",
         metavar="[NAME=]DIR",
+        autocompletion=complete_index,
         help="Index folder; repeatable [default: the most recently updated in indexes/]",
     ),
 ]

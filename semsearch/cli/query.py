@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from semsearch.cli import options as opt
-from semsearch.cli import terminal
 from semsearch.cli.locations import find_index
-from semsearch.errors import SemsearchError, UsageError
+from semsearch.errors import NoIndexError, UsageError
 
 NOTHING_FOUND = 3
 """Exit code of a query without hits."""
@@ -43,10 +41,12 @@ def query(
     """
     from semsearch.cli import answers, session
     from semsearch.index import Index
+    from semsearch.stores.local.holder import writer_of
 
-    if (text is not None) + (queries is not None) + interactive != 1:
+    asked = " ".join(text) if text else None
+    if (asked is not None) + (queries is not None) + interactive != 1:
         raise UsageError(
-            'give either a query, as in: semsearch query "how do plants drink", or --queries FILE, or --interactive'
+            "give either a query, as in: semsearch query how do plants drink, or --queries FILE, or --interactive"
         )
     if run and not queries:
         raise UsageError("--run requires --queries FILE")
@@ -62,29 +62,23 @@ def query(
     answers.check_explain_options(explain, context=context, queries=queries)
     folder = find_index(index, newest=True)
     with Index.open(folder, model=model, device=device, runtime=runtime) as opened:
+        if not len(opened) and (writer := writer_of(folder)):
+            raise NoIndexError(f"{str(folder)!r} is being written by {writer}, and no batch is committed yet")
         chosen = mode.value if mode else opened.default_mode
-        wishes: dict[str, Any] = {"mode": chosen, "where": where, "min_confidence": min_confidence}
+        wishes: dict[str, Any] = {"min_confidence": min_confidence}
         ranking: dict[str, Any] = {"fusion": fusion.value, "rerank": rerank, "rerank_depth": rerank_depth}
+        ranking["group"] = group is not False
         form = answers.Form(folder, as_json, context, budget, neighbors, explain)
         if queries is not None:
-            every = answers.answer_file(opened, queries, k, **wishes, **ranking, group=bool(group))
+            singly = ranking | {"group": bool(group)}
+            every = answers.answer_file(opened, queries, k, mode=chosen, where=where, **wishes, **singly)
             if run:
                 answers.write_run(every, run, chosen, form)
             else:
                 answers.print_lines(every, folder, chosen)
             return 0
-        answered: list[bool] = []
-        for question in [text] if text is not None else session.questions(opened, chosen):
-            try:
-                if context:
-                    answered.append(answers.print_context(opened, question, wishes | {"rerank": rerank}, form))
-                else:
-                    found = opened.search(question, k, **wishes, **ranking, group=group is not False)
-                    why = answers.explain(opened, question, found, where, form)
-                    answered.append(answers.print_hits(question, chosen, found, form, why))
-            except SemsearchError as error:
-                if not interactive:
-                    raise
-                terminal.say(f"error: {error}")
-            sys.stdout.flush()
-    return 0 if interactive or any(answered) else NOTHING_FOUND
+        asking = answers.Asking(opened, k, chosen, where, wishes, ranking, form)
+        if asked is None:
+            session.run(asking)
+            return 0
+        return 0 if asking.answer(asked) else NOTHING_FOUND

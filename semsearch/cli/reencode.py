@@ -84,6 +84,7 @@ def reencode(
 ) -> None:
     """Move an index to another encoder, from its stored texts.
 
+    Also changes the chunking or the precision of stored vectors. To fit only the transform again: index --refit.
     Searches use the old encoder until the new one is complete. An interrupted run can be resumed.
     """
     from semsearch.index import Index

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from semsearch.types import Quantization, Storage
 
 
+MATCH = "bold magenta"
+"""Style of the words of a query: a color that can be read on a light and on a dark background."""
+
+
 def print_json(value: Any) -> None:
     """Print one line of JSON on standard output, in ASCII if the encoding of the output is not UTF-8."""
     plain = codecs.lookup(sys.stdout.encoding).name == "utf-8"
@@ -169,7 +173,7 @@ def _some(ids: Sequence[str], n: int) -> str:
 
 def result_json(result: IngestResult, folder: str, seconds: float) -> dict[str, Any]:
     """Return the summary of an ingest as the object that `--json` prints."""
-    left_out = ("errors", "in_flight", "quantization")
+    left_out = ("errors", "in_flight", "passages_in_flight", "bytes_read", "share_done", "quantization")
     fields = {name: value for name, value in asdict(result).items() if name not in left_out}
     loss = asdict(result.quantization) if result.quantization else {}
     errors = [as_options(str(error)) for error in result.errors]
@@ -177,7 +181,41 @@ def result_json(result: IngestResult, folder: str, seconds: float) -> dict[str, 
 
 
 @contextmanager
-def progress(total: int | None, what: str = "indexing") -> Iterator[Watch | None]:
+def ingesting(total: int | None) -> Iterator[Watch | None]:
+    """Show a progress bar for adding files; yields its callback, or None if standard error is not a terminal.
+
+    What is done is measured in bytes of the files: those read so far, less what is still to be encoded of them.
+
+    Args:
+        total: Number of bytes to read; None if unknown.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with _bars("{task.fields[documents]}, {task.fields[rate]}", share=True) as shown:
+        task = shown.add_task("indexing", total=total or None, documents=count(0, "doc"), rate="–")
+        most = 0.0
+
+        def move(result: IngestResult) -> None:
+            nonlocal most
+            most = max(most, result.bytes_read * result.share_done)
+            passages = result.passages + result.passages_in_flight
+            rate = passages / (shown.tasks[0].elapsed or 1e-9)
+            documents = count(int(result.documents + result.in_flight), "doc")
+            done = total is not None and most >= total
+            shown.update(
+                task,
+                description="finishing" if done else "indexing",
+                completed=most - done,  # a finished task's clock stands still
+                documents=documents,
+                rate=f"{rate:,.0f} passages/s",
+            )
+
+        yield move
+
+
+@contextmanager
+def progress(total: int | None, what: str) -> Iterator[Watch | None]:
     """Show a progress bar for an ingest; yields its callback, or None if standard error is not a terminal.
 
     Args:
@@ -220,7 +258,7 @@ def bar(what: str, unit: str, total: int | None) -> Iterator[Callable[[float], N
     if not sys.stderr.isatty():
         yield None
         return
-    with _bars(what, f"{{task.fields[rate]}} {unit}/s") as shown:
+    with _bars(f"{{task.fields[rate]}} {unit}/s") as shown:
         task = shown.add_task(what, total=total, rate="–")
 
         def move(done: float) -> None:
@@ -251,7 +289,7 @@ def steps() -> Iterator[Callable[[int, int, float | None, float | None], None]]:
 
     Yields a function that sets the step, the number of steps, and the loss or the score if there is a new one.
     """
-    with _bars("training", "loss {task.fields[loss]}, score {task.fields[score]}") as shown:
+    with _bars("loss {task.fields[loss]}, score {task.fields[score]}") as shown:
         task = shown.add_task("training", total=None, loss="–", score="–")
 
         def move(step: int, of: int, loss: float | None, score: float | None) -> None:
@@ -262,25 +300,36 @@ def steps() -> Iterator[Callable[[int, int, float | None, float | None], None]]:
         yield move
 
 
-def _bars(what: str, state: str) -> Bars:
-    """Return progress bars on standard error: what is done, how much of it, a state, and the time taken and left."""
+def _bars(state: str, *, share: bool = False) -> Bars:
+    """Return progress bars on standard error: the work, how much of it is done, a state, and the time taken and left.
+
+    Args:
+        state: Template of the state.
+        share: Whether to show how much is done in percent, rather than as a number.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        TaskProgressColumn,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
     columns = (
-        TextColumn(what),
+        TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TaskProgressColumn() if share else MofNCompleteColumn(),
         TextColumn(state),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(elapsed_when_finished=False),
     )
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, speed_estimate_period=ESTIMATED_FROM)
+
+
+ESTIMATED_FROM = 120.0
+"""Seconds of work from which the time left is estimated: enough for some batches, so that it does not jump."""

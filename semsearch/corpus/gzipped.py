@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from io import BufferedIOBase, BufferedReader, RawIOBase
+from collections.abc import Callable
+from io import BufferedIOBase, BufferedReader, FileIO, RawIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 GZIPPED = ".gz"
+
+Count: TypeAlias = Callable[[int], None]
+"""Receives a number of bytes that were just read."""
 
 CORRUPT = (EOFError, zlib.error)
 """Exceptions besides OSError that gzip raises for a truncated or damaged file."""
@@ -47,9 +51,14 @@ def is_gzipped(path: str | Path) -> bool:
     return str(path).lower().endswith(GZIPPED)
 
 
-def open_bytes(path: str | Path) -> BinaryIO | BufferedIOBase:
-    """Open a file for reading bytes, decompressed if the name ends in `.gz`."""
-    file = open(path, "rb")
+def open_bytes(path: str | Path, count: Count | None = None) -> BinaryIO | BufferedIOBase:
+    """Open a file for reading bytes, decompressed if the name ends in `.gz`.
+
+    Args:
+        path: The file.
+        count: Receives the number of bytes, of the file itself, whenever some are read.
+    """
+    file = BufferedReader(_Counted(path, count)) if count else open(path, "rb")
     return decompressed(file, gzip.GzipFile(fileobj=file)) if is_gzipped(path) else file
 
 
@@ -90,3 +99,21 @@ class _Decompressed(RawIOBase):
         self._content.close()
         self._file.close()
         super().close()
+
+
+class _Counted(FileIO):
+    """A file that tells how much of it is read."""
+
+    def __init__(self, path: str | Path, count: Count) -> None:
+        super().__init__(path)
+        self._count = count
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        n = super().readinto(buffer)
+        self._count(n or 0)
+        return n
+
+    def readall(self) -> bytes:
+        data = super().readall()
+        self._count(len(data))
+        return data

@@ -11,6 +11,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -18,8 +19,7 @@ from typing import Any, TypeAlias
 
 from semsearch.corpus.archives import members
 from semsearch.corpus.fields import from_fields
-from semsearch.corpus.formats.table import ARCHIVES, ENDINGS, FORMATS, has_lines, has_many
-from semsearch.corpus.gzipped import is_gzipped
+from semsearch.corpus.formats.table import ARCHIVES, ENDINGS, FORMATS, has_many
 from semsearch.corpus.records import Reading, ReadingWarning, Record, guarded
 from semsearch.corpus.roots import Coverage
 from semsearch.corpus.sources import STDIN, ReadOptions, Source
@@ -37,7 +37,7 @@ __all__ = [
     "Record",
     "Source",
     "as_records",
-    "count_records",
+    "count_bytes",
     "read_corpus",
     "read_queries",
 ]
@@ -118,7 +118,7 @@ def _read(
             coverage.unread(source.origin)
             yield source
         elif source.path == STDIN or coverage.begins(source.path):
-            for record in _readings(source, options, files):
+            for record in _readings(replace(source, count=coverage.count), options, files):
                 if isinstance(record, ReadingWarning):
                     warned += 1
                     if warned <= WARNED:
@@ -287,23 +287,18 @@ def _queries(path: str, records: Iterator[Record]) -> Iterator[Query]:
         raise SourceError(f'"{path}" contains no queries; expected JSON lines with "_id" and "text"')
 
 
-def count_records(paths: Paths, options: ReadOptions = _DEFAULTS) -> int | None:
-    """Estimate how many records `read_corpus` will yield, for a progress bar; None if that requires reading them.
+def count_bytes(paths: Paths, options: ReadOptions = _DEFAULTS) -> int | None:
+    """Return how many bytes `read_corpus` will read, for a progress bar; None if that is not known in advance.
 
     Raises:
         UsageError, SourceError: Under the same conditions as in `read_corpus`.
     """
-    total = 0
+    sizes: dict[str, int] = {}
     for source in chain.from_iterable(found for _, found in find_sources(_each(paths), options, Coverage())):
         if isinstance(source, RecordError):
             continue
-        by_line = has_lines(source, options)
-        if source.path == STDIN or (has_many(source, options) and (is_gzipped(source.path) or not by_line)):
+        if source.path == STDIN or source.format in ARCHIVES.values():
             return None
-        total += _count_lines(source) if by_line else 1
-    return total
-
-
-def _count_lines(source: Source) -> int:
-    with source.open() as stream:
-        return sum(block.count(b"\n") for block in iter(partial(stream.read, 2**20), b""))
+        with suppress(OSError):
+            sizes[os.path.realpath(source.path)] = os.stat(source.path).st_size
+    return sum(sizes.values())

@@ -25,6 +25,7 @@ class Coverage:
         known: Roots stored in the index.
         roots: Known and new roots.
         given: Files and folders passed to the run; None stands for documents from memory.
+        bytes_read: Number of bytes read from files so far, compressed as they are there.
     """
 
     def __init__(self, roots: Iterable[Root] = (), moved: Callable[[Root, str], bool] | None = None) -> None:
@@ -39,6 +40,7 @@ class Coverage:
         self.known = tuple(self.roots)
         self._moved = moved or (lambda root, folder: False)
         self.given: list[Origin | None] = []
+        self.bytes_read = 0
         self._read: set[str] = set()
         self._complete: set[tuple[str | None, str]] = set()
         self._unread: set[tuple[str | None, str]] = set()
@@ -51,6 +53,10 @@ class Coverage:
         new = real not in self._read
         self._read.add(real)
         return new
+
+    def count(self, n: int) -> None:
+        """Record that so many bytes of a file were read."""
+        self.bytes_read += n
 
     def complete(self, origin: Origin) -> None:
         """Record that every record of a file was read, or at least examined."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BufferedIOBase
 from typing import BinaryIO
 
-from semsearch.corpus.gzipped import open_bytes
+from semsearch.corpus.gzipped import Count, open_bytes
 from semsearch.errors import UsageError
 from semsearch.types import Origin
 
@@ -64,6 +64,7 @@ class Source:
         origin: Root of the file and path relative to it, as stored in an index.
         inner: Path inside an archive or container, with `/` as separator; empty for a file.
         opened: Function that opens a member of an archive; None for a file.
+        count: Receives the number of bytes, of the file itself, whenever some are read.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Source:
     origin: Origin
     inner: str = ""
     opened: Callable[[], AbstractContextManager[BinaryIO | BufferedIOBase]] | None = None
+    count: Count | None = field(default=None, compare=False, repr=False)
 
     @property
     def doc_id(self) -> str:
@@ -84,4 +86,4 @@ class Source:
             return self.opened()
         if self.path == STDIN:
             return nullcontext(sys.stdin.buffer)
-        return open_bytes(self.path)
+        return open_bytes(self.path, self.count)

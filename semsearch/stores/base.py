@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from semsearch.transforms import Transform
 
 OTHER_ENCODER = (
-    "Omit the encoder options to keep using this index, reencode it, or build a new one at another `location`"
+    "Omit the encoder options to keep using this index, move it to the other encoder with `semsearch reencode`, or "
+    "build a new one at another `location`"
 )
 
 
@@ -456,7 +457,8 @@ def refuse_other_chunking(location: str, stored: Mapping[str, Any], chunking: Ma
     if different:
         raise MismatchError(
             f"{location!r} was built with other chunking settings: it has {'; '.join(different)}. "
-            "Omit these options to keep using this index, or build a new one at another `location`"
+            "Omit these options to keep using this index, pass them to `semsearch reencode` to cut its stored texts "
+            "anew, or build a new one at another `location`"
         )
 
 
@@ -469,5 +471,5 @@ def refuse_other_precision(location: str, stored: str, asked: str) -> None:
     if asked != stored:
         raise MismatchError(
             f"the vectors of {location!r} are stored as {stored}, not {asked}. Omit `store_precision` to keep using "
-            f"this index, or reencode it with `store_precision` {asked!r}, from its stored texts"
+            f"this index, or reencode it with `store_precision` {asked!r}, from its stored texts (`semsearch reencode`)"
         )

@@ -61,14 +61,30 @@ def test_two_folders_with_the_same_file_names_are_two_documents():
     }
 
 
-def test_the_advice_for_a_second_folder_of_the_same_name_is_safe():
+def test_a_second_folder_of_the_same_name_gets_an_index_of_its_own_each_time():
     write({"x/docs/README.md": "boats", "y/docs/README.md": "bread"})
     call("index", "x/docs", *HASH).ok()
-    refused = call("index", "y/docs", *HASH)
-    refused.fails(2, "was built from", "--index indexes/docs to add to that index")
+    for done in ("1 encoded", "0 encoded"):
+        second = call("index", "y/docs", *HASH)
+        assert (second.code, f" {done}" in second.out, "index: indexes/y-docs\n" in second.out) == (0, True, True)
+    assert [texts(f"indexes/{name}") for name in ("docs", "y-docs")] == [{"README.md": "boats"}, {"README.md": "bread"}]
+    assert call("index", "x/docs").ok().out.endswith("index: indexes/docs\n")
+
+
+def test_a_second_folder_goes_into_the_same_index_if_that_is_given():
+    write({"x/docs/README.md": "boats", "y/docs/README.md": "bread"})
+    call("index", "x/docs", *HASH).ok()
     call("index", "y/docs", "--index", "indexes/docs").ok()
     assert texts("indexes/docs") == {"README.md": "boats", "docs/README.md": "bread"}
     assert " 0 encoded, 1 unchanged" in call("index", "y/docs").ok().out  # --index is no longer needed
+
+
+def test_a_folder_that_may_have_moved_is_not_taken_for_another_one():
+    write({"x/docs/README.md": "boats"})
+    call("index", "x/docs", *HASH).ok()
+    Path("x").rename("y")
+    call("index", "y/docs", *HASH).fails(2, "which no longer exists", "pass --index indexes/docs;")
+    assert texts("indexes/docs") == {"README.md": "boats"}
 
 
 def test_a_file_keeps_its_id_by_whatever_path_it_comes():

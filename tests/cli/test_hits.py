@@ -89,7 +89,7 @@ def test_lines_code_and_tables_stay_as_they_are_and_matches_are_highlighted():
         "     | bird | heron |",
         "     |---|---|…",
     ]
-    assert shown.count("\x1b[1;33m") == 3
+    assert shown.count("\x1b[1;35m") == 3
 
 
 @NO_TERMINAL
@@ -99,7 +99,7 @@ def test_no_control_of_a_document_reaches_the_terminal():
     shown, _ = on_terminal("query", "heron", "--explain")
     for bad in ("\x1b[2J", "\x9b", "\u202e", "\u202d", "\x07", "\x1b]", "\x0b"):
         assert bad not in shown
-    assert shown.count("\x1b[1;33m") == 3
+    assert shown.count("\x1b[1;35m") == 3
 
 
 @NO_TERMINAL

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from command import SCRIPT, call, indexed, run
+from pseudo_terminal import NO_TERMINAL, plain
 
 CTRL_D, UP = b"\x04", b"\x1b[A"
 
@@ -17,12 +19,34 @@ PROMPT_IS_READY = b"\x1b[?2004h"
 """The escape sequence that turns on bracketed paste, which the prompt sends when it starts to read input."""
 
 
+def session(*typed: bytes, goes_on: bool = True) -> str:
+    """Type at the prompt of a session that shows one hit for each query; returns what the terminal shows."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "100", "PROMPT_TOOLKIT_NO_CPR": "1"}
+    environment.pop("CI", None)
+    command = [SCRIPT, "query", "--interactive", "-k", "1"]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = b""
+        try:
+            for number, keys in enumerate((*typed, *((CTRL_D,) if goes_on else ())), 1):
+                while shown.count(PROMPT_IS_READY) < number:
+                    shown += os.read(ours, 65_536)
+                os.write(ours, keys)
+            assert process.wait(timeout=60) == 0
+        finally:
+            process.kill()
+            os.close(ours)
+    return shown.decode(errors="replace")
+
+
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run each test with its own query history, in an empty folder where indexes are created in `indexes/`."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SEMSEARCH_STATE", str(tmp_path / "state"))
 
 
 def test_piped_lines_are_answered_one_after_the_other():
@@ -52,31 +76,22 @@ def test_it_goes_with_neither_a_query_nor_a_file():
     call("query").fails(2, "give either a query")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals on Windows")
-def test_a_prompt_remembers_what_was_asked_also_in_the_next_session(tmp_path: Path):
-    import pty
-
+def test_several_words_need_no_quotes_and_options_go_anywhere():
     indexed()
+    quoted = call("query", "flour water", "-k", 1, "--json").ok()
+    assert call("query", "flour", "-k", 1, "water", "--json").ok() == quoted
+    assert quoted.json["query"] == "flour water"
 
-    def session(*typed: bytes) -> str:
-        ours, theirs = pty.openpty()
-        environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "100", "PROMPT_TOOLKIT_NO_CPR": "1"}
-        environment.pop("CI", None)
-        command = [SCRIPT, "query", "--interactive", "-k", "1"]
-        with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
-            os.close(theirs)
-            shown = b""
-            try:
-                for number, keys in enumerate((*typed, CTRL_D), 1):
-                    while shown.count(PROMPT_IS_READY) < number:
-                        shown += os.read(ours, 65_536)
-                    os.write(ours, keys)
-                assert process.wait(timeout=60) == 0
-            finally:
-                process.kill()
-                os.close(ours)
-        return shown.decode(errors="replace")
 
+def test_a_colon_in_a_pipe_is_no_command():
+    indexed()
+    done = run("query", "--interactive", "--json", stdin=b":k 1\n:quit\nwater\n").ok()
+    assert [json.loads(line)["query"] for line in done.out.splitlines()] == [":k 1", ":quit", "water"]
+
+
+@NO_TERMINAL
+def test_a_prompt_remembers_what_was_asked_also_in_the_next_session(tmp_path: Path):
+    indexed()
     assert "Heron" in session(b"heron\r")
     history = next(tmp_path.rglob("history"))
     assert stat.S_IMODE(history.stat().st_mode) == 0o600
@@ -84,3 +99,45 @@ def test_a_prompt_remembers_what_was_asked_also_in_the_next_session(tmp_path: Pa
     shown = session("heron \u202egnp.exe\r".encode()) + session(UP + b"\r")
     assert "\u202e" not in shown
     assert "·gnp.exe" in shown
+
+
+@NO_TERMINAL
+def test_a_session_greets_and_obeys_commands():
+    indexed()
+    words = ":help", ":mode keyword", "water", ":more", ":more", ":open 2", ":k 2", ":mode no", ":x"
+    shown = "\n".join(plain(session(*(f"{line}\r".encode() for line in words))))
+    assert "indexes/notes: 4 documents, hash:4096 (word-hash), mode hybrid" in shown
+    assert "  :where FILTER  search only what meets a filter" in shown
+    assert re.findall(r"^ +([1-4]) +\d+\.\d|(no more hits)|(hits: 2)", shown, re.MULTILINE) == [
+        *[("1", "", ""), ("2", "", ""), ("", "no more hits", ""), ("", "", "hits: 2")],
+        *[("2", "", ""), ("1", "", "")],  # the best hit is next to the prompt
+    ]
+    assert "▌ The heron waits by the water." in shown
+    assert "error: :mode takes one of dense, keyword, hybrid" in shown
+    assert "error: no command :x; type :help" in shown
+
+
+@NO_TERMINAL
+def test_a_session_answers_again_when_its_settings_change():
+    indexed()
+    typed = (
+        b"water\r",
+        b":where year = 2020\r",
+        b":where year = \r",
+        b":where\r",
+        b":mode keyword\r",
+        b":order\r",
+        b":explain\r",
+    )
+    shown = "\n".join(plain(session(*typed)))
+    parts = re.split(r"filter: |error: |mode: |order: |explanations: ", shown)[1:]
+    hits = [re.findall(r"^ +1 .* ([abcd])$", part, re.MULTILINE) for part in parts]
+    assert hits == [["a"], [], ["b"], ["b"], ["b"], ["b"]], parts
+    assert "words: BM25" in parts[-1]
+    assert "words: BM25" not in parts[-2]
+
+
+@NO_TERMINAL
+def test_a_session_ends_when_told_to():
+    indexed()
+    assert "Heron" not in session(b":quit\r", goes_on=False)

@@ -39,6 +39,19 @@ def test_a_terminal_shows_a_table_with_a_line_under_its_head():
 
 
 @NO_TERMINAL
+def test_a_terminal_lists_each_index_on_one_line(tmp_path):
+    indexed("notes")
+    indexed("others")
+    rows = [line.split() for line in plain(on_terminal("list")[0]) if line.strip()][2:]
+    assert [(row[0], row[1], row[2]) for row in rows] == [
+        ("indexes/notes", "4", "hash:4096"),
+        ("indexes/others", "4", "hash:4096"),
+    ]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d", row[-1]) for row in rows)
+    assert "passages" in call("list").ok().rows[0]  # programs get everything
+
+
+@NO_TERMINAL
 def test_a_terminal_shows_hits_in_color_each_over_its_passage():
     indexed()
     shown, _ = on_terminal("query", "water", "-k", 2, "--mode", "dense")
@@ -94,8 +107,9 @@ def test_indexing_shows_a_bar_with_the_rate_on_a_terminal_and_json_in_the_pipe()
     Path("notes.jsonl").write_bytes(jsonl(DOCUMENTS))
     shown, read = on_terminal("index", "notes.jsonl", *HASH, "--json", piped=("stdout",))
     assert "indexing" in shown
-    assert "docs/s" in shown
-    assert "4/4" in shown
+    assert "100%" in shown
+    assert "4 docs, " in shown
+    assert " passages/s" in shown
     assert json.loads(read)["documents"] == 4
     assert ESCAPE not in read
 

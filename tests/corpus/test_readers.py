@@ -23,7 +23,7 @@ from semsearch.corpus.readers import (
     Coverage,
     ReadOptions,
     as_records,
-    count_records,
+    count_bytes,
     read_corpus,
     read_queries,
 )
@@ -775,7 +775,7 @@ def test_a_path_is_text_or_any_object_that_stands_for_one(tmp_path, spell):
     for paths in (spell(path), [spell(path)], (spell(path),), iter([spell(path)])):
         assert list(read_corpus(paths)) == documents
     assert list(read_corpus([spell(path), str(path.parent)])) == documents  # each document only once
-    assert count_records(spell(path)) == count_records([spell(path)]) == 2
+    assert count_bytes(spell(path)) == count_bytes([spell(path), path.parent]) == 46
     assert list(read_queries(spell(path))) == [Query("a", "x"), Query("b", "y")]
     ((given, sources),) = find_sources([str(path)], ReadOptions(), Coverage())
     assert given == str(path)
@@ -785,18 +785,32 @@ def test_a_path_is_text_or_any_object_that_stands_for_one(tmp_path, spell):
 NO_PATHS = [b"c.jsonl", bytearray(b"c"), 5, 1.5, None, True, {"c.jsonl": 1}]
 
 
-@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.JSONL.GZ"])
-def test_only_reading_tells_how_many_records_are_in_a_gzipped_file(tmp_path, name):
-    (tmp_path / name).write_bytes(gzip.compress(b'{"_id": "1", "text": "a"}\n{"_id": "2", "text": "b"}\n'))
-    assert len(list(read_corpus(str(tmp_path / name)))) == 2
-    assert count_records(str(tmp_path / name)) is None
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.JSONL.GZ", "a.jsonl", "a.csv", "a.md"])
+def test_all_bytes_of_a_file_are_counted_before_and_while_they_are_read(tmp_path, name):
+    plain = b"id,text\n1,a\n" if name.endswith("csv") else b'{"_id": "1", "text": "a"}\n{"_id": "2", "text": "b"}\n'
+    (tmp_path / name).write_bytes(gzip.compress(plain) if name.lower().endswith("gz") else plain)
+    size, coverage = (tmp_path / name).stat().st_size, Coverage()
+    assert count_bytes(str(tmp_path / name)) == size
+    assert list(read_corpus(str(tmp_path / name), coverage=coverage))
+    assert coverage.bytes_read == size
+    assert count_bytes("-") is None
+
+
+def test_a_long_file_is_counted_as_far_as_it_is_read(tmp_path):
+    lines = b"".join(b'{"_id": "%06d", "text": "%s"}\n' % (n, b"x" * 78) for n in range(10_000))
+    (tmp_path / "a.jsonl").write_bytes(lines)
+    coverage = Coverage()
+    records = read_corpus(str(tmp_path / "a.jsonl"), coverage=coverage)
+    for _ in range(5_000):
+        next(records)
+    assert coverage.bytes_read == pytest.approx(len(lines) / 2, rel=0.2)
 
 
 @pytest.mark.parametrize("path", NO_PATHS)
 def test_what_is_no_path_is_one_line_that_names_the_parameter(path):
     expected = "; expected a path as text or pathlib.Path"
     shown = re.escape(f"{path!r:.60}")
-    for read in (read_corpus, count_records):
+    for read in (read_corpus, count_bytes):
         with pytest.raises(UsageError, match=f"^`paths` is {shown}{expected}, or a list of them$"):
             read(path)
         with pytest.raises(UsageError, match=rf"^`paths\[1\]` is {shown}{expected}$"):

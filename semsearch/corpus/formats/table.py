@@ -46,7 +46,6 @@ class Format:
         many: Whether a file contains many documents.
         own_ids: Whether these have ids of their own, rather than the path of the file with a number or name.
         extra: The extra that its library comes with; empty if it is always there.
-        by_line: Whether each document is about one line of a file.
         names: Names of files without an extension that have this format, in lower case.
     """
 
@@ -56,7 +55,6 @@ class Format:
     many: bool = False
     own_ids: bool = False
     extra: str = ""
-    by_line: bool = False
     names: tuple[str, ...] = ()
 
 
@@ -67,9 +65,9 @@ def _whole(convert: Callable[[bytes], Plain]) -> Reader:
 FORMATS = {
     one.name: one
     for one in (
-        Format("jsonl", (".jsonl", ".ndjson"), read_json_lines, many=True, own_ids=True, by_line=True),
-        Format("csv", (".csv",), partial(read_delimited, delimiter=","), many=True, own_ids=True, by_line=True),
-        Format("tsv", (".tsv",), partial(read_delimited, delimiter="\t"), many=True, own_ids=True, by_line=True),
+        Format("jsonl", (".jsonl", ".ndjson"), read_json_lines, many=True, own_ids=True),
+        Format("csv", (".csv",), partial(read_delimited, delimiter=","), many=True, own_ids=True),
+        Format("tsv", (".tsv",), partial(read_delimited, delimiter="\t"), many=True, own_ids=True),
         Format("text", (".txt", ".text"), read_text),
         Format("markdown", (".md", ".markdown"), _whole(from_markdown)),
         Format("html", (".html", ".htm", ".xhtml"), _whole(from_html)),
@@ -121,8 +119,3 @@ def format_of(path: str, options: ReadOptions) -> str | None:
 def has_many(source: Source, options: ReadOptions) -> bool:
     """Return whether a source contains many documents."""
     return source.format in ARCHIVES.values() or FORMATS[source.format].many or options.per_line
-
-
-def has_lines(source: Source, options: ReadOptions) -> bool:
-    """Return whether each document of a source is about one line."""
-    return source.format in FORMATS and (FORMATS[source.format].by_line or options.per_line)

@@ -358,6 +358,13 @@ class Catalog:
         with self._database.snapshot():
             return {str(file): str(content) for file, content in self._database.execute(sql, (root, prefix, n))}
 
+    def file_of(self, doc_id: str) -> str:
+        """Return the absolute path of the file that a document was read from; empty if it is not from a file."""
+        with self._database.snapshot():
+            rows = list(self._database.execute("SELECT root, file FROM documents WHERE doc_id = ?", (doc_id,)))
+            roots = {root.name: root.path for root in self.roots()}
+        return next((os.path.join(roots[root], *file.split("/")) for root, file in rows if root in roots), "")
+
     def state(self) -> State:
         """Return a key that distinguishes this committed state from any other; see `State`."""
         version = self._database.version if self._database.in_snapshot else None

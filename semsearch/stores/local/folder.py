@@ -16,7 +16,8 @@ from semsearch.files import copy_folder, is_regular, make_lasting, remove, sync
 from semsearch.moments import now
 from semsearch.stores.local.database import DATABASE, connect, create
 from semsearch.stores.local.guard import checksum
-from semsearch.stores.local.lock import HOLDER, LOCK
+from semsearch.stores.local.holder import HOLDER
+from semsearch.stores.local.lock import LOCK
 from semsearch.types import EncoderSpec
 
 

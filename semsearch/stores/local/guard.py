@@ -18,6 +18,7 @@ from typing import TypeAlias
 from semsearch import moments
 from semsearch.errors import DamagedError, NoIndexError
 from semsearch.files import is_regular
+from semsearch.stores.local.holder import writer_of
 
 Value: TypeAlias = str | int | bytes | None
 
@@ -55,6 +56,10 @@ def refuse_foreign_files(path: Path) -> None:
         DamagedError: If there is a file beside it that SQLite must not open.
     """
     if not os.path.lexists(path) or path.is_dir():
+        if who := writer_of(path.parent):
+            raise NoIndexError(
+                f"{str(path.parent)!r} is being written by {who}, and no batch is committed yet; wait for the first one"
+            )
         is_folder = path.parent.is_dir() or not os.path.lexists(path.parent)
         why = f" (no {path.name})" if is_folder else ", which is not a folder"
         raise NoIndexError(f"no index in {str(path.parent)!r}{why}; create one with: semsearch index CORPUS")

@@ -17,15 +17,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from semsearch.errors import LockedError, StoreError
-from semsearch.files import is_regular, open_regular, write_bytes
+from semsearch.files import is_regular, write_bytes
+from semsearch.stores.local.holder import HOLDER, PLACE, first_line
 
 LOCK = "writer.lock"
-
-HOLDER = "writer.holder"
-"""File that names the holder of the lock, for the message that other processes show."""
-
-MOST = 200
-"""Maximum number of characters of the holder's name that are shown."""
 
 
 @contextmanager
@@ -58,11 +53,11 @@ def _refusal(folder: Path) -> str:
 
     Whether a process on another computer is alive cannot be told, so its lock is never taken over.
     """
-    who = _text(folder / HOLDER)
-    if not who and (marked := _MARKER.match(_text(folder / LOCK))):
+    who = first_line(folder / HOLDER)
+    if not who and (marked := _MARKER.match(first_line(folder / LOCK))):
         who = f"process {marked[1]} on {marked[2]}"
-    where = _PLACE.match(who)
-    if where and where[1] != socket.gethostname():
+    where = PLACE.match(who)
+    if where and where[2] != socket.gethostname():
         return (
             f"{str(folder)!r} is being written by {who}; wait for it, or stop it there; if it is gone for good, delete "
             f"{LOCK} and {HOLDER} in this folder"
@@ -70,18 +65,5 @@ def _refusal(folder: Path) -> str:
     return f"{str(folder)!r} is being written by {who or 'another process'}; wait for it, or stop it"
 
 
-_PLACE = re.compile(r"process [0-9]+ on ([^\s,]+)")
-
 _MARKER = re.compile(r"([0-9]+) (\S+)")
 """Beginning of a lock file that filelock writes where the file system has no locks: process and host."""
-
-
-def _text(path: Path) -> str:
-    """Return the beginning of a file as one printable line; empty if it cannot be read."""
-    try:
-        with open_regular(path) as file:
-            text = file.read(4 * MOST).decode("utf-8", "replace")
-    except OSError:
-        return ""
-    line = " ".join(text[:MOST].split())
-    return "".join(character for character in line if character.isprintable())

@@ -89,6 +89,10 @@ class LocalStore:
         """See `Store.files_of`."""
         return self._open().files_of(root, n)
 
+    def file_of(self, doc_id: str) -> str:
+        """Return the absolute path of the file that a document was read from; empty if it is not from a file."""
+        return self._open().file_of(doc_id)
+
     def exists(self) -> bool:
         """Return whether the folder contains an index; if one is deleted while open, its next use raises an error."""
         return self._database is not None or is_regular(self.folder / DATABASE)

@@ -25,7 +25,8 @@ from semsearch.stores.local.catalog import OPTIONAL, Catalog, SegmentRecord, rea
 from semsearch.stores.local.database import DATABASE, SCHEMA_VERSION, Database, schema_version, translated_errors
 from semsearch.stores.local.folder import OURS, encoder_folder
 from semsearch.stores.local.guard import PASSAGE, checksum, passage_checksum
-from semsearch.stores.local.lock import HOLDER, LOCK
+from semsearch.stores.local.holder import HOLDER
+from semsearch.stores.local.lock import LOCK
 from semsearch.stores.local.vectors.ann.kinds import EXACT
 from semsearch.stores.local.vectors.segments import IndexedSegment, open_segment, row_sums
 from semsearch.stores.local.vectors.table import VectorTable

@@ -1,0 +1,54 @@
+"""The hits of the last query on this machine, which `semsearch open RANK` refers to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from semsearch.cli.state import keep, kept, state_folder
+
+if TYPE_CHECKING:
+    from semsearch.types import Hit
+
+NAME = "last-hits.json"
+"""File in the state folder; it holds the query, and ids and places but no texts of documents."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A passage: the id of its document, and its character offsets there."""
+
+    doc_id: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """The last query, the index that it searched, and the places of its hits, best first."""
+
+    query: str
+    index: Path
+    places: tuple[Place, ...]
+
+
+def keep_hits(query: str, index: Path, found: Sequence[Hit]) -> None:
+    """Keep the hits of a query; never fails."""
+    with suppress(OSError, ValueError):
+        places = [(hit.doc_id, hit.start, hit.end) for hit in found]
+        fields = {"query": query, "index": str(index.resolve()), "places": places}
+        keep(state_folder() / NAME, json.dumps(fields))
+
+
+def last_hits() -> Recent | None:
+    """Return the hits of the last query; None if there are none."""
+    try:
+        fields = json.loads(kept(state_folder() / NAME) or "null")
+        places = tuple(Place(str(doc_id), int(start), int(end)) for doc_id, start, end in fields["places"])
+        return Recent(str(fields["query"]), Path(fields["index"]), places)
+    except (ValueError, TypeError, KeyError):
+        return None
