@@ -21,7 +21,7 @@ class Section:
     Attributes:
         start: Offset of the section's first character, usually that of its heading, in the document's text.
         level: Level of the heading; 1 is the highest.
-        title: Text of the heading.
+        title: Text of the heading; empty if the section has none and only ends the ones before it.
     """
 
     start: int
@@ -52,7 +52,7 @@ class Layout:
         around: list[str] = []
         for section in reversed(self.sections[:here]):
             if section.level < below:
-                around.append(section.title)
+                around += [section.title] if section.title else []
                 below = section.level
             if below <= 1:
                 break
@@ -61,7 +61,8 @@ class Layout:
     @property
     def title(self) -> str:
         """The heading that titles the text: the first of level 1, or one at its beginning; empty if there is none."""
-        return next((one.title for one in self.sections if one.level == 1 or one.start == 0), "")
+        titles = (one.title for one in self.sections if one.title and (one.level == 1 or one.start == 0))
+        return next(titles, "")
 
     def section(self, title: str, start: int, end: int) -> str:
         """Return the path of the sections that contain a whole span as text, without a heading that is the title."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect, bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import TypeAlias
@@ -45,7 +45,7 @@ class Packer:
             cut: Cuts a span, given its start and end, into parts that leave room for a number of tokens.
         """
         self._text, self._sections = text, layout.sections
-        self._capacity, self._cut = capacity, cut
+        self._count, self._capacity, self._cut = count, capacity, cut
         self._starts = [section.start for section in layout.sections]
         self._edges = sorted({0, len(text), *self._starts, *(edge for block in layout.blocks for edge in block)})
         self._block_starts = {start for start, _ in layout.blocks}
@@ -73,7 +73,12 @@ class Packer:
         return bool(behind) and behind[0].level > section.level
 
     def _size(self, span: Span) -> int:
-        return self._tokens[span[1]] - self._tokens[span[0]]
+        start, end = span
+        for place in span:
+            if place not in self._tokens:  # a part of what was cut
+                edge = self._edges[bisect(self._edges, place) - 1]
+                self._tokens[place] = self._tokens[edge] + self._count([self._text[edge:place]])[0]
+        return self._tokens[end] - self._tokens[start]
 
     def _fits(self, span: Span) -> bool:
         return self._size(span) <= self._capacity(*span)
@@ -112,22 +117,21 @@ class Packer:
         edges = self._edges[bisect_left(self._edges, start) : bisect_left(self._edges, end) + 1]
         together: Span | None = None
         for part in pairwise(edges):
-            if together is None or self._fits((together[0], part[1])):
-                together = (together or part)[0], part[1]
-                continue
-            if part[0] in self._block_starts and self._size(together) < LONELY and not self._fits(part):
-                (_, first), *rest = self._cut(*part, self._size(together))
-                yield together[0], first
-                yield from rest
+            if together and not self._fits((together[0], part[1])):
+                *whole, together = self._whole_or_cut(together)  # what is left of it may belong to what follows
+                yield from whole
+            if together and not self._fits((together[0], part[1])):
+                if self._size(together) < LONELY and not self._fits(part):
+                    (_, first), *rest = self._cut(*part, self._size(together))
+                    yield together[0], first
+                    *whole, together = rest or [(first, first)]
+                    yield from whole
+                    continue
+                yield together
                 together = None
-                continue
-            yield from self._whole_or_cut(together)
-            together = part
+            together = (together or part)[0], part[1]
         if together:
             yield from self._whole_or_cut(together)
 
-    def _whole_or_cut(self, span: Span) -> Iterator[Span]:
-        if self._fits(span):
-            yield span
-        else:
-            yield from self._cut(*span, 0)
+    def _whole_or_cut(self, span: Span) -> list[Span]:
+        return [span] if self._fits(span) else list(self._cut(*span, 0))

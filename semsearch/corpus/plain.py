@@ -34,9 +34,13 @@ _UNENCODABLE = re.compile("[\0\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """Piece that makes a section of what follows: the next block is its heading, and 1 is the highest level."""
+    """Piece that makes a section of what follows: the next block is its heading, and 1 is the highest level.
+
+    If it is not `titled`, what follows is a section without a heading, which ends those of its level and below.
+    """
 
     level: int
+    titled: bool = True
 
 
 class Keep(Enum):
@@ -168,7 +172,8 @@ class _Laid:
         self.out += [before, text]
         self.length, self.gap = start + len(text), 0
         if self.heading:
-            self.sections.append(Section(start, self.heading.level, " ".join(text.split())))
+            title = " ".join(text.split()) if self.heading.titled else ""
+            self.sections.append(Section(start, self.heading.level, title))
             self.heading = None
         if self.kept and self.kept_from is None:
             self.kept_from = start

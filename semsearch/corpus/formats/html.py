@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from semsearch.corpus.plain import BOUNDARY, KEEP, KEPT, Heading, Piece, Plain, laid_out, lay_out, tidy
@@ -56,6 +57,11 @@ _APART = frozenset(
 )  # rendered as separate boxes
 _KEPT = frozenset(("pre", "table"))
 _LEVELS = {f"h{level}": level for level in range(1, 7)}
+_LOWEST = 6
+"""Level of the lowest heading; the terms of definitions are below it."""
+
+_END_OF_DEFINITIONS = Heading(_LOWEST, titled=False)
+
 _TABLE_PART = re.compile(r"\s*</?(?:td|th|tr|tbody|thead|tfoot|caption|colgroup|col)\b", re.IGNORECASE)
 
 _NAVIGATION = 'nav, [role="navigation"]'
@@ -239,24 +245,62 @@ def _is_permalink(link: LexborNode) -> bool:
 def _pieces(root: LexborNode, dropped: set[int] | frozenset[int]) -> Iterator[Piece]:
     """Yield a tree's pieces, using an explicit stack: a page may nest deeper than Python's recursion limit."""
     stack: list[tuple[LexborNode | Piece, bool]] = [(root, False)]
+    definitions = _Definitions()
     while stack:
         node, preformatted = stack.pop()
-        if isinstance(node, Piece):
+        if node is _END_OF_DEFINITIONS:
+            yield from definitions.end()
+        elif isinstance(node, Piece):
             yield node
         elif node.is_text_node:
             text = node.text_content or ""
             yield text if preformatted else re.sub(r"[ \t\n\r\f]+", " ", text)
         elif node.tag not in _DROPPED and node.mem_id not in dropped:
-            gap = " " if node.tag in _CELLS else gap_at(node.tag or "")
-            if gap:
-                yield gap
-                stack.append((gap, False))
-            if node.tag in _KEPT:
-                yield KEEP
-                stack.append((KEPT, False))
-            if node.tag in _LEVELS:
-                yield Heading(_LEVELS[node.tag])
+            for before, after in _around(node, definitions):
+                yield before
+                stack.append((after, False))
             if node.tag == "img":
                 yield " ".join((node.attributes.get("alt") or "").split())
             inside = preformatted or node.tag == "pre"
             stack.extend((child, inside) for child in reversed(list(node.iter(include_text=True))))
+
+
+def _around(node: LexborNode, definitions: _Definitions) -> Iterator[tuple[Piece, Piece]]:
+    """Yield the pieces before and after the contents of an element, in pairs, the outermost first."""
+    gap = " " if node.tag in _CELLS else gap_at(node.tag or "")
+    if gap:
+        yield gap, gap
+    if node.tag in _KEPT:
+        yield KEEP, KEPT
+    elif node.tag in _LEVELS:
+        yield Heading(_LEVELS[node.tag]), ""
+    elif node.tag == "dl":
+        definitions.depth += 1
+        yield "", _END_OF_DEFINITIONS
+    elif node.tag == "dt" and node.attributes.get("id"):
+        yield definitions.term(), ""
+
+
+@dataclass(slots=True)
+class _Definitions:
+    """Definition lists: a term that can be linked to, such as a function, is the heading of its definition.
+
+    Attributes:
+        depth: How many lists are open.
+        headed: The depths of those with such terms.
+    """
+
+    depth: int = 0
+    headed: set[int] = field(default_factory=set)
+
+    def term(self) -> Heading:
+        """Return the piece before a term."""
+        self.headed.add(self.depth)
+        return Heading(_LOWEST + self.depth)
+
+    def end(self) -> Iterator[Heading]:
+        """Yield the piece after a list, if any: what follows does not belong to the last definition."""
+        if self.depth in self.headed:
+            self.headed.remove(self.depth)
+            yield Heading(_LOWEST + self.depth, titled=False)
+        self.depth -= 1
