@@ -18,7 +18,7 @@ class Section:
     Attributes:
         start: Offset of the section's first character, usually that of its heading, in the document's text.
         level: Level of the heading; 1 is the highest.
-        title: Text of the heading.
+        title: Text of the heading; empty for a part without one, which ends the section in front of it.
     """
 
     start: int
@@ -54,7 +54,7 @@ class Layout:
                 open_.append(section)
             else:  # begins inside the span, so that what it closes does not contain the whole span
                 open_ = [one for one in open_ if one.level < section.level]
-        return tuple(section.title for section in open_)
+        return tuple(section.title for section in open_ if section.title)
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object without what is empty; `from_json` restores it."""

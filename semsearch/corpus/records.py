@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TypeAlias
 
+from semsearch.corpus.about import about
 from semsearch.corpus.fields import storable
 from semsearch.corpus.gzipped import CORRUPT
 from semsearch.corpus.plain import UTF16_MARKS, Plain, as_utf8
@@ -80,7 +81,7 @@ def _decoded(raw: bytes, source: Source, number: int) -> Line:
 
 
 def read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes], Plain]) -> Iterator[Reading]:
-    """Read a file as a single document, whose id is its path."""
+    """Read a file as a single document, whose id is its path; its own metadata wins over that of the file."""
     noted: list[ReadingWarning] = []
 
     def document() -> Document:
@@ -91,7 +92,7 @@ def read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes], 
         plain = convert(data)
         if plain.warning:
             noted.append(ReadingWarning(f"{source.name}: {plain.warning}"))
-        metadata = {"path": source.doc_id, **plain.metadata}
+        metadata = {**about(source, plain.text), **plain.metadata}
         return Document(source.doc_id, plain.text, plain.title, metadata, layout=plain.layout)
 
     record = guarded(source, None, document)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from io import BufferedIOBase
@@ -29,9 +29,14 @@ class ReadOptions:
         per_line: Whether to treat each line of a text file as a document, rather than the whole file.
         follow_links: Whether to follow symbolic links that lead out of a folder; by default they are counted and
             skipped.
+        all_files: Whether to read all files of a folder that can be read, even those that are hidden, that a
+            `.gitignore` names, that lie in a cache, or that were generated; see `semsearch.corpus.walk`.
+        include: Patterns as in a `.gitignore`, relative to the given folder; of a folder, only the files that match
+            one, or that lie in a folder that does, are read. Empty for all.
+        exclude: Patterns of the same kind; files and folders that match one are passed over.
 
     Raises:
-        UsageError: If a field name is not a string.
+        UsageError: If a field name is not a string, or the patterns are not strings.
     """
 
     id_field: str | None = None
@@ -40,11 +45,18 @@ class ReadOptions:
     format: str | None = None
     per_line: bool = False
     follow_links: bool = False
+    all_files: bool = False
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for name, value in (("id", self.id_field or ""), ("text", self.text_field), ("title", self.title_field)):
             if not isinstance(value, str):
                 raise UsageError(f"`{name}_field` is {value!r:.60}; expected a field name")
+        for name, globs in (("include", self.include), ("exclude", self.exclude)):
+            if isinstance(globs, str) or not all(isinstance(glob, str) and glob.strip() for glob in globs):
+                raise UsageError(f"`{name}` is {globs!r:.60}; expected a list of patterns such as '*.md'")
+            object.__setattr__(self, name, tuple(globs))  # hashable, as options are
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from semsearch.corpus.formats.code import ENDINGS as CODE_ENDINGS
+from semsearch.corpus.formats.code import read_code
 from semsearch.corpus.formats.delimited import read_delimited
 from semsearch.corpus.formats.html import from_html
 from semsearch.corpus.formats.json_lines import read_json_lines
@@ -53,6 +55,7 @@ FORMATS = {
         Format("markdown", (".md", ".markdown"), _whole(from_markdown)),
         Format("html", (".html", ".htm", ".xhtml"), _whole(from_html)),
         Format("pdf", (".pdf",), _whole(from_pdf), extra="pdf"),
+        Format("code", tuple(CODE_ENDINGS), read_code, extra="code"),
     )
 }
 """All formats by name."""
