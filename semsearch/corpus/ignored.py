@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -117,16 +118,14 @@ def rules_above(folder: str) -> tuple[Rules, ...]:
     Args:
         folder: Absolute path, with links resolved.
     """
-    above: list[str] = []
-    at = folder
-    while not is_repository(at):
-        parent = os.path.dirname(at)
-        if parent == at:
+    line = [folder]
+    while not is_repository(line[-1]):
+        parent = os.path.dirname(line[-1])
+        if parent == line[-1]:
             return ()
-        above.append(parent)
-        at = parent
+        line.append(parent)
     rules: tuple[Rules, ...] = ()
-    for outer, inner in zip(reversed(above), [*reversed(above[:-1]), folder], strict=True):
+    for outer, inner in pairwise(reversed(line)):
         rules += rules_in(outer, outer)
         if is_ignored(rules, inner, is_folder=True):
             return ()

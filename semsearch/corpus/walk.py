@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import os
 import stat
 import warnings
@@ -179,9 +180,7 @@ def source_of(path: str, origin: Origin, options: ReadOptions) -> Source | Recor
     Raises:
         OSError: If a file without an extension cannot be read.
     """
-    file_format = format_of(path, options)
-    if file_format is None and not ending_of(path):
-        file_format = _format_of_content(path)
+    file_format = _format(path, options)
     if file_format is None:
         return None
     try:
@@ -191,12 +190,15 @@ def source_of(path: str, origin: Origin, options: ReadOptions) -> Source | Recor
     return Source(path, path, file_format, origin)
 
 
-def _format_of_content(path: str) -> str | None:
-    """Return `text` for a file of text, such as README, or `code` for a script; None for other files."""
+def _format(path: str, options: ReadOptions) -> str | None:
+    """Return the format of a file; without an extension, `text` for text such as README, and `code` for a script."""
+    named = format_of(path, options)
+    if named is not None or ending_of(path):
+        return named
     try:
         with open_bytes(path) as file:
             head = file.read(HEAD)
-    except CORRUPT:
+    except (gzip.BadGzipFile, *CORRUPT):
         return None
     if not is_text(head):
         return None
@@ -370,7 +372,7 @@ class _Walk:
         if inner is not None:
             hidden = any(part.startswith(".") for part in Path(inner).parts if part != ".")
             hidden = hidden and not self.options.all_files
-            reached = not hidden and (os.path.isdir(real) or format_of(real, self.options) or not ending_of(real))
+            reached = not hidden and (os.path.isdir(real) or _format(real, self.options))
             if reached:
                 return None
         elif not self.options.follow_links:

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import sys
+import time
 import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
@@ -42,6 +43,13 @@ def read(*paths: str, **options) -> list[Document]:
     records = list(read_corpus(paths, ReadOptions(**options)))
     assert all(isinstance(record, Document) for record in records), records
     return records
+
+
+def in_file(path: str, kind: str, **own: object) -> dict[str, object]:
+    """Return the metadata of a document that is a whole file."""
+    stored = os.stat(path)
+    modified = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(stored.st_mtime))
+    return {"path": os.path.basename(path), "type": kind, "size": stored.st_size, "modified": modified, **own}
 
 
 def only_error(path: str, **options) -> RecordError:
@@ -320,7 +328,7 @@ def test_literal(text, value):
 
 def test_text_file_given_directly(tmp_path):
     path = write(tmp_path / "sub" / "a.txt", b"\xef\xbb\xbfone\r\n\r\ntwo\r\n")
-    assert read(path) == [Document("a.txt", "one\n\ntwo\n", "", {"path": "a.txt"}, path)]
+    assert read(path) == [Document("a.txt", "one\n\ntwo\n", "", in_file(path, "text"), path)]
 
 
 def test_text_per_line(tmp_path):
@@ -404,8 +412,8 @@ def f():
 
 def test_markdown_by_hand(tmp_path):
     path = write(tmp_path / "a.md", MARKDOWN)
-    metadata = {"year": 2020, "score": 0.5, "code": "7", "tags": ["a", "b c", 3], "date": "2024-01-02", "path": "a.md"}
-    metadata |= {"empty": None, "nested": ["ignored"]}
+    metadata = {"year": 2020, "score": 0.5, "code": "7", "tags": ["a", "b c", 3], "date": "2024-01-02"}
+    metadata |= {"empty": None, "nested": ["ignored"]} | in_file(path, "markdown", language="en")
     text = (
         "Heading one\n\nFirst link text with code and the alt\nbroken bold & gone.\n\n"
         "item one\nnested\nitem two\n\nloose\n\nlist\n\ndef f():\n    return  1\n\nx y\n1 2\n\nhtml\n\nquote"
@@ -454,7 +462,7 @@ def test_html_by_hand(tmp_path):
         "Head\n\nloose bold inline text\n\nblock\n\ninner\n\ntail\n\none\ntwo a cat\n\n"
         "  x\n    y  z\n\na\nb\n\n1 2\n3\n\n<end>"
     )
-    assert read(path) == [Document("a.htm", text, "The title", {"path": "a.htm"}, path)]
+    assert read(path) == [Document("a.htm", text, "The title", in_file(path, "html"), path)]
 
 
 @pytest.mark.parametrize(
@@ -484,7 +492,7 @@ def test_pdf_by_hand(tmp_path):
     data = pdf(shown(b"Page one"), b"", shown(b"Page two"), info=b"/Title(The title)")
     path = write(tmp_path / "a.pdf", data)
     pages = {"pages": 3, "page_starts": [0, 10, 10]}
-    expected = Document("a.pdf", "Page one\n\nPage two", "The title", {"path": "a.pdf", **pages}, path)
+    expected = Document("a.pdf", "Page one\n\nPage two", "The title", in_file(path, "pdf", **pages), path)
     assert read(path) == [expected]
 
 
@@ -556,6 +564,7 @@ SAMPLES = {
     "markdown": b"x",
     "html": b"<p>x",
     "pdf": pdf(shown(b"x")),
+    "code": b"x",
 }
 
 
@@ -563,7 +572,7 @@ def test_every_reader_has_a_sample():
     assert tuple(SAMPLES) == tuple(FORMATS)
 
 
-@pytest.mark.parametrize("ending", "jsonl ndjson csv tsv txt text md markdown html htm pdf JSONL".split())
+@pytest.mark.parametrize("ending", "jsonl ndjson csv tsv txt text md markdown html htm pdf py JSONL".split())
 def test_every_ending_plain_and_gzipped(tmp_path, ending):
     sample = SAMPLES[readers_format(ending)]
     assert read(write(tmp_path / f"a.{ending}", sample))[0].text == "x"
@@ -571,7 +580,7 @@ def test_every_ending_plain_and_gzipped(tmp_path, ending):
 
 
 def readers_format(ending: str) -> str:
-    by_hand = {"ndjson": "jsonl", "txt": "text", "md": "markdown", "htm": "html"}
+    by_hand = {"ndjson": "jsonl", "txt": "text", "md": "markdown", "htm": "html", "py": "code"}
     return by_hand.get(ending.lower(), ending.lower())
 
 
@@ -617,7 +626,8 @@ def test_corrupt_gzip(tmp_path, name, data):
 
 
 def test_folder_walk(tmp_path):
-    for name in ("b.txt", "a/z.md", "a/y.txt.gz", "c.xyz", ".hidden.txt", ".git/x.txt", "a/.h/x.txt", "noending"):
+    write(tmp_path / "docs" / "noending", b"\0\1")
+    for name in ("b.txt", "a/z.md", "a/y.txt.gz", "c.xyz", ".hidden.txt", ".git/x.txt", "a/.h/x.txt"):
         write(tmp_path / "docs" / name, gzip.compress(b"x") if name.endswith(".gz") else "x")
     with pytest.warns(
         UserWarning, match=r"^ignored files in .*/docs\" that are not documents: 1 \.xyz, 1 without an extension"

@@ -1,7 +1,7 @@
 """Reading source code: one document per file, with its classes and functions as sections.
 
-`tree-sitter` parses the code. The rule is the same for all languages: a named node of one of the types in DEFINITIONS is
-a section at the depth of its nesting, together with the comments, decorators and attributes right above it.
+`tree-sitter` parses the code. The rule is the same for all languages: a named node of one of the types in DEFINITIONS
+is a section at the depth of its nesting, together with the comments, decorators and attributes right above it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from semsearch.corpus.gzipped import ending_of, open_bytes
 from semsearch.corpus.plain import Plain, decode
 from semsearch.corpus.records import Reading, ReadingWarning, read_whole
-from semsearch.corpus.sources import ReadOptions, Source
+from semsearch.corpus.sources import STDIN, ReadOptions, Source
 from semsearch.layout import NO_LAYOUT, Layout, Section
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def is_generated(path: str) -> bool:
 def read_code(source: Source, options: ReadOptions) -> Iterator[Reading]:
     """Read a file of source code; without the grammar of its language, as text without sections."""
     lacking: list[ReadingWarning] = []
-    name = source.inner or source.origin.file
+    name = "" if source.path == STDIN else source.inner or source.origin.file
     yield from _after(lacking, read_whole(source, options, partial(_from_code, name=name, lacking=lacking)))
 
 
