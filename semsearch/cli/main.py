@@ -96,6 +96,9 @@ def index(
     format: opt.Format = None,
     per_line: opt.PerLine = False,
     follow_links: opt.FollowLinks = False,
+    all_files: opt.AllFiles = False,
+    include: opt.Include = None,
+    exclude: opt.Exclude = None,
     skip_bad: opt.SkipBad = False,
     strict: opt.Strict = False,
     replace: opt.Replace = False,
@@ -116,7 +119,17 @@ def index(
     from semsearch.index import Index
 
     started = time.perf_counter()
-    options = ReadOptions(id_field, text_field, title_field, format, per_line, follow_links)
+    options = ReadOptions(
+        id_field,
+        text_field,
+        title_field,
+        format,
+        per_line,
+        follow_links,
+        all_files,
+        include=include or (),
+        exclude=exclude or (),
+    )
     folder = index or _default_folder(paths[0])
     if folder.exists() and not folder.is_dir():
         raise StoreError(f"{str(folder)!r} is not a folder; choose another location with --index")
