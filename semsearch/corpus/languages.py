@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
-LEAST_BYTES = 60
-"""Letters that a text needs, in bytes of UTF-8: about ten words in English or twenty Chinese characters."""
+LEAST_BYTES = 40
+"""Letters that a text needs, in bytes of UTF-8: about eight words in English or fourteen Chinese characters."""
 
 CONFIDENT = 0.7
-"""Least probability. Of 40 to 100 characters in 43 languages, 0.2% of the languages named with it are wrong, and 12%
-of the texts are left without one; of a thousand characters, none and 1%."""
+"""Least probability. Of texts of 40 to 100 characters in 43 languages, 80% get a language with it, and 0.1% of these a
+wrong one; of texts of a thousand characters, 99% and none."""
 
 SAMPLE = 1_000
-"""Number of characters to judge by, from the middle of the text: beginnings are often boilerplate. It takes 1 ms."""
+"""Number of characters to judge by, from the middle of the text: beginnings are often boilerplate. It takes about 1 ms."""
 
 
 def language_of(text: str) -> str | None:

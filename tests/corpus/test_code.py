@@ -21,9 +21,10 @@ pytest.importorskip("tree_sitter", reason="needs the extra code")
 SAMPLES = {
     "python": (
         '"""Module."""\nimport os\n\n# about\n@frozen\nclass Index:\n    n = 1\n\n    # how\n    @property\n'
-        "    def size(self):\n        def inner(): ...\n        return 1\n    m = 2\n\nasync def größe(): ...\n\nmain()\n",
-        {"import os": "", "# about": "Index", "n = 1": "Index", "# how": "Index > size", "inner": "Index > size > inner"}
-        | {"return 1": "Index > size", "m = 2": "Index", "async": "größe", "main()": ""},
+        "    def size(self):\n        def inner(): ...\n        return 1\n    m = 2\n\n"
+        "async def größe(): ...\n\nmain()\n",
+        {"import os": "", "# about": "Index", "n = 1": "Index", "# how": "Index > size", "return 1": "Index > size"}
+        | {"inner": "Index > size > inner", "m = 2": "Index", "async": "größe", "main()": ""},
     ),
     "javascript": (
         "// about\nexport default class Index extends Base {\n  size() { return 1 }\n}\n"
@@ -133,7 +134,16 @@ def test_sections_begin_with_the_comments_right_above():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "def", "class A:\n  def f(", "}{)(", "(" * 100_000, "é" * 50 + "\ndef f(): ...", "def f():\n\tx\r\n", "\ud7ff"],
+    [
+        "",
+        "def",
+        "class A:\n  def f(",
+        "}{)(",
+        "(" * 100_000,
+        "é" * 50 + "\ndef f(): ...",
+        "def f():\n\tx\r\n",
+        "\ud7ff",
+    ],
 )
 def test_code_that_does_not_parse_is_still_text(text: str):
     for language in SAMPLES:
@@ -195,7 +205,9 @@ def test_without_the_extra_code_is_text_and_one_warning_says_so(tmp_path: Path, 
         documents = list(read_corpus(str(tmp_path)))
     assert [str(one.message) for one in caught] == [code._MISSING]
     assert "pip install 'semsearch[code]'" in code._MISSING
-    assert {(one.text, one.metadata["code"], one.layout) for one in documents} == {("def f(): ...\n", "python", Layout())}
+    assert {(one.text, one.metadata["code"], one.layout) for one in documents} == {
+        ("def f(): ...\n", "python", Layout())
+    }
 
 
 def test_code_that_is_no_text_is_a_bad_file(tmp_path: Path):
