@@ -16,7 +16,7 @@ CONFIDENT = 0.7
 wrong one; of texts of a thousand characters, 99% and none."""
 
 SAMPLE = 1_000
-"""Number of characters to judge by, from the middle of the text: beginnings are often boilerplate. It takes about 1 ms."""
+"""Number of characters to judge by, from the middle, as beginnings are often boilerplate. It takes about 1 ms."""
 
 
 def language_of(text: str) -> str | None:
