@@ -94,6 +94,20 @@ Format = Annotated[
 ]
 PerLine = Annotated[bool, typer.Option("--per-line", help="Treat each line of a text file as a document.")]
 FollowLinks = Annotated[bool, typer.Option("--follow-links", help="Follow symbolic links that point outside a folder.")]
+AllFiles = Annotated[
+    bool,
+    typer.Option(
+        "--all-files", help="Also read hidden files of a folder, and those in .gitignore, in caches, or generated."
+    ),
+]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(metavar="GLOB", help="Read only the files of a folder that match, as in a .gitignore; repeatable."),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(metavar="GLOB", help="Pass over files of a folder that match, as in a .gitignore; repeatable."),
+]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip and count bad records instead of stopping.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at a bad file in a folder instead of skipping it.")]
 Replace = Annotated[

@@ -72,6 +72,16 @@ def decode(data: bytes) -> str:
     return tidy(data.decode("utf-16" if data.startswith(UTF16_MARKS) else "utf-8"))
 
 
+def is_text(head: bytes) -> bool:
+    """Return whether the first bytes of a file are text that `decode` reads; the last character may be cut off."""
+    encoding = "utf-16" if head.startswith(UTF16_MARKS) else "utf-8"
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return bool(text.strip()) and "\0" not in text
+
+
 def as_utf8(head: bytes, stream: IO[bytes] | BufferedIOBase) -> BufferedIOBase:
     """Transcode a UTF-16 stream with a byte order mark, whose beginning `head` was already read, to UTF-8."""
     return BufferedReader(_Recoded(head, stream), 2**16)

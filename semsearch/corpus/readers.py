@@ -112,7 +112,7 @@ def _read(
 ) -> Iterator[Record]:
     """Read the sources of a path, and log how many files were read in each format."""
     files: Counter[str] = Counter()
-    warned = 0
+    told: Counter[str] = Counter()
     for source in sources:
         if isinstance(source, RecordError):
             coverage.unread(source.origin)
@@ -120,17 +120,15 @@ def _read(
         elif source.path == STDIN or coverage.begins(source.path):
             for record in _readings(replace(source, count=coverage.count), options, files):
                 if isinstance(record, ReadingWarning):
-                    warned += 1
-                    if warned <= WARNED:
-                        warnings.warn(record, stacklevel=2)
+                    _tell(record, told)
                     continue
                 if isinstance(record, RecordError):
                     coverage.unread(source.origin)
                 yield record
             if has_many(source, options):
                 coverage.complete(source.origin)
-    if warned > WARNED:
-        warnings.warn(f"{path}: {warned - WARNED:,} more files with similar warnings", ReadingWarning, stacklevel=2)
+    if told[""]:
+        warnings.warn(f"{path}: {told['']:,} more files with similar warnings", ReadingWarning, stacklevel=2)
     log.info("%s: read %s", path, ", ".join(f"{n} as {kind}" for kind, n in files.most_common()) or "nothing")
 
 
@@ -148,6 +146,20 @@ def _readings(source: Source, options: ReadOptions, files: Counter[str]) -> Iter
                 if isinstance(record, RecordError):
                     record.origin = record.origin or origin
                 yield record
+
+
+def _tell(warning: ReadingWarning, told: Counter[str]) -> None:
+    """Show a warning unless it was shown before, as those about a whole format are, or too many others were.
+
+    Args:
+        warning: The warning.
+        told: Number of times that each text was to be shown; under an empty text, those beyond the limit.
+    """
+    text = str(warning)
+    key = text if text in told or len(told) < WARNED else ""
+    told[key] += 1
+    if key and told[key] == 1:
+        warnings.warn(warning, stacklevel=3)
 
 
 def as_records(corpus: Corpus, options: ReadOptions = _DEFAULTS, coverage: Coverage | None = None) -> Iterator[Record]:

@@ -14,6 +14,7 @@ from io import BufferedIOBase
 from itertools import count
 from typing import BinaryIO, TypeAlias
 
+from semsearch.corpus.about import about
 from semsearch.corpus.fields import storable
 from semsearch.corpus.gzipped import CORRUPT
 from semsearch.corpus.plain import UTF16_MARKS, Plain, as_utf8, first_line
@@ -85,7 +86,7 @@ def _decoded(raw: bytes, source: Source, number: int) -> Line:
 
 
 def read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes], Plain]) -> Iterator[Reading]:
-    """Read a file as a single document, whose id is its path."""
+    """Read a file as a single document, whose id is its path; its own metadata wins over that of the file."""
     noted: list[ReadingWarning] = []
 
     def document() -> Document:
@@ -98,7 +99,7 @@ def read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes], 
         plain = convert(data)
         if plain.warning:
             noted.append(ReadingWarning(f"{source.name}: {plain.warning}"))
-        metadata = {"path": source.doc_id, **plain.metadata}
+        metadata = {**about(source, plain.text), **plain.metadata}
         title = plain.title or first_line(plain.text)
         return Document(source.doc_id, plain.text, title, metadata, layout=plain.layout)
 

@@ -44,6 +44,7 @@ class Coverage:
         self._read: set[str] = set()
         self._complete: set[tuple[str | None, str]] = set()
         self._unread: set[tuple[str | None, str]] = set()
+        self._passed: set[tuple[str | None, str]] = set()
 
     def begins(self, path: str) -> bool:
         """Return whether the run reads this file for the first time; several of the given paths may lead to it."""
@@ -66,8 +67,15 @@ class Coverage:
         """Record that something in a file or folder, or from memory, could not be read."""
         self._unread.add((origin or Origin()).key)
 
+    def passed_over(self, origin: Origin) -> None:
+        """Record that a file or folder is not part of the corpus, although it exists."""
+        self._passed.add(origin.key)
+
     def lacks(self, origin: Origin | None) -> bool:
-        """Return whether a document not seen in this run is gone, rather than in a place that could not be read."""
+        """Return whether a document not seen in this run is gone, rather than in a place that could not be read.
+
+        A file that exists but was passed over is gone from the corpus.
+        """
         root, file = (origin or Origin()).key
         parts = file.split("/")
         above = ["", *("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))]
@@ -75,7 +83,7 @@ class Coverage:
             return False
         if (root, file) in self._complete or origin is None or origin.root is None:
             return True
-        return self.is_gone(origin)
+        return any((root, one) in self._passed for one in above) or self.is_gone(origin)
 
     def is_gone(self, origin: Origin) -> bool:
         """Return whether the system reports that the file does not exist."""

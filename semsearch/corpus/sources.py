@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from io import BufferedIOBase
@@ -30,10 +30,15 @@ class ReadOptions:
         per_line: Whether to treat each line of a text file as a document, rather than the whole file.
         follow_links: Whether to follow symbolic links that lead out of a folder; by default they are counted and
             skipped.
+        all_files: Whether to read all files of a folder that can be read, even those that are hidden, that a
+            `.gitignore` names, that lie in a cache, or that were generated; see `semsearch.corpus.walk`.
+        include: Patterns as in a `.gitignore`, relative to the given folder; of a folder, only the files that match
+            one, or that lie in a folder that does, are read. Empty for all.
+        exclude: Patterns of the same kind; files and folders that match one are passed over.
         need_ids: Whether a record of a file without an id is bad, rather than given an id derived from its content.
 
     Raises:
-        UsageError: If a field name is not a string, or there is none for the text.
+        UsageError: If a field name is not a string, there is none for the text, or the patterns are not strings.
     """
 
     id_field: str | None = None
@@ -42,6 +47,9 @@ class ReadOptions:
     format: str | None = None
     per_line: bool = False
     follow_links: bool = False
+    all_files: bool = False
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
     need_ids: bool = False
 
     def __post_init__(self) -> None:
@@ -51,6 +59,10 @@ class ReadOptions:
         names = self.text_field if isinstance(self.text_field, tuple) else (self.text_field,)
         if not names or not all(isinstance(name, str) for name in names):
             raise UsageError(f"`text_field` is {self.text_field!r:.60}; expected a field name, or a tuple of names")
+        for name, globs in (("include", self.include), ("exclude", self.exclude)):
+            if isinstance(globs, str) or not all(isinstance(glob, str) and glob.strip() for glob in globs):
+                raise UsageError(f"`{name}` is {globs!r:.60}; expected a list of patterns such as '*.md'")
+            object.__setattr__(self, name, tuple(globs))  # hashable, as options are
 
 
 @dataclass(frozen=True, slots=True)

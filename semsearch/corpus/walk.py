@@ -1,8 +1,9 @@
-"""Finding the files of a path and their formats, by name and extension alone."""
+"""Finding the files of a path and their formats, by name and extension, or by content if there is no extension."""
 
 from __future__ import annotations
 
 import errno
+import gzip
 import os
 import stat
 import warnings
@@ -11,8 +12,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
-from semsearch.corpus.formats.table import ARCHIVES, ENDINGS, FORMATS, format_of
+from semsearch.corpus.formats.code import is_generated, language_of_script
+from semsearch.corpus.formats.table import ARCHIVES, FORMATS, format_of
+from semsearch.corpus.gzipped import CORRUPT, ending_of, open_bytes
+from semsearch.corpus.ignored import Rules, is_ignored, is_repository, rules_above, rules_in, rules_of
+from semsearch.corpus.plain import is_text
 from semsearch.corpus.roots import Coverage, outermost
 from semsearch.corpus.sources import STDIN, ReadOptions, Source
 from semsearch.errors import RecordError, SourceError
@@ -24,6 +30,29 @@ BEIR_CORPUS = ("corpus.jsonl", "corpus.jsonl.gz")
 
 BEIR_OTHERS = ("queries.jsonl", "queries.jsonl.gz", "qrels")
 """Names of the other files and folders in the BEIR layout."""
+
+STORES = frozenset({".git", ".hg", ".svn"})
+"""Names of the folders in which version control keeps its history, which is never read."""
+
+CACHES = {
+    "node_modules": "packages that npm installs",
+    "bower_components": "packages that Bower installs",
+    "__pypackages__": "packages that PDM installs",
+    "__pycache__": "compiled Python modules",
+    "__MACOSX": "what macOS adds to archives",
+}
+"""Names of folders that hold what can be downloaded or made again, with what is in them."""
+
+MARKERS = {"pyvenv.cfg": b"", "CACHEDIR.TAG": b"Signature: 8a477f597d28d172789f06886806bc55"}
+"""Names of files that mark such a folder, with their first bytes: virtual environments of Python, and caches by the
+Cache Directory Tagging Specification, such as Cargo's `target`."""
+
+IGNORED, CACHED, GENERATED = "in .gitignore", "caches", "generated"
+EXCLUDED, NOT_INCLUDED = "excluded", "not included"
+"""Reasons why files and folders are passed over, as messages name them."""
+
+HEAD = 2**12
+"""Number of bytes by which a file without an extension is recognized as text."""
 
 
 def as_written(path: object, name: str = "path") -> str:
@@ -130,22 +159,28 @@ def _sources(given: str, origin: Origin, options: ReadOptions, coverage: Coverag
     if given == STDIN:
         return iter((Source("<stdin>", STDIN, format_of(given, options) or "jsonl", origin),))
     if os.path.isdir(given):
-        found = _Walk(given, os.path.realpath(given), options, coverage).sources()
+        walk = _Walk(given, os.path.realpath(given), options, coverage)
+        found = walk.sources()
         first = next(found, None)
         if first is None:
-            raise SourceError(f'"{shown(given)}" contains no files in a supported format; expected {_endings()}')
+            raise SourceError(
+                f'"{shown(given)}" contains no files in a supported format{walk.passed()}; expected {_endings()}'
+            )
         return chain((first,), found)
     source = source_of(given, origin, options)
     if source is None:
-        raise SourceError(
-            f'"{shown(given)}" has an unknown extension; expected {_endings()}, or set its format with `format`'
-        )
+        what = "has an unknown extension" if ending_of(given) else "has no extension and is not text"
+        raise SourceError(f'"{shown(given)}" {what}; expected {_endings()}, or set its format with `format`')
     return iter((source,))
 
 
 def source_of(path: str, origin: Origin, options: ReadOptions) -> Source | RecordError | None:
-    """Return the file as a source, or None if its extension is unknown."""
-    file_format = format_of(path, options)
+    """Return the file as a source, or None if it is in no supported format.
+
+    Raises:
+        OSError: If a file without an extension cannot be read.
+    """
+    file_format = _format(path, options)
     if file_format is None:
         return None
     try:
@@ -153,6 +188,21 @@ def source_of(path: str, origin: Origin, options: ReadOptions) -> Source | Recor
     except UnicodeEncodeError:
         return _problem(path, "the name of the file or its folder is not valid UTF-8; rename it", origin)
     return Source(path, path, file_format, origin)
+
+
+def _format(path: str, options: ReadOptions) -> str | None:
+    """Return the format of a file; without an extension, `text` for text such as README, and `code` for a script."""
+    named = format_of(path, options)
+    if named is not None or ending_of(path):
+        return named
+    try:
+        with open_bytes(path) as file:
+            head = file.read(HEAD)
+    except (gzip.BadGzipFile, *CORRUPT):
+        return None
+    if not is_text(head):
+        return None
+    return "code" if language_of_script(head) else "text"
 
 
 def _has_own_ids(path: str, options: ReadOptions) -> bool:
@@ -179,20 +229,36 @@ def shown(path: str) -> str:
 
 def what_is_ignored(folder: str, ignored: Counter[str]) -> str:
     """Return a warning about the files of a folder or an archive that are not documents, counted by extension."""
-    listed = ", ".join(f"{n} {printable(ending)}" for ending, n in ignored.most_common(8))
-    return f'ignored files in "{shown(folder)}" that are not documents: {listed}'
+    return f'ignored files in "{shown(folder)}" that are not documents: {_counts(ignored)}'
 
 
 def _endings() -> str:
-    return f"{', '.join(ENDINGS)} (each also .gz), or {', '.join(ARCHIVES)}"
+    """Return the extensions of all formats; of formats with many, the first few."""
+    shown = [ending for one in FORMATS.values() for ending in (*one.endings[:4], *(["…"] if one.endings[4:] else []))]
+    return f"{', '.join(shown)} (each also .gz), or {', '.join(ARCHIVES)}"
+
+
+class _Entry(NamedTuple):
+    """An entry of a folder.
+
+    Attributes:
+        path: The path as the user would name it.
+        home: The absolute path that determines its id.
+        rules: The rules of `.gitignore` files that apply to it.
+    """
+
+    path: str
+    home: str
+    rules: tuple[Rules, ...]
 
 
 @dataclass(slots=True)
 class _Walk:
-    """Walks a folder in name order without hidden files; each real folder is entered once, so that link loops end.
+    """Walks a folder in name order; each real folder is entered once, so that link loops end.
 
-    A link to something that the walk reaches anyway is skipped: the real path wins. A link that leads out of the folder
-    is followed only on request, since an untrusted folder may link to anything.
+    Hidden files and folders, and what `.gitignore` files and the user's patterns name, are passed over. A link to
+    something that the walk reaches anyway is skipped: the real path wins. A link that leads out of the folder is
+    followed only on request, since an untrusted folder may link to anything.
 
     Attributes:
         folder: The folder as the user named it.
@@ -203,24 +269,33 @@ class _Walk:
     top: str
     options: ReadOptions
     coverage: Coverage
+    included: Rules = field(init=False)
+    excluded: Rules = field(init=False)
     entered: set[str] = field(default_factory=set)
     linked: set[str] = field(default_factory=set)
     ignored: Counter[str] = field(default_factory=Counter)
+    omitted: Counter[str] = field(default_factory=Counter)
     outside: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.included, self.excluded = (
+            rules_of(self.folder, patterns) for patterns in (self.options.include, self.options.exclude)
+        )
 
     def sources(self) -> Iterator[Source | RecordError]:
         """Yield the files, sorted by name; at the end, warn about what was left out."""
         self.entered.add(self.top)
-        stack = self._listed(self.folder, self.top)
+        stack = self._listed(_Entry(self.folder, self.top, () if self.options.all_files else rules_above(self.top)))
         anything = False
         while stack:
-            path, home = stack.pop()
+            entry = stack.pop()
             try:
-                met = self._met(path, home)
+                met = self._met(entry)
             except OSError as error:
-                self.coverage.unread(self._origin(home))  # a link may lead to a disk that is not mounted
-                reached = error.errno not in (errno.ENOENT, errno.ELOOP) or format_of(path, self.options)
-                met = _problem(path, f"cannot be read: {error.strerror}", self._origin(home)) if reached else None
+                self.coverage.unread(self._origin(entry.home))  # a link may lead to a disk that is not mounted
+                reached = error.errno not in (errno.ENOENT, errno.ELOOP) or format_of(entry.path, self.options)
+                origin, reason = self._origin(entry.home), f"cannot be read: {error.strerror}"
+                met = _problem(entry.path, reason, origin) if reached else None
             if isinstance(met, list):
                 stack += met
             elif met is not None:
@@ -229,42 +304,70 @@ class _Walk:
         if anything:
             self._warn()
 
-    def _met(self, path: str, home: str) -> Source | RecordError | list[tuple[str, str]] | None:
-        """Return a file as a source, or the entries of a folder; None if the path is skipped.
-
-        Args:
-            path: The path as the user would name it.
-            home: The absolute path that determines its id.
+    def _met(self, entry: _Entry) -> Source | RecordError | list[_Entry] | None:
+        """Return a file as a source, or the entries of a folder; None if the entry is skipped.
 
         Raises:
-            OSError: If the path cannot be examined.
+            OSError: If the entry cannot be examined.
         """
+        path, home, rules = entry
         mode = os.lstat(path).st_mode
         if stat.S_ISLNK(mode):
             target = self._target(path, home)
             if target is None:
                 return None
             home, mode = target, os.stat(path).st_mode
-        if stat.S_ISDIR(mode):
+        is_folder = stat.S_ISDIR(mode)
+        if not is_folder and not stat.S_ISREG(mode):
+            return None
+        reason = self._reason(path, home, rules, is_folder=is_folder)
+        if reason:
+            self._pass_over(home, reason)
+            return None
+        if is_folder:
             real = os.path.realpath(path)
             if real in self.entered:
                 return None
             self.entered.add(real)
-            return self._listed(path, home)
-        if not stat.S_ISREG(mode):
-            return None
+            return self._listed(_Entry(path, home, () if is_repository(path) else rules))
         source = source_of(path, self._origin(home), self.options)
         if source is None:
             self.ignored[Path(path).suffix or "without an extension"] += 1
-            return None
+        elif isinstance(source, Source) and source.format == "code" and not self.options.all_files:
+            if is_generated(path):
+                self._pass_over(home, GENERATED)
+                return None
         return source
 
-    def _listed(self, path: str, home: str) -> list[tuple[str, str]]:
+    def _reason(self, path: str, home: str, rules: tuple[Rules, ...], *, is_folder: bool) -> str | None:
+        """Return why a file or folder is passed over, or None if it is not."""
+        if self.excluded.verdict(path, is_folder=is_folder):
+            return EXCLUDED
+        if self.included.rules and not is_folder and not self.included.covers(path):
+            return NOT_INCLUDED
+        if self.options.all_files:
+            return None
+        if is_folder and (os.path.basename(path) in CACHES or _is_marked(path)):
+            return CACHED
+        return IGNORED if is_ignored(rules, home, is_folder=is_folder) else None
+
+    def _pass_over(self, home: str, reason: str) -> None:
+        self.omitted[reason] += 1
+        self.coverage.passed_over(self._origin(home))
+
+    def _listed(self, folder: _Entry) -> list[_Entry]:
         """Return the entries of a folder, the last name first."""
+        path, home, rules = folder
         if not os.access(path, os.X_OK):  # its files could be listed, but not examined
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        names = sorted((name for name in os.listdir(path) if not name.startswith(".")), reverse=True)
-        return [(os.path.join(path, name), os.path.join(home, name)) for name in names]
+        rules = () if self.options.all_files else rules + rules_in(path, home)
+        entries = []
+        for name in sorted(os.listdir(path), reverse=True):
+            if name in STORES or (name.startswith(".") and not self.options.all_files):
+                self.coverage.passed_over(self._origin(os.path.join(home, name)))
+            else:
+                entries.append(_Entry(os.path.join(path, name), os.path.join(home, name), rules))
+        return entries
 
     def _target(self, path: str, home: str) -> str | None:
         """Return the path that determines the id of a link's target; None if the link is skipped."""
@@ -274,7 +377,8 @@ class _Walk:
         inner = os.path.relpath(real, self.top) if _is_below(real, self.top) else None
         if inner is not None:
             hidden = any(part.startswith(".") for part in Path(inner).parts if part != ".")
-            reached = not hidden and (os.path.isdir(real) or format_of(real, self.options))
+            hidden = hidden and not self.options.all_files
+            reached = not hidden and (os.path.isdir(real) or _format(real, self.options))
             if reached:
                 return None
         elif not self.options.follow_links:
@@ -286,9 +390,18 @@ class _Walk:
     def _origin(self, home: str) -> Origin:
         return self.coverage.origin_of(home, found=True)
 
+    def passed(self) -> str:
+        """Return how many files and folders were passed over and why, as the rest of a sentence."""
+        return f"; passed over: {_counts(self.omitted)}" if self.omitted else ""
+
     def _warn(self) -> None:
         if self.ignored:
             warnings.warn(what_is_ignored(self.folder, self.ignored), stacklevel=2)
+        if self.omitted:
+            hint = "; pass `all_files` to read them too" if {*self.omitted} - {EXCLUDED, NOT_INCLUDED} else ""
+            warnings.warn(
+                f'passed over files and folders in "{shown(self.folder)}": {_counts(self.omitted)}{hint}', stacklevel=2
+            )
         if self.outside:
             links = f"{len(self.outside)} links" if len(self.outside) > 1 else "a link"
             warnings.warn(
@@ -296,6 +409,26 @@ class _Walk:
                 f"{' …' if len(self.outside) > 1 else ''}); pass `follow_links` to read their targets",
                 stacklevel=2,
             )
+
+
+def _counts(counter: Counter[str]) -> str:
+    """Return all counts, the highest first, and those that are equal by name."""
+    ordered = sorted(counter.items(), key=lambda one: (-one[1], one[0]))
+    return ", ".join(f"{n:,} {printable(name)}" for name, n in ordered)
+
+
+def _is_marked(folder: str) -> bool:
+    """Return whether a folder contains one of the MARKERS."""
+    for name, head in MARKERS.items():
+        path = os.path.join(folder, name)
+        if os.path.isfile(path):
+            try:
+                with open(path, "rb") as file:
+                    if file.read(len(head)) == head:
+                        return True
+            except OSError:
+                continue
+    return False
 
 
 def _is_below(path: str, folder: str) -> bool:

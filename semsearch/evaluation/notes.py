@@ -219,15 +219,17 @@ def note_of_agreement(tau: float | None, name: str) -> str:
     )
 
 
-def index_command(corpus: str, options: Mapping[str, str | int | bool | None]) -> str:
+def index_command(corpus: str, options: Mapping[str, str | int | bool | tuple[str, ...] | None]) -> str:
     """Return the shell command that indexes a corpus.
 
     Args:
         corpus: Path of the corpus.
-        options: Options by names such as `text_field`; values that are None, False or empty are left out.
+        options: Options by names such as `text_field`; values that are None, False or empty are left out, and an
+            option is repeated for each value of a tuple.
     """
     words = ["semsearch", "index", corpus]
     for name, value in options.items():
-        if value:
-            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+        for one in value if isinstance(value, tuple) else (value,):
+            if one:
+                words += [f"--{name.replace('_', '-')}", *([] if one is True else [str(one)])]
     return shlex.join(words)

@@ -272,7 +272,7 @@ def study_corpus(
     seed: int = SEED,
     duel: Sequence[str] = (),
     notes: Sequence[str] = (),
-    index_options: Mapping[str, str | int | bool | None] | None = None,
+    index_options: Mapping[str, str | int | bool | tuple[str, ...] | None] | None = None,
     progress: Progress | None = None,
     scored: Scored | None = None,
 ) -> Study:

@@ -5,24 +5,31 @@
 `not` binds more tightly than `and`, which binds more tightly than `or`. A dot steps into an object, and backquotes
 enclose names that contain other characters or are reserved words. The semantics of filters are defined in `syntax.py`;
 this module only knows how they are written.
+
+A date without quotes stands for all of its day, and a time for its minute or second: `modified <= 2026-01-31` includes
+that day, `modified > 2026-01-31` begins after it, and `modified = 2026-01-31` means some time on it. Such a comparison
+becomes one or more of `is before`, `is at` and `is after`. In quotes, a date is text like any other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from functools import cache
 from reprlib import repr as shortened
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast
 
 from semsearch.errors import FilterError
 from semsearch.filters.notation import NAME, QUOTED_NAME, read_operator, unquote
-from semsearch.filters.syntax import MAX_STEPS, OPERATORS, And, Comparison, Filter, Not, Or, Value, check_value
+from semsearch.filters.syntax import MAX_STEPS, OPERATORS, And, Comparison, Filter, Not, Or, Value, check_value, join
 
 if TYPE_CHECKING:
     from lark import Lark, Token, Transformer
 
 MAX_LENGTH = 10_000  # maximum number of characters in an expression
+
+_DATE = r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)?)?(?![\w-])"
 
 _GRAMMAR = rf"""
     ?either: both (_OR both)*
@@ -37,8 +44,8 @@ _GRAMMAR = rf"""
     field: name ("." name)~0..{MAX_STEPS - 1}
     name: NAME | QUOTED_NAME
     ?value: scalar | BOOLEAN -> literal
-    scalar: (STRING | NUMBER) -> literal
-    text: STRING -> literal
+    scalar: (STRING | NUMBER | DATE) -> literal
+    text: (STRING | DATE) -> literal
 
     EQUALITY: "==" | "=" | "!=" | "<>"
     ORDER: "<=" | "<" | ">=" | ">"
@@ -59,6 +66,7 @@ _GRAMMAR = rf"""
     NAME: /{NAME}/
     QUOTED_NAME: /{QUOTED_NAME}/
     STRING: /'([^']|'')*'|"([^"]|"")*"/
+    DATE.2: /{_DATE}/i
     NUMBER: /[+-]?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?/i
     %ignore /\s+/
 """
@@ -119,12 +127,67 @@ def _literal(children: list[Token]) -> Value:
         raise _PlacedError(token, error) from None
 
 
-def _comparison(children: list[Any]) -> Comparison:
-    path, operator, *values = children
+def _comparison(children: list[Any]) -> Filter:
+    path, written, *values = children
+    operator = read_operator(written)
     try:
-        return Comparison(path, read_operator(operator), tuple(values))
+        if operator in _DATED and any(isinstance(value, _Period) for value in values):
+            return _DATED[operator](path, values)
+        return Comparison(path, operator, tuple(str(one) if isinstance(one, _Period) else one for one in values))
     except FilterError as error:
-        raise _PlacedError(operator, error) from None
+        raise _PlacedError(written, error) from None
+
+
+class _Period(str):
+    """A date or time without quotes, as it is written; `end` is the moment at which its day, minute or second ends."""
+
+    __slots__ = ("end",)
+    end: str
+
+    def __new__(cls, text: str) -> _Period:
+        period = super().__new__(cls, text.upper())
+        length = timedelta(days=1) if len(text) == 10 else timedelta(seconds=1 if text.count(":", 0, 19) == 2 else 60)
+        try:
+            end = datetime.fromisoformat(period) + length
+        except (ValueError, OverflowError):
+            raise FilterError(f"{text} is not a date or time that can be compared") from None
+        period.end = end.date().isoformat() if len(text) == 10 else end.isoformat()
+        return period
+
+
+_Path: TypeAlias = tuple[str, ...]
+
+
+def _since(path: _Path, moment: str) -> Filter:
+    return Or((Comparison(path, "is at", (str(moment),)), Comparison(path, "is after", (str(moment),))))
+
+
+def _until(path: _Path, moment: str) -> Filter:
+    return Comparison(path, "is before", (str(moment),))
+
+
+def _among(path: _Path, values: Sequence[Value]) -> Filter:
+    """Compare a field with values, some of which are periods."""
+    periods = [And((_since(path, one), _until(path, one.end))) for one in values if isinstance(one, _Period)]
+    others = tuple(one for one in values if not isinstance(one, _Period))
+    return join(Or, [*periods, *([Comparison(path, "in", others)] if others else [])])
+
+
+def _not_among(path: _Path, values: Sequence[Value]) -> Filter:
+    return And((Comparison(path, "is not null"), Not(_among(path, values))))
+
+
+_DATED: dict[str, Callable[[_Path, Sequence[Any]], Filter]] = {
+    "<": lambda path, values: _until(path, values[0]),
+    "<=": lambda path, values: _until(path, values[0].end),
+    ">": lambda path, values: _since(path, values[0].end),
+    ">=": lambda path, values: _since(path, values[0]),
+    "=": _among,
+    "in": _among,
+    "!=": _not_among,
+    "not in": _not_among,
+}
+"""Comparisons with dates and times that are written without quotes."""
 
 
 def _number(text: str) -> int | float:
@@ -138,6 +201,7 @@ _LITERALS: dict[str, Callable[[str], Value]] = {
     "QUOTED_NAME": unquote,
     "NAME": str,
     "NUMBER": _number,
+    "DATE": _Period,
     "BOOLEAN": lambda text: text.lower() == "true",
 }
 

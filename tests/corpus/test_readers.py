@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import sys
+import time
 import tracemalloc
 import zipfile
 from dataclasses import replace
@@ -45,6 +46,13 @@ def read(*paths: str, **options) -> list[Document]:
     records = list(read_corpus(paths, ReadOptions(**options)))
     assert all(isinstance(record, Document) for record in records), records
     return records
+
+
+def in_file(path: str, kind: str, **own: object) -> dict[str, object]:
+    """Return the metadata of a document that is a whole file."""
+    stored = os.stat(path)
+    modified = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(stored.st_mtime))
+    return {"path": os.path.basename(path), "type": kind, "size": stored.st_size, "modified": modified, **own}
 
 
 def only_error(path: str, **options) -> RecordError:
@@ -286,7 +294,7 @@ def test_literal(text, value):
 
 def test_text_file_given_directly(tmp_path):
     path = write(tmp_path / "sub" / "a.txt", b"\xef\xbb\xbfone\r\n\r\ntwo\r\n")
-    assert read(path) == [Document("a.txt", "one\n\ntwo\n", "", {"path": "a.txt"}, path)]
+    assert read(path) == [Document("a.txt", "one\n\ntwo\n", "", in_file(path, "text"), path)]
 
 
 def test_text_per_line(tmp_path):
@@ -370,8 +378,8 @@ def f():
 
 def test_markdown_by_hand(tmp_path):
     path = write(tmp_path / "a.md", MARKDOWN)
-    metadata = {"year": 2020, "score": 0.5, "code": "7", "tags": ["a", "b c", 3], "date": "2024-01-02", "path": "a.md"}
-    metadata |= {"empty": None, "nested": ["ignored"]}
+    metadata = {"year": 2020, "score": 0.5, "code": "7", "tags": ["a", "b c", 3], "date": "2024-01-02"}
+    metadata |= {"empty": None, "nested": ["ignored"]} | in_file(path, "markdown", language="en")
     text = (
         "Heading one\n\nFirst link text with code and the alt\nbroken bold & gone.\n\n"
         "item one\nnested\nitem two\n\nloose\n\nlist\n\ndef f():\n    return  1\n\nx y\n1 2\n\nhtml\n\nquote"
@@ -420,7 +428,7 @@ def test_html_by_hand(tmp_path):
         "Head\n\nloose bold inline text\n\nblock\n\ninner\n\ntail\n\none\ntwo a cat\n\n"
         "  x\n    y  z\n\na\nb\n\n1 2\n3\n\n<end>"
     )
-    assert read(path) == [Document("a.htm", text, "The title", {"path": "a.htm"}, path)]
+    assert read(path) == [Document("a.htm", text, "The title", in_file(path, "html"), path)]
 
 
 @pytest.mark.parametrize(
@@ -524,6 +532,7 @@ SAMPLES = {
     "spreadsheet": workbook(),
     "mail": b"Subject: s\n\nx",
     "mbox": b"From a@b Mon Jan  1 10:00:00 2024\nSubject: s\n\nx",
+    "code": b"x",
 }
 TEXTS = {"spreadsheet": "Sheet\n\nx"}
 """The texts of the samples; the others have the text x."""
@@ -583,7 +592,8 @@ def test_corrupt_gzip(tmp_path, name, data):
 
 
 def test_folder_walk(tmp_path):
-    for name in ("b.txt", "a/z.md", "a/y.txt.gz", "c.xyz", ".hidden.txt", ".git/x.txt", "a/.h/x.txt", "noending"):
+    write(tmp_path / "docs" / "noending", b"\0\1")
+    for name in ("b.txt", "a/z.md", "a/y.txt.gz", "c.xyz", ".hidden.txt", ".git/x.txt", "a/.h/x.txt"):
         write(tmp_path / "docs" / name, gzip.compress(b"x") if name.endswith(".gz") else "x")
     with pytest.warns(
         UserWarning, match=r"^ignored files in .*/docs\" that are not documents: 1 \.xyz, 1 without an extension"

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from semsearch.corpus.formats.code import ENDINGS as CODE_ENDINGS
+from semsearch.corpus.formats.code import read_code
 from semsearch.corpus.formats.delimited import read_delimited
 from semsearch.corpus.formats.html import from_html
 from semsearch.corpus.formats.json_lines import read_json_lines
@@ -87,6 +89,7 @@ FORMATS = {
         Format("spreadsheet", (".xlsx", ".xlsb", ".xls", ".ods"), read_spreadsheet, extra="formats"),
         Format("mail", (".eml",), _whole(from_message)),
         Format("mbox", (".mbox",), read_mbox, many=True, names=("mbox",)),
+        Format("code", tuple(CODE_ENDINGS), read_code, extra="code"),
     )
 }
 """All formats by name."""
