@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.main import get_command
@@ -36,12 +36,17 @@ from semsearch.cli import (
     terminal,
     train,
     vector_kinds,
+    watching,
 )
 from semsearch.cli import options as opt
 from semsearch.cli.chunking import chunking_of
 from semsearch.cli.locations import HOME, find_index, indexes_in
 from semsearch.encoder.cache import CacheWarning
 from semsearch.errors import SemsearchError, SourceError, StoreError, UsageError
+
+if TYPE_CHECKING:
+    from semsearch.index import Index
+    from semsearch.ingest import IngestResult
 
 MANY_SEGMENTS, COMPACT = 8, "semsearch compact"
 """Number of segments from which the command to merge them is mentioned."""
@@ -105,6 +110,8 @@ def index(
     memory: opt.Memory = None,
     target_recall: opt.TargetRecall = None,
     vectors: opt.GivenVectors = None,
+    watched: opt.Watched = False,
+    poll: opt.Poll = False,
     as_json: opt.AsJson = False,
 ) -> None:
     """Index a corpus or update an existing index.
@@ -114,7 +121,10 @@ def index(
     from semsearch.corpus.readers import count_records
     from semsearch.corpus.sources import ReadOptions
     from semsearch.index import Index
+    from semsearch.watching import watch as watch_files
 
+    if poll and not watched:
+        raise UsageError("`poll` requires `watched`")
     started = time.perf_counter()
     options = ReadOptions(id_field, text_field, title_field, format, per_line, follow_links)
     folder = index or _default_folder(paths[0])
@@ -140,29 +150,43 @@ def index(
         ),
         store_precision=store_precision and store_precision.value,
     ) as opened:
-        total = count_records(paths, options) if sys.stderr.isatty() else None
-        with terminal.progress(total) as watch:
-            result = opened.add(
-                paths,
-                options=options,
-                skip_bad=skip_bad,
-                strict=strict,
-                replace=replace,
-                delete_missing=delete_missing,
-                refit=refit,
-                vector_index=vector_index,
-                memory=memory,
-                target_recall=target_recall,
-                vectors=vectors,
-                watch=watch,
-            )
-        n_segments = opened.status()["segments"]
-    seconds = time.perf_counter() - started
+
+        def run() -> IngestResult:
+            total = count_records(paths, options) if sys.stderr.isatty() else None
+            with terminal.progress(total) as watch:
+                return opened.add(
+                    paths,
+                    options=options,
+                    skip_bad=skip_bad,
+                    strict=strict,
+                    replace=replace,
+                    delete_missing=delete_missing or watched,
+                    refit=refit,
+                    vector_index=vector_index,
+                    memory=memory,
+                    target_recall=target_recall,
+                    vectors=vectors,
+                    watch=watch,
+                )
+
+        if watched:
+            updates = watch_files(opened, paths, options=options, replace=replace, poll=poll, first=run)
+            result = next(updates).result
+        else:
+            result = run()
+        _show_added(opened, result, str(folder), time.perf_counter() - started, as_json=as_json)
+        if watched:
+            watching.follow(updates, str(folder), as_json=as_json)
+
+
+def _show_added(index: Index, result: IngestResult, folder: str, seconds: float, *, as_json: bool) -> None:
+    """Print what a run has added to an index."""
     terminal.quantization(result.quantization)
     if as_json:
-        terminal.print_json(terminal.result_json(result, str(folder), seconds))
+        terminal.print_json(terminal.result_json(result, folder, seconds))
         return
-    terminal.summary(result, str(folder), seconds)
+    terminal.summary(result, folder, seconds)
+    n_segments = index.status()["segments"]
     if n_segments > MANY_SEGMENTS:
         terminal.line(f"the index has {n_segments} parts, which makes searches slower; merge them with: {COMPACT}")
 
@@ -298,6 +322,7 @@ def main() -> None:
     warnings.simplefilter("always", CacheWarning)
     logging.getLogger("semsearch").handlers = [_Lines()]
     logging.getLogger("semsearch.ingest").setLevel(logging.INFO)  # announces slow steps
+    logging.getLogger("semsearch.watching").setLevel(logging.INFO)  # announces how changes are noticed
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # semsearch reports unreadable PDFs itself
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     if isinstance(sys.stdout, TextIOWrapper):  # do not fail on what the encoding lacks

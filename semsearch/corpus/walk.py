@@ -133,8 +133,12 @@ def _sources(given: str, origin: Origin, options: ReadOptions, coverage: Coverag
         found = _Walk(given, os.path.realpath(given), options, coverage).sources()
         first = next(found, None)
         if first is None:
+            if coverage.only is not None:
+                return iter(())
             raise SourceError(f'"{shown(given)}" contains no files in a supported format; expected {_endings()}')
         return chain((first,), found)
+    if not coverage.concerns(os.path.realpath(given)):
+        return iter(())
     source = source_of(given, origin, options)
     if source is None:
         raise SourceError(
@@ -256,7 +260,9 @@ class _Walk:
         """Return the entries of a folder, the last name first."""
         if not os.access(path, os.X_OK):  # its files could be listed, but not examined
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        names = sorted((name for name in os.listdir(path) if not name.startswith(".")), reverse=True)
+        place = os.path.join(self.top, path.removeprefix(self.folder).lstrip(os.sep))
+        met = (name for name in os.listdir(path) if not name.startswith("."))
+        names = sorted((name for name in met if self.coverage.concerns(os.path.join(place, name))), reverse=True)
         return [(os.path.join(path, name), os.path.join(home, name)) for name in names]
 
     def _target(self, path: str, home: str) -> str | None:
