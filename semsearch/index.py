@@ -1221,7 +1221,7 @@ def _stored_chunking(store: Store) -> Chunking:
         DamagedError: If they are invalid.
     """
     try:
-        return Chunking(**store.chunking)
+        return Chunking.from_json(store.chunking)
     except (TypeError, UsageError):
         raise DamagedError(
             f"the index {store.location!r} is damaged: its 'chunking' setting is invalid; delete its folder and build "

@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from itertools import chain, islice
 from random import Random
@@ -25,6 +25,7 @@ from semsearch.encoder.encoder import Progress, TextEncoder
 from semsearch.encoder.languages import UNKNOWN, UnknownLanguageWarning, has_vocabulary, knows_any, unknown_shares
 from semsearch.encoder.vectors import check_finite
 from semsearch.errors import LockedError, MismatchError, ModelError, RecordError, SourceError, UsageError
+from semsearch.layout import NO_LAYOUT
 from semsearch.loss import measure_loss
 from semsearch.stores.base import Entry, Plan, Store, StoreWriter
 from semsearch.types import COSINE, Document, Passage, Quantization, Storage
@@ -195,7 +196,7 @@ def ingest(
         run = _Run(writer, encoder, chunker, coverage, skipped, replace, watch, report, beside)
         try:
             for record in records:
-                run.take(record)
+                run.take(record if chunking.sections else _without_layout(record))
             run.flush()
         except Exception:  # keep what came before the error
             run.flush()
@@ -293,6 +294,11 @@ def delete_documents(store: Store, doc_ids: Sequence[str], encoder: Callable[[],
             except (ModelError, MismatchError) as error:  # the documents stay deleted
                 log.warning("confidence is still based on what the index held before the deletion: %s", error)
     return there
+
+
+def _without_layout(record: Record) -> Record:
+    """Return a document as an index stores it that knows no sections, so that its content hash is the one there."""
+    return replace(record, layout=NO_LAYOUT) if isinstance(record, Document) and record.layout else record
 
 
 def _is_skipped(error: RecordError, *, skip_bad: bool, strict: bool) -> bool:

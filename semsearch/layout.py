@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from bisect import bisect
 from dataclasses import dataclass
+from functools import lru_cache
+from math import inf
 from typing import Any
 
 SEPARATOR = " > "
@@ -44,17 +46,21 @@ class Layout:
 
     def path(self, start: int, end: int) -> tuple[str, ...]:
         """Return the headings of the sections that contain a whole span of the text, the outermost first."""
-        open_: list[Section] = []
-        for section in self.sections:
-            if section.start >= end:
+        here, there = (bisect(self.sections, place, key=lambda one: one.start) for place in (start, end - 1))
+        below = min((section.level for section in self.sections[here:there]), default=inf)  # these close what is around
+        around: list[str] = []
+        for section in reversed(self.sections[:here]):
+            if section.level < below:
+                around.append(section.title)
+                below = section.level
+            if below <= 1:
                 break
-            while open_ and open_[-1].level >= section.level and section.start <= start:
-                open_.pop()
-            if section.start <= start:
-                open_.append(section)
-            else:  # begins inside the span, so that what it closes does not contain the whole span
-                open_ = [one for one in open_ if one.level < section.level]
-        return tuple(section.title for section in open_)
+        return tuple(reversed(around))
+
+    def section(self, title: str, start: int, end: int) -> str:
+        """Return the path of the sections that contain a whole span as text, without a heading that is the title."""
+        path = self.path(start, end)
+        return SEPARATOR.join(path[1:] if path and path[0] == " ".join(title.split()) else path)
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object without what is empty; `from_json` restores it."""
@@ -71,7 +77,7 @@ class Layout:
         return json.dumps(self.to_json(), ensure_ascii=False, sort_keys=True) if self else ""
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any], length: int) -> Layout:
+    def from_json(cls, value: Any, length: float = inf) -> Layout:
         """Restore a layout from the output of `to_json`.
 
         Args:
@@ -82,7 +88,7 @@ class Layout:
             ValueError: If it is not a layout of a text of this length.
         """
         try:
-            sections = tuple(Section(*_checked(one)) for one in value.get("sections", ()))
+            sections = tuple(_section(*one) for one in value.get("sections", ()))
             blocks = tuple((start, end) for start, end in value.get("blocks", ()))
         except (TypeError, ValueError, AttributeError):
             raise ValueError(_EXPECTED) from None
@@ -101,11 +107,19 @@ _EXPECTED = (
 )
 
 
-def _checked(section: Any) -> Iterator[Any]:
-    start, level, title = section
+def _section(start: object, level: object, title: object) -> Section:
     if type(start) is not int or type(level) is not int or not isinstance(title, str) or level < 1:
         raise ValueError
-    return iter((start, level, title))
+    return Section(start, level, title)
 
 
 NO_LAYOUT = Layout()
+
+
+@lru_cache(16)
+def layout_of(text: str) -> Layout:
+    """Return a layout from `Layout.text`; none if it is damaged, which the content hash of its document reveals."""
+    try:
+        return Layout.from_json(json.loads(text)) if text else NO_LAYOUT
+    except (ValueError, RecursionError):
+        return NO_LAYOUT

@@ -237,7 +237,7 @@ def stored_documents(store: Store) -> Iterator[Document]:
     doc_ids = store.select(None)
     for start in range(0, len(doc_ids), READ_AT_ONCE):
         for one in store.documents(doc_ids[start : start + READ_AT_ONCE]).values():
-            yield Document(one.doc_id, one.text, one.title, source=store.location)
+            yield Document(one.doc_id, one.text, one.title, source=store.location, layout=one.layout)
 
 
 @contextmanager

@@ -451,8 +451,8 @@ def _shown(store: Readable, found: Found, k: int, confidence: Callable[[float], 
     for rank, (key, (score, number)) in enumerate(best, 1):
         passage, strength = stored[number], strengths[key]
         sure = confidence(strength) if confidence else None
-        place = passage.start, passage.end
-        hit = Hit(rank, passage.doc_id, score, passage.title, passage.text, *place, passage.metadata, found.kind, sure)
+        shape = passage.title, passage.text, passage.start, passage.end, passage.metadata
+        hit = Hit(rank, passage.doc_id, score, *shape, found.kind, sure, passage.section)
         shown.append(Shown(number, strength, hit))
     return shown
 

@@ -112,8 +112,7 @@ class Document:
     @property
     def content_hash(self) -> str:
         """SHA-256 of title, text and layout, in hex; a document is encoded again only when this changes."""
-        layout = f"\0{self.layout.text}" if self.layout else ""
-        return hashlib.sha256(f"{self.title}\0{self.text}{layout}".encode()).hexdigest()
+        return content_hash(self.title, self.text, self.layout.text)
 
     @property
     def size(self) -> int:
@@ -124,6 +123,11 @@ class Document:
     def metadata_json(self) -> str:
         """The metadata as canonical JSON, with sorted keys."""
         return json.dumps(dict(self.metadata), ensure_ascii=False, sort_keys=True, allow_nan=False)
+
+
+def content_hash(title: str, text: str, layout: str) -> str:
+    """Return the SHA-256, in hex, of a document's title, text and layout as canonical JSON, which may be empty."""
+    return hashlib.sha256("\0".join([title, text, *([layout] if layout else [])]).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +202,8 @@ class Hit:
             score.
         confidence: How likely the hit is to be related to the query, from 0 to 1, comparable across modes and queries;
             see `semsearch.confidence`. None if the scores of unrelated pairs have not been measured for the index.
+        section: Path of the section that contains the passage, such as `Module Contents > Reader Objects`; empty if the
+            document has no sections, or the passage contains several.
     """
 
     rank: int
@@ -210,6 +216,7 @@ class Hit:
     metadata: Metadata
     kind: str = ""
     confidence: float | None = None
+    section: str = ""
 
     def __repr__(self) -> str:
         """Return one line with the beginning of the text."""

@@ -116,12 +116,12 @@ def _check_sample(store: Store, encoder: TextEncoder, sample: int) -> tuple[int,
             places = ((place + random()) / sample for place in range(sample))
             numbers = sorted({number for place in places for number in store.passages_from(place, 1)})
         shown, expected, fitted = store.show(numbers), store.vectors_of(numbers), store.fitted()
-        chunking = Chunking(**store.chunking)
+        chunking = Chunking.from_json(store.chunking)
     chunker = Chunker(encoder.tokenizer, spec.max_tokens, spec.passage_prefix, chunking)
     candidates = [
         (row, one.text)
         for row, number in enumerate(numbers)
-        for one in chunker.encodings(shown[number].title, shown[number].text)
+        for one in chunker.encodings(shown[number].title, shown[number].section, shown[number].text)
     ]
     vectors = encoder.encode_documents([text for _, text in candidates])
     vectors = codec.decode(codec.encode(vectors))  # what is left is rounded differently at most

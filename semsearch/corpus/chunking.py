@@ -1,20 +1,24 @@
 """Cutting documents into passages, measured in the model's own tokens.
 
+A document with sections is cut at their headings first; small neighboring sections stay together. Within a section,
 `semantic-text-splitter` chooses the boundaries: paragraphs first, then sentences, then words, so that each passage is
-as long as the limit allows. This module prepends the title, counts tokens, and handles documents that are too long. It
-is independent of any model: the tokenizer and the limits are passed in.
+as long as the limit allows; tables and code are cut only if they are longer than a passage. This module prepends the
+title and the section's path, counts tokens, and handles documents that are too long. It is independent of any model:
+the tokenizer and the limits are passed in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from semsearch.checks import is_whole
+from semsearch.corpus.packing import Packer
 from semsearch.errors import RecordError, UsageError
 from semsearch.forks import encode_batch
+from semsearch.layout import NO_LAYOUT, Layout
 from semsearch.types import Document, Passage
 
 if TYPE_CHECKING:
@@ -39,6 +43,9 @@ SPLITTERS = 16
 CAPACITY_STEP = 16
 """Number of cached splitters and the step between their capacities; each splitter holds a copy of the vocabulary."""
 
+HEADINGS = 4_096
+"""Number of headings whose lengths are cached."""
+
 BLOCK_CHARS_PER_TOKEN = 40
 """Blocks grow with the passage length, so that each block holds several passages."""
 
@@ -54,6 +61,8 @@ class Chunking:
             encoder's maximum, capped at 512.
         overlap: Number of tokens that neighboring passages may share.
         title: Whether to prepend the document's title to each passage before encoding.
+        sections: Whether to cut documents at the headings of their sections, and to prepend these headings as well,
+            after the title.
 
     Raises:
         UsageError: If a setting has the wrong type or value, or if two settings contradict each other.
@@ -63,6 +72,7 @@ class Chunking:
     tokens: int | None = None
     overlap: int = 32
     title: bool = True
+    sections: bool = True
 
     def __post_init__(self) -> None:
         if self.on_long not in ON_LONG:
@@ -73,27 +83,33 @@ class Chunking:
             raise UsageError(f"`tokens` requires `on_long` chunk, got {self.on_long}; see `max_tokens`")
         if not is_whole(self.overlap) or self.overlap < 0:
             raise UsageError(f"`overlap` is {self.overlap!r:.60}; expected 0 or more tokens")
-        if not isinstance(self.title, bool):
-            raise UsageError(f"`title` is {self.title!r:.60}; expected True or False")
+        for name, value in (("title", self.title), ("sections", self.sections)):
+            if not isinstance(value, bool):
+                raise UsageError(f"`{name}` is {value!r:.60}; expected True or False")
 
     def to_json(self) -> dict[str, Any]:
-        """Return the settings as a JSON object; `Chunking(**fields)` restores them."""
+        """Return the settings as a JSON object; `from_json` restores them."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Chunking:
+        """Restore the settings of an index; an older one knows no sections."""
+        return cls(**{"sections": False, **fields})
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A passage as the encoder sees it, with the title in front.
+    """A passage as the encoder sees it, with its heading in front: the title and the path of its section.
 
     Attributes:
-        title: The part of the title that `text` contains.
-        title_start, text_start: Offsets in `text` at which the title and the passage's own text begin; negative if
+        heading: The part of the heading that `text` contains.
+        heading_start, text_start: Offsets in `text` at which the heading and the passage's own text begin; negative if
             leading white space was stripped.
     """
 
     text: str
-    title: str
-    title_start: int
+    heading: str
+    heading_start: int
     text_start: int
 
 
@@ -120,6 +136,7 @@ class Chunker:
         if not least <= self._limit <= max_tokens:
             raise UsageError(f"`tokens` is {self._limit}; expected {least} to {max_tokens} for this encoder")
         self._splitter = lru_cache(maxsize=SPLITTERS)(self._new_splitter)
+        self._capacity = lru_cache(maxsize=HEADINGS)(self._capacity_for)
 
     def passages(self, documents: Sequence[Document]) -> list[tuple[Passage, ...] | RecordError]:
         """Cut each document into passages.
@@ -132,16 +149,21 @@ class Chunker:
         counts = self._count([self._prefix + text for text in whole])
         return [self._passages(*each) for each in zip(documents, whole, counts, strict=True)]
 
-    def encodings(self, title: str, text: str) -> list[Encoded]:
-        """Return the texts that a passage with this title may have been encoded as.
+    def encodings(self, title: str, section: str, text: str) -> list[Encoded]:
+        """Return the texts that a passage may have been encoded as, given its title and the path of its section.
 
-        There are two if the title is long enough to be shortened when a document is cut: one with the full title and
-        one with the shortened title.
+        There are two if the heading is long enough to be shortened when a document is cut: one with the full heading
+        and one with the shortened heading.
         """
-        if not self._chunking.title:
+        heading = self._heading(title, section)
+        if not heading and not self._chunking.title:
             return [_encoded("", text, 0)]
-        titles = dict.fromkeys([title, self._shorten(title, self._room() // 2)])
-        return [_encoded(one, f"{one} {text}", len(one) + 1) for one in titles]
+        headings = dict.fromkeys([heading, self._shorten(heading, self._room() // 2)])
+        return [_encoded(one, f"{one} {text}", len(one) + 1) for one in headings]
+
+    def _heading(self, title: str, section: str) -> str:
+        """Return what is prepended to a passage."""
+        return f"{title} {section}".strip() if section and self._chunking.title else title * self._chunking.title
 
     def _passages(self, document: Document, whole: str, n_tokens: int) -> tuple[Passage, ...] | RecordError:
         if not whole:
@@ -156,18 +178,47 @@ class Chunker:
         return (Passage(0, 0, len(document.text), whole, n_tokens, max(0, n_tokens - self._max_tokens)),)
 
     def _cut(self, document: Document) -> Iterator[Passage]:
-        """Cut a document into several passages, each preceded by the title, which takes up at most half of it."""
-        title = self._shorten(document.title, self._room() // 2) if self._chunking.title else ""
-        capacity = self._limit - self._count([self._prefix + title])[0]
-        if title and capacity > 4 * CAPACITY_STEP:
-            capacity -= capacity % CAPACITY_STEP
-        overlap = min(self._chunking.overlap, capacity // 2)
-        block_chars = max(BLOCK_CHARS, BLOCK_CHARS_PER_TOKEN * capacity)
-        spans = list(split(document.text, self._splitter(capacity, overlap), block_chars))
-        texts = [self._encoded(title, document.text[start:end]) for start, end in spans]
+        """Cut a document into several passages, each preceded by its heading, which takes up at most half of it."""
+        layout = document.layout if self._chunking.sections else NO_LAYOUT
+        headed = [
+            (start, end, self._shorten(self._heading(document.title, section), self._room() // 2))
+            for start, end in self._spans(document.text, document.title, layout)
+            for section in (layout.section(document.title, start, end),)
+        ]
+        texts = [f"{heading} {document.text[start:end]}".strip() for start, end, heading in headed]
         counts = self._count([self._prefix + text for text in texts])
-        for ordinal, ((start, end), text, n) in enumerate(zip(spans, texts, counts, strict=True)):
+        for ordinal, ((start, end, _), text, n) in enumerate(zip(headed, texts, counts, strict=True)):
             yield Passage(ordinal, start, end, text, n, max(0, n - self._max_tokens))
+
+    def _spans(self, text: str, title: str, layout: Layout) -> Iterator[tuple[int, int]]:
+        """Cut a text into spans that fit into a passage with the heading that each of them gets."""
+
+        def capacity(start: int, end: int) -> int:
+            return self._capacity(self._heading(title, layout.section(title, start, end)))
+
+        def cut(start: int, end: int) -> Iterator[tuple[int, int]]:
+            room = capacity(start, end)
+            overlap = min(self._chunking.overlap, room // 2)
+            longest = max(BLOCK_CHARS, BLOCK_CHARS_PER_TOKEN * room)
+            for first, last in split(text[start:end], self._splitter(room, overlap), longest):
+                yield start + first, start + last
+
+        if not layout:
+            return cut(0, len(text))
+        return Packer(text, layout, self._counted, capacity, cut).spans()
+
+    def _counted(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of texts without special tokens."""
+        (specials,) = self._count([""])
+        return [n - specials for n in self._count(texts)]
+
+    def _capacity_for(self, heading: str) -> int:
+        """Return the number of tokens that a passage has room for besides its heading."""
+        heading = self._shorten(heading, self._room() // 2)
+        capacity = self._limit - self._count([self._prefix + heading])[0]
+        if heading and capacity > 4 * CAPACITY_STEP:
+            capacity -= capacity % CAPACITY_STEP
+        return capacity
 
     def _room(self) -> int:
         """Return the number of tokens per passage that remain after the prefix and special tokens."""
@@ -202,10 +253,10 @@ class Chunker:
         return TextSplitter.from_huggingface_tokenizer(self._tokenizer, capacity, overlap)
 
 
-def _encoded(title: str, whole: str, text_start: int) -> Encoded:
+def _encoded(heading: str, whole: str, text_start: int) -> Encoded:
     """Strip outer white space from the text and shift the offsets accordingly."""
     lost = len(whole) - len(whole.lstrip())
-    return Encoded(whole.strip(), title, -lost, text_start - lost)
+    return Encoded(whole.strip(), heading, -lost, text_start - lost)
 
 
 def split(text: str, splitter: TextSplitter, block_chars: int) -> Iterator[tuple[int, int]]:

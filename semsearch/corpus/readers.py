@@ -24,6 +24,7 @@ from semsearch.corpus.roots import Coverage
 from semsearch.corpus.sources import STDIN, ReadOptions, Source
 from semsearch.corpus.walk import as_written, find_sources, shown, source_of
 from semsearch.errors import RecordError, SourceError, UsageError
+from semsearch.layout import NO_LAYOUT
 from semsearch.types import Document, Origin, Query, Root
 
 __all__ = [
@@ -224,8 +225,13 @@ def has_moved(folder: str, files: Mapping[str, str], options: ReadOptions) -> bo
         source = source_of(path, coverage.origin_of(path, found=True), options) if os.path.isfile(path) else None
         if isinstance(source, Source):
             records = FORMATS[source.format].read(source, options)
-            same += any(isinstance(one, Document) and one.content_hash == content_hash for one in records)
+            same += any(isinstance(one, Document) and content_hash in _hashes(one) for one in records)
     return 0 < len(files) <= 2 * same
+
+
+def _hashes(document: Document) -> tuple[str, str]:
+    """Return the content hashes of a document in an index that knows sections, and in one that does not."""
+    return document.content_hash, replace(document, layout=NO_LAYOUT).content_hash
 
 
 def _from_python(record: object, options: ReadOptions) -> Document:

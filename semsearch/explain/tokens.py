@@ -64,7 +64,7 @@ class Splitter:
         """
         if self.similarity == EUCLIDEAN:
             raise UnsupportedError("a Euclidean distance is not a sum over tokens, so it cannot be split")
-        forms = self._chunker.encodings(passage.title, passage.text)
+        forms = self._chunker.encodings(passage.title, passage.section, passage.text)
         every = self._encoder.split_documents([form.text for form in forms])
         splits = [self._split(form, parts, score) for form, parts in zip(forms, every, strict=True)]
         return min(splits, key=lambda split: abs(split.rounding))  # the title may have been shortened
@@ -85,7 +85,7 @@ class Splitter:
 
 
 def _placed(span: Span, form: Encoded, share: float) -> TokenShare:
-    """Return a token with its offsets in the passage's text, or in the title."""
+    """Return a token with its offsets in the passage's text, or in the heading: the title and the section's path."""
     if span.special:
         return TokenShare(span.token, "special", None, None, share)
     if span.end <= 0:
@@ -93,7 +93,7 @@ def _placed(span: Span, form: Encoded, share: float) -> TokenShare:
     if span.end > form.text_start:
         start = max(span.start - form.text_start, 0)
         return TokenShare(span.token, "text", start, span.end - form.text_start, share)
-    start, end = max(span.start, 0) - form.title_start, min(span.end - form.title_start, len(form.title))
+    start, end = max(span.start, 0) - form.heading_start, min(span.end - form.heading_start, len(form.heading))
     return TokenShare(span.token, "title", start, end, share)
 
 

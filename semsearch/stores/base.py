@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from semsearch.errors import MismatchError, RecordError
+from semsearch.layout import NO_LAYOUT, Layout
 from semsearch.types import Document, EncoderSpec, Metadata, Origin, Passage, Root, Storage, Term
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class StoredPassage:
 
     Attributes:
         start, end: Character offsets into the document's text, half-open.
+        section: Path of the section that contains the passage, such as `Module Contents > Reader Objects`.
     """
 
     doc_id: str
@@ -43,6 +45,7 @@ class StoredPassage:
     start: int
     end: int
     metadata: Metadata
+    section: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class StoredDocument:
     Attributes:
         spans: Character offsets (start, end) of its passages, in order; neighbors may overlap.
         passages: Numbers of these passages, in the same order.
+        layout: Sections of the text, and the tables and code in it.
     """
 
     doc_id: str
@@ -60,6 +64,7 @@ class StoredDocument:
     metadata: Metadata
     spans: Sequence[tuple[int, int]]
     passages: Sequence[int] = ()
+    layout: Layout = NO_LAYOUT
 
 
 @dataclass(frozen=True, slots=True)

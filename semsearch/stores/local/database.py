@@ -35,7 +35,7 @@ Parameter: TypeAlias = str | int | float | bytes | None
 
 DATABASE = "passages.sqlite"
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 BUSY_SECONDS = 30
 

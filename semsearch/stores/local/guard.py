@@ -28,6 +28,7 @@ SCHEMAS = {
     1: "c85f22ac3f64f5d2",
     4: "afe7906d15151048",
     5: "fc4225961adb114a",
+    6: "2d4b72aff297c1fb",
 }
 """Schema version to the digest of its tables, see `digest`; tests/stores/test_guard.py prints that of a new one."""
 

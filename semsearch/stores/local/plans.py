@@ -13,7 +13,7 @@ from semsearch.stores.base import Plan
 from semsearch.stores.local.catalog import Catalog
 from semsearch.stores.local.database import Database
 from semsearch.stores.local.guard import PASSAGE, checksum, passage_checksum
-from semsearch.types import Document, Origin, Root
+from semsearch.types import Document, Origin, Root, content_hash
 
 DAMAGED = -(2**62)
 """Added instead of 1 to a count of passages for each damaged one, so that the count is negative."""
@@ -61,18 +61,18 @@ class Planner:
     def _stored(self, doc_ids: Sequence[str]) -> dict[str, Stored]:
         """Return the content hash, metadata, root and file of the documents that exist and are not damaged."""
         sql = (
-            "SELECT id, doc_id, title, text, content_hash, metadata, n_passages, root, file, checksum FROM documents "
-            "WHERE doc_id IN (SELECT value FROM json_each(?))"
+            "SELECT id, doc_id, title, text, layout, content_hash, metadata, n_passages, root, file, checksum "
+            "FROM documents WHERE doc_id IN (SELECT value FROM json_each(?))"
         )
         with self._database.turn():
             rows = self._database.execute(sql, (json.dumps(doc_ids),)).fetchall()
             passages = self._sound_passages([row[0] for row in rows])
         sound = {
             doc_id: (content, metadata, root, file)
-            for number, doc_id, title, text, content, metadata, n_passages, root, file, stored in rows
+            for number, doc_id, title, text, layout, content, metadata, n_passages, root, file, stored in rows
             if passages[number] == n_passages
             and checksum(doc_id, metadata, content, n_passages, root, file) == stored
-            and Document(doc_id, str(text), str(title)).content_hash == content
+            and content_hash(str(title), str(text), str(layout)) == content
         }
         self.found_damage |= len(sound) < len(rows)
         return sound

@@ -11,6 +11,7 @@ import numpy as np
 from semsearch.arrays import Ids, Vectors
 from semsearch.filters.sqlite import Condition, compile_filter
 from semsearch.filters.syntax import Filter, check_fields
+from semsearch.layout import Layout, layout_of
 from semsearch.similarity import reference_scores, similarities
 from semsearch.stores.base import StoredDocument, StoredPassage
 from semsearch.stores.local.catalog import Catalog, read_object
@@ -21,13 +22,13 @@ from semsearch.stores.local.vectors.search import VectorSearch
 from semsearch.stores.local.vectors.table import VectorTable
 from semsearch.stores.local.words.search import WordSearch
 from semsearch.transforms import Transform
-from semsearch.types import Document, Term
+from semsearch.types import Term, content_hash
 
 PASSAGES_OF = "SELECT passages.id FROM documents CROSS JOIN passages ON passages.document = documents.id"
 """CROSS JOIN fixes the order of the tables, so that a condition is evaluated once per document."""
 
-Whole: TypeAlias = tuple[str, str, str, dict[str, Any]]
-"""Id, title, text and metadata of a document."""
+Whole: TypeAlias = tuple[str, str, str, dict[str, Any], Layout]
+"""Id, title, text, metadata and layout of a document."""
 
 
 class Reader:
@@ -128,10 +129,10 @@ class Reader:
                 placed.setdefault(str(row[8]), []).append((number, *span))
             found: dict[str, Whole] = dict(self._documents("doc_id", doc_ids))
         return {
-            doc_id: StoredDocument(*found[doc_id], [(start, end) for _, start, end in own], [n for n, _, _ in own])
+            doc_id: StoredDocument(*whole[:4], [(a, b) for _, a, b in own], [n for n, _, _ in own], whole[4])
             for doc_id in doc_ids
             if doc_id in found
-            for own in (placed.get(doc_id, []),)
+            for own, whole in ((placed.get(doc_id, []), found[doc_id]),)
         }
 
     def select(self, where: Filter | None) -> list[str]:
@@ -186,29 +187,30 @@ class Reader:
             for row in self._database.execute(sql, (json.dumps(list(passages)),)):
                 number, document, _, *span = self._sound(row)[:5]
                 placed.setdefault(document, []).append((number, *span))
-            for document, (doc_id, title, text, metadata) in self._documents("id", placed):
+            for document, (doc_id, title, text, metadata, layout) in self._documents("id", placed):
                 for number, start, end in placed[document]:
-                    shown[number] = StoredPassage(doc_id, title, text[start:end], start, end, metadata)
+                    section = layout.section(title, start, end)
+                    shown[number] = StoredPassage(doc_id, title, text[start:end], start, end, metadata, section)
         return shown
 
     def _documents(self, column: str, values: Iterable[Any]) -> Iterator[tuple[Any, Whole]]:
         """Yield documents, each with its value of `column` (`id` or `doc_id`), read and checked one by one."""
         sql = (
-            f"SELECT {column}, title, text, doc_id, metadata, content_hash, n_passages, root, file, checksum "
+            f"SELECT {column}, title, text, layout, doc_id, metadata, content_hash, n_passages, root, file, checksum "
             f"FROM documents WHERE {column} IN (SELECT value FROM json_each(?))"
         )
         for value, *row in self._database.execute(sql, (json.dumps(list(values)),)):
             yield value, self._whole(tuple(row))
 
     def _whole(self, row: tuple[Any, ...]) -> Whole:
-        """Return the id, title, text and metadata of a document, after verifying its checksums."""
-        title, text, *described = row
+        """Return the id, title, text, metadata and layout of a document, after verifying its checksums."""
+        title, text, layout, *described = row
         doc_id = self._described(*described)
         metadata = read_object(described[1], self._database.folder, f"the metadata of {doc_id!r} is not an object")
-        if not isinstance(title, str) or Document(doc_id, str(text), title).content_hash != described[2]:
+        if not isinstance(title, str) or content_hash(title, str(text), str(layout)) != described[2]:
             what = f"the text of document {doc_id!r} does not match its checksum"
             raise damaged(self._database.folder, what, INDEX_AGAIN)
-        return doc_id, title, text, metadata
+        return doc_id, title, text, metadata, layout_of(str(layout))
 
     def _sound(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return a row that begins with the columns of PASSAGE, after verifying the checksum that follows them."""

@@ -163,6 +163,12 @@ def _segments(db: Database) -> None:
     )
 
 
+@MIGRATIONS(name="006 layouts of documents")
+def _layouts(db: Database) -> None:
+    """Record the sections, tables and code of each document's text; those of older ones are unknown."""
+    db.execute("ALTER TABLE documents ADD COLUMN layout TEXT NOT NULL DEFAULT ''")
+
+
 CHECKED = {
     "settings": ("key", "value"),
     "documents": ("doc_id", "metadata", "content_hash", "n_passages", "root", "file"),
@@ -173,7 +179,7 @@ CHECKED = {
     "segments": ("first", "last", "n_rows", "vectors", "vectors_digest", "words", "words_digest", "about"),
     "transform": ("name", "mean", "matrix"),
 }
-"""Tables whose rows have a checksum, with the columns it covers; `content_hash` in turn covers title and text."""
+"""Tables whose rows have a checksum, with the columns it covers; `content_hash` in turn covers title, text, layout."""
 
 
 def checksum_of(columns: Sequence[str]) -> str:

@@ -308,15 +308,19 @@ class Writer:
         documents = [entry.document for entry in entries]
         self._database.execute_many(
             """
-            INSERT INTO documents (doc_id, title, text, metadata, content_hash, n_passages, root, file, checksum)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, checksum(?1, ?4, ?5, ?6, ?7, ?8))
-            ON CONFLICT (doc_id) DO UPDATE SET title = excluded.title, text = excluded.text,
+            INSERT INTO documents
+                (doc_id, title, text, metadata, content_hash, n_passages, root, file, layout, checksum)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, checksum(?1, ?4, ?5, ?6, ?7, ?8))
+            ON CONFLICT (doc_id) DO UPDATE SET title = excluded.title, text = excluded.text, layout = excluded.layout,
                 metadata = excluded.metadata, content_hash = excluded.content_hash,
                 n_passages = excluded.n_passages, root = excluded.root, file = excluded.file,
                 checksum = excluded.checksum
             """,
             [
-                (d.doc_id, d.title, d.text, d.metadata_json, d.content_hash, len(entry.passages), *key_of(d))
+                (
+                    *(d.doc_id, d.title, d.text, d.metadata_json, d.content_hash, len(entry.passages)),
+                    *(*key_of(d), d.layout.text),
+                )
                 for entry in entries
                 for d in [entry.document]
             ],

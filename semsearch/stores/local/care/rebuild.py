@@ -13,7 +13,7 @@ from semsearch.stores.local.catalog import OPTIONAL, Catalog, SegmentRecord
 from semsearch.stores.local.database import Database
 from semsearch.stores.local.guard import INDEX_AGAIN, checksum
 from semsearch.stores.local.vectors.codecs import CODECS
-from semsearch.types import Document
+from semsearch.types import content_hash
 
 
 @dataclass(slots=True)
@@ -112,13 +112,13 @@ def _reset_settings(database: Database, catalog: Catalog) -> list[str]:
 
 def _damaged_documents(database: Database) -> Iterator[str]:
     """Yield the ids of documents whose text or metadata do not match their checksums, or whose passages do not."""
-    columns = "id, doc_id, title, text, metadata, content_hash, n_passages, root, file, checksum"
-    for number, doc_id, title, text, metadata, content, n, root, file, stored in database.execute(
+    columns = "id, doc_id, title, text, layout, metadata, content_hash, n_passages, root, file, checksum"
+    for number, doc_id, title, text, layout, metadata, content, n, root, file, stored in database.execute(
         f"SELECT {columns} FROM documents"
     ):
         sound = checksum(doc_id, metadata, content, n, root, file) == stored
         found = database.one("SELECT count(*) FROM passages WHERE document = ?", number)
-        if not sound or found != n or Document(str(doc_id), str(text), str(title)).content_hash != content:
+        if not sound or found != n or content_hash(str(title), str(text), str(layout)) != content:
             yield str(doc_id)
 
 

@@ -31,7 +31,7 @@ from semsearch.stores.local.vectors.segments import IndexedSegment, open_segment
 from semsearch.stores.local.vectors.table import VectorTable
 from semsearch.stores.local.words.files import open_words, texts_of
 from semsearch.stores.local.words.postings import build, word_sums
-from semsearch.types import COSINE, Document
+from semsearch.types import COSINE, content_hash
 
 LISTED = 20
 """Maximum number of problems that each check lists; further ones are counted."""
@@ -206,8 +206,8 @@ def _check_settings(index: Checked) -> Iterator[Problem]:
 def _check_documents(index: Checked) -> Iterator[Problem]:
     """Documents and their passages."""
     database, n_passages = index.database, 0
-    columns = "id, doc_id, title, text, metadata, content_hash, n_passages, root, file, checksum"
-    for number, doc_id, title, text, metadata, content, n, root, file, stored in database.execute(
+    columns = "id, doc_id, title, text, layout, metadata, content_hash, n_passages, root, file, checksum"
+    for number, doc_id, title, text, layout, metadata, content, n, root, file, stored in database.execute(
         f"SELECT {columns} FROM documents ORDER BY id"
     ):
         name = repr(doc_id)[:60]
@@ -217,7 +217,7 @@ def _check_documents(index: Checked) -> Iterator[Problem]:
         passages = rows.fetchall()
         n_passages += len(passages)
         sound = checksum(doc_id, metadata, content, n, root, file) == stored
-        if not sound or Document(str(doc_id), str(text), str(title)).content_hash != content:
+        if not sound or content_hash(str(title), str(text), str(layout)) != content:
             yield Problem("documents", f"document {name} does not match its checksum")
             continue
         try:

@@ -24,7 +24,7 @@ from semsearch.stores.local.words.keywords import exact_tokens, fold, is_unspace
 from semsearch.stores.local.words.tokenizer import EXACT_WORDS, WORDS, Tokens, tokenizer
 
 Text: TypeAlias = tuple[int, str, str]
-"""A passage's number, its document's title, and its text."""
+"""A passage's number, its heading (the title of its document and the path of its section), and its text."""
 
 Numbers: TypeAlias = NDArray[np.int64]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from semsearch.layout import layout_of
 from semsearch.stores.local.array_file import open_arrays, writing_arrays
 from semsearch.stores.local.catalog import LAST, SegmentRecord
 from semsearch.stores.local.database import Database
@@ -12,7 +13,7 @@ from semsearch.stores.local.words.analysis import Text
 from semsearch.stores.local.words.postings import Postings, read
 
 TEXTS = (
-    "SELECT passages.id, title, substr(text, start + 1, end - start) "
+    "SELECT passages.id, title, substr(text, start + 1, end - start), start, end, layout "
     "FROM passages JOIN documents ON documents.id = passages.document WHERE passages.id BETWEEN ? AND ? "
     "ORDER BY passages.id"
 )
@@ -20,8 +21,9 @@ TEXTS = (
 
 def texts_of(database: Database, first: int, last: int | None) -> Iterator[Text]:
     """Yield the texts of a range of passages, ascending."""
-    for number, title, text in database.execute(TEXTS, (first, LAST if last is None else last)):
-        yield number, str(title), str(text)
+    for number, title, text, start, end, layout in database.execute(TEXTS, (first, LAST if last is None else last)):
+        section = layout_of(str(layout)).section(str(title), start, end) if layout else ""
+        yield number, f"{title} {section}" if section else str(title), str(text)
 
 
 def write_words(path: Path, postings: Postings) -> int:
