@@ -239,7 +239,7 @@ class _Changes:
                 force_polling=self.poll,
                 poll_delay_ms=POLL_MS,
                 recursive=recursive,
-                ignore_permission_denied=True,
+                ignore_permission_denied=self.poll,  # otherwise it would hide that there are too many folders
             )
             for folders, recursive in ((outermost(self._tops), True), (sorted(beside), False))
             if folders
@@ -247,8 +247,10 @@ class _Changes:
         try:
             for stream in self._streams:
                 next(stream)
-        except (OSError, RuntimeError) as error:  # too many files to be watched, or no notifications at all
+        except (OSError, RuntimeError) as error:  # too many or unreadable folders, or no notifications at all
             self._fall_back(error)
+        if self.poll:
+            self._again = dict.fromkeys(self._everything, time.monotonic() + 1)
 
     def _fall_back(self, error: Exception) -> None:
         """Look at all files from now on, because notifications have failed."""
@@ -260,7 +262,7 @@ class _Changes:
         self._open()
 
     def _seen_again(self, found: set[str]) -> set[str]:
-        """Return paths that changed a second ago, since a second change within that second does not show."""
+        """Return paths that changed a second ago, since another change within that second does not show."""
         now = time.monotonic()
         due = {path for path, then in self._again.items() if then <= now}
         self._again = {path: then for path, then in self._again.items() if path not in due}
