@@ -43,6 +43,9 @@ QUIET_MS, LONGEST_MS = 200, 600
 POLL_MS = 1_000
 """Time between two looks at all files where there are no notifications; modification times count in whole seconds."""
 
+AGAIN_SECONDS = 1.5 * POLL_MS / 1_000
+"""Time after which a changed path is looked at again when polling."""
+
 MANY = 2_000
 """Number of changed paths from which on everything is looked at, because the system may have dropped notifications."""
 
@@ -122,10 +125,11 @@ def watch(
                     log.warning("the changes have to wait: %s", error)
                 waiting = True
                 continue
-            waiting, pending = False, set()
             _forget_vanished(update.result)
             if any((update.result.encoded, update.result.described, update.result.deleted, update.result.bad)):
+                changes.repeat(pending)
                 yield update
+            waiting, pending = False, set()
 
 
 def _timed(run: Callable[[], IngestResult]) -> Update:
@@ -205,7 +209,19 @@ class _Changes:
             found = self._everything
         if len(found) > MANY:
             found = self._everything
-        return found | self._seen_again(found) if self.poll else found
+        due = {path for path, then in self._again.items() if then <= time.monotonic()}
+        self._again = {path: then for path, then in self._again.items() if path not in due}
+        self.repeat(found)
+        return found | due
+
+    def repeat(self, paths: Iterable[str]) -> None:
+        """Return paths once more, after the next look at all files, unless the system notifies of changes.
+
+        A second change within a second does not show in modification times. And an update may have read a new file
+        that vanishes again before that look.
+        """
+        if self.poll:
+            self._again |= dict.fromkeys(paths, time.monotonic() + AGAIN_SECONDS)
 
     def close(self) -> None:
         """Stop noticing changes."""
@@ -249,8 +265,7 @@ class _Changes:
                 next(stream)
         except (OSError, RuntimeError) as error:  # too many or unreadable folders, or no notifications at all
             self._fall_back(error)
-        if self.poll:
-            self._again = dict.fromkeys(self._everything, time.monotonic() + 1)
+        self.repeat(self._everything)
 
     def _fall_back(self, error: Exception) -> None:
         """Look at all files from now on, because notifications have failed."""
@@ -260,14 +275,6 @@ class _Changes:
         log.warning("the system does not tell of changes: %s", first_line(error))
         self.poll = True
         self._open()
-
-    def _seen_again(self, found: set[str]) -> set[str]:
-        """Return paths that changed a second ago, since another change within that second does not show."""
-        now = time.monotonic()
-        due = {path for path, then in self._again.items() if then <= now}
-        self._again = {path: then for path, then in self._again.items() if path not in due}
-        self._again |= dict.fromkeys(found, now + 1)
-        return due
 
     def _concerned(self, change: int, path: str) -> set[str]:
         """Return what has to be looked at because of a change to a path."""

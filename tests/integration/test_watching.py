@@ -22,6 +22,8 @@ from semsearch import Index, ReadOptions, WordHashEncoder
 from semsearch.errors import SourceError, UsageError
 from semsearch.watching import Update, watch
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
+
 SECONDS = 20
 """Time after which a test gives up waiting; each update takes less than one second."""
 
@@ -31,6 +33,20 @@ WORDS = ("heron", "reeds", "water", "kettle", "bread", "茶", "wind", "stone")
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _in_time() -> Iterator[None]:
+    """Let a test fail that waits in vain for an update."""
+
+    def fail(*_: object) -> None:
+        raise AssertionError("no update came")
+
+    former = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(3 * SECONDS)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, former)
 
 
 @contextmanager
@@ -339,7 +355,6 @@ def test_a_file_that_becomes_a_folder_is_deleted(follow):
     assert followed.ids == {"a.md", "b.md/c.md"}
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
 def test_links_are_followed_as_in_any_run(tmp_path, follow):
     write(**{"notes/deep/a": "one", "elsewhere/b": "two"})
     Path("notes/within").symlink_to("deep")
