@@ -20,6 +20,7 @@ from fakes import index_content
 
 from semsearch import Index, ReadOptions, WordHashEncoder
 from semsearch.errors import SourceError, UsageError
+from semsearch.stores.local.lock import hold_lock
 from semsearch.watching import Update, watch
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
@@ -226,6 +227,17 @@ def test_others_can_write_between_updates(tmp_path):
         until(lambda: texts(tmp_path / "indexes/notes").keys() == {"b.md", "c.md"})
 
 
+def test_changes_wait_for_others_that_write():
+    Path("notes").mkdir()
+    Path("notes/a.md").write_text("one", encoding="utf-8")
+    with watching("notes") as process:
+        with hold_lock(Path("indexes/notes")):
+            Path("notes/a.md").write_text("two", encoding="utf-8")
+            said = process.stderr.readline()
+            assert said.startswith("warning: the changes have to wait: 'indexes/notes' is being written by process")
+        assert "1 updated" in process.stderr.readline()
+
+
 # --- what it decides
 
 
@@ -238,7 +250,10 @@ class Followed:
         self.first = self.next()
 
     def next(self) -> Update:
-        return next(self.updates)
+        try:
+            return next(self.updates)
+        except KeyboardInterrupt:  # what watchfiles makes of any error of a signal's handler
+            raise AssertionError("no update came") from None
 
     @property
     def ids(self) -> set[str]:
