@@ -15,7 +15,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from semsearch.corpus.sources import ReadOptions
 from semsearch.errors import DamagedError, UsageError
 from semsearch.forks import ForkLock
 from semsearch.index_encoder import IndexEncoder
-from semsearch.paths import as_path
+from semsearch.paths import as_path, real_place
 from semsearch.stores.base import Store, StoredDocument, refuse_other_precision
 from semsearch.stores.local.store import LocalStore
 from semsearch.types import STORE_PRECISIONS, EncoderSettings, EncoderSpec, Hit, Storage
@@ -207,6 +207,7 @@ class Index:
         strict: bool = False,
         replace: bool = False,
         delete_missing: bool = False,
+        only: Iterable[str | Path] | None = None,
         refit: bool = False,
         vector_index: str | None = None,
         memory: int | str | None = None,
@@ -232,6 +233,8 @@ class Index:
                 default this is a bad record. Documents from memory always replace.
             delete_missing: Delete documents that are no longer in the corpus: those of the given files and folders
                 or, for documents from memory, all others in the index. Documents that may still exist are kept.
+            only: Files and folders in those of `corpus`, or former ones, that may have changed; all others are neither
+                read nor missing. None for all.
             refit: Fit the encoder's transform again.
             vector_index: `auto` to choose by the number of vectors and `memory`, or a vector index in FAISS's notation,
                 such as `HNSW32,SQ8`, or `Flat` for exact search; None to leave it as it is, for a new index `auto`.
@@ -271,6 +274,7 @@ class Index:
             coverage = Coverage(
                 self._store.roots if self._store.exists() else (),
                 lambda root, folder: has_moved(folder, self._store.files_of(root.name, SOME_FILES), reading),
+                None if only is None else [real_place(as_path(path, "only")) for path in only],
             )
             records = as_records(corpus, reading, coverage)
             encoder, records, quantization = self._encoder.for_corpus(records, self.chunking)

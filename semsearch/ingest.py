@@ -164,7 +164,8 @@ def ingest(
         records: Documents, with an error in place of each bad record.
         encoder: The encoder; must be the one that the index was built with.
         chunking: How to cut documents into passages.
-        coverage: Files and folders that `records` was given and has read; None for documents from memory only.
+        coverage: Files and folders that `records` was given and has read; None for documents from memory only. If it
+            restricts the run, there may be no records.
         origin: Where the corpus came from; stored with a new index.
         skip_bad: Count bad records and continue, instead of stopping at the first. Bad files that were found in a
             folder are always skipped, unless `strict` is set.
@@ -200,7 +201,8 @@ def ingest(
         coverage.given.append(None)
     report = IngestResult()
     skipped = partial(_is_skipped, skip_bad=skip_bad, strict=strict)
-    records = _begun(records, skipped, report)
+    if coverage.only is None:
+        records = _begun(records, skipped, report)
     writing = store.write(encoder.spec, chunking.to_json(), origin, encoder.artifacts, vectors, store_precision)
     with writing as writer, ThreadPoolExecutor(1) as beside:
         if tuple(store.roots) != coverage.known:  # the ids of documents depend on the roots
@@ -474,7 +476,7 @@ class _Run:
         A document that may still exist somewhere the run could not look is kept. Files outside the given paths do not
         count as missing, unless the run was given documents from memory: these are the whole corpus.
         """
-        given = self.coverage.given
+        given = self.coverage.scopes()
         if None in given and not delete:
             return
         scopes = [None] if None in given else [one for origin in given if origin for one in self.coverage.below(origin)]

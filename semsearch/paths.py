@@ -1,4 +1,4 @@
-"""Validation of paths given by users."""
+"""Validation and resolution of paths given by users."""
 
 from __future__ import annotations
 
@@ -23,3 +23,9 @@ def as_path(path: object, name: str = "path") -> Path:
     if not isinstance(path, str):
         raise UsageError(f"`{name}` is {path!r:.60}; expected a path as text or pathlib.Path")
     return Path(path)
+
+
+def real_place(path: str | os.PathLike[str]) -> str:
+    """Return the absolute path of a file, a folder or a link itself, with the links in its parent folders resolved."""
+    folder, name = os.path.split(os.path.abspath(path))
+    return os.path.join(os.path.realpath(folder), name)

@@ -39,6 +39,7 @@ from semsearch.cli import (
     terminal,
     train,
     vector_kinds,
+    watching,
 )
 from semsearch.cli import options as opt
 from semsearch.cli.chunking import chunking_of
@@ -48,6 +49,7 @@ from semsearch.errors import NoIndexError, SemsearchError, SourceError, StoreErr
 
 if TYPE_CHECKING:
     from semsearch.index import Index
+    from semsearch.ingest import IngestResult
 
 MANY_SEGMENTS, COMPACT = 8, "semsearch compact"
 """Number of segments from which the command to merge them is mentioned."""
@@ -120,6 +122,8 @@ def index(
     memory: opt.Memory = None,
     target_recall: opt.TargetRecall = None,
     vectors: opt.GivenVectors = None,
+    watched: opt.Watched = False,
+    poll: opt.Poll = False,
     as_json: opt.AsJson = False,
 ) -> None:
     """Index a corpus or update an existing index.
@@ -129,7 +133,10 @@ def index(
     from semsearch.corpus.readers import count_bytes
     from semsearch.corpus.sources import ReadOptions
     from semsearch.index import Index
+    from semsearch.watching import watch as watch_files
 
+    if poll and not watched:
+        raise UsageError("`poll` requires `watched`")
     started = time.perf_counter()
     options = ReadOptions(
         id_field,
@@ -170,29 +177,43 @@ def index(
         ),
         store_precision=store_precision and store_precision.value,
     ) as opened:
-        total = count_bytes(paths, options) if sys.stderr.isatty() else None
-        with terminal.ingesting(total) as watch:
-            result = opened.add(
-                paths,
-                options=options,
-                skip_bad=skip_bad,
-                strict=strict,
-                replace=replace,
-                delete_missing=delete_missing,
-                refit=refit,
-                vector_index=vector_index,
-                memory=memory,
-                target_recall=target_recall,
-                vectors=vectors,
-                watch=watch,
-            )
-        n_segments = opened.status()["segments"]
-    seconds = time.perf_counter() - started
+
+        def run() -> IngestResult:
+            total = count_bytes(paths, options) if sys.stderr.isatty() else None
+            with terminal.ingesting(total) as watch:
+                return opened.add(
+                    paths,
+                    options=options,
+                    skip_bad=skip_bad,
+                    strict=strict,
+                    replace=replace,
+                    delete_missing=delete_missing or watched,
+                    refit=refit,
+                    vector_index=vector_index,
+                    memory=memory,
+                    target_recall=target_recall,
+                    vectors=vectors,
+                    watch=watch,
+                )
+
+        if watched:
+            updates = watch_files(opened, paths, options=options, replace=replace, poll=poll, first=run)
+            result = next(updates).result
+        else:
+            result = run()
+        _show_added(opened, result, str(folder), time.perf_counter() - started, as_json=as_json)
+        if watched:
+            watching.follow(updates, str(folder), as_json=as_json)
+
+
+def _show_added(index: Index, result: IngestResult, folder: str, seconds: float, *, as_json: bool) -> None:
+    """Print what a run has added to an index."""
     terminal.quantization(result.quantization)
     if as_json:
-        terminal.print_json(terminal.result_json(result, str(folder), seconds))
+        terminal.print_json(terminal.result_json(result, folder, seconds))
         return
-    terminal.summary(result, str(folder), seconds)
+    terminal.summary(result, folder, seconds)
+    n_segments = index.status()["segments"]
     if n_segments > MANY_SEGMENTS:
         terminal.line(f"the index has {n_segments} parts, which makes searches slower; merge them with: {COMPACT}")
 
@@ -365,6 +386,7 @@ def main() -> None:
     warnings.simplefilter("always", CacheWarning)
     logging.getLogger("semsearch").handlers = [_Lines()]
     logging.getLogger("semsearch.ingest").setLevel(logging.INFO)  # announces slow steps
+    logging.getLogger("semsearch.watching").setLevel(logging.INFO)  # announces how changes are noticed
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     if isinstance(sys.stdout, TextIOWrapper):  # do not fail on what the encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -116,6 +116,15 @@ Replace = Annotated[
 DeleteMissing = Annotated[
     bool, typer.Option("--delete-missing", help="Delete documents that are no longer in the given files and folders.")
 ]
+Watched = Annotated[
+    bool,
+    typer.Option(
+        "--watch", help="Keep running and update the index whenever files change; deletes documents of deleted files."
+    ),
+]
+Poll = Annotated[
+    bool, typer.Option("--poll", help="With --watch: look at all files every second instead of being notified.")
+]
 
 GivenVectors = Annotated[
     Path | None,

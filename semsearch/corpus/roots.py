@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from semsearch.errors import UsageError
 from semsearch.types import Origin, Root
 
 log = logging.getLogger(__name__)
@@ -26,21 +27,31 @@ class Coverage:
         roots: Known and new roots.
         given: Files and folders passed to the run; None stands for documents from memory.
         bytes_read: Number of bytes read from files so far, compressed as they are there.
+        only: Files and folders that the run is restricted to, none inside another; None for no restriction.
     """
 
-    def __init__(self, roots: Iterable[Root] = (), moved: Callable[[Root, str], bool] | None = None) -> None:
+    def __init__(
+        self,
+        roots: Iterable[Root] = (),
+        moved: Callable[[Root, str], bool] | None = None,
+        only: Iterable[str] | None = None,
+    ) -> None:
         """Start tracking a run.
 
         Args:
             roots: Roots of the index.
             moved: Function that returns whether a folder contains the files of a root that no longer exists; None for
                 never.
+            only: Files and folders, existing or not, to restrict the run to, as absolute paths with the links in their
+                parent folders resolved; None for no restriction.
         """
         self.roots = list(roots)
         self.known = tuple(self.roots)
         self._moved = moved or (lambda root, folder: False)
         self.given: list[Origin | None] = []
         self.bytes_read = 0
+        self.only = None if only is None else _without_inner(set(only))
+        self._leading = {folder for path in self.only or () for folder in _above(path)}
         self._read: set[str] = set()
         self._complete: set[tuple[str | None, str]] = set()
         self._unread: set[tuple[str | None, str]] = set()
@@ -58,6 +69,29 @@ class Coverage:
     def count(self, n: int) -> None:
         """Record that so many bytes of a file were read."""
         self.bytes_read += n
+
+    def concerns(self, path: str) -> bool:
+        """Return whether the run looks at a file or folder: unless it is restricted to other ones.
+
+        Args:
+            path: Absolute path; it is looked at if it is inside a file or folder in `only`, or leads to one.
+        """
+        if self.only is None or path in self.only or path in self._leading:
+            return True
+        return any(folder in self.only for folder in _above(path))
+
+    def scopes(self) -> list[Origin | None]:
+        """Return the files and folders all of whose documents the run should meet; None for the whole index.
+
+        Raises:
+            UsageError: If the run is restricted to a file or folder that is under no root.
+        """
+        if self.only is None:
+            return self.given
+        for path in self.only:
+            if not self.holds(path):
+                raise UsageError(f"`only` contains {path!r}, which is not in any folder that was indexed")
+        return [self.origin_of(path, found=True) for path in sorted(self.only)]
 
     def complete(self, origin: Origin) -> None:
         """Record that every record of a file was read, or at least examined."""
@@ -86,9 +120,9 @@ class Coverage:
         return any((root, one) in self._passed for one in above) or self.is_gone(origin)
 
     def is_gone(self, origin: Origin) -> bool:
-        """Return whether the system reports that the file does not exist."""
+        """Return whether the system reports that the file does not exist, or has become a folder."""
         return origin.root is not None and all(
-            _is_gone(str(Path(origin.root.path, form)))
+            _is_gone(path := str(Path(origin.root.path, form))) or os.path.isdir(path)
             for form in {origin.file, unicodedata.normalize("NFD", origin.file)}
         )
 
@@ -170,6 +204,18 @@ def outermost(folders: Iterable[str]) -> list[str]:
         if not any(_lies_in(folder, other) for other in kept):
             kept = [*(other for other in kept if not _lies_in(other, folder)), folder]
     return kept
+
+
+def _without_inner(paths: set[str]) -> frozenset[str]:
+    """Return the paths that are not inside another one."""
+    return frozenset(path for path in paths if not any(folder in paths for folder in _above(path)))
+
+
+def _above(path: str) -> Iterator[str]:
+    """Yield the folders that contain a path, the innermost first."""
+    while (parent := os.path.dirname(path)) != path:
+        yield parent
+        path = parent
 
 
 def _lies_in(path: str, folder: str) -> bool:

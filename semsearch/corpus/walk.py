@@ -163,10 +163,14 @@ def _sources(given: str, origin: Origin, options: ReadOptions, coverage: Coverag
         found = walk.sources()
         first = next(found, None)
         if first is None:
+            if coverage.only is not None:
+                return iter(())
             raise SourceError(
                 f'"{shown(given)}" contains no files in a supported format{walk.passed()}; expected {_endings()}'
             )
         return chain((first,), found)
+    if not coverage.concerns(os.path.realpath(given)):
+        return iter(())
     source = source_of(given, origin, options)
     if source is None:
         what = "has an unknown extension" if ending_of(given) else "has no extension and is not text"
@@ -361,11 +365,12 @@ class _Walk:
         if not os.access(path, os.X_OK):  # its files could be listed, but not examined
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         rules = () if self.options.all_files else rules + rules_in(path, home)
+        place = os.path.join(self.top, path.removeprefix(self.folder).lstrip(os.sep))
         entries = []
         for name in sorted(os.listdir(path), reverse=True):
             if name in STORES or (name.startswith(".") and not self.options.all_files):
                 self.coverage.passed_over(self._origin(os.path.join(home, name)))
-            else:
+            elif self.coverage.concerns(os.path.join(place, name)):
                 entries.append(_Entry(os.path.join(path, name), os.path.join(home, name), rules))
         return entries
 
