@@ -12,7 +12,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -204,6 +204,7 @@ class _Changes:
         try:
             events = {event for stream in self._streams for event in next(stream)}
             found = set().union(*(self._concerned(change, path) for change, path in events))
+            self._probe(found)
         except (OSError, RuntimeError) as error:
             self._fall_back(error)
             found = self._everything
@@ -237,26 +238,9 @@ class _Changes:
 
         An editor may replace a file by another one, which watching the file alone would miss.
         """
-        try:
-            from watchfiles import watch as notified
-        except ImportError:
-            raise UsageError(
-                "watching needs watchfiles, which is not installed; pip install 'semsearch[watch]'"
-            ) from None
         beside = {os.path.dirname(path) for path in self._files}
         self._streams = [
-            notified(
-                *folders,
-                watch_filter=None,
-                debounce=LONGEST_MS,
-                step=QUIET_MS,
-                rust_timeout=QUIET_MS,
-                yield_on_timeout=True,
-                force_polling=self.poll,
-                poll_delay_ms=POLL_MS,
-                recursive=recursive,
-                ignore_permission_denied=self.poll,  # otherwise it would hide that there are too many folders
-            )
+            self._stream(folders, recursive)
             for folders, recursive in ((outermost(self._tops), True), (sorted(beside), False))
             if folders
         ]
@@ -267,12 +251,42 @@ class _Changes:
             self._fall_back(error)
         self.repeat(self._everything)
 
+    def _stream(self, folders: Iterable[str], recursive: bool) -> Generator[set[FileChange], None, None]:
+        """Return the changes in folders, some at a time, or an empty set after a moment without any."""
+        try:
+            from watchfiles import watch as notified
+        except ImportError:
+            raise UsageError(
+                "watching needs watchfiles, which is not installed; pip install 'semsearch[watch]'"
+            ) from None
+        return notified(
+            *folders,
+            watch_filter=None,
+            debounce=LONGEST_MS,
+            step=QUIET_MS,
+            rust_timeout=QUIET_MS,
+            yield_on_timeout=True,
+            force_polling=self.poll,
+            poll_delay_ms=POLL_MS,
+            recursive=recursive,
+            ignore_permission_denied=self.poll,  # otherwise it would hide that there are too many folders
+        )
+
+    def _probe(self, found: set[str]) -> None:
+        """Raise an error if the system has no room to watch another folder: then it does not watch each new one."""
+        new = next(filter(os.path.isdir, found), None)
+        if new and not self.poll:
+            with closing(self._stream([new], recursive=False)) as one, suppress(FileNotFoundError):
+                next(one)
+
     def _fall_back(self, error: Exception) -> None:
         """Look at all files from now on, because notifications have failed."""
         self.close()
         if self.poll:
             raise SourceError(f"changes cannot be noticed: {first_line(error)}") from None
-        log.warning("the system does not tell of changes: %s", first_line(error))
+        log.warning(
+            "the system does not tell of changes, so all files are looked at every second: %s", first_line(error)
+        )
         self.poll = True
         self._open()
 

@@ -412,16 +412,24 @@ def test_polling_without_watching_is_refused():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux limits watched folders per user namespace")
-def test_polling_takes_over_when_there_are_too_many_folders(tmp_path):
-    for number in range(9):
+@pytest.mark.parametrize("before", [9, 1], ids=["at first", "later"])
+def test_polling_takes_over_when_there_are_too_many_folders(before):
+    for number in range(before):
         write(**{f"notes/{number}/a": "one"})
     limit = "echo 5 > /proc/sys/user/max_inotify_watches"
     if subprocess.run(["unshare", "-Ur", "sh", "-c", limit], capture_output=True).returncode:
         pytest.skip("no user namespaces here")
     command = f"{limit}; exec {SCRIPT} index notes --watch {' '.join(HASH)}"
     with subprocess.Popen(["unshare", "-Ur", "sh", "-c", command], stderr=subprocess.PIPE, text=True) as process:
-        assert "the system does not tell of changes: OS file watch limit reached" in process.stderr.readline()
-        assert process.stderr.readline() == 'looking for changes in "notes" every second\n'
+        if before < 5:
+            assert process.stderr.readline() == 'watching "notes" for changes\n'
+            for number in range(before, 9):
+                write(**{f"notes/{number}/a": "one"})
+        assert "so all files are looked at every second: OS file watch limit reached" in process.stderr.readline()
+        if before < 5:
+            assert " updated" in process.stderr.readline()
+        else:
+            assert process.stderr.readline() == 'looking for changes in "notes" every second\n'
         write(**{"notes/3/a": "two"})
         assert "1 updated" in process.stderr.readline()
         process.terminate()
