@@ -303,7 +303,7 @@ class _Changes:
             return set()
         if os.path.basename(real) in IGNORE_FILES:
             real = os.path.dirname(real)
-        if all(_is_hidden(os.path.relpath(real, top)) for top in above):
+        if not self.options.all_files and all(_is_hidden(os.path.relpath(real, top)) for top in above):
             return self._everything if through_link else set()
         return self._everything if os.path.islink(real) else {real}
 

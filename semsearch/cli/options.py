@@ -239,7 +239,7 @@ WithSections = Annotated[
     bool | None,
     typer.Option(
         "--sections/--no-sections",
-        help="Whether to cut documents at their headings, and to encode these with each passage [default: sections]",
+        help="Whether to encode headings with each passage, and to keep tables and code whole [default: sections]",
     ),
 ]
 

@@ -77,7 +77,7 @@ def reencode(
         bool | None,
         typer.Option(
             "--sections/--no-sections",
-            help="Whether to cut documents at their headings, and to encode these [default: as the index does]",
+            help="Whether to encode headings with each passage [default: as the index does]",
         ),
     ] = None,
     as_json: opt.AsJson = False,

@@ -1,10 +1,9 @@
 """Cutting documents into passages, measured in the model's own tokens.
 
-A document with sections is cut at their headings first; small neighboring sections stay together. Within a section,
 `semantic-text-splitter` chooses the boundaries: paragraphs first, then sentences, then words, so that each passage is
 as long as the limit allows; tables and code are cut only if they are longer than a passage. This module prepends the
-title and the section's path, counts tokens, and handles documents that are too long. It is independent of any model:
-the tokenizer and the limits are passed in.
+title and the path of the section, counts tokens, and handles documents that are too long. It is independent of any
+model: the tokenizer and the limits are passed in.
 """
 
 from __future__ import annotations
@@ -43,8 +42,8 @@ SPLITTERS = 16
 CAPACITY_STEP = 16
 """Number of cached splitters and the step between their capacities; each splitter holds a copy of the vocabulary."""
 
-HEADINGS = 4_096
-"""Number of headings whose lengths are cached."""
+PATH_TOKENS = 32
+"""Maximum number of tokens of a section's path in front of a passage; the end of a longer one is left out."""
 
 BLOCK_CHARS_PER_TOKEN = 40
 """Blocks grow with the passage length, so that each block holds several passages."""
@@ -61,8 +60,8 @@ class Chunking:
             encoder's maximum, capped at 512.
         overlap: Number of tokens that neighboring passages may share.
         title: Whether to prepend the document's title to each passage before encoding.
-        sections: Whether to cut documents at the headings of their sections, and to prepend these headings as well,
-            after the title.
+        sections: Whether to prepend the headings of a passage's section as well, after the title, and to keep tables
+            and code whole.
 
     Raises:
         UsageError: If a setting has the wrong type or value, or if two settings contradict each other.
@@ -136,7 +135,6 @@ class Chunker:
         if not least <= self._limit <= max_tokens:
             raise UsageError(f"`tokens` is {self._limit}; expected {least} to {max_tokens} for this encoder")
         self._splitter = lru_cache(maxsize=SPLITTERS)(self._new_splitter)
-        self._capacity = lru_cache(maxsize=HEADINGS)(self._capacity_for)
 
     def passages(self, documents: Sequence[Document]) -> list[tuple[Passage, ...] | RecordError]:
         """Cut each document into passages.
@@ -156,14 +154,16 @@ class Chunker:
         and one with the shortened heading.
         """
         heading = self._heading(title, section)
-        if not heading and not self._chunking.title:
+        if not self._chunking.title:
             return [_encoded("", text, 0)]
         headings = dict.fromkeys([heading, self._shorten(heading, self._room() // 2)])
         return [_encoded(one, f"{one} {text}", len(one) + 1) for one in headings]
 
     def _heading(self, title: str, section: str) -> str:
         """Return what is prepended to a passage."""
-        return f"{title} {section}".strip() if section and self._chunking.title else title * self._chunking.title
+        if not self._chunking.title:
+            return ""
+        return f"{title} {self._shorten(section, PATH_TOKENS)}".strip() if section else title
 
     def _passages(self, document: Document, whole: str, n_tokens: int) -> tuple[Passage, ...] | RecordError:
         if not whole:
@@ -191,13 +191,12 @@ class Chunker:
             yield Passage(ordinal, start, end, text, n, max(0, n - self._max_tokens))
 
     def _spans(self, text: str, title: str, layout: Layout) -> Iterator[tuple[int, int]]:
-        """Cut a text into spans that fit into a passage with the heading that each of them gets."""
-
-        def capacity(start: int, end: int) -> int:
-            return self._capacity(self._heading(title, layout.section(title, start, end)))
+        """Cut a text into spans that fit into a passage with any of the document's headings."""
+        sections = {layout.section(title, one.start, one.start + 1) for one in layout.sections}
+        capacity = self._capacity([self._heading(title, section) for section in ("", *sections)])
 
         def cut(start: int, end: int, reserved: int) -> Iterator[tuple[int, int]]:
-            room = capacity(start, end) - reserved
+            room = capacity - reserved
             overlap = min(self._chunking.overlap, room // 2)
             longest = max(BLOCK_CHARS, BLOCK_CHARS_PER_TOKEN * room)
             for first, last in split(text[start:end], self._splitter(room, overlap), longest):
@@ -212,11 +211,11 @@ class Chunker:
         (specials,) = self._count([""])
         return [n - specials for n in self._count(texts)]
 
-    def _capacity_for(self, heading: str) -> int:
-        """Return the number of tokens that a passage has room for besides its heading."""
-        heading = self._shorten(heading, self._room() // 2)
-        capacity = self._limit - self._count([self._prefix + heading])[0]
-        if heading and capacity > 4 * CAPACITY_STEP:
+    def _capacity(self, headings: Sequence[str]) -> int:
+        """Return the number of tokens that a passage has room for besides any of these headings."""
+        shortened = [self._prefix + self._shorten(heading, self._room() // 2) for heading in headings]
+        capacity = self._limit - max(self._count(shortened))
+        if any(headings) and capacity > 4 * CAPACITY_STEP:
             capacity -= capacity % CAPACITY_STEP
         return capacity
 

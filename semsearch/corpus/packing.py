@@ -1,4 +1,4 @@
-"""Cutting a text at its sections, and packing small neighbors into spans that fit into a passage."""
+"""Cutting a text at the edges of its tables and code, and joining what fits into a passage."""
 
 from __future__ import annotations
 
@@ -12,19 +12,14 @@ from semsearch.layout import Layout
 Span: TypeAlias = tuple[int, int]
 """Half-open character offsets in the text."""
 
-TOGETHER = 256
-"""Maximum number of tokens of neighboring sections that share a passage, if there is room for more."""
-
 LONELY = 24
 """Number of tokens below which the text before a table or code, such as its heading, never is a passage of its own."""
 
 
 class Packer:
-    """Cuts one text along its layout.
+    """Cuts one text into spans as long as possible, without cutting tables and code that fit.
 
-    A section that fits into a passage is kept whole, and so are several neighbors if they are small. A longer section
-    is cut into its own sections. One without further sections is cut at the edges of its tables and code, and what is
-    still too long is cut by `cut`.
+    What is too long is cut by `cut`, whose last part may be joined with what follows.
     """
 
     def __init__(
@@ -32,96 +27,53 @@ class Packer:
         text: str,
         layout: Layout,
         count: Callable[[Sequence[str]], list[int]],
-        capacity: Callable[[int, int], int],
+        capacity: int,
         cut: Callable[[int, int, int], Iterable[Span]],
     ) -> None:
-        """Count the tokens between all boundaries.
+        """Count the tokens between all tables and code.
 
         Args:
             text: The text.
             layout: Its sections, tables and code.
             count: Counts the tokens of texts.
-            capacity: Returns how many tokens a span may have, given its start and end.
+            capacity: Number of tokens that a span may have.
             cut: Cuts a span, given its start and end, into parts that leave room for a number of tokens.
         """
         self._text, self._sections = text, layout.sections
         self._count, self._capacity, self._cut = count, capacity, cut
-        self._starts = [section.start for section in layout.sections]
-        self._edges = sorted({0, len(text), *self._starts, *(edge for block in layout.blocks for edge in block)})
+        self._edges = sorted({0, len(text), *(edge for block in layout.blocks for edge in block)})
         self._block_starts = {start for start, _ in layout.blocks}
         sizes = count([text[start:end] for start, end in pairwise(self._edges)])
         self._tokens = dict(zip(self._edges, accumulate(sizes, initial=0), strict=True))
 
     def spans(self) -> Iterator[Span]:
-        """Yield the spans in order, without white space at their ends; neighbors overlap only within a section.
+        """Yield the spans in order, without white space at their ends; neighbors overlap only in running text.
 
-        A heading alone is not a passage: it is in the path of what follows.
+        A heading at the end of a span is left out: it is in the path of what follows.
         """
-        for start, end in self._packed(0, len(self._text)):
-            part = self._text[start:end]
-            span = start + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip())
-            if span[0] < span[1] and not self._is_heading(span):
-                yield span
+        for start, end in self._packed():
+            last = self._without_headings(start, end)
+            part = self._text[start:last]
+            if part.strip():
+                yield start + len(part) - len(part.lstrip()), last - len(part) + len(part.rstrip())
 
-    def _is_heading(self, span: Span) -> bool:
-        """Return whether a span is the heading of a section that goes on behind it."""
-        place = bisect_left(self._starts, span[0])
-        section = self._sections[place] if place < len(self._sections) else None
-        if section is None or section.start != span[0] or " ".join(self._text[slice(*span)].split()) != section.title:
-            return False
-        behind = self._sections[place + 1 : place + 2]
-        return bool(behind) and behind[0].level > section.level
+    def _without_headings(self, start: int, end: int) -> int:
+        """Return the end of a span without the headings at its end, unless the text ends there, too."""
+        place = bisect(self._sections, end - 1, key=lambda one: one.start)
+        while end < len(self._text) and place and (section := self._sections[place - 1]).start >= start:
+            if " ".join(self._text[section.start : end].split()) != section.title or not section.title:
+                break
+            end, place = section.start, place - 1
+        return end
 
-    def _size(self, span: Span) -> int:
-        start, end = span
-        for place in span:
-            if place not in self._tokens:  # a part of what was cut
-                edge = self._edges[bisect(self._edges, place) - 1]
-                self._tokens[place] = self._tokens[edge] + self._count([self._text[edge:place]])[0]
-        return self._tokens[end] - self._tokens[start]
-
-    def _fits(self, span: Span) -> bool:
-        return self._size(span) <= self._capacity(*span)
-
-    def _packed(self, start: int, end: int) -> Iterator[Span]:
-        if self._fits((start, end)):
-            yield start, end
-            return
-        children = list(self._children(start, end))
-        if len(children) == 1:
-            yield from self._leaf(start, end)
-            return
+    def _packed(self) -> Iterator[Span]:
         together: Span | None = None
-        for child in children:
-            if together and self._may_join(together, child):
-                together = (together[0], child[1])
-                continue
-            if together:
-                yield from self._packed(*together)
-            together = child
-        if together:
-            yield from self._packed(*together)
-
-    def _may_join(self, one: Span, other: Span) -> bool:
-        joined = (one[0], other[1])
-        return self._size(joined) <= TOGETHER and self._fits(joined)
-
-    def _children(self, start: int, end: int) -> Iterator[Span]:
-        """Cut a span before the sections of the highest level that begin inside it."""
-        inside = self._sections[bisect_left(self._starts, start + 1) : bisect_left(self._starts, end)]
-        highest = min((section.level for section in inside), default=0)
-        yield from pairwise([start, *(section.start for section in inside if section.level == highest), end])
-
-    def _leaf(self, start: int, end: int) -> Iterator[Span]:
-        """Cut a span without sections at its tables and code, and join what fits together again."""
-        edges = self._edges[bisect_left(self._edges, start) : bisect_left(self._edges, end) + 1]
-        together: Span | None = None
-        for part in pairwise(edges):
+        for part in pairwise(self._edges):
             if together and not self._fits((together[0], part[1])):
-                *whole, together = self._whole_or_cut(together)  # what is left of it may belong to what follows
+                *whole, together = self._whole_or_cut(together)
                 yield from whole
             if together and not self._fits((together[0], part[1])):
-                if self._size(together) < LONELY and not self._fits(part):
+                if self._size(together) < LONELY and part[0] in self._block_starts and not self._fits(part):
                     (_, first), *rest = self._cut(*part, self._size(together))
                     yield together[0], first
                     *whole, together = rest or [(first, first)]
@@ -135,3 +87,14 @@ class Packer:
 
     def _whole_or_cut(self, span: Span) -> list[Span]:
         return [span] if self._fits(span) else list(self._cut(*span, 0))
+
+    def _fits(self, span: Span) -> bool:
+        return self._size(span) <= self._capacity
+
+    def _size(self, span: Span) -> int:
+        start, end = span
+        for place in span:
+            if place not in self._tokens:  # a part of what was cut
+                edge = self._edges[bisect_left(self._edges, place) - 1]
+                self._tokens[place] = self._tokens[edge] + self._count([self._text[edge:place]])[0]
+        return self._tokens[end] - self._tokens[start]

@@ -141,7 +141,7 @@ def test_a_rerun_without_options_goes_on_with_those_of_the_index():
     assert (report["encoded"], report["unchanged"]) == (0, 4)
     status = call("status", "--json").ok().json
     assert status["encoder"]["model"] == "hash:32"
-    assert status["chunking"] == {"on_long": "chunk", "tokens": 20, "overlap": 3, "title": False}
+    assert status["chunking"] == {"on_long": "chunk", "tokens": 20, "overlap": 3, "title": False, "sections": True}
 
 
 def test_options_of_the_encoder_arrive_and_are_kept(checkpoint: Callable[..., Path]):

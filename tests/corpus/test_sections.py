@@ -16,7 +16,6 @@ from semsearch import Chunking, Document, Index, WordHashEncoder
 from semsearch.corpus.chunking import Chunker
 from semsearch.corpus.formats.html import from_html
 from semsearch.corpus.formats.markdown import from_markdown
-from semsearch.corpus.packing import TOGETHER
 from semsearch.corpus.plain import first_line
 from semsearch.layout import Layout, Section
 
@@ -33,28 +32,37 @@ def passages(plain, limit=128, **wishes):
     return [(plain.text[one.start : one.end], one.encoded_text, one.n_tokens) for one in found]
 
 
-def test_a_long_document_is_cut_at_its_headings():
-    source = f"# Birds\n\nIntro.\n\n## Herons\n\n{SENTENCE * 8}\n\n## Owls\n\n{SENTENCE * 8}\n\n### Barn owls\n\nWhite."
+def test_passages_are_encoded_with_their_title_and_the_path_of_their_section():
+    source = f"# Birds\n\n{SENTENCE * 8}\n\n## Owls\n\n{SENTENCE * 8}\n\n### Barn owls\n\n{SENTENCE * 8}"
     plain = from_markdown(source.encode())
+    body = (SENTENCE * 8).strip()
     texts, encoded, _ = zip(*passages(plain), strict=True)
-    assert [text.split("\n")[0] for text in texts] == ["Birds", "Herons", "Owls"]
-    assert encoded[0] == "Birds Birds\n\nIntro."
-    assert encoded[1] == f"Birds Herons Herons\n\n{(SENTENCE * 8).strip()}"
-    assert encoded[-1].startswith("Birds Owls Owls\n\nThe old")
-    assert encoded[-1].endswith("Barn owls\n\nWhite.")
+    assert texts == (f"Birds\n\n{body}", f"Owls\n\n{body}", f"Barn owls\n\n{body}")
+    assert encoded == tuple(
+        f"{heading} {text}"
+        for heading, text in zip(("Birds", "Birds Owls", "Birds Owls > Barn owls"), texts, strict=True)
+    )
 
 
 def test_a_document_that_fits_stays_whole_and_is_encoded_with_its_title_alone():
     plain = from_markdown(b"# Birds\n\nIntro.\n\n## Herons\n\nThey wait.\n")
-    assert passages(plain) == [(plain.text, f"Birds {plain.text}", 11)]
+    assert passages(plain) == [(plain.text, f"Birds {plain.text}", 11)]  # 9 tokens, [CLS] and [SEP]
 
 
-def test_small_neighbors_share_a_passage_up_to_a_bound():
-    source = "# Birds\n\n" + "\n\n".join(f"## Bird {n}\n\n{SENTENCE * 4}" for n in range(12))
-    plain = from_markdown(source.encode())
-    found = passages(plain, 512)
-    assert TOGETHER == 256
-    assert [text.count("\n\nThe old") for text, _, _ in found] == [4, 4, 4]  # of 54 tokens each
+def test_a_passage_of_several_sections_has_the_path_of_what_contains_them():
+    source = f"# Birds\n\n{SENTENCE * 12}\n\n## Owls\n\n### Barn owls\n\nWhite.\n\n### Little owls\n\nBrown."
+    (_, first, _), (_, second, _) = passages(from_markdown(source.encode()), 168)
+    assert first.startswith("Birds Birds\n\nThe old")
+    assert second == "Birds Owls Owls\n\nBarn owls\n\nWhite.\n\nLittle owls\n\nBrown."
+
+
+def test_a_long_path_is_shortened():
+    headings = "\n\n".join(f"{'#' * level} {'very ' * 20}deep {level}" for level in range(2, 6))
+    plain = from_markdown(f"# Birds\n\n{headings}\n\n{SENTENCE * 30}".encode())
+    found = passages(plain)
+    assert all(n <= 128 for _, _, n in found)
+    path = found[-1][1].removeprefix("Birds ").partition(" The old")[0]
+    assert path == f"{'very ' * 20}deep 2 > {'very ' * 9}".strip()  # 32 tokens
 
 
 def test_tables_and_code_are_not_torn_if_they_fit():
@@ -77,17 +85,13 @@ def test_what_is_longer_than_a_passage_is_cut_in_any_case():
     assert found[0][0].startswith("Birds\n\nLook:\n\nvalue_0 = ")  # the introduction is not alone
 
 
-def test_a_heading_alone_is_in_the_path_of_what_follows():
-    source = f"# Birds\n\n{SENTENCE * 12}\n\n## API\n\n### sing\n\n{SENTENCE * 8}\n\n### fly\n\n{SENTENCE * 8}\n"
+def test_a_heading_at_the_end_of_a_passage_is_in_the_path_of_what_follows_instead():
+    source = f"# Birds\n\n{SENTENCE * 8}\n\n## API\n\n### sing\n\n{SENTENCE * 9}\n\n## The end\n"
     plain = from_markdown(source.encode())
-    texts, encoded, _ = zip(*passages(plain), strict=True)
-    assert "API" not in texts
-    assert sum(one.startswith("Birds API > sing sing\n\nThe old") for one in encoded) == 1
-
-
-def test_the_last_heading_of_a_document_is_a_passage_since_nothing_follows():
-    plain = from_markdown(f"# Birds\n\n{SENTENCE * 12}\n\n## The end\n".encode())
-    assert passages(plain)[-1][0].endswith("The end")
+    texts, encoded, _ = zip(*passages(plain, overlap=0), strict=True)
+    assert texts[0] == f"Birds\n\n{(SENTENCE * 8).strip()}"
+    assert encoded[1].startswith("Birds API > sing The old")
+    assert texts[-1].endswith("The end")  # nothing follows it
 
 
 def test_without_sections_the_text_is_cut_as_if_it_had_none():
@@ -163,7 +167,11 @@ def test_hits_know_their_sections_and_words_find_them(tmp_path):
         found = index.search("owls night", 10, mode="keyword", unit="passage")
         assert len(found) > 1  # each passage of the section, although only the first has the heading in its text
         assert {hit.section for hit in found} == {"Owls at night"}
-        assert index.context("owls night").excerpts[0].heading.startswith("[1] Birds > Owls at night (birds.md, char")
+        assert (
+            index.context("owls night", mode="keyword", min_confidence=0)
+            .excerpts[0]
+            .heading.startswith("[1] Birds > Owls at night (birds.md, char")
+        )
         assert not Index.verify(tmp_path / "index", encoder=WordHashEncoder(64)).problems
         exported = tmp_path / "out.jsonl"
         index.export(exported)

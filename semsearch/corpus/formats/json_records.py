@@ -8,12 +8,12 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from io import BufferedIOBase
 from typing import Any, BinaryIO
 
-from semsearch.corpus.fields import JSON, from_fields
+from semsearch.corpus.fields import JSON, DerivedIds, from_fields, text_fields
 from semsearch.corpus.gzipped import CORRUPT
 from semsearch.corpus.plain import UTF16_MARKS, as_utf8
 from semsearch.corpus.records import MAX_FILE_BYTES, MAX_LINE_BYTES, Record, guarded, unreadable
@@ -40,14 +40,15 @@ _LONGEST_TOKEN = 16
 def read_json_records(source: Source, options: ReadOptions) -> Iterator[Record]:
     """Read each object of an array as one document, or a single object as one document or as a list of records."""
     text: _Text | None = None
+    make = partial(_document, options=options, ids=DerivedIds(source.doc_id))
     try:
         with source.open() as stream:
             text = _Text(stream)
             opening = text.peek()
             if opening == "[":
-                yield from _read_array(source, options, text)
+                yield from _read_array(source, make, text)
             elif opening == "{":
-                yield from _read_object(source, options, text.rest())
+                yield from _read_object(source, options, make, text.rest())
             else:
                 found = f"starts with {opening!r}" if opening else "is empty"
                 yield RecordError(source.name, text.line if opening else None, f"the file {found}; {EXPECTED}")
@@ -139,13 +140,13 @@ class _Text:
         self._at = end
 
 
-def _read_array(source: Source, options: ReadOptions, text: _Text) -> Iterator[Record]:
+def _read_array(source: Source, make: Callable[[Any], Document], text: _Text) -> Iterator[Record]:
     text.skip()
     following = "]"
     while text.peek() != "]" or following == ",":
         following = text.peek()
         line = text.line
-        yield guarded(source, line, partial(_document, text.value(), options))
+        yield guarded(source, line, partial(make, text.value()))
         following = text.peek()
         if following == ",":
             text.skip()
@@ -156,7 +157,7 @@ def _read_array(source: Source, options: ReadOptions, text: _Text) -> Iterator[R
         raise ValueError(f"more text after the end of the array; {EXPECTED}")
 
 
-def _read_object(source: Source, options: ReadOptions, text: str) -> Iterator[Record]:
+def _read_object(source: Source, options: ReadOptions, make: Callable[[Any], Document], text: str) -> Iterator[Record]:
     """Read an object as one record, or as records if it has no text but exactly one array of objects."""
     try:
         value = JSON.decode(text)
@@ -169,26 +170,21 @@ def _read_object(source: Source, options: ReadOptions, text: str) -> Iterator[Re
         yield RecordError(source.name, None, "nested too deeply; flatten it")
         return
     arrays = [one for one in value.values() if isinstance(one, list) and one and all(isinstance(o, dict) for o in one)]
-    if options.text_field in value or len(arrays) != 1:
-        yield guarded(source, None, partial(_single, value, options))
+    has_text = any(name in value for name in text_fields(value, options))
+    if has_text or len(arrays) != 1:
+        record = guarded(source, None, partial(make, value))
+        if isinstance(record, RecordError) and not has_text:
+            record = RecordError(record.source, record.line, f"{record.reason}; {EXPECTED}")
+        yield record
         return
     for number, record in enumerate(arrays[0], 1):
         place = f"{source.name}, record {number}"
-        yield guarded(
-            Source(place, source.path, source.format, source.origin), None, partial(_document, record, options)
-        )
+        yield guarded(Source(place, source.path, source.format, source.origin), None, partial(make, record))
 
 
-def _single(value: dict[str, Any], options: ReadOptions) -> Document:
-    try:
-        return from_fields(value, options)
-    except ValueError as error:
-        raise ValueError(f"{error}; {EXPECTED}" if options.text_field not in value else str(error)) from None
-
-
-def _document(value: Any, options: ReadOptions) -> Document:
+def _document(value: Any, options: ReadOptions, ids: DerivedIds) -> Document:
     if isinstance(value, ValueError):
         raise value
     if not isinstance(value, dict):
         raise ValueError(f"{shown(value)} is not a JSON object; expected an array of objects")
-    return from_fields(value, options)
+    return from_fields(value, options, ids.needed(value, options))

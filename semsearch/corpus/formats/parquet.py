@@ -11,10 +11,11 @@ from io import BufferedIOBase, BufferedReader, FileIO
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, BinaryIO
 
-from semsearch.corpus.fields import from_fields, header_problem
+from semsearch.corpus.fields import DerivedIds, from_fields, header_problem, text_fields
 from semsearch.corpus.gzipped import CORRUPT
 from semsearch.corpus.records import Reading, ReadingWarning, guarded, unreadable
 from semsearch.corpus.sources import ReadOptions, Source
+from semsearch.corpus.values import as_json
 from semsearch.errors import RecordError
 from semsearch.messages import first_line
 from semsearch.types import Document
@@ -35,7 +36,7 @@ def read_parquet(source: Source, options: ReadOptions) -> Iterator[Reading]:
         reason = "Parquet files need pyarrow, which is not installed; pip install 'semsearch[parquet]'"
         yield RecordError(source.name, None, reason)
         return
-    row = 0
+    row, ids = 0, DerivedIds(source.doc_id)
     try:
         with ExitStack() as stack:
             file = pq.ParquetFile(_seekable(stack.enter_context(source.open()), stack), buffer_size=2**16)
@@ -53,7 +54,7 @@ def read_parquet(source: Source, options: ReadOptions) -> Iterator[Reading]:
                 for number in range(batch.num_rows):
                     row += 1
                     place = replace(source, name=f"{source.name}, row {row}")
-                    yield guarded(place, None, partial(_document, columns, number, options))
+                    yield guarded(place, None, partial(_document, columns, number, options, ids))
     except (OSError, pa.ArrowException, *CORRUPT) as error:
         # An OSError of pyarrow's has no number, while those of the system have one.
         broken = isinstance(error, pa.ArrowException) or (isinstance(error, OSError) and error.errno is None)
@@ -61,13 +62,14 @@ def read_parquet(source: Source, options: ReadOptions) -> Iterator[Reading]:
         yield RecordError(source.name if row == 0 else f"{source.name}, after row {row}", None, reason)
 
 
-def _document(columns: dict[str, pa.Array], number: int, options: ReadOptions) -> Document:
-    own = (options.id_field, "_id", "id", options.text_field)
+def _document(columns: dict[str, pa.Array], number: int, options: ReadOptions, ids: DerivedIds) -> Document:
+    own = (options.id_field, "_id", "id", *text_fields(columns, options))
     try:
         fields = {name: column[number].as_py() for name, column in columns.items()}
     except OverflowError as error:
         raise ValueError(f"a value that Python cannot represent ({error}); remove it") from None
-    return from_fields({name: value for name, value in fields.items() if value is not None or name in own}, options)
+    known = {name: value for name, value in fields.items() if value is not None or name in own}
+    return from_fields(known, options, ids.needed(as_json(known), options))
 
 
 def _to_microseconds(column: pa.Array) -> pa.Array:
