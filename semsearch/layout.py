@@ -61,8 +61,8 @@ class Layout:
     @property
     def title(self) -> str:
         """The heading that titles the text: the first of level 1, or one at its beginning; empty if there is none."""
-        titles = (one.title for one in self.sections if one.title and (one.level == 1 or one.start == 0))
-        return next(titles, "")
+        first = next((one.title for one in self.sections if one.title and one.level == 1), "")
+        return first or next((one.title for one in self.sections if one.start == 0), "")
 
     def section(self, title: str, start: int, end: int) -> str:
         """Return the path of the sections that contain a whole span as text, without a heading that is the title."""

@@ -27,13 +27,20 @@ def about(source: Source, text: str) -> dict[str, str | int]:
         OSError: If the file no longer exists.
     """
     found: dict[str, str | int] = {"path": source.doc_id, "type": source.format}
-    if source.opened is None and source.path != STDIN:
-        stored = os.stat(source.path)
-        found["size"] = stored.st_size
-        if modified := moment_of(stored.st_mtime_ns):
+    if stored := _stored(source):
+        found["size"], nanoseconds = stored
+        if modified := moment_of(nanoseconds):
             found["modified"] = modified
     language = None if source.format in WITHOUT_LANGUAGE else language_of(text)
     return {**found, "language": language} if language else found
+
+
+def _stored(source: Source) -> tuple[int, int] | None:
+    """Return the size in bytes and the time of modification in nanoseconds, if there is a file."""
+    if source.opened or source.path == STDIN:
+        return source.stored
+    status = os.stat(source.path)
+    return status.st_size, status.st_mtime_ns
 
 
 def moment_of(nanoseconds: int) -> str | None:

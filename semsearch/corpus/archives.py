@@ -11,6 +11,7 @@ import gzip
 import lzma
 import os
 import tarfile
+import time
 import unicodedata
 import zipfile
 import zlib
@@ -118,13 +119,14 @@ class _Found:
             return None
         return inner
 
-    def source(self, inner: str, open_: Callable[[], IO[bytes]]) -> Source:
-        """Return a member as a source."""
+    def source(self, inner: str, open_: Callable[[], IO[bytes]], size: int, modified: float) -> Source:
+        """Return a member as a source, given its size in bytes and the seconds since 1970 of its modification."""
         file_format = format_of(inner, self.options)
         assert file_format is not None, inner  # see `place`
         origin = replace(self.archive.origin, found=True)
         name = f"{self.archive.name}/{inner}"
-        return Source(name, self.archive.path, file_format, origin, inner, partial(_opened, open_, is_gzipped(inner)))
+        opened, stored = partial(_opened, open_, is_gzipped(inner)), (size, int(modified * 10**9))
+        return Source(name, self.archive.path, file_format, origin, inner, opened, stored)
 
     def problem(self, inner: str, reason: str) -> RecordError:
         """Return an error about a member, which does not stop a run."""
@@ -161,7 +163,15 @@ def _members_of_zip(found: _Found) -> Iterator[Member]:
             elif info.file_size > most_bytes(info.compress_size):
                 yield found.problem(inner, TOO_COMPRESSED)
             else:
-                yield found.source(inner, partial(archive.open, info))
+                yield found.source(inner, partial(archive.open, info), info.file_size, _seconds(info.date_time))
+
+
+def _seconds(written: tuple[int, int, int, int, int, int]) -> float:
+    """Return a time in a zip, which is local time, as seconds since 1970; 0 if it is none."""
+    try:
+        return time.mktime((*written, 0, 0, -1))
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def _members_of_tar(found: _Found) -> Iterator[Member]:
@@ -185,7 +195,7 @@ def _members_of_tar(found: _Found) -> Iterator[Member]:
             inner = found.place(info.name) if info.isreg() else None
             feed.until = MAX_BYTES
             if isinstance(inner, str):
-                yield found.source(inner, partial(_extracted, archive, info))
+                yield found.source(inner, partial(_extracted, archive, info), info.size, info.mtime)
             elif inner is not None:
                 yield inner
         if feed.read_so_far < end + BLOCK:  # without the block of zeros at its end

@@ -255,9 +255,10 @@ def has_moved(folder: str, files: Mapping[str, str], options: ReadOptions) -> bo
     return 0 < len(files) <= 2 * same
 
 
-def _hashes(document: Document) -> tuple[str, str]:
-    """Return the content hashes of a document in an index that knows sections, and in one that does not."""
-    return document.content_hash, replace(document, layout=NO_LAYOUT).content_hash
+def _hashes(document: Document) -> list[str]:
+    """Return the content hashes of a document: today's, without sections, and without a title, as in older indexes."""
+    older = replace(document, layout=NO_LAYOUT)
+    return [one.content_hash for one in (document, older, replace(older, title=""))]
 
 
 def _from_python(record: object, options: ReadOptions) -> Document:

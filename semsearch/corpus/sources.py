@@ -76,6 +76,7 @@ class Source:
         origin: Root of the file and path relative to it, as stored in an index.
         inner: Path inside an archive or container, with `/` as separator; empty for a file.
         opened: Function that opens a member of an archive; None for a file.
+        stored: Size in bytes and time of modification in nanoseconds of a member, as the archive says; None for a file.
         count: Receives the number of bytes, of the file itself, whenever some are read.
     """
 
@@ -85,6 +86,7 @@ class Source:
     origin: Origin
     inner: str = ""
     opened: Callable[[], AbstractContextManager[BinaryIO | BufferedIOBase]] | None = None
+    stored: tuple[int, int] | None = None
     count: Count | None = field(default=None, compare=False, repr=False)
 
     @property

@@ -163,8 +163,8 @@ def test_vectors_that_do_not_fit_are_one_line():
 
 def test_migrate_says_from_and_to():
     make_older_index(Path("older"), [{"_id": "a", "text": "The heron waits"}])
-    assert call("migrate", "--index", "older").ok().out == "older: migrated from schema 1 to 5\n"
-    assert call("migrate", "--index", "older").ok().out == "older is up to date: schema 5\n"
+    assert call("migrate", "--index", "older").ok().out == "older: migrated from schema 1 to 6\n"
+    assert call("migrate", "--index", "older").ok().out == "older is up to date: schema 6\n"
     assert call("migrate", "--index", "older", "--json").ok().json == {"index": "older", "before": 5, "after": 5}
     call("verify", "--index", "older").ok()
     damage(Path("older"), "PRAGMA user_version = 99")

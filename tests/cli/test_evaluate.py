@@ -536,8 +536,8 @@ def test_a_corpus_may_be_a_file_a_folder_or_standard_input(monkeypatch: pytest.M
     for document in DOCUMENTS:
         Path("texts", f"{document['_id']}.txt").write_text(document["text"])
     done = call("eval", "corpus", "texts", *words)
-    assert done.rows[0] == ["nDCG@10", "sentence", "first", "all"]  # a text file has no title
-    assert "pseudo-queries from 8 of 8 documents: 0 title, 8 sentence, 8 first" in done.err
+    assert done.rows[0] == ["nDCG@10", "title", "sentence", "first", "all"]  # the title is the first line
+    assert "pseudo-queries from 8 of 8 documents: 8 title, 8 sentence, 8 first" in done.err
 
 
 def test_a_corpus_with_judgments_says_how_far_they_agree():
@@ -851,7 +851,7 @@ def test_a_collection_of_one_document_can_be_searched():
         ),
         ([*DOCUMENTS, {"text": 7}], (), 1, ("corpus.jsonl:9",)),
         (DOCUMENTS, ("--sample", 1), 2, ("sample", " must be at least 2 documents, got 1")),
-        (DOCUMENTS, ("--format", "xlsx"), 2, ('unknown format "xlsx"', "jsonl")),
+        (DOCUMENTS, ("--format", "doc"), 2, ('unknown format "doc"', "jsonl")),
         (DOCUMENTS, ("--text-field", "body"), 1, ("corpus.jsonl:1", '"body"')),
     ],
 )

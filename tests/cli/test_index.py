@@ -40,6 +40,7 @@ def test_index_as_json_counts_what_was_done():
         **{"documents": 3, "encoded": 1, "taken": 0, "described": 1, "unchanged": 1, "deleted": 1},
         **{"passages": 1, "truncated": 0, "tokens": 5, "tokens_lost": 0},
         **{"bad": 0, "vanished": 0, "not_deleted": 0, "empty": 0, "empty_ids": [], "vanished_ids": [], "errors": []},
+        **{"textless": 0, "textless_files": []},
         **{"unknown": 0, "unknown_ids": [], "checked": 0, "unknown_language": 0, "unknown_language_ids": []},
     }
 
@@ -210,7 +211,7 @@ def test_similarity_is_an_option_that_status_shows_and_an_index_keeps():
     refused.fails(1, "was built with another encoder: it has similarity dot, not cosine")
     (hit,) = call("query", "water", "-k", 1, "--mode", "dense", "--json").ok().json["hits"]
     assert hit["kind"] == "dot"
-    assert call("query", "water", "-k", 1, "--mode", "dense", "--explain").ok().rows[1][-1].startswith("meaning: dot ")
+    assert call("query", "water", "-k", 1, "--mode", "dense", "--explain").ok().rows[1][-2].startswith("meaning: dot ")
     moved = call("reencode", "--similarity", "auto", "--runtime", "torch").ok().out.splitlines()[0]
     assert moved.endswith(" s")
     assert "(pooler mean, similarity dot) to" in moved

@@ -165,7 +165,7 @@ def test_what_changes_of_a_file_but_its_text_is_not_encoded_again(tmp_path: Path
 def test_an_older_index_gets_the_metadata_without_being_encoded_again(tmp_path: Path, index: Index):
     path = write(tmp_path / "a.md", "text")
     (document,) = read_corpus(str(path))
-    index.add([Document("a.md", "text", "", {"path": "a.md"}, origin=document.origin)])
+    index.add([Document("a.md", "text", "text", {"path": "a.md"}, origin=document.origin)])
     report = index.add(path)
     assert (report.encoded, report.described) == (0, 1)
     assert index.select("type = 'markdown'") == ["a.md"]

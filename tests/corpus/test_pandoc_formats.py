@@ -56,6 +56,13 @@ Otters dive.
 """A document for pandoc to write in each format, and for this library to read again."""
 
 
+def own(document):
+    """Return the metadata without what every file has."""
+    return {
+        name: value for name, value in document.metadata.items() if name not in ("type", "size", "modified", "language")
+    }
+
+
 def made(name: str, source: str = WRITTEN) -> bytes:
     """Return a file that pandoc writes from Markdown."""
     plain = ["--syntax-highlighting=none"] if name == "latex" else []  # verbatim rather than a command per word
@@ -91,7 +98,7 @@ def blocks(document: Document) -> list[str]:
 
 
 def test_every_format_of_this_extra_is_tested():
-    assert [one.name for one in FORMATS.values() if one.extra == "formats"] == NAMES
+    assert [one.name for one in FORMATS.values() if one.extra == "formats" and one.name != "spreadsheet"] == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -198,7 +205,7 @@ def test_rst_by_hand(tmp_path):
 def test_rst_fields_become_metadata_and_the_path_stays(tmp_path):
     document = read(tmp_path, "rst", "Spam\n====\n\n:Author: Jo Doe\n:Date: 2024-01-02\n:Path: /etc\n\nText.\n")
     assert (document.title, document.text) == ("Spam", "Spam\n\nText.")
-    assert dict(document.metadata) == {"path": "a.rst", "author": "Jo Doe", "date": "2024-01-02"}
+    assert own(document) == {"path": "a.rst", "author": "Jo Doe", "date": "2024-01-02"}
 
 
 def test_org_by_hand(tmp_path):
@@ -215,7 +222,7 @@ def test_org_by_hand(tmp_path):
     )
     assert path_of(document, "Mon 3") == ("Garden", "Beds plot", "Water")
     assert blocks(document) == ["sow  peas", "day l\nMon 3"]
-    assert dict(document.metadata) == {"path": "a.org", "author": "Jo Doe", "date": "2024-01-02 Tue"}
+    assert own(document) == {"path": "a.org", "author": "Jo Doe", "date": "2024-01-02 Tue"}
 
 
 def test_asciidoc_by_hand(tmp_path):
@@ -226,7 +233,7 @@ def test_asciidoc_by_hand(tmp_path):
         "ifdef::env[]\nOnly there.\nendif::[]\n\n== Pump\n\n[source,sh]\n----\npump  --on\n----\n\n"
         "|===\n|part |no\n\n|seal\n|7\n|===\n\nPrime it.footnote:[Twice.]\n",
     )
-    assert (document.title, dict(document.metadata)) == (
+    assert (document.title, own(document)) == (
         "Manual",
         {"path": "a.adoc", "author": "Jo Doe", "keywords": "pump, valve"},
     )
@@ -367,12 +374,12 @@ def test_pptx_by_another_library(tmp_path):
     [
         ("Top\n===\n\ntext\n\nSub\n---\n\ntext\n", "Top"),
         (".. comment\n\nTop\n===\n\ntext\n\nNext\n====\n", "Top"),
-        ("text first\n\nTop\n===\n", ""),
-        ("no heading", ""),
+        ("text first\n\nTop\n===\n", "text first"),
+        ("no heading", "no heading"),
         ("", ""),
     ],
 )
-def test_the_title_of_rst_is_the_heading_at_the_beginning(tmp_path, source, title):
+def test_the_title_of_rst_is_the_heading_at_the_beginning_or_the_first_line(tmp_path, source, title):
     assert read(tmp_path, "rst", source).title == title
 
 
@@ -448,7 +455,7 @@ def test_properties_that_are_damaged_are_left_out(tmp_path):
         kept = {name: members.read(name) for name in members.namelist()}
         document = read(tmp_path, "docx", archive(**kept | {"docProps/core.xml": broken}))
         assert document.title == "Field notes"
-        assert dict(document.metadata) == {"path": "a.docx"}
+        assert own(document) == {"path": "a.docx"}
     del kept["docProps/core.xml"]
     assert read(tmp_path, "docx", archive(**kept)).title == "Field notes"
 

@@ -294,7 +294,7 @@ def test_literal(text, value):
 
 def test_text_file_given_directly(tmp_path):
     path = write(tmp_path / "sub" / "a.txt", b"\xef\xbb\xbfone\r\n\r\ntwo\r\n")
-    assert read(path) == [Document("a.txt", "one\n\ntwo\n", "", in_file(path, "text"), path)]
+    assert read(path) == [Document("a.txt", "one\n\ntwo\n", "one", in_file(path, "text"), path)]
 
 
 def test_text_per_line(tmp_path):
@@ -428,7 +428,7 @@ def test_html_by_hand(tmp_path):
         "Head\n\nloose bold inline text\n\nblock\n\ninner\n\ntail\n\none\ntwo a cat\n\n"
         "  x\n    y  z\n\na\nb\n\n1 2\n3\n\n<end>"
     )
-    assert read(path) == [Document("a.htm", text, "The title", in_file(path, "html"), path)]
+    assert read(path) == [Document("a.htm", text, "The title", in_file(path, "html", language="en"), path)]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from semsearch.corpus.ignored import MAX_STARS, is_ignored, rules_in, rules_of
-from semsearch.corpus.readers import Coverage, ReadOptions, count_records, read_corpus
+from semsearch.corpus.readers import Coverage, ReadOptions, count_bytes, read_corpus
 from semsearch.corpus.walk import CACHES
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.types import Document
@@ -291,7 +291,7 @@ def test_patterns_are_relative_to_the_given_folder(docs: Path, monkeypatch):
     assert ids("sub", include=["/deep"]) == ["deep/d.txt"]
     assert ids("a.md", exclude=["*.md"]) == ["a.md"]  # a file that is given is read
     with pytest.warns(UserWarning, match="3 not included"):
-        assert count_records(".", ReadOptions(include=["*.md"])) == 3
+        assert count_bytes(".", ReadOptions(include=["*.md"])) == 3
 
 
 def test_what_patterns_pass_over_is_counted(docs: Path):

@@ -289,9 +289,9 @@ def test_a_crash_around_the_exchange_leaves_one_whole_index(folder, saved, when)
 def test_an_older_index_is_migrated_and_its_segments_are_written(tmp_path):
     older = make_older_index(tmp_path / "older", DOCUMENTS)
     shutil.copytree(older, tmp_path / "copy")
-    with pytest.raises(SchemaError, match=r"schema 1, now 5\); bring it up to date first, with semsearch migrate"):
+    with pytest.raises(SchemaError, match=r"schema 1, now 6\); bring it up to date first, with semsearch migrate"):
         verify_folder(older)
-    assert Index.migrate(older) == (1, 5)
+    assert Index.migrate(older) == (1, 6)
     assert len(list(older.glob("vectors.*.seg"))) == 1
     assert Index.migrate(older) == (5, 5)
     assert verify_folder(older) == []
