@@ -213,7 +213,10 @@ def _suggested(samples: Mapping[str, Sequence[str]], options: ReadOptions) -> st
     words = {
         name: sum(any(map(str.isalpha, word)) for value in values for word in value.split()) / len(values)
         for name, values in samples.items()
-        if values and name not in ("_id", options.id_field or "id", options.title_field) and "," not in name
+        if values
+        and len(name) <= 60
+        and "," not in name
+        and name not in ("_id", options.id_field or "id", options.title_field)
     }
     best = sorted((name for name, n in words.items() if n), key=lambda name: -words[name])[:2]
     if not best or options.text_field != ReadOptions().text_field:
