@@ -26,7 +26,7 @@ def test_every_answer_is_described(tmp_path, key):
             *(Path(sys.executable).parent / "schemathesis", "run", schema, f"--url={client.base_url}"),
             *(
                 f"--checks={CHECKS}",
-                "--max-examples=60",
+                "--max-examples=30",
                 "--seed=1",
                 "--workers=1",
                 "--phases=examples,coverage,fuzzing",
