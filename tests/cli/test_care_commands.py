@@ -165,7 +165,7 @@ def test_migrate_says_from_and_to():
     make_older_index(Path("older"), [{"_id": "a", "text": "The heron waits"}])
     assert call("migrate", "--index", "older").ok().out == "older: migrated from schema 1 to 6\n"
     assert call("migrate", "--index", "older").ok().out == "older is up to date: schema 6\n"
-    assert call("migrate", "--index", "older", "--json").ok().json == {"index": "older", "before": 5, "after": 5}
+    assert call("migrate", "--index", "older", "--json").ok().json == {"index": "older", "before": 6, "after": 6}
     call("verify", "--index", "older").ok()
     damage(Path("older"), "PRAGMA user_version = 99")
     for command in ("migrate", "verify", "rebuild"):

@@ -293,10 +293,10 @@ def test_an_older_index_is_migrated_and_its_segments_are_written(tmp_path):
         verify_folder(older)
     assert Index.migrate(older) == (1, 6)
     assert len(list(older.glob("vectors.*.seg"))) == 1
-    assert Index.migrate(older) == (5, 5)
+    assert Index.migrate(older) == (6, 6)
     assert verify_folder(older) == []
     assert len(ids(tmp_path / "copy")) == 50  # opening does the same, except for segments
-    assert Index.migrate(tmp_path / "copy") == (5, 5)
+    assert Index.migrate(tmp_path / "copy") == (6, 6)
     assert sorted(os.listdir(tmp_path / "copy")) == sorted(os.listdir(older))
     with pytest.raises(NoIndexError):
         Index.migrate(tmp_path / "nothing")
