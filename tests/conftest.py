@@ -41,6 +41,18 @@ def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("caches")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_state(caches: Path) -> Iterator[None]:
+    """Keep fixtures that several tests share from changing what the command line remembers."""
+    before = os.environ.get("SEMSEARCH_STATE")
+    os.environ["SEMSEARCH_STATE"] = str(caches / "state")
+    yield
+    if before is None:
+        del os.environ["SEMSEARCH_STATE"]
+    else:
+        os.environ["SEMSEARCH_STATE"] = before
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(monkeypatch: pytest.MonkeyPatch, caches: Path, graphs: Path) -> None:
     """Keep tests from reading or changing the user's cache, and what the command line remembers."""
