@@ -198,3 +198,20 @@ def test_an_older_index_keeps_its_passages(tmp_path):
         assert index.add(path).unchanged == 1
     assert not Chunking.from_json({"on_long": "chunk", "tokens": None, "overlap": 32, "title": True}).sections
     assert Path(path).exists()
+
+
+def test_definitions_that_can_be_linked_to_are_sections_named_without_parameters():
+    page = b"<h1>csv</h1><h2>Functions</h2><p>Intro.<dl><dt id=r>csv.reader(csvfile, dialect='excel')</dt><dd>Reads."
+    page += b"<dl><dt>dialect<dd>A name.</dl></dd><dt id=w>csv.writer(csvfile)</dt><dd>Writes.</dl><p>After."
+    plain = from_html(page)
+    paths = {}
+    for word in ("Intro", "Reads", "A name", "Writes", "After"):
+        start = plain.text.index(word)
+        paths[word] = plain.layout.section("csv", start, start + len(word))
+    assert paths == {
+        "Intro": "Functions",
+        "Reads": "Functions > csv.reader",
+        "A name": "Functions > csv.reader",
+        "Writes": "Functions > csv.writer",
+        "After": "Functions",
+    }

@@ -8,10 +8,11 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from semsearch.corpus.plain import BOUNDARY, KEEP, KEPT, Heading, Piece, Plain, laid_out, lay_out, tidy
+from semsearch.layout import Layout
 
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborHTMLParser, LexborNode
@@ -98,7 +99,7 @@ def from_html(data: bytes) -> Plain:
     for parts, dropped in readings:
         text, layout = lay_out(piece for part in parts for piece in _pieces(part, dropped))
         if text:
-            return Plain(text, _title(tree, parts, marks | badges) or layout.title, layout=layout)
+            return Plain(text, _title(tree, parts, marks | badges) or layout.title, layout=_named(layout))
     return Plain("", _title(tree, whole, marks))
 
 
@@ -279,6 +280,15 @@ def _around(node: LexborNode, definitions: _Definitions) -> Iterator[tuple[Piece
         yield "", _END_OF_DEFINITIONS
     elif node.tag == "dt" and node.attributes.get("id"):
         yield definitions.term(), ""
+
+
+def _named(layout: Layout) -> Layout:
+    """Name the sections of definitions by their terms without parameters: `csv.reader` for `csv.reader(csvfile, …)`."""
+    sections = (
+        replace(one, title=one.title.partition("(")[0].strip() or one.title) if one.level > _LOWEST else one
+        for one in layout.sections
+    )
+    return Layout(tuple(sections), layout.blocks)
 
 
 @dataclass(slots=True)
