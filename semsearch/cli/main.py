@@ -133,7 +133,6 @@ def index(
     from semsearch.corpus.readers import count_bytes
     from semsearch.corpus.sources import ReadOptions
     from semsearch.index import Index
-    from semsearch.watching import watch as watch_files
 
     if poll and not watched:
         raise UsageError("`poll` requires `watched`")
@@ -197,6 +196,8 @@ def index(
                 )
 
         if watched:
+            from semsearch.watching import watch as watch_files
+
             updates = watch_files(opened, paths, options=options, replace=replace, poll=poll, first=run)
             result = next(updates).result
         else:

@@ -143,7 +143,7 @@ class Chunker:
             For each document, its passages in order, or an empty tuple if there is nothing to encode. If `on_long` is
             `error`, a document that is too long yields a RecordError instead.
         """
-        whole = [self._encoded(document.title, document.text) for document in documents]
+        whole = [f"{self._heading(one.title)} {one.text}".strip() for one in documents]
         counts = self._count([self._prefix + text for text in whole])
         return [self._passages(*each) for each in zip(documents, whole, counts, strict=True)]
 
@@ -159,8 +159,8 @@ class Chunker:
         headings = dict.fromkeys([heading, self._shorten(heading, self._room() // 2)])
         return [_encoded(one, f"{one} {text}", len(one) + 1) for one in headings]
 
-    def _heading(self, title: str, section: str) -> str:
-        """Return what is prepended to a passage."""
+    def _heading(self, title: str, section: str = "") -> str:
+        """Return what is prepended to a passage, with a space behind it, as BEIR does with titles."""
         if not self._chunking.title:
             return ""
         return f"{title} {self._shorten(section, PATH_TOKENS)}".strip() if section else title
@@ -222,10 +222,6 @@ class Chunker:
     def _room(self) -> int:
         """Return the number of tokens per passage that remain after the prefix and special tokens."""
         return self._limit - self._count([self._prefix])[0]
-
-    def _encoded(self, title: str, text: str) -> str:
-        """Return the text as it is encoded: `title + ' ' + text`, as in BEIR."""
-        return f"{title} {text}".strip() if self._chunking.title else text.strip()
 
     def _count(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text, including special tokens, in batches, since encodings are large."""

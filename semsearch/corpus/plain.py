@@ -121,7 +121,7 @@ def cleaned(text: str) -> str:
     return _UNENCODABLE.sub("\ufffd", text)
 
 
-def first_line(text: str) -> str:
+def opening_line(text: str) -> str:
     """Return the first line of a text that has letters, as the title of a document without one; cut at a word."""
     line = next((line for line in text[:HEAD].splitlines() if any(map(str.isalpha, line))), "")
     return textwrap.shorten(line.strip(_DECORATION), TITLE, placeholder="…")

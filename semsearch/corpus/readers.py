@@ -138,14 +138,19 @@ def _readings(source: Source, options: ReadOptions, files: Counter[str]) -> Iter
     for part in parts:
         if isinstance(part, Source):
             files[part.format] += 1
-        for record in FORMATS[part.format].read(part, options) if isinstance(part, Source) else (part,):
-            origin = part.origin if isinstance(part, Source) else source.origin
-            if isinstance(record, Document):
-                yield replace(record, origin=origin)
-            else:
-                if isinstance(record, RecordError):
-                    record.origin = record.origin or origin
-                yield record
+            for record in FORMATS[part.format].read(part, options):
+                yield _with_origin(record, part.origin)
+        else:
+            yield _with_origin(part, source.origin)
+
+
+def _with_origin(record: Reading, origin: Origin) -> Reading:
+    """Return what was read from a file with its origin; errors may know theirs already."""
+    if isinstance(record, Document):
+        return replace(record, origin=origin)
+    if isinstance(record, RecordError):
+        record.origin = record.origin or origin
+    return record
 
 
 def _tell(warning: ReadingWarning, told: Counter[str]) -> None:

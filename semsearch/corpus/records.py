@@ -17,7 +17,7 @@ from typing import BinaryIO, TypeAlias
 from semsearch.corpus.about import about
 from semsearch.corpus.fields import storable
 from semsearch.corpus.gzipped import CORRUPT
-from semsearch.corpus.plain import UTF16_MARKS, Plain, as_utf8, first_line
+from semsearch.corpus.plain import UTF16_MARKS, Plain, as_utf8, opening_line
 from semsearch.corpus.sources import ReadOptions, Source
 from semsearch.errors import RecordError
 from semsearch.types import Document
@@ -100,7 +100,7 @@ def read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes], 
         if plain.warning:
             noted.append(ReadingWarning(f"{source.name}: {plain.warning}"))
         metadata = {**about(source, plain.text), **plain.metadata}
-        title = plain.title or first_line(plain.text)
+        title = plain.title or opening_line(plain.text)
         return Document(source.doc_id, plain.text, title, metadata, layout=plain.layout)
 
     record = guarded(source, None, document)

@@ -430,7 +430,7 @@ def test_damaged_files_are_read_or_refused_and_nothing_is_printed(tmp_path):
 
 
 def test_a_text_beyond_the_bound_is_refused(monkeypatch):
-    monkeypatch.setattr("semsearch.corpus.pdf_lines.MAX_CHARS", 10)
+    monkeypatch.setattr("semsearch.corpus.formats.pdf_lines.MAX_CHARS", 10)
     with pytest.raises(ValueError, match="the PDF has more than 10 characters; split it"):
         text_of(shown(b"about"), shown(b"herons"))
 

@@ -16,7 +16,7 @@ from semsearch import Chunking, Document, Index, WordHashEncoder
 from semsearch.corpus.chunking import Chunker
 from semsearch.corpus.formats.html import from_html
 from semsearch.corpus.formats.markdown import from_markdown
-from semsearch.corpus.plain import first_line
+from semsearch.corpus.plain import opening_line
 from semsearch.layout import Layout, Section
 
 REAL = Tokenizer.from_file(f"{MODEL_DIR}/tokenizer.json")
@@ -153,7 +153,7 @@ def test_titles_have_no_badges_and_no_site_names():
     ],
 )
 def test_the_first_line_is_the_title_otherwise(text, title):
-    assert first_line(text) == title
+    assert opening_line(text) == title
 
 
 SOURCE = f"# Birds\n\nIntro.\n\n## Herons\n\n{SENTENCE * 8}\n\n## Owls at night\n\n{SENTENCE * 40}\n"

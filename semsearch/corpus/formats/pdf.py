@@ -10,8 +10,8 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
-from semsearch.corpus.pdf_lines import Bookmark, Page, read_bookmarks, read_pages
-from semsearch.corpus.pdf_text import (
+from semsearch.corpus.formats.pdf_lines import Bookmark, Page, read_bookmarks, read_pages
+from semsearch.corpus.formats.pdf_text import (
     Block,
     Typesetting,
     blocks_of,

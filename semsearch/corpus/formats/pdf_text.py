@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from statistics import median
 
-from semsearch.corpus.pdf_lines import BROKEN, Bookmark, Line, Page
+from semsearch.corpus.formats.pdf_lines import BROKEN, Bookmark, Line, Page
 from semsearch.corpus.plain import KEEP, KEPT, Heading, Piece, cleaned, lay_out
 from semsearch.layout import Layout, Section
 
