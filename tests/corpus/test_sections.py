@@ -193,6 +193,7 @@ def test_an_older_index_keeps_its_passages(tmp_path):
     with Index.open(tmp_path / "index", create=True, encoder=encoder, chunking=Chunking(sections=False)) as index:
         index.add(path)
         assert index.search("owls", 1)[0].section == ""
+        assert not index.documents(["birds.md"])["birds.md"].layout  # its content hash is the one of that time
     with Index.open(tmp_path / "index", encoder=encoder) as index:
         assert not index.chunking.sections
         assert index.add(path).unchanged == 1
