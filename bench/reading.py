@@ -1,7 +1,8 @@
 """How well questions find the right page and the right passage in a folder of real documentation, as hit@1 and hit@5.
 
 The questions in bench/questions were written for this project. Each has the pages that answer it, and words of which
-the passage must contain one. The folders come from Debian's packages, which are unpacked, not installed:
+the passage, or the path of its section that is shown with it, must contain one. The folders come from Debian's
+packages, which are unpacked, not installed:
 
     apt-get download python3.11-doc && dpkg-deb -x python3.11-doc_*.deb FOLDER   # python: its html folder
     apt-get download $(apt-cache depends --recurse ... npm webpack eslint | grep ^node-)   # npm: all README files
@@ -96,7 +97,7 @@ def main() -> None:
             seconds, status = time.perf_counter() - started, index.status()
             for mode in ("dense", "hybrid"):
                 hits = [index.search(question["text"], K, mode=mode) for question in questions]
-                report(mode, questions, [[(hit.doc_id, hit.text) for hit in each] for each in hits])
+                report(mode, questions, [[(hit.doc_id, f"{hit.section} {hit.text}") for hit in each] for each in hits])
             print(f"\n{status['documents']:,} documents, {status['passages']:,} passages, indexed in {seconds:.0f} s")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from bisect import bisect, bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import inf
 from typing import Any
@@ -40,22 +40,37 @@ class Layout:
 
     sections: tuple[Section, ...] = ()
     blocks: tuple[tuple[int, int], ...] = ()
+    _parents: tuple[int, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Find for each section the one around it, as its position; -1 if there is none."""
+        parents: list[int] = []
+        for place, section in enumerate(self.sections):
+            around = place - 1
+            while around >= 0 and self.sections[around].level >= section.level:
+                around = parents[around]
+            parents.append(around)
+        object.__setattr__(self, "_parents", tuple(parents))
 
     def __bool__(self) -> bool:
         """Return whether anything is known about the structure."""
         return bool(self.sections or self.blocks)
 
+    def begun(self, start: int, end: int) -> tuple[Section, ...]:
+        """Return the sections that begin in a span of the text, after its first character."""
+        here, there = (bisect(self.sections, place, key=lambda one: one.start) for place in (start, end - 1))
+        return self.sections[here:there]
+
     def path(self, start: int, end: int) -> tuple[str, ...]:
         """Return the headings of the sections that contain a whole span of the text, the outermost first."""
-        here, there = (bisect(self.sections, place, key=lambda one: one.start) for place in (start, end - 1))
-        below = min((section.level for section in self.sections[here:there]), default=inf)  # these close what is around
+        place = bisect(self.sections, start, key=lambda one: one.start) - 1
+        below = min((section.level for section in self.begun(start, end)), default=inf)  # these close what is around
         around: list[str] = []
-        for section in reversed(self.sections[:here]):
-            if section.level < below:
-                around += [section.title] if section.title else []
-                below = section.level
-            if below <= 1:
-                break
+        while place >= 0:
+            section = self.sections[place]
+            if section.level < below and section.title:
+                around.append(section.title)
+            place = self._parents[place]
         return tuple(reversed(around))
 
     @property

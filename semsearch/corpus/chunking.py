@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from semsearch.checks import is_whole
@@ -156,7 +156,7 @@ class Chunker:
         heading = self._heading(title, section)
         if not self._chunking.title:
             return [_encoded("", text, 0)]
-        headings = dict.fromkeys([heading, self._shorten(heading, self._room() // 2)])
+        headings = dict.fromkeys([heading, self._shortened(heading)])
         return [_encoded(one, f"{one} {text}", len(one) + 1) for one in headings]
 
     def _heading(self, title: str, section: str = "") -> str:
@@ -181,7 +181,7 @@ class Chunker:
         """Cut a document into several passages, each preceded by its heading, which takes up at most half of it."""
         layout = document.layout if self._chunking.sections else NO_LAYOUT
         headed = [
-            (start, end, self._shorten(self._heading(document.title, section), self._room() // 2))
+            (start, end, self._shortened(self._heading(document.title, section)))
             for start, end in self._spans(document.text, document.title, layout)
             for section in (layout.section(document.title, start, end),)
         ]
@@ -191,37 +191,35 @@ class Chunker:
             yield Passage(ordinal, start, end, text, n, max(0, n - self._max_tokens))
 
     def _spans(self, text: str, title: str, layout: Layout) -> Iterator[tuple[int, int]]:
-        """Cut a text into spans that fit into a passage with any of the document's headings."""
-        sections = {layout.section(title, one.start, one.start + 1) for one in layout.sections}
-        capacity = self._capacity([self._heading(title, section) for section in ("", *sections)])
+        """Cut a text into spans, each of which fits into a passage below its heading."""
+        longest = max(BLOCK_CHARS, BLOCK_CHARS_PER_TOKEN * self._room())
+
+        @cache
+        def below(section: str) -> int:
+            return self._room(self._heading(title, section))
+
+        def room(start: int, end: int) -> int:
+            return below(layout.section(title, start, end))
 
         def cut(start: int, end: int, reserved: int) -> Iterator[tuple[int, int]]:
-            room = capacity - reserved
-            overlap = min(self._chunking.overlap, room // 2)
-            longest = max(BLOCK_CHARS, BLOCK_CHARS_PER_TOKEN * room)
-            for first, last in split(text[start:end], self._splitter(room, overlap), longest):
-                yield start + first, start + last
+            for first, last in _blocks(text[start:end], longest):
+                first, last = start + first, start + last
+                places = (first, *(section.start for section in layout.begun(first, last)))
+                capacity = min(room(place, place + 1) for place in places)
+                splitter = self._splitter_for(capacity - min(reserved, capacity // 2))
+                for offset, chunk in splitter.chunk_indices(text[first:last]):
+                    yield first + offset, first + offset + len(chunk)
 
-        if not layout:
-            return cut(0, len(text), 0)
-        return Packer(text, layout, self._counted, capacity, cut).spans()
+        return Packer(text, layout, self._counted, room, cut).spans() if layout else cut(0, len(text), 0)
 
     def _counted(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of texts without special tokens."""
         (specials,) = self._count([""])
         return [n - specials for n in self._count(texts)]
 
-    def _capacity(self, headings: Sequence[str]) -> int:
-        """Return the number of tokens that a passage has room for besides any of these headings."""
-        shortened = [self._prefix + self._shorten(heading, self._room() // 2) for heading in headings]
-        capacity = self._limit - max(self._count(shortened))
-        if any(headings) and capacity > 4 * CAPACITY_STEP:
-            capacity -= capacity % CAPACITY_STEP
-        return capacity
-
-    def _room(self) -> int:
-        """Return the number of tokens per passage that remain after the prefix and special tokens."""
-        return self._limit - self._count([self._prefix])[0]
+    def _room(self, heading: str = "") -> int:
+        """Return the number of tokens per passage that remain after the prefix, a heading and special tokens."""
+        return self._limit - self._count([self._prefix + self._shortened(heading)])[0]
 
     def _count(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text, including special tokens, in batches, since encodings are large."""
@@ -237,10 +235,20 @@ class Chunker:
         (specials,) = self._count([""])
         return specials + sum(self._count([text[start:end]])[0] - specials for start, end in _blocks(text, BLOCK_CHARS))
 
+    def _shortened(self, heading: str) -> str:
+        """Cut a heading so that it takes up at most half of a passage."""
+        return self._shorten(heading, self._room() // 2) if heading else ""
+
     def _shorten(self, title: str, n_tokens: int) -> str:
         """Cut a title to at most `n_tokens` tokens."""
         encoding = self._tokenizer.encode(title, add_special_tokens=False)
         return title if len(encoding.ids) <= n_tokens else title[: encoding.offsets[n_tokens - 1][1]]
+
+    def _splitter_for(self, capacity: int) -> TextSplitter:
+        """Return a splitter for passages of at most `capacity` tokens, which is rounded down if that costs little."""
+        if self._room() > capacity > 4 * CAPACITY_STEP:
+            capacity -= capacity % CAPACITY_STEP
+        return self._splitter(capacity, min(self._chunking.overlap, capacity // 2))
 
     def _new_splitter(self, capacity: int, overlap: int) -> TextSplitter:
         from semantic_text_splitter import TextSplitter
@@ -252,13 +260,6 @@ def _encoded(heading: str, whole: str, text_start: int) -> Encoded:
     """Strip outer white space from the text and shift the offsets accordingly."""
     lost = len(whole) - len(whole.lstrip())
     return Encoded(whole.strip(), heading, -lost, text_start - lost)
-
-
-def split(text: str, splitter: TextSplitter, block_chars: int) -> Iterator[tuple[int, int]]:
-    """Cut a text of any length into spans: half-open character offsets `(start, end)`, excluding outer white space."""
-    for block_start, block_end in _blocks(text, block_chars):
-        for offset, chunk in splitter.chunk_indices(text[block_start:block_end]):
-            yield block_start + offset, block_start + offset + len(chunk)
 
 
 def _blocks(text: str, longest: int) -> Iterator[tuple[int, int]]:

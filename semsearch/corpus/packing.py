@@ -27,7 +27,7 @@ class Packer:
         text: str,
         layout: Layout,
         count: Callable[[Sequence[str]], list[int]],
-        capacity: int,
+        room: Callable[[int, int], int],
         cut: Callable[[int, int, int], Iterable[Span]],
     ) -> None:
         """Count the tokens between all tables and code.
@@ -36,11 +36,11 @@ class Packer:
             text: The text.
             layout: Its sections, tables and code.
             count: Counts the tokens of texts.
-            capacity: Number of tokens that a span may have.
+            room: Returns how many tokens a span may have, given its start and end: fewer below a long heading.
             cut: Cuts a span, given its start and end, into parts that leave room for a number of tokens.
         """
         self._text, self._sections = text, layout.sections
-        self._count, self._capacity, self._cut = count, capacity, cut
+        self._count, self._room, self._cut = count, room, cut
         self._edges = sorted({0, len(text), *(edge for block in layout.blocks for edge in block)})
         self._block_starts = {start for start, _ in layout.blocks}
         sizes = count([text[start:end] for start, end in pairwise(self._edges)])
@@ -51,11 +51,13 @@ class Packer:
 
         A heading at the end of a span is left out: it is in the path of what follows.
         """
-        for start, end in self._packed():
-            last = self._without_headings(start, end)
-            part = self._text[start:last]
-            if part.strip():
-                yield start + len(part) - len(part.lstrip()), last - len(part) + len(part.rstrip())
+        return (span for span in map(self._trimmed, self._packed()) if span[0] < span[1])
+
+    def _trimmed(self, span: Span) -> Span:
+        """Return a span without the headings at its end and without outer white space."""
+        start, end = span[0], self._without_headings(*span)
+        part = self._text[start:end]
+        return start + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip())
 
     def _without_headings(self, start: int, end: int) -> int:
         """Return the end of a span without the headings at its end, unless the text ends there, too."""
@@ -74,9 +76,9 @@ class Packer:
                 yield from whole
             if together and not self._fits((together[0], part[1])):
                 if self._size(together) < LONELY and part[0] in self._block_starts and not self._fits(part):
-                    (_, first), *rest = self._cut(*part, self._size(together))
-                    yield together[0], first
-                    *whole, together = rest or [(first, first)]
+                    parts = list(self._cut(*part, self._size(together)))
+                    joined = together[0], parts[0][1]
+                    *whole, together = [joined, *parts[1:]] if self._fits(joined) else [together, *parts]
                     yield from whole
                     continue
                 yield together
@@ -89,7 +91,7 @@ class Packer:
         return [span] if self._fits(span) else list(self._cut(*span, 0))
 
     def _fits(self, span: Span) -> bool:
-        return self._size(span) <= self._capacity
+        return self._size(span) <= self._room(*self._trimmed(span))
 
     def _size(self, span: Span) -> int:
         start, end = span

@@ -65,6 +65,15 @@ def test_a_long_path_is_shortened():
     assert path == f"{'very ' * 20}deep 2 > {'very ' * 9}".strip()  # 32 tokens
 
 
+def test_a_long_path_takes_room_from_its_own_passages_alone():
+    short, code, long = f"## Owls\n\n{SENTENCE * 5}", "```\nsing()\n```", f"## {'very ' * 25}long\n\n{SENTENCE * 5}"
+    source = f"# Birds\n\n{short}\n\n{code}\n\n{long}"
+    first, *others = passages(from_markdown(source.encode()), 70, overlap=0)
+    body = f"Birds\n\nOwls\n\n{SENTENCE * 5}".strip()
+    assert first == (body, f"Birds {body}", 70)  # 5 * 13 tokens, 2 headings, the title and 2 special tokens
+    assert max(text.count("bird") for text, _, _ in others) == 3  # the title and the path take 27 of 68 tokens
+
+
 def test_tables_and_code_are_not_torn_if_they_fit():
     code = "\n".join(f"value_{n} = compute({n})" for n in range(8))
     source = f"# Birds\n\n{SENTENCE * 8}\n\n```\n{code}\n```\n\n{SENTENCE * 8}\n\n| a | b |\n|---|---|\n"
@@ -105,11 +114,16 @@ texts = st.text("ab \n.", min_size=1, max_size=60)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.tuples(st.integers(1, 4), st.booleans(), st.integers(0, 12)), min_size=1, max_size=12), st.data())
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 4), st.booleans(), st.integers(0, 12), st.integers(0, 9)), min_size=1, max_size=12
+    ),
+    st.data(),
+)
 def test_any_layout_gives_passages_that_fit_and_lose_nothing(parts, data):
     text, sections, blocks = "", [], []
-    for number, (level, is_block, n) in enumerate(parts):
-        heading = f"Part {number}"
+    for number, (level, is_block, n, more) in enumerate(parts):
+        heading = f"Part {number}{' again' * more}"
         sections.append(Section(len(text), level, heading))
         text += f"{heading}\n\n"
         start = len(text)
@@ -126,7 +140,11 @@ def test_any_layout_gives_passages_that_fit_and_lose_nothing(parts, data):
         assert one.n_tokens == len(REAL.encode(one.encoded_text).ids) <= limit
         covered[one.start : one.end] = b"\1" * (one.end - one.start)
         path = document.layout.section("Birds", one.start, one.end)
-        assert one.encoded_text == f"{f'Birds {path}'.strip()} {text[one.start : one.end]}" or len(found) == 1
+        body = text[one.start : one.end].strip()
+        heading = one.encoded_text.removesuffix(body)
+        assert one.encoded_text == f"{heading}{body}"
+        assert f"Birds {path}".startswith(heading.strip())
+        assert heading.strip() == f"Birds {path}".strip() or len(found) == 1 or len(heading.split()) > 8
     for before, after in pairwise(found):
         assert before.start < after.start
     left = "".join(" " if hit else char for hit, char in zip(covered, text, strict=True)).split("\n\n")
