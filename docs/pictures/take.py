@@ -1,6 +1,6 @@
 """Take the pictures of the README and the documentation from the real program: `make pictures`.
 
-Needs a Chromium. Every picture is taken in a light and a dark version.
+Needs Chromium and tmux. Every picture is taken in a light and a dark version.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fcntl import ioctl
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import sleep
 from urllib.parse import quote
 
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -47,6 +48,12 @@ TERMINAL = (
 )
 """The commands that the picture of the terminal shows."""
 
+SESSION = ("semsearch query --interactive -k 3", "how do I keep an index up to date while files change", ":open 1")
+"""The command that the picture of a session over these documents shows, and the lines that are typed there."""
+
+LINES = 40
+"""Height of the session's terminal."""
+
 
 def main() -> None:
     """Index the sample corpus and take every picture of it."""
@@ -58,10 +65,14 @@ def main() -> None:
         evaluate = ["eval", "retrieval", "--data", "corpora/sample", "--poolers", "mean,cls,max,first-last"]
         subprocess.run([*COMMAND, *evaluate, "--report", report.name], check=True, cwd=folder)
         said = "\n\n".join(f"\x1b[1m$ {command}\x1b[0m\n{output(command, folder)}" for command in TERMINAL)
+        pages = ["index", HERE.parent, "--include", "guides/*.md", "--index", "manual/indexes/docs"]
+        subprocess.run([*COMMAND, *pages], check=True, cwd=folder)
+        asked = f"\x1b[1m$ {SESSION[0]}\x1b[0m\n{session(SESSION[0], SESSION[1:], folder / 'manual')}"
         program = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         for scheme in SCHEMES:
-            take_terminal(browser, said, scheme)
+            take_terminal(browser, said, f"terminal-{scheme}", scheme)
+            take_terminal(browser, asked, f"session-{scheme}", scheme)
             take_report(browser, report, scheme)
             with served(folder) as address:
                 take_page(browser, address, scheme)
@@ -96,13 +107,37 @@ def output(command: str, folder: Path) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
 
 
-def take_terminal(browser: Browser, said: str, scheme: str) -> None:
+def session(command: str, lines: Sequence[str], folder: Path) -> str:
+    """Run a command in tmux, type a line at each of its prompts, and return what stands there at the last one."""
+
+    def tmux(*arguments: str) -> str:
+        return subprocess.run(["tmux", "-L", "pictures", *arguments], check=True, capture_output=True, text=True).stdout
+
+    def at_prompt() -> str:
+        while not tmux("capture-pane", "-p").rstrip().endswith("\n>"):
+            sleep(0.2)
+        return tmux("capture-pane", "-p", "-e")
+
+    size = ("-x", str(COLUMNS), "-y", str(LINES))
+    tmux("-f", os.devnull, "new-session", "-d", *size, "-c", str(folder), *COMMAND, *shlex.split(command)[1:])
+    try:
+        for line in lines:
+            at_prompt()
+            tmux("send-keys", "-l", line)
+            tmux("send-keys", "Enter")
+            sleep(1)
+        return at_prompt().rstrip().removesuffix(">").rstrip()
+    finally:
+        tmux("kill-server")
+
+
+def take_terminal(browser: Browser, said: str, name: str, scheme: str) -> None:
     """Show what commands printed as a terminal would."""
     console = Console(record=True, width=COLUMNS, file=StringIO(), force_terminal=True, highlight=False)
     console.print(Text.from_ansi(said))
     page = opened(browser, scheme, 880, 400)
     page.set_content(console.export_html(theme=SCHEMES[scheme], code_format=FRAME))
-    page.screenshot(path=HERE / f"terminal-{scheme}.png", full_page=True)
+    page.screenshot(path=HERE / f"{name}.png", full_page=True)
     page.close()
 
 

@@ -83,10 +83,10 @@ def show(
     for number in reversed(order) if best_last else order:
         hit, snippet = found[number], snippets[number]
         sure = "" if hit.confidence is None else f"{hit.confidence:4.0%}  "
-        head = Text(f"{hit.rank:>3}  {hit.score:.3f}  {sure}", style="cyan")
+        head = Text.assemble((f"{hit.rank:>3}  {hit.score:.3f}  {sure}", "cyan"))
         page = f", page {hit.page}" if hit.page else ""
         doc_id, title = one_line(hit.doc_id), one_line(headed(hit.title, hit.section))
-        console.print(head.append(title or doc_id, style="bold default").append(f"  {doc_id}{page}", style="dim"))
+        console.print(head.append(title or doc_id, style="bold").append(f"  {doc_id}{page}", style="dim"))
         reasons = _reasons(explained[number]) if explained else ()
         below = [*([_more_like(hit)] if hit.similar else []), *reasons]
         for line in (*_styled(hit, snippet), *(Text(one_line(note), "dim") for note in below)):

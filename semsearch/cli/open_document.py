@@ -34,6 +34,9 @@ LINES, CHARS = 4, 800
 MARGIN = "▌ "
 """Marks the lines of the passage."""
 
+WIDTH = 120
+"""Maximum width of a line, in columns: wider ones are hard to read, and narrower ones break code."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -172,20 +175,19 @@ def _print_parts(console: Any, parts: tuple[str, str, str], shown: Shown) -> int
     from semsearch.stores.local.words.matches import find_matches
 
     before, passage, behind = (harmless(part).expandtabs(4).strip("\n") for part in parts)
-    width = max(console.width - len(MARGIN), 1)
+    width = min(console.width, WIDTH)
     body = Text(passage)
     for start, end in find_matches(shown.query, [passage])[0] if shown.query else ():
         body.stylize(MATCH, start, end)
-    alone = shown.start == shown.end
     rows = [(Text(before, "dim"), "  ")] if before else []
-    rows += [(body, "" if alone else MARGIN)]
+    rows += [(body, "" if shown.start == shown.end else MARGIN)]
     rows += [(Text(behind, "dim"), "  ")] if behind else []
     printed = passage_at = 0
     for text, margin in rows:
         passage_at = printed if text is body else passage_at
-        for line in text.wrap(console, console.width if alone else width):
+        for line in text.wrap(console, max(width - len(margin), 1)):
             line.rstrip()
-            console.print(Text(margin, "cyan").append_text(line))
+            console.print(Text.assemble((margin, "cyan"), line))
             printed += 1
     return passage_at
 

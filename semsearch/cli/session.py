@@ -55,7 +55,8 @@ def greet(asking: Asking) -> None:
     """Say what is searched, and how to get help."""
     spec = asking.index.spec
     documents = terminal.count(len(asking.index), "document")
-    terminal.say(f"{asking.form.index}: {documents}, {spec.model} ({spec.pooler}), mode {asking.mode}")
+    terminal.say(f"{asking.form.index}: {documents}, mode {asking.mode}")
+    terminal.say(f"{spec.model} ({spec.pooler})")
     terminal.say("Type a query, or :help. Ctrl-D ends the session.")
 
 

@@ -104,6 +104,7 @@ def test_a_terminal_marks_the_passage_and_its_words(monkeypatch):
     assert f"▌ {LONG[20]}" in lines
     assert "  line 16 of many" in lines
     assert f"{ESCAPE}[1;35mheron" in shown
+    assert f"{ESCAPE}[36m▌ {ESCAPE}[0m" in shown  # the margin alone is cyan
     assert [line for line in lines if "docs/long.txt" in line]
 
 
