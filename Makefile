@@ -50,10 +50,10 @@ demo: install ## index the sample corpus and answer three queries
 	$(BIN)/semsearch demo
 
 test: install-dev ## run all tests
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-fast: install-dev ## run all tests that are not slow
-	$(BIN)/python -m pytest -n auto -m 'not slow'
+	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not slow'
 
 crashes: install-dev ## kill, damage and overload indexes for some ten minutes; CRASHES=5000 for longer
 	SEMSEARCH_CRASHES=$(or $(CRASHES),520) $(BIN)/python -m pytest -s tests/integration/test_crashes.py \

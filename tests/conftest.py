@@ -9,6 +9,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before NumPy and torch read it; the t
 
 import gc
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 import torch
 from fakes import tiny_checkpoint
+from filelock import FileLock
 
 from semsearch import Encoder
 
@@ -30,9 +32,18 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session")
-def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the temporary folder that all parallel workers of this run share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def graphs(shared: Path) -> Path:
     """Return a folder of converted models that all tests share, because converting one takes seconds."""
-    return tmp_path_factory.mktemp("graphs")
+    folder = shared / "graphs"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -100,6 +111,24 @@ def data() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return folder
+
+
+@pytest.fixture(scope="session")
+def cranfield_index(data: Path, shared: Path) -> Path:
+    """Return an index of Cranfield's 1,400 documents, with `report.json` beside it; tests that write use a copy.
+
+    The command line builds it once for all workers, because encoding the documents takes half a minute.
+    """
+    folder = shared / "cranfield"
+    with FileLock(shared / "cranfield.lock"):
+        if not (folder / "report.json").exists():
+            options = ("--index", folder / "index", "--on-long", "truncate", "--device", "cpu", "--json")
+            command = (Path(sys.executable).with_name("semsearch"), "index", data / "cranfield/corpus.jsonl", *options)
+            own_cache = os.environ | {"SEMSEARCH_CACHE": str(shared)}
+            done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=600, env=own_cache)
+            assert done.returncode == 0, done.stderr
+            (folder / "report.json").write_text(done.stdout, encoding="utf-8")
+    return folder / "index"
 
 
 @pytest.fixture

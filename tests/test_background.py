@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import CountingEncoder, tiny_checkpoint
+from fakes import CountingEncoder, index_corpus, tiny_checkpoint
 from memory_store import MemoryStore
 
-from semsearch import Index, WordHashEncoder, background
+from semsearch import Encoder, Index, WordHashEncoder, background
 from semsearch.arrays import Vectors
 from semsearch.background import is_stale, measure_background
 from semsearch.confidence import DEFAULT, Background
@@ -268,12 +268,12 @@ def share_sure(index: Index, queries: Sequence[str], mode: str) -> float:
 
 
 @pytest.mark.slow
-def test_questions_are_told_from_those_of_another_corpus(tmp_path: Path, data: Path):
-    corpora = {"sample": SAMPLE, "cranfield": data / "cranfield"}
-    questions = {name: queries_of(folder) for name, folder in corpora.items()}
+def test_questions_are_told_from_those_of_another_corpus(tmp_path: Path, data: Path, cranfield_index: Path):
+    questions = {"sample": queries_of(SAMPLE), "cranfield": queries_of(data / "cranfield")}
+    index_corpus(tmp_path / "sample", str(SAMPLE / "corpus.jsonl"), Encoder.load())
+    indexes = {"sample": tmp_path / "sample", "cranfield": cranfield_index}
     for name, other in (("sample", "cranfield"), ("cranfield", "sample")):
-        with Index.open(tmp_path / name, create=True) as index:
-            index.add(str(corpora[name] / "corpus.jsonl"))
+        with Index.open(indexes[name]) as index:
             for mode in ("dense", "hybrid"):
                 assert share_sure(index, questions[name], mode) >= 0.8
                 assert share_sure(index, questions[other], mode) <= 0.15

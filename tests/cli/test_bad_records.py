@@ -14,7 +14,6 @@ import pytest
 from command import DOCUMENTS, HASH, Outcome, call, jsonl, run
 
 from semsearch import Index
-from semsearch.ingest import BATCH_DOCUMENTS
 
 
 @pytest.fixture(autouse=True)
@@ -149,28 +148,30 @@ def test_a_header_alone_is_an_empty_corpus_and_no_header_a_bad_record():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
 def test_ctrl_c_keeps_what_was_committed_and_the_same_command_goes_on():
-    documents = [{"_id": str(n), "text": f"document number {n}"} for n in range(2 * BATCH_DOCUMENTS)]
+    batch = 50
+    documents = [{"_id": str(n), "text": f"document number {n}"} for n in range(2 * batch)]
     # If a shell runs the tests in the background, they ignore SIGINT, and so would the child process.
     program = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"import semsearch.ingest; semsearch.ingest.BATCH_DOCUMENTS = {batch}\n"
         "from semsearch.cli.main import main; main()"
     )
     words = [sys.executable, "-c", program, "index", "-", *HASH]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(words, **pipes) as process:
         try:
-            process.stdin.write(jsonl(documents[: BATCH_DOCUMENTS + 10]))
+            process.stdin.write(jsonl(documents[: batch + 10]))
             process.stdin.flush()
-            _wait_for(lambda: Index.exists("indexes/stdin") and len(ids("indexes/stdin")) == BATCH_DOCUMENTS)
+            _wait_for(lambda: Index.exists("indexes/stdin") and len(ids("indexes/stdin")) == batch)
             process.send_signal(signal.SIGINT)
             code = process.wait(timeout=60)
         finally:
             process.kill()
         stopped = Outcome(code, process.stdout.read().decode(), process.stderr.read().decode())
     stopped.fails(130, "committed batches are kept", "the same command")
-    assert ids("indexes/stdin") == [str(n) for n in range(BATCH_DOCUMENTS)]
+    assert ids("indexes/stdin") == [str(n) for n in range(batch)]
     report = run("index", "-", "--json", stdin=jsonl(documents)).ok().json
-    assert (report["unchanged"], report["encoded"]) == (BATCH_DOCUMENTS, BATCH_DOCUMENTS)
+    assert (report["unchanged"], report["encoded"]) == (batch, batch)
     assert call("status", "--json").ok().json["documents"] == len(documents)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,6 +31,9 @@ from semsearch.__main__ import start
 start()
 """
 """The installed command, modified to print `go` after its first statement; before that, Python itself is starting."""
+
+MOMENTS = 12
+"""Number of moments, spread over the length of a run, at which each command is interrupted."""
 
 KEPT = b"error: stopped; committed batches are kept, and the same command resumes from there\n"
 
@@ -76,8 +80,14 @@ def test_ctrl_c_at_any_moment_is_one_line_at_most_and_the_index_is_whole_or_not_
     if words[0] == "query":
         indexed()
     Path("notes.jsonl").write_bytes(jsonl([{"_id": str(n), "text": f"water {n}"} for n in range(300)]))
-    for number in range(20):
-        check(*interrupted(number / 20, *words))
+    began = time.perf_counter()
+    with begun(*words) as process:
+        process.communicate(timeout=120)
+    seconds = time.perf_counter() - began
+    if words[0] == "index":
+        shutil.rmtree(folder)
+    for number in range(MOMENTS):
+        check(*interrupted(seconds * number / MOMENTS, *words))
         if words[0] == "index" and folder.exists():
             try:
                 with Index.open(folder) as index:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes import tiny_checkpoint
 
 from semsearch import CacheWarning, Encoder, FallbackWarning
 from semsearch.encoder.checkpoints.open import open_checkpoint
@@ -37,6 +38,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def model(checkpoint: Make) -> str:
     return str(checkpoint())
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """Return a checkpoint and a folder with its graph, which tests copy into their own cache."""
+    model, cache = str(tiny_checkpoint(tmp_path_factory.mktemp("model") / "tiny")), tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEMSEARCH_CACHE", str(cache))
+        encode(model)
+    return model, cache / "graphs"
 
 
 def encode(model: str, **settings) -> np.ndarray:
@@ -89,8 +100,9 @@ DAMAGES = {"flipped": flip, "cut": lambda data: data[: len(data) // 2], "empty":
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("file", ["graph.bin", "graph.xml", "sums.json", "*.blob"])
-def test_a_damaged_or_foreign_file_is_made_again(model, folder, monkeypatch, file, damage):
-    encode(model)
+def test_a_damaged_or_foreign_file_is_made_again(converted, folder, monkeypatch, file, damage):
+    model, whole = converted
+    shutil.copytree(whole, folder)
     (path,) = folder.rglob(file)
     damaged = DAMAGES[damage](path.read_bytes())
     path.write_bytes(damaged)

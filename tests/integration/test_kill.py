@@ -10,40 +10,44 @@ import json
 import random
 import shutil
 import sqlite3
-import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from fakes import Quantized, index_content
+from killing import Killable, tell_steps
 
-from semsearch import Index, WordHashEncoder
+import semsearch.ingest
+from semsearch import Index, WordHashEncoder, files
+from semsearch.cli.main import main
+from semsearch.stores.local import folder as folders
+from semsearch.stores.local import sealing, tiers, writer
+from semsearch.stores.local.vectors.ann import kinds
 
 pytestmark = pytest.mark.slow
 
 KILLS_A_STATE = 2
 QUERIES = ("alpha7 beta11", "gamma3", "delta 京都")
 
-# The real command, with batches and segments so small that a run of one second commits and seals a hundred times.
-COMMAND = """
-import semsearch.ingest, semsearch.stores.local.tiers as tiers, semsearch.stores.local.sealing as sealing
-import semsearch.stores.local.vectors.ann.kinds as kinds
-semsearch.ingest.BATCH_DOCUMENTS = 25
-sealing.SEGMENT_BYTES, sealing.TAIL_ROWS = 4 * 64 * 100, 40
-kinds.EXACT_BYTES = 4 * 64 * 300
-kinds.LEAST_ROWS, tiers.PER_CHANGE, tiers.AT_LEAST = 100, 1, 2
-print("started", flush=True)
-from semsearch.cli.main import main
-main()
-"""
+
+def command(tell: Callable[[str], None], *words: str) -> None:
+    """Run the real command, with batches and segments so small that it commits and seals dozens of times."""
+    semsearch.ingest.BATCH_DOCUMENTS = 25
+    sealing.SEGMENT_BYTES, sealing.TAIL_ROWS = 4 * 64 * 100, 40
+    kinds.EXACT_BYTES = 4 * 64 * 300
+    kinds.LEAST_ROWS, tiers.PER_CHANGE, tiers.AT_LEAST = 100, 1, 2
+    tell("started")
+    sys.argv = ["semsearch", *words]
+    main()
 
 
 def write_corpus(path: Path, version: int) -> Path:
-    """Write a version of 800 documents: a sixth is missing, another sixth has new text, and all have a year."""
+    """Write a version of 400 documents: a sixth is missing, another sixth has new text, and all have a year."""
     lines = []
-    for number in range(800):
+    for number in range(400):
         if number % 6 == version:
             continue
         rng = random.Random(f"{number} {version if number % 6 == version - 1 else 0}")
@@ -55,25 +59,18 @@ def write_corpus(path: Path, version: int) -> Path:
     return path
 
 
-def start(corpus: Path, folder: Path) -> subprocess.Popen[str]:
-    options = ["--index", str(folder), "--model", "hash:64", "--chunk-tokens", "120", "--delete-missing"]
-    command = [sys.executable, "-c", COMMAND, "index", str(corpus), *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "started\n"
+def start(corpus: Path, folder: Path) -> Killable:
+    options = ("--index", str(folder), "--model", "hash:64", "--chunk-tokens", "120", "--delete-missing")
+    process = Killable(command, "index", str(corpus), *options)
+    assert process.hear() == "started"
+    process.go_on()
     return process
 
 
-def finish(process: subprocess.Popen[str]) -> None:
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-
-
-def kill_after(process: subprocess.Popen[str], seconds: float) -> bool:
+def kill_after(process: Killable, seconds: float) -> bool:
     """Send SIGKILL after some seconds; return whether the process was still running."""
     time.sleep(seconds)
-    process.kill()
-    process.communicate()
-    return process.returncode != 0
+    return process.kill()
 
 
 def rows(folder: Path, sql: str) -> list[tuple]:
@@ -116,14 +113,14 @@ def test_killed_runs_end_in_the_same_index_as_undisturbed_ones(tmp_path):
     for version in range(1, 5):
         corpus = write_corpus(tmp_path / "corpus.jsonl", version)
         began = time.perf_counter()
-        finish(start(corpus, calm))
+        start(corpus, calm).finish()
         seconds = time.perf_counter() - began
         kills = 0
         while kills < KILLS_A_STATE:  # each run resumes where the last one was killed, so it gets a part of the time
             in_time = kill_after(start(corpus, killed), rng.uniform(0.05, 2 / KILLS_A_STATE) * seconds)
             kills, seconds = (kills + 1, seconds) if in_time else (kills, 0.7 * seconds)
             opens_and_answers(killed)
-        finish(start(corpus, killed))
+        start(corpus, killed).finish()
         files = {path.name for path in killed.iterdir()}
         segments = {name for names in rows(killed, "SELECT vectors, words FROM segments") for name in names}
         assert files == segments | {"passages.sqlite", "writer.lock"}
@@ -134,31 +131,13 @@ def test_killed_runs_end_in_the_same_index_as_undisturbed_ones(tmp_path):
     assert len(kinds) > 1
 
 
-# Creates an 8-bit index and prints each step; a fake encoder avoids the seconds that calibration takes.
-CREATION = """
-import sys, time
-from pathlib import Path
-import semsearch.files as files, semsearch.stores.local.folder as folder, semsearch.stores.local.writer as writer
-from semsearch import Index
-sys.path.insert(0, sys.argv[3])
-from fakes import CountingEncoder, Quantized
-
-def slow(module, name):
-    inner = getattr(module, name)
-    def step(*arguments, **wishes):
-        print(name, flush=True)
-        time.sleep(0.03)
-        return inner(*arguments, **wishes)
-    setattr(module, name, step)
-
-slow(files, "sync")
-for name in ("copy_folder", "create", "sync"):
-    slow(folder, name)
-slow(writer, "create_index")
-with Index.open(sys.argv[1], create=True, encoder=Quantized(Path(sys.argv[2]))) as index:
-    index.add([{"_id": f"d{n}", "text": f"heron number{n}"} for n in range(50)])
-print("done", flush=True)
-"""
+def create(tell: Callable[[str], None], folder: Path, model: Path) -> None:
+    """Create an 8-bit index and tell each step; a fake encoder avoids the seconds that calibration takes."""
+    steps = ((files, ("sync",)), (folders, ("copy_folder", "create", "sync")), (writer, ("create_index",)))
+    tell_steps(tell, *steps)
+    with Index.open(folder, create=True, encoder=Quantized(model)) as index:
+        index.add([{"_id": f"d{n}", "text": f"heron number{n}"} for n in range(50)])
+    tell("done")
 
 
 def test_the_creation_of_an_8_bit_index_that_is_killed_at_any_step_can_be_repeated(tmp_path):
@@ -170,14 +149,12 @@ def test_the_creation_of_an_8_bit_index_that_is_killed_at_any_step_can_be_repeat
     kept = Quantized(model).artifacts.keys()
     folder = tmp_path / "index"
     for step in range(40):
-        command = [sys.executable, "-c", CREATION, str(folder), str(model), str(Path(__file__).parents[1])]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        process = Killable(create, folder, model)
         for _ in range(step + 1):
-            line = process.stdout.readline().strip()
-            if line in ("done", ""):
+            told = process.hear()
+            if told in ("done", ""):
                 break
         process.kill()
-        process.communicate()
         if Index.exists(folder):  # then it is complete and has its model
             with Index.open(folder, encoder=Quantized(model)) as index:
                 assert index.spec.precision == Quantized(model).spec.precision
@@ -193,6 +170,6 @@ def test_the_creation_of_an_8_bit_index_that_is_killed_at_any_step_can_be_repeat
         assert {path.name for path in folder.iterdir() if path.name.startswith("encoder")} == kept
         assert not [path.name for path in folder.iterdir() if "new" in path.name or "tmp" in path.name]
         shutil.rmtree(folder)
-        if line == "done":
+        if told == "done":
             break
-    assert line == "done"
+    assert told == "done"

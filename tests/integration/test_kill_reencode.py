@@ -6,17 +6,19 @@ import os
 import random
 import shutil
 import sqlite3
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from fakes import index_content, index_corpus
+from killing import Killable, tell_steps
 
-from semsearch import Index, WordHashEncoder
+from semsearch import Index, WordHashEncoder, files, ingest
+from semsearch.stores.local import catalog, drafts, sealing, writer
+from semsearch.stores.local import folder as folders
 
 pytestmark = pytest.mark.slow
 
@@ -26,44 +28,24 @@ CORPUS = [
 ]
 QUERIES = ("word7 tea3", "tea1")
 
-# Moves an index with small batches and prints each step, at which it waits to be killed.
-MOVE = """
-import sys, time
-import semsearch.files as files, semsearch.ingest as ingest
-import semsearch.stores.local.database as database, semsearch.stores.local.drafts as drafts
-import semsearch.stores.local.folder as folder, semsearch.stores.local.sealing as sealing
-import semsearch.stores.local.catalog as catalog, semsearch.stores.local.writer as writer
-from semsearch import Index
-
-ingest.BATCH_DOCUMENTS = 50
-sealing.SEGMENT_BYTES, sealing.TAIL_ROWS = 4 * 128 * 300, 40
-
-def slow(owner, name, label=None):
-    inner = getattr(owner, name)
-    def step(*arguments, **wishes):
-        print(label or name, flush=True)
-        time.sleep(0.02)
-        return inner(*arguments, **wishes)
-    setattr(owner, name, step)
-
-for owner, names in (
+STEPS = (
     (files, ("sync",)),
-    (folder, ("create", "sync")),
+    (folders, ("create", "sync")),
     (writer.Writer, ("commit", "fit", "seal", "keep_background", "adopt", "discard_draft")),
     (sealing.Sealer, ("_write_segment", "sweep")),
     (drafts, ("_refuse_other_documents", "_passages", "_vectors", "write_setting", "remove", "unused_name")),
     (writer, ("take_over",)),
     (catalog.Catalog, ("mark_changed",)),
-):
-    for name in names:
-        slow(owner, name)
-with Index.open(sys.argv[1]) as index:
-    print("moved" if index.reencode(model="hash:128").moved else "nothing to do", flush=True)
-"""
+)
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", MOVE, str(folder)], stdout=subprocess.PIPE, text=True)
+def move(tell: Callable[[str], None], folder: Path) -> None:
+    """Move an index with small batches and tell each step, before which the process waits."""
+    ingest.BATCH_DOCUMENTS = 50
+    sealing.SEGMENT_BYTES, sealing.TAIL_ROWS = 4 * 128 * 300, 40
+    tell_steps(tell, *STEPS)
+    with Index.open(folder) as index:
+        tell("moved" if index.reencode(model="hash:128").moved else "nothing to do")
 
 
 def best(folder: Path) -> list[tuple[str, float]]:
@@ -132,19 +114,19 @@ def test_a_move_that_is_killed_at_any_kind_of_step_leaves_the_old_index_or_the_n
 ):
     folder, seen = tmp_path / "i", []
     shutil.copytree(known[64].folder, folder)
-    with start(folder) as process:
-        labels = (process.communicate()[0]).split("\n")
-    assert labels[-2:] == ["moved", ""]
-    steps = first_and_last(labels[:-1])
+    labels = Killable(move, folder).hear_all()
+    assert labels[-1] == "moved"
+    steps = first_and_last(labels)
     for step in steps:
         shutil.rmtree(folder)
         shutil.copytree(known[64].folder, folder)
-        with start(folder) as process:
-            assert process.stdout is not None
-            lines = [process.stdout.readline().strip() for _ in range(step + 1)]
-            time.sleep(0.01 * (step % 3))  # before, during or after the step
-            process.kill()
-        assert lines == labels[: step + 1]
+        process = Killable(move, folder)
+        told = [process.hear() for _ in range(step + 1)]
+        if step % 3:  # during or after the step, otherwise before it
+            process.go_on()
+            time.sleep(0.01 * (step % 3 - 1))
+        process.kill()
+        assert told == labels[: step + 1]
         seen.append(check(folder, known))
         finish(folder, known)
     assert seen == sorted(seen)
@@ -156,9 +138,11 @@ def test_a_move_that_is_killed_again_and_again_advances(tmp_path: Path, known: d
     rng, folder, dims = random.Random(5), tmp_path / "i", []
     shutil.copytree(known[64].folder, folder)
     while 128 not in dims:
-        with start(folder) as process:
-            time.sleep(rng.uniform(0.6, 2.5))
-            process.kill()
+        process = Killable(move, folder)
+        for _ in range(rng.randrange(5, 25)):
+            process.hear()
+        process.go_on()
+        process.kill()
         dims.append(check(folder, known))
         assert len(dims) < 40
     finish(folder, known)
