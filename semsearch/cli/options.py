@@ -62,7 +62,8 @@ WhichIndex = Annotated[
         "--index",
         "-i",
         autocompletion=complete_index,
-        help="Index folder, or its name in indexes/ [default: the most recently updated there]",
+        help="Index folder, or its name in indexes/, here or in a folder above [default: the most recently updated "
+        "there]",
     ),
 ]
 OnlyIndex = Annotated[
@@ -71,7 +72,7 @@ OnlyIndex = Annotated[
         "--index",
         "-i",
         autocompletion=complete_index,
-        help="Index folder, or its name in indexes/ [default: the only index there]",
+        help="Index folder, or its name in indexes/, here or in a folder above [default: the only index there]",
     ),
 ]
 NewIndex = Annotated[
@@ -83,14 +84,20 @@ Paths = Annotated[
     list[str],
     typer.Argument(
         metavar="PATHS...",
-        help="Files or folders (jsonl, csv, tsv, txt, md, html or pdf, also as .gz), or - for stdin.",
+        help="Files or folders, or - for stdin: text, Markdown, HTML, PDF, Word, spreadsheets, mail, source code, "
+        "archives and others (see --format); each may be gzipped.",
     ),
 ]
 IdField = Annotated[str | None, typer.Option(help="Field that contains the id [default: _id or id, or else derived]")]
 TextField = Annotated[str, typer.Option(help="Field that contains the text, or several, such as name,description.")]
 TitleField = Annotated[str, typer.Option(help="Field that contains the title.")]
 Format = Annotated[
-    str | None, typer.Option(help="Read every file in this format: jsonl, csv, tsv, text, markdown, html or pdf.")
+    str | None,
+    typer.Option(
+        help="Read every file in this format: text, markdown, html, pdf, rst, org, asciidoc, latex, docx, odt, pptx, "
+        "epub, rtf, notebook, spreadsheet, mail, mbox, code, jsonl, json, csv, tsv or parquet "
+        "[default: by the extension]"
+    ),
 ]
 PerLine = Annotated[bool, typer.Option("--per-line", help="Treat each line of a text file as a document.")]
 FollowLinks = Annotated[bool, typer.Option("--follow-links", help="Follow symbolic links that point outside a folder.")]
@@ -246,12 +253,14 @@ WithSections = Annotated[
 QueryText = Annotated[
     list[str] | None, typer.Argument(metavar="[TEXT]...", help="What to search for; several words need no quotes.")
 ]
-K = Annotated[int, typer.Option("-k", help="Number of documents to return.")]
+K = Annotated[int, typer.Option("-k", help="Number of hits.")]
 SearchMode = Annotated[
     Mode | None,
     typer.Option(help="Search by meaning (dense), by words (keyword), or both (hybrid) [default: hybrid]"),
 ]
-FilterText = Annotated[str | None, typer.Option(help="Filter expression, e.g.: year >= 2020 and lang = 'en'")]
+FilterText = Annotated[
+    str | None, typer.Option(help="Filter expression, e.g.: type = 'pdf' and modified >= 2026-01-01")
+]
 MinConfidence = Annotated[
     float | None, typer.Option(help="Minimum confidence of a hit, from 0 to 1.", show_default=False)
 ]
@@ -277,7 +286,9 @@ Explain = Annotated[
 QueryFile = Annotated[str | None, typer.Option(help="Answer all queries in this file (JSON lines with _id and text).")]
 Interactive = Annotated[
     bool,
-    typer.Option("--interactive", help="Answer queries one by one, from a prompt (Ctrl-D to quit) or a pipe."),
+    typer.Option(
+        "--interactive", help="Answer queries one by one, from a prompt (:help lists its commands) or a pipe."
+    ),
 ]
 Rerank = Annotated[
     str | None,

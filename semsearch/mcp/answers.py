@@ -14,6 +14,9 @@ class Found(BaseModel):
     id: str = Field(description="Pass this to `fetch`.")
     title: str = Field(description="The title of the document, or its id if it has none.")
     url: str = Field(description="Where a person can read it; cite this.")
+    similar: list[str] | None = Field(
+        default=None, description="Ids of up to ten more documents with nearly the same passage, for `fetch`."
+    )
 
 
 class SearchAnswer(BaseModel):

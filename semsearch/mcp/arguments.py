@@ -12,6 +12,9 @@ from semsearch.confidence import DEFAULT
 RESULTS = 10
 """Number of documents that `search` returns."""
 
+MOST_SIMILAR = 10
+"""Maximum number of documents to name that nearly repeat a result."""
+
 MOST_RESULTS, MOST_NEIGHBORS = 50, 5
 
 LEAST_TOKENS, MOST_TOKENS, USUAL_TOKENS = 100, 8_000, 2_000

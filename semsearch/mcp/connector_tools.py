@@ -10,10 +10,9 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult
 
 from semsearch.confidence import DEFAULT
-from semsearch.duplicates import REPEATS, distinct
 from semsearch.index import Index
 from semsearch.mcp.answers import FetchAnswer, Found, SearchAnswer, as_result
-from semsearch.mcp.arguments import MOST_TOKENS, RESULTS, Id, Query, check_query
+from semsearch.mcp.arguments import MOST_SIMILAR, MOST_TOKENS, RESULTS, Id, Query, check_query
 from semsearch.mcp.budget import bounded, end_within, shortened
 from semsearch.mcp.desk import COLD, UNKNOWN_LANGUAGE, UNMEASURED, Desk, cut_note, find_document, noted
 from semsearch.mcp.refusals import refusing
@@ -43,7 +42,7 @@ class ConnectorTools:
             with refusing(name):
                 index = shelf.indexes[name]
                 mode = self.desk.mode_of(name, index)
-                hits = distinct(index.search(query, REPEATS * RESULTS, mode=mode))[:RESULTS]
+                hits = index.search(query, RESULTS, mode=mode, group=True)
                 notes |= {UNMEASURED} if any(hit.confidence is None for hit in hits) else set()
                 notes |= {COLD} if mode != index.default_mode else set()
                 known = mode == "keyword" or index.knows_language([query])[0]
@@ -84,7 +83,8 @@ def _results(shelf: Shelf, name: str, index: Index, hits: list[Hit]) -> list[Fou
         document = documents.get(hit.doc_id)
         place = f"#chars={hit.start}-{hit.end}" if document and _is_long(document.text) else ""
         url = shelf.url_of(name, hit.doc_id, hit.metadata, hit.start, hit.end)
-        results.append(Found(id=f"{doc_id}{place}", title=shortened(hit.title) or doc_id, url=url))
+        similar = [shelf.id_of(name, one) for one in hit.similar[:MOST_SIMILAR]] or None
+        results.append(Found(id=f"{doc_id}{place}", title=shortened(hit.title) or doc_id, url=url, similar=similar))
     return results
 
 

@@ -161,6 +161,7 @@ class Service:
         mode: str | None = None,
         where: Where | None = None,
         fusion: str = "convex",
+        group: bool = False,
     ) -> tuple[Explanation | None, str, bool]:
         """Explain why a document is among the hits of a search, which is run again.
 
@@ -173,7 +174,7 @@ class Service:
         check_search([query], k, KEYWORD if mode is None else mode, fusion)
 
         def find(index: Index, mode: str) -> Explanation | None:
-            hits = index.search(query, k, mode=mode, where=where, fusion=fusion)
+            hits = index.search(query, k, mode=mode, where=where, fusion=fusion, group=group)
             wanted = [hit for hit in hits if hit.doc_id == doc_id]
             return index.explain(query, wanted, where=where)[0] if wanted else None
 

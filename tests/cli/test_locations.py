@@ -81,6 +81,20 @@ def test_a_folder_of_somebody_else_is_passed_over(tmp_path, monkeypatch):
     call("status").fails(1, "no index in 'indexes'")
 
 
+def test_the_search_ends_where_another_file_system_begins(tmp_path, monkeypatch):
+    indexed()
+    below(monkeypatch)
+    assert call("status", "--json").json["documents"] == 4
+    real, project = Path.stat, tmp_path / "project"
+
+    def stat(path: Path, **options: bool) -> os.stat_result:
+        found = real(path, **options)
+        return os.stat_result((*found[:2], found.st_dev + 1, *found[3:])) if path == project else found
+
+    monkeypatch.setattr(Path, "stat", stat)
+    call("status").fails(1, "no index in 'indexes'")
+
+
 # --- by name
 
 
@@ -121,6 +135,7 @@ def known() -> list[str]:
 def test_every_index_of_this_machine_is_listed_until_it_is_gone(tmp_path, monkeypatch):
     assert known() == []
     here, project = indexed().resolve(), tmp_path / "project"
+    assert known() == [str(here)]
     assert call("backup", "saved").code == 0
     call("restore", "saved", "../again/notes").ok()
     below(monkeypatch)

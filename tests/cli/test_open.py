@@ -53,6 +53,13 @@ def test_an_id_opens_the_whole_document_and_a_number_is_a_rank_unless_told():
     call("open", "nobody").fails(1, "no document 'nobody' in 'indexes/notes'")
 
 
+def test_each_rank_opens_its_own_hit():
+    indexed()
+    hits = call("query", "water", "--mode", "keyword", "--json").ok().json["hits"]
+    assert sorted(hit["doc_id"] for hit in hits) == ["a", "b"]
+    assert [call("open", rank).out for rank in (1, 2)] == [f"{hit['text']}\n" for hit in hits]
+
+
 def test_a_hit_is_opened_from_any_folder_and_of_the_last_query_only(tmp_path, monkeypatch):
     indexed("birds")
     indexed("others", [{"_id": "o", "text": "water in another index"}])

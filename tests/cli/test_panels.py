@@ -8,6 +8,7 @@ from command import call
 from typer.main import get_command
 
 from semsearch.cli import main, panels
+from semsearch.corpus.formats.table import FORMATS
 
 HEADING = re.compile(r"^([A-Z][\w ]+):$", re.MULTILINE)
 
@@ -52,3 +53,9 @@ def test_no_section_lists_an_option_that_no_command_has():
     real = {one.name for _, command in leaves(get_command(main.app)) for one in command.params}
     real |= {"install_completion", "show_completion", "all_files", "include", "exclude"}
     assert {name for names in panels.OPTIONS.values() for name in names} <= real
+
+
+def test_the_help_of_format_names_every_format_once_and_no_other():
+    (option,) = (one for one in get_command(main.app).commands["index"].params if one.name == "format")
+    _, named, _ = re.split(r"format: | \[default", option.help)
+    assert sorted(re.split(r", | or ", named)) == sorted(FORMATS)

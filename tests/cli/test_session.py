@@ -119,6 +119,20 @@ def test_a_session_greets_and_obeys_commands():
 
 
 @NO_TERMINAL
+def test_a_session_says_what_a_command_lacks():
+    indexed()
+    words = ":more", ":open", ":k x", ":mode keyword", "water", ":open 9", ":open two"
+    shown = "\n".join(plain(session(*(f"{line}\r".encode() for line in words))))
+    assert re.findall(r"^error: (.*)$", shown, re.MULTILINE) == [
+        "there is no query yet; type one first",
+        "there is no hit 1; 0 hits shown so far",
+        ":k takes a number of hits, such as :k 20",
+        "there is no hit 9; 1 hit shown so far",
+        ":open takes the rank of a hit, such as :open 2",
+    ]
+
+
+@NO_TERMINAL
 def test_a_session_answers_again_when_its_settings_change():
     indexed()
     typed = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -215,6 +216,28 @@ def test_each_update_is_an_object_of_json(tmp_path):
     assert (update["encoded"], update["deleted"], update["bad"]) == (1, 1, 1)
     assert update["errors"][0].startswith("notes/bad.jsonl:1: not valid JSON")
     assert update["time"][10] == "T"
+
+
+def test_the_first_run_catches_up_with_what_was_deleted_before(tmp_path):
+    Path("notes").mkdir()
+    for name in ("a", "b"):
+        Path(f"notes/{name}.md").write_text(name, encoding="utf-8")
+    call("index", "notes", *HASH).ok()
+    Path("notes/a.md").unlink()
+    with watching("notes"):
+        assert texts(tmp_path / "indexes/notes").keys() == {"b.md"}
+
+
+def test_each_update_is_a_line_below_the_bad_files():
+    Path("notes").mkdir()
+    Path("notes/a.md").write_text("one", encoding="utf-8")
+    with watching("notes") as process:
+        Path("notes/a.md").unlink()
+        Path("notes/b.md").write_text("two", encoding="utf-8")
+        Path("notes/bad.jsonl").write_text("{", encoding="utf-8")
+        bad, update = process.stderr.readline(), process.stderr.readline()
+    assert bad.startswith("skipped: notes/bad.jsonl:1: not valid JSON")
+    assert re.fullmatch(r"\d\d:\d\d:\d\d 1 updated, 1 deleted, 1 skipped \(\d+\.\d s\)\n", update)
 
 
 def test_others_can_write_between_updates(tmp_path):

@@ -178,7 +178,25 @@ def test_the_same_passage_in_several_documents_is_one_result():
     with Index.open(MemoryStore(), create=True, encoder=WordHashEncoder(4_096)) as index:
         index.add(documents)
         found = call(create_mcp({"birds": index}), "search", query="feed the owl once a day")["results"]
-    assert [one["id"].partition("#")[0] for one in found if "README" in one["id"]] == ["0/README"]
+    (readme,) = (one for one in found if "README" in one["id"])
+    assert (readme["id"], readme["similar"]) == ("0/README", ["1/README", "2/README", "3/README"])
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_nearly_the_same_documents_are_one_result_that_names_some_of_them(sample, several):
+    poem = " ".join(f"heron{n}" for n in range(50))
+    documents = [{"_id": f"copy {n:02}", "text": f"{poem} {n}"} for n in range(40)]
+    documents += [{"_id": "other", "text": f"The egret knows {poem[:110]}."}]
+    documents += [{"_id": f"bread {n}", "text": f"Bread {n} takes flour, salt and time."} for n in range(150)]
+    with Index.open(MemoryStore(), create=True, encoder=WordHashEncoder(4_096)) as index:
+        index.add(documents)
+        server = create_mcp({"birds": index, "sample": sample} if several else {"birds": index})
+        found = call(server, "search", query=poem[:200])["results"]
+        (copy,) = (one for one in found if "copy" in one["id"])
+        assert any("other" in one["id"] for one in found), "which the copies do not crowd out"
+        assert len(copy["similar"]) == len({copy["id"], *copy["similar"]}) - 1 == 10
+        for one in copy["similar"]:
+            assert call(server, "fetch", id=one)["text"].startswith(poem)
 
 
 @pytest.mark.parametrize("name", ["", "a:b", "a/b", "-a", "a b", "é", "a" * 101])

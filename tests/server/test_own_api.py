@@ -69,6 +69,18 @@ def test_similar_hits_are_one_on_request(client):
     assert sorted([hit["id"], *hit["similar"]]) == [f"poem {n}" for n in range(4)]
 
 
+def test_a_hit_that_copies_hid_is_explained_on_request(client):
+    poem = " ".join(f"heron{n}" for n in range(50))
+    documents = [{"id": f"poem {n}", "text": f"{poem} {n}"} for n in range(4)]
+    documents += [{"id": "other", "text": f"heron1 alone, {'and no other bird ' * 40}"}]
+    assert client.post("/documents", json={"index": "notes", "documents": documents}).status_code == 200
+    asked = {"index": "notes", "query": "heron1", "k": 2, "mode": "keyword", "group": True}
+    (_, hidden) = client.post("/search", json=asked).json()["hits"]
+    refused(client.post("/explain", json={**asked, "group": False, "id": "other"}), 404, "not among the 2 best hits")
+    explained = client.post("/explain", json={**asked, "id": "other"}).json()["explanation"]
+    assert (hidden["id"], explained["score"]) == ("other", pytest.approx(hidden["score"]))
+
+
 def test_a_link_of_a_hit_opens_its_passage(reader):
     (hit,) = reader.post("/search", json={"index": "birds", "query": "slash", "k": 1, "mode": "keyword"}).json()["hits"]
     assert hit["url"] == "/doc/a/b%20c.md?index=birds&chars=0-34#passage"

@@ -29,6 +29,7 @@ class HitToExplain(BaseModel):
     mode: Mode | None = Field(None, description="As in the search.")
     where: str | JsonObject | None = Field(None, description="As in the search.")
     fusion: Literal["convex", "rrf"] = Field("convex", description="As in the search.")
+    group: bool = Field(False, description="As in the search.")
 
 
 class Explained(BaseModel):

@@ -18,7 +18,8 @@ import pytest
 from serving import build, served, wait_for
 from test_chatbot import model_server
 
-from semsearch import Encoder, Index
+from semsearch import Encoder, Index, WordHashEncoder
+from semsearch.corpus.chunking import Chunking
 from semsearch.encoder.encoder import PoolingWarning
 from semsearch.explain.records import whole_words
 from semsearch.server.keys import Key
@@ -270,6 +271,71 @@ def test_an_expression_that_cannot_be_read_says_so_beside_it(visit, address):
     page.fill("#where", "year >= 2015")
     page.wait_for_selector("#where-trouble", state="hidden")
     assert page.locator("#where").get_attribute("aria-invalid") == "false"
+
+
+# --- documents that are nearly the same
+
+
+def test_copies_are_one_hit_that_lists_them_and_what_they_hid_is_explained(visit, tmp_path):
+    poem = " ".join(f"heron{n}" for n in range(50))
+    copies = [{"_id": f"copy {n:02}", "text": f"{poem} {n}"} for n in range(14)]
+    other = {"_id": "other", "title": "Ponds", "text": f"heron1 alone, {'and no other bird ' * 40}"}
+    with served({"birds": build(tmp_path / "birds", [*copies, other])}) as client:
+        ungrouped = {"query": "heron1", "mode": "keyword", "k": 10}
+        found = [hit["id"] for hit in client.post("/search", json=ungrouped).json()["hits"]]
+        assert "other" not in found  # it is deeper than the page shows hits
+        page = visit(str(client.base_url), {"q": "heron1", "mode": "keyword"})
+        settled(page)
+        assert titles(page) == [found[0], "Ponds"]
+        more = page.locator(".hit").first.locator(".similar")
+        assert page.locator(".similar").count() == 1
+        assert more.locator("summary").inner_text() == "and 13 more like it"
+        assert not more.locator("a").first.is_visible()
+        page.get_by_role("button", name="Why Ponds was found").click()
+        page.wait_for_selector(".why p")
+        assert "heron1" in page.locator(".why p").nth(1).inner_text()
+        more.locator("summary").click()
+        assert {found[0], *more.locator("a").all_inner_texts()} == {copy["_id"] for copy in copies}
+        last = more.locator("a").last
+        name, address = last.inner_text(), last.get_attribute("href")
+        last.click()
+        page.wait_for_selector("#document-title")
+        assert page.inner_text("#document-title") == name
+        alone = visit(f"{client.base_url}", {})
+        alone.goto(f"{client.base_url}/{address}")
+        alone.reload()
+        alone.wait_for_selector("#document-title")
+        assert alone.inner_text("#document-title") == name
+
+
+def test_the_other_list_may_have_a_document_under_a_copy_of_it(visit, tmp_path):
+    poem = " ".join(f"heron{n}" for n in range(50))
+    first = build(tmp_path / "first", [{"_id": "a", "text": f"{poem} crane"}, {"_id": "b", "text": poem}])
+    second = build(tmp_path / "second", [{"_id": "b", "text": poem}])
+    with served({"first": first, "second": second}) as client:
+        page = visit(
+            str(client.base_url), {"q": "crane heron1", "index": "first", "mode": "keyword", "beside": "keyword/second"}
+        )
+        settled(page)
+        assert (titles(page), titles(page, 1)) == (["a"], ["b"])
+        assert page.locator(".there").all_inner_texts() == ["rank 1 in the other list"] * 2
+
+
+def test_a_hit_shows_its_section_and_its_page(visit, tmp_path):
+    body = "\n\n".join([*(f"Paragraph {n} is about bread and salt." for n in range(20)), "Herons are counted by hand."])
+    (tmp_path / "guide.md").write_text(f"# Guide\n\n## Usage\n\n### Options\n\n{body}\n")
+    chunking = Chunking(tokens=40, overlap=0)
+    with Index.open(tmp_path / "index", create=True, encoder=WordHashEncoder(256), chunking=chunking) as index:
+        index.add(tmp_path / "guide.md")
+        index.add([{"_id": "paged", "text": "First page.\fEgrets are on the second.", "page_starts": [0, 5]}])
+    with served({"index": tmp_path / "index"}) as client:
+        page = visit(str(client.base_url), {"q": "herons", "mode": "keyword"})
+        settled(page)
+        assert page.locator(".hit .section").all_inner_texts() == ["Usage > Options"]
+        page.fill("#query", "egrets")
+        until(page, "document.querySelector('.hit h3')?.textContent === 'paged'")
+        assert "page 1" in page.locator(".hit .facts").inner_text()
+        assert page.locator(".hit .section").count() == 0
 
 
 # --- side by side

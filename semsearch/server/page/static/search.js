@@ -23,7 +23,7 @@ let asked = null; // the search whose hits are shown, as JSON
 let k = STEP;
 let timer = 0;
 let running = null;
-let last = []; // ids of the hits in the first list
+let last = []; // ids of the documents in the first list
 let hear = () => {}; // called when they change
 
 export function start(served, onFound) {
@@ -45,7 +45,7 @@ export function start(served, onFound) {
   $("search").addEventListener("keydown", move);
 }
 
-// Returns the ids of the hits of the last search.
+// Returns the ids of the documents that the last search found.
 export function found() {
   return last;
 }
@@ -98,7 +98,7 @@ async function run(known = null) {
   try {
     const started = performance.now();
     const answers = await Promise.all(
-      sides.map(([mode, index]) => ask("search", { query: state.q, index, mode, where, k, snippets: true }, signal)));
+      sides.map(([mode, index]) => ask("search", { query: state.q, index, mode, where, k, group: true, snippets: true }, signal)));
     const ms = performance.now() - started;
     await known; // decides which metadata to show
     if (signal.aborted) return; // a newer search has started
@@ -128,10 +128,10 @@ function intro() {
 function draw(answers, ms) {
   const had = links().indexOf(document.activeElement);
   const [first, second] = answers;
-  last = first.hits.map(({ id }) => id);
+  last = first.hits.flatMap(ids);
   hear();
   $("count").textContent = second ? `${first.hits.length} and ${second.hits.length} hits · ${Math.round(ms)} ms` : told(first, ms);
-  const ranks = answers.map(({ hits }) => new Map(hits.map(({ id, rank }) => [id, rank])));
+  const ranks = answers.map(({ hits }) => new Map(hits.flatMap((hit) => ids(hit).map((id) => [id, hit.rank]))));
   $("lists").className = second ? "two" : "one";
   $("lists").replaceChildren(...answers.map((answer, side) => column(answer, second ? ranks[1 - side] : null)));
   show($("more"), first.hits.length === k && k < MOST);
@@ -165,23 +165,42 @@ function column(answer, otherRanks) {
 function item(hit, { index, query, mode }, otherRanks) {
   const chips = telling().filter((field) => Object.hasOwn(hit.metadata, field)).map((field) => [field, shown(hit.metadata[field])])
     .filter(([, value]) => value && value.length <= 40).slice(0, CHIPS);
-  const there = otherRanks?.get(hit.id);
+  const there = otherRanks && ids(hit).map((id) => otherRanks.get(id)).find(Boolean);
   const beside = !otherRanks ? null : el("span", { class: "there" }, there ? `rank ${there} in the other list` : "not in the other list");
-  const toOpen = (event) => {
-    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // the browser opens a new tab or window
-    event.preventDefault();
-    open({ id: hit.id, index, start: hit.start, end: hit.end });
-  };
   return el("li", { class: "hit" },
-    el("h3", { dir: "auto" }, el("a", { href: local(hit.url), onclick: toOpen }, hit.title || hit.id)),
+    el("h3", { dir: "auto" }, el("a", { href: local(hit.url), onclick: toOpen({ ...hit, index }) }, hit.title || hit.id)),
+    hit.section ? el("p", { class: "section", dir: "auto" }, hit.section) : null,
     el("p", { class: "snippet", dir: "auto" }, shortened(hit)),
+    moreLike(hit, index),
     el("p", { class: "facts" },
       hit.confidence === null ? null : sureness(hit.confidence),
       el("span", { class: "score" }, `${KINDS[hit.kind] ?? hit.kind} ${hit.score.toFixed(3)}`), beside,
       hit.title ? el("span", { class: "id" }, hit.id) : null,
+      hit.page ? el("span", {}, `page ${hit.page}`) : null,
       ...chips.map(([field, value]) => el("span", { class: "chip", dir: "auto" }, el("b", {}, field), ` ${value}`)),
       el("button", { type: "button", class: "quiet", "aria-label": `Copy citation of ${hit.title || hit.id}`, onclick: () => cite(hit) }, "Copy citation"),
       reasons(hit, query, index, mode)));
+}
+
+// Returns the ids of all documents that a hit stands for.
+function ids({ id, similar }) {
+  return [id, ...similar];
+}
+
+// Returns links to the documents that nearly repeat the passage of a hit.
+function moreLike({ similar }, index) {
+  if (!similar.length) return null;
+  const link = (id) => el("a", { href: `#${new URLSearchParams({ doc: id, from: index })}`, dir: "auto", onclick: toOpen({ id, index }) }, id);
+  return el("details", { class: "similar" }, el("summary", {}, `and ${similar.length} more like it`), el("ul", {}, similar.map((id) => el("li", {}, link(id)))));
+}
+
+// Returns a click handler that opens a document next to the hits.
+function toOpen(document) {
+  return (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // the browser opens a new tab or window
+    event.preventDefault();
+    open(document);
+  };
 }
 
 // Returns the snippet, with ellipses where the passage continues.
@@ -200,7 +219,7 @@ function reasons(hit, query, index, mode) {
     const told = el("div", { class: "why" }, el("p", { class: "note" }, "Explaining the score…"));
     facts.after(told);
     try {
-      const { explanation } = await ask("explain", { query, index, mode, id: hit.id, where: filter(), k });
+      const { explanation } = await ask("explain", { query, index, mode, id: hit.id, where: filter(), k, group: true });
       told.replaceChildren(...why(explanation, hit));
     } catch (error) {
       told.replaceChildren(el("p", { class: "note bad" }, error.message));
