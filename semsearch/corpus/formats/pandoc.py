@@ -33,6 +33,9 @@ _FIELDS = {
 _LEAD = ("subtitle", "abstract")
 """Parts of the text that pandoc returns as metadata."""
 
+_PROTECTED = re.compile(rb"CipherReference[^>]*\sURI\s*=\s*[\"'][^\"']*\.x?html?[\"']", re.IGNORECASE)
+"""A chapter among the encrypted parts of a book; fonts are often among them without any copy protection."""
+
 _DIRECTIVE = re.compile(r"^(?:include|ifdef|ifndef|ifeval|endif)::.*\[.*\][ \t]*$", re.MULTILINE)
 """Lines of AsciiDoc that stand for another file, or surround a condition."""
 
@@ -66,15 +69,15 @@ def from_docx(data: bytes) -> Plain:
 def from_odt(data: bytes) -> Plain:
     """Convert an OpenDocument text."""
     with open_zip(data, "an OpenDocument text (.odt)", "content.xml") as archive:
-        if b"encryption-data" in contents(archive, "META-INF/manifest.xml"):
-            raise ValueError("encrypted; save it without a password")
         found = properties(archive, "meta.xml")
     return converted(run_pandoc(data, "odt")[0], found)
 
 
 def from_epub(data: bytes) -> Plain:
     """Convert a book in EPUB."""
-    open_zip(data, "an EPUB book", "META-INF/container.xml").close()
+    with open_zip(data, "an EPUB book", "META-INF/container.xml") as archive:
+        if _PROTECTED.search(contents(archive, "META-INF/encryption.xml")):
+            raise ValueError("encrypted (DRM); get the book without copy protection")
     return converted(run_pandoc(data, "epub")[0])
 
 
