@@ -218,7 +218,7 @@ def test_org_by_hand(tmp_path):
     )
     assert document.title == "Garden"
     assert document.text == (
-        "Garden\n\nBeds plot\n\nSow peas in rows.\n\nsow  peas\n\nWater\n\nday l\nMon 3\n\nonce\ntwice\nthrice"
+        "Garden\n\nBeds\n\nSow peas in rows.\n\nsow  peas\n\nWater\n\nday l\nMon 3\n\nonce\ntwice\nthrice"
     )
     assert path_of(document, "Mon 3") == ("Garden", "Beds plot", "Water")
     assert blocks(document) == ["sow  peas", "day l\nMon 3"]
@@ -529,3 +529,18 @@ def test_a_missing_program_names_the_extra(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pypandoc, "get_pandoc_path", missing)
     assert reason(tmp_path, "rst", "x").startswith("this format needs pandoc, which is not installed; pip install")
+
+
+def test_keywords_priorities_and_tags_of_org_are_not_in_headings(tmp_path):
+    source = (
+        "* TODO [#A] Buy milk :home:shop:\nText.\n** DONE Sell [#1] eggs\nMore.\n* [#B] Later :x:\nLast.\n"
+        "* The TODO list\nEnd.\n#+begin_example\n,* TODO [#C] kept\n#+end_example\n"
+    )
+    document = read(tmp_path, "org", source.encode())
+    titles = [(section.level, section.title) for section in document.layout.sections]
+    assert titles == [(1, "Buy milk"), (2, "Sell [#1] eggs"), (1, "Later"), (1, "The TODO list")]
+    assert document.title == "Buy milk"
+    assert document.text.endswith("* TODO [#C] kept")
+    assert [
+        one.title for one in read(tmp_path, "org", b"#+TODO: WAIT | GONE\n* WAIT [#B] Rain\nx").layout.sections
+    ] == ["Rain"]

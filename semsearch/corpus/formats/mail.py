@@ -101,7 +101,7 @@ def read_mbox(source: Source, options: ReadOptions) -> Iterator[Reading]:
                 copies[own] += 1
                 own += f"-{copies[own]}" if copies[own] > 1 else ""
             seen.add(hash(own))
-            metadata = {"path": source.doc_id, **plain.metadata}
+            metadata = {**plain.metadata, "path": source.doc_id}
             return Document(f"{source.doc_id}/{own}", plain.text, plain.title, metadata)
 
         record = guarded(source, line, document)

@@ -33,6 +33,9 @@ _FIELDS = {
 _LEAD = ("subtitle", "abstract")
 """Parts of the text that pandoc returns as metadata."""
 
+_PRIORITY = re.compile(r"^(\*+ (?:[A-Z]+ )?)[ \t]*\[#[A-Z0-9]+\][ \t]*(?=\S)", re.MULTILINE)
+"""Beginning of a heading of Org up to its priority, which pandoc takes for text."""
+
 _PROTECTED = re.compile(rb"CipherReference[^>]*\sURI\s*=\s*[\"'][^\"']*\.x?html?[\"']", re.IGNORECASE)
 """A chapter among the encrypted parts of a book; fonts are often among them without any copy protection."""
 
@@ -51,6 +54,11 @@ def from_text(data: bytes, markup: str) -> Plain:
         markup: Name of its format in pandoc.
     """
     return converted(run_pandoc(decode(data).encode(), markup)[0])
+
+
+def from_org(data: bytes) -> Plain:
+    """Convert Org; keywords such as TODO, priorities and tags are not part of headings."""
+    return converted(run_pandoc(_PRIORITY.sub(r"\1", decode(data)).encode(), "org")[0])
 
 
 def from_asciidoc(data: bytes) -> Plain:
@@ -146,4 +154,4 @@ def _binary() -> str:
         raise ValueError("this format needs pandoc, which is not installed; pip install 'semsearch[formats]'") from None
 
 
-from_rst, from_org, from_notebook = (partial(from_text, markup=markup) for markup in ("rst", "org", "ipynb"))
+from_rst, from_notebook = (partial(from_text, markup=markup) for markup in ("rst", "ipynb"))
