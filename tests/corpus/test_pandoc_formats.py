@@ -220,7 +220,7 @@ def test_org_by_hand(tmp_path):
     assert document.text == (
         "Garden\n\nBeds\n\nSow peas in rows.\n\nsow  peas\n\nWater\n\nday l\nMon 3\n\nonce\ntwice\nthrice"
     )
-    assert path_of(document, "Mon 3") == ("Garden", "Beds plot", "Water")
+    assert path_of(document, "Mon 3") == ("Garden", "Beds", "Water")
     assert blocks(document) == ["sow  peas", "day l\nMon 3"]
     assert own(document) == {"path": "a.org", "author": "Jo Doe", "date": "2024-01-02 Tue"}
 
