@@ -27,6 +27,8 @@ _OTHER = re.compile(
 _PAINTED = re.compile(rb"(?<=[\s\])>])[SsFfBb](?=[*\s])")
 """Operators that paint what was drawn (PDF 32000-1, table 60)."""
 
+_LETTERS = (b"S", b"s", b"F", b"f", b"B", b"b")
+
 _ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 """Beginnings of data that zlib has compressed."""
 
@@ -46,7 +48,8 @@ def check_streams(data: bytes) -> None:
             raise ValueError(f"a page has more than {MAX_CONTENT} bytes of content; print it to a new PDF")
         if content.count(b"Tj") + content.count(b"TJ") > MAX_PAGE_CHARS:
             raise ValueError(f"a page has more than {MAX_PAGE_CHARS} pieces of text; split it")
-        if len(content) > 2 * MAX_PAGE_OBJECTS and sum(1 for _ in _PAINTED.finditer(content)) > MAX_PAGE_OBJECTS:
+        letters = sum(map(content.count, _LETTERS))  # a hundred times as fast as the expression
+        if letters > MAX_PAGE_OBJECTS and sum(1 for _ in _PAINTED.finditer(content)) > MAX_PAGE_OBJECTS:
             raise ValueError(f"a page has more than {MAX_PAGE_OBJECTS} drawn objects; print it to a new PDF")
 
 
