@@ -62,7 +62,7 @@ def open_bytes(path: str | Path, count: Count | None = None) -> BinaryIO | Buffe
     return decompressed(file, gzip.GzipFile(fileobj=file)) if is_gzipped(path) else file
 
 
-def decompressed(file: BinaryIO | BufferedIOBase, content: BinaryIO | BufferedIOBase) -> BufferedIOBase:
+def decompressed(file: BinaryIO | BufferedIOBase, content: BinaryIO | BufferedIOBase) -> BufferedReader:
     """Return a stream of the content of a compressed file, which both are closed with it.
 
     Args:

@@ -129,6 +129,9 @@ def _read(
                 coverage.complete(source.origin)
     if told[""]:
         warnings.warn(f"{path}: {told['']:,} more files with similar warnings", ReadingWarning, stacklevel=2)
+    if options.per_line and files and coverage.only is None and not any(FORMATS[kind].by_line for kind in files):
+        unused = f"{path}: `per_line` has no effect, since it is about text files alone"
+        warnings.warn(unused, ReadingWarning, stacklevel=2)
     log.info("%s: read %s", path, ", ".join(f"{n} as {kind}" for kind, n in files.most_common()) or "nothing")
 
 

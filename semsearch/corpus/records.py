@@ -86,7 +86,7 @@ def _decoded(raw: bytes, source: Source, number: int) -> Line:
 
 
 def read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes], Plain]) -> Iterator[Reading]:
-    """Read a file as a single document, whose id is its path; its own metadata wins over that of the file."""
+    """Read a file as a single document, whose id is its path; apart from the path, its own metadata wins."""
     noted: list[ReadingWarning] = []
 
     def document() -> Document:
@@ -99,7 +99,7 @@ def read_whole(source: Source, options: ReadOptions, convert: Callable[[bytes], 
         plain = convert(data)
         if plain.warning:
             noted.append(ReadingWarning(f"{source.name}: {plain.warning}"))
-        metadata = {**about(source, plain.text), **plain.metadata}
+        metadata = {**about(source, plain.text), **plain.metadata, "path": source.doc_id}
         title = plain.title or opening_line(plain.text)
         return Document(source.doc_id, plain.text, title, metadata, layout=plain.layout)
 

@@ -8,8 +8,9 @@ import os
 import stat
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -125,33 +126,64 @@ def _corpus_of(path: str, options: ReadOptions) -> str:
             f'"{shown(path)}" is neither a file nor a folder; to index the output of a pipe or device, redirect it '
             "to standard input: semsearch index - < PIPE"
         )
-    for name in BEIR_CORPUS if options.format in (None, "jsonl") else ():
+    for name in BEIR_CORPUS if may_be_beir(options) else ():
         if os.path.isfile(os.path.join(path, name)):
-            _warn_of_neighbors(path, name, options)
+            entries = {entry: os.path.isdir(os.path.join(path, entry)) for entry in os.listdir(path)}
+            if unread := what_is_beside(path, name, entries, options):
+                warnings.warn(f"{unread} (pass their paths to read them too)", stacklevel=2)
             return os.path.join(path, name)
     return path
 
 
-def _warn_of_neighbors(folder: str, corpus: str, options: ReadOptions) -> None:
-    """Warn about files that are not read because their folder is in the BEIR layout."""
-    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    tables = any(name in BEIR_OTHERS for name in names)  # next to queries, tables are evaluation data
+def may_be_beir(options: ReadOptions) -> bool:
+    """Return whether a folder or an archive in the BEIR layout is recognized, rather than read file by file."""
+    return options.format in (None, "jsonl")
+
+
+def corpus_among(paths: Iterable[str], options: ReadOptions) -> str | None:
+    """Return the file with the documents of an archive in the BEIR layout; None if it is in no such layout.
+
+    Args:
+        paths: The paths of its files, of which the layout may be that of the only folder at the top.
+        options: Options for reading.
+    """
+    at_top: set[str] = set()
+    tops: list[str] = []
+    met: dict[str, set[str]] = {}
+    for path in paths if may_be_beir(options) else ():
+        top, _, name = path.rpartition("/")
+        first = path.partition("/")[0]
+        if first not in tops[:2]:
+            tops = [*tops[:1], first]
+        if name in BEIR_CORPUS and "/" not in top:
+            met.setdefault(top, set()).add(name)
+            at_top.update(() if top else (name,))
+    top = tops[0] if len(tops) == 1 else ""
+    found = at_top or met.get(top, set())
+    return None if not found else "/".join(filter(None, ("" if at_top else top, min(found))))
+
+
+def what_is_beside(folder: str, corpus: str, entries: Mapping[str, bool], options: ReadOptions) -> str:
+    """Return a warning about what is not read because its folder is in the BEIR layout; empty if there is nothing.
+
+    Args:
+        folder: The folder or archive, for the message.
+        corpus: The file that is read.
+        entries: Names of what lies beside it, with whether each is a folder.
+        options: Options for reading.
+    """
+    tables = any(name in BEIR_OTHERS for name in entries)  # next to queries, tables are evaluation data
     hidden = [
         name
-        for name in names
-        if name not in (*BEIR_CORPUS, *BEIR_OTHERS)
-        and (
-            os.path.isdir(os.path.join(folder, name))
-            or (format_of(name, options) and not (tables and _has_own_ids(name, options)))
-        )
+        for name, is_folder in sorted(entries.items())
+        if not name.startswith(".")
+        and name not in (*BEIR_CORPUS, *BEIR_OTHERS)
+        and (is_folder or (format_of(name, options) and not (tables and _has_own_ids(name, options))))
     ]
-    if hidden:
-        listed = ", ".join(hidden[:8]) + (" …" if len(hidden) > 8 else "")
-        warnings.warn(
-            f'"{shown(folder)}" contains {corpus}, which is read as the whole corpus; not read: {printable(listed)} '
-            "(pass their paths to read them too)",
-            stacklevel=2,
-        )
+    if not hidden:
+        return ""
+    listed = ", ".join(hidden[:8]) + (" …" if len(hidden) > 8 else "")
+    return f'"{shown(folder)}" contains {corpus}, which is read as the whole corpus; not read: {printable(listed)}'
 
 
 def _sources(given: str, origin: Origin, options: ReadOptions, coverage: Coverage) -> Iterator[Source | RecordError]:
@@ -184,7 +216,7 @@ def source_of(path: str, origin: Origin, options: ReadOptions) -> Source | Recor
     Raises:
         OSError: If a file without an extension cannot be read.
     """
-    file_format = _format(path, options)
+    file_format = recognized(path, options, partial(_head_of, path))
     if file_format is None:
         return None
     try:
@@ -194,19 +226,44 @@ def source_of(path: str, origin: Origin, options: ReadOptions) -> Source | Recor
     return Source(path, path, file_format, origin)
 
 
-def _format(path: str, options: ReadOptions) -> str | None:
-    """Return the format of a file; without an extension, `text` for text such as README, and `code` for a script."""
+def recognized(path: str, options: ReadOptions, head: Callable[[int], bytes]) -> str | None:
+    """Return the format of a file; without an extension, `text` for text such as README, and `code` for a script.
+
+    Args:
+        path: The file, or its path inside an archive.
+        options: Options for reading.
+        head: Returns so many of the first bytes of the file, decompressed; called only if the name does not decide.
+
+    Raises:
+        OSError: If a file without an extension cannot be read.
+    """
     named = format_of(path, options)
     if named is not None or ending_of(path):
         return named
     try:
-        with open_bytes(path) as file:
-            head = file.read(HEAD)
+        first = head(HEAD)
     except (gzip.BadGzipFile, *CORRUPT):
         return None
-    if not is_text(head):
+    if not is_text(first):
         return None
-    return "code" if language_of_script(head) else "text"
+    return "code" if language_of_script(first) else "text"
+
+
+def is_left_out(path: str, file_format: str | None, options: ReadOptions, head: Callable[[int], bytes]) -> bool:
+    """Return whether a file is source code that was generated or minified, which is passed over.
+
+    Raises:
+        OSError: If it cannot be read; what is wrong with gzip data is the business of its reader.
+    """
+    try:
+        return file_format == "code" and not options.all_files and is_generated(path, head)
+    except (gzip.BadGzipFile, *CORRUPT):
+        return False
+
+
+def _head_of(path: str, length: int) -> bytes:
+    with open_bytes(path) as file:
+        return file.read(length)
 
 
 def _has_own_ids(path: str, options: ReadOptions) -> bool:
@@ -234,6 +291,43 @@ def shown(path: str) -> str:
 def what_is_ignored(folder: str, ignored: Counter[str]) -> str:
     """Return a warning about the files of a folder or an archive that are not documents, counted by extension."""
     return f'ignored files in "{shown(folder)}" that are not documents: {_counts(ignored)}'
+
+
+def kind_of(path: str) -> str:
+    """Return the extension of a file that is no document, as messages name it."""
+    return Path(path).suffix or "without an extension"
+
+
+def what_is_passed_over(folder: str, omitted: Counter[str]) -> str:
+    """Return a warning about what of a folder or an archive was passed over, counted by reason."""
+    hint = "; pass `all_files` to read them too" if {*omitted} - {EXCLUDED, NOT_INCLUDED} else ""
+    return f'passed over files and folders in "{shown(folder)}": {_counts(omitted)}{hint}'
+
+
+def is_hidden(name: str, options: ReadOptions) -> bool:
+    """Return whether a file or folder is passed over without being counted, by its name alone."""
+    return name in STORES or (name.startswith(".") and not options.all_files)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The user's patterns for what lies in a folder or an archive."""
+
+    included: Rules
+    excluded: Rules
+
+    @classmethod
+    def of(cls, folder: str, options: ReadOptions) -> Choice:
+        """Return the patterns of the options, which are relative to a folder."""
+        return cls(rules_of(folder, options.include), rules_of(folder, options.exclude))
+
+    def reason(self, path: str, *, is_folder: bool) -> str | None:
+        """Return why a file or folder below that folder is passed over, or None if it is not."""
+        if self.excluded.verdict(path, is_folder=is_folder):
+            return EXCLUDED
+        if self.included.rules and not is_folder and not self.included.covers(path):
+            return NOT_INCLUDED
+        return None
 
 
 def _endings() -> str:
@@ -273,8 +367,7 @@ class _Walk:
     top: str
     options: ReadOptions
     coverage: Coverage
-    included: Rules = field(init=False)
-    excluded: Rules = field(init=False)
+    choice: Choice = field(init=False)
     entered: set[str] = field(default_factory=set)
     linked: set[str] = field(default_factory=set)
     ignored: Counter[str] = field(default_factory=Counter)
@@ -282,9 +375,7 @@ class _Walk:
     outside: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.included, self.excluded = (
-            rules_of(self.folder, patterns) for patterns in (self.options.include, self.options.exclude)
-        )
+        self.choice = Choice.of(self.folder, self.options)
 
     def sources(self) -> Iterator[Source | RecordError]:
         """Yield the files, sorted by name; at the end, warn about what was left out."""
@@ -336,19 +427,16 @@ class _Walk:
             return self._listed(_Entry(path, home, () if is_repository(path) else rules))
         source = source_of(path, self._origin(home), self.options)
         if source is None:
-            self.ignored[Path(path).suffix or "without an extension"] += 1
-        elif isinstance(source, Source) and source.format == "code" and not self.options.all_files:
-            if is_generated(path):
-                self._pass_over(home, GENERATED)
-                return None
+            self.ignored[kind_of(path)] += 1
+        elif isinstance(source, Source) and is_left_out(path, source.format, self.options, partial(_head_of, path)):
+            self._pass_over(home, GENERATED)
+            return None
         return source
 
     def _reason(self, path: str, home: str, rules: tuple[Rules, ...], *, is_folder: bool) -> str | None:
         """Return why a file or folder is passed over, or None if it is not."""
-        if self.excluded.verdict(path, is_folder=is_folder):
-            return EXCLUDED
-        if self.included.rules and not is_folder and not self.included.covers(path):
-            return NOT_INCLUDED
+        if reason := self.choice.reason(path, is_folder=is_folder):
+            return reason
         if self.options.all_files:
             return None
         if is_folder and (os.path.basename(path) in CACHES or _is_marked(path)):
@@ -368,7 +456,7 @@ class _Walk:
         place = os.path.join(self.top, path.removeprefix(self.folder).lstrip(os.sep))
         entries = []
         for name in sorted(os.listdir(path), reverse=True):
-            if name in STORES or (name.startswith(".") and not self.options.all_files):
+            if is_hidden(name, self.options):
                 self.coverage.passed_over(self._origin(os.path.join(home, name)))
             elif self.coverage.concerns(os.path.join(place, name)):
                 entries.append(_Entry(os.path.join(path, name), os.path.join(home, name), rules))
@@ -383,7 +471,7 @@ class _Walk:
         if inner is not None:
             hidden = any(part.startswith(".") for part in Path(inner).parts if part != ".")
             hidden = hidden and not self.options.all_files
-            reached = not hidden and (os.path.isdir(real) or _format(real, self.options))
+            reached = not hidden and (os.path.isdir(real) or recognized(real, self.options, partial(_head_of, real)))
             if reached:
                 return None
         elif not self.options.follow_links:
@@ -403,10 +491,7 @@ class _Walk:
         if self.ignored:
             warnings.warn(what_is_ignored(self.folder, self.ignored), stacklevel=2)
         if self.omitted:
-            hint = "; pass `all_files` to read them too" if {*self.omitted} - {EXCLUDED, NOT_INCLUDED} else ""
-            warnings.warn(
-                f'passed over files and folders in "{shown(self.folder)}": {_counts(self.omitted)}{hint}', stacklevel=2
-            )
+            warnings.warn(what_is_passed_over(self.folder, self.omitted), stacklevel=2)
         if self.outside:
             links = f"{len(self.outside)} links" if len(self.outside) > 1 else "a link"
             warnings.warn(

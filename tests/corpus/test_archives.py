@@ -9,6 +9,7 @@ import lzma
 import struct
 import tarfile
 import tracemalloc
+import warnings
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,8 @@ from semsearch.corpus.readers import Coverage, ReadOptions, count_bytes, read_co
 from semsearch.corpus.records import ReadingWarning
 from semsearch.errors import RecordError
 from semsearch.types import Document
+
+HINT = "; pass `all_files` to read them too"
 
 KINDS = {"zip": None, "tar": "w", "tar.gz": "w:gz", "tgz": "w:gz", "tar.bz2": "w:bz2", "tar.xz": "w:xz"}
 
@@ -50,6 +53,16 @@ FILES = {
     "deep/er/c.jsonl.gz": gzip.compress(b'{"_id": "7", "text": "x"}\n{"_id": 8}\n'),
     "deep/er.txt": b"x",
     "deep/mbox": SAMPLES["mbox"],
+    "README": b"Herons wait in the reeds.\n" * 4000,
+    "LICENSE.gz": gzip.compress(b"Free."),
+    "deep/build": b"#!/bin/sh\necho built\n",
+    "deep/blob": bytes(range(256)),
+    "deep/torn.gz": gzip.compress(b"torn")[:-9],
+    "deep/node_modules/a/b.md": b"# not read",
+    "deep/a.min.js": b"f()",
+    "deep/long.js": b"f(" + b"x," * 4000 + b"x)",
+    "deep/short.js": b"f()",
+    "deep/torn.py.gz": gzip.compress(b"f()")[:-9],
 }
 
 
@@ -68,7 +81,6 @@ def shown(records: list[Document | RecordError], top: str) -> list[object]:
     return found
 
 
-@pytest.mark.filterwarnings("ignore::semsearch.corpus.records.ReadingWarning")
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_archive_gives_what_its_folder_gives(tmp_path, kind):
     folder = tmp_path / "folder"
@@ -76,13 +88,82 @@ def test_an_archive_gives_what_its_folder_gives(tmp_path, kind):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     path = pack(tmp_path / f"all.{kind}", FILES)
-    expected = shown(list(read_corpus(folder)), str(folder))
-    found = shown(list(read_corpus(path)), path)
-    assert len(expected) == len(SAMPLES) + 5
+    with warnings.catch_warnings(record=True) as of_folder:
+        warnings.simplefilter("always")
+        expected = shown(list(read_corpus(folder)), str(folder))
+    with warnings.catch_warnings(record=True) as of_archive:
+        warnings.simplefilter("always")
+        found = shown(list(read_corpus(path)), path)
+    assert len(expected) == len(SAMPLES) + 10
     if kind == "zip":
         assert found == expected
     assert sorted(map(str, found)) == sorted(map(str, expected))
+    assert sorted(str(one.message).replace(path, str(folder)) for one in of_archive) == sorted(
+        str(one.message) for one in of_folder
+    )
     assert count_bytes(path) is None  # it is not known how much there is to read
+
+
+@pytest.mark.parametrize(
+    ("options", "read", "passed"),
+    [
+        (ReadOptions(), ["a.md", "b/c.md"], [f"1 caches, 1 generated{HINT}"]),
+        (ReadOptions(include=["b/"]), ["b/c.md"], [f"2 not included, 1 caches{HINT}"]),
+        (ReadOptions(exclude=["b/", "*.js"]), ["a.md"], ["2 excluded"]),
+        (ReadOptions(all_files=True), [".d/e.md", "a.md", "b/c.md", "b/node_modules/f.md", "g.min.js"], []),
+    ],
+)
+@pytest.mark.parametrize("kind", ["zip", "tar", "folder"])
+def test_what_is_chosen_of_an_archive_is_what_is_chosen_of_its_folder(tmp_path, kind, options, read, passed):
+    names = [".d/e.md", ".git/h.md", "a.md", "b/c.md", "b/node_modules/f.md", "g.min.js"]
+    if kind == "folder":
+        for name in names:
+            (tmp_path / "folder" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "folder" / name).write_bytes(b"x")
+        path, prefix = str(tmp_path / "folder"), ""
+    else:
+        path, prefix = pack(tmp_path / f"a.{kind}", dict.fromkeys(names, b"x")), f"a.{kind}/"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert [one.doc_id.removeprefix(prefix) for one in read_corpus(path, options)] == read
+    assert [str(one.message).partition(": ")[2] for one in caught] == passed
+
+
+BEIR = {
+    "queries.jsonl": b'{"_id": "q1", "text": "What waits?"}\n',
+    "notes.md": b"# Notes",
+    "qrels/test.tsv": b"query-id\tcorpus-id\tscore\nq1\td1\t1\n",
+    "corpus.jsonl": b'{"_id": "d1", "text": "The heron waits."}\n',
+}
+"""A corpus as BEIR publishes it; in a tar, the documents may come last."""
+
+
+@pytest.mark.parametrize("top", ["", "scifact/"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_corpus_of_beir_in_an_archive_is_its_documents_alone(tmp_path, kind, top):
+    path = pack(tmp_path / f"scifact.{kind}", {f"{top}{name}": content for name, content in BEIR.items()})
+    with pytest.warns(ReadingWarning) as caught:
+        assert [one.doc_id for one in read_corpus(path)] == ["d1"]
+    assert [str(one.message) for one in caught] == [
+        f'"{path}" contains {top}corpus.jsonl, which is read as the whole corpus; not read: notes.md'
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ReadingWarning)
+        assert len(list(read_corpus(path, ReadOptions(format="text")))) == 4
+
+
+def test_a_corpus_beside_other_folders_is_a_file_like_others(tmp_path):
+    files = {f"scifact/{name}": content for name, content in BEIR.items()}
+    path = pack(tmp_path / "a.tar", {**files, "other/a.md": b"x"})
+    assert {"d1", "q1", "a.tar/other/a.md"} <= {one.doc_id for one in read_corpus(path) if isinstance(one, Document)}
+
+
+def test_a_cut_off_archive_of_beir_gives_no_queries_as_documents(tmp_path):
+    files = {name: BEIR[name] for name in ("corpus.jsonl", "queries.jsonl")}
+    path = Path(pack(tmp_path / "a.tar", files))
+    path.write_bytes(path.read_bytes()[:2048])
+    document, error = read_corpus(path)
+    assert (document.doc_id, "cut off" in error.reason) == ("d1", True)
 
 
 def test_ids_sources_and_origins(tmp_path):
@@ -116,7 +197,7 @@ def test_hidden_files_and_unknown_ones_and_archives_are_skipped(tmp_path, kind):
         "in.zip",
         "b/in.tgz",
     ]
-    path = pack(tmp_path / f"all.{kind}", {**dict.fromkeys(names, b"x"), "b/fine.txt": b"x"})
+    path = pack(tmp_path / f"all.{kind}", {**dict.fromkeys(names, b"x"), "r": b"\0", "b/fine.txt": b"x"})
     with pytest.warns(ReadingWarning) as caught:
         assert [one.doc_id for one in read_corpus(path)] == [f"all.{kind}/b/fine.txt"]
     assert [str(one.message) for one in caught] == [

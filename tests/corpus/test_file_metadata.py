@@ -211,3 +211,26 @@ def test_the_status_counts_the_values_of_fields_that_have_few(tmp_path: Path, mo
     assert shown["facets"]["type"] == [{"value": "markdown", "count": 12}, {"value": "code", "count": 1}]
     assert not {"path", "modified"} & shown["facets"].keys()
     assert dict(call("status").ok().rows)["facets.type"] == "markdown 12, code 1"
+
+
+FORGED = {
+    "a.md": b"---\npath: /etc/passwd\ntype: post\n---\n# A\n",
+    "a.org": b"#+PATH: /etc/passwd\n* A\n",
+    "a.html": b'<title>A</title><meta name="path" content="/etc/passwd"><p>A',
+    "a.eml": b"From: a@example.com\npath: /etc/passwd\n\nA\n",
+    "a.adoc": b"= A\n:path: /etc/passwd\n\nA\n",
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_no_file_can_claim_to_be_another(tmp_path, name):
+    (tmp_path / name).write_bytes(FORGED[name])
+    (document,) = read_corpus(tmp_path)
+    assert document.metadata["path"] == name
+    assert name != "a.md" or document.metadata["type"] == "post"  # which only describes the document
+
+
+def test_the_path_in_a_record_is_a_field_like_others(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"_id": "1", "text": "x", "path": "/shelf/3"}\n')
+    (document,) = read_corpus(tmp_path)
+    assert document.metadata["path"] == "/shelf/3"

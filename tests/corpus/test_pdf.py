@@ -503,3 +503,51 @@ def test_pages_that_are_turned_are_read_as_they_are_shown(turn):
         canvas.drawString(60, 430, "A paragraph.")
 
     assert from_pdf(made(draw, pagesize=(595, 842))).text == f"{' '.join(PROSE)}\n\nA paragraph."
+
+
+def compressed(content: bytes, times: int = 1) -> bytes:
+    """Return a PDF of one page with compressed content."""
+    packed = content
+    for _ in range(times):
+        packed = zlib.compress(packed, 9)
+    filters = b"/FlateDecode" * times
+    written = pdf(b"CONTENT").replace(b"<</Length 7>>", b"<</Filter[%s]/Length %d>>" % (filters, len(packed)))
+    return written.replace(b"CONTENT", packed)
+
+
+BOMBS = {
+    "pieces of text": (b"BT /F 12 Tf 20 200 Td " + b"(x) Tj " * 1_000_000 + b"ET", "more than 131072 pieces of text"),
+    "lines": (b"0 0 m 9 9 l S " * 1_000_000, "more than 524288 drawn objects"),
+    "bytes": (b" " * (2**26 + 1), "more than 67108864 bytes of content"),
+}
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_page_that_is_too_much_is_refused_before_it_is_read(tmp_path, monkeypatch, name, times):
+    content, reason = BOMBS[name]
+    data = compressed(content, times)
+    assert len(data) < 100_000
+    (tmp_path / "a.pdf").write_bytes(data)
+    monkeypatch.setattr("semsearch.corpus.formats.pdf.read_pages", None)  # not called
+    error = read(tmp_path / "a.pdf")
+    assert isinstance(error, RecordError)
+    assert reason in error.reason
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_compressed_content_is_read(tmp_path, times):
+    (tmp_path / "a.pdf").write_bytes(compressed(shown(b"Herons wait"), times))
+    document = read(tmp_path / "a.pdf")
+    assert isinstance(document, Document)
+    assert document.text == "Herons wait"
+
+
+@pytest.mark.parametrize("name", ["MAX_OBJECTS", "MAX_PAGE_OBJECTS"])
+def test_objects_are_counted_before_their_text_is_put_together(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(f"semsearch.corpus.formats.pdf_lines.{name}", 2)
+    monkeypatch.setattr("pypdfium2.PdfPage.get_textpage", None)  # not called
+    (tmp_path / "a.pdf").write_bytes(pdf(b"0 0 m 9 9 l S " * 3))
+    error = read(tmp_path / "a.pdf")
+    assert isinstance(error, RecordError)
+    assert "page 1: drawn with too many objects (over 2)" in error.reason

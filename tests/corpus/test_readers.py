@@ -18,7 +18,7 @@ from small_pdfs import pdf, shown
 from semsearch.corpus import records
 from semsearch.corpus.formats.html import from_html
 from semsearch.corpus.formats.markdown import from_markdown
-from semsearch.corpus.formats.table import ENDINGS
+from semsearch.corpus.formats.table import ENDINGS, has_many
 from semsearch.corpus.readers import (
     FORMATS,
     Coverage,
@@ -176,7 +176,7 @@ def test_30_mb_are_read_in_under_5_mb_of_memory(tmp_path, kind):
     path = write(tmp_path / f"c.{kind}", generated(kind, 30_000))
     assert os.path.getsize(path) > 30_000_000
     tracemalloc.start()
-    n_read = sum(isinstance(record, Document) for record in read_corpus([path], ReadOptions(per_line=True)))
+    n_read = sum(isinstance(record, Document) for record in read_corpus([path], ReadOptions(per_line=kind == "txt")))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert n_read == 30_000
@@ -887,3 +887,15 @@ def test_a_title_in_front_matter_is_the_text_that_stands_there(tmp_path):
     for written, title in titles.items():
         assert from_markdown(f"---\ntitle: {written}\n---\n# Heading".encode()).title == title
     assert from_markdown(b"---\ntitle:\n---\n# Heading").title == "Heading"
+
+
+def test_per_line_is_about_text_alone(tmp_path):
+    for name in ("a.md", "b.txt"):
+        (tmp_path / name).write_text("one\n\ntwo\n")
+    options = ReadOptions(per_line=True)
+    assert [one.doc_id for one in read_corpus(tmp_path, options)] == ["a.md", "b.txt:1", "b.txt:3"]
+    coverage = Coverage()
+    with pytest.warns(ReadingWarning, match=r"a.md: `per_line` has no effect, since it is about text files alone"):
+        assert len(list(read_corpus(tmp_path / "a.md", options, coverage))) == 1
+    origins = [Source("", "", name, Origin()) for name in ("markdown", "text", "pdf", "jsonl")]
+    assert [has_many(one, options) for one in origins] == [False, True, False, True]

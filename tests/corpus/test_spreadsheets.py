@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import re
 import struct
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from semsearch.corpus.formats import cell_counts, spreadsheets
+from semsearch.corpus.formats.muted import muted
 from semsearch.corpus.formats.spreadsheets import from_spreadsheet
 from semsearch.corpus.readers import read_corpus
 from semsearch.errors import RecordError
@@ -341,6 +343,7 @@ def test_a_long_cell_that_many_rows_repeat_is_refused(monkeypatch):
 MEASURE = """
 import resource, sys
 import python_calamine
+from semsearch.corpus.formats.muted import muted
 from semsearch.corpus.formats.spreadsheets import from_spreadsheet
 with open(sys.argv[1], "rb") as file:
     data = file.read()
@@ -356,3 +359,26 @@ def test_a_hundred_thousand_cells_take_little_memory(tmp_path):
     length, kilobytes = map(int, run.stdout.split())
     assert length > 2_000_000
     assert kilobytes < 60_000
+
+
+def test_a_panic_of_the_library_does_not_reach_the_screen(tmp_path, capfd):
+    with zipfile.ZipFile(io.BytesIO(xlsb({"Birds": BIRDS}))) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts["xl/workbook.bin"] = parts["xl/workbook.bin"].replace("rId1".encode("utf-16-le"), "rId9".encode("utf-16-le"))
+    (tmp_path / "a.xlsb").write_bytes(zipped(parts))
+    (error,) = read_corpus(tmp_path / "a.xlsb")
+    assert str(error) == f"{tmp_path}/a.xlsb: not a valid spreadsheet (no entry found for key); open and save it again"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_others_write_meanwhile_reaches_the_screen(capfd):
+    def fails(error: BaseException | None = None) -> None:
+        with suppress(BaseException), muted():
+            os.write(2, b"seen\n")
+            if error:
+                raise error
+
+    for error in (None, ValueError("x"), type("PanicException", (BaseException,), {})()):
+        fails(error)
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "seen\nseen\nafter\n"

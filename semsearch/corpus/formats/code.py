@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
-from semsearch.corpus.gzipped import ending_of, open_bytes
+from semsearch.corpus.gzipped import ending_of
 from semsearch.corpus.plain import Plain, decode
 from semsearch.corpus.records import Reading, ReadingWarning, read_whole
 from semsearch.corpus.sources import STDIN, ReadOptions, Source
@@ -128,16 +128,14 @@ def language_of_script(head: bytes) -> Language | None:
     return INTERPRETERS.get(os.path.basename(found[1]).lower()) if found else None
 
 
-def is_generated(path: str) -> bool:
+def is_generated(path: str, head: Callable[[int], bytes]) -> bool:
     """Return whether a file of source code was minified or generated, by its name and the length of its lines.
 
-    Raises:
-        OSError: If it cannot be read.
+    Args:
+        path: The file, or its path inside an archive.
+        head: Returns so many of its first bytes; called only if the name does not decide.
     """
-    if GENERATED.search(path):
-        return True
-    with open_bytes(path) as file:
-        return any(len(line) > MAX_LINE for line in file.read(HEAD).split(b"\n"))
+    return bool(GENERATED.search(path)) or any(len(line) > MAX_LINE for line in head(HEAD).split(b"\n"))
 
 
 def read_code(source: Source, options: ReadOptions) -> Iterator[Reading]:

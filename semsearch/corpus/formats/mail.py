@@ -35,6 +35,9 @@ _SEPARATOR = re.compile(rb"From .*\d:\d\d.*")
 
 _EXAMPLE = "From heron@example.com Mon Jan  1 10:00:00 2024"
 
+_SMIME = ("application/pkcs7-mime", "application/x-pkcs7-mime")
+"""Types of signed and of encrypted messages (RFC 8551)."""
+
 _QUOTED = re.compile(rb"^>(>*From )", re.MULTILINE)
 
 
@@ -98,7 +101,7 @@ def read_mbox(source: Source, options: ReadOptions) -> Iterator[Reading]:
                 copies[own] += 1
                 own += f"-{copies[own]}" if copies[own] > 1 else ""
             seen.add(hash(own))
-            metadata = {"path": source.doc_id, **plain.metadata}
+            metadata = {**plain.metadata, "path": source.doc_id}
             return Document(f"{source.doc_id}/{own}", plain.text, plain.title, metadata)
 
         record = guarded(source, line, document)
@@ -154,6 +157,8 @@ class _Body:
     def text_of(self, part: MIMEPart) -> str:
         """Return the text of a part: of the plain alternative if it has any, otherwise of the first that has."""
         kind = part.get_content_type()
+        if kind == "multipart/encrypted" or (kind in _SMIME and part.get_param("smime-type") == "enveloped-data"):
+            self.warnings.append("the message is encrypted; decrypt it in your mail program first")
         if kind.startswith("multipart/") and part.is_multipart():
             parts = list(part.iter_parts())
             if kind != "multipart/alternative":

@@ -33,6 +33,12 @@ _FIELDS = {
 _LEAD = ("subtitle", "abstract")
 """Parts of the text that pandoc returns as metadata."""
 
+_PRIORITY = re.compile(r"^(\*+ (?:[A-Z]+ )?)[ \t]*\[#[A-Z0-9]+\][ \t]*(?=\S)", re.MULTILINE)
+"""Beginning of a heading of Org up to its priority, which pandoc takes for text."""
+
+_PROTECTED = re.compile(rb"CipherReference[^>]*\sURI\s*=\s*[\"'][^\"']*\.x?html?[\"']", re.IGNORECASE)
+"""A chapter among the encrypted parts of a book; fonts are often among them without any copy protection."""
+
 _DIRECTIVE = re.compile(r"^(?:include|ifdef|ifndef|ifeval|endif)::.*\[.*\][ \t]*$", re.MULTILINE)
 """Lines of AsciiDoc that stand for another file, or surround a condition."""
 
@@ -48,6 +54,11 @@ def from_text(data: bytes, markup: str) -> Plain:
         markup: Name of its format in pandoc.
     """
     return converted(run_pandoc(decode(data).encode(), markup)[0])
+
+
+def from_org(data: bytes) -> Plain:
+    """Convert Org; keywords such as TODO, priorities and tags are not part of headings."""
+    return converted(run_pandoc(_PRIORITY.sub(r"\1", decode(data)).encode(), "org")[0])
 
 
 def from_asciidoc(data: bytes) -> Plain:
@@ -66,15 +77,15 @@ def from_docx(data: bytes) -> Plain:
 def from_odt(data: bytes) -> Plain:
     """Convert an OpenDocument text."""
     with open_zip(data, "an OpenDocument text (.odt)", "content.xml") as archive:
-        if b"encryption-data" in contents(archive, "META-INF/manifest.xml"):
-            raise ValueError("encrypted; save it without a password")
         found = properties(archive, "meta.xml")
     return converted(run_pandoc(data, "odt")[0], found)
 
 
 def from_epub(data: bytes) -> Plain:
     """Convert a book in EPUB."""
-    open_zip(data, "an EPUB book", "META-INF/container.xml").close()
+    with open_zip(data, "an EPUB book", "META-INF/container.xml") as archive:
+        if _PROTECTED.search(contents(archive, "META-INF/encryption.xml")):
+            raise ValueError("encrypted (DRM); get the book without copy protection")
     return converted(run_pandoc(data, "epub")[0])
 
 
@@ -143,4 +154,4 @@ def _binary() -> str:
         raise ValueError("this format needs pandoc, which is not installed; pip install 'semsearch[formats]'") from None
 
 
-from_rst, from_org, from_notebook = (partial(from_text, markup=markup) for markup in ("rst", "org", "ipynb"))
+from_rst, from_notebook = (partial(from_text, markup=markup) for markup in ("rst", "ipynb"))

@@ -115,7 +115,10 @@ class _Walk:
 
     def heading(self, content: Node, gap: int) -> Iterator[Piece]:
         level, _, inlines = content
-        yield from (2, Heading(max(level, 1)), *self.inlines(inlines), 2)
+        words = [node for node in inlines if not _is_mark(node)]
+        while words and isinstance(words[-1], str) and words[-1].isspace():  # between tags
+            words.pop()
+        yield from (2, Heading(max(level, 1)), *self.inlines(words or inlines), 2)
 
     def code(self, content: Node, gap: int) -> Iterator[Piece]:
         yield from (2, KEEP, f"{content[1]}\n", 2, KEPT)  # a line break keeps the spaces of a single line
@@ -200,6 +203,15 @@ class _Walk:
 
     def math(self, content: Node) -> Iterator[Piece]:
         yield " ".join(content[1].split())
+
+
+def _is_mark(node: Node) -> bool:
+    """Return whether a part of a heading is a keyword such as TODO, or a tag, as pandoc marks them in Org."""
+    if not isinstance(node, tuple) or node[0] != "Span":
+        return False
+    (_, classes, attributes), _ = node[1]
+    keyword = len(classes) == 2 and classes[0] in ("todo", "done")
+    return keyword or any(name == "tag-name" for name, _ in attributes)
 
 
 _BLOCKS: dict[str, Callable[[_Walk, Node, int], Iterable[Piece]]] = {

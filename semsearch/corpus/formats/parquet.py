@@ -58,8 +58,16 @@ def read_parquet(source: Source, options: ReadOptions) -> Iterator[Reading]:
     except (OSError, pa.ArrowException, *CORRUPT) as error:
         # An OSError of pyarrow's has no number, while those of the system have one.
         broken = isinstance(error, pa.ArrowException) or (isinstance(error, OSError) and error.errno is None)
-        reason = f"not a valid Parquet file ({first_line(error)}); write it again" if broken else unreadable(error)
+        reason = _reason(error) if broken else unreadable(error)
         yield RecordError(source.name if row == 0 else f"{source.name}, after row {row}", None, reason)
+
+
+def _reason(error: Exception) -> str:
+    """Return why pyarrow cannot read a file."""
+    found = first_line(error)
+    if "crypt" in found:
+        return "the Parquet file is encrypted; write it without encryption"
+    return f"not a valid Parquet file ({found}); write it again"
 
 
 def _document(columns: dict[str, pa.Array], number: int, options: ReadOptions, ids: DerivedIds) -> Document:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from semsearch.corpus.formats.pdf_lines import Bookmark, Page, read_bookmarks, read_pages
+from semsearch.corpus.formats.pdf_streams import check_streams
 from semsearch.corpus.formats.pdf_text import (
     Block,
     Typesetting,
@@ -53,6 +54,7 @@ def from_pdf(data: bytes) -> Plain:
     if b"%PDF-" not in data[:1024]:
         begins = data[:20].decode(errors="replace")
         raise ValueError(f"the file is not a PDF, since it begins with {begins!r}; give it the extension of its format")
+    check_streams(data)
     with _opened(data) as document:
         pages = [in_reading_order(page) for page in read_pages(document)]
         bookmarks = list(read_bookmarks(document))

@@ -34,6 +34,9 @@ CELL_GAP = 1.3
 MAX_CHARS, MAX_PAGE_CHARS = 2**24, 2**17
 """Maximum number of characters of a document, some 5,000 pages, and of a page, some 40 times as many as in books."""
 
+MAX_OBJECTS, MAX_PAGE_OBJECTS = 2**23, 2**19
+"""Maximum number of texts, lines and pictures that a document and a page are drawn with; 300 bytes of memory each."""
+
 MAX_BOOKMARKS = 10_000
 """Maximum number of entries of an outline; further ones are no headings."""
 
@@ -112,11 +115,19 @@ def read_pages(document: Any) -> Iterator[Page]:
     """Read the pages of a pypdfium2.PdfDocument one by one; each is closed before the next is opened.
 
     Raises:
-        ValueError: If the document is longer than MAX_CHARS, or a page than MAX_PAGE_CHARS.
+        ValueError: If the document is longer than MAX_CHARS, or a page than MAX_PAGE_CHARS, or one is drawn with more
+            objects than MAX_OBJECTS or MAX_PAGE_OBJECTS; they are counted before their text is put together.
     """
-    left = MAX_CHARS
+    from pypdfium2 import raw
+
+    left, drawn = MAX_CHARS, MAX_OBJECTS
     for number in range(len(document)):
         with closing(document[number]) as page:
+            n_objects = raw.FPDFPage_CountObjects(page.raw)
+            drawn -= n_objects
+            if n_objects > MAX_PAGE_OBJECTS or drawn < 0:
+                most = MAX_PAGE_OBJECTS if n_objects > MAX_PAGE_OBJECTS else MAX_OBJECTS
+                raise ValueError(f"page {number + 1}: drawn with too many objects (over {most}); print it to a new PDF")
             with closing(page.get_textpage()) as text:
                 n = text.count_chars()
                 left -= n

@@ -15,13 +15,15 @@ from itertools import zip_longest
 from typing import Any
 
 from semsearch.corpus.formats.cell_counts import check_cells
+from semsearch.corpus.formats.muted import muted
+from semsearch.corpus.formats.zipped import OLE, is_encrypted_office, is_encrypted_zip
 from semsearch.corpus.gzipped import GZIPPED
 from semsearch.corpus.plain import Heading, Piece, Plain, cleaned, lay_out
 from semsearch.corpus.records import MAX_FILE_BYTES, Reading, read_whole
 from semsearch.corpus.sources import STDIN, ReadOptions, Source
 from semsearch.messages import first_line
 
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_ENCRYPTED = "the workbook is encrypted; save it without a password"
 
 _PROPERTIES = ("docProps/core.xml", "meta.xml")
 _TITLE = re.compile(rb"<(?:\w+:)?title(?:\s[^>]*)?>([^<]*)<")
@@ -47,7 +49,7 @@ def from_spreadsheet(data: bytes, name: str = "") -> Plain:
     pieces: list[Piece] = []
     names: list[str] = []
     left = MAX_FILE_BYTES
-    for sheet, rows in _sheets_of_xls(data) if data.startswith(_OLE) else _sheets(data):
+    for sheet, rows in _sheets_of_xls(data) if data.startswith(OLE) else _sheets(data):
         names.append(_shown(sheet))
         pieces += [2, Heading(1), names[-1], 2]
         for line in _lines(rows):
@@ -66,12 +68,14 @@ def _sheets(data: bytes) -> Iterator[tuple[str, Iterable[Sequence[Any]]]]:
     except ImportError:
         raise ValueError(_needs("python-calamine")) from None
 
+    if is_encrypted_zip(data):
+        raise ValueError(_ENCRYPTED)
     check_cells(data)
-    with _broken():
+    with _broken(), muted():
         workbook = CalamineWorkbook.from_filelike(BytesIO(data))
     for sheet in workbook.sheets_metadata:
         if sheet.typ is SheetTypeEnum.WorkSheet and sheet.visible is SheetVisibleEnum.Visible:
-            with _broken():
+            with _broken(), muted():
                 rows = workbook.get_sheet_by_name(sheet.name).iter_rows()
             yield sheet.name, rows
 
@@ -86,6 +90,8 @@ def _sheets_of_xls(data: bytes) -> Iterator[tuple[str, Iterable[Sequence[Any]]]]
     except ImportError:
         raise ValueError(_needs("xlrd")) from None
 
+    if is_encrypted_office(data):
+        raise ValueError(_ENCRYPTED)
     with _broken():
         workbook = xlrd.open_workbook(file_contents=data, logfile=StringIO(), ragged_rows=True)
     for sheet in workbook.sheets():
@@ -123,7 +129,7 @@ def _broken() -> Iterator[None]:
             raise
         reason = first_line(error)
         if "encrypted" in reason.lower() or "password" in reason.lower():
-            raise ValueError("the workbook is encrypted; save it without a password") from None
+            raise ValueError(_ENCRYPTED) from None
         raise ValueError(f"not a valid spreadsheet ({reason}); open and save it again") from None
 
 

@@ -49,6 +49,7 @@ class Format:
         own_ids: Whether these have ids of their own, rather than the path of the file with a number or name.
         extra: The extra that its library comes with; empty if it is always there.
         names: Names of files without an extension that have this format, in lower case.
+        by_line: Whether each line is a document if the user asks for that.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Format:
     own_ids: bool = False
     extra: str = ""
     names: tuple[str, ...] = ()
+    by_line: bool = False
 
 
 def _whole(convert: Callable[[bytes], Plain]) -> Reader:
@@ -70,7 +72,7 @@ FORMATS = {
         Format("jsonl", (".jsonl", ".ndjson"), read_json_lines, many=True, own_ids=True),
         Format("csv", (".csv",), partial(read_delimited, delimiter=","), many=True, own_ids=True),
         Format("tsv", (".tsv",), partial(read_delimited, delimiter="\t"), many=True, own_ids=True),
-        Format("text", (".txt", ".text"), read_text),
+        Format("text", (".txt", ".text"), read_text, by_line=True),
         Format("markdown", (".md", ".markdown"), _whole(from_markdown)),
         Format("html", (".html", ".htm", ".xhtml"), _whole(from_html)),
         Format("pdf", (".pdf",), _whole(from_pdf), extra="pdf"),
@@ -121,4 +123,7 @@ def format_of(path: str, options: ReadOptions) -> str | None:
 
 def has_many(source: Source, options: ReadOptions) -> bool:
     """Return whether a source contains many documents."""
-    return source.format in ARCHIVES.values() or FORMATS[source.format].many or options.per_line
+    if source.format in ARCHIVES.values():
+        return True
+    found = FORMATS[source.format]
+    return found.many or (found.by_line and options.per_line)

@@ -12,7 +12,14 @@ from semsearch.types import Metadata
 MAX_UNPACKED_BYTES = 256 * 2**20
 """Maximum size of all members together, four times that of a file; a bomb claims more."""
 
-_OLE = bytes.fromhex("d0cf11e0a1b11ae1")
+MAX_MANIFEST = 2**20
+"""Maximum number of bytes that are read of the manifest of an OpenDocument file."""
+
+OLE = bytes.fromhex("d0cf11e0a1b11ae1")
+"""Beginning of a Compound File: an old binary Office document, or the container of an encrypted new one."""
+
+_PACKAGE = "EncryptedPackage".encode("utf-16-le")
+"""Name of the stream of such a container that holds the document, by [MS-OFFCRYPTO]."""
 
 _PROPERTIES = {
     "creator": "author",
@@ -36,21 +43,46 @@ def open_zip(data: bytes, kind: str, member: str) -> ZipFile:
     Raises:
         ValueError: If it is no such document, is encrypted, or would unpack to more than MAX_UNPACKED_BYTES.
     """
-    if data.startswith(_OLE):  # also the container of every encrypted Office Open XML file
-        raise ValueError(f"encrypted, or in an old binary format; save it as {kind} without a password")
+    if is_encrypted_office(data):
+        raise ValueError(f"encrypted; save it as {kind} without a password")
+    if data.startswith(OLE):
+        raise ValueError(f"in an old binary format; save it as {kind}")
     try:
         archive = ZipFile(BytesIO(data))
     except (BadZipFile, ValueError, NotImplementedError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"not {kind} ({reason}); check its extension, or download it again") from None
-    members = archive.infolist()
+    if _is_encrypted(archive):
+        raise ValueError(f"encrypted; save it as {kind} without a password")
     if member not in archive.namelist():
         raise ValueError(f"not {kind} (it has no {member}); check its extension")
-    if any(one.flag_bits & 1 for one in members):
-        raise ValueError(f"encrypted; save it as {kind} without a password")
-    if sum(one.file_size for one in members) > MAX_UNPACKED_BYTES:
+    if sum(one.file_size for one in archive.infolist()) > MAX_UNPACKED_BYTES:
         raise ValueError(f"unpacks to more than {MAX_UNPACKED_BYTES} bytes; leave out its images, or split it")
     return archive
+
+
+def is_encrypted_office(data: bytes) -> bool:
+    """Return whether a file is an encrypted document in Office Open XML."""
+    return data.startswith(OLE) and _PACKAGE in data
+
+
+def is_encrypted_zip(data: bytes) -> bool:
+    """Return whether a file is a ZIP archive with encrypted members, or an encrypted OpenDocument file."""
+    try:
+        with ZipFile(BytesIO(data)) as archive:
+            return _is_encrypted(archive)
+    except (BadZipFile, ValueError, NotImplementedError):
+        return False
+
+
+def _is_encrypted(archive: ZipFile) -> bool:
+    if any(one.flag_bits & 1 for one in archive.infolist()):
+        return True
+    try:
+        with archive.open("META-INF/manifest.xml") as manifest:
+            return b"encryption-data" in manifest.read(MAX_MANIFEST)
+    except Exception:  # it has none, or is damaged, for which zipfile and zlib raise nearly any exception
+        return False
 
 
 def contents(archive: ZipFile, member: str) -> bytes:
