@@ -29,10 +29,10 @@ from semsearch.arrays import Vectors
 from semsearch.corpus.fields import LAYOUT
 from semsearch.corpus.readers import Corpus, Record, read_corpus
 from semsearch.corpus.sources import STDIN, ReadOptions
-from semsearch.corpus.walk import shown
 from semsearch.errors import MismatchError, RecordError, SourceError, UsageError
 from semsearch.files import creating, is_regular, writing
 from semsearch.ingest import IngestResult, Watch
+from semsearch.paths import shown
 from semsearch.stores.local.store import LocalStore
 from semsearch.transforms import unit_rows
 from semsearch.types import COSINE, Document, EncoderSpec, GivenVectors

@@ -29,3 +29,14 @@ def real_place(path: str | os.PathLike[str]) -> str:
     """Return the absolute path of a file, a folder or a link itself, with the links in its parent folders resolved."""
     folder, name = os.path.split(os.path.abspath(path))
     return os.path.join(os.path.realpath(folder), name)
+
+
+def printable(path: str) -> str:
+    """Return a printable form of a path, which may not be valid UTF-8."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
+def shown(path: str) -> str:
+    """Shorten a given path for a message, since it may be a whole text passed by mistake."""
+    line = " ".join(printable(path).split())
+    return line if len(line) <= 300 else f"{line[:299]}…"

@@ -21,10 +21,10 @@ from semsearch.corpus.formats.table import format_of
 from semsearch.corpus.gzipped import ending_of
 from semsearch.corpus.roots import outermost
 from semsearch.corpus.sources import STDIN, ReadOptions
-from semsearch.corpus.walk import as_written, shown
+from semsearch.corpus.walk import as_written
 from semsearch.errors import LockedError, SourceError, UsageError
 from semsearch.messages import first_line, listed
-from semsearch.paths import real_place
+from semsearch.paths import real_place, shown
 
 if TYPE_CHECKING:
     from watchfiles.main import FileChange

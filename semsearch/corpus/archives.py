@@ -23,28 +23,26 @@ from functools import partial
 from io import BufferedIOBase, BufferedReader, RawIOBase
 from typing import IO, TYPE_CHECKING, BinaryIO, TypeAlias
 
+from semsearch.corpus.beir import corpus_among, may_be_beir, what_is_beside
 from semsearch.corpus.formats.table import archive_of, format_of
 from semsearch.corpus.gzipped import TOO_COMPRESSED, decompressed, ending_of, is_gzipped, most_bytes
 from semsearch.corpus.records import ReadingWarning
-from semsearch.corpus.sources import ReadOptions, Source
-from semsearch.corpus.walk import (
+from semsearch.corpus.selection import (
     CACHED,
     CACHES,
     GENERATED,
     Choice,
-    corpus_among,
     is_hidden,
     is_left_out,
     kind_of,
-    may_be_beir,
-    printable,
     recognized,
-    what_is_beside,
     what_is_ignored,
     what_is_passed_over,
 )
+from semsearch.corpus.sources import ReadOptions, Source
 from semsearch.errors import RecordError
 from semsearch.messages import first_line, listed
+from semsearch.paths import printable
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

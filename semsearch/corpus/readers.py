@@ -23,9 +23,10 @@ from semsearch.corpus.formats.table import ARCHIVES, ENDINGS, FORMATS, has_many
 from semsearch.corpus.records import Reading, ReadingWarning, Record, guarded
 from semsearch.corpus.roots import Coverage
 from semsearch.corpus.sources import STDIN, ReadOptions, Source
-from semsearch.corpus.walk import as_written, find_sources, shown, source_of
+from semsearch.corpus.walk import as_written, find_sources, source_of
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.layout import NO_LAYOUT
+from semsearch.paths import shown
 from semsearch.types import Document, Origin, Query, Root
 
 __all__ = [

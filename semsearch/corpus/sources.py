@@ -31,7 +31,7 @@ class ReadOptions:
         follow_links: Whether to follow symbolic links that lead out of a folder; by default they are counted and
             skipped.
         all_files: Whether to read all files of a folder that can be read, even those that are hidden, that a
-            `.gitignore` names, that lie in a cache, or that were generated; see `semsearch.corpus.walk`.
+            `.gitignore` names, that lie in a cache, or that were generated; see `semsearch.corpus.selection`.
         include: Patterns as in a `.gitignore`, relative to the given folder; of a folder, only the files that match
             one, or that lie in a folder that does, are read. Empty for all.
         exclude: Patterns of the same kind; files and folders that match one are passed over.

@@ -1,59 +1,43 @@
-"""Finding the files of a path and their formats, by name and extension, or by content if there is no extension."""
+"""Finding the files of a path: those of a folder in the order of their names, without what is passed over."""
 
 from __future__ import annotations
 
 import errno
-import gzip
 import os
 import stat
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from semsearch.corpus.formats.code import is_generated, language_of_script
+from semsearch.corpus.beir import BEIR_CORPUS, has_own_ids, may_be_beir, what_is_beside
 from semsearch.corpus.formats.table import ARCHIVES, FORMATS, format_of
-from semsearch.corpus.gzipped import CORRUPT, ending_of, open_bytes
-from semsearch.corpus.ignored import Rules, is_ignored, is_repository, rules_above, rules_in, rules_of
-from semsearch.corpus.plain import is_text
+from semsearch.corpus.gzipped import ending_of, open_bytes
+from semsearch.corpus.ignored import Rules, is_ignored, is_repository, rules_above, rules_in
 from semsearch.corpus.roots import Coverage, outermost
+from semsearch.corpus.selection import (
+    CACHED,
+    CACHES,
+    GENERATED,
+    IGNORED,
+    Choice,
+    counts,
+    is_hidden,
+    is_left_out,
+    is_marked,
+    kind_of,
+    recognized,
+    what_is_ignored,
+    what_is_passed_over,
+)
 from semsearch.corpus.sources import STDIN, ReadOptions, Source
 from semsearch.errors import RecordError, SourceError
-from semsearch.paths import as_path
+from semsearch.paths import as_path, printable, shown
 from semsearch.types import Origin
-
-BEIR_CORPUS = ("corpus.jsonl", "corpus.jsonl.gz")
-"""Names of the file with the documents in the BEIR layout."""
-
-BEIR_OTHERS = ("queries.jsonl", "queries.jsonl.gz", "qrels")
-"""Names of the other files and folders in the BEIR layout."""
-
-STORES = frozenset({".git", ".hg", ".svn"})
-"""Names of the folders in which version control keeps its history, which is never read."""
-
-CACHES = {
-    "node_modules": "packages that npm installs",
-    "bower_components": "packages that Bower installs",
-    "__pypackages__": "packages that PDM installs",
-    "__pycache__": "compiled Python modules",
-    "__MACOSX": "what macOS adds to archives",
-}
-"""Names of folders that hold what can be downloaded or made again, with what is in them."""
-
-MARKERS = {"pyvenv.cfg": b"", "CACHEDIR.TAG": b"Signature: 8a477f597d28d172789f06886806bc55"}
-"""Names of files that mark such a folder, with their first bytes: virtual environments of Python, and caches by the
-Cache Directory Tagging Specification, such as Cargo's `target`."""
-
-IGNORED, CACHED, GENERATED = "in .gitignore", "caches", "generated"
-EXCLUDED, NOT_INCLUDED = "excluded", "not included"
-"""Reasons why files and folders are passed over, as messages name them."""
-
-HEAD = 2**12
-"""Number of bytes by which a file without an extension is recognized as text."""
 
 
 def as_written(path: object, name: str = "path") -> str:
@@ -88,7 +72,7 @@ def find_sources(
     """
     given = [path if path == STDIN else _corpus_of(path, options) for path in paths]
     real = [os.path.realpath(path) for path in given if path != STDIN]
-    by_line = [path for path in real if os.path.isfile(path) and _has_own_ids(path, options)]
+    by_line = [path for path in real if os.path.isfile(path) and has_own_ids(path, options)]
     for some in ([path for path in real if path not in by_line], by_line):  # records have their own ids
         for folder in outermost(path if os.path.isdir(path) else os.path.dirname(path) for path in some):
             coverage.root_of(folder)
@@ -135,57 +119,6 @@ def _corpus_of(path: str, options: ReadOptions) -> str:
     return path
 
 
-def may_be_beir(options: ReadOptions) -> bool:
-    """Return whether a folder or an archive in the BEIR layout is recognized, rather than read file by file."""
-    return options.format in (None, "jsonl")
-
-
-def corpus_among(paths: Iterable[str], options: ReadOptions) -> str | None:
-    """Return the file with the documents of an archive in the BEIR layout; None if it is in no such layout.
-
-    Args:
-        paths: The paths of its files, of which the layout may be that of the only folder at the top.
-        options: Options for reading.
-    """
-    at_top: set[str] = set()
-    tops: list[str] = []
-    met: dict[str, set[str]] = {}
-    for path in paths if may_be_beir(options) else ():
-        top, _, name = path.rpartition("/")
-        first = path.partition("/")[0]
-        if first not in tops[:2]:
-            tops = [*tops[:1], first]
-        if name in BEIR_CORPUS and "/" not in top:
-            met.setdefault(top, set()).add(name)
-            at_top.update(() if top else (name,))
-    top = tops[0] if len(tops) == 1 else ""
-    found = at_top or met.get(top, set())
-    return None if not found else "/".join(filter(None, ("" if at_top else top, min(found))))
-
-
-def what_is_beside(folder: str, corpus: str, entries: Mapping[str, bool], options: ReadOptions) -> str:
-    """Return a warning about what is not read because its folder is in the BEIR layout; empty if there is nothing.
-
-    Args:
-        folder: The folder or archive, for the message.
-        corpus: The file that is read.
-        entries: Names of what lies beside it, with whether each is a folder.
-        options: Options for reading.
-    """
-    tables = any(name in BEIR_OTHERS for name in entries)  # next to queries, tables are evaluation data
-    hidden = [
-        name
-        for name, is_folder in sorted(entries.items())
-        if not name.startswith(".")
-        and name not in (*BEIR_CORPUS, *BEIR_OTHERS)
-        and (is_folder or (format_of(name, options) and not (tables and _has_own_ids(name, options))))
-    ]
-    if not hidden:
-        return ""
-    listed = ", ".join(hidden[:8]) + (" …" if len(hidden) > 8 else "")
-    return f'"{shown(folder)}" contains {corpus}, which is read as the whole corpus; not read: {printable(listed)}'
-
-
 def _sources(given: str, origin: Origin, options: ReadOptions, coverage: Coverage) -> Iterator[Source | RecordError]:
     """Find the files of a path."""
     if given == STDIN:
@@ -226,108 +159,15 @@ def source_of(path: str, origin: Origin, options: ReadOptions) -> Source | Recor
     return Source(path, path, file_format, origin)
 
 
-def recognized(path: str, options: ReadOptions, head: Callable[[int], bytes]) -> str | None:
-    """Return the format of a file; without an extension, `text` for text such as README, and `code` for a script.
-
-    Args:
-        path: The file, or its path inside an archive.
-        options: Options for reading.
-        head: Returns so many of the first bytes of the file, decompressed; called only if the name does not decide.
-
-    Raises:
-        OSError: If a file without an extension cannot be read.
-    """
-    named = format_of(path, options)
-    if named is not None or ending_of(path):
-        return named
-    try:
-        first = head(HEAD)
-    except (gzip.BadGzipFile, *CORRUPT):
-        return None
-    if not is_text(first):
-        return None
-    return "code" if language_of_script(first) else "text"
-
-
-def is_left_out(path: str, file_format: str | None, options: ReadOptions, head: Callable[[int], bytes]) -> bool:
-    """Return whether a file is source code that was generated or minified, which is passed over.
-
-    Raises:
-        OSError: If it cannot be read; what is wrong with gzip data is the business of its reader.
-    """
-    try:
-        return file_format == "code" and not options.all_files and is_generated(path, head)
-    except (gzip.BadGzipFile, *CORRUPT):
-        return False
-
-
 def _head_of(path: str, length: int) -> bytes:
     with open_bytes(path) as file:
         return file.read(length)
-
-
-def _has_own_ids(path: str, options: ReadOptions) -> bool:
-    file_format = format_of(path, options)
-    return file_format in FORMATS and FORMATS[file_format].own_ids
 
 
 def _problem(path: str, reason: str, origin: Origin) -> RecordError:
     error = RecordError(printable(path), None, reason)
     error.origin = origin
     return error
-
-
-def printable(path: str) -> str:
-    """Return a printable form of a path, which may not be valid UTF-8."""
-    return path.encode("utf-8", "backslashreplace").decode()
-
-
-def shown(path: str) -> str:
-    """Shorten a given path for a message, since it may be a whole text passed by mistake."""
-    line = " ".join(printable(path).split())
-    return line if len(line) <= 300 else f"{line[:299]}…"
-
-
-def what_is_ignored(folder: str, ignored: Counter[str]) -> str:
-    """Return a warning about the files of a folder or an archive that are not documents, counted by extension."""
-    return f'ignored files in "{shown(folder)}" that are not documents: {_counts(ignored)}'
-
-
-def kind_of(path: str) -> str:
-    """Return the extension of a file that is no document, as messages name it."""
-    return Path(path).suffix or "without an extension"
-
-
-def what_is_passed_over(folder: str, omitted: Counter[str]) -> str:
-    """Return a warning about what of a folder or an archive was passed over, counted by reason."""
-    hint = "; pass `all_files` to read them too" if {*omitted} - {EXCLUDED, NOT_INCLUDED} else ""
-    return f'passed over files and folders in "{shown(folder)}": {_counts(omitted)}{hint}'
-
-
-def is_hidden(name: str, options: ReadOptions) -> bool:
-    """Return whether a file or folder is passed over without being counted, by its name alone."""
-    return name in STORES or (name.startswith(".") and not options.all_files)
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The user's patterns for what lies in a folder or an archive."""
-
-    included: Rules
-    excluded: Rules
-
-    @classmethod
-    def of(cls, folder: str, options: ReadOptions) -> Choice:
-        """Return the patterns of the options, which are relative to a folder."""
-        return cls(rules_of(folder, options.include), rules_of(folder, options.exclude))
-
-    def reason(self, path: str, *, is_folder: bool) -> str | None:
-        """Return why a file or folder below that folder is passed over, or None if it is not."""
-        if self.excluded.verdict(path, is_folder=is_folder):
-            return EXCLUDED
-        if self.included.rules and not is_folder and not self.included.covers(path):
-            return NOT_INCLUDED
-        return None
 
 
 def _endings() -> str:
@@ -439,7 +279,7 @@ class _Walk:
             return reason
         if self.options.all_files:
             return None
-        if is_folder and (os.path.basename(path) in CACHES or _is_marked(path)):
+        if is_folder and (os.path.basename(path) in CACHES or is_marked(path)):
             return CACHED
         return IGNORED if is_ignored(rules, home, is_folder=is_folder) else None
 
@@ -485,7 +325,7 @@ class _Walk:
 
     def passed(self) -> str:
         """Return how many files and folders were passed over and why, as the rest of a sentence."""
-        return f"; passed over: {_counts(self.omitted)}" if self.omitted else ""
+        return f"; passed over: {counts(self.omitted)}" if self.omitted else ""
 
     def _warn(self) -> None:
         if self.ignored:
@@ -499,26 +339,6 @@ class _Walk:
                 f"{' …' if len(self.outside) > 1 else ''}); pass `follow_links` to read their targets",
                 stacklevel=2,
             )
-
-
-def _counts(counter: Counter[str]) -> str:
-    """Return all counts, the highest first, and those that are equal by name."""
-    ordered = sorted(counter.items(), key=lambda one: (-one[1], one[0]))
-    return ", ".join(f"{n:,} {printable(name)}" for name, n in ordered)
-
-
-def _is_marked(folder: str) -> bool:
-    """Return whether a folder contains one of the MARKERS."""
-    for name, head in MARKERS.items():
-        path = os.path.join(folder, name)
-        if os.path.isfile(path):
-            try:
-                with open(path, "rb") as file:
-                    if file.read(len(head)) == head:
-                        return True
-            except OSError:
-                continue
-    return False
 
 
 def _is_below(path: str, folder: str) -> bool:

@@ -14,7 +14,7 @@ import pytest
 
 from semsearch.corpus.ignored import MAX_STARS, is_ignored, rules_in, rules_of
 from semsearch.corpus.readers import Coverage, ReadOptions, count_bytes, read_corpus
-from semsearch.corpus.walk import CACHES
+from semsearch.corpus.selection import CACHES
 from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.types import Document
 
