@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from command import DOCUMENTS, HASH, call, indexed, jsonl, run
 
+from semsearch.cli.state import state_folder
+
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +145,7 @@ def test_every_index_of_this_machine_is_listed_until_it_is_gone(tmp_path, monkey
     call("list", "--all", "--folder", "x").fails(2, "mutually exclusive")
     here.rename(project / "elsewhere")
     assert known() == [str(tmp_path / "again" / "notes")]
+    assert len(list((state_folder() / "indexes").iterdir())) == 1  # the other is forgotten
     call("status", "--index", project / "elsewhere").ok()  # using an index is enough
     assert known() == [str(tmp_path / "again" / "notes"), str(project / "elsewhere")]
 
