@@ -113,22 +113,30 @@ def data() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def cranfield_index(data: Path, shared: Path) -> Path:
-    """Return an index of Cranfield's 1,400 documents, with `report.json` beside it; tests that write use a copy.
-
-    The command line builds it once for all workers, because encoding the documents takes half a minute.
-    """
-    folder = shared / "cranfield"
-    with FileLock(shared / "cranfield.lock"):
+def indexed_once(shared: Path, name: str, corpus: Path, *options: str) -> Path:
+    """Return an index that the command line builds once for all workers, with `report.json` beside it."""
+    folder = shared / name
+    with FileLock(shared / f"{name}.lock"):
         if not (folder / "report.json").exists():
-            options = ("--index", folder / "index", "--on-long", "truncate", "--device", "cpu", "--json")
-            command = (Path(sys.executable).with_name("semsearch"), "index", data / "cranfield/corpus.jsonl", *options)
+            words = ("index", corpus, "--index", folder / "index", *options, "--device", "cpu", "--json")
             own_cache = os.environ | {"SEMSEARCH_CACHE": str(shared)}
-            done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=600, env=own_cache)
+            command = [str(Path(sys.executable).with_name("semsearch")), *map(str, words)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=own_cache)
             assert done.returncode == 0, done.stderr
             (folder / "report.json").write_text(done.stdout, encoding="utf-8")
     return folder / "index"
+
+
+@pytest.fixture(scope="session")
+def cranfield_index(data: Path, shared: Path) -> Path:
+    """Return an index of Cranfield's 1,400 documents by the default model; tests that write use a copy."""
+    return indexed_once(shared, "cranfield", data / "cranfield/corpus.jsonl", "--on-long", "truncate")
+
+
+@pytest.fixture(scope="session")
+def sample_index(shared: Path) -> Path:
+    """Return an index of the sample corpus by the default model; tests that write use a copy."""
+    return indexed_once(shared, "sample", Path(__file__).parents[1] / "corpora" / "sample")
 
 
 @pytest.fixture

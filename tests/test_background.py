@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import CountingEncoder, index_corpus, tiny_checkpoint
+from fakes import CountingEncoder, tiny_checkpoint
 from memory_store import MemoryStore
 
-from semsearch import Encoder, Index, WordHashEncoder, background
+from semsearch import Index, WordHashEncoder, background
 from semsearch.arrays import Vectors
 from semsearch.background import is_stale, measure_background
 from semsearch.confidence import DEFAULT, Background
@@ -141,15 +141,15 @@ def test_records_of_one_template_are_not_unrelated(dense_place: Any, n: int):
 
 
 @pytest.mark.slow
-def test_many_records_of_one_template_hide_no_other_document(tmp_path: Path):
+def test_many_records_of_one_template_hide_no_other_document(tmp_path: Path, sample_index: Path):
     template = (
         "Ticket {}. Status: closed. Subject: cannot log in. The user {} reported on day {} that the password was not "
         "accepted. The password was reset and the user could log in again."
     )
     names = ("Anna", "Bob", "Carl", "Dora")
     tickets = [{"_id": f"t{n}", "text": template.format(n * 7, names[n % 4], n % 30)} for n in range(300)]
-    with Index.open(tmp_path / "index", create=True) as index:
-        index.add(str(SAMPLE / "corpus.jsonl"))
+    shutil.copytree(sample_index, tmp_path / "index")
+    with Index.open(tmp_path / "index") as index:
         index.add(tickets)
         assert share_sure(index, queries_of(SAMPLE), "hybrid") >= 0.8
         assert share_sure(index, NONSENSE, "hybrid") == 0
@@ -268,10 +268,9 @@ def share_sure(index: Index, queries: Sequence[str], mode: str) -> float:
 
 
 @pytest.mark.slow
-def test_questions_are_told_from_those_of_another_corpus(tmp_path: Path, data: Path, cranfield_index: Path):
+def test_questions_are_told_from_those_of_another_corpus(data: Path, sample_index: Path, cranfield_index: Path):
     questions = {"sample": queries_of(SAMPLE), "cranfield": queries_of(data / "cranfield")}
-    index_corpus(tmp_path / "sample", str(SAMPLE / "corpus.jsonl"), Encoder.load())
-    indexes = {"sample": tmp_path / "sample", "cranfield": cranfield_index}
+    indexes = {"sample": sample_index, "cranfield": cranfield_index}
     for name, other in (("sample", "cranfield"), ("cranfield", "sample")):
         with Index.open(indexes[name]) as index:
             for mode in ("dense", "hybrid"):

@@ -171,8 +171,8 @@ def test_it_ends_in_silence_when_the_assistant_is_gone_before_it_began():
 
 
 @pytest.mark.slow
-def test_with_a_real_model_it_is_discovered_in_time_and_then_searches_by_meaning():
-    call("index", SAMPLE, "--index", "real").ok()
+def test_with_a_real_model_it_is_discovered_in_time_and_then_searches_by_meaning(sample_index: Path):
+    shutil.copytree(sample_index, "real")
     question = "my plants look thirsty although I water them every day"
     with Index.open("real") as index:
         meant = [hit.doc_id for hit in index.search(question, 10, min_confidence=0.5)]

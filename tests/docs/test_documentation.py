@@ -161,21 +161,13 @@ def test_every_option_that_is_named_exists():
 # --- code and data
 
 
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An index of the sample corpus."""
-    folder = tmp_path_factory.mktemp("sample") / "index"
-    assert call("index", str(ROOT / "corpora/sample"), "--index", str(folder)).code == 0
-    return folder
-
-
 ELSEWHERE = ("compare_poolers", 'index.search("a patient bird", k=3, where=')
 """Parts of the blocks whose output is compared in the tests below."""
 
 
 @pytest.mark.slow
 @shown("python")
-def test_python_runs(code: str, tmp_path: Path, sample: Path):
+def test_python_runs(code: str, tmp_path: Path, sample_index: Path):
     if any(part in code for part in ELSEWHERE):
         pytest.skip("run below, where its output is compared")
     modules = [node.module for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ImportFrom)]
@@ -187,7 +179,7 @@ def test_python_runs(code: str, tmp_path: Path, sample: Path):
                 assert {alias.name for alias in node.names} <= names
         return
     (tmp_path / "corpora").symlink_to(ROOT / "corpora")
-    shutil.copytree(sample, tmp_path / "indexes" / "sample")
+    shutil.copytree(sample_index, tmp_path / "indexes" / "sample")
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

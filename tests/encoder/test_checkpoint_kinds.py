@@ -26,14 +26,17 @@ pytestmark = [
 ]
 
 
-def expected(kind: Kind, folder: Path, *, queries: bool) -> np.ndarray:
-    """Return the right vectors: those of each text alone, as nothing is padded then."""
+def expected(kind: Kind, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the right vectors of queries and of documents: those of each text alone, as nothing is padded then."""
     if kind.expect:
-        return kind.expect(folder, TEXTS)
+        vectors = kind.expect(folder, TEXTS)
+        return vectors, vectors
     theirs = SentenceTransformer(str(folder), device="cpu")
-    encode = theirs.encode_query if queries else theirs.encode_document
-    vectors = np.stack([encode(text) for text in TEXTS])
-    return vectors if theirs.similarity_fn_name == "dot" else unit_rows(vectors)
+    finish = np.asarray if theirs.similarity_fn_name == "dot" else unit_rows
+    queries, documents = (
+        finish(np.stack([encode(text) for text in TEXTS])) for encode in (theirs.encode_query, theirs.encode_document)
+    )
+    return queries, documents
 
 
 def odd(name: str, longest: int = MAX_TOKENS, **files: Any) -> Kind:
@@ -56,7 +59,7 @@ def test_vectors_are_those_of_sentence_transformers(kind, tmp_path, monkeypatch)
     folder.mkdir()
     kind.build(folder)
     monkeypatch.setattr(OpenVinoRuntime, "batching", Batching(100_000))  # all in one batch, regardless of padding
-    queries, documents = (expected(kind, folder, queries=role) for role in (True, False))
+    queries, documents = expected(kind, folder)
     assert np.ptp(documents, axis=0).max() > 0.01  # the weights tell the texts apart
     for runtime in kind.runtimes:
         ours = Encoder.load(folder, kind.pooler, runtime=runtime, precision="float32", device="cpu")
