@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -128,9 +128,10 @@ def cold(folder: Path) -> float:
     return statistics.median(spent)
 
 
-def peers(rows: Vectors, queries: Vectors, truth: np.ndarray, target: float) -> list[tuple[str, float, float, float]]:
-    """Return name, seconds to build, recall and milliseconds of other libraries at the least width with this recall."""
-    measured = []
+def peers(
+    rows: Vectors, queries: Vectors, truth: np.ndarray, target: float
+) -> Iterator[tuple[str, float, float, float]]:
+    """Yield name, seconds to build, recall and milliseconds of other libraries at the least width with this recall."""
     makers: dict[str, Callable[[], tuple[Callable[[Vectors], Any], Callable[[int], None]]]] = {}
     if find_spec("hnswlib"):
 
@@ -167,8 +168,7 @@ def peers(rows: Vectors, queries: Vectors, truth: np.ndarray, target: float) -> 
             recall = recall_of(np.asarray(ask(queries)), truth)
             if recall >= target:
                 break
-        measured.append((name, seconds, recall, milliseconds(lambda row, ask=ask: ask(queries[[row]]))))
-    return measured
+        yield name, seconds, recall, milliseconds(lambda row, ask=ask: ask(queries[[row]]))
 
 
 def main() -> None:
@@ -290,7 +290,7 @@ def report(
             print(f"| {name} | {spread(values, 3)} |")
         if options.peers:
             for name, seconds, recall, ms in peers(vectors, queries, exact(vectors, queries), recall_of(found, truth)):
-                print(f"| {name}: recall {recall:.4f}, built in {seconds:.0f} s | {ms:.3f} |")
+                print(f"| {name}: recall {recall:.4f}, built in {seconds:.0f} s | {ms:.3f} |", flush=True)
         print("\n| filter | recall@10 | dense ms | keyword ms |\n|---|---|---|---|")
         places = document_places(store, segment.ids)
         for name, text in FILTERS.items():

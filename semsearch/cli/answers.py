@@ -5,13 +5,13 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from semsearch.cli import hits, terminal
-from semsearch.cli.recent import keep_hits
+from semsearch.cli.recent import Place, keep_hits, places_of
 from semsearch.errors import SourceError, UsageError
 
 if TYPE_CHECKING:
@@ -96,15 +96,15 @@ class Form:
     explain: bool = False
 
 
-def print_context(index: Index, query: str, wishes: dict[str, Any], form: Form) -> bool:
-    """Print the context of a query, to be put into a prompt; returns whether it has any excerpt."""
+def print_context(index: Index, query: str, wishes: dict[str, Any], form: Form) -> tuple[Place, ...]:
+    """Print the context of a query, to be put into a prompt; returns the places of its excerpts."""
     given = {"budget": form.budget, "neighbors": form.neighbors, **wishes}
     context = index.context(query, **{name: value for name, value in given.items() if value is not None})
     if form.as_json:
         terminal.print_json(context.to_json())
     else:
         terminal.block(context.text)
-    return bool(context)
+    return places_of(context.excerpts)
 
 
 @dataclass(slots=True)
@@ -121,7 +121,7 @@ class Asking:
         form: How to print an answer.
         best_last: Whether to print the best hit last, nearest to the prompt, on a terminal.
         query: The last query.
-        found: Its hits.
+        places: Where its hits are, or the excerpts of its context.
     """
 
     index: Index
@@ -133,7 +133,7 @@ class Asking:
     form: Form
     best_last: bool = False
     query: str = ""
-    found: list[Hit] = field(default_factory=list)
+    places: tuple[Place, ...] = ()
 
     def answer(self, query: str, *, more: bool = False) -> bool:
         """Search and print the answer; returns whether anything was found.
@@ -143,17 +143,21 @@ class Asking:
             more: Print only the next k hits after those of the last query, which must be the same.
         """
         wishes = {"mode": self.mode, "where": self.where, **self.wishes}
+        known = len(self.places) if more else 0
+        self.query = query
         if self.form.context:
-            return print_context(self.index, query, wishes | {"rerank": self.ranking["rerank"]}, self.form)
-        known = len(self.found) if more else 0
-        self.query, self.found = query, self.index.search(query, known + self.k, **wishes, **self.ranking)
-        new = self.found[known:]
+            wishes["rerank"] = self.ranking["rerank"]
+            self.places = print_context(self.index, query, wishes, self.form)
+            keep_hits(query, self.form.index, self.places)
+            return bool(self.places)
+        found = self.index.search(query, known + self.k, **wishes, **self.ranking)
+        self.places, new = places_of(found), found[known:]
         why = self.index.explain(query, new, where=self.where) if self.form.explain else None
         if self.form.as_json:
             terminal.print_json(as_object(query, self.form.index, self.mode, new, why))
         else:
             hits.show(query, new, why, best_last=self.best_last)
-        keep_hits(query, self.form.index, self.found)
+        keep_hits(query, self.form.index, self.places)
         return bool(new)
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semsearch.cli.state import keep, kept, state_folder
 
 if TYPE_CHECKING:
+    from semsearch.context import Excerpt
     from semsearch.types import Hit
 
 NAME = "last-hits.json"
@@ -36,11 +37,15 @@ class Recent:
     places: tuple[Place, ...]
 
 
-def keep_hits(query: str, index: Path, found: Sequence[Hit]) -> None:
-    """Keep the hits of a query; never fails."""
+def places_of(found: Iterable[Hit | Excerpt]) -> tuple[Place, ...]:
+    """Return the places of hits, or of the excerpts of a context."""
+    return tuple(Place(one.doc_id, one.start, one.end) for one in found)
+
+
+def keep_hits(query: str, index: Path, places: Sequence[Place]) -> None:
+    """Keep the places of the hits of a query; never fails."""
     with suppress(OSError, ValueError):
-        places = [(hit.doc_id, hit.start, hit.end) for hit in found]
-        fields = {"query": query, "index": str(index.resolve()), "places": places}
+        fields = {"query": query, "index": str(index.resolve()), "places": [astuple(place) for place in places]}
         keep(state_folder() / NAME, json.dumps(fields))
 
 

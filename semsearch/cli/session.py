@@ -16,7 +16,6 @@ from pathlib import Path
 from semsearch.cli import open_document, terminal
 from semsearch.cli.answers import Asking
 from semsearch.cli.options import Mode
-from semsearch.cli.recent import Place
 from semsearch.cli.state import state_folder
 from semsearch.errors import SemsearchError, UsageError
 from semsearch.printable import UNSEEN
@@ -77,10 +76,9 @@ def obey(asking: Asking, line: str) -> bool:
 
 def _open(asking: Asking, argument: str) -> None:
     rank = _number(argument or "1", ":open takes the rank of a hit, such as :open 2")
-    if not 1 <= rank <= len(asking.found):
-        raise UsageError(f"there is no hit {rank}; {terminal.count(len(asking.found), 'hit')} shown so far")
-    hit = asking.found[rank - 1]
-    place = Place(hit.doc_id, hit.start, hit.end)
+    if not 1 <= rank <= len(asking.places):
+        raise UsageError(f"there is no hit {rank}; {terminal.count(len(asking.places), 'hit')} shown so far")
+    place = asking.places[rank - 1]
     open_document.show(open_document.find(asking.index, asking.form.index, place, asking.query), whole=False)
 
 

@@ -53,6 +53,13 @@ def test_an_id_opens_the_whole_document_and_a_number_is_a_rank_unless_told():
     call("open", "nobody").fails(1, "no document 'nobody' in 'indexes/notes'")
 
 
+def test_the_number_of_an_excerpt_opens_it():
+    long_document()
+    cited = call("query", "heron", "--mode", "keyword", "--context", "--json").ok().json["excerpts"][0]
+    told = call("open", 1, "--json").ok().json
+    assert (told["doc_id"], told["start"], told["end"]) == ("long.txt", cited["start"], cited["end"])
+
+
 def test_each_rank_opens_its_own_hit():
     indexed()
     hits = call("query", "water", "--mode", "keyword", "--json").ok().json["hits"]
