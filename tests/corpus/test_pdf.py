@@ -80,6 +80,11 @@ TITLES = {
 }
 
 
+def test_the_mark_of_a_footnote_is_no_part_of_a_title():
+    texts = lines((20, 200, "The heron waits."), (20, 180, "It is grey."))
+    assert from_pdf(pdf(lines((20, 250, "On Herons†"), size=20) + texts.replace(b"\\", b""))).title == "On Herons"
+
+
 @pytest.mark.parametrize("given", TITLES)
 def test_a_title_that_a_program_filled_in_is_not_one(given):
     page = lines((20, 250, "On Herons"), size=20) + lines((20, 200, "The heron waits."), (20, 180, "It is grey."))
@@ -139,6 +144,24 @@ def draw_code(code, canvas):
     canvas.drawString(72, 610, "and wait.")
 
 
+def draw_listing(canvas):
+    for at, line in enumerate(["def wait(heron):", "_", "heron.stand()"], 8):
+        canvas.setFont("Helvetica", 6)
+        canvas.drawString(72, 670 - 13 * at, str(at))
+        canvas.setFont("Courier", 11)
+        canvas.drawString(84, 670 - 13 * at, line)
+
+
+def test_lines_of_code_with_small_numbers_stay_together():
+    plain = from_pdf(made(draw_listing))
+    assert [line.split() for line in plain.text.split("\n")] == [
+        ["8", "def", "wait(heron):"],
+        ["9", "_"],
+        ["10", "heron.stand()"],
+    ]
+    assert plain.layout.blocks == ((0, len(plain.text)),)
+
+
 HYPHENS = {
     "divided": (("The text is put through an encod-", "ing before it is stored in a file."), "an encoding before"),
     "a compound elsewhere": (
@@ -191,6 +214,17 @@ def test_accents_that_stand_above_their_letters_are_put_onto_them():
     encoding = b"<</BaseEncoding/WinAnsiEncoding/Differences[144/dotlessi]>>"
     page = b"".join(b"BT /F 12 Tf %g 200 Td (%s) Tj ET\n" % (x, text.encode("latin-1")) for x, text in parts)
     assert text_of(page, encoding=encoding) == "café and naïve, not 5´ or x ^ y."
+
+
+@pytest.mark.parametrize("name", ["ABCDEF+CMSY10", "ABCDEF+LMMathSymbols10-Regular", "ABCDEF+CMMI10"])
+def test_angle_brackets_of_tex_are_not_letters(name):
+    # In TeX's fonts of symbols, codes 104 and 105 are angle brackets; elsewhere they are h and i.
+    parts = [(20, "F", "hi: a {"), (50, "S", "h"), (56.7, "F", "width"), (84.7, "S", "i"), (87.4, "F", "}, ski")]
+    page = b"".join(b"BT /%s 12 Tf %g 200 Td (%s) Tj ET\n" % (f.encode(), x, text.encode()) for x, f, text in parts)
+    font = b"<</Type/Font/Subtype/Type1/BaseFont/%s>>" % name.encode()
+    data = pdf(page, more=[font]).replace(b"/F 3 0 R", b"/F 3 0 R/S 6 0 R")
+    expected = "hi: a {hwidthi}, ski" if "CMMI" in name else "hi: a {⟨width⟩}, ski"
+    assert from_pdf(data).text == expected
 
 
 def cmap(**letters: str) -> bytes:
@@ -325,6 +359,47 @@ def test_headings_by_the_outline_or_by_their_type(outlined):
     assert [level for level, *_ in sections] == [1, 2, 1, 2][-len(titles) :]
     place = text.index("Storks eat")
     assert plain.layout.path(place, place + 10) == ("2 Storks", "2.1 Food")
+
+
+def draw_notes(canvas):
+    canvas.setFont("Helvetica", 10)
+    for at, (title, note) in enumerate({"Herons": "3", "Type1": "", "Storks": "since 1.2"}.items()):
+        canvas.bookmarkHorizontalAbsolute(title, 720 - 90 * at)
+        canvas.addOutlineEntry(title, title, 0)
+        width = canvas.stringWidth(title)
+        beside = 400 if " " in note else 72 + width
+        canvas.drawString(72, 700 - 90 * at, title)
+        canvas.drawString(beside, 700 - 90 * at, note)
+        canvas.drawString(72, 680 - 90 * at, f"Sentence {at} is about what this bird eats in the spring.")
+
+
+def test_notes_and_marks_of_footnotes_are_no_parts_of_headings():
+    plain = from_pdf(made(draw_notes))
+    assert [(one.title, plain.text[one.start :].split("\n")[0]) for one in plain.layout.sections] == [
+        (title, title) for title in ("Herons", "Type1", "Storks")
+    ]
+    assert "since 1.2" in plain.text
+
+
+def draw_authors(canvas):
+    canvas.setFont("Helvetica", 18)
+    canvas.drawString(200, 740, "All About")
+    canvas.drawString(180, 700, "Birds")
+    canvas.setFont("Helvetica", 13)
+    canvas.drawString(190, 660, "Ada Jay and Tom Wren")
+    for number, title in enumerate(("Herons", "Storks"), 1):
+        canvas.setFont("Helvetica-Bold", 15)
+        canvas.drawString(72, 600, title)
+        canvas.setFont("Helvetica", 10)
+        for at in range(5):
+            canvas.drawString(72, 580 - 12 * at, f"{title} eat fish, and so on, in sentence {at} of chapter {number}.")
+        canvas.showPage()
+
+
+def test_title_and_authors_are_no_headings():
+    plain = from_pdf(made(draw_authors))
+    assert [(one.level, one.title) for one in plain.layout.sections] == [(1, "Herons"), (1, "Storks")]
+    assert plain.text.startswith("All About\n\nBirds\n\nAda Jay and Tom Wren\n\nHerons\n\n")
 
 
 # --- what cannot be read

@@ -29,6 +29,9 @@ from semsearch.forks import ForkLock
 _LOCK = ForkLock()
 """PDFium has global state, and no lock of its own."""
 
+_MARKS = "∗†‡§¶ "
+"""Marks of a footnote, at the end of a printed title."""
+
 MAX_TITLE = 200
 """Maximum number of characters of a title that is taken from the first page."""
 
@@ -123,7 +126,7 @@ def _printed_title(page: Page) -> str:
         if abs(line.size - largest) > 0.05 * largest:
             break
         found.append(line.text)
-    title = readable(" ".join(found))
+    title = readable(" ".join(found)).rstrip(_MARKS)
     return title if len(title) <= MAX_TITLE else ""
 
 

@@ -1,7 +1,8 @@
 """The lines of a PDF's pages: characters put together, with the size, the place and the kind of their type.
 
 PDFium, the library of the Chrome browser, knows the characters and where they stand; what it leaves is an accent beside
-its letter, as TeX sets it, and a space before an Arabic vowel sign. It must not be called from two threads at a time.
+its letter, as TeX sets it, a space before an Arabic vowel sign, and letters where TeX has angle brackets. It must not
+be called from two threads at a time.
 """
 
 from __future__ import annotations
@@ -50,6 +51,11 @@ _MARKS = {
 _NARROW, _WIDE = frozenset("ijlt.,:;'()[]|!"), frozenset("acemnopuwABCDEMW=+")
 
 _DOTLESS = {"ı": "i", "ȷ": "j"}
+
+_BRACKETS = {"h": "\u27e8", "i": "\u27e9"}
+_AS_LETTERS = re.compile(r"(?<![^\W\d_])h|i(?![^\W\d_])")
+_TEX_SYMBOLS = re.compile(r"cmb?sy\d|lmmathsymbols")
+"""Angle brackets in TeX's fonts of symbols: PDFium does not know their names, and takes their codes for letters."""
 
 _FIXED_PITCH = 1
 _BOLD = 600
@@ -182,6 +188,7 @@ class _Reader:
         """Return the lines in the order in which the page shows them, which is nearly always that of reading."""
         made: list[Line] = []
         text, places = self._characters(n)
+        text = _AS_LETTERS.sub(lambda found: self._bracket(found[0], places[found.start()]), text)
         start = 0
         for end in (*(at for at, char in enumerate(text) if char in _LINE_ENDS), len(text)):
             divided = text[end : end + 1] == HYPHEN
@@ -209,6 +216,16 @@ class _Reader:
                 places.append(at)
         return "".join(chars), places
 
+    def _bracket(self, char: str, place: int) -> str:
+        """Return the angle bracket that a letter stands for in a font of symbols; in other fonts, the letter."""
+        return _BRACKETS[char] if _TEX_SYMBOLS.search(self._font(place)[0]) else char
+
+    def _font(self, place: int) -> tuple[str, int]:
+        """Return the name of a character's font in small letters, and its flags."""
+        flags, name = ctypes.c_int(), ctypes.create_string_buffer(128)
+        self.raw.FPDFText_GetFontInfo(self.handle, place, name, len(name), flags)
+        return name.value.decode("utf-8", "replace").lower(), flags.value
+
     def _line(self, text: str, places: Sequence[int]) -> Line | None:
         """Return a line with the given characters, of which `places` are the numbers on the page."""
         text, places = self._composed(text, places)
@@ -230,10 +247,20 @@ class _Reader:
             median(one[2] for one in boxes),
             median(one[3] for one in boxes),
         )
-        size, bold, fixed = self._type([places[start] for start, _ in words])
+        firsts = [places[start] for start, _ in words]
+        size, bold, fixed = self._type(firsts[self._is_numbered(text[slice(*words[0])], firsts) :])
         fixed = fixed or self._is_even(text, places)
         width = boxes[0][1] - boxes[0][0]
         return Line(tuple(cells), box, tuple(starts), size, bold, fixed, width)
+
+    def _is_numbered(self, word: str, places: Sequence[int]) -> bool:
+        """Return whether a line begins with its number in smaller type, as that of a listing does."""
+        return word.isdecimal() and len(places) > 1 and self._size(places[0]) < 0.9 * self._size(places[1])
+
+    def _size(self, place: int) -> float:
+        matrix = self.raw.FS_MATRIX()
+        self.raw.FPDFText_GetMatrix(self.handle, place, matrix)
+        return float(self.raw.FPDFText_GetFontSize(self.handle, place) * math.hypot(matrix.c, matrix.d))
 
     def _around(self, first: int, last: int) -> Box:
         """Return the box around the characters from the first to the last of a word."""
@@ -261,15 +288,12 @@ class _Reader:
         raw = self.raw
         sample = places[:: max(1, len(places) // 4)]
         sizes, bold, fixed = [], 0, 0
-        matrix, flags, name = raw.FS_MATRIX(), ctypes.c_int(), ctypes.create_string_buffer(128)
         for place in sample:
-            raw.FPDFText_GetMatrix(self.handle, place, matrix)
-            sizes.append(raw.FPDFText_GetFontSize(self.handle, place) * math.hypot(matrix.c, matrix.d))
-            raw.FPDFText_GetFontInfo(self.handle, place, name, len(name), flags)
-            font = name.value.decode("utf-8", "replace").lower()
+            sizes.append(self._size(place))
+            font, flags = self._font(place)
             heavy = "bold" in font or "cmb" in font or "black" in font
             bold += heavy or raw.FPDFText_GetFontWeight(self.handle, place) >= _BOLD
-            fixed += bool(flags.value & _FIXED_PITCH) or "mono" in font or "cmtt" in font or "courier" in font
+            fixed += bool(flags & _FIXED_PITCH) or "mono" in font or "cmtt" in font or "courier" in font
         return median(sizes), bold == len(sample), fixed == len(sample)
 
     def _is_even(self, text: str, places: Sequence[int]) -> bool:

@@ -11,7 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from statistics import median
 
 from semsearch.corpus.formats.pdf_lines import BROKEN, Bookmark, Line, Page
@@ -47,6 +47,9 @@ _CAPTION = re.compile(r"(?:fig(?:ure|\.)|table|listing|algorithm|abb\.|tab\.)\s*
 _COMPOUND = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)+")
 _WORD = re.compile(r"[^\W\d_]+")
 _LAST = re.compile(r"([^\W\d_]+(?:-[^\W\d_]+)*)[-‐\xad]$")
+_FOOTNOTE = re.compile(r"(?<=[^\W\d_])\d{1,2}$")
+"""The mark of a footnote at the end of a heading."""
+
 _ROMAN = re.compile(r"[ivxlc]+")
 
 
@@ -260,8 +263,9 @@ def _rounded(size: float) -> float:
 
 def blocks_of(page: Page, number: int, usual: Typesetting) -> list[Block]:
     """Put the lines of a page together."""
-    lines = page.lines
-    levels = _bookmarked(lines, usual.bookmarks.get(number, []))
+    bookmarks = usual.bookmarks.get(number, [])
+    lines = _without_notes(page.lines, bookmarks)
+    levels = _bookmarked(lines, bookmarks)
     columns = _Columns(lines)
     groups: list[list[tuple[Line, int]]] = []
     gap = 2
@@ -432,6 +436,34 @@ def _bookmarked(lines: Sequence[Line], bookmarks: Sequence[Bookmark]) -> list[tu
     return found
 
 
+def _without_notes(lines: Sequence[Line], bookmarks: Sequence[Bookmark]) -> Sequence[Line]:
+    """Part headings from notes beside them, and take the marks of footnotes off, if the outline has them without."""
+    names = [_letters(line.text) for line in lines]
+    titles = [_letters(bookmark.title) for bookmark in bookmarks[:NEAR]]
+    missing = [title for title in titles if not any(_is_title(name, title) for name in names)]
+    if not missing:
+        return lines
+    out: list[Line] = []
+    for line in lines:
+        out += next((parts for parts in _parted(line) if _is_any(parts[0], missing)), (line,))
+    return out
+
+
+def _parted(line: Line) -> Iterator[tuple[Line, ...]]:
+    """Yield a line without the mark of a footnote, and each division of its cells."""
+    if mark := _FOOTNOTE.search(line.cells[-1]):
+        yield (replace(line, cells=(*line.cells[:-1], line.cells[-1][: mark.start()])),)
+    for n, start in enumerate(line.starts[1:], 1):
+        left, right, bottom, top = line.box
+        one = replace(line, cells=line.cells[:n], starts=line.starts[:n], box=(left, start, bottom, top), broken=False)
+        yield one, replace(line, cells=line.cells[n:], starts=line.starts[n:], box=(start, right, bottom, top))
+
+
+def _is_any(line: Line, titles: Sequence[str]) -> bool:
+    name = _letters(line.text)
+    return any(_is_title(name, title) for title in titles)
+
+
 def _letters(text: str) -> str:
     return "".join(char for char in unicodedata.normalize("NFKC", text).casefold() if char.isalnum())
 
@@ -471,13 +503,29 @@ def by_type(pages: Sequence[Sequence[Block]], usual: Typesetting) -> list[list[B
         heading = not block.kept and is_heading(block, usual) and _letters(block.text) != _letters(usual.title)
         return _rounded(block.lines[0].size) if heading else None
 
-    sizes = [[size_of(block) for block in blocks] for blocks in pages]
+    front = {id(block) for block in _front(pages)}
+    sizes = [[size_of(block) if id(block) not in front else None for block in blocks] for blocks in pages]
     known = sorted({size for some in sizes for size in some if size is not None}, reverse=True)
     levels = {size: level for level, size in enumerate(known, 1)}
     return [
         [replace(block, level=levels[size]) if size is not None else block for block, size in zip(*one, strict=True)]
         for one in zip(pages, sizes, strict=True)
     ]
+
+
+def _front(pages: Sequence[Sequence[Block]]) -> list[Block]:
+    """Return title, authors and date: what stands above the text of the first page, in plain type of no other block."""
+    front = list(takewhile(lambda block: len(block.text) <= HEADING_CHARS, pages[0] if pages else ()))
+    styles = {_style(block) for blocks in [pages[0][len(front) :], *pages[1:]] for block in blocks} if front else set()
+    return [
+        block
+        for block in front
+        if not block.lines[0].bold and not _NUMBERED.match(block.text) and _style(block) not in styles
+    ]
+
+
+def _style(block: Block) -> tuple[float, bool]:
+    return _rounded(block.lines[0].size), block.lines[0].bold
 
 
 def joined(pages: Iterable[Sequence[Block]], words: Words) -> tuple[str, list[int], Layout]:
