@@ -8,7 +8,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 CLIENTS := openai llama_index haystack litellm
 
-.PHONY: help install install-dev demo test test-fast crashes test-clients test-frameworks test-wheel lint docs pictures lock bench clean
+.PHONY: help install install-dev demo test test-slow crashes test-clients test-frameworks test-wheel lint docs pictures lock bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile | expand -t 18
@@ -49,11 +49,11 @@ endef
 demo: install ## index the sample corpus and answer three queries
 	$(BIN)/semsearch demo
 
-test: install-dev ## run all tests
-	$(BIN)/python -m pytest -n auto --dist worksteal
-
-test-fast: install-dev ## run all tests that are not slow
+test: install-dev ## run the tests, except for the slow ones
 	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not slow'
+
+test-slow: install-dev ## run the slow tests: training, published scores, killed runs, fuzzing, and browsers
+	$(BIN)/python -m pytest -n auto --dist worksteal -m slow
 
 crashes: install-dev ## kill, damage and overload indexes for some ten minutes; CRASHES=5000 for longer
 	SEMSEARCH_CRASHES=$(or $(CRASHES),520) $(BIN)/python -m pytest -s tests/integration/test_crashes.py \

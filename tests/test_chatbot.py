@@ -124,6 +124,7 @@ def test_it_does_not_know_what_the_index_does_not_and_never_asks_the_model(garde
     assert "I don't know: nothing in the documents answers that." in done.stdout
 
 
+@pytest.mark.slow
 def test_a_model_server_that_is_down_or_talks_nonsense_ends_no_conversation(garden: Path):
     done = talk(garden, "http://127.0.0.1:9/v1", "When is a rose in flower?", "qqzzyy blorp")
     assert done.returncode == 0

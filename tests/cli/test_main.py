@@ -96,6 +96,7 @@ def test_the_process_ends_with_its_code_all_output_and_what_is_to_be_done_at_exi
     assert done.stderr.strip() == ("gone" if code == 1 else "")
 
 
+@pytest.mark.slow
 def test_a_command_with_worker_processes_ends(tmp_path):
     english = [document for document in DOCUMENTS if json.dumps(document, ensure_ascii=False).isascii()]
     Path("notes.jsonl").write_bytes(jsonl(english))

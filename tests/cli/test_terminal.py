@@ -87,6 +87,7 @@ def test_a_terminal_is_safe_from_escapes_and_markup_in_documents():
     assert "[bold]T" in shown
 
 
+@pytest.mark.slow
 @NO_TERMINAL
 def test_a_terminal_shows_a_bar_of_texts_and_then_one_of_rows():
     Path("pairs.tsv").write_text("sentence1\tsentence2\tscore\na heron\ta bird\t1\na loaf\tbread\t2\n")
@@ -95,6 +96,7 @@ def test_a_terminal_shows_a_bar_of_texts_and_then_one_of_rows():
     assert "3/3" in shown[shown.index("scoring") :]
 
 
+@pytest.mark.slow
 @NO_TERMINAL
 def test_a_terminal_shows_the_name_of_a_column_as_it_is():
     Path("[red]pairs.tsv").write_text("sentence1\tsentence2\tscore\na heron\ta bird\t1\na loaf\tbread\t2\n")

@@ -35,6 +35,7 @@ def refused(line: str, library: str) -> bool:
     return line.startswith(f"UsageError: {library} was already used in the process that this one was forked from")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["openvino", "torch"])
 def test_children_that_load_the_first_encoder_get_the_same_vectors(model, runtime):
     code = """
@@ -51,6 +52,7 @@ print(encode()[::100, 0].round(4).tolist())
     assert first == second == own
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("runtime", "n_texts"), [("openvino", 0), ("openvino", 1), ("openvino", 500), ("torch", 1)])
 def test_an_encoder_of_the_parent_and_another_one_are_refused_in_a_child_and_go_on_in_the_parent(
     model, runtime, n_texts
@@ -68,6 +70,7 @@ print(encoder.encode_queries(TEXTS).shape, load().encode_queries(TEXTS[:1]).shap
     assert parent == "(500, 32) (1, 32)"
 
 
+@pytest.mark.slow
 def test_torch_with_one_thread_goes_on_in_a_child(model):
     code = """
 encoder = load()

@@ -151,6 +151,7 @@ print(settings() == before, before[:2] == (int(verbosity), bars == "True"))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("verbosity", "bars"), [("10", "True"), ("30", "False")])
 def test_loading_and_converting_leave_the_settings_of_the_host_as_they_were(
     model, tmp_path, monkeypatch, verbosity, bars

@@ -367,6 +367,7 @@ def test_the_sample_corpus(seed: int):
         assert "。" in texts or task.name == "title"
 
 
+@pytest.mark.slow
 def test_cranfield(data: Path):
     documents = list(read_corpus([str(data / "cranfield")]))
     tasks, report = make_pseudo_tasks(documents)

@@ -79,6 +79,7 @@ def look(index: LocalStore) -> int:
     return version
 
 
+@pytest.mark.slow
 def test_many_readers_see_each_commit_whole_while_a_writer_works(tmp_path):
     folder, seen = tmp_path / "index", {"shared 1": [], "shared 2": [], "alone": []}
     with open_writer(folder) as writer:

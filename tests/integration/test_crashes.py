@@ -47,8 +47,6 @@ if not hasattr(os, "fork"):
 from crashing import STEPS, Crasher
 from faulty_disk import KINDS
 
-pytestmark = pytest.mark.slow
-
 Content: TypeAlias = dict[str, list[tuple[Any, ...]]]
 """See `fakes.index_content`."""
 

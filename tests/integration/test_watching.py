@@ -170,6 +170,7 @@ class Edits:
         self.random.choice(often + seldom)()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("options", "seed"), [((), 1), (("--poll",), 2)], ids=["notified", "polling"])
 def test_after_200_edits_the_index_is_that_of_a_fresh_run(tmp_path, options, seed):
     top = tmp_path / "notes"

@@ -3,7 +3,7 @@
 To install the runner and run the scenarios:
 
 npm install node@22 @modelcontextprotocol/conformance@0.1.16
-SEMSEARCH_MCP_CONFORMANCE=$PWD/node_modules/.bin make test
+SEMSEARCH_MCP_CONFORMANCE=$PWD/node_modules/.bin make test-slow
 """
 
 from __future__ import annotations
