@@ -364,6 +364,7 @@ class _Member:
             return self._stream.peek()[:length]
         except Exception as error:
             self._broken = error
+            self.close()
             raise
 
     def open(self) -> BufferedReader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import gc
 import gzip
 import io
 import lzma
@@ -79,6 +80,17 @@ def shown(records: list[Document | RecordError], top: str) -> list[object]:
         source = one.source.removeprefix(f"{top}/")
         found.append(replace(one, doc_id=one.doc_id.removeprefix(prefix), metadata=metadata, source=source))
     return found
+
+
+def test_every_file_is_closed_when_an_archive_was_read(tmp_path):
+    path = pack(tmp_path / "all.zip", FILES)
+    gc.collect()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = list(read_corpus(path))
+        gc.collect()
+    assert found
+    assert not [one.message for one in told if issubclass(one.category, ResourceWarning)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
