@@ -43,6 +43,7 @@ from semsearch.cli import (
 )
 from semsearch.cli import options as opt
 from semsearch.cli.chunking import chunking_of
+from semsearch.cli.engines import engine_of
 from semsearch.cli.locations import find_index, home, indexes_in, new_index
 from semsearch.encoder.cache import CacheWarning
 from semsearch.errors import NoIndexError, SemsearchError, SourceError, StoreError, UsageError
@@ -122,6 +123,11 @@ def index(
     memory: opt.Memory = None,
     target_recall: opt.TargetRecall = None,
     vectors: opt.GivenVectors = None,
+    engine: opt.EngineOf = opt.EngineName.local,
+    address: opt.Address = None,
+    cluster_workers: opt.ClusterWorkers = None,
+    gpus_per_worker: opt.GpusPerWorker = None,
+    shards: opt.Shards = None,
     watched: opt.Watched = False,
     poll: opt.Poll = False,
     as_json: opt.AsJson = False,
@@ -136,6 +142,7 @@ def index(
 
     if poll and not watched:
         raise UsageError("`poll` requires `watched`")
+    cluster = engine_of(engine, address, cluster_workers, gpus_per_worker, shards, device=device, watched=watched)
     started = time.perf_counter()
     options = ReadOptions(
         id_field,
@@ -192,6 +199,7 @@ def index(
                     memory=memory,
                     target_recall=target_recall,
                     vectors=vectors,
+                    engine=cluster,
                     watch=watch,
                 )
 

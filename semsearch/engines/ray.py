@@ -165,15 +165,25 @@ STORE_BYTES = 2**28
 """Memory for documents on their way to the workers, if Ray is started on this machine: a batch takes 0.3 MB."""
 
 
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""How a client of HTTP/2 begins (RFC 9113, 3.4); a server answers with a frame of settings, whose type is 4 too."""
+
+
 def _refuse_silence(address: str) -> None:
-    """Check that an address answers; Ray itself would wait for a minute, and then end the process.
+    """Check that a server of gRPC, as Ray's is, answers at an address; Ray itself would wait for minutes.
 
     Raises:
-        ClusterError: If it does not.
+        ClusterError: If none does.
     """
     host, _, port = address.rpartition(":")
+    secured = os.environ.get("RAY_USE_TLS", "0") not in ("", "0")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS) as connection:
+            connection.settimeout(CONNECT_SECONDS)
+            if not secured:
+                connection.sendall(PREFACE)
+            if not secured and connection.recv(4)[3:] != b"\4":
+                raise OSError("what answers is something else")
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or first_line(error)
         raise ClusterError(f"no Ray cluster answers at {address!r}: {reason}; check `address`") from None
