@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import nullcontext, redirect_stdout
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -186,7 +187,9 @@ def index(
 
         def run() -> IngestResult:
             total = count_bytes(paths, options) if sys.stderr.isatty() else None
-            with terminal.ingesting(total) as watch:
+            # Ray prints the loss of a worker to standard output
+            aside = redirect_stdout(sys.stderr) if cluster else nullcontext()
+            with terminal.ingesting(total) as watch, aside:
                 return opened.add(
                     paths,
                     options=options,
