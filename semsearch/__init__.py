@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from semsearch.encoder.languages import UnknownLanguageWarning
     from semsearch.encoder.runtimes.load import FallbackWarning
     from semsearch.encoder.word_hash import WordHashEncoder
-    from semsearch.engines.ray import RayEngine
     from semsearch.errors import SemsearchError
     from semsearch.index import Index
     from semsearch.ingest import IngestResult
@@ -49,7 +48,6 @@ _HOMES = {
     "encoder.languages": ("UnknownLanguageWarning",),
     "encoder.word_hash": ("WordHashEncoder",),
     "encoder.runtimes.load": ("FallbackWarning",),
-    "engines.ray": ("RayEngine",),
     "errors": ("SemsearchError",),
     "index": ("Index",),
     "ingest": ("IngestResult",),
@@ -79,7 +77,6 @@ __all__ = [
     "PoolerComparison",
     "PoolingWarning",
     "Query",
-    "RayEngine",
     "ReadOptions",
     "ReencodeResult",
     "SemsearchError",

@@ -247,7 +247,7 @@ class Index:
             vectors: A `.npy` file with the vectors of all passages of an exported corpus, see `export`, which are taken
                 instead of encoding the texts. Vectors in the lines of an exported file are always taken, but not those
                 of documents from memory. They must come from the encoder of the index.
-            engine: What encodes the documents; None for this process.
+            engine: What encodes the documents, such as a `semsearch.engines.ray.RayEngine`; None for this process.
             watch: Progress callback that receives the result so far, called from the thread that encodes.
 
         Returns:
@@ -263,6 +263,7 @@ class Index:
             LockedError: If another process is writing to the index.
             NoIndexError: If the location contains something other than an index.
             DiskFullError: If the disk is full; committed batches are kept.
+            ClusterError: If the cluster of the engine cannot be reached, or its workers cannot encode.
         """
         from semsearch.corpus.readers import Coverage, as_records, has_moved
         from semsearch.exchange import rows_for, with_vectors
@@ -1193,7 +1194,7 @@ EXPECTED: Mapping[str, Check] = {
     "encoder": (lambda value: callable(getattr(value, "encode_documents", None)), "an encoder, such as Encoder.load()"),
     "engine": (
         lambda value: callable(getattr(value, "start", None)),
-        "an engine, such as semsearch.RayEngine(workers=4)",
+        "an engine, such as semsearch.engines.ray.RayEngine(workers=4)",
     ),
     "store_precision": (lambda value: value in list(STORE_PRECISIONS), ", ".join(STORE_PRECISIONS)),
 }

@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 from command import call
 
-from semsearch import Chunking, Document, Index, RayEngine, WordHashEncoder
+from semsearch import Chunking, Document, Index, WordHashEncoder
 from semsearch.engines import ray as ray_engine
 from semsearch.engines.base import EncodedDocument
+from semsearch.engines.ray import RayEngine
 from semsearch.engines.shards import ShardFolder, recipe_of, shard_name
 from semsearch.errors import ClusterError, RecordError, SourceError, UsageError
 from semsearch.types import Passage
@@ -170,7 +171,7 @@ def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
 def test_something_else_is_no_engine(tmp_path):
     with (
         Index.open(tmp_path / "index", create=True, encoder=WordHashEncoder(8)) as index,
-        pytest.raises(UsageError, match=r"`engine` is 'ray'; expected an engine, such as semsearch\.RayEngine"),
+        pytest.raises(UsageError, match=r"`engine` is 'ray'; expected an engine, such as semsearch\.engines\.ray\.RayEngine"),
     ):
         index.add([{"_id": "a", "text": "The heron waits."}], engine="ray")
 
@@ -235,7 +236,7 @@ def test_an_address_that_refuses_is_an_error(tmp_path):
 
 def test_the_local_engine_does_not_import_ray():
     code = (
-        "import sys; from semsearch import Index, RayEngine, WordHashEncoder; import semsearch.ingest; RayEngine(); "
+        "import sys; from semsearch import Index; import semsearch.ingest; from semsearch.engines.ray import RayEngine; RayEngine(); "
         "print({'ray', 'pyarrow'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
