@@ -445,6 +445,8 @@ class RayWorkers:
                 )
             self.queue.appendleft(work)
         if isinstance(error, self.ray.exceptions.ActorDiedError):  # for good
+            if work is None:
+                raise ClusterError(f"a worker of the cluster cannot start: {str(error).strip().splitlines()[-1]}")
             if actor in self.actors:
                 self.actors[self.actors.index(actor)] = self._started()
         elif actor.is_up:

@@ -32,8 +32,8 @@ from ray.cluster_utils import Cluster
 
 import semsearch.ingest
 from semsearch import Index, WordHashEncoder
-from semsearch.engines.ray import RayEngine
 from semsearch.cli.main import main
+from semsearch.engines.ray import RayEngine
 from semsearch.errors import SemsearchError
 from semsearch.types import EncoderSpec
 

@@ -171,7 +171,9 @@ def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
 def test_something_else_is_no_engine(tmp_path):
     with (
         Index.open(tmp_path / "index", create=True, encoder=WordHashEncoder(8)) as index,
-        pytest.raises(UsageError, match=r"`engine` is 'ray'; expected an engine, such as semsearch\.engines\.ray\.RayEngine"),
+        pytest.raises(
+            UsageError, match=r"`engine` is 'ray'; expected an engine, such as semsearch\.engines\.ray\.RayEngine"
+        ),
     ):
         index.add([{"_id": "a", "text": "The heron waits."}], engine="ray")
 
@@ -236,7 +238,8 @@ def test_an_address_that_refuses_is_an_error(tmp_path):
 
 def test_the_local_engine_does_not_import_ray():
     code = (
-        "import sys; from semsearch import Index; import semsearch.ingest; from semsearch.engines.ray import RayEngine; RayEngine(); "
+        "import sys; from semsearch import Index; import semsearch.ingest; "
+        "from semsearch.engines.ray import RayEngine; RayEngine(); "
         "print({'ray', 'pyarrow'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
