@@ -1,9 +1,8 @@
 """Speed and memory of encoding on Ray: two workers of one core each, against the local engine on two cores.
 
 Both engines index the same corpus into new indexes, in turns. Connecting and loading the model take some seconds in
-each run, whatever its size, so they are measured with a corpus of one document and subtracted. Processor time, of Ray's
-own processes as well, is what remains comparable on a machine that is busy otherwise. The memory is the peak of the
-process that writes the index; it should not grow with the corpus. It is measured with the word-hash encoder.
+each run, whatever its size, so they are measured with a corpus of one document and subtracted. The memory is the peak
+of the process that writes the index; it should not grow with the corpus. It is measured with the word-hash encoder.
 
 Ray listens on every interface, so this script runs itself in a network namespace that has loopback alone.
 
@@ -19,10 +18,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
 from ingest_memory import generate
 from machine import describe, long_texts
 from measure import environment, peak_of, ratios, spread, take_turns
@@ -51,7 +48,8 @@ def main() -> None:
         subprocess.run([*ISOLATED, sys.executable, *sys.argv, INSIDE], check=True, env=environment())
         return
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Ray's workers have a niceness of 15, so that on a busy machine others would take the processor from them alone
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
     from ray.cluster_utils import Cluster
 
     options = {"num_cpus": 1, "object_store_memory": 2**27}
@@ -66,15 +64,6 @@ def main() -> None:
         cluster.shutdown()
 
 
-def processor_seconds() -> float:
-    """Return the processor time of all processes in this namespace, and of those that have ended in it."""
-    total = 0.0
-    for process in psutil.process_iter():
-        with suppress(psutil.NoSuchProcess):
-            total += sum(process.cpu_times()[:4])
-    return total
-
-
 def command(corpus: Path, index: Path, address: str) -> list[str]:
     """Return the command that indexes a corpus, locally if there is no address."""
     words = [sys.executable, "-c", "from semsearch.cli.main import main; main()", "index", str(corpus)]
@@ -86,12 +75,9 @@ def speed(folder: Path, address: str, n: int, rounds: int) -> None:
     """Print documents per second of both engines, and their ratio."""
     corpora = {"one": write(folder / "one.jsonl", 1), "all": write(folder / "all.jsonl", n)}
 
-    used: dict[tuple[Path, str], list[float]] = {}
-
     def side(corpus: Path, address: str) -> None:
-        index, before = Path(tempfile.mkdtemp(dir=folder)) / "index", processor_seconds()
+        index = Path(tempfile.mkdtemp(dir=folder)) / "index"
         subprocess.run(command(corpus, index, address), check=True, env=environment(), stdout=subprocess.DEVNULL)
-        used.setdefault((corpus, address), []).append(processor_seconds() - before)
 
     engines = {"local": "", "ray": address}
     sides = {
@@ -107,13 +93,11 @@ def speed(folder: Path, address: str, n: int, rounds: int) -> None:
         engine: [whole - start for whole, start in zip(spent[f"{engine} all"], spent[f"{engine} one"], strict=True)]
         for engine in engines
     }
-    print("| engine | documents | start, s | documents/s without it | processor time without it, s |")
-    print("|---|---|---|---|---|")
-    for engine, at in engines.items():
+    print("| engine | documents | start, s | documents/s without it |")
+    print("|---|---|---|---|")
+    for engine in engines:
         start = statistics.median(spent[f"{engine} one"])
-        rate = spread([(n - 1) / seconds for seconds in net[engine]], 1)
-        whole, begun = (statistics.median(used[corpora[size], at]) for size in ("all", "one"))
-        print(f"| {engine} | {n:,} | {start:.1f} | {rate} | {whole - begun:.1f} |")
+        print(f"| {engine} | {n:,} | {start:.1f} | {spread([(n - 1) / seconds for seconds in net[engine]], 1)} |")
     print(f"\nRay relative to local: {spread(ratios(net['local'], net['ray']))}\n", flush=True)
 
 
