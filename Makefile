@@ -32,7 +32,7 @@ endef
 	touch $@
 
 .venv/.installed-dev: .venv/.installed
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock --group dev --editable '.[all]'
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --group dev --editable '.[all,ray]'
 	touch $@
 
 .venv-bench/.installed: pyproject.toml constraints.txt
@@ -100,7 +100,7 @@ pictures: install-dev ## take the pictures for the README and the documentation 
 lock: ## write the versions that CI tests to requirements.lock
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	.venv-lock/bin/python -m pip install --quiet --constraint constraints.txt --group dev --editable '.[all]'
+	.venv-lock/bin/python -m pip install --quiet --constraint constraints.txt --group dev --editable '.[all,ray]'
 	{ echo '# Versions that CI tests; made by `make lock`.'; \
 	.venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > requirements.lock
 	rm -rf .venv-lock

@@ -7,6 +7,7 @@
     ├── SourceError                a whole file, folder or stream cannot be read as a corpus
     ├── ModelError                 a checkpoint cannot be loaded, or lacks what was requested
     │   └── UnsupportedError       a runtime cannot run the checkpoint, or is not installed
+    ├── ClusterError               a cluster cannot be reached, or its workers cannot encode
     ├── TrainingError              training cannot go on, for example because the loss is not a number
     ├── ServingError               the server cannot answer a request
     │   ├── UnknownIndexError      no index of that name is served, or the key gives no access to it
@@ -90,6 +91,10 @@ class ModelError(SemsearchError):
 
 class UnsupportedError(ModelError):
     """A runtime cannot run a checkpoint, does not support the precision, or is not installed."""
+
+
+class ClusterError(SemsearchError):
+    """A cluster cannot be reached, or its workers cannot encode; says which node, and what differs there."""
 
 
 class TrainingError(SemsearchError):

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from semsearch.corpus.readers import Corpus
     from semsearch.corpus_map import MapPoint
     from semsearch.encoder.encoder import TextEncoder
+    from semsearch.engines.base import Engine
     from semsearch.exchange import ExportResult
     from semsearch.explain.records import Explanation
     from semsearch.filters.read import Where
@@ -213,6 +214,7 @@ class Index:
         memory: int | str | None = None,
         target_recall: float | None = None,
         vectors: str | Path | None = None,
+        engine: Engine | None = None,
         watch: Watch | None = None,
     ) -> IngestResult:
         """Add documents, replacing those with the same ids; documents whose text is unchanged are not encoded again.
@@ -245,6 +247,7 @@ class Index:
             vectors: A `.npy` file with the vectors of all passages of an exported corpus, see `export`, which are taken
                 instead of encoding the texts. Vectors in the lines of an exported file are always taken, but not those
                 of documents from memory. They must come from the encoder of the index.
+            engine: What encodes the documents, such as a `semsearch.engines.ray.RayEngine`; None for this process.
             watch: Progress callback that receives the result so far, called from the thread that encodes.
 
         Returns:
@@ -260,13 +263,19 @@ class Index:
             LockedError: If another process is writing to the index.
             NoIndexError: If the location contains something other than an index.
             DiskFullError: If the disk is full; committed batches are kept.
+            ClusterError: If the cluster of the engine cannot be reached, or its workers cannot encode.
         """
         from semsearch.corpus.readers import Coverage, as_records, has_moved
         from semsearch.exchange import rows_for, with_vectors
         from semsearch.ingest import ingest
 
-        flags = {"skip_bad": skip_bad, "strict": strict, "replace": replace, "delete_missing": delete_missing}
-        check_types({"options": options, "watch": watch, "refit": refit, **flags}, EXPECTED, OPTIONAL)
+        flags: dict[str, Any] = {
+            "skip_bad": skip_bad,
+            "strict": strict,
+            "replace": replace,
+            "delete_missing": delete_missing,
+        }
+        check_types({"options": options, "watch": watch, "refit": refit, "engine": engine, **flags}, EXPECTED, OPTIONAL)
         changes = changed_options(vector_index, memory, target_recall)
         reading = options or ReadOptions()
         with self._adding:
@@ -291,6 +300,7 @@ class Index:
                 refit=refit,
                 vectors=changes,
                 store_precision=self._store_precision,
+                engine=engine,
                 watch=watch,
             )
             result.quantization = quantization
@@ -1182,11 +1192,15 @@ EXPECTED: Mapping[str, Check] = {
     "options": (lambda value: isinstance(value, ReadOptions), "a semsearch.ReadOptions"),
     "chunking": (lambda value: isinstance(value, Chunking), "a semsearch.Chunking"),
     "encoder": (lambda value: callable(getattr(value, "encode_documents", None)), "an encoder, such as Encoder.load()"),
+    "engine": (
+        lambda value: callable(getattr(value, "start", None)),
+        "an engine, such as semsearch.engines.ray.RayEngine(workers=4)",
+    ),
     "store_precision": (lambda value: value in list(STORE_PRECISIONS), ", ".join(STORE_PRECISIONS)),
 }
 """Expected types of arguments."""
 
-OPTIONAL = ("chunking", "encoder", "options", "store_precision", "watch")
+OPTIONAL = ("chunking", "encoder", "engine", "options", "store_precision", "watch")
 """Arguments that may be None."""
 
 

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from itertools import accumulate, chain, islice
+from itertools import chain, islice
 from random import Random
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from semsearch.arrays import Vectors
 from semsearch.background import is_stale, measure_background
 from semsearch.checks import IDS, check_types
 from semsearch.corpus.chunking import BLOCK_CHARS, Chunker, Chunking
 from semsearch.corpus.readers import Record
 from semsearch.corpus.roots import Coverage
-from semsearch.encoder.encoder import Progress, TextEncoder
+from semsearch.encoder.encoder import TextEncoder
 from semsearch.encoder.languages import UNKNOWN, UnknownLanguageWarning, has_vocabulary, knows_any, unknown_shares
-from semsearch.encoder.vectors import check_finite
+from semsearch.engines.base import EncodedDocument, Engine, Tick, Work, Workers
+from semsearch.engines.local import LocalEngine, chunker_of
 from semsearch.errors import LockedError, MismatchError, ModelError, RecordError, SourceError, UsageError
 from semsearch.layout import NO_LAYOUT
 from semsearch.loss import measure_loss
@@ -81,6 +82,9 @@ class IngestResult:
         checked: Number of encoded documents whose language was checked, at most 50 of each batch.
         unknown_language: Number of these in a language that the encoder does not know, so that their vectors say
             little; see `semsearch.encoder.languages`. `unknown_language_ids` lists the first of them.
+        shards: Number of files with encoded documents that the index was written from, if a cluster encoded them.
+        shards_found: Number of these files that an earlier run had made, so that their documents were not encoded
+            again.
         quantization: Accuracy and speed of the 8-bit encoder, if one was calibrated in this run.
         storage: The precision of stored vectors, and what it costs.
     """
@@ -113,6 +117,8 @@ class IngestResult:
     unknown_language: int = 0
     unknown_language_ids: list[str] = field(default_factory=list)
     errors: list[RecordError] = field(default_factory=list)
+    shards: int = 0
+    shards_found: int = 0
     quantization: Quantization | None = None
     storage: Storage = field(default_factory=Storage)
 
@@ -152,6 +158,7 @@ def ingest(
     refit: bool = False,
     vectors: Mapping[str, Any] = MappingProxyType({}),
     store_precision: str | None = None,
+    engine: Engine | None = None,
     watch: Watch | None = None,
 ) -> IngestResult:
     """Bring an index up to date with a corpus, creating the index if necessary.
@@ -175,6 +182,7 @@ def ingest(
         refit: Fit the encoder's transform again.
         vectors: Fields of `VectorOptions` to change.
         store_precision: Precision of stored vectors; see `Store.write`.
+        engine: What encodes the documents; None for this process.
         watch: Progress callback, called from the thread that encodes.
 
     Raises:
@@ -182,6 +190,7 @@ def ingest(
         RecordError: If there is a bad record; everything before it was committed.
         SourceError: If the corpus is empty.
         MismatchError, LockedError, NoIndexError, DiskFullError: See `Store.write`.
+        SemsearchError: If the engine cannot be started, or cannot encode the documents.
     """
     spec = encoder.spec
     if spec.similarity == COSINE and not spec.normalize and not spec.transform:
@@ -195,7 +204,7 @@ def ingest(
         )
     if strict and skip_bad:
         raise UsageError("`strict` and `skip_bad` are mutually exclusive; choose one")
-    chunker = Chunker(encoder.tokenizer, encoder.spec.max_tokens, encoder.spec.passage_prefix, chunking)
+    chunker = chunker_of(encoder, chunking)
     if coverage is None:
         coverage = Coverage()
         coverage.given.append(None)
@@ -204,10 +213,11 @@ def ingest(
     if coverage.only is None:
         records = _begun(records, skipped, report)
     writing = store.write(encoder.spec, chunking.to_json(), origin, encoder.artifacts, vectors, store_precision)
-    with writing as writer, ThreadPoolExecutor(1) as beside:
+    started = (engine or LocalEngine()).start(encoder, chunking, store.location)
+    with started as workers, writing as writer, ThreadPoolExecutor(1) as beside:
         if tuple(store.roots) != coverage.known:  # the ids of documents depend on the roots
             raise LockedError(f"another run has added files to {store.location!r} in the meantime; run this one again")
-        run = _Run(writer, encoder, chunker, coverage, skipped, replace, watch, report, beside)
+        run = _Run(writer, encoder, chunker, workers, coverage, skipped, replace, watch, report, beside)
         try:
             for record in records:
                 run.take(record if chunking.sections else _without_layout(record))
@@ -222,6 +232,7 @@ def ingest(
         writer.seal(final=True)
         if fitted or is_stale(store):
             writer.keep_background(measure_background(store, encoder).to_json())
+    report.shards, report.shards_found = workers.shards
     report.storage = store.storage
     warn_of_language(report, encoder.spec.model)
     return report
@@ -249,7 +260,7 @@ def sample_texts(
         At most `n` texts, and all records from the first one on.
     """
     head = list(islice(records, BATCH_DOCUMENTS))
-    chunker = Chunker(encoder.tokenizer, encoder.spec.max_tokens, encoder.spec.passage_prefix, chunking)
+    chunker = chunker_of(encoder, chunking)
     documents = [record for record in head if isinstance(record, Document)]
     drawn = Random(0).sample(documents, min(n, len(documents)))  # before chunking, which is slow
     cut = [passages for passages in chunker.passages(drawn) if not isinstance(passages, RecordError)]
@@ -333,12 +344,13 @@ def _begun(records: Iterator[Record], skipped: Callable[[RecordError], bool], re
     raise SourceError(f"the corpus is empty: no usable document{bad}{textless}")
 
 
-def _as_given(document: Document, passages: tuple[Passage, ...] | RecordError) -> tuple[Passage, ...] | RecordError:
-    """Return the passages of a document, or an error if it has vectors of other ones."""
-    if document.given is None or isinstance(passages, RecordError):
+def _as_given(document: Document, passages: tuple[Passage, ...] | RecordError) -> EncodedDocument | RecordError:
+    """Return the given vectors of a document with its passages, or an error if they are vectors of other ones."""
+    assert document.given is not None
+    if isinstance(passages, RecordError):
         return passages
     if tuple((passage.start, passage.end) for passage in passages) == document.given.spans:
-        return passages
+        return EncodedDocument(passages, document.given.vectors)
     return RecordError(
         document.source,
         None,
@@ -347,17 +359,40 @@ def _as_given(document: Document, passages: tuple[Passage, ...] | RecordError) -
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """A batch of documents whose encoding has begun.
+
+    Attributes:
+        plan: The work that the documents require.
+        work: The work of the engine: documents without given vectors.
+        given: The passages and vectors of the others, or errors in place of those that cannot be used.
+        chars: Number of characters of the batch.
+    """
+
+    plan: Plan
+    work: Work
+    given: Sequence[EncodedDocument | RecordError]
+    chars: int
+
+    def encoded(self, tick: Tick) -> list[EncodedDocument | RecordError]:
+        """Return passages and vectors of each document of the plan that needs them, waiting for the engine."""
+        given, worked = iter(self.given), iter(self.work.finish(tick))
+        return [next(worked if document.given is None else given) for document in self.plan.encode]
+
+
 class _Stopped(Exception):
     """Aborts the encoding of a batch after Ctrl-C."""
 
 
 @dataclass(slots=True)
 class _Run:
-    """One pass over a corpus; while one batch is encoded and committed, the next is collected."""
+    """One pass over a corpus; while one batch is encoded and committed, the next ones are collected and begun."""
 
     writer: StoreWriter
     encoder: TextEncoder
     chunker: Chunker
+    workers: Workers
     coverage: Coverage
     skipped: Callable[[RecordError], bool]
     replace: bool
@@ -365,10 +400,11 @@ class _Run:
     report: IngestResult
     beside: ThreadPoolExecutor
     batch: list[Document] = field(default_factory=list)
+    begun: deque[_Batch] = field(default_factory=deque)
     chars: int = 0
     chars_taken: int = 0
     chars_done: int = 0
-    at_work: Future[None] | None = None
+    at_work: Future[list[RecordError]] | None = None
     stopped: bool = False
 
     def take(self, record: Record) -> None:
@@ -391,26 +427,28 @@ class _Run:
     def flush(self) -> None:
         """Encode and commit all records taken so far."""
         self._start()
+        self._commit_next(0)
         self._wait()
 
     def _start(self) -> None:
-        """Encode and commit the batch in the background, once the previous batch is done."""
+        """Begin to encode the batch, and commit the oldest batches if enough have begun."""
         batch, chars, self.batch, self.chars = self.batch, self.chars, [], 0
         if not batch:
             return
         plan = self.writer.plan(batch, replace=self.replace)
-        passages = self.chunker.passages(plan.encode)
-        cut = [_as_given(*each) for each in zip(plan.encode, passages, strict=True)]
-        good = [
-            (document, passages)
-            for document, passages in zip(plan.encode, cut, strict=True)
-            if not isinstance(passages, RecordError)
-        ]
-        self._wait()
-        self.at_work = self.beside.submit(self._commit, plan, good, chars)
-        for problem in (*plan.refused, *cut):
-            if isinstance(problem, RecordError):
-                self._refuse(problem)
+        given = [document for document in plan.encode if document.given is not None]
+        taken = list(map(_as_given, given, self.chunker.passages(given)))
+        work = self.workers.begin([document for document in plan.encode if document.given is None])
+        self.begun.append(_Batch(plan, work, taken, chars))
+        self._commit_next(self.workers.ahead)
+        for problem in plan.refused:
+            self._refuse(problem)
+
+    def _commit_next(self, ahead: int) -> None:
+        """Commit the oldest batches, until at most `ahead` are begun beside the one that is being committed."""
+        while len(self.begun) > ahead:
+            self._wait()
+            self.at_work = self.beside.submit(self._commit, self.begun.popleft())
 
     def _wait(self) -> None:
         """Wait until the batch in progress is committed, and raise its error if it failed."""
@@ -418,32 +456,48 @@ class _Run:
         try:
             while at_work and not at_work.done():
                 wait([at_work], timeout=0.2)  # without a timeout, Windows ignores Ctrl-C while waiting
-            if at_work:
-                at_work.result()
+            for problem in at_work.result() if at_work else ():
+                if not self.skipped(problem):
+                    raise problem
+                self.report.count_bad(problem)
         except BaseException:
             self.batch = []  # commit nothing after a batch that failed
+            self.begun.clear()
             raise
 
-    def _commit(self, plan: Plan, good: list[tuple[Document, tuple[Passage, ...]]], chars: int) -> None:
-        """Encode the new texts and commit them with the rest of the batch, which has so many characters."""
-        parts = self._vectors_of(good, chars)
-        unknown = [document.doc_id for document, passages in good if passages and not self._knows_any(passages)]
+    def _commit(self, batch: _Batch) -> list[RecordError]:
+        """Commit a batch once its new texts are encoded; return the errors of documents that cannot be used."""
+        plan, encoded = batch.plan, batch.encoded(self._ticking(batch))
+        problems = [each for each in encoded if isinstance(each, RecordError)]
+        good = [
+            (document, each)
+            for document, each in zip(plan.encode, encoded, strict=True)
+            if not isinstance(each, RecordError)
+        ]
+        unknown = [document.doc_id for document, each in good if each.passages and not self._knows_any(each.passages)]
         self._remember_roots()
         moved = [document for document, former in plan.moved if former is None or self.coverage.is_gone(former)]
         if good or plan.describe or moved:
             entries = [
                 # zeros, because all texts of only unknown tokens, such as nonsense queries, are close to one another
-                Entry(*each, np.zeros_like(part) if each[0].doc_id in unknown else part)
-                for each, part in zip(good, parts, strict=True)
+                Entry(
+                    document,
+                    each.passages,
+                    np.zeros_like(each.vectors) if document.doc_id in unknown else each.vectors,
+                )
+                for document, each in good
             ]
             self.writer.commit(entries, [*plan.describe, *moved])
-        self._count(plan, good, unknown)
+        batch.work.discard()
+        cut = [(document, each.passages) for document, each in good]
+        self._count(plan, cut, unknown)
         if has_vocabulary(self.encoder.tokenizer):
-            self._check_language(good)
+            self._check_language(cut)
         self.report.in_flight, self.report.passages_in_flight = 0.0, 0
         self.writer.seal(final=False)
-        self.chars_done += chars
+        self.chars_done += batch.chars
         self._tell(0)
+        return problems
 
     def _tell(self, chars: float) -> None:
         """Report progress, with so many characters encoded since the last commit."""
@@ -451,17 +505,6 @@ class _Run:
             self.report.bytes_read = self.coverage.bytes_read
             self.report.share_done = min((self.chars_done + chars) / max(self.chars_taken, 1), 1.0)
             self.watch(self.report)
-
-    def _vectors_of(self, good: list[tuple[Document, tuple[Passage, ...]]], chars: int) -> list[Vectors]:
-        """Return the vectors of each document's passages, encoded unless they are given."""
-        encoded = [passages for document, passages in good if document.given is None]
-        texts = [passage.encoded_text for passages in encoded for passage in passages]
-        tokens = [passage.n_tokens - passage.n_lost for passages in encoded for passage in passages]
-        vectors = self.encoder.encode_documents(texts, self._tick(tokens, len(encoded), chars))
-        check_finite(vectors, texts, self.encoder.spec.model)  # for any encoder, because stored vectors are permanent
-        ends = np.cumsum([len(passages) for passages in encoded], dtype=int)
-        parts = iter(np.split(vectors, ends[:-1]))
-        return [next(parts) if document.given is None else document.given.vectors for document, _ in good]
 
     def _remember_roots(self) -> None:
         """Store new and moved roots, before the documents whose ids depend on them."""
@@ -488,24 +531,16 @@ class _Run:
         else:
             self.report.vanished, self.report.vanished_ids = len(gone), gone[:REPORTED]
 
-    def _tick(self, tokens: list[int], n_documents: int, chars: int) -> Progress:
-        """Return a callback for the encoder that reports its progress, and aborts it once the run has stopped.
+    def _ticking(self, batch: _Batch) -> Tick:
+        """Return a callback for the engine that reports the progress of a batch, and aborts it once the run stopped."""
+        n_documents = len(batch.plan.encode) - len(batch.given)
 
-        Args:
-            tokens: Number of tokens of each text; an encoder takes the longest texts first.
-            n_documents: Number of documents that the texts are from.
-            chars: Number of characters of the batch.
-        """
-        done = list(accumulate(sorted(tokens, reverse=True), initial=0))
-
-        def tick(texts: int) -> None:
+        def tick(passages: int, share: float) -> None:
             if self.stopped:
                 raise _Stopped
-            report = self.report
-            report.passages_in_flight += texts
-            share = done[min(report.passages_in_flight, len(tokens))] / max(done[-1], 1)
-            report.in_flight = share * n_documents
-            self._tell(share * chars)
+            self.report.passages_in_flight += passages
+            self.report.in_flight = share * n_documents
+            self._tell(share * batch.chars)
 
         return tick
 

@@ -41,7 +41,7 @@ RANKS = {
         "stores": 4,
     },
     **{"confidence": 5, "duplicates": 5, "malformed": 5, "poolers": 5, "rerank": 5, "search": 10, "snippets": 10},
-    **{"background": 15, "context": 15, "corpus_map": 15, "explain": 15, "ingest": 20},
+    **{"background": 15, "context": 15, "corpus_map": 15, "engines": 15, "explain": 15, "ingest": 20},
     **{
         "index_encoder": 25,
         "evaluation": 25,

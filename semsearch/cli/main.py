@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import nullcontext, redirect_stdout
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -43,6 +44,7 @@ from semsearch.cli import (
 )
 from semsearch.cli import options as opt
 from semsearch.cli.chunking import chunking_of
+from semsearch.cli.engines import engine_of
 from semsearch.cli.locations import find_index, home, indexes_in, new_index
 from semsearch.encoder.cache import CacheWarning
 from semsearch.errors import NoIndexError, SemsearchError, SourceError, StoreError, UsageError
@@ -122,6 +124,11 @@ def index(
     memory: opt.Memory = None,
     target_recall: opt.TargetRecall = None,
     vectors: opt.GivenVectors = None,
+    engine: opt.EngineOf = opt.EngineName.local,
+    address: opt.Address = None,
+    cluster_workers: opt.ClusterWorkers = None,
+    gpus_per_worker: opt.GpusPerWorker = None,
+    shards: opt.Shards = None,
     watched: opt.Watched = False,
     poll: opt.Poll = False,
     as_json: opt.AsJson = False,
@@ -136,6 +143,7 @@ def index(
 
     if poll and not watched:
         raise UsageError("`poll` requires `watched`")
+    cluster = engine_of(engine, address, cluster_workers, gpus_per_worker, shards, device=device, watched=watched)
     started = time.perf_counter()
     options = ReadOptions(
         id_field,
@@ -179,7 +187,9 @@ def index(
 
         def run() -> IngestResult:
             total = count_bytes(paths, options) if sys.stderr.isatty() else None
-            with terminal.ingesting(total) as watch:
+            # Ray prints the loss of a worker to standard output
+            aside = redirect_stdout(sys.stderr) if cluster else nullcontext()
+            with terminal.ingesting(total) as watch, aside:
                 return opened.add(
                     paths,
                     options=options,
@@ -192,6 +202,7 @@ def index(
                     memory=memory,
                     target_recall=target_recall,
                     vectors=vectors,
+                    engine=cluster,
                     watch=watch,
                 )
 

@@ -41,6 +41,13 @@ class OnLong(StrEnum):
     error = "error"
 
 
+class EngineName(StrEnum):
+    """What encodes documents."""
+
+    local = "local"
+    ray = "ray"
+
+
 class Stored(StrEnum):
     """Precisions of stored vectors."""
 
@@ -136,6 +143,35 @@ Poll = Annotated[
 GivenVectors = Annotated[
     Path | None,
     typer.Option("--vectors", help="Take the vectors of an exported corpus from this .npy file instead of encoding."),
+]
+
+EngineOf = Annotated[
+    EngineName,
+    typer.Option("--engine", help="What encodes: local (this machine) or ray (the workers of a Ray cluster)."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="With --engine ray: the cluster's head node, or auto for the one that this machine belongs to [default: "
+        "RAY_ADDRESS, or Ray started on this machine]",
+    ),
+]
+ClusterWorkers = Annotated[
+    int | None,
+    typer.Option("--workers", help="With --engine ray: number of workers, of one CPU each [default: 1]"),
+]
+GpusPerWorker = Annotated[
+    float | None,
+    typer.Option(help="With --engine ray: number of GPUs of each worker, or the share of one [default: 0]"),
+]
+Shards = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="With --engine ray: folder for work in progress, as a path or URL that all nodes share "
+        "[default: INDEX.shards]",
+    ),
 ]
 
 Model = Annotated[

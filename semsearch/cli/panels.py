@@ -22,6 +22,7 @@ OPTIONS = {
         *("precision", "device", "runtime"),
     ),
     "Passages": ("on_long", "chunk_tokens", "overlap", "title"),
+    "Cluster": ("engine", "address", "cluster_workers", "gpus_per_worker", "shards"),
     "Vector index": ("store_precision", "vector_index", "memory", "target_recall"),
     "Scoring": ("split", "measures", "style", "modes", "drop_same_id", "cache_mb"),
     "Report": ("geometry", "report", "duel", "intervals", "markdown", "csv", "latex", "run_dir"),

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-RENAMED = {"tokens": "chunk_tokens", "folder": "index", "location": "index"}
+RENAMED = {"tokens": "chunk_tokens", "folder": "index", "location": "index", "workers": "cluster_workers"}
 """Parameters of the commands by parameters of the library, where their names differ."""
 
 _PARAMETER = re.compile(r"`([a-z][a-z_]*)`")

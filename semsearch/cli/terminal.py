@@ -108,6 +108,9 @@ def summary(result: IngestResult, folder: str, seconds: float) -> None:
     ]
     done += [f"{result.deleted:,} deleted"] if result.deleted else []
     line(f"{count(result.documents, 'document')} in {seconds:.1f} s: {', '.join(done)}")
+    if result.shards:
+        earlier = f", {result.shards_found:,} of them by an earlier run" if result.shards_found else ""
+        line(f"{count(result.shards, 'shard')} encoded on the cluster{earlier}")
     truncation(result)
     storage(result.storage)
     line(f"index: {folder}")

@@ -168,7 +168,9 @@ class StoredGraph:
 
 
 def _settings(precision: str, aim: str) -> dict[str, str]:
-    return {"PERFORMANCE_HINT": aim, "INFERENCE_PRECISION_HINT": precision}
+    threads = os.environ.get("OMP_NUM_THREADS", "")  # as for torch; OpenVINO's own threads do not heed it
+    limit = {"INFERENCE_NUM_THREADS": threads} if threads.isdecimal() and int(threads) else {}
+    return {"PERFORMANCE_HINT": aim, "INFERENCE_PRECISION_HINT": precision, **limit}
 
 
 def _sums(folder: Path) -> dict[str, str | int]:

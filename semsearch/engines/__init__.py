@@ -1,0 +1,1 @@
+"""Engines, which cut documents into passages and encode them: on this machine, or on the machines of a Ray cluster."""
