@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeGuard
+from typing import TYPE_CHECKING, Any, Self
 
 from semsearch.checks import FLAG, FUNCTION, IDS, NAMES, WHOLE, Check, check_types
 from semsearch.confidence import DEFAULT, Background, background_of
@@ -32,6 +32,7 @@ from semsearch.index_encoder import IndexEncoder
 from semsearch.paths import as_path, real_place
 from semsearch.stores.base import Store, StoredDocument, refuse_other_precision
 from semsearch.stores.local.store import LocalStore
+from semsearch.stores.open import Location, open_store
 from semsearch.types import STORE_PRECISIONS, EncoderSettings, EncoderSpec, Hit, Storage
 from semsearch.vector_options import changed_options
 
@@ -109,7 +110,7 @@ class Index:
     @classmethod
     def open(
         cls,
-        location: str | Path | Store,
+        location: Location,
         *,
         create: bool = False,
         model: str | Path | None = None,
@@ -134,7 +135,7 @@ class Index:
         checkpoint declares. The encoder itself is loaded when it is first needed.
 
         Args:
-            location: The folder of the index, or a store.
+            location: The folder of the index, the URL of a PostgreSQL database, or a store.
             create: Allow the first call to `add` to create the index if there is none.
             model: A local directory or a Hugging Face name; for an existing index, the new path of a checkpoint that
                 has moved.
@@ -178,7 +179,7 @@ class Index:
             runtime=runtime,
         )
         _refuse_both(encoder, settings)
-        store = _store(location)
+        store = open_store(location)
         try:
             return cls(
                 store,
@@ -194,9 +195,14 @@ class Index:
             raise
 
     @staticmethod
-    def exists(location: str | Path | Store) -> bool:
+    def exists(location: Location) -> bool:
         """Return whether there is an index at a location."""
-        return _store(location).exists()
+        store = open_store(location)
+        try:
+            return store.exists()
+        finally:
+            if store is not location:
+                store.close()
 
     def add(
         self,
@@ -478,7 +484,7 @@ class Index:
 
     @staticmethod
     def verify(
-        location: str | Path | Store,
+        location: Location,
         *,
         sample: int = 100,
         model: str | Path | None = None,
@@ -619,7 +625,7 @@ class Index:
             store.restore(as_path(backup, "backup"), replace=replace, watch=watch)
 
     @staticmethod
-    def migrate(location: str | Path) -> tuple[int, int]:
+    def migrate(location: Location) -> tuple[int, int]:
         """Bring an index of an older version up to date, as opening it would, and write its segments anew.
 
         Args:
@@ -1206,11 +1212,6 @@ def _condition(where: Where | None) -> Filter | None:
     return read_filter(where)
 
 
-def _store(location: str | Path | Store) -> Store:
-    """Return a store as it is, or the store in a folder."""
-    return location if _is_store(location) else LocalStore(as_path(location, "location"))
-
-
 def _local(store: Store, operation: str) -> LocalStore:
     """Return a store that is a folder.
 
@@ -1223,9 +1224,9 @@ def _local(store: Store, operation: str) -> LocalStore:
 
 
 @contextmanager
-def _opened(location: str | Path | Store, operation: str) -> Iterator[LocalStore]:
+def _opened(location: Location, operation: str) -> Iterator[LocalStore]:
     """Open the store in a folder, and close it afterwards unless it was given."""
-    store = _local(_store(location), operation)
+    store = _local(open_store(location), operation)
     try:
         yield store
     finally:
@@ -1246,10 +1247,6 @@ def _stored_chunking(store: Store) -> Chunking:
             f"the index {store.location!r} is damaged: its 'chunking' setting is invalid; delete its folder and build "
             "it again"
         ) from None
-
-
-def _is_store(location: object) -> TypeGuard[Store]:
-    return callable(getattr(type(location), "search_vectors", None))
 
 
 def origin_of(corpus: Corpus) -> str:

@@ -16,6 +16,7 @@ from semsearch.cli.registry import remember
 from semsearch.cli.vector_kinds import describe
 
 if TYPE_CHECKING:
+    from semsearch.cli.locations import IndexPlace
     from semsearch.verify import VerifyResult
 
 REPAIRED = "semsearch rebuild makes it anew"
@@ -47,7 +48,7 @@ def verify(
         raise typer.Exit(1)
 
 
-def _print_verified(result: VerifyResult, folder: Path, seconds: float, as_json: bool) -> None:
+def _print_verified(result: VerifyResult, folder: IndexPlace, seconds: float, as_json: bool) -> None:
     if as_json:
         problems = [asdict(problem) for problem in result.problems]
         found = {"index": str(folder), "intact": bool(result), "problems": problems, "notes": list(result.notes)}
@@ -156,7 +157,7 @@ def restore(
     _print_copied(backup, folder, time.perf_counter() - started, as_json)
 
 
-def _print_copied(source: Path, target: Path, seconds: float, as_json: bool) -> None:
+def _print_copied(source: IndexPlace, target: Path, seconds: float, as_json: bool) -> None:
     from semsearch.index import Index
 
     with Index.open(target) as copy:
