@@ -1,7 +1,7 @@
 """Back end that compiles the syntax tree to one parameterized PostgreSQL condition on the table `documents`.
 
 The table has the columns `doc_id`, `title`, `fields` (a JSON object as jsonb), and `moments`: the dates and times in
-all three as text that sorts, by their spelling; see `moments_in`. This module never runs the SQL. A condition means
+all three as text that sorts, by their spelling; see `comparable` and `moments_in`. This module never runs the SQL. A condition means
 what `sqlite.py` makes of the same filter.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -131,6 +132,18 @@ def moments_in(texts: Sequence[str], metadata: Mapping[str, Any]) -> dict[str, d
         elif isinstance(value, str) and (shown := clock(value)) is not None:
             found[value] = {"utc": utc(value), "clock": shown}
     return found
+
+
+def comparable(value: Any) -> Any:
+    """Return a JSON value for the column `fields`, in which integers of more than 64 bits are the nearest doubles."""
+    if isinstance(value, Mapping):
+        return {name: comparable(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [comparable(one) for one in value]
+    if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
+        with suppress(OverflowError):  # beyond every double, as it is
+            return float(value)
+    return value
 
 
 def _either_case(char: str) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from semsearch.arrays import Vectors
 from semsearch.errors import UsageError
-from semsearch.filters.postgres import moments_in
+from semsearch.filters.postgres import comparable, moments_in
 from semsearch.similarity import Spread
 from semsearch.stores.base import Entry
 from semsearch.stores.local.vectors.codecs import CODECS, unstorable
@@ -239,7 +239,7 @@ def _metadata(document: Document) -> tuple[Any, Any, Any]:
     from psycopg.types.json import Jsonb
 
     moments = moments_in((document.doc_id, document.title), document.metadata)
-    return document.metadata_json, Jsonb(dict(document.metadata)), Jsonb(moments)
+    return document.metadata_json, Jsonb(comparable(document.metadata)), Jsonb(moments)
 
 
 def _heading(document: Document, start: int, end: int) -> str:
