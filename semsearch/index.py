@@ -39,6 +39,7 @@ from semsearch.vector_options import changed_options
 if TYPE_CHECKING:
     from semsearch.arrays import Vector, Vectors
     from semsearch.context import Context
+    from semsearch.copying import CopyResult
     from semsearch.corpus.readers import Corpus
     from semsearch.corpus_map import MapPoint
     from semsearch.encoder.encoder import TextEncoder
@@ -629,7 +630,7 @@ class Index:
         """Bring an index of an older version up to date, as opening it would, and write its segments anew.
 
         Args:
-            location: The folder of the index.
+            location: The folder of the index, the URL of a PostgreSQL database, or a store.
 
         Returns:
             The versions of the schema before and after; equal if there was nothing to do.
@@ -639,8 +640,50 @@ class Index:
             SchemaError: If the index was written by a newer version of semsearch, or cannot be written.
             LockedError: If another process is writing to the index.
         """
-        with _opened(location, "migrate") as store:
+        store = open_store(location)
+        try:
             return store.migrate()
+        finally:
+            if store is not location:
+                store.close()
+
+    @staticmethod
+    def copy(
+        location: Location,
+        target: Location,
+        *,
+        store_precision: str | None = None,
+        watch: Callable[[int], None] | None = None,
+    ) -> CopyResult:
+        """Copy an index to another store: from a folder to a PostgreSQL database, back, or from folder to folder.
+
+        Nothing is encoded again: vectors are copied as they are stored, with everything else that belongs to the
+        encoder. After an interruption, the same call resumes.
+
+        Args:
+            location: The index.
+            target: A location without an index, or with a part of this one, which an interrupted copy has left.
+            store_precision: Precision of stored vectors, see `open`; None for that of the index.
+            watch: Progress callback that receives the number of documents of each batch.
+
+        Returns:
+            The numbers of documents and passages that were copied.
+
+        Raises:
+            NoIndexError: If there is no index, or the target contains something else.
+            MismatchError: If the target has an index of another encoder or other chunking settings.
+            UsageError: If the target has other documents, or cannot store vectors in the precision.
+        """
+        from semsearch.copying import copy_index
+
+        check_types({"store_precision": store_precision, "watch": watch}, EXPECTED, OPTIONAL)
+        stores = [open_store(one) for one in (location, target)]
+        try:
+            return copy_index(*stores, store_precision=store_precision, watch=watch)
+        finally:
+            for store, given in zip(stores, (location, target), strict=True):
+                if store is not given:
+                    store.close()
 
     def documents(self, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
         """Return whole documents by id, in the given order; unknown ids are left out."""

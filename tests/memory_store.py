@@ -126,6 +126,9 @@ class MemoryStore:
     def snapshot(self) -> Any:
         return nullcontext()
 
+    def migrate(self) -> tuple[int, int]:
+        return 1, 1
+
     def prepare(self) -> None:
         pass
 

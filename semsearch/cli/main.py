@@ -214,7 +214,7 @@ def _show_added(index: Index, result: IngestResult, folder: str, seconds: float,
         terminal.print_json(terminal.result_json(result, folder, seconds))
         return
     terminal.summary(result, folder, seconds)
-    n_segments = index.status()["segments"]
+    n_segments = index.status().get("segments", 0)
     if n_segments > MANY_SEGMENTS:
         terminal.line(f"the index has {n_segments} parts, which makes searches slower; merge them with: {COMPACT}")
 
@@ -231,6 +231,7 @@ for command in (
     care.backup,
     care.restore,
     care.export,
+    care.copy,
     care.migrate,
 ):
     app.command()(command)

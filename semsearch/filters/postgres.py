@@ -1,8 +1,8 @@
 """Back end that compiles the syntax tree to one parameterized PostgreSQL condition on the table `documents`.
 
 The table has the columns `doc_id`, `title`, `fields` (a JSON object as jsonb), and `moments`: the dates and times in
-all three as text that sorts, by their spelling; see `comparable` and `moments_in`. This module never runs the SQL. A condition means
-what `sqlite.py` makes of the same filter.
+all three as text that sorts, by their spelling; see `comparable` and `moments_in`. This module never runs the SQL. A
+condition means what `sqlite.py` makes of the same filter.
 """
 
 from __future__ import annotations

@@ -313,6 +313,15 @@ class Store(Readable, Protocol):
         """Return what `semsearch status` shows, as JSON: counts, encoder, chunking, and details of the store."""
         ...
 
+    def migrate(self) -> tuple[int, int]:
+        """Bring the schema up to date; return the former version and that of now.
+
+        Raises:
+            NoIndexError: If there is no index.
+            SchemaError: If the index is from a newer semsearch, or cannot be written.
+        """
+        ...
+
     def prepare(self) -> None:
         """Start loading in the background what a search will need."""
         ...

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote
 
 from semsearch.errors import UsageError
 
@@ -23,6 +23,12 @@ SECONDS = 60
 """Default number of seconds that a query may take."""
 
 _NAME = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,49}")  # PostgreSQL's limit is 63 bytes; a draft has a longer name
+
+_USER = re.compile(r"[^/@?#\s]*")
+
+_HOST = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^:/@\s]*)(:\d*)?")
+
+EXPECTED = "expected postgresql://user@host/database?schema=name"
 
 _SECRETS = ("password", "sslpassword")
 
@@ -78,11 +84,11 @@ def parse_address(url: str) -> Address:
     Raises:
         UsageError: If it is not valid; the message does not repeat it.
     """
+    user, server, query = _split(url)
     try:
-        parts = urlsplit(url)
-        asked = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        asked = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError:
-        raise UsageError("the `location` is not a valid URL; expected postgresql://user@host/database") from None
+        raise UsageError(f"the parameters of the `location` are not valid; {EXPECTED}") from None
     own = dict(asked)
     rest = [(key, value) for key, value in asked if key not in ("schema", "timeout")]
     schema, timeout = own.get("schema", SCHEMA), own.get("timeout", str(SECONDS))
@@ -97,26 +103,38 @@ def parse_address(url: str) -> Address:
     return Address(
         schema,
         int(timeout),
-        _url(parts, parts.netloc, rest),
-        _url(parts, _without_password(parts.netloc), [*public, ("schema", schema)]),
-        _secrets(parts, rest),
+        _url(user, server, rest),
+        _url(user.partition(":")[0], server, [*public, ("schema", schema)]),
+        _secrets(user, rest),
     )
 
 
-def _url(parts: SplitResult, netloc: str, query: list[tuple[str, str]]) -> str:
-    """Return a URL with another authority and query."""
+def _split(url: str) -> tuple[str, str, str]:
+    """Split a URL into the user with the password, the servers with the database, and the parameters.
+
+    Raises:
+        UsageError: If a password may be where it would be taken for something else, because it is not escaped.
+    """
+    rest, _, query = url.partition("://")[2].partition("?")
+    user, _, server = rest.rpartition("@")
+    hosts = server.partition("/")[0].split(",")
+    if not _USER.fullmatch(user) or "#" in url or "@" in query or not all(map(_HOST.fullmatch, hosts)):
+        raise UsageError(
+            f"the `location` is not a valid URL; {EXPECTED}, with every character of a password but letters and digits "
+            "escaped, such as %2F for / and %40 for @"
+        )
+    return user, server, query
+
+
+def _url(user: str, server: str, query: list[tuple[str, str]]) -> str:
+    """Put a URL together."""
     joined = "&".join(f"{quote(key, safe='')}={quote(value, safe='/')}" for key, value in query)
-    return f"postgresql://{netloc}{parts.path}" + (f"?{joined}" if joined else "")
+    return f"postgresql://{user}{'@' if user else ''}{server}" + (f"?{joined}" if joined else "")
 
 
-def _without_password(netloc: str) -> str:
-    user, at, host = netloc.rpartition("@")
-    return f"{user.partition(':')[0]}{at}{host}"
-
-
-def _secrets(parts: SplitResult, query: list[tuple[str, str]]) -> tuple[str, ...]:
+def _secrets(user: str, query: list[tuple[str, str]]) -> tuple[str, ...]:
     """Return every spelling of the passwords in a URL, the longest first."""
-    typed = parts.netloc.rpartition("@")[0].partition(":")[2]
+    typed = user.partition(":")[2]
     given = [typed, unquote(typed), *(value for key, value in query if key in _SECRETS)]
     every = {spelling for one in given if one for spelling in (one, quote(one, safe=""))}
     return tuple(sorted(every, key=lambda one: (-len(one), one)))

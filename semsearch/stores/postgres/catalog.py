@@ -229,7 +229,7 @@ class Catalog:
                 "bytes": size,
                 "server": f"PostgreSQL {server}, pgvector {pgvector}, schema {VERSION}",
                 "storage": asdict(self.storage()),
-                "vectors": {**self.vector_options().to_json(), "hnsw": settings.get("hnsw")},
+                "vectors": {**self.vector_options().to_json(), "segments": [_searched(settings.get("hnsw"), counts)]},
                 "transform": self.spec.transform and fitted,
                 "encoder": {**self.spec.to_json(), "fingerprint": self.spec.fingerprint},
                 "chunking": dict(self.setting("chunking")),
@@ -241,3 +241,10 @@ class Catalog:
             f"the index {self.address.shown!r} is damaged: {what}; restore it from a backup of the database, or drop "
             "its schema and build it again"
         )
+
+
+def _searched(graph: dict[str, Any] | None, counts: dict[str, int]) -> dict[str, Any]:
+    """Return how vectors are searched, in the form of a folder's segment."""
+    if graph is None:
+        return {"rows": counts["passages"], "kind": "Flat"}
+    return {**graph, "kind": f"HNSW{graph['m']}{',SQfp16' if graph['in_halves'] else ''}"}

@@ -12,11 +12,9 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from threading import BoundedSemaphore, Lock, RLock, local
 from typing import Any, Protocol
 
-import psycopg
-
 from semsearch.errors import StoreError
 from semsearch.stores.postgres.address import Address
-from semsearch.stores.postgres.driver import Connection, connect, translated
+from semsearch.stores.postgres.driver import Connection, ConnectionLost, DriverError, connect, translated
 
 MOST = 16
 """Maximum number of connections of one store; further threads wait."""
@@ -120,7 +118,7 @@ class Connections:
                 return connection
             try:
                 connection.execute(BEGIN)
-            except psycopg.OperationalError:
+            except ConnectionLost:
                 connection.close()
             else:
                 return connection
@@ -129,7 +127,7 @@ class Connections:
         """End a connection's transaction, which has changed nothing, and keep it for the next snapshot."""
         try:
             connection.execute("ROLLBACK")
-        except psycopg.Error:
+        except DriverError:
             connection.close()
         with self._lock:
             if not connection.closed and not self._closed:
@@ -203,7 +201,7 @@ class Writing:
                 yield
                 self.connection.execute("COMMIT")
             except BaseException:
-                with suppress(psycopg.Error):  # the connection may be lost, which ends its transaction
+                with suppress(DriverError):  # the connection may be lost, which ends its transaction
                     self.connection.execute("ROLLBACK")
                 raise
             finally:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 Connection: TypeAlias = psycopg.Connection[Any]
 
+DriverError, ConnectionLost = psycopg.Error, psycopg.OperationalError
+"""Errors of the driver, for modules that must not import it themselves: here, the error for its absence is raised."""
+
 CONNECT_SECONDS = 10
 """Default number of seconds to wait for a connection; `connect_timeout` in the URL takes precedence."""
 

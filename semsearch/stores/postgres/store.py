@@ -18,7 +18,7 @@ from semsearch.stores.postgres.connections import Connections
 from semsearch.stores.postgres.documents import Documents
 from semsearch.stores.postgres.vectors import VectorTable
 from semsearch.stores.postgres.words import WordSearch
-from semsearch.stores.postgres.writer import Writer
+from semsearch.stores.postgres.writer import Writer, migrate
 from semsearch.types import EncoderSpec, Root, Storage, Term
 
 if TYPE_CHECKING:
@@ -236,6 +236,10 @@ class PostgresStore:
     ) -> AbstractContextManager[Writer]:
         """See `Store.write`; there may be several writers at once."""
         return Writer.open(self.address, spec, chunking, origin, artifacts, vectors, store_precision, PostgresStore)
+
+    def migrate(self) -> tuple[int, int]:
+        """See `Store.migrate`."""
+        return migrate(self.address)
 
     def close(self) -> None:
         """See `Store.close`."""

@@ -173,7 +173,7 @@ class VectorTable:
 
     def _are_many(self, condition: Condition) -> bool:
         some = f"SELECT 1 FROM vectors {_joined(condition)} WHERE {condition.sql} LIMIT {FEW}"
-        return bool(self._session.one(f"SELECT count(*) FROM ({some}) AS some", condition.parameters) == FEW)
+        return bool(self._session.one(f"SELECT count(*) FROM ({some}) AS few", condition.parameters) == FEW)
 
     def exactly(
         self, query: Vector, k: int, condition: Condition | None = None, only: str = "true"

@@ -40,7 +40,7 @@ from semsearch.stores.postgres.catalog import COUNTED, Catalog
 from semsearch.stores.postgres.connections import Writing
 from semsearch.stores.postgres.drafts import OpenStore, discard, draft_of, take_over
 from semsearch.stores.postgres.graphs import Graphs, parse
-from semsearch.stores.postgres.schema import prepare
+from semsearch.stores.postgres.schema import FOUND, OTHERS, VERSION, prepare, refuse_other_tables
 from semsearch.stores.postgres.vectors import COLUMNS, VectorTable, decode, literal
 from semsearch.transforms import Transform, fit_transform
 from semsearch.types import Document, EncoderSpec, Origin, Root, Storage
@@ -335,6 +335,16 @@ class Writer:
             f"VACUUM ({full}ANALYZE) documents, passages, vectors, terms, fields, settings"
         )
         return changed
+
+
+def migrate(address: Address) -> tuple[int, int]:
+    """See `Store.migrate`."""
+    with closing(Writing(address)) as writing, writing.change():
+        if not writing.one(FOUND, (address.schema,)):
+            refuse_other_tables(address, next((name for (name,) in writing.rows(OTHERS, (address.schema,))), None))
+        former = int(writing.one("SELECT version FROM semsearch_schema"))
+        prepare(writing.connection, address)
+    return former, VERSION
 
 
 def _create(
