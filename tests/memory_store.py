@@ -78,6 +78,19 @@ class MemoryStore:
         found = {one.origin.file: one.content_hash for one in own if one.origin and one.origin.key[0] == root}
         return dict(sorted(found.items())[:n])
 
+    def file_of(self, doc_id: str) -> str:
+        origin = self.documents_by_id[doc_id].origin if doc_id in self.documents_by_id else None
+        return str(origin) if origin and origin.root else ""
+
+    def entries(self, doc_ids: Sequence[str]) -> list[Entry]:
+        found = []
+        for doc_id in (one for one in doc_ids if one in self.documents_by_id):
+            own = [row for row in self.rows.values() if row[1].doc_id == doc_id]
+            passages = [dataclasses.replace(passage, encoded_text="") for _, _, passage, _ in own]
+            vectors = np.stack([row[3] for row in own]) if own else np.zeros((0, self.spec.dim), np.float32)
+            found.append(Entry(self.documents_by_id[doc_id], passages, vectors))
+        return found
+
     def exists(self) -> bool:
         return self._about is not None
 
@@ -112,6 +125,9 @@ class MemoryStore:
 
     def snapshot(self) -> Any:
         return nullcontext()
+
+    def migrate(self) -> tuple[int, int]:
+        return 1, 1
 
     def prepare(self) -> None:
         pass
@@ -361,6 +377,9 @@ class MemoryWriter:
         rows = np.stack([row[3] for row in self.store.rows.values()])
         self.store.transform = fit_transform(self.store.spec.transform, [rows], self.store.spec.dim)
         return True
+
+    def keep_transform(self, transform: Any) -> None:
+        self.store.transform = transform
 
     def keep_background(self, background: Mapping[str, Any]) -> None:
         self.store.background = dict(background)

@@ -49,6 +49,7 @@ RANKS = {
         "verify": 30,
         "rebuild": 30,
         "exchange": 30,
+        "copying": 30,
         "reports": 30,
         "datasets": 30,
         "tool": 35,
@@ -123,7 +124,7 @@ def test_corpus_and_encoder_know_nothing_of_filters(file):
     assert [module for module in imported(TREES[file]) if module.startswith("semsearch.filters")] == []
 
 
-FRONT_ENDS, BACK_ENDS = {"text", "mapping", "read", "openai", "dify", "llamaindex", "haystack"}, {"sqlite"}
+FRONT_ENDS, BACK_ENDS = {"text", "mapping", "read", "openai", "dify", "llamaindex", "haystack"}, {"postgres", "sqlite"}
 """Files of filters/; both build on the tree, its notation, and what the front ends for frameworks share."""
 
 

@@ -15,6 +15,7 @@ from semsearch.cli.recent import Place, keep_hits, places_of
 from semsearch.errors import SourceError, UsageError
 
 if TYPE_CHECKING:
+    from semsearch.cli.locations import IndexPlace
     from semsearch.explain.records import Explanation
     from semsearch.index import Index
     from semsearch.types import Hit, Query
@@ -88,7 +89,7 @@ def check_explain_options(explain: bool, *, context: bool, queries: str | None) 
 class Form:
     """The format in which answers from one index are printed."""
 
-    index: Path
+    index: IndexPlace
     as_json: bool
     context: bool
     budget: int | None
@@ -162,7 +163,7 @@ class Asking:
 
 
 def as_object(
-    query: str, index: Path, mode: str, found: list[Hit], explained: Sequence[Explanation] | None = None
+    query: str, index: IndexPlace, mode: str, found: list[Hit], explained: Sequence[Explanation] | None = None
 ) -> dict[str, Any]:
     """Return one answer as the object that `--json` prints."""
     return {"query": query, "index": str(index), "mode": mode, "hits": hits.as_json(query, found, explained)}
@@ -180,7 +181,7 @@ def write_run(answers: Iterable[Answer], file: Path, mode: str, form: Form) -> N
         terminal.say(f"wrote the hits of {n:,} queries to {file}")
 
 
-def print_lines(answers: Iterable[Answer], index: Path, mode: str) -> None:
+def print_lines(answers: Iterable[Answer], index: IndexPlace, mode: str) -> None:
     """Print the answer to each query as one line of JSON."""
     for query, found in answers:
         terminal.print_json({"query_id": query.query_id, **as_object(query.text, index, mode, found)})

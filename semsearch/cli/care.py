@@ -11,11 +11,12 @@ import typer
 
 from semsearch.cli import options as opt
 from semsearch.cli import terminal
-from semsearch.cli.locations import find_index
+from semsearch.cli.locations import find_index, new_index
 from semsearch.cli.registry import remember
 from semsearch.cli.vector_kinds import describe
 
 if TYPE_CHECKING:
+    from semsearch.cli.locations import IndexPlace
     from semsearch.verify import VerifyResult
 
 REPAIRED = "semsearch rebuild makes it anew"
@@ -47,7 +48,7 @@ def verify(
         raise typer.Exit(1)
 
 
-def _print_verified(result: VerifyResult, folder: Path, seconds: float, as_json: bool) -> None:
+def _print_verified(result: VerifyResult, folder: IndexPlace, seconds: float, as_json: bool) -> None:
     if as_json:
         problems = [asdict(problem) for problem in result.problems]
         found = {"index": str(folder), "intact": bool(result), "problems": problems, "notes": list(result.notes)}
@@ -156,7 +157,7 @@ def restore(
     _print_copied(backup, folder, time.perf_counter() - started, as_json)
 
 
-def _print_copied(source: Path, target: Path, seconds: float, as_json: bool) -> None:
+def _print_copied(source: IndexPlace, target: Path, seconds: float, as_json: bool) -> None:
     from semsearch.index import Index
 
     with Index.open(target) as copy:
@@ -193,6 +194,33 @@ def export(
     else:
         passages = f" with the vectors of {terminal.count(result.passages, 'passage')}" if vectors else ""
         terminal.line(f"wrote {terminal.count(result.documents, 'document')}{passages} to {path}")
+
+
+def copy(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="Index folder, or postgresql://...")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="New index folder, or postgresql://...")],
+    store_precision: opt.StorePrecision = None,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Copy an index between a folder and a PostgreSQL database, or between folders.
+
+    Nothing is encoded again. An interrupted copy resumes when the same command is run again.
+    """
+    from semsearch.index import Index
+
+    here, there, started = find_index(source), new_index(target, source), time.perf_counter()
+    with Index.open(here) as opened:
+        total = len(opened)
+    precision = store_precision and store_precision.value
+    with terminal.counting("copying", "docs", total) as watch:
+        result = Index.copy(here, there, store_precision=precision, watch=watch)
+    seconds = time.perf_counter() - started
+    if as_json:
+        terminal.print_json({"index": str(here), "target": str(there), **asdict(result), "seconds": round(seconds, 3)})
+        return
+    documents, passages = terminal.count(result.documents, "document"), terminal.count(result.passages, "passage")
+    kept = f"; {result.unchanged:,} were there already" if result.unchanged else ""
+    terminal.line(f"copied {documents} with the vectors of {passages} to {there} in {seconds:.1f} s{kept}")
 
 
 def migrate(index: opt.OnlyIndex = None, as_json: opt.AsJson = False) -> None:

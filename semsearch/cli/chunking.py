@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semsearch.errors import UsageError
 
 if TYPE_CHECKING:
+    from semsearch.cli.locations import IndexPlace
     from semsearch.corpus.chunking import Chunking
 
 CHUNK = "chunk"
 
 
-def chunking_of(folder: Path, **wanted: Any) -> Chunking:
+def chunking_of(folder: IndexPlace, **wanted: Any) -> Chunking:
     """Return the chunking of an index, new or existing, with the requested options applied.
 
     Raises:

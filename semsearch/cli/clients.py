@@ -6,11 +6,11 @@ import json
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from semsearch.cli.addresses import Address
+from semsearch.cli.locations import IndexPlace
 
 KEY = "YOUR_KEY"
 """Placeholder for the key, which doctor never knows."""
@@ -26,13 +26,13 @@ class Setup:
     Attributes:
         address: Address of the server.
         command: Command that runs semsearch on this machine, as words.
-        indexes: Absolute index folders by name.
+        indexes: Indexes by name: absolute folders, or addresses.
         port: Port that the server listens on.
     """
 
     address: Address
     command: tuple[str, ...]
-    indexes: Mapping[str, Path]
+    indexes: Mapping[str, IndexPlace]
     port: int = USUAL_PORT
 
     @property

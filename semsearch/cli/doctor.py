@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from semsearch.cli.addresses import Address
     from semsearch.cli.clients import Setup
     from semsearch.cli.health import Check
+    from semsearch.cli.locations import IndexPlace
 
 Host = Annotated[str, typer.Option("--host", help="Address that the server listens on.")]
 Port = Annotated[int, typer.Option("--port", help="Port that the server listens on.")]
@@ -57,7 +58,7 @@ def doctor(
         raise UsageError(f"unknown client {client!r}; expected one of {', '.join(CLIENTS)}")
     address = address_of(host, port, url)
     indexes = named_indexes(index or []) if index or indexes_in(home()) else {}
-    places = {name: folder.resolve() for name, folder in indexes.items()}
+    places = {name: one.resolve() if isinstance(one, Path) else one for name, one in indexes.items()}
     setup = Setup(address, _command(), places, address.port or port)
     if client is not None:
         _refuse_missing(places)
@@ -72,7 +73,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _refuse_missing(places: Mapping[str, Path]) -> None:
+def _refuse_missing(places: Mapping[str, IndexPlace]) -> None:
     """Raise NoIndexError if an index is missing, because the client's settings would not work."""
     from semsearch.index import Index
 

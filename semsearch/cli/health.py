@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
@@ -18,6 +17,7 @@ from semsearch.errors import SemsearchError, UsageError
 from semsearch.version import __version__
 
 if TYPE_CHECKING:
+    from semsearch.cli.locations import IndexPlace
     from semsearch.index import Index
 
 OK, NOTE, FAILED = "ok", "note", "failed"
@@ -79,7 +79,7 @@ def check_model() -> Iterator[Check]:
         yield Check("default model", OK, f"{DEFAULT_MODEL} at {checkpoint.backbone}")
 
 
-def check_indexes(indexes: Mapping[str, Path]) -> Iterator[Check]:
+def check_indexes(indexes: Mapping[str, IndexPlace]) -> Iterator[Check]:
     """Check of each index that it can be read, that its checkpoint is unchanged, and that its hits have confidences."""
     from semsearch.index import Index
 

@@ -8,10 +8,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TypeAlias
 
 from semsearch.cli import terminal
 from semsearch.cli.registry import remember
 from semsearch.errors import NoIndexError, SourceError, UsageError
+from semsearch.stores.postgres.address import Address, is_url, parse_address
+
+IndexPlace: TypeAlias = Path | Address
+"""Where an index is: a folder, or a schema in a PostgreSQL database. As text, it never has a password."""
 
 HOME = Path("indexes")
 """Folder that contains the indexes, here or in a folder above, unless --index names another location."""
@@ -78,39 +83,51 @@ def _has_index(folder: Path) -> bool:
         return False
 
 
-def find_index(given: Path | None, *, newest: bool = False) -> Path:
+def find_index(given: str | Path | None, *, newest: bool = False) -> IndexPlace:
     """Return the given index, or else the only index in `indexes/`, or with `newest` the most recently updated one.
 
     Raises:
         NoIndexError: If none is given and there is none, or if the given one is missing and another has a similar name.
         UsageError: If none is given and there are several, unless `newest`.
     """
-    folder = given_index(given) if given else _only_index(newest=newest)
-    remember(folder)
-    return folder
+    place = given_index(given) if given else _only_index(newest=newest)
+    _remember(place)
+    return place
 
 
-def new_index(given: Path | None, corpus: str) -> Path:
-    """Return the folder of an index that need not exist yet: the given one, or else the one of the corpus.
+def new_index(given: str | Path | None, corpus: str) -> IndexPlace:
+    """Return the place of an index that need not exist yet: the given one, or else the folder of the corpus.
 
     Raises:
         UsageError: If none is given and that of the corpus is taken; see `index_of`.
     """
-    folder = _by_name(given) if given else index_of(corpus)
-    remember(folder)
-    return folder
+    if given and is_url(given):
+        place: IndexPlace = parse_address(str(given))
+    else:
+        place = _by_name(Path(given)) if given else index_of(corpus)
+    _remember(place)
+    return place
 
 
-def given_index(given: Path) -> Path:
-    """Return the index that the user means: the folder, or the index of that name in `indexes/`.
+def _remember(place: IndexPlace) -> None:
+    """Note where an index is, if it is a folder: addresses of databases are not kept."""
+    if isinstance(place, Path):
+        remember(place)
+
+
+def given_index(given: str | Path) -> IndexPlace:
+    """Return the index that the user means: the folder, the index of that name in `indexes/`, or a database.
 
     Raises:
         NoIndexError: If there is neither, and an index has a similar name.
     """
-    meant = _by_name(given)
+    if is_url(given):
+        return parse_address(str(given))
+    folder = Path(given)
+    meant = _by_name(folder)
     if not os.path.lexists(meant):
         names = {one.name: one for one in indexes_in(home(), broken=True)}
-        near = get_close_matches(given.name, names)
+        near = get_close_matches(folder.name, names)
         if near:
             raise NoIndexError(f"no index in {str(given)!r}; did you mean {names[near[0]]}?")
     return meant
@@ -124,6 +141,13 @@ def _by_name(given: Path) -> Path:
     if given != Path(given.name) or os.path.lexists(given / DATABASE) or not os.path.lexists(named / DATABASE):
         return given
     return given if given.is_dir() and not any(given.iterdir()) else named
+
+
+def writer_at(place: IndexPlace) -> str:
+    """Return the process that writes to an index in a folder; empty if there is none, or for a database."""
+    from semsearch.stores.local.holder import writer_of
+
+    return writer_of(place) if isinstance(place, Path) else ""
 
 
 def _only_index(*, newest: bool) -> Path:
@@ -203,36 +227,47 @@ def complete_index(typed: str) -> list[str]:
     ]
 
 
-def named_indexes(given: Sequence[str]) -> dict[str, Path]:
-    """Return index folders by name.
+def named_indexes(given: Sequence[str]) -> dict[str, IndexPlace]:
+    """Return the places of indexes by name.
 
     Args:
-        given: `NAME=DIR`, or a folder that gives the index its name, for each index; characters that a name may not
-            contain then become hyphens. If empty, all indexes in `indexes/`.
+        given: `NAME=INDEX`, or an index that gives itself its name, for each index: a folder its own, of which
+            characters that a name may not contain become hyphens, and a database its schema. If empty, all indexes in
+            `indexes/`.
 
     Raises:
         UsageError: If two indexes have the same name, or a name contains other characters than letters, digits and
             `._-`.
         NoIndexError: If none is given and there is none.
     """
-    from semsearch.mcp.shelf import NAME
-
     every = given or [str(folder) for folder in indexes_in(home())]
     if not every:
         raise NoIndexError(NONE)
-    named: dict[str, Path] = {}
+    named: dict[str, IndexPlace] = {}
     for one in every:
-        name, equals, folder = one.partition("=")
-        if not equals or "/" in name or Path(one).exists():
-            folder = one
-            name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(one).resolve().name).strip("-._")[:100] or "index"
-        elif not NAME.fullmatch(name):
-            raise UsageError(f"invalid index name {name!r:.60}; expected letters, digits and . _ -, such as 'notes'")
+        name, place = _named(one)
         if name in named:
             raise UsageError(
-                f"two indexes are named {name!r}: {str(named[name])!r} and {folder!r}; name them with --index NAME=DIR"
+                f"two indexes are named {name!r}: {str(named[name])!r} and {str(place)!r}; name them with --index "
+                "NAME=DIR"
             )
-        named[name] = given_index(Path(folder))
+        named[name] = place
     for place in named.values():
-        remember(place)
+        _remember(place)
     return named
+
+
+def _named(given: str) -> tuple[str, IndexPlace]:
+    """Return the name and the place of an index; see `named_indexes`."""
+    from semsearch.mcp.shelf import NAME
+
+    name, equals, rest = given.partition("=")
+    if is_url(given):
+        address = parse_address(given)
+        return address.name, address
+    if not equals or "/" in name or Path(given).exists():
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(given).resolve().name).strip("-._")[:100] or "index"
+        return name, given_index(given)
+    if not NAME.fullmatch(name):
+        raise UsageError(f"invalid index name {name!r:.60}; expected letters, digits and . _ -, such as 'notes'")
+    return name, given_index(rest)

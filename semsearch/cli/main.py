@@ -45,7 +45,7 @@ from semsearch.cli import (
 from semsearch.cli import options as opt
 from semsearch.cli.chunking import chunking_of
 from semsearch.cli.engines import engine_of
-from semsearch.cli.locations import find_index, home, indexes_in, new_index
+from semsearch.cli.locations import find_index, home, indexes_in, new_index, writer_at
 from semsearch.encoder.cache import CacheWarning
 from semsearch.errors import NoIndexError, SemsearchError, SourceError, StoreError, UsageError
 
@@ -157,7 +157,7 @@ def index(
         exclude=exclude or (),
     )
     folder = new_index(index, paths[0])
-    if folder.exists() and not folder.is_dir():
+    if isinstance(folder, Path) and folder.exists() and not folder.is_dir():
         raise StoreError(f"{str(folder)!r} is not a folder; choose another location with --index")
     with Index.open(
         folder,
@@ -225,7 +225,7 @@ def _show_added(index: Index, result: IngestResult, folder: str, seconds: float,
         terminal.print_json(terminal.result_json(result, folder, seconds))
         return
     terminal.summary(result, folder, seconds)
-    n_segments = index.status()["segments"]
+    n_segments = index.status().get("segments", 0)
     if n_segments > MANY_SEGMENTS:
         terminal.line(f"the index has {n_segments} parts, which makes searches slower; merge them with: {COMPACT}")
 
@@ -242,6 +242,7 @@ for command in (
     care.backup,
     care.restore,
     care.export,
+    care.copy,
     care.migrate,
 ):
     app.command()(command)
@@ -296,11 +297,10 @@ def _without(row: dict[str, Any], column: str) -> dict[str, Any]:
 def status(index: opt.WhichIndex = None, as_json: opt.AsJson = False) -> None:
     """Show what an index contains and which encoder built it."""
     from semsearch.index import Index
-    from semsearch.stores.local.holder import writer_of
 
     folder = find_index(index, newest=True)
     with Index.open(folder) as opened:
-        fields = {**opened.status(), "writing": writer_of(folder)}
+        fields = {**opened.status(), "writing": writer_at(folder)}
         facets = _facets(opened) if fields["documents"] <= MAX_COUNTED else {}
     if as_json:
         counted = {name: [{"value": value, "count": n} for value, n in values] for name, values in facets.items()}

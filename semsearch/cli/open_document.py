@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,10 +23,12 @@ from semsearch.cli.recent import Place, last_hits
 from semsearch.cli.terminal import MATCH
 from semsearch.errors import SourceError, UsageError
 from semsearch.printable import harmless, one_line
+from semsearch.stores.postgres.address import is_url, parse_address
 
 if TYPE_CHECKING:
     from semsearch.index import Index
     from semsearch.stores.base import StoredDocument
+    from semsearch.stores.open import Location
 
 LINES, CHARS = 4, 800
 """Maximum number of lines, and of characters, that are shown before a passage, and after it."""
@@ -83,21 +85,21 @@ def open_(
     """
     from semsearch.index import Index
 
-    query, folder, place = _hit(int(which), index) if which.isdecimal() and not by_id else ("", None, None)
-    folder = folder or find_index(index, newest=True)
-    with Index.open(folder) as opened:
-        shown = find(opened, folder, place or Place(which, 0, 0), query)
+    query, found, place = _hit(int(which), index) if which.isdecimal() and not by_id else ("", None, None)
+    where = found or find_index(index, newest=True)
+    with Index.open(where) as opened:
+        shown = find(opened, where, place or Place(which, 0, 0), query)
     if path:
         if not shown.file:
             raise SourceError(f"document {shown.document.doc_id!r} does not come from a file")
         terminal.print_json({"path": shown.file}) if as_json else terminal.line(shown.file)
     elif as_json:
-        terminal.print_json(_as_object(shown, folder))
+        terminal.print_json(_as_object(shown, where))
     else:
         show(shown, whole=whole)
 
 
-def _hit(rank: int, index: Path | None) -> tuple[str, Path, Place]:
+def _hit(rank: int, index: str | None) -> tuple[str, Location, Place]:
     """Return the last query, its index and a hit; the user learns which query that was.
 
     Raises:
@@ -111,37 +113,46 @@ def _hit(rank: int, index: Path | None) -> tuple[str, Path, Place]:
         raise UsageError(
             f"the last query, {last.query!r:.60}, has {n}, got {rank}; for the document of that id, add --id"
         )
-    if index and index.resolve() != last.index:
+    if index and _whole(index) != last.index:
         raise UsageError(f"the last query searched {last.index}; omit --index, or add --id to open a document")
-    folder = Path(os.path.relpath(last.index)) if last.index.is_relative_to(Path.cwd()) else last.index
-    terminal.say(f"hit {rank} of {last.query!r:.60} in {folder}")
-    return last.query, folder, last.places[rank - 1]
+    folder = last.index
+    if is_url(folder):
+        place: Location = parse_address(index or folder)  # the kept one has no password
+    else:
+        place = Path(os.path.relpath(folder)) if Path(folder).is_relative_to(Path.cwd()) else Path(folder)
+    terminal.say(f"hit {rank} of {last.query!r:.60} in {place}")
+    return last.query, place, last.places[rank - 1]
 
 
-def find(index: Index, folder: Path, place: Place, query: str = "") -> Shown:
+def _whole(index: str) -> str:
+    """Return a given index as it is kept."""
+    return str(parse_address(index) if is_url(index) else Path(index).resolve())
+
+
+def find(index: Index, folder: Location, place: Place, query: str = "") -> Shown:
     """Return what to show of a document.
 
     Args:
         index: The index that contains it.
-        folder: The folder of this index.
+        folder: The place of this index.
         place: The document, and the passage; the whole document if the passage is empty.
         query: Query whose words are highlighted.
 
     Raises:
         SourceError: If there is no such document, or the passage is no longer in it.
     """
-    from semsearch.stores.local.store import LocalStore
+    from semsearch.stores.open import open_store
 
     document = index.documents([place.doc_id]).get(place.doc_id)
     if document is None:
         raise SourceError(f"no document {place.doc_id!r} in {str(folder)!r}; find its id with: semsearch query")
     if place.end > len(document.text):
         raise SourceError(f"document {place.doc_id!r} has changed since the query; search again, or add --id")
-    with LocalStore(folder) as store:
+    with closing(open_store(folder)) as store:
         return Shown(document, store.file_of(place.doc_id), place.start, place.end, query)
 
 
-def _as_object(shown: Shown, folder: Path) -> dict[str, Any]:
+def _as_object(shown: Shown, folder: Location) -> dict[str, Any]:
     document = shown.document
     fields = {"index": str(folder), "doc_id": document.doc_id, "title": document.title, "text": document.text}
     return {**fields, "start": shown.start, "end": shown.end, "path": shown.file, "metadata": document.metadata}

@@ -64,27 +64,36 @@ RuntimeName = Annotated[
     str, typer.Option("--runtime", help="Inference runtime: auto, openvino (compiled, CPU only) or torch.")
 ]
 WhichIndex = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--index",
         "-i",
+        metavar="INDEX",
         autocompletion=complete_index,
-        help="Index folder, or its name in indexes/, here or in a folder above [default: the most recently updated "
-        "there]",
+        help="Index folder, or its name in indexes/, here or in a folder above, or postgresql://... [default: the most "
+        "recently updated there]",
     ),
 ]
 OnlyIndex = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--index",
         "-i",
+        metavar="INDEX",
         autocompletion=complete_index,
-        help="Index folder, or its name in indexes/, here or in a folder above [default: the only index there]",
+        help="Index folder, or its name in indexes/, here or in a folder above, or postgresql://... [default: the only "
+        "index there]",
     ),
 ]
 NewIndex = Annotated[
-    Path | None,
-    typer.Option("--index", "-i", autocompletion=complete_index, help="Index folder [default: indexes/<corpus name>]"),
+    str | None,
+    typer.Option(
+        "--index",
+        "-i",
+        metavar="INDEX",
+        autocompletion=complete_index,
+        help="Index folder, or postgresql://... [default: indexes/<corpus name>]",
+    ),
 ]
 
 Paths = Annotated[

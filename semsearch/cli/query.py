@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from semsearch.cli import options as opt
-from semsearch.cli.locations import find_index
+from semsearch.cli.locations import find_index, writer_at
 from semsearch.errors import NoIndexError, UsageError
 
 NOTHING_FOUND = 3
@@ -41,7 +41,6 @@ def query(
     """
     from semsearch.cli import answers, session
     from semsearch.index import Index
-    from semsearch.stores.local.holder import writer_of
 
     asked = " ".join(text) if text else None
     if (asked is not None) + (queries is not None) + interactive != 1:
@@ -62,7 +61,7 @@ def query(
     answers.check_explain_options(explain, context=context, queries=queries)
     folder = find_index(index, newest=True)
     with Index.open(folder, model=model, device=device, runtime=runtime) as opened:
-        if not len(opened) and (writer := writer_of(folder)):
+        if not len(opened) and (writer := writer_at(folder)):
             raise NoIndexError(f"{str(folder)!r} is being written by {writer}, and no batch is committed yet")
         chosen = mode.value if mode else opened.default_mode
         wishes: dict[str, Any] = {"min_confidence": min_confidence}

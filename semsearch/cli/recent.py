@@ -13,6 +13,7 @@ from semsearch.cli.state import keep, kept, state_folder
 
 if TYPE_CHECKING:
     from semsearch.context import Excerpt
+    from semsearch.stores.postgres.address import Address
     from semsearch.types import Hit
 
 NAME = "last-hits.json"
@@ -30,10 +31,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """The last query, the index that it searched, and the places of its hits, best first."""
+    """The last query, the index that it searched (a folder or an address), and the places of its hits, best first."""
 
     query: str
-    index: Path
+    index: str
     places: tuple[Place, ...]
 
 
@@ -42,10 +43,11 @@ def places_of(found: Iterable[Hit | Excerpt]) -> tuple[Place, ...]:
     return tuple(Place(one.doc_id, one.start, one.end) for one in found)
 
 
-def keep_hits(query: str, index: Path, places: Sequence[Place]) -> None:
+def keep_hits(query: str, index: Path | Address, places: Sequence[Place]) -> None:
     """Keep the places of the hits of a query; never fails."""
     with suppress(OSError, ValueError):
-        fields = {"query": query, "index": str(index.resolve()), "places": [astuple(place) for place in places]}
+        place = str(index.resolve() if isinstance(index, Path) else index)
+        fields = {"query": query, "index": place, "places": [astuple(one) for one in places]}
         keep(state_folder() / NAME, json.dumps(fields))
 
 
@@ -54,6 +56,6 @@ def last_hits() -> Recent | None:
     try:
         fields = json.loads(kept(state_folder() / NAME) or "null")
         places = tuple(Place(str(doc_id), int(start), int(end)) for doc_id, start, end in fields["places"])
-        return Recent(str(fields["query"]), Path(fields["index"]), places)
+        return Recent(str(fields["query"]), str(fields["index"]), places)
     except (ValueError, TypeError, KeyError):
         return None

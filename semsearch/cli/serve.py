@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +16,7 @@ from semsearch.cli import terminal
 from semsearch.cli.addresses import checked_url, is_loopback
 from semsearch.cli.locations import named_indexes
 from semsearch.errors import UsageError
+from semsearch.stores.open import Location
 
 TOKENS = "SEMSEARCH_TOKEN"
 """Environment variable with keys, separated by white space; unlike options, it is hidden from other users."""
@@ -141,11 +143,11 @@ def _check_language_model(base_url: str, model: str) -> None:
         raise UsageError("`llm_base_url` needs the openai package; install it with: pip install 'semsearch[chat]'")
 
 
-def _places(given: list[str] | None) -> dict[str, str]:
-    """Return the index folders by name, after checking that each holds an index."""
+def _places(given: list[str] | None) -> dict[str, Location]:
+    """Return the indexes by name, after checking that each exists."""
     from semsearch.index import Index
 
     named = named_indexes(given or [])
     for folder in named.values():
         Index.open(folder).close()  # raises if there is no index
-    return {name: str(folder.absolute()) for name, folder in named.items()}
+    return {name: str(one.absolute()) if isinstance(one, Path) else one for name, one in named.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from threading import Thread
 
 from anyio import to_thread
@@ -28,12 +27,13 @@ from semsearch.server.schema import describe
 from semsearch.server.service import Service
 from semsearch.server.settings import Settings
 from semsearch.server.shelf import Shelf
+from semsearch.stores.open import Location
 from semsearch.version import __version__
 
 METHODS = ("GET", "POST", "DELETE", "OPTIONS")
 
 
-def create_app(indexes: Mapping[str, str | Path], settings: Settings | None = None) -> FastAPI:
+def create_app(indexes: Mapping[str, Location], settings: Settings | None = None) -> FastAPI:
     """Create an application that serves indexes, for any ASGI server.
 
     Args:

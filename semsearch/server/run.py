@@ -7,7 +7,6 @@ import os
 import socket
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import uvicorn
@@ -18,6 +17,7 @@ from semsearch.server.app import create_app
 from semsearch.server.logs import config
 from semsearch.server.metrics import SHARED_FOLDER
 from semsearch.server.settings import Settings
+from semsearch.stores.open import Location
 
 GRACE_SECONDS = 10
 """Seconds that running requests have to finish when the server is stopped."""
@@ -54,7 +54,7 @@ REASONS = {
 }
 
 
-def serve(indexes: Mapping[str, str | Path], settings: Settings, listening: socket.socket, *, workers: int = 1) -> None:
+def serve(indexes: Mapping[str, Location], settings: Settings, listening: socket.socket, *, workers: int = 1) -> None:
     """Answer requests until the process is told to stop; requests in progress are finished first.
 
     Args:

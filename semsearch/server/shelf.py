@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Condition, Thread
 
 from semsearch.errors import MismatchError, NotReadyError, SemsearchError
@@ -21,7 +20,8 @@ from semsearch.server.batching import EncodingQueue
 from semsearch.server.problems import told
 from semsearch.server.queued_encoder import QueuedEncoder
 from semsearch.server.settings import Settings
-from semsearch.stores.local.store import LocalStore
+from semsearch.stores.base import Store
+from semsearch.stores.open import Location, open_store
 from semsearch.types import EncoderSettings
 
 log = logging.getLogger(__name__)
@@ -46,12 +46,12 @@ class Slot:
         error: Why the encoder cannot be loaded.
     """
 
-    place: str | Path
+    place: Location
     cold: Index | None = None
     warm: Index | None = None
     queue: EncodingQueue | None = None
     error: SemsearchError | None = None
-    stores: list[LocalStore] = field(default_factory=list)
+    stores: list[Store] = field(default_factory=list)
 
     @property
     def state(self) -> str:
@@ -66,14 +66,14 @@ class Shelf:
 
     def __init__(
         self,
-        places: Mapping[str, str | Path],
+        places: Mapping[str, Location],
         settings: Settings,
         watch: Callable[[int, float], None] | None = None,
     ) -> None:
         """Store the locations of the indexes; nothing is opened yet.
 
         Args:
-            places: Index folders by name.
+            places: Locations of indexes by name.
             settings: Server settings.
             watch: As in `EncodingQueue`.
         """
@@ -116,7 +116,7 @@ class Shelf:
             if self._closed:
                 raise NotReadyError("the server is stopping; try again")
             if slot.cold is None:
-                store = LocalStore(slot.place)
+                store = open_store(slot.place)
                 settings = EncoderSettings(device=self._settings.device, runtime=self._settings.runtime)
                 slot.cold = Index(store, settings=settings)
                 slot.stores.append(store)

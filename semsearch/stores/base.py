@@ -279,6 +279,17 @@ class Store(Readable, Protocol):
         """Return up to n files under the named root that are one document each, with their content hashes."""
         ...
 
+    def file_of(self, doc_id: str) -> str:
+        """Return the absolute path of the file that a document was read from; empty if it is not from a file."""
+        ...
+
+    def entries(self, doc_ids: Sequence[str]) -> list[Entry]:
+        """Return whole documents with their passages and vectors as they were committed, for another index.
+
+        They are in the order given; unknown ids are left out. Encoded texts are not stored, and thus empty.
+        """
+        ...
+
     def exists(self) -> bool:
         """Return whether an index has been created here."""
         ...
@@ -302,6 +313,15 @@ class Store(Readable, Protocol):
         """Return what `semsearch status` shows, as JSON: counts, encoder, chunking, and details of the store."""
         ...
 
+    def migrate(self) -> tuple[int, int]:
+        """Bring the schema up to date; return the former version and that of now.
+
+        Raises:
+            NoIndexError: If there is no index.
+            SchemaError: If the index is from a newer semsearch, or cannot be written.
+        """
+        ...
+
     def prepare(self) -> None:
         """Start loading in the background what a search will need."""
         ...
@@ -315,7 +335,9 @@ class Store(Readable, Protocol):
         vectors: Mapping[str, Any] = MappingProxyType({}),
         store_precision: str | None = None,
     ) -> AbstractContextManager[StoreWriter]:
-        """Open the index for writing, as its only writer; create it if it does not exist.
+        """Open the index for writing; create it if it does not exist.
+
+        A store may allow one writer at a time, or several, whose batches are committed one after another.
 
         Args:
             spec: The encoder that produces all vectors.
@@ -328,7 +350,7 @@ class Store(Readable, Protocol):
                 new one. It can only change while the index has no vectors.
 
         Raises:
-            LockedError: If someone else is writing; the message says who.
+            LockedError: If someone else is writing, and the store allows one writer; the message says who.
             MismatchError: If the index was built with another encoder, other chunking settings or another precision of
                 stored vectors.
             NoIndexError: If the location contains something else.
@@ -341,7 +363,7 @@ class Store(Readable, Protocol):
 
 
 class StoreWriter(Protocol):
-    """The only writer of an index. Each batch is committed atomically; nothing is visible or durable until then."""
+    """A writer of an index. Each batch is committed atomically; nothing is visible or durable until then."""
 
     def see(self, document: Document) -> RecordError | None:
         """Record that this run has seen a document; return the error if it has seen the same id before."""
@@ -387,6 +409,10 @@ class StoreWriter(Protocol):
         Returns:
             Whether this call fitted it.
         """
+        ...
+
+    def keep_transform(self, transform: Transform) -> None:
+        """Store the encoder's transform, which was fitted elsewhere, and search all vectors as it makes them."""
         ...
 
     def keep_background(self, background: Mapping[str, Any]) -> None:

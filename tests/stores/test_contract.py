@@ -1,8 +1,10 @@
-"""Test what every store must do, with the local store and a tiny in-memory store. Add a new store to STORES."""
+"""Test what every store must do: a folder, a tiny in-memory store, and PostgreSQL. Add a new store to STORES."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +16,38 @@ from memory_store import MemoryStore
 from semsearch.corpus.chunking import Chunking
 from semsearch.errors import FilterError, LockedError, MismatchError, NoIndexError, StoreError
 from semsearch.filters.read import read_filter
-from semsearch.stores.base import Store
-from semsearch.stores.local.store import LocalStore
-from semsearch.types import Document, Root
+from semsearch.layout import Layout, Section
+from semsearch.stores.base import Entry, Store
+from semsearch.stores.open import open_store
+from semsearch.transforms import Transform
+from semsearch.types import Document, Origin, Root
 
-STORES: dict[str, Callable[[Path], Store]] = {
-    "local": lambda folder: LocalStore(folder / "index"),
-    "memory": lambda folder: MemoryStore(),
-}
+STORES = ("local", "memory", "postgres")
+
+ONE_WRITER = ("local", "memory")
+"""Stores that allow one writer at a time."""
+
+PRECISIONS = {"local": "int8", "memory": "int8", "postgres": "float16"}
+"""A precision of stored vectors that each store has, besides float32."""
 
 CHUNKING = Chunking().to_json()
 UNIT = np.eye(4, dtype=np.float32)
 
 
 @pytest.fixture(params=STORES)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return STORES[request.param](tmp_path)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    place = tmp_path / "index" if request.param == "local" else request.getfixturevalue("postgres").url()
+    with closing(open_store(place)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def kind(request: pytest.FixtureRequest) -> str:
+    """Return the name of the store that `store` is."""
+    return str(request.node.callspec.params["store"])
 
 
 def fill(store: Store, *entries: Any, **spec: Any) -> None:
@@ -235,15 +253,34 @@ def test_another_encoder_is_refused(store: Store, spec: dict[str, Any]):
     fill(store, entry("b", UNIT[:1]))  # the rejected writers hold no lock
 
 
-def test_there_is_one_writer_and_it_lets_go(store: Store):
+def test_there_is_one_writer_and_it_lets_go(store: Store, kind: str):
     fill(store, entry("a", UNIT[:1]))
-    with store.write(store.spec, store.chunking):
-        with pytest.raises(LockedError, match="is being written by"), store.write(store.spec, store.chunking):
-            pass
+    if kind in ONE_WRITER:
+        with store.write(store.spec, store.chunking):
+            with pytest.raises(LockedError, match="is being written by"), store.write(store.spec, store.chunking):
+                pass
     with pytest.raises(ZeroDivisionError), store.write(store.spec, store.chunking):
         raise ZeroDivisionError
     fill(store, entry("b", UNIT[:1]))
     assert store.counts()["documents"] == 2
+
+
+def test_several_writers_see_what_each_has_committed(store: Store, kind: str):
+    if kind in ONE_WRITER:
+        pytest.skip("this store allows one writer at a time")
+    fill(store, entry("a", UNIT[:1], "kax", year=1))
+    with store.write(store.spec, store.chunking) as one, store.write(store.spec, store.chunking) as other:
+        one.commit([entry("b", UNIT[1:2], "rex kax", year=2)])
+        other.commit([entry("c", UNIT[2:3], "dox", lang="en")])
+        assert other.plan([Document("b", "rex kax", metadata={"year": 2})]).unchanged == 1
+        other.commit([entry("a", UNIT[3:], "lux lux lux")])
+        assert one.delete(["c"]) == ["c"]
+    assert store.select(None) == ["a", "b"]
+    assert store.counts() == {"documents": 2, "passages": 2, "tokens": 6, "truncated": 0, "tokens_lost": 0}
+    assert store.fields() == ["year"]
+    assert (dense(store, UNIT[3], 1), dense(store, UNIT[1], 1)) == (["a"], ["b"])
+    assert names(store, store.search_keywords("kax dox", 9, None)[1]) == ["b"]
+    assert store.highest_keyword_score("lux") == pytest.approx(2.2 * 1e-6)  # 1 of 2 texts contains the word
 
 
 def test_stretches_vectors_and_scores_of_chosen_passages(store: Store):
@@ -371,20 +408,20 @@ def test_a_draft_of_other_documents_is_refused(store: Store, other: str):
     assert (store.spec, dense(store, UNIT[1], 1)) == (index_spec(), ["b"])
 
 
-def test_vectors_are_stored_in_the_precision_of_the_index_which_is_kept(store: Store):
+def test_vectors_are_stored_in_the_precision_of_the_index_which_is_kept(store: Store, kind: str):
     row = np.array([[0.6, -0.8, 0.001, 0]], np.float32)  # 95.25, -127, 0.16 and 0 in units of 0.8 / 127
-    with store.write(index_spec(), CHUNKING, store_precision="int8") as writer:
+    codes, precision = np.array([[95, -127, 0, 0]]), PRECISIONS[kind]
+    rounded = {"int8": codes * np.linalg.norm(row) / np.linalg.norm(codes), "float16": row.astype(np.float16)}
+    with store.write(index_spec(), CHUNKING, store_precision=precision) as writer:
         writer.commit([entry("a", row), entry("b", UNIT[2:3])])
         writer.seal(final=True)
-    codes = np.array([[95, -127, 0, 0]])
-    expected = codes * np.linalg.norm(row) / np.linalg.norm(codes)
-    assert store.storage.store_precision == "int8"
+    assert store.storage.store_precision == precision
     with store.write(index_spec(), CHUNKING) as writer:
         writer.commit([entry("c", row)])
     for doc_id in "ac":
         passages = store.documents([doc_id])[doc_id].passages
-        assert store.vectors_of(passages) == pytest.approx(expected, rel=1e-6)
-    with pytest.raises(MismatchError, match="are stored as int8, not float32"):
+        assert store.vectors_of(passages) == pytest.approx(rounded[precision], rel=1e-6)
+    with pytest.raises(MismatchError, match=f"are stored as {precision}, not float32"):
         with store.write(index_spec(), CHUNKING, store_precision="float32"):
             pass
     with store.write(store.spec, CHUNKING) as writer:
@@ -396,3 +433,31 @@ def test_vectors_are_stored_in_the_precision_of_the_index_which_is_kept(store: S
         writer.discard_draft()
     assert store.storage.store_precision == "float32"
     assert store.vectors_of(store.documents(["a"])["a"].passages) == pytest.approx(row, rel=1e-6)
+
+
+def test_entries_are_what_was_committed(store: Store):
+    root, layout = Root("", "/corpus"), Layout((Section(0, 1, "Birds"),), ((3, 6),))
+    origin = Origin(root, "birds.md")
+    given = entry("birds.md", UNIT[:2] * 2, "heron waits", "Bird", year=2021)
+    document = dataclasses.replace(given.document, origin=origin, layout=layout)
+    with store.write(index_spec(normalize=False, similarity="dot"), CHUNKING) as writer:
+        writer.remember([root])
+        writer.commit([Entry(document, given.passages, given.vectors), entry("empty", np.empty((0, 4)), "")])
+    empty, (first, *rest) = store.entries(["empty", "nobody"]), store.entries(["birds.md", "empty"])
+    assert ([one.document.doc_id for one in empty], len(rest), len(empty[0].vectors)) == (["empty"], 1, 0)
+    assert (first.document, first.document.origin, first.document.layout) == (document, origin, layout)
+    assert list(first.passages) == [dataclasses.replace(one, encoded_text="") for one in given.passages]
+    assert first.vectors == pytest.approx(given.vectors)
+
+
+def test_a_transform_that_was_fitted_elsewhere_is_kept(store: Store):
+    rows = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
+    transform = Transform("center", np.array([1, 2, 3, 4], np.float32), np.eye(4, dtype=np.float32))
+    with store.write(index_spec(transform="center", normalize=False), CHUNKING) as writer:
+        writer.commit([entry(f"d{n}", row[None]) for n, row in enumerate(rows)])
+        writer.keep_transform(transform)
+        assert not writer.fit()
+    expected = rows - transform.mean
+    assert store.vectors_of(store.passages_from(0, 9)) == pytest.approx(
+        expected / np.linalg.norm(expected, axis=1, keepdims=True), abs=1e-6
+    )

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
 
-from semsearch.errors import RecordError
 from semsearch.stores.base import Plan
 from semsearch.stores.local.catalog import Catalog
 from semsearch.stores.local.database import Database
 from semsearch.stores.local.guard import PASSAGE, checksum, passage_checksum
-from semsearch.types import Document, Origin, Root, content_hash
+from semsearch.stores.plans import Stored, plan_of
+from semsearch.types import Document, content_hash
 
 DAMAGED = -(2**62)
 """Added instead of 1 to a count of passages for each damaged one, so that the count is negative."""
-
-Stored: TypeAlias = tuple[str, str, str | None, str | None]
-"""Content hash, metadata, root and file of a document."""
 
 
 class Planner:
@@ -36,23 +31,7 @@ class Planner:
     def plan(self, documents: Sequence[Document], *, replace: bool = False) -> Plan:
         """See `StoreWriter.plan`; content is compared by its hash, and damaged documents count as changed."""
         stored = self._stored([document.doc_id for document in documents])
-        roots = {root.name: root for root in self._catalog.roots()}
-        plan = Plan([], [], 0)
-        for document in documents:
-            content, metadata, root, file = stored.get(document.doc_id, ("", "", None, None))
-            moved = (root, file) != key_of(document)
-            changed = content != document.content_hash or metadata != document.metadata_json
-            # A document whose file is None comes from an index of an earlier version of semsearch.
-            if moved and changed and document.origin and file is not None and not replace:
-                plan.refused.append(_taken(document, origin_of(roots, root, file)))
-            elif content != document.content_hash:
-                plan.encode.append(document)
-            elif metadata != document.metadata_json:
-                plan.describe.append(document)
-            elif moved and (file is None or file):  # a document from memory keeps that origin
-                plan.moved.append((document, origin_of(roots, root, file)))
-        done = len(plan.encode) + len(plan.describe) + len(plan.refused)
-        return dataclasses.replace(plan, unchanged=len(documents) - done)
+        return plan_of(documents, stored, {root.name: root for root in self._catalog.roots()}, replace=replace)
 
     def look_at(self, doc_ids: Sequence[str]) -> None:
         """Look for damage in documents."""
@@ -89,26 +68,3 @@ class Planner:
             sound = all(type(number) is int for number in passage) and passage_checksum(tuple(passage)) == stored
             found[passage[1]] += 1 if sound and checksum(passage[0], vector) == vector_stored else DAMAGED
         return found
-
-
-def key_of(document: Document) -> tuple[str | None, str]:
-    """Return the root and file of a document, as they are stored."""
-    return (document.origin or Origin()).key
-
-
-def origin_of(roots: Mapping[str, Root], root: str | None, file: str | None) -> Origin | None:
-    """Return an origin from its stored root and file; None for a document from memory, or if it is unknown."""
-    if file is None or (root is None and not file):
-        return None
-    return Origin(None if root is None else roots.get(root), file)
-
-
-def _taken(document: Document, other: Origin | None) -> RecordError:
-    error = RecordError(
-        document.source,
-        None,
-        f"the id {document.doc_id!r} belongs to a document from {str(other or Origin())!r}; give one of them another "
-        "id, or pass `replace` to replace that document with this one",
-    )
-    error.origin = document.origin
-    return error

@@ -13,7 +13,7 @@ from semsearch.filters.sqlite import Condition, compile_filter
 from semsearch.filters.syntax import Filter, check_fields
 from semsearch.layout import Layout, layout_of
 from semsearch.similarity import reference_scores, similarities
-from semsearch.stores.base import StoredDocument, StoredPassage
+from semsearch.stores.base import Entry, StoredDocument, StoredPassage
 from semsearch.stores.local.catalog import Catalog, read_object
 from semsearch.stores.local.database import Database
 from semsearch.stores.local.guard import INDEX_AGAIN, PASSAGE, checksum, damaged, passage_checksum
@@ -21,8 +21,9 @@ from semsearch.stores.local.selections import Selection, Selections
 from semsearch.stores.local.vectors.search import VectorSearch
 from semsearch.stores.local.vectors.table import VectorTable
 from semsearch.stores.local.words.search import WordSearch
+from semsearch.stores.plans import origin_of
 from semsearch.transforms import Transform
-from semsearch.types import Term, content_hash
+from semsearch.types import Document, Origin, Passage, Term, content_hash
 
 PASSAGES_OF = "SELECT passages.id FROM documents CROSS JOIN passages ON passages.document = documents.id"
 """CROSS JOIN fixes the order of the tables, so that a condition is evaluated once per document."""
@@ -134,6 +135,32 @@ class Reader:
             if doc_id in found
             for own, whole in ((placed.get(doc_id, []), found[doc_id]),)
         }
+
+    def entries(self, doc_ids: Sequence[str]) -> list[Entry]:
+        """See `Store.entries`."""
+        sql = (
+            f"SELECT doc_id, root, file, {PASSAGE}, passages.checksum FROM documents "
+            "LEFT JOIN passages ON passages.document = documents.id "
+            "WHERE doc_id IN (SELECT value FROM json_each(?)) ORDER BY documents.id, ordinal"
+        )
+        placed: dict[str, list[Passage]] = {}
+        origins: dict[str, Origin | None] = {}
+        with self._database.snapshot():
+            documents, roots = self.documents(doc_ids), {root.name: root for root in self._catalog.roots()}
+            for doc_id, root, file, *row in self._database.execute(sql, (json.dumps(list(doc_ids)),)):
+                origins[doc_id] = origin_of(roots, root, file)
+                own = placed.setdefault(doc_id, [])
+                if row[0] is not None:
+                    _, _, ordinal, start, end, n_tokens, n_lost = self._sound(tuple(row))[:7]
+                    own.append(Passage(ordinal, start, end, "", n_tokens, n_lost))
+            return [
+                Entry(
+                    Document(doc_id, d.text, d.title, d.metadata, origin=origins[doc_id], layout=d.layout),
+                    placed[doc_id],
+                    self.stored_vectors(d.passages),
+                )
+                for doc_id, d in documents.items()
+            ]
 
     def select(self, where: Filter | None) -> list[str]:
         """See `Readable.select`."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from semsearch.errors import StoreError
 from semsearch.files import is_regular
 from semsearch.forks import ForkLock
-from semsearch.stores.base import StoredDocument, StoredPassage
+from semsearch.stores.base import Entry, StoredDocument, StoredPassage
 from semsearch.stores.local.catalog import Catalog
 from semsearch.stores.local.database import DATABASE, SCHEMA_VERSION, Database, schema_version
 from semsearch.types import EncoderSpec, Root, Storage, Term
@@ -92,6 +92,10 @@ class LocalStore:
     def file_of(self, doc_id: str) -> str:
         """Return the absolute path of the file that a document was read from; empty if it is not from a file."""
         return self._open().file_of(doc_id)
+
+    def entries(self, doc_ids: Sequence[str]) -> list[Entry]:
+        """See `Store.entries`."""
+        return self._read().entries(doc_ids)
 
     def exists(self) -> bool:
         """Return whether the folder contains an index; if one is deleted while open, its next use raises an error."""

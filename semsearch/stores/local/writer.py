@@ -42,13 +42,14 @@ from semsearch.stores.local.folder import (
 )
 from semsearch.stores.local.guard import checksum, passage_checksum
 from semsearch.stores.local.lock import hold_lock
-from semsearch.stores.local.plans import Planner, key_of, origin_of
+from semsearch.stores.local.plans import Planner
 from semsearch.stores.local.sealing import MAX_DELETED, Sealer
 from semsearch.stores.local.vectors.ann.kinds import EXACT, create
 from semsearch.stores.local.vectors.codecs import unstorable
 from semsearch.stores.local.vectors.loss import StoreLoss
 from semsearch.stores.local.vectors.table import LITTLE_ENDIAN, VectorTable
-from semsearch.transforms import fit_transform
+from semsearch.stores.plans import key_of, origin_of
+from semsearch.transforms import Transform, fit_transform
 from semsearch.types import AUTO, Document, EncoderSpec, Origin, Passage, Root, Storage
 
 log = logging.getLogger(__name__)
@@ -228,17 +229,22 @@ class Writer:
         """See `StoreWriter.fit`."""
         if not self._catalog.spec.transform or (not again and self._vectors.transform()):
             return False
-        fitted = fit_transform(self._catalog.spec.transform, self._vectors.batches(), self._catalog.spec.dim)
+        self.keep_transform(
+            fit_transform(self._catalog.spec.transform, self._vectors.batches(), self._catalog.spec.dim)
+        )
+        return True
+
+    def keep_transform(self, transform: Transform) -> None:
+        """See `StoreWriter.keep_transform`."""
         with self._database.change():
             self._database.execute("DELETE FROM transform")
-            blobs = (fitted.mean.astype(LITTLE_ENDIAN).tobytes(), fitted.matrix.astype(LITTLE_ENDIAN).tobytes())
-            row = (fitted.name, *blobs, checksum(fitted.name, *blobs))
+            blobs = (transform.mean.astype(LITTLE_ENDIAN).tobytes(), transform.matrix.astype(LITTLE_ENDIAN).tobytes())
+            row = (transform.name, *blobs, checksum(transform.name, *blobs))
             self._database.execute("INSERT INTO transform (name, mean, matrix, checksum) VALUES (?, ?, ?, ?)", row)
             self._database.execute("DELETE FROM segments")
             self._database.execute("DELETE FROM deleted")
             self._catalog.mark_changed()
             self._loss.measure()
-        return True
 
     def keep_background(self, background: Mapping[str, Any]) -> None:
         """See `StoreWriter.keep_background`."""

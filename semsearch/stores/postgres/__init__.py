@@ -1,0 +1,1 @@
+"""An index in a PostgreSQL database with pgvector, in a schema of its own."""
