@@ -20,7 +20,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -92,8 +92,12 @@ def local(setting: Setting) -> list[Any]:
 
 def worker_pids() -> list[int]:
     """Return the processes of the actors."""
-    every = psutil.Process().children(recursive=True) + [one for one in psutil.process_iter() if one.ppid() == 1]
-    return sorted({one.pid for one in every if "EncodingActor" in " ".join(one.cmdline()[:1])})
+    pids = []
+    for process in psutil.process_iter():  # of this namespace
+        with suppress(psutil.NoSuchProcess):  # also a zombie
+            if "EncodingActor" in " ".join(process.cmdline()[:1]):
+                pids.append(process.pid)
+    return sorted(pids)
 
 
 class After:
