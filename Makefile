@@ -6,9 +6,12 @@ BIN := .venv/bin
 # own index, unless pip is configured to use another index. For an NVIDIA GPU: make install TORCH_INDEX=
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
+CONTAINERS ?= docker
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' semsearch/version.py)
+
 CLIENTS := openai llama_index haystack litellm
 
-.PHONY: help install install-dev demo test test-slow crashes test-clients test-frameworks test-wheel lint docs pictures lock bench clean
+.PHONY: help install install-dev demo test test-slow crashes test-clients test-frameworks test-wheel lint docs image pictures lock bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' Makefile | expand -t 18
@@ -93,6 +96,9 @@ lint: install-dev ## run the linters and the type checker
 docs: install-dev ## build the documentation in site/, with warnings as errors
 	$(BIN)/python docs/generate.py
 	$(BIN)/zensical build --clean --strict
+
+image: ## build the container image of the server with $(CONTAINERS), docker or podman
+	$(CONTAINERS) build --file Containerfile --build-arg TORCH_INDEX='$(TORCH_INDEX)' --tag semsearch:$(VERSION) .
 
 pictures: install-dev ## take the pictures for the README and the documentation from the real program
 	$(BIN)/python docs/pictures/take.py

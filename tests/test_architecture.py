@@ -54,7 +54,14 @@ RANKS = {
         "datasets": 30,
         "tool": 35,
     },
-    **{"index": 40, "comparison": 40, "training": 45, "watching": 45, "semsearch": 50},  # facades, the package last
+    **{
+        "index": 40,
+        "comparison": 40,
+        "training": 45,
+        "watching": 45,
+        "planning": 45,
+        "semsearch": 50,
+    },  # facades, the package last
     **{"mcp": 55, "integrations": 60, "server": 60, "cli": 70, "__main__": 80},
 }
 """Module or package to rank; each may import itself and those of lower rank, never others of the same rank."""

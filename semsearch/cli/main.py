@@ -32,6 +32,7 @@ from semsearch.cli import (
     open_document,
     panels,
     parameters,
+    plan,
     query,
     reencode,
     registry,
@@ -358,6 +359,7 @@ app.command()(train.train)
 app.command()(serve.serve)
 app.command()(mcp.mcp)
 app.command()(doctor.doctor)
+app.command()(plan.plan)
 
 
 @app.command()

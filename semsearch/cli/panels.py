@@ -21,9 +21,10 @@ OPTIONS = {
         *("simcse_names", "similarity", "max_tokens", "dim", "transform", "query_prefix", "passage_prefix"),
         *("precision", "device", "runtime"),
     ),
-    "Passages": ("on_long", "chunk_tokens", "overlap", "title"),
     "Cluster": ("engine", "address", "cluster_workers", "gpus_per_worker", "shards"),
+    "Passages": ("on_long", "chunk_tokens", "passage_tokens", "overlap", "title"),
     "Vector index": ("store_precision", "vector_index", "memory", "target_recall"),
+    "Machines": ("cores", "tokens_per_second", "calibrate"),
     "Scoring": ("split", "measures", "style", "modes", "drop_same_id", "cache_mb"),
     "Report": ("geometry", "report", "duel", "intervals", "markdown", "csv", "latex", "run_dir"),
     "Pairs": ("from_corpus", "kinds", "max_pairs", "positive_share", "margin", "max_score", "cross_encoder"),
@@ -45,7 +46,7 @@ OPTIONS = {
 
 COMMANDS = {
     "Search": ("index", "query", "open", "list", "status", "delete", "demo"),
-    "Serve": ("serve", "mcp", "doctor"),
+    "Serve": ("serve", "mcp", "doctor", "plan"),
     "Look after an index": (
         *("reencode", "tune", "verify", "rebuild", "compact", "backup", "restore", "export", "migrate"),
     ),

@@ -91,7 +91,7 @@ def commands() -> list[tuple[str, list[str]]]:
 
 COMMANDS = commands()
 
-OTHERS = {"cat", "claude", "curl", "docker", "export", "git", "python3", "source", "uv", "npx"}
+OTHERS = {"cat", "claude", "curl", "docker", "export", "git", "kubectl", "python3", "source", "uv", "npx"}
 """Programs of others whose arguments are not looked at."""
 
 
