@@ -48,7 +48,7 @@ COMMANDS = {
     "Search": ("index", "query", "open", "list", "status", "delete", "demo"),
     "Serve": ("serve", "mcp", "doctor", "plan"),
     "Look after an index": (
-        *("reencode", "tune", "verify", "rebuild", "compact", "backup", "restore", "export", "migrate"),
+        *("reencode", "tune", "verify", "rebuild", "compact", "backup", "restore", "export", "migrate", "copy"),
     ),
     "Compare and train": ("poolers", "eval", "data", "mine", "train"),
 }

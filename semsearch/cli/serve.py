@@ -7,7 +7,7 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,7 +16,9 @@ from semsearch.cli import terminal
 from semsearch.cli.addresses import checked_url, is_loopback
 from semsearch.cli.locations import named_indexes
 from semsearch.errors import UsageError
-from semsearch.stores.open import Location
+
+if TYPE_CHECKING:
+    from semsearch.stores.open import Location
 
 TOKENS = "SEMSEARCH_TOKEN"
 """Environment variable with keys, separated by white space; unlike options, it is hidden from other users."""

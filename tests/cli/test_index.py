@@ -40,7 +40,7 @@ def test_index_as_json_counts_what_was_done():
         **{"documents": 3, "encoded": 1, "taken": 0, "described": 1, "unchanged": 1, "deleted": 1},
         **{"passages": 1, "truncated": 0, "tokens": 5, "tokens_lost": 0},
         **{"bad": 0, "vanished": 0, "not_deleted": 0, "empty": 0, "empty_ids": [], "vanished_ids": [], "errors": []},
-        **{"textless": 0, "textless_files": []},
+        **{"textless": 0, "textless_files": [], "shards": 0, "shards_found": 0},
         **{"unknown": 0, "unknown_ids": [], "checked": 0, "unknown_language": 0, "unknown_language_ids": []},
     }
 
