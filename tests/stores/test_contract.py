@@ -34,13 +34,16 @@ CHUNKING = Chunking().to_json()
 UNIT = np.eye(4, dtype=np.float32)
 
 
+def store_of(request: pytest.FixtureRequest, folder: Path) -> Store:
+    """Return a new store of the kind that a fixture is asked for."""
+    if request.param == "memory":
+        return MemoryStore()
+    return open_store(folder / "index" if request.param == "local" else request.getfixturevalue("postgres").url())
+
+
 @pytest.fixture(params=STORES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-        return
-    place = tmp_path / "index" if request.param == "local" else request.getfixturevalue("postgres").url()
-    with closing(open_store(place)) as opened:
+    with closing(store_of(request, tmp_path)) as opened:
         yield opened
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fakes import entry, index_spec
-from test_contract import CHUNKING, STORES
+from test_contract import CHUNKING, STORES, store_of
 
 from semsearch.filters.read import read_filter
 from semsearch.stores.base import Store
@@ -51,8 +53,9 @@ def similarity(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(params=STORES)
-def store(request: pytest.FixtureRequest, tmp_path: Path, similarity: str) -> Store:
-    return filled(STORES[request.param](tmp_path), similarity)
+def store(request: pytest.FixtureRequest, tmp_path: Path, similarity: str) -> Iterator[Store]:
+    with closing(store_of(request, tmp_path)) as opened:
+        yield filled(opened, similarity)
 
 
 @pytest.mark.parametrize("where", [None, "number >= 20 and number < 45"])
