@@ -53,6 +53,7 @@ ODD = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*KINDS, *ODD], ids=lambda kind: kind.name)
 def test_vectors_are_those_of_sentence_transformers(kind, tmp_path, monkeypatch):
     folder = tmp_path / "model"

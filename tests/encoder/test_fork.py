@@ -92,6 +92,7 @@ in_child(lambda: round(float(encoder.encode_query("a heron") @ encoder.encode_do
     assert told(code) == ["0.5"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("nncf") is None, reason="nncf is not installed")
 def test_the_end_of_a_child_leaves_the_8_bit_model_of_the_parent_alone(model):
     code = """

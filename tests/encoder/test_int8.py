@@ -54,6 +54,7 @@ def test_calibration_leaves_what_other_threads_print_and_the_settings_of_nncf(sm
     assert (logger.level, sys.stdout) == before
 
 
+@pytest.mark.slow
 def test_the_import_of_nncf_sends_nothing_and_leaves_the_class_of_loggers(small):
     code = "import logging, sys; from semsearch import Encoder; "
     code += "encoder = Encoder.load(sys.argv[1], 'mean', runtime='openvino', precision='float32'); "

@@ -83,6 +83,7 @@ def test_a_graph_is_converted_once_for_each_pooler(model, folder, monkeypatch):
     encode(model, max_tokens=16, passage_prefix="x ")  # these settings do not change the graph
 
 
+@pytest.mark.slow
 def test_other_weights_are_another_graph(checkpoint, folder):
     one, two = str(checkpoint()), str(checkpoint(seed=1))
     close(encode(one), by_torch(one))
@@ -98,6 +99,7 @@ def flip(data: bytes) -> bytes:
 DAMAGES = {"flipped": flip, "cut": lambda data: data[: len(data) // 2], "empty": lambda data: b""}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("file", ["graph.bin", "graph.xml", "sums.json", "*.blob"])
 def test_a_damaged_or_foreign_file_is_made_again(converted, folder, monkeypatch, file, damage):

@@ -312,6 +312,7 @@ def test_one_correlation_in_twenty_is_said_to_be_worse_than_its_equal(monkeypatc
     assert 0.015 <= np.mean(worse[:-1]) <= 0.09  # excluding the average; three standard errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [2, 10])
 @pytest.mark.parametrize("n", [12, 20])
 def test_on_few_pairs_no_more_tables_of_equals_are_wrong(n: int, rows: int):

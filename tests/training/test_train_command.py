@@ -52,6 +52,7 @@ MORE: dict[str, tuple[str, ...]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", RECORDS)
 def test_every_objective_writes_a_checkpoint(objective):
     assert RECORDS.keys() | {"distill-static"} == {*NAMES}
