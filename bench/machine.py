@@ -8,18 +8,13 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+from semsearch.planning.machine import processor
+
 
 def describe() -> str:
     """Describe the machine and the package versions in one line."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "faiss-cpu"))
-    return f"{os.cpu_count()} cores, {_processor()}; Python {platform.python_version()}, {packages}"
-
-
-def _processor() -> str:
-    """Return the name of the processor; Linux has it in a file."""
-    info = Path("/proc/cpuinfo")
-    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
-    return names[0].partition(":")[2].strip() if names else platform.processor() or platform.machine()
+    return f"{os.cpu_count()} cores, {processor()}; Python {platform.python_version()}, {packages}"
 
 
 def data_folder() -> Path:

@@ -26,8 +26,8 @@ from semsearch.arrays import Vectors
 from semsearch.corpus.readers import read_queries
 from semsearch.evaluation.retrieval_data import read_qrels
 from semsearch.stores.base import Entry
+from semsearch.stores.codecs import CODECS
 from semsearch.stores.local.store import LocalStore
-from semsearch.stores.local.vectors.codecs import CODECS
 from semsearch.transforms import unit_rows
 from semsearch.types import Document, EncoderSpec, Passage
 

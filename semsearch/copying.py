@@ -77,6 +77,8 @@ def copy_index(
                 watch(len(batch))
         if transform := source.fitted() if spec.transform else None:
             writer.keep_transform(transform)
+        if precision == source.storage.store_precision and source.storage.measured:
+            writer.keep_loss(source.storage)  # the copied vectors are rounded already, and would seem to lose nothing
         if background := source.background:
             writer.keep_background(background)
         writer.seal(final=True)

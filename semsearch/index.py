@@ -199,12 +199,8 @@ class Index:
     @staticmethod
     def exists(location: Location) -> bool:
         """Return whether there is an index at a location."""
-        store = open_store(location)
-        try:
+        with _opened(location) as store:
             return store.exists()
-        finally:
-            if store is not location:
-                store.close()
 
     def add(
         self,
@@ -276,13 +272,9 @@ class Index:
         from semsearch.exchange import rows_for, with_vectors
         from semsearch.ingest import ingest
 
-        flags: dict[str, Any] = {
-            "skip_bad": skip_bad,
-            "strict": strict,
-            "replace": replace,
-            "delete_missing": delete_missing,
-        }
-        check_types({"options": options, "watch": watch, "refit": refit, "engine": engine, **flags}, EXPECTED, OPTIONAL)
+        flags = {"skip_bad": skip_bad, "strict": strict, "replace": replace, "delete_missing": delete_missing}
+        given: dict[str, object] = {"options": options, "watch": watch, "refit": refit, "engine": engine, **flags}
+        check_types(given, EXPECTED, OPTIONAL)
         changes = changed_options(vector_index, memory, target_recall)
         reading = options or ReadOptions()
         with self._adding:
@@ -535,8 +527,9 @@ class Index:
             raise UsageError(f"`sample` must be at least 0, got {sample}")
         settings = EncoderSettings(model=model, device=device, runtime=runtime)
         _refuse_both(encoder, settings)
-        with _opened(location, "verify") as store:
-            return verify(store, lambda: IndexEncoder(store, settings, encoder).get(), sample, watch)
+        with _opened(location) as store:
+            folder = _local(store, "verify")
+            return verify(folder, lambda: IndexEncoder(folder, settings, encoder).get(), sample, watch)
 
     def rebuild(self) -> RebuildResult:
         """Make everything anew that follows from documents, passages and vectors: words, fields and segments.
@@ -650,12 +643,8 @@ class Index:
             SchemaError: If the index was written by a newer version of semsearch, or cannot be written.
             LockedError: If another process is writing to the index.
         """
-        store = open_store(location)
-        try:
+        with _opened(location) as store:
             return store.migrate()
-        finally:
-            if store is not location:
-                store.close()
 
     @staticmethod
     def copy(
@@ -687,13 +676,8 @@ class Index:
         from semsearch.copying import copy_index
 
         check_types({"store_precision": store_precision, "watch": watch}, EXPECTED, OPTIONAL)
-        stores = [open_store(one) for one in (location, target)]
-        try:
-            return copy_index(*stores, store_precision=store_precision, watch=watch)
-        finally:
-            for store, given in zip(stores, (location, target), strict=True):
-                if store is not given:
-                    store.close()
+        with _opened(location) as source, _opened(target) as copied:
+            return copy_index(source, copied, store_precision=store_precision, watch=watch)
 
     def documents(self, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
         """Return whole documents by id, in the given order; unknown ids are left out."""
@@ -1281,9 +1265,9 @@ def _local(store: Store, operation: str) -> LocalStore:
 
 
 @contextmanager
-def _opened(location: Location, operation: str) -> Iterator[LocalStore]:
-    """Open the store in a folder, and close it afterwards unless it was given."""
-    store = _local(open_store(location), operation)
+def _opened(location: Location) -> Iterator[Store]:
+    """Open the store at a location, and close it afterwards unless it was given."""
+    store = open_store(location)
     try:
         yield store
     finally:

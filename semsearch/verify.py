@@ -14,10 +14,10 @@ from semsearch.encoder.encoder import TextEncoder
 from semsearch.encoder.runtimes.openvino_graph import StoredGraph
 from semsearch.errors import MismatchError, ModelError, UsageError
 from semsearch.stores.base import Store
+from semsearch.stores.codecs import CODECS
 from semsearch.stores.local.care.verify import Problem, Watch
 from semsearch.stores.local.folder import DRAFT, encoder_folder
 from semsearch.stores.local.store import LocalStore
-from semsearch.stores.local.vectors.codecs import CODECS
 
 SAMPLE = 100
 """Default number of passages that are encoded again."""

@@ -28,7 +28,7 @@ from semsearch.stores.base import (
     refuse_other_encoder,
     refuse_other_precision,
 )
-from semsearch.stores.local.vectors.codecs import CODECS
+from semsearch.stores.codecs import CODECS
 from semsearch.transforms import fit_transform
 from semsearch.types import Document, EncoderSpec, Origin, Passage, Root, Storage, Term
 
@@ -380,6 +380,9 @@ class MemoryWriter:
 
     def keep_transform(self, transform: Any) -> None:
         self.store.transform = transform
+
+    def keep_loss(self, storage: Storage) -> None:
+        self.store.storage = storage
 
     def keep_background(self, background: Mapping[str, Any]) -> None:
         self.store.background = dict(background)

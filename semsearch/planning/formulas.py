@@ -10,8 +10,8 @@ from math import ceil
 
 from semsearch.errors import UsageError
 from semsearch.planning.constants import DOCUMENTED, Constants
+from semsearch.stores.codecs import CODECS
 from semsearch.stores.local.vectors.ann.kinds import EXACT, bytes_needed, choose, exact_rows, kind_of
-from semsearch.stores.local.vectors.codecs import CODECS
 
 SPECIALS = 2
 """Special tokens of a passage, such as [CLS] and [SEP]; they take up room, but hold no text."""

@@ -415,6 +415,10 @@ class StoreWriter(Protocol):
         """Store the encoder's transform, which was fitted elsewhere, and search all vectors as it makes them."""
         ...
 
+    def keep_loss(self, storage: Storage) -> None:
+        """Store what the store precision costs, as it was measured on the vectors before they were rounded."""
+        ...
+
     def keep_background(self, background: Mapping[str, Any]) -> None:
         """Store how unrelated pairs score, as JSON; see `semsearch.confidence`."""
         ...

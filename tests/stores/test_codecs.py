@@ -8,7 +8,7 @@ import struct
 import numpy as np
 import pytest
 
-from semsearch.stores.local.vectors.codecs import CODECS, unstorable
+from semsearch.stores.codecs import CODECS, unstorable
 
 EACH = pytest.mark.parametrize("precision", CODECS)
 

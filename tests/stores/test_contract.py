@@ -20,7 +20,7 @@ from semsearch.layout import Layout, Section
 from semsearch.stores.base import Entry, Store
 from semsearch.stores.open import open_store
 from semsearch.transforms import Transform
-from semsearch.types import Document, Origin, Root
+from semsearch.types import Document, Origin, Root, Storage
 
 STORES = ("local", "memory", "postgres")
 
@@ -436,6 +436,37 @@ def test_vectors_are_stored_in_the_precision_of_the_index_which_is_kept(store: S
         writer.discard_draft()
     assert store.storage.store_precision == "float32"
     assert store.vectors_of(store.documents(["a"])["a"].passages) == pytest.approx(row, rel=1e-6)
+
+
+@pytest.mark.parametrize("transform", ["", "center"])
+def test_the_loss_is_measured_on_vectors_as_they_are_searched_without_zeros(store: Store, kind: str, transform: str):
+    if kind == "memory":
+        pytest.skip("this store does not measure it")
+    rows = np.random.default_rng(0).normal(30, 0.05, (40, 4)).astype(np.float32)  # a float16 near 30 is off by 0.008
+    if not transform:
+        rows[10:20] = 0
+    with store.write(index_spec(transform=transform), CHUNKING, store_precision="float16") as writer:
+        writer.commit([entry(f"d{n}", row[None]) for n, row in enumerate(rows)])
+        writer.fit()
+        writer.seal(final=True)
+    stored = rows.astype(np.float16).astype(np.float64)
+    pair = [(each - stored.mean(0) if transform else each)[rows.any(1)] for each in (rows.astype(np.float64), stored)]
+    cosines = np.sum(pair[0] * pair[1], axis=1) / np.prod([np.linalg.norm(each, axis=1) for each in pair], axis=0)
+    assert store.storage.measured == (40 if transform else 30)
+    assert store.storage.mean_cosine == pytest.approx(cosines.mean(), abs=1e-6)
+    assert (store.storage.mean_cosine > 0.999) == (not transform)
+
+
+def test_a_loss_that_was_measured_elsewhere_is_kept(store: Store):
+    known = Storage("float16", mean_cosine=0.75, overlap=0.5, measured=90)
+    with store.write(index_spec(), CHUNKING, store_precision="float16") as writer:
+        writer.commit([entry("a", UNIT[:1]), entry("b", UNIT[1:2])])
+        writer.keep_loss(known)
+        writer.seal(final=True)
+    assert store.storage == known
+    with store.write(index_spec(), CHUNKING) as writer:
+        writer.commit([entry("c", UNIT[2:3])])  # fewer than 90
+    assert store.storage == known
 
 
 def test_entries_are_what_was_committed(store: Store):

@@ -178,7 +178,7 @@ def mean_cosine(ours: np.ndarray, theirs: np.ndarray) -> float:
 @EACH_LOSSY
 @pytest.mark.parametrize("similarity", ["cosine", "dot", "euclidean"])
 def test_the_loss_is_that_of_the_first_passages_that_are_not_zero(tmp_path, monkeypatch, precision, similarity):
-    monkeypatch.setattr("semsearch.stores.local.vectors.loss.SAMPLE", 250)
+    monkeypatch.setattr("semsearch.stores.loss.SAMPLE", 250)
     rows = random_rows(unit=similarity == "cosine")
     write(tmp_path, rows, precision, similarity=similarity)
     exact, found = rows[1:251], decoded(tmp_path, precision)[1:251].astype(float)
@@ -488,6 +488,14 @@ def test_vectors_of_unknown_tokens_stay_zero_and_are_not_measured(tmp_path):
     with open_reader(tmp_path / "index") as reader:
         assert reader.storage.measured == 29
         assert reader.storage.mean_cosine > 0.999
+
+
+@EACH_LOSSY
+def test_a_copy_knows_what_rounding_its_vectors_has_cost(built, tmp_path, precision):
+    Index.copy(built[precision], tmp_path / "copy")
+    with open_reader(built[precision]) as first, open_reader(tmp_path / "copy") as second:
+        assert second.storage == first.storage
+        assert (first.storage.mean_cosine < 1) == (precision == "int8")  # these float16 vectors lose less than is shown
 
 
 @pytest.fixture

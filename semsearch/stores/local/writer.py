@@ -17,7 +17,7 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 
 from semsearch.arrays import Vectors
-from semsearch.errors import DamagedError, RecordError, UsageError
+from semsearch.errors import DamagedError, RecordError
 from semsearch.files import is_regular
 from semsearch.stores.base import (
     Entry,
@@ -27,6 +27,7 @@ from semsearch.stores.base import (
     refuse_other_encoder,
     refuse_other_precision,
 )
+from semsearch.stores.codecs import refuse_unstorable
 from semsearch.stores.local.care.rebuild import RebuildResult, rebuild_database
 from semsearch.stores.local.catalog import Catalog, write_setting
 from semsearch.stores.local.database import DATABASE, Database, Parameter, translated_errors
@@ -45,9 +46,8 @@ from semsearch.stores.local.lock import hold_lock
 from semsearch.stores.local.plans import Planner
 from semsearch.stores.local.sealing import MAX_DELETED, Sealer
 from semsearch.stores.local.vectors.ann.kinds import EXACT, create
-from semsearch.stores.local.vectors.codecs import unstorable
-from semsearch.stores.local.vectors.loss import StoreLoss
 from semsearch.stores.local.vectors.table import LITTLE_ENDIAN, VectorTable
+from semsearch.stores.loss import StoreLoss, as_setting
 from semsearch.stores.plans import key_of, origin_of
 from semsearch.transforms import Transform, fit_transform
 from semsearch.types import AUTO, Document, EncoderSpec, Origin, Passage, Root, Storage
@@ -68,7 +68,7 @@ class Writer:
         self._open_store = open_store
         self._folder, self._database, self._catalog = database.folder, database, catalog
         self._vectors = VectorTable(database, catalog)
-        self._loss = StoreLoss(database, catalog, self._vectors)
+        self._loss = StoreLoss()
         self._planner = Planner(database, catalog)
         self._sealer = Sealer(database, catalog, self._vectors)
         database.execute("PRAGMA synchronous = FULL")  # a committed batch survives a power cut
@@ -244,7 +244,19 @@ class Writer:
             self._database.execute("DELETE FROM segments")
             self._database.execute("DELETE FROM deleted")
             self._catalog.mark_changed()
-            self._loss.measure()
+            self._measure_loss()
+
+    def keep_loss(self, storage: Storage) -> None:
+        """See `StoreWriter.keep_loss`."""
+        with self._database.change():
+            write_setting(self._database, "store_loss", as_setting(storage))
+            self._catalog.mark_changed()
+
+    def _measure_loss(self) -> None:
+        vectors, catalog = self._vectors, self._catalog
+        loss = self._loss.measure(vectors.codec, vectors.transformed, catalog.spec.similarity, catalog.storage())
+        if loss:
+            write_setting(self._database, "store_loss", loss)
 
     def keep_background(self, background: Mapping[str, Any]) -> None:
         """See `StoreWriter.keep_background`."""
@@ -362,13 +374,9 @@ class Writer:
         rows: Vectors = np.concatenate([entry.vectors for entry in entries if entry.passages])
         codec = self._vectors.codec
         stored = codec.encode(rows)
-        if problem := unstorable(rows, stored, codec):
-            place, why = problem
-            raise UsageError(
-                f"a vector of document {flat[place][0].doc_id!r} {why} to store it as "
-                f"{self._catalog.store_precision}; choose another `store_precision`"
-            )
-        self._loss.take(rows, stored)
+        refuse_unstorable([document.doc_id for document, _ in flat], rows, stored, self._catalog.store_precision)
+        if self._loss.take(rows, stored, codec) and (not self._catalog.spec.transform or self._vectors.transform()):
+            self._measure_loss()
         for (document, passage), row in zip(flat, stored, strict=True):
             yield document, passage, row.tobytes()
 

@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 
 from semsearch.arrays import Vectors
-from semsearch.errors import UsageError
 from semsearch.filters.postgres import comparable, moments_in
 from semsearch.similarity import Spread
 from semsearch.stores.base import Entry
-from semsearch.stores.local.vectors.codecs import CODECS, unstorable
-from semsearch.stores.local.words.analysis import analyze
+from semsearch.stores.codecs import CODECS, refuse_unstorable
+from semsearch.stores.local.words.analysis import analyze, heading_of
+from semsearch.stores.loss import StoreLoss
 from semsearch.stores.plans import key_of
 from semsearch.stores.postgres.catalog import COUNTED, Catalog
 from semsearch.stores.postgres.connections import Writing
 from semsearch.stores.postgres.vectors import COLUMNS, VectorTable, decode, encode
 from semsearch.stores.postgres.words import spelled
-from semsearch.types import Document
+from semsearch.types import Document, Passage
 
 DOCUMENTS = (
     "id int8, doc_id text, title text, text text, layout text, metadata text, fields jsonb, moments jsonb, "
@@ -51,6 +51,7 @@ class Batches:
 
     def __init__(self, writing: Writing, catalog: Catalog, vectors: VectorTable) -> None:
         self._writing, self._catalog, self._vectors = writing, catalog, vectors
+        self._loss = StoreLoss()
 
     def numbers(self, doc_ids: Sequence[str]) -> dict[str, int]:
         """Return the numbers of the documents that exist, in the order given."""
@@ -122,11 +123,10 @@ class Batches:
             (key, json.dumps(value)),
         )
 
-    def copy_vectors(self, numbers: Sequence[int], documents: Sequence[int], rows: Vectors) -> None:
-        """Insert the vectors `[n, dim]` of passages, which must be storable, and take note of where they lie."""
+    def _copy_vectors(self, numbers: Sequence[int], documents: Sequence[int], decoded: Vectors) -> None:
+        """Insert the vectors `[n, dim]` of passages as they are stored, and take note of where they lie."""
         name, spec = COLUMNS[self._catalog.store_precision], self._catalog.spec
-        decoded = CODECS[self._catalog.store_precision].encode(rows).astype(np.float32)
-        columns, values = f"passage int8, document int8, {name} bytea", [encode(rows, name)]
+        columns, values = f"passage int8, document int8, {name} bytea", [encode(decoded, name)]
         transform = self._catalog.transform() if spec.transform else None
         if transform:
             decoded = transform(decoded)
@@ -139,17 +139,20 @@ class Batches:
         flat = [(entry.document, passage) for entry in entries for passage in entry.passages]
         if not flat:
             return
-        vectors = self._storable(flat, np.concatenate([entry.vectors for entry in entries if entry.passages]))
+        vectors = self._stored(flat, np.concatenate([entry.vectors for entry in entries if entry.passages]))
         ids = self._next("passages", len(flat))
         documents = [numbers[document.doc_id] for document, _ in flat]
-        texts = [(_heading(one, p.start, p.end), one.text[p.start : p.end]) for one, p in flat]
+        texts = [
+            (heading_of(one.title, one.layout.section(one.title, p.start, p.end)), one.text[p.start : p.end])
+            for one, p in flat
+        ]
         words = self._words(texts)
         rows = [
             (number, document, p.ordinal, p.start, p.end, p.n_tokens, p.n_lost, *some)
             for number, document, (_, p), some in zip(ids, documents, flat, words, strict=True)
         ]
         self._copy("passages", PASSAGES, rows)
-        self.copy_vectors(ids, documents, vectors)
+        self._copy_vectors(ids, documents, vectors)
         passages = [passage for _, passage in flat]
         self.count(
             {
@@ -161,21 +164,27 @@ class Batches:
             }
         )
 
-    def _storable(self, flat: Sequence[tuple[Document, Any]], rows: Vectors) -> Vectors:
-        """Return vectors as they are given.
+    def _stored(self, flat: Sequence[tuple[Document, Passage]], rows: Vectors) -> Vectors:
+        """Return vectors `[n, dim]` as they are stored.
 
         Raises:
             UsageError: If one cannot be stored in the precision of the index.
         """
         precision = self._catalog.store_precision
         codec = CODECS[precision]
-        if problem := unstorable(rows, codec.encode(rows), codec):
-            place, why = problem
-            raise UsageError(
-                f"a vector of document {flat[place][0].doc_id!r} {why} to store it as {precision}; choose another "
-                "`store_precision`"
-            )
-        return rows
+        stored = codec.encode(rows)
+        refuse_unstorable([document.doc_id for document, _ in flat], rows, stored, precision)
+        if self._loss.take(rows, stored, codec) and (not self._catalog.spec.transform or self._catalog.transform()):
+            self.measure_loss()
+        return codec.decode(stored)
+
+    def measure_loss(self) -> None:
+        """Store what the store precision costs, unless the index knows it from more vectors than this run has."""
+        catalog = self._catalog
+        codec = CODECS[catalog.store_precision]
+        loss = self._loss.measure(codec, self._vectors.transformed, catalog.spec.similarity, catalog.storage())
+        if loss:
+            self.set("store_loss", loss)
 
     def _words(self, texts: Sequence[tuple[str, str]]) -> list[tuple[int, list[int], list[int]]]:
         """Return the number of words of each passage, and its terms with how often each occurs."""
@@ -240,11 +249,6 @@ def _metadata(document: Document) -> tuple[Any, Any, Any]:
 
     moments = moments_in((document.doc_id, document.title), document.metadata)
     return document.metadata_json, Jsonb(comparable(document.metadata)), Jsonb(moments)
-
-
-def _heading(document: Document, start: int, end: int) -> str:
-    section = document.layout.section(document.title, start, end) if document.layout else ""
-    return f"{document.title} {section}" if section else document.title
 
 
 def fields_in(documents: Iterable[Document]) -> Counter[str]:

@@ -139,9 +139,8 @@ class Graphs:
         self._writing.execute(f"CREATE INDEX {OTHERS}_new ON vectors (passage) WHERE passage % {stride} = 0")
         self._writing.execute("ANALYZE vectors")
         curve = self._measure(column, stride)
-        self._writing.execute(
-            f"DROP INDEX IF EXISTS {NAME}, {OTHERS}"
-        )  # now, because readers wait for it until the commit
+        # only now, because readers wait for it until the commit
+        self._writing.execute(f"DROP INDEX IF EXISTS {NAME}, {OTHERS}")
         for name in (NAME, OTHERS):
             self._writing.execute(f"ALTER INDEX {name}_new RENAME TO {name}")
         self._store(kind, stride, n, curve, time.perf_counter() - started)

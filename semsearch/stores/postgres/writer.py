@@ -20,7 +20,6 @@ import numpy as np
 
 from semsearch.arrays import Vectors
 from semsearch.errors import MismatchError, RecordError, UsageError
-from semsearch.loss import measure_loss
 from semsearch.moments import now
 from semsearch.similarity import Spread
 from semsearch.stores.base import (
@@ -31,7 +30,7 @@ from semsearch.stores.base import (
     refuse_other_encoder,
     refuse_other_precision,
 )
-from semsearch.stores.local.vectors.codecs import CODECS
+from semsearch.stores.loss import as_setting
 from semsearch.stores.plans import origin_of, plan_of
 from semsearch.stores.postgres import artifacts as files
 from semsearch.stores.postgres.address import Address
@@ -53,9 +52,6 @@ AT_ONCE = 1_000
 ROWS_AT_ONCE = 4_096
 """Number of vectors that are in memory at a time."""
 
-SAMPLE = 1_000
-"""Number of passages of a run that the loss of the store precision is measured on."""
-
 
 class Writer:
     """An index that is open for writing; create one with `open`. See `StoreWriter`."""
@@ -68,7 +64,6 @@ class Writer:
         self._graphs = Graphs(writing, catalog, self._vectors, self._batches)
         self._seen = sqlite3.connect("", isolation_level=None, check_same_thread=False)  # spills to a file of its own
         self._seen.execute("CREATE TABLE seen (doc_id TEXT PRIMARY KEY, source TEXT) WITHOUT ROWID")
-        self._sample: list[Vectors] = []
 
     @classmethod
     @contextmanager
@@ -186,7 +181,6 @@ class Writer:
             self._batches.insert(entries, known)
             self._batches.describe(described)
             self._batches.change_fields(before, fields_in([*written, *described]))
-            self._measure_loss(entries)
 
     def delete(self, doc_ids: Sequence[str]) -> list[str]:
         """See `StoreWriter.delete`: one transaction."""
@@ -252,6 +246,12 @@ class Writer:
                 cursor.executemany(sql, list(zip(map(literal, finished), passages, strict=True)))
         if spread is not None:
             self._batches.set("spread", spread.to_json())
+        self._batches.measure_loss()
+
+    def keep_loss(self, storage: Storage) -> None:
+        """See `StoreWriter.keep_loss`."""
+        with self._change():
+            self._batches.set("store_loss", as_setting(storage))
 
     def _stored(self) -> Iterator[tuple[list[int], Vectors]]:
         """Yield the numbers of passages, ascending, with their vectors as they were committed."""
@@ -260,28 +260,6 @@ class Writer:
         while rows := self._writing.rows(sql, (last,), binary=True):
             last = rows[-1][0]
             yield [number for number, _ in rows], np.stack([decode(data, name, dim) for _, data in rows])
-
-    def _measure_loss(self, entries: Sequence[Entry]) -> None:
-        """Measure what the store precision costs on the first vectors of a run, unless it is known from more."""
-        precision = self._catalog.store_precision
-        taken = sum(map(len, self._sample))
-        if precision == "float32" or taken >= SAMPLE:
-            return
-        rows = [entry.vectors for entry in entries if len(entry.passages)]
-        if not rows:
-            return
-        self._sample.append(np.concatenate(rows)[: SAMPLE - taken])
-        exact = np.concatenate(self._sample)
-        if len(exact) < self._catalog.storage().measured:
-            return
-        transform = self._catalog.transform() if self._catalog.spec.transform else None
-        if self._catalog.spec.transform and transform is None:
-            return
-        codec = CODECS[precision]
-        pair = [transform(some) if transform else some for some in (codec.decode(codec.encode(exact)), exact)]
-        loss = measure_loss(pair[0], pair[1], self._catalog.spec.similarity)
-        value = {"mean_cosine": loss.mean_cosine, "overlap": loss.overlap, "measured": len(exact)}
-        self._batches.set("store_loss", value)
 
     def keep_background(self, background: Mapping[str, Any]) -> None:
         """See `StoreWriter.keep_background`."""

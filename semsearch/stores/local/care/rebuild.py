@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from semsearch.errors import StoreError
+from semsearch.stores.codecs import CODECS
 from semsearch.stores.local.array_file import open_arrays
 from semsearch.stores.local.catalog import OPTIONAL, Catalog, SegmentRecord
 from semsearch.stores.local.database import Database
 from semsearch.stores.local.guard import INDEX_AGAIN, checksum
-from semsearch.stores.local.vectors.codecs import CODECS
 from semsearch.types import content_hash
 
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from semsearch.arrays import Ids, Vectors
 from semsearch.similarity import Spread
+from semsearch.stores.codecs import FLOAT32, Codec
 from semsearch.stores.local.array_file import Array, ArrayWriter, writing_arrays
 from semsearch.stores.local.vectors.ann.kinds import EXACT, create, kind_of
 from semsearch.stores.local.vectors.ann.library import FaissIndex
 from semsearch.stores.local.vectors.ann.recall import HELD_OUT, SHARE, K, measure
-from semsearch.stores.local.vectors.codecs import FLOAT32, Codec
 from semsearch.stores.local.vectors.segments import nearest_so_far, row_sums
 
 Parts: TypeAlias = Iterable[tuple[Ids, Array]]

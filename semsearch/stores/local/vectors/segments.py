@@ -31,6 +31,7 @@ import numpy as np
 from semsearch.arrays import Ids, Vectors
 from semsearch.errors import UsageError
 from semsearch.similarity import Spread, similarities
+from semsearch.stores.codecs import FLOAT32, Codec
 from semsearch.stores.local.array_file import Array, ArrayFile, open_arrays
 from semsearch.stores.local.catalog import SegmentRecord
 from semsearch.stores.local.curves import Measured, choose_effort, curve_from
@@ -45,7 +46,6 @@ from semsearch.stores.local.vectors.ann.library import (
     metric_of,
     threads_for,
 )
-from semsearch.stores.local.vectors.codecs import FLOAT32, Codec
 from semsearch.types import EUCLIDEAN
 
 log = logging.getLogger(__name__)

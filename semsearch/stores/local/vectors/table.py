@@ -11,12 +11,12 @@ import numpy as np
 
 from semsearch.arrays import Ids, Vectors
 from semsearch.errors import DamagedError, StoreError
+from semsearch.stores.codecs import CODECS, FLOAT32, Codec
 from semsearch.stores.local import guard
 from semsearch.stores.local.array_file import Array
 from semsearch.stores.local.catalog import LAST, Catalog, State
 from semsearch.stores.local.database import Database
 from semsearch.stores.local.guard import checksum
-from semsearch.stores.local.vectors.codecs import CODECS, FLOAT32, Codec
 from semsearch.transforms import Transform, canonical_transform
 
 LITTLE_ENDIAN = np.dtype("<f4")

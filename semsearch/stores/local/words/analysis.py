@@ -24,12 +24,17 @@ from semsearch.stores.local.words.keywords import exact_tokens, fold, is_unspace
 from semsearch.stores.local.words.tokenizer import EXACT_WORDS, WORDS, Tokens, tokenizer
 
 Text: TypeAlias = tuple[int, str, str]
-"""A passage's number, its heading (the title of its document and the path of its section), and its text."""
+"""A passage's number, its heading (see `heading_of`), and its text."""
 
 Numbers: TypeAlias = NDArray[np.int64]
 
 EXACT = b"="
 """First byte of the terms that are exact tokens."""
+
+
+def heading_of(title: str, section: str) -> str:
+    """Return what is searched above a passage: the title of its document and the path of its section."""
+    return f"{title} {section}" if section else title
 
 
 @dataclass(frozen=True, slots=True)

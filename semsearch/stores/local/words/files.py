@@ -9,7 +9,7 @@ from semsearch.layout import layout_of
 from semsearch.stores.local.array_file import open_arrays, writing_arrays
 from semsearch.stores.local.catalog import LAST, SegmentRecord
 from semsearch.stores.local.database import Database
-from semsearch.stores.local.words.analysis import Text
+from semsearch.stores.local.words.analysis import Text, heading_of
 from semsearch.stores.local.words.postings import Postings, read
 
 TEXTS = (
@@ -23,7 +23,7 @@ def texts_of(database: Database, first: int, last: int | None) -> Iterator[Text]
     """Yield the texts of a range of passages, ascending."""
     for number, title, text, start, end, layout in database.execute(TEXTS, (first, LAST if last is None else last)):
         section = layout_of(str(layout)).section(str(title), start, end) if layout else ""
-        yield number, f"{title} {section}" if section else str(title), str(text)
+        yield number, heading_of(str(title), section), str(text)
 
 
 def write_words(path: Path, postings: Postings) -> int:

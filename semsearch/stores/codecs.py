@@ -13,12 +13,13 @@ that unit, but the one with which the decoded vector has the length of the given
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from semsearch.arrays import Vectors
+from semsearch.errors import UsageError
 from semsearch.stores.local.array_file import Array
 
 SCALE = np.dtype("<f4")
@@ -86,6 +87,26 @@ CODECS: Mapping[str, Codec] = {
 """The codecs by store precision; see `types.Storage`."""
 
 FLOAT32 = CODECS["float32"]
+
+
+def refuse_unstorable(doc_ids: Sequence[str], rows: Vectors, stored: Array, precision: str) -> None:
+    """Check that vectors can be stored in a precision.
+
+    Args:
+        doc_ids: The document of each vector.
+        rows: The vectors, float32 `[n, dim]`.
+        stored: The same, as the codec of the precision has encoded them.
+        precision: The store precision.
+
+    Raises:
+        UsageError: If one cannot; the message names its document.
+    """
+    if problem := unstorable(rows, stored, CODECS[precision]):
+        place, why = problem
+        raise UsageError(
+            f"a vector of document {doc_ids[place]!r} {why} to store it as {precision}; choose another "
+            "`store_precision`"
+        )
 
 
 def unstorable(rows: Vectors, stored: Array, codec: Codec) -> tuple[int, str] | None:
