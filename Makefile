@@ -55,7 +55,7 @@ demo: install ## index the sample corpus and answer three queries
 test: install-dev ## run the tests, except for the slow ones
 	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not slow'
 
-test-slow: install-dev ## run the slow tests: training, published scores, killed runs, fuzzing, and browsers
+test-slow: install-dev ## run the slow tests: training, conversion, published scores, killed runs, fuzzing, and browsers
 	$(BIN)/python -m pytest -n auto --dist worksteal -m slow
 
 crashes: install-dev ## kill, damage and overload indexes for some ten minutes; CRASHES=5000 for longer

@@ -28,6 +28,8 @@ from semsearch.ingest import sample_texts
 from semsearch.loss import measure_loss
 from semsearch.types import Document
 
+pytestmark = pytest.mark.slow
+
 if find_spec("nncf") is None:
     pytest.skip("nncf is not installed", allow_module_level=True)
 
@@ -54,7 +56,6 @@ def test_calibration_leaves_what_other_threads_print_and_the_settings_of_nncf(sm
     assert (logger.level, sys.stdout) == before
 
 
-@pytest.mark.slow
 def test_the_import_of_nncf_sends_nothing_and_leaves_the_class_of_loggers(small):
     code = "import logging, sys; from semsearch import Encoder; "
     code += "encoder = Encoder.load(sys.argv[1], 'mean', runtime='openvino', precision='float32'); "
@@ -73,7 +74,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
     return Encoder.load(str(folder), "mean", runtime="openvino", precision="float32").quantize(TEXTS)
 
 
-@pytest.mark.slow
 def test_the_default_model_loses_little(data: Path):
     texts = sts_sentences(data, 400)
     exact = SentenceTransformer(str(MODEL_DIR), device="cpu").encode(texts)

@@ -18,6 +18,7 @@ from semsearch import Encoder
 from semsearch.errors import ModelError, UnsupportedError
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore::semsearch.PoolingWarning"),
 ]

@@ -23,6 +23,8 @@ from semsearch.encoder.runtimes.torch_model import PooledModel
 from semsearch.errors import ModelError, UnsupportedError
 from semsearch.poolers import POOLERS
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["A heron waits.", "", "The grey heron stands in the shallow water and strikes at a passing fish."]
 
 Make = Callable[..., Path]
@@ -83,7 +85,6 @@ def test_a_graph_is_converted_once_for_each_pooler(model, folder, monkeypatch):
     encode(model, max_tokens=16, passage_prefix="x ")  # these settings do not change the graph
 
 
-@pytest.mark.slow
 def test_other_weights_are_another_graph(checkpoint, folder):
     one, two = str(checkpoint()), str(checkpoint(seed=1))
     close(encode(one), by_torch(one))
@@ -99,7 +100,6 @@ def flip(data: bytes) -> bytes:
 DAMAGES = {"flipped": flip, "cut": lambda data: data[: len(data) // 2], "empty": lambda data: b""}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("file", ["graph.bin", "graph.xml", "sums.json", "*.blob"])
 def test_a_damaged_or_foreign_file_is_made_again(converted, folder, monkeypatch, file, damage):
@@ -151,7 +151,6 @@ def start(model: str) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", CODE, model], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-@pytest.mark.slow
 def test_processes_that_convert_at_once_convert_once(model, folder):
     both = [start(model), start(model)]
     answers = [process.communicate(timeout=120) for process in both]
@@ -161,7 +160,6 @@ def test_processes_that_convert_at_once_convert_once(model, folder):
     assert len(kept(folder)) == 1
 
 
-@pytest.mark.slow
 def test_a_killed_conversion_leaves_nothing_that_is_taken_for_a_graph(model, folder):
     process = start(model)
     deadline = time.monotonic() + 60

@@ -20,7 +20,7 @@ from semsearch.encoder.checkpoints.open import open_checkpoint
 from semsearch.errors import ModelError
 from semsearch.training import Recipe, train
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 def ours(folder: Path, pooler: str = "auto") -> Encoder:

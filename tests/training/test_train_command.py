@@ -21,7 +21,7 @@ from semsearch.training import Recipe, Scratch, train
 from semsearch.training.card import command_of
 from semsearch.training.recipe import NAMES
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 QUICK = ("--steps", "3", "--eval-every", "2", "--batch-size", "8", "--device", "cpu", "--learning-rate", "1e-3")
 
@@ -52,7 +52,6 @@ MORE: dict[str, tuple[str, ...]] = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("objective", RECORDS)
 def test_every_objective_writes_a_checkpoint(objective):
     assert RECORDS.keys() | {"distill-static"} == {*NAMES}
