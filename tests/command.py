@@ -15,8 +15,11 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from typer import Context
+from typer.core import TyperGroup
+from typer.main import get_command
 
-from semsearch.cli.main import main
+from semsearch.cli.main import app, main
 
 SCRIPT = shutil.which("semsearch", path=str(Path(sys.executable).parent)) or "semsearch"
 
@@ -99,3 +102,15 @@ def indexed(name: str = "notes", documents: list[dict[str, Any]] = DOCUMENTS, *o
     corpus.write_bytes(jsonl(documents))
     call("index", corpus, *(options or HASH)).ok()
     return Path("indexes", name)
+
+
+def parse(arguments: list[str]) -> dict[str, Any]:
+    """Return the parameters that the command line reads from arguments; raises what it raises for wrong ones."""
+    command: Any = get_command(app)
+    context = Context(command, info_name="semsearch")
+    while isinstance(command, TyperGroup) and arguments:
+        name, *arguments = arguments
+        command = command.get_command(context, name)
+        assert command, f"no command {name!r}"
+        context = Context(command, info_name=name, parent=context)
+    return dict(command.make_context(context.info_name, list(arguments), parent=context.parent).params)

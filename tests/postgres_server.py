@@ -1,9 +1,8 @@
-"""A real PostgreSQL server with pgvector for tests: one for all workers of a run, with a schema for each test."""
+"""A real PostgreSQL server with pgvector for tests: one for each worker of a run, with a schema for each test."""
 
 from __future__ import annotations
 
 import os
-import pwd
 import secrets
 import shutil
 import signal
@@ -11,11 +10,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import psutil
 import psycopg
 
 STARTS = 60.0
@@ -28,10 +29,12 @@ def programs() -> Path | None:
     return Path(spec.origin).parent / "pginstall18" / "bin" if spec and spec.origin else None
 
 
-def user() -> dict[str, object]:
+def user() -> dict[str, Any]:
     """Return the arguments of subprocess that start a program as a normal user: PostgreSQL does not run as root."""
-    if os.geteuid() != 0:
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return {}
+    import pwd
+
     nobody = pwd.getpwnam("nobody")
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
@@ -54,19 +57,15 @@ class Server:
 
     def kill(self) -> None:
         """End the server at once, as a crash of the machine would."""
-        children = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
-        backends = [int(one) for one in Path(children).read_text().split()]
-        for one in (self.process.pid, *backends):
-            try:
-                os.kill(one, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        postmaster = psutil.Process(self.process.pid)
+        for one in (postmaster, *postmaster.children()):
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
         self.process.wait(10)
 
     def start(self) -> None:
         """Start the server again after `kill`."""
-        for left in ("postmaster.pid",):
-            (self.folder / "data" / left).unlink(missing_ok=True)
+        (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
         self.process = _started(self.folder, lasting=True)
 
 
@@ -77,9 +76,8 @@ def serving(*, lasting: bool = False) -> Iterator[Server]:
     assert bin_ is not None
     folder = Path(tempfile.mkdtemp(prefix="pg-"))  # the path of a socket is short
     try:
-        if os.geteuid() == 0:
-            nobody = pwd.getpwnam("nobody")
-            os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+        if owner := user():
+            os.chown(folder, owner["user"], owner["group"])
         words = ["initdb", "-D", folder / "data", "-U", "postgres", "--auth=trust", "--encoding=utf8", "--no-sync"]
         command = [str(bin_ / words[0]), *map(str, words[1:]), "--locale=C.UTF-8", "--no-instructions"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=STARTS, **user())

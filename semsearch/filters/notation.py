@@ -25,6 +25,11 @@ _PATH = re.compile(rf"(?:{NAME}|{QUOTED_NAME})(?:\.(?:{NAME}|{QUOTED_NAME}))*")
 _STEP = re.compile(rf"{NAME}|{QUOTED_NAME}")
 
 
+def either_case(char: str) -> str:
+    """Return the forms of a character in any case; itself alone if it has no others of one character."""
+    return "".join(sorted({form for form in (char, char.lower(), char.upper(), char.title()) if len(form) == 1}))
+
+
 def write_path(path: tuple[str, ...]) -> str:
     """Write the names of a path separated by dots, with backquotes around names that need them."""
     return ".".join(name if _is_plain(name) else "`" + name.replace("`", "``") + "`" for name in path)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
+from semsearch.filters.notation import either_case
 from semsearch.filters.syntax import And, Comparison, Filter, Not, Or, Value, is_built_in
 from semsearch.moments import clock, utc
 
@@ -106,7 +107,7 @@ def _contains(values: Sequence[Value]) -> _Test:
 
 def _like(value: Value, before: str, after: str) -> _Test:
     """Test for a text that contains the value in any case, with these anchors around it."""
-    pattern = before + "".join(map(_either_case, str(value))) + after
+    pattern = before + "".join(map(_pattern, str(value))) + after
     return f'{_IS_TEXT} AND {_TEXT} COLLATE "C" ~ %s', (f"***:{pattern}",)
 
 
@@ -146,11 +147,11 @@ def comparable(value: Any) -> Any:
     return value
 
 
-def _either_case(char: str) -> str:
+def _pattern(char: str) -> str:
     """Return a pattern for a character in any case; what is not a letter or digit is escaped."""
-    forms = sorted({form for form in (char, char.lower(), char.upper(), char.title()) if len(form) == 1})
+    forms = either_case(char)
     if len(forms) > 1:
-        return f"[{''.join(forms)}]"
+        return f"[{forms}]"
     return char if char.isalnum() or not char.isascii() else f"\\{char}"
 
 

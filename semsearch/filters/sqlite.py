@@ -14,6 +14,7 @@ from functools import partial
 from typing import TypeAlias
 
 from semsearch.errors import FilterError
+from semsearch.filters.notation import either_case
 from semsearch.filters.syntax import And, Comparison, Filter, Not, Or, Value, comparisons_of, is_built_in
 from semsearch.moments import clock, utc
 
@@ -149,7 +150,7 @@ def _contains(values: Sequence[Value]) -> _Test:
 
 def _like(value: Value, before: str, after: str) -> _Test:
     """Test for a text that contains the value in any case, with these patterns around it."""
-    pattern = before + "".join(map(_either_case, str(value))) + after  # MAX_NEEDLE fits SQLite's limit of 50,000 bytes
+    pattern = before + "".join(map(_pattern, str(value))) + after  # MAX_NEEDLE fits SQLite's limit of 50,000 bytes
     return "field.type = 'text' and field.value glob ?", (pattern,)
 
 
@@ -176,9 +177,9 @@ def _moment(symbol: str, values: Sequence[Value]) -> _Test:
     return f"field.type = 'text' and coalesce({', '.join(asked)}, 0)", tuple(asked.values())
 
 
-def _either_case(char: str) -> str:
-    forms = sorted({form for form in (char, char.lower(), char.upper(), char.title()) if len(form) == 1})
-    return f"[{''.join(forms)}]" if len(forms) > 1 or char in "*?[" else char
+def _pattern(char: str) -> str:
+    forms = either_case(char)
+    return f"[{forms}]" if len(forms) > 1 or char in "*?[" else char
 
 
 _OPERATORS: dict[str, Callable[[Sequence[Value]], _Test]] = {

@@ -20,14 +20,10 @@ from typing import Any
 
 import pytest
 import yaml
-from command import call
+from command import call, parse
 from serving import build, served
-from typer import Context
-from typer.core import TyperGroup
-from typer.main import get_command
 
 from semsearch import __version__
-from semsearch.cli.main import app
 from semsearch.server.keys import Key
 from semsearch.server.settings import Settings
 
@@ -52,18 +48,6 @@ def last_stage() -> list[tuple[str, str]]:
     found = instructions()
     start = max(place for place, (name, _) in enumerate(found) if name == "FROM")
     return found[start:]
-
-
-def parse(arguments: list[str]) -> dict[str, Any]:
-    """Return the parameters that the command line reads from arguments; raises what it raises for wrong ones."""
-    command: Any = get_command(app)
-    context = Context(command, info_name="semsearch")
-    while isinstance(command, TyperGroup) and arguments:
-        name, *arguments = arguments
-        command = command.get_command(context, name)
-        assert command, f"no command {name!r}"
-        context = Context(command, info_name=name, parent=context)
-    return dict(command.make_context(context.info_name, list(arguments), parent=context.parent).params)
 
 
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))

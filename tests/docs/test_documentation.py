@@ -15,18 +15,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from command import call
+from command import call, parse
 from pseudo_terminal import NO_TERMINAL, on_terminal, plain
-from typer import Context
-from typer.core import TyperGroup
-from typer.main import get_command
 
 import semsearch
 import semsearch.errors
 import semsearch.evaluation
 import semsearch.poolers
 import semsearch.training
-from semsearch.cli.main import app
 from semsearch.encoder.pooling import SIMCSE_NAMES
 from semsearch.poolers import POOLERS
 
@@ -110,18 +106,6 @@ def test_every_command_is_one_that_runs(place: str, words: list[str]):
         assert [word for word in arguments[1:] if word.startswith("--") and f'"{word}"' not in described] == []
     else:
         assert program in OTHERS, place
-
-
-def parse(arguments: list[str]) -> None:
-    """Have the command line read arguments as a call would; raises what it raises for wrong ones."""
-    command = get_command(app)
-    context = Context(command, info_name="semsearch")
-    while isinstance(command, TyperGroup) and arguments:
-        name, *arguments = arguments
-        command = command.get_command(context, name)
-        assert command, f"no command {name!r}"
-        context = Context(command, info_name=name, parent=context)
-    command.make_context(context.info_name, list(arguments), parent=context.parent)
 
 
 def check_extras(arguments: list[str]) -> None:
