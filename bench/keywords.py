@@ -33,10 +33,10 @@ from machine import describe
 from measure import peak_of
 
 from semsearch.stores.local.array_file import open_arrays, writing_arrays
-from semsearch.stores.local.words.bm25 import KeywordIndex
-from semsearch.stores.local.words.keywords import body, exact_tokens, match_expression, tokens
-from semsearch.stores.local.words.postings import DTYPES, Mask, build, read
-from semsearch.stores.local.words.tokenizer import EXACT_WORDS, WORDS
+from semsearch.stores.words.bm25 import KeywordIndex
+from semsearch.stores.words.keywords import body, exact_tokens, match_expression, tokens
+from semsearch.stores.words.postings import DTYPES, Mask, build, read
+from semsearch.stores.words.tokenizer import EXACT_WORDS, WORDS
 
 K, HELD_OUT, EVERY, LONG = 10, 200, 10, 100_000
 

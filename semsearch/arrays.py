@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,3 +15,6 @@ Vector: TypeAlias = NDArray[np.float32]
 
 Ids: TypeAlias = NDArray[np.int64]
 """Passage numbers, int64 `[n]`; -1 stands for no passage."""
+
+Array: TypeAlias = NDArray[Any]
+"""An array of any type and shape."""

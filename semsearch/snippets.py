@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from semsearch.checks import TEXT, WHOLE, check_types
 from semsearch.errors import UsageError
-from semsearch.stores.local.words.matches import READ, Spans, find_matches
+from semsearch.stores.words.matches import READ, Spans, find_matches
 from semsearch.types import Hit
 
 SIZE = 240

@@ -27,8 +27,8 @@ from semsearch.encoder.encoder import Progress, TextEncoder
 from semsearch.encoder.token_parts import TokenParts
 from semsearch.stores.base import Entry
 from semsearch.stores.local.store import LocalStore
-from semsearch.stores.local.words.keywords import fold, separated, spelled_tokens
 from semsearch.stores.local.writer import Writer
+from semsearch.stores.words.keywords import fold, separated, spelled_tokens
 from semsearch.types import Document, EncoderSettings, Passage, Run
 
 

@@ -183,7 +183,7 @@ def _print_parts(console: Any, parts: tuple[str, str, str], shown: Shown) -> int
     """Print the text around a passage dimmed and the passage behind a margin; returns the number of lines before it."""
     from rich.text import Text
 
-    from semsearch.stores.local.words.matches import find_matches
+    from semsearch.stores.words.matches import find_matches
 
     before, passage, behind = (harmless(part).expandtabs(4).strip("\n") for part in parts)
     width = min(console.width, WIDTH)

@@ -13,7 +13,7 @@ from semsearch.explain.tokens import Splitter, weighted
 from semsearch.filters.syntax import Filter
 from semsearch.snippets import Snippet, by_rarity, cut
 from semsearch.stores.base import Readable
-from semsearch.stores.local.words.matches import READ, Spans, find_matches, find_terms
+from semsearch.stores.words.matches import READ, Spans, find_matches, find_terms
 from semsearch.types import Hit
 
 if TYPE_CHECKING:

@@ -18,9 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from semsearch.arrays import Vectors
+from semsearch.arrays import Array, Vectors
 from semsearch.errors import UsageError
-from semsearch.stores.local.array_file import Array
 
 SCALE = np.dtype("<f4")
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from semsearch.arrays import Vectors
+from semsearch.arrays import Array, Vectors
 from semsearch.loss import measure_loss
 from semsearch.stores.codecs import FLOAT32, Codec
-from semsearch.stores.local.array_file import Array
 from semsearch.types import Storage
 
 SAMPLE = 1_000

@@ -28,7 +28,7 @@ from older_index import make_older_index
 from semsearch import WordHashEncoder
 from semsearch.filters.text import parse
 from semsearch.stores.local.store import LocalStore
-from semsearch.stores.local.words.keywords import MAX_QUERY_WORDS, exact_tokens, fold, match_expression
+from semsearch.stores.words.keywords import MAX_QUERY_WORDS, exact_tokens, fold, match_expression
 
 TOKENIZER = "tokenize='porter unicode61 remove_diacritics 2'"
 HOSTILE = ["AND", "OR", "NOT", "NEAR", "NEAR(cat dog)", "cat*", "*", '"', '"cat', "'", "cat'--", "body:cat", "{body}:x"]

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from fakes import body, entry, open_reader, open_writer, tokens
 
-from semsearch.stores.local.words.keywords import exact_tokens, phrases
-from semsearch.stores.local.words.matches import _body, _tokens, _trace, find_matches, find_terms, merge
+from semsearch.stores.words.keywords import exact_tokens, phrases
+from semsearch.stores.words.matches import _body, _tokens, _trace, find_matches, find_terms, merge
 from semsearch.types import Term
 
 CHUNKS = """

@@ -16,17 +16,17 @@ from fakes import body, tokens
 from forking import told
 
 from semsearch.stores.local.array_file import open_arrays, writing_arrays
-from semsearch.stores.local.words import bm25, postings
-from semsearch.stores.local.words.bm25 import KeywordIndex
-from semsearch.stores.local.words.keywords import (
+from semsearch.stores.words import bm25, postings
+from semsearch.stores.words.bm25 import KeywordIndex
+from semsearch.stores.words.keywords import (
     MAX_QUERY_WORDS,
     as_typed,
     exact_tokens,
     match_expression,
     phrases,
 )
-from semsearch.stores.local.words.postings import Postings, build, merge, read
-from semsearch.stores.local.words.tokenizer import EXACT_WORDS, WORDS, tokenizer
+from semsearch.stores.words.postings import Postings, build, merge, read
+from semsearch.stores.words.tokenizer import EXACT_WORDS, WORDS, tokenizer
 from semsearch.types import Term
 
 Row = tuple[int, str, str]
@@ -332,7 +332,7 @@ def test_threads_share_an_index(rows):
 
 def test_a_forked_child_analyzes_while_a_thread_of_its_parent_did():
     assert told("""
-from semsearch.stores.local.words.tokenizer import WORDS, tokenizer
+from semsearch.stores.words.tokenizer import WORDS, tokenizer
 with tokenizer(WORDS)._lock:
     in_child(lambda: tokenizer(WORDS).tokens(["running"]).of(0))
 """) == ["[b'run']"]

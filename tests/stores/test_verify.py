@@ -24,7 +24,7 @@ from semsearch.errors import NoIndexError, SchemaError, UsageError
 from semsearch.stores.local.care.verify import LISTED, verify_folder
 from semsearch.stores.local.store import LocalStore
 from semsearch.stores.local.words.files import texts_of, write_words
-from semsearch.stores.local.words.postings import build
+from semsearch.stores.words.postings import build
 from semsearch.verify import VerifyResult
 
 ENCODER = WordHashEncoder(16)

@@ -24,11 +24,9 @@ from typing import Any, BinaryIO, TypeAlias
 from weakref import finalize
 
 import numpy as np
-from numpy.typing import NDArray
 
+from semsearch.arrays import Array
 from semsearch.files import creating, open_regular
-
-Array: TypeAlias = NDArray[Any]
 
 MAGIC = b"semarrs1"
 

@@ -27,7 +27,7 @@ from semsearch.stores.local.vectors.ann.kinds import EXACT, choose, exact_rows, 
 from semsearch.stores.local.vectors.segment_files import Source, Written, write_segment
 from semsearch.stores.local.vectors.table import VectorTable
 from semsearch.stores.local.words.files import open_words, texts_of, write_words
-from semsearch.stores.local.words.postings import Postings, build, merge
+from semsearch.stores.words.postings import Postings, build, merge
 from semsearch.types import AUTO
 from semsearch.vector_options import RecallWarning
 

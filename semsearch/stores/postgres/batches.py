@@ -18,13 +18,13 @@ from semsearch.filters.postgres import comparable, moments_in
 from semsearch.similarity import Spread
 from semsearch.stores.base import Entry
 from semsearch.stores.codecs import CODECS, refuse_unstorable
-from semsearch.stores.local.words.analysis import analyze, heading_of
 from semsearch.stores.loss import StoreLoss
 from semsearch.stores.plans import key_of
 from semsearch.stores.postgres.catalog import COUNTED, Catalog
 from semsearch.stores.postgres.connections import Writing
 from semsearch.stores.postgres.vectors import COLUMNS, VectorTable, decode, encode
 from semsearch.stores.postgres.words import spelled
+from semsearch.stores.words.analysis import analyze, heading_of
 from semsearch.types import Document, Passage
 
 DOCUMENTS = (

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 
 from semsearch.arrays import Ids, Vector
 from semsearch.filters.postgres import Condition
-from semsearch.stores.local.words.analysis import AnalyzedQuery, analyze_query
-from semsearch.stores.local.words.bm25 import LEAST_WEIGHT
-from semsearch.stores.local.words.keywords import as_typed
-from semsearch.stores.local.words.postings import K1, B, mean_length, norms
 from semsearch.stores.postgres.catalog import Catalog
 from semsearch.stores.postgres.connections import Session
+from semsearch.stores.words.analysis import AnalyzedQuery, analyze_query
+from semsearch.stores.words.bm25 import LEAST_WEIGHT
+from semsearch.stores.words.keywords import as_typed
+from semsearch.stores.words.postings import K1, B, mean_length, norms
 from semsearch.types import Term
 
 Scores: TypeAlias = NDArray[np.float64]

@@ -17,10 +17,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.arrays import Ids
+from semsearch.arrays import Array, Ids
 from semsearch.errors import NoIndexError, SchemaError, StoreError
 from semsearch.files import is_regular
-from semsearch.stores.local.array_file import Array, open_arrays
+from semsearch.stores.local.array_file import open_arrays
 from semsearch.stores.local.catalog import OPTIONAL, Catalog, SegmentRecord, read_object
 from semsearch.stores.local.database import DATABASE, SCHEMA_VERSION, Database, schema_version, translated_errors
 from semsearch.stores.local.folder import OURS, encoder_folder
@@ -31,7 +31,7 @@ from semsearch.stores.local.vectors.ann.kinds import EXACT
 from semsearch.stores.local.vectors.segments import IndexedSegment, open_segment, row_sums
 from semsearch.stores.local.vectors.table import VectorTable
 from semsearch.stores.local.words.files import open_words, texts_of
-from semsearch.stores.local.words.postings import build, word_sums
+from semsearch.stores.words.postings import build, word_sums
 from semsearch.types import COSINE, content_hash
 
 LISTED = 20

@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from semsearch.arrays import Ids, Vectors
+from semsearch.arrays import Array, Ids, Vectors
 from semsearch.similarity import Spread
 from semsearch.stores.codecs import FLOAT32, Codec
-from semsearch.stores.local.array_file import Array, ArrayWriter, writing_arrays
+from semsearch.stores.local.array_file import ArrayWriter, writing_arrays
 from semsearch.stores.local.vectors.ann.kinds import EXACT, create, kind_of
 from semsearch.stores.local.vectors.ann.library import FaissIndex
 from semsearch.stores.local.vectors.ann.recall import HELD_OUT, SHARE, K, measure

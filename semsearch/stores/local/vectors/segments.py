@@ -28,11 +28,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from semsearch.arrays import Ids, Vectors
+from semsearch.arrays import Array, Ids, Vectors
 from semsearch.errors import UsageError
 from semsearch.similarity import Spread, similarities
 from semsearch.stores.codecs import FLOAT32, Codec
-from semsearch.stores.local.array_file import Array, ArrayFile, open_arrays
+from semsearch.stores.local.array_file import ArrayFile, open_arrays
 from semsearch.stores.local.catalog import SegmentRecord
 from semsearch.stores.local.curves import Measured, choose_effort, curve_from
 from semsearch.stores.local.vectors.ann.base import Arrays

@@ -9,11 +9,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from semsearch.arrays import Ids, Vectors
+from semsearch.arrays import Array, Ids, Vectors
 from semsearch.errors import DamagedError, StoreError
 from semsearch.stores.codecs import CODECS, FLOAT32, Codec
 from semsearch.stores.local import guard
-from semsearch.stores.local.array_file import Array
 from semsearch.stores.local.catalog import LAST, Catalog, State
 from semsearch.stores.local.database import Database
 from semsearch.stores.local.guard import checksum

@@ -14,9 +14,8 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.arrays import Ids, Vectors
+from semsearch.arrays import Array, Ids, Vectors
 from semsearch.errors import StoreError
-from semsearch.stores.local.array_file import Array
 from semsearch.stores.local.catalog import LAST, Catalog, SegmentRecord
 from semsearch.stores.local.curves import Measured, curve_from
 from semsearch.stores.local.vectors.ann.kinds import EXACT, candidates

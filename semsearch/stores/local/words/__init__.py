@@ -1,1 +1,1 @@
-"""Keyword search: the analysis of texts, inverted indexes of them, and BM25."""
+"""Keyword search in the segments of a folder: the files of inverted indexes, and the search over them."""

@@ -9,8 +9,8 @@ from semsearch.layout import layout_of
 from semsearch.stores.local.array_file import open_arrays, writing_arrays
 from semsearch.stores.local.catalog import LAST, SegmentRecord
 from semsearch.stores.local.database import Database
-from semsearch.stores.local.words.analysis import Text, heading_of
-from semsearch.stores.local.words.postings import Postings, read
+from semsearch.stores.words.analysis import Text, heading_of
+from semsearch.stores.words.postings import Postings, read
 
 TEXTS = (
     "SELECT passages.id, title, substr(text, start + 1, end - start), start, end, layout "

@@ -12,9 +12,9 @@ from semsearch.stores.local.catalog import Catalog, SegmentRecord
 from semsearch.stores.local.database import Database
 from semsearch.stores.local.parts import Parts
 from semsearch.stores.local.selections import Selection
-from semsearch.stores.local.words.bm25 import KeywordIndex
 from semsearch.stores.local.words.files import open_words, texts_of
-from semsearch.stores.local.words.postings import Mask, Postings, build, merge
+from semsearch.stores.words.bm25 import KeywordIndex
+from semsearch.stores.words.postings import Mask, Postings, build, merge
 
 log = logging.getLogger(__name__)
 

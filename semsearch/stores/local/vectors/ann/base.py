@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
-from semsearch.arrays import Ids, Vectors
-from semsearch.stores.local.array_file import Array
+from semsearch.arrays import Array, Ids, Vectors
 from semsearch.stores.local.vectors.ann.library import Chosen, FaissIndex
 
 Arrays: TypeAlias = Mapping[str, Array]

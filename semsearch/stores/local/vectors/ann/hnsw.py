@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from semsearch.arrays import Ids, Vectors
-from semsearch.stores.local.array_file import Array
+from semsearch.arrays import Array, Ids, Vectors
 from semsearch.stores.local.vectors.ann.base import Arrays
 from semsearch.stores.local.vectors.ann.library import (
     BITS,

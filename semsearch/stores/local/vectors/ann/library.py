@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from semsearch.arrays import Array
 from semsearch.forks import runs_here
-from semsearch.stores.local.array_file import Array
 from semsearch.types import EUCLIDEAN
 
 FaissIndex: TypeAlias = Any

@@ -16,7 +16,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TypeAlias
 
-from semsearch.stores.local.words.keywords import (
+from semsearch.stores.words.keywords import (
     as_typed,
     exact_in,
     exact_tokens,
@@ -26,7 +26,7 @@ from semsearch.stores.local.words.keywords import (
     spaced,
     spelled,
 )
-from semsearch.stores.local.words.tokenizer import EXACT_WORDS, WORDS
+from semsearch.stores.words.tokenizer import EXACT_WORDS, WORDS
 from semsearch.types import Term
 
 Spans: TypeAlias = list[tuple[int, int]]

@@ -20,8 +20,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.stores.local.words.keywords import exact_tokens, fold, is_unspaced, phrases, separated, spelled_tokens
-from semsearch.stores.local.words.tokenizer import EXACT_WORDS, WORDS, Tokens, tokenizer
+from semsearch.stores.words.keywords import exact_tokens, fold, is_unspaced, phrases, separated, spelled_tokens
+from semsearch.stores.words.tokenizer import EXACT_WORDS, WORDS, Tokens, tokenizer
 
 Text: TypeAlias = tuple[int, str, str]
 """A passage's number, its heading (see `heading_of`), and its text."""

@@ -22,10 +22,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.arrays import Ids, Vector
-from semsearch.stores.local.words.analysis import AnalyzedQuery, analyze_query
-from semsearch.stores.local.words.keywords import as_typed
-from semsearch.stores.local.words.postings import K1, Array, Mask, Postings, mean_length, norms
+from semsearch.arrays import Array, Ids, Vector
+from semsearch.stores.words.analysis import AnalyzedQuery, analyze_query
+from semsearch.stores.words.keywords import as_typed
+from semsearch.stores.words.postings import K1, Mask, Postings, mean_length, norms
 from semsearch.types import Term
 
 Scores: TypeAlias = NDArray[np.float64]

@@ -20,14 +20,13 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.stores.local.words.analysis import Text, analyze
-
-Array: TypeAlias = NDArray[Any]
+from semsearch.arrays import Array
+from semsearch.stores.words.analysis import Text, analyze
 
 Mask: TypeAlias = NDArray[np.bool_]
 """For each row of an inverted index, whether its passage counts; bool `[n]`."""
