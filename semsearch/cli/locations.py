@@ -13,7 +13,7 @@ from typing import TypeAlias
 from semsearch.cli import terminal
 from semsearch.cli.registry import remember
 from semsearch.errors import NoIndexError, SourceError, UsageError
-from semsearch.stores.postgres.address import Address, is_url, parse_address
+from semsearch.stores.addresses import Address, is_url, parse_address
 
 IndexPlace: TypeAlias = Path | Address
 """Where an index is: a folder, or a schema in a PostgreSQL database. As text, it never has a password."""

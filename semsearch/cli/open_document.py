@@ -23,7 +23,7 @@ from semsearch.cli.recent import Place, last_hits
 from semsearch.cli.terminal import MATCH
 from semsearch.errors import SourceError, UsageError
 from semsearch.printable import harmless, one_line
-from semsearch.stores.postgres.address import is_url, parse_address
+from semsearch.stores.addresses import is_url, parse_address
 
 if TYPE_CHECKING:
     from semsearch.index import Index

@@ -13,7 +13,7 @@ from semsearch.cli.state import keep, kept, state_folder
 
 if TYPE_CHECKING:
     from semsearch.context import Excerpt
-    from semsearch.stores.postgres.address import Address
+    from semsearch.stores.addresses import Address
     from semsearch.types import Hit
 
 NAME = "last-hits.json"

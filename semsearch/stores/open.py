@@ -1,4 +1,4 @@
-"""The store at a location: a folder on this machine, or a schema in a PostgreSQL database."""
+"""The store at a location: a folder on this machine, or an index in a database of PostgreSQL or Milvus."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TypeAlias, TypeGuard
 
 from semsearch.paths import as_path
+from semsearch.stores.addresses import Address, is_url, parse_address
 from semsearch.stores.base import Store
 from semsearch.stores.local.store import LocalStore
-from semsearch.stores.postgres.address import Address, is_url, parse_address
+from semsearch.stores.milvus.address import Address as MilvusAddress
+from semsearch.stores.postgres.address import Address as PostgresAddress
 
 Location: TypeAlias = str | Path | Address | Store
-"""A folder, the URL of a PostgreSQL database or its address, or a store."""
+"""A folder, the URL of an index in a database or its address, or a store."""
 
 
 def open_store(location: Location) -> Store:
@@ -24,10 +26,14 @@ def open_store(location: Location) -> Store:
         return location
     if isinstance(location, str) and is_url(location):
         location = parse_address(location)
-    if isinstance(location, Address):
+    if isinstance(location, PostgresAddress):
         from semsearch.stores.postgres.store import PostgresStore
 
         return PostgresStore(location)
+    if isinstance(location, MilvusAddress):
+        from semsearch.stores.milvus.store import MilvusStore
+
+        return MilvusStore(location)
     return LocalStore(as_path(location, "location"))
 
 

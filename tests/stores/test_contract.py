@@ -1,4 +1,4 @@
-"""Test what every store must do: a folder, a tiny in-memory store, and PostgreSQL. Add a new store to STORES."""
+"""Test what every store must do: a folder, a tiny in-memory store, PostgreSQL and Milvus. Add a new store to STORES."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from semsearch.stores.open import open_store
 from semsearch.transforms import Transform
 from semsearch.types import Document, Origin, Root, Storage
 
-STORES = ("local", "memory", "postgres")
+STORES = ("local", "memory", "postgres", "milvus")
 
-ONE_WRITER = ("local", "memory")
+ONE_WRITER = ("local", "memory", "milvus")
 """Stores that allow one writer at a time."""
 
 PRECISIONS = {"local": "int8", "memory": "int8", "postgres": "float16"}
-"""A precision of stored vectors that each store has, besides float32."""
+"""A precision of stored vectors that a store has besides float32; a store that is missing here has no other."""
 
 CHUNKING = Chunking().to_json()
 UNIT = np.eye(4, dtype=np.float32)
@@ -38,6 +38,9 @@ def store_of(request: pytest.FixtureRequest, folder: Path) -> Store:
     """Return a new store of the kind that a fixture is asked for."""
     if request.param == "memory":
         return MemoryStore()
+    if request.param == "milvus":
+        pytest.importorskip("milvus_lite")
+        return open_store(f"milvus://{(folder / 'index.db').as_posix()}")
     return open_store(folder / "index" if request.param == "local" else request.getfixturevalue("postgres").url())
 
 
@@ -51,6 +54,11 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 def kind(request: pytest.FixtureRequest) -> str:
     """Return the name of the store that `store` is."""
     return str(request.node.callspec.params["store"])
+
+
+def skip_without_precisions(kind: str) -> None:
+    if kind not in PRECISIONS:
+        pytest.skip("this store has float32 alone")
 
 
 def fill(store: Store, *entries: Any, **spec: Any) -> None:
@@ -412,6 +420,7 @@ def test_a_draft_of_other_documents_is_refused(store: Store, other: str):
 
 
 def test_vectors_are_stored_in_the_precision_of_the_index_which_is_kept(store: Store, kind: str):
+    skip_without_precisions(kind)
     row = np.array([[0.6, -0.8, 0.001, 0]], np.float32)  # 95.25, -127, 0.16 and 0 in units of 0.8 / 127
     codes, precision = np.array([[95, -127, 0, 0]]), PRECISIONS[kind]
     rounded = {"int8": codes * np.linalg.norm(row) / np.linalg.norm(codes), "float16": row.astype(np.float16)}
@@ -440,6 +449,7 @@ def test_vectors_are_stored_in_the_precision_of_the_index_which_is_kept(store: S
 
 @pytest.mark.parametrize("transform", ["", "center"])
 def test_the_loss_is_measured_on_vectors_as_they_are_searched_without_zeros(store: Store, kind: str, transform: str):
+    skip_without_precisions(kind)
     if kind == "memory":
         pytest.skip("this store does not measure it")
     rows = np.random.default_rng(0).normal(30, 0.05, (40, 4)).astype(np.float32)  # a float16 near 30 is off by 0.008
@@ -457,7 +467,8 @@ def test_the_loss_is_measured_on_vectors_as_they_are_searched_without_zeros(stor
     assert (store.storage.mean_cosine > 0.999) == (not transform)
 
 
-def test_a_loss_that_was_measured_elsewhere_is_kept(store: Store):
+def test_a_loss_that_was_measured_elsewhere_is_kept(store: Store, kind: str):
+    skip_without_precisions(kind)
     known = Storage("float16", mean_cosine=0.75, overlap=0.5, measured=90)
     with store.write(index_spec(), CHUNKING, store_precision="float16") as writer:
         writer.commit([entry("a", UNIT[:1]), entry("b", UNIT[1:2])])

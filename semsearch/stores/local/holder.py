@@ -26,10 +26,13 @@ def writer_of(folder: Path) -> str:
     computer is taken to be alive.
     """
     who = first_line(folder / HOLDER)
-    place = PLACE.match(who)
-    if place and place[2] == socket.gethostname() and not _is_alive(int(place[1])):
-        return ""  # it was killed
-    return who
+    return "" if is_gone(who) else who
+
+
+def is_gone(holder: str) -> bool:
+    """Return whether a holder such as `process 7 on host` was a process on this computer, and has ended."""
+    place = PLACE.match(holder)
+    return bool(place and place[2] == socket.gethostname() and not _is_alive(int(place[1])))
 
 
 def first_line(path: Path) -> str:

@@ -1,0 +1,182 @@
+"""Information about an index in Milvus: its settings, counts, fields and roots."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from semsearch.errors import DamagedError, StoreError
+from semsearch.stores.milvus.address import Address
+from semsearch.stores.milvus.rows import About, read_abouts
+from semsearch.stores.milvus.schema import FORMAT
+from semsearch.stores.milvus.states import Reading, damaged, part_names, read_values
+from semsearch.transforms import Transform
+from semsearch.types import EncoderSpec, Root, Storage, VectorOptions
+
+if TYPE_CHECKING:
+    from semsearch.filters.syntax import Value
+
+COUNTED = ("documents", "passages", "tokens", "truncated", "tokens_lost", "words")
+"""What is counted; `words` are those of all passages, for keyword search."""
+
+
+class Catalog:
+    """Reads information about an index; every method must be called inside a snapshot."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._settings: dict[str, tuple[int, Any]] = {}
+        self._spec: tuple[Any, EncoderSpec] | None = None
+        self._transform: tuple[Any, Transform] | None = None
+        self._facets: tuple[int, int, dict[str, list[tuple[Value, int]]]] | None = None
+
+    @property
+    def address(self) -> Address:
+        """Where the index is."""
+        return self._reading.session.address
+
+    def setting(self, key: str, otherwise: Any = None) -> Any:
+        """Return the value of a setting; what has been read is kept until it changes."""
+        place = self._reading.state.settings.get(key)
+        if place is None:
+            return otherwise
+        commit, n = place
+        known = self._settings.get(key)
+        if known is None or known[0] != commit:
+            names = part_names(key, commit, n)
+            found = read_values(self._reading.session, names)
+            try:
+                known = self._settings[key] = commit, json.loads("".join(found[name] for name in names))
+            except (KeyError, ValueError):
+                raise self.damaged(f"its setting {key!r} is missing or not valid") from None
+        return known[1]
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """The encoder that produced all vectors."""
+        stored = self.setting("encoder")
+        if self._spec is None or self._spec[0] is not stored:
+            try:
+                self._spec = stored, EncoderSpec.from_json(stored)
+            except (AttributeError, KeyError, TypeError):
+                raise self.damaged("its setting 'encoder' does not describe a valid encoder") from None
+        return self._spec[1]
+
+    def storage(self) -> Storage:
+        """See `Store.storage`; what is measured of it comes from another store."""
+        return Storage(**self.setting("storage", {}))
+
+    def vector_options(self) -> VectorOptions:
+        """Return how vectors are searched."""
+        with suppress(TypeError):
+            return VectorOptions(**self.setting("vectors", {}))
+        raise self.damaged("its setting 'vectors' is not valid")
+
+    def counts(self) -> dict[str, int]:
+        """See `Store.counts`; also counts `words`."""
+        return {name: int(self._reading.state.counts.get(name, 0)) for name in COUNTED}
+
+    def fields(self) -> list[str]:
+        """See `Store.fields`."""
+        return sorted(self.setting("fields", {}))
+
+    def facets(self, n: int) -> dict[str, list[tuple[Value, int]]]:
+        """See `Store.facets`; this reads all documents, once for each state."""
+        commit = self._reading.state.commit
+        if self._facets is None or self._facets[:2] != (commit, n):
+            counted: dict[str, Counter[tuple[bool, Value]]] = {}
+            for about in self.abouts():
+                for name, value in json.loads(about.metadata).items():
+                    members = value if isinstance(value, list) else [value]
+                    scalars = {(isinstance(one, bool), one) for one in members if isinstance(one, str | int | float)}
+                    if scalars:
+                        counted.setdefault(name, Counter()).update(scalars)
+            self._facets = commit, n, {name: _most_frequent(counted[name], n) for name in sorted(counted)}
+        return self._facets[2]
+
+    def abouts(self, condition: str = "") -> list[About]:
+        """Return what is known of the documents that meet a condition, in the order in which they were first added."""
+        return read_abouts(self._reading, *([condition] if condition else []))
+
+    def roots(self) -> list[Root]:
+        """See `Store.roots`."""
+        with suppress(TypeError):
+            return [Root(**root) for root in self.setting("roots", [])]
+        raise self.damaged("its setting 'roots' is not a valid list of folders")
+
+    def file_of(self, about: About) -> str:
+        """Return the absolute path of the file of a document; empty if it is not from a file."""
+        roots = {root.name: root.path for root in self.roots()}
+        if about.root not in roots or about.file is None:
+            return ""
+        return os.path.join(roots[about.root or ""], *about.file.split("/"))
+
+    def fitted(self) -> Transform | None:
+        """See `Readable.fitted`."""
+        if not self.spec.transform:
+            return None
+        transform = self.transform()
+        if transform is None:
+            raise StoreError(
+                f"the transform {self.spec.transform!r} of {self.address.shown!r} is not fitted yet: the first run did "
+                "not finish; run the same semsearch index command again"
+            )
+        return transform
+
+    def transform(self) -> Transform | None:
+        """Return the fitted transform; None if there is none (yet)."""
+        stored = self.setting("transform")
+        if stored is None:
+            return None
+        if self._transform is None or self._transform[0] is not stored:
+            try:
+                mean, matrix = (np.frombuffer(base64.b64decode(stored[name]), "<f4") for name in ("mean", "matrix"))
+                self._transform = stored, Transform(str(stored["name"]), mean, matrix.reshape(len(mean), -1))
+            except (KeyError, ValueError):
+                raise self.damaged("its fitted transform is not valid; run semsearch index --refit") from None
+        return self._transform[1]
+
+    def status(self) -> dict[str, Any]:
+        """See `Store.status`."""
+        counts = self.counts()
+        options = self.vector_options()
+        fitted = "fitted" if self.setting("transform") else "not fitted yet"
+        version = self._reading.session.call("get_server_version")
+        return {
+            "index": self.address.shown,
+            "origin": self.setting("origin"),
+            "roots": [root.path for root in self.roots()],
+            "created": self.setting("created"),
+            "updated": self.setting("updated"),
+            **{name: counts[name] for name in COUNTED if name != "words"},
+            "fields": self.fields(),
+            "server": f"Milvus {version}, schema {FORMAT}",
+            "storage": asdict(self.storage()),
+            "vectors": {
+                **options.to_json(),
+                "segments": [{"rows": counts["passages"], "kind": self.setting("vector_index")}],
+            },
+            "transform": self.spec.transform and fitted,
+            "encoder": {**self.spec.to_json(), "fingerprint": self.spec.fingerprint},
+            "chunking": dict(self.setting("chunking")),
+        }
+
+    def damaged(self, what: str) -> DamagedError:
+        """Return the error for an index whose content is not what was written."""
+        return damaged(self.address, what)
+
+
+def _most_frequent(counted: Mapping[tuple[bool, Value], int], n: int) -> list[tuple[Value, int]]:
+    def order(item: tuple[tuple[bool, Value], int]) -> tuple[Any, ...]:
+        (_, value), times = item
+        return -times, isinstance(value, str), 0 if isinstance(value, str) else value, str(value)
+
+    return [(value, times) for (_, value), times in sorted(counted.items(), key=order)[:n]]
