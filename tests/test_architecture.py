@@ -131,7 +131,10 @@ def test_corpus_and_encoder_know_nothing_of_filters(file):
     assert [module for module in imported(TREES[file]) if module.startswith("semsearch.filters")] == []
 
 
-FRONT_ENDS, BACK_ENDS = {"text", "mapping", "read", "openai", "dify", "llamaindex", "haystack"}, {"postgres", "sqlite"}
+FRONT_ENDS, BACK_ENDS = (
+    {"text", "mapping", "read", "openai", "dify", "llamaindex", "haystack"},
+    {"milvus", "postgres", "sqlite"},
+)
 """Files of filters/; both build on the tree, its notation, and what the front ends for frameworks share."""
 
 

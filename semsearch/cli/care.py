@@ -120,7 +120,8 @@ def compact(
         fields = {"index": str(folder), "merged": merged, "secure": secure, "seconds": round(seconds, 3)}
         terminal.print_json({**fields, "bytes_before": before, "bytes": status["bytes"], "vectors": vectors})
         return
-    terminal.line(f"{folder}: {before / 1e6:,.1f} MB before, {status['bytes'] / 1e6:,.1f} MB now, {seconds:.1f} s")
+    sizes = "" if before is None else f"{before / 1e6:,.1f} MB before, {status['bytes'] / 1e6:,.1f} MB now, "
+    terminal.line(f"{folder}: {sizes}{seconds:.1f} s")
     for segment in vectors["segments"]:
         terminal.line(describe(segment))
 
@@ -197,8 +198,8 @@ def export(
 
 
 def copy(
-    source: Annotated[str, typer.Argument(metavar="FROM", help="Index folder, or postgresql://...")],
-    target: Annotated[str, typer.Argument(metavar="TO", help="New index folder, or postgresql://...")],
+    source: Annotated[str, typer.Argument(metavar="FROM", help="Index folder, or the URL of a database")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="New index folder, or the URL of a database")],
     store_precision: opt.StorePrecision = None,
     as_json: opt.AsJson = False,
 ) -> None:

@@ -23,10 +23,15 @@ def describe(segment: dict[str, Any]) -> str:
     """Return a line about a segment: its vector index with what was measured."""
     line = f"{segment['rows']:,} vectors, {segment['kind']}"
     if "recall" not in segment:
-        return f"{line} (exact)"
+        return (
+            f"{line} (exact)"
+            if segment["kind"] in ("", "Flat")
+            else f"{line}: recall not measured; see semsearch compact"
+        )
     recall = f"recall@10 {segment['recall']:.3f} ± {segment['error']:.3f}"
     measured = f"{recall} at effort {segment['effort']}, {segment['ms']:.2f} ms a query"
-    return f"{line}: {measured}, {segment['bytes'] / 2**20:,.0f} MiB"
+    size = f", {segment['bytes'] / 2**20:,.0f} MiB" if "bytes" in segment else ""
+    return f"{line}: {measured}{size}"
 
 
 def tune(

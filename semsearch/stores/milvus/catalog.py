@@ -16,7 +16,7 @@ import numpy as np
 from semsearch.errors import DamagedError, StoreError
 from semsearch.stores.milvus.address import Address
 from semsearch.stores.milvus.rows import About, read_abouts
-from semsearch.stores.milvus.schema import FORMAT
+from semsearch.stores.milvus.schema import FORMAT, chosen
 from semsearch.stores.milvus.states import Reading, damaged, part_names, read_values
 from semsearch.transforms import Transform
 from semsearch.types import EncoderSpec, Root, Storage, VectorOptions
@@ -147,7 +147,7 @@ class Catalog:
     def status(self) -> dict[str, Any]:
         """See `Store.status`."""
         counts = self.counts()
-        options = self.vector_options()
+        options, kind = self.vector_options(), chosen(self.setting("vector_index"))
         fitted = "fitted" if self.setting("transform") else "not fitted yet"
         version = self._reading.session.call("get_server_version")
         return {
@@ -158,11 +158,12 @@ class Catalog:
             "updated": self.setting("updated"),
             **{name: counts[name] for name in COUNTED if name != "words"},
             "fields": self.fields(),
+            "bytes": None,  # the server does not say
             "server": f"Milvus {version}, schema {FORMAT}",
             "storage": asdict(self.storage()),
             "vectors": {
                 **options.to_json(),
-                "segments": [{"rows": counts["passages"], "kind": self.setting("vector_index")}],
+                "segments": [{"rows": counts["passages"], "kind": kind, **(self.setting("recall") or {})}],
             },
             "transform": self.spec.transform and fitted,
             "encoder": {**self.spec.to_json(), "fingerprint": self.spec.fingerprint},

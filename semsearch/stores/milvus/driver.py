@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from semsearch.errors import DiskFullError, LockedError, StoreError, UsageError
 from semsearch.messages import first_line
+
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it writes to stderr what the driver raises as errors
 
 try:
     import pymilvus
@@ -26,6 +30,9 @@ if TYPE_CHECKING:
 Row: TypeAlias = dict[str, Any]
 """A row of a collection: the values of its fields."""
 
+CONNECT_SECONDS = 10
+"""Number of seconds to wait for a connection."""
+
 MOST = 16_384
 """Milvus's limit on the number of rows that a query or a search returns."""
 
@@ -38,8 +45,13 @@ SENT = 4 * 2**20
 UNAUTHENTICATED, UNREACHABLE = ("auth", "credential", "denied", "token"), ("fail connecting", "unavailable", "timeout")
 """What messages of the driver contain if the password is wrong, and if there is no server."""
 
-for logger in ("pymilvus", "grpc._server"):  # they log each error that is raised, with its stack
+for logger in ("pymilvus", "milvus_lite", "grpc._server"):  # they log each error that is raised, with its stack
     logging.getLogger(logger).setLevel(logging.CRITICAL)
+
+_FILES: Counter[str] = Counter()
+"""Files of milvus-lite by the number of sessions that have them open; a process opens each once."""
+
+_FILES_LOCK = RLock()
 
 __all__ = ["DataType", "MilvusClient", "Row", "Session", "pymilvus"]
 
@@ -65,13 +77,18 @@ class Session:
             if self._client is None or self._process != os.getpid():
                 if self.address.is_file and not os.path.isdir(os.path.dirname(self.address.uri)):
                     raise StoreError(f"the folder of {self.address.shown!r} does not exist; create it first")
-                with translated(self.address):
+                if self.address.is_file and find_spec("milvus_lite") is None:
+                    raise UsageError(
+                        "a file of Milvus needs milvus-lite, which is not installed; pip install milvus-lite"
+                    )
+                with translated(self.address), _FILES_LOCK:
                     self._client = MilvusClient(
                         self.address.uri,
                         token=self.address.token,
                         db_name=self.address.database,
-                        timeout=min(self.address.seconds, 10),
+                        timeout=min(self.address.seconds, CONNECT_SECONDS),
                     )
+                    _FILES[self.address.uri] += self.address.is_file
                 self._process = os.getpid()
             return self._client
 
@@ -125,9 +142,22 @@ class Session:
         """Close the connection."""
         with self._lock:
             client, self._client, self._closed = self._client, None, True
-            if client is not None and self._process == os.getpid():
-                with suppress(MilvusException):
-                    client.close()
+            if client is None or self._process != os.getpid():
+                return
+            with suppress(MilvusException):
+                client.close()
+            if self.address.is_file:
+                _let_go(self.address.uri)
+
+
+def _let_go(file: str) -> None:
+    """Let other processes open a file of milvus-lite, unless another session of this process has it open."""
+    with _FILES_LOCK:
+        _FILES[file] -= 1
+        if not _FILES[file]:
+            from milvus_lite.server_manager import server_manager_instance
+
+            server_manager_instance.release_server(file)
 
 
 def _length(value: Any) -> int:
@@ -148,7 +178,7 @@ def translated(address: Address) -> Iterator[None]:
     except (MilvusException, OSError, ValueError) as error:
         message = address.redacted(first_line(error))
         lower = message.lower()
-        if address.is_file and ("lock" in lower or "another process" in lower):
+        if address.is_file and "open local milvus failed" in lower and os.path.exists(f"{address.uri}/LOCK"):
             raise LockedError(
                 f"{address.shown!r} is open in another process, and milvus-lite allows one; end it, or run a server"
             ) from None

@@ -17,7 +17,7 @@ from typing import Any
 
 from semsearch.errors import UsageError
 from semsearch.stores.milvus.driver import DataType, MilvusClient, Session
-from semsearch.types import EUCLIDEAN
+from semsearch.types import AUTO, EUCLIDEAN
 
 FORMAT = 1
 """Version of this layout."""
@@ -37,7 +37,7 @@ FOREVER = 2**62
 NOTHING = [0.0, 0.0]
 """Value of the field `nothing`: each collection needs a vector."""
 
-KIND = re.compile(r"auto|Flat|HNSW(\d{1,3})(,SQ8)?|IVF(\d{1,5}),(Flat|SQ8)")
+KIND = re.compile(r"Flat|HNSW(\d{1,3})(,SQ8)?|IVF(\d{1,5}),(Flat|SQ8)")
 
 DEFAULT = "HNSW32"
 
@@ -59,24 +59,30 @@ class Kind:
     name: str
     build: dict[str, Any]
 
-    def effort(self, k: int) -> dict[str, int]:
-        """Return the parameters of a search for k passages, which raise recall at the cost of time."""
+    def effort(self, k: int, times: int) -> dict[str, int]:
+        """Return the parameters of a search for k passages with some times the usual effort."""
         if self.name.startswith("HNSW"):
-            return {"ef": max(2 * k, 128)}
+            return {"ef": max(2 * k, 128 * times)}
         if self.name.startswith("IVF"):
-            return {"nprobe": max(self.build["nlist"] // 8, 8)}
+            lists = int(self.build["nlist"])
+            return {"nprobe": min(max(lists // 16, 8) * times, lists)}
         return {}
 
 
-def parse(vector_index: str) -> Kind:
-    """Return the kind of vector index with a name in FAISS's notation.
+def chosen(vector_index: str) -> str:
+    """Return the vector index that a name stands for, which may be `auto`."""
+    return DEFAULT if vector_index == AUTO else vector_index
 
-    The kinds are those of which a test has closed and reopened an index. Milvus accepts more.
+
+def parse(vector_index: str) -> Kind:
+    """Return the kind of vector index with a name in FAISS's notation, or `auto`.
+
+    The kinds are those of which a test closes and reopens an index. Milvus accepts more.
 
     Raises:
         UsageError: If it is none of them.
     """
-    found = KIND.fullmatch(DEFAULT if vector_index == "auto" else vector_index)
+    found = KIND.fullmatch(chosen(vector_index))
     if not found:
         raise UsageError(f"`vector_index` is {vector_index!r:.60}; for an index in Milvus, {EXPECTED}")
     edges, quantized, lists, form = found.groups()
@@ -125,6 +131,11 @@ def create_passages(session: Session, name: str, dim: int, similarity: str, kind
     )
 
 
+def is_lite(session: Session) -> bool:
+    """Return whether the server is milvus-lite."""
+    return "lite" in str(session.call("get_server_version"))
+
+
 def _schema(dim: int = 0) -> Any:
     schema = MilvusClient.create_schema(auto_id=False)
     schema.add_field("row", DataType.INT64, is_primary=True)
@@ -147,7 +158,7 @@ def _create(
     else:
         schema.add_field("nothing", DataType.FLOAT_VECTOR, dim=len(NOTHING))
         params.add_index("nothing", index_type="FLAT", metric_type="L2")
-    for field in () if session.address.is_file else scalars:  # milvus-lite scans, and has no index of arrays
+    for field in () if is_lite(session) else scalars:  # it scans, and has no index of arrays
         params.add_index(field, index_type="INVERTED")
     session.call("create_collection", name, schema=schema, consistency_level="Strong")
     session.call("create_index", name, params, sync=False)

@@ -59,11 +59,16 @@ class State:
 
     def visible(self, *conditions: str) -> str:
         """Return the condition for rows that are current in this state and meet further conditions."""
-        return " and ".join([f"born <= {self.commit} and died > {self.commit}", *conditions])
+        return visible(self.commit, *conditions)
 
     def next_commit(self) -> int:
         """Return the number of the commit after this one."""
         return max(time.time_ns() // 1_000, self.commit + 1)
+
+
+def visible(commit: int, *conditions: str) -> str:
+    """Return the condition for rows that are current after a commit and meet further conditions."""
+    return " and ".join([f"born <= {commit} and died > {commit}", *conditions])
 
 
 def read_root(session: Session) -> State | None:

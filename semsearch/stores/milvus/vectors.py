@@ -91,7 +91,8 @@ class VectorSearch:
         """
         if k > MOST - SPARE:
             raise UsageError(f"`k` is {k:,}; Milvus returns at most {MOST - SPARE:,} passages")
-        found = [self._best(row, k, condition) for row in self.transformed(queries)]
+        effort = int((self._catalog.setting("recall") or {}).get("effort", 1))
+        found = [self.nearest(row, k, condition, effort) for row in self.transformed(queries)]
         width = max((len(ids) for _, ids in found), default=0)
         scores = np.full((len(found), width), -np.inf, np.float32)
         passages = np.full((len(found), width), -1, np.int64)
@@ -99,7 +100,15 @@ class VectorSearch:
             scores[row, : len(ids)], passages[row, : len(ids)] = some, ids
         return scores, passages
 
-    def _best(self, query: Vector, k: int, condition: str) -> tuple[Vector, Ids]:
+    def nearest(self, query: Vector, k: int, condition: str, effort: int) -> tuple[Vector, Ids]:
+        """Find the k passages with the highest score for a query `[dim]`, as far as Milvus finds them.
+
+        Args:
+            query: The query, as it is searched.
+            k: Number of passages.
+            condition: Condition on facts and values; empty for none.
+            effort: Factor of the effort.
+        """
         state, kind = self._reading.state, parse(self._catalog.setting("vector_index"))
         (found,) = self._reading.session.call(
             "search",
@@ -109,7 +118,7 @@ class VectorSearch:
             filter=state.visible(*([condition] if condition else [])),
             limit=k + SPARE,
             output_fields=["passage", "vector"],
-            search_params={"params": kind.effort(k)},
+            search_params={"params": kind.effort(k, effort)},
             consistency_level=self._reading.session.address.level,
         )
         if not found:

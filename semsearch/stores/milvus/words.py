@@ -9,7 +9,8 @@ terms than there are candidates, the ranking is exact; otherwise, a change of th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from hashlib import blake2b
 from itertools import pairwise
 
@@ -20,9 +21,9 @@ from semsearch.stores.milvus.catalog import Catalog
 from semsearch.stores.milvus.driver import MOST, Row
 from semsearch.stores.milvus.rows import read_passages
 from semsearch.stores.milvus.schema import TERMS
-from semsearch.stores.milvus.states import Reading
+from semsearch.stores.milvus.states import Reading, visible
 from semsearch.stores.words.analysis import EXACT, analyze
-from semsearch.stores.words.postings import norms
+from semsearch.stores.words.postings import mean_length, norms
 from semsearch.stores.words.weights import Scores, Weighed, best, weigh
 from semsearch.types import Term
 
@@ -34,6 +35,9 @@ PER_HIT = 4
 
 DIMENSIONS = 2**32 - 5
 """Number of dimensions of sparse vectors, a prime below Milvus's limit."""
+
+AT_A_TIME = 8
+"""Number of terms that the server counts at a time."""
 
 FIELDS = ("n_words", "terms", "counts")
 
@@ -89,13 +93,13 @@ class WordSearch:
         return weigh(query, counts["passages"], counts["words"], self._having)
 
     def _having(self, terms: set[bytes]) -> dict[bytes, tuple[int, int]]:
-        state = self._reading.state
-        numbers = {term: number_of(term) for term in terms}
-        counted = {term: self._having_at(state.passages, state.commit, number) for term, number in numbers.items()}
-        return {term: (numbers[term], n) for term, n in counted.items() if n}
+        state, numbers = self._reading.state, {term: number_of(term) for term in terms}
+        with ThreadPoolExecutor(AT_A_TIME) as pool:
+            counted = pool.map(partial(self._having_at, state.passages, state.commit), numbers.values())
+            return {term: (numbers[term], n) for term, n in zip(numbers, counted, strict=True) if n}
 
     def _count(self, passages: str, commit: int, number: int) -> int:
-        return self._reading.session.count(passages, self._reading.state.visible(f"array_contains(terms, {number})"))
+        return self._reading.session.count(passages, visible(commit, f"array_contains(terms, {number})"))
 
 
 def _counts(weighed: Weighed, rows: Sequence[Row]) -> tuple[Scores, dict[int, Scores]]:
@@ -108,19 +112,20 @@ def _counts(weighed: Weighed, rows: Sequence[Row]) -> tuple[Scores, dict[int, Sc
     return np.array([row["n_words"] for row in rows], np.float64), counts
 
 
-def word_fields(texts: Sequence[tuple[str, str]], mean: float) -> tuple[list[Row], int]:
+def word_fields(texts: Sequence[tuple[str, str]], n: int, n_words: int) -> tuple[list[Row], int]:
     """Return the fields for the words of passages, and the number of passages that have more terms than are stored.
 
     Args:
         texts: Heading and text of each passage.
-        mean: Mean number of words of a passage.
+        n: Number of passages that the index has besides these.
+        n_words: Number of their words.
     """
     found = analyze(texts)
+    mean = mean_length(n_words + int(found.lengths.sum()), n + len(texts))
     ids = np.array([number_of(term) for term in found.terms], np.int64)
     is_exact = np.array([term.startswith(EXACT) for term in found.terms], bool)
-    n = max(len(ids), 1)
-    keys, counts = np.unique(found.rows * n + found.numbers, return_counts=True)
-    rows, terms = np.divmod(keys, n)
+    keys, counts = np.unique(found.rows * max(len(ids), 1) + found.numbers, return_counts=True)
+    rows, terms = np.divmod(keys, max(len(ids), 1))
     fields, n_long, norm = list[Row](), 0, norms(found.lengths.astype(np.float64), mean)
     for row, (start, end) in enumerate(pairwise(np.searchsorted(rows, np.arange(len(texts) + 1)).tolist())):
         own, times = terms[start:end], counts[start:end]

@@ -11,7 +11,9 @@ import dataclasses
 import itertools
 import json
 import logging
+import random
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
@@ -37,6 +39,7 @@ from semsearch.stores.milvus.artifacts import artifact_settings
 from semsearch.stores.milvus.catalog import Catalog
 from semsearch.stores.milvus.driver import Row, Session
 from semsearch.stores.milvus.lease import LEASE, Lease, hold
+from semsearch.stores.milvus.recall import QUERIES, K, measure
 from semsearch.stores.milvus.rows import (
     About,
     abouts_of,
@@ -69,9 +72,9 @@ from semsearch.stores.milvus.words import word_fields
 from semsearch.stores.plans import origin_of, plan_of
 from semsearch.stores.seen import Seen
 from semsearch.stores.words.analysis import heading_of
-from semsearch.stores.words.postings import mean_length
 from semsearch.transforms import Transform, fit_transform
 from semsearch.types import Document, EncoderSpec, Origin, Passage, Root, Storage, VectorOptions
+from semsearch.vector_options import RecallWarning
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +90,7 @@ KEPT = 600 * 10**6
 AT_ONCE = 1_000
 """Number of documents or rows that are in memory at a time."""
 
-ADOPTED = ("encoder", "chunking", "background", "storage", "spread", "transform", "vectors", "vector_index")
+ADOPTED = ("encoder", "chunking", "background", "storage", "spread", "transform", "vectors", "vector_index", "recall")
 """Settings that an index takes over from a draft, beside its artifacts."""
 
 
@@ -199,7 +202,7 @@ class Writer:
         if options != before:
             change.settings["vectors"] = options.to_json()
         if parse(options.vector_index) != parse(self._catalog.setting("vector_index")):
-            change.settings["vector_index"] = options.vector_index
+            change.settings |= {"vector_index": options.vector_index, "recall": None}
             self._rewrite(change, parse(options.vector_index))
         if change.settings:
             self._apply(change)
@@ -343,13 +346,35 @@ class Writer:
         self._purge(time.time_ns() // 1_000 - KEPT)
 
     def compact(self, *, secure: bool = False) -> bool:
-        """See `StoreWriter.compact`: deletes all rows that died, and asks the server to free their space."""
+        """See `StoreWriter.compact`: deletes all rows that died, and asks the server to free their space.
+
+        It then measures recall, for which it reads all vectors, and chooses the effort that reaches the target.
+        """
         if secure:
             self.discard_draft()
         self._purge(self._writing.state.commit)
         for collection in _collections(self._writing.state):
             self._writing.session.call("compact", collection)
-        return False
+        return self._measure()
+
+    def _measure(self) -> bool:
+        before, numbers = self._catalog.setting("recall"), list[int]()
+        for some in self._passages(("passage",)):
+            numbers += [row["passage"] for row in some]
+        if len(numbers) <= K or parse(self._catalog.setting("vector_index")).name == "FLAT":
+            return False
+        queries = np.array(random.Random(0).sample(numbers, min(QUERIES, len(numbers))), np.int64)
+        target, similarity = self._catalog.vector_options().target_recall, self._catalog.spec.similarity
+        measured = measure(self._vectors, similarity, self._passages(("passage", "vector")), queries, target)
+        if measured["recall"] < target:
+            warnings.warn(
+                f"the vector index of {self._writing.session.address.shown!r} finds {measured['recall']:.1%} of the "
+                f"ten nearest at most, less than {target:.1%}; for more, pass another `vector_index`, such as HNSW64",
+                RecallWarning,
+                stacklevel=3,
+            )
+        self._set("recall", measured)
+        return bool(measured["effort"] != (before or {}).get("effort", 1))
 
     def _purge(self, before: int) -> None:
         session, state = self._writing.session, self._writing.state
@@ -453,7 +478,7 @@ class Writer:
         ]
         counts = Counter(self._catalog.counts())
         counts.update(change.counts)
-        words, n_long = word_fields(texts, mean_length(counts["words"], counts["passages"]))
+        words, n_long = word_fields(texts, counts["passages"], counts["words"])
         self._n_long += n_long
         rows = [
             {
