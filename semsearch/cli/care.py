@@ -198,8 +198,8 @@ def export(
 
 
 def copy(
-    source: Annotated[str, typer.Argument(metavar="FROM", help="Index folder, or the URL of a database")],
-    target: Annotated[str, typer.Argument(metavar="TO", help="New index folder, or the URL of a database")],
+    source: Annotated[str, typer.Argument(metavar="FROM", help="Index folder, or a database URL")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="New index folder, or a database URL")],
     store_precision: opt.StorePrecision = None,
     as_json: opt.AsJson = False,
 ) -> None:

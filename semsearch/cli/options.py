@@ -70,7 +70,7 @@ WhichIndex = Annotated[
         "-i",
         metavar="INDEX",
         autocompletion=complete_index,
-        help="Index folder, or its name in indexes/, here or in a folder above, or the URL of a database [default: the most "
+        help="Index folder, or its name in indexes/, here or in a folder above, or a database URL [default: the most "
         "recently updated there]",
     ),
 ]
@@ -81,7 +81,7 @@ OnlyIndex = Annotated[
         "-i",
         metavar="INDEX",
         autocompletion=complete_index,
-        help="Index folder, or its name in indexes/, here or in a folder above, or the URL of a database [default: the only "
+        help="Index folder, or its name in indexes/, here or in a folder above, or a database URL [default: the only "
         "index there]",
     ),
 ]
@@ -92,7 +92,7 @@ NewIndex = Annotated[
         "-i",
         metavar="INDEX",
         autocompletion=complete_index,
-        help="Index folder, or the URL of a database [default: indexes/<corpus name>]",
+        help="Index folder, or a database URL [default: indexes/<corpus name>]",
     ),
 ]
 
