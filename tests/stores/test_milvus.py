@@ -401,6 +401,17 @@ def test_a_missing_folder_an_index_that_is_not_there_and_a_closed_one_are_named(
         store.counts()
 
 
+def test_an_index_whose_collections_are_dropped_is_missed(store: MilvusStore):
+    with store.write(index_spec(), CHUNKING) as writer:
+        writer.commit([entry("a", UNIT[:1])])
+    assert store.exists()
+    for name in store._session.call("list_collections"):
+        store._session.call("drop_collection", name)
+    assert not store.exists()
+    with pytest.raises(NoIndexError, match="no index in"):
+        store.counts()
+
+
 def test_other_collections_and_a_layout_from_the_future_are_refused(store: MilvusStore, place: str):
     store._session.call("create_collection", "taken", dimension=4)
     other = place.replace("notes", "taken")

@@ -57,10 +57,14 @@ __all__ = ["DataType", "MilvusClient", "Row", "Session", "pymilvus"]
 
 
 class Session:
-    """A connection to a server, or to milvus-lite, made on first use; threads may share it."""
+    """A connection to a server, or to milvus-lite, made on first use; threads may share it.
+
+    Attributes:
+        has_index: Whether there was an index when it was last looked for.
+    """
 
     def __init__(self, address: Address) -> None:
-        self.address = address
+        self.address, self.has_index = address, False
         self._lock, self._client, self._process = RLock(), None, os.getpid()
         self._closed = False
 

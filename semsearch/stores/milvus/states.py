@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from threading import local
 from typing import Any, Protocol
 
-from semsearch.errors import DamagedError, NoIndexError, SchemaError
+from semsearch.errors import DamagedError, NoIndexError, SchemaError, StoreError
 from semsearch.stores.milvus.address import Address
 from semsearch.stores.milvus.driver import Row, Session
 from semsearch.stores.milvus.schema import FORMAT, NOTHING, SETTINGS
@@ -79,10 +79,15 @@ def read_root(session: Session) -> State | None:
         SchemaError: If the index is from a newer program.
         DamagedError: If the row is not valid.
     """
-    address = session.address
-    if not has_settings(session):
-        return None
-    found = read_values(session, [ROOT])
+    address, was_there = session.address, session.has_index
+    try:
+        found = read_values(session, [ROOT]) if was_there or has_settings(session) else {}
+    except StoreError:
+        if not was_there:
+            raise
+        session.has_index = False  # it may have been dropped
+        return read_root(session)
+    session.has_index = ROOT in found
     if not found:
         return None
     try:
