@@ -15,7 +15,7 @@ import numpy as np
 
 from semsearch.errors import DamagedError, StoreError
 from semsearch.stores.milvus.address import Address
-from semsearch.stores.milvus.rows import About, read_abouts
+from semsearch.stores.milvus.rows import abouts_of, read_abouts
 from semsearch.stores.milvus.schema import FORMAT, chosen
 from semsearch.stores.milvus.states import Reading, damaged, part_names, read_values
 from semsearch.transforms import Transform
@@ -93,7 +93,7 @@ class Catalog:
         commit = self._reading.state.commit
         if self._facets is None or self._facets[:2] != (commit, n):
             counted: dict[str, Counter[tuple[bool, Value]]] = {}
-            for about in self.abouts():
+            for about in read_abouts(self._reading):
                 for name, value in json.loads(about.metadata).items():
                     members = value if isinstance(value, list) else [value]
                     scalars = {(isinstance(one, bool), one) for one in members if isinstance(one, str | int | float)}
@@ -102,22 +102,28 @@ class Catalog:
             self._facets = commit, n, {name: _most_frequent(counted[name], n) for name in sorted(counted)}
         return self._facets[2]
 
-    def abouts(self, condition: str = "") -> list[About]:
-        """Return what is known of the documents that meet a condition, in the order in which they were first added."""
-        return read_abouts(self._reading, *([condition] if condition else []))
-
     def roots(self) -> list[Root]:
         """See `Store.roots`."""
         with suppress(TypeError):
             return [Root(**root) for root in self.setting("roots", [])]
         raise self.damaged("its setting 'roots' is not a valid list of folders")
 
-    def file_of(self, about: About) -> str:
-        """Return the absolute path of the file of a document; empty if it is not from a file."""
+    def exists(self) -> bool:
+        """See `Store.exists`."""
+        return self._reading.exists()
+
+    def files_of(self, root: str, n: int) -> dict[str, str]:
+        """See `Store.files_of`."""
+        own = [about for about in read_abouts(self._reading) if about.root == root and about.is_file]
+        return dict(sorted((about.file or "", about.content_hash) for about in own)[:n])
+
+    def file_of(self, doc_id: str) -> str:
+        """See `Store.file_of`."""
         roots = {root.name: root.path for root in self.roots()}
-        if about.root not in roots or about.file is None:
-            return ""
-        return os.path.join(roots[about.root or ""], *about.file.split("/"))
+        for about in abouts_of(self._reading, [doc_id]).values():
+            if about.root in roots and about.file is not None:
+                return os.path.join(roots[about.root], *about.file.split("/"))
+        return ""
 
     def fitted(self) -> Transform | None:
         """See `Readable.fitted`."""

@@ -6,12 +6,15 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from semsearch.filters.milvus import compile_filter
+from semsearch.filters.syntax import Filter, check_fields
 from semsearch.stores.base import Entry, StoredDocument, StoredPassage
 from semsearch.stores.milvus.catalog import Catalog
 from semsearch.stores.milvus.rows import (
     About,
     abouts_numbered,
     abouts_of,
+    read_abouts,
     read_contents,
     read_passages,
     read_spans,
@@ -25,8 +28,19 @@ from semsearch.types import Document, Passage
 class Documents:
     """Reads documents and passages; every method must be called inside a snapshot."""
 
-    def __init__(self, reading: Reading, catalog: Catalog) -> None:
-        self._reading, self._catalog = reading, catalog
+    def __init__(self, reading: Reading, catalog: Catalog, vectors: VectorSearch) -> None:
+        self._reading, self._catalog, self._vectors = reading, catalog, vectors
+
+    def condition(self, where: Filter | None) -> str:
+        """Compile a filter, after checking that documents have its fields; empty for None."""
+        if where is None:
+            return ""
+        check_fields(where, self._catalog.fields())
+        return compile_filter(where)
+
+    def select(self, where: Filter | None) -> list[str]:
+        """See `Readable.select`."""
+        return [about.doc_id for about in read_abouts(self._reading, self.condition(where))]
 
     def show(self, passages: Sequence[int]) -> dict[int, StoredPassage]:
         """See `Readable.show`."""
@@ -54,7 +68,7 @@ class Documents:
             found[doc_id] = StoredDocument(doc_id, about.title, text, self._metadata(about), spans, passages, layout)
         return found
 
-    def entries(self, doc_ids: Sequence[str], vectors: VectorSearch) -> list[Entry]:
+    def entries(self, doc_ids: Sequence[str]) -> list[Entry]:
         """See `Store.entries`."""
         abouts, roots = abouts_of(self._reading, doc_ids), {root.name: root for root in self._catalog.roots()}
         numbers = [about.number for about in abouts.values()]
@@ -66,7 +80,7 @@ class Documents:
             metadata = self._metadata(about)
             document = Document(about.doc_id, text, about.title, metadata, origin=origin, layout=layout)
             passages = [Passage(one.ordinal, one.first, one.last, "", one.n_tokens, one.n_lost) for one in own]
-            entries.append(Entry(document, passages, vectors.stored([one.passage for one in own])))
+            entries.append(Entry(document, passages, self._vectors.stored([one.passage for one in own])))
         return entries
 
     def documents_of(self, passages: Sequence[int]) -> dict[int, int]:

@@ -67,8 +67,8 @@ class State:
 
 
 def visible(commit: int, *conditions: str) -> str:
-    """Return the condition for rows that are current after a commit and meet further conditions."""
-    return " and ".join([f"born <= {commit} and died > {commit}", *conditions])
+    """Return the condition for rows that are current after a commit and meet conditions; empty ones are none."""
+    return " and ".join([f"born <= {commit} and died > {commit}", *filter(None, conditions)])
 
 
 def read_root(session: Session) -> State | None:
@@ -173,6 +173,10 @@ class Reading(Protocol):
         """The state that is read; must be called inside a snapshot."""
         ...
 
+    def exists(self) -> bool:
+        """Return whether there is an index."""
+        ...
+
     def snapshot(self) -> Any:
         """Let every read of this thread see the same state; nested snapshots are part of the outermost one."""
         ...
@@ -192,9 +196,9 @@ class Snapshots:
         state: State = self._mine.state
         return state
 
-    def current(self) -> State | None:
-        """Return the current state, or that of the snapshot; None if there is no index."""
-        return getattr(self._mine, "state", None) or read_root(self.session)
+    def exists(self) -> bool:
+        """See `Reading.exists`."""
+        return getattr(self._mine, "state", None) is not None or read_root(self.session) is not None
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

@@ -115,7 +115,7 @@ class VectorSearch:
             state.passages,
             [query.tolist()],
             anns_field="vector",
-            filter=state.visible(*([condition] if condition else [])),
+            filter=state.visible(condition),
             limit=k + SPARE,
             output_fields=["passage", "vector"],
             search_params={"params": kind.effort(k, effort)},

@@ -61,7 +61,7 @@ class WordSearch:
             state.passages,
             [{number % DIMENSIONS: float(bound) for number, (bound, _, _) in asked.items()}],
             anns_field="words",
-            filter=state.visible(*([condition] if condition else [])),
+            filter=state.visible(condition),
             limit=min(max(CANDIDATES, PER_HIT * k), MOST),
             output_fields=["passage", *FIELDS],
             search_params={"metric_type": "IP"},

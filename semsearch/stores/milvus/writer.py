@@ -100,6 +100,10 @@ class Writing:
     def __init__(self, session: Session, state: State) -> None:
         self.session, self.state = session, state
 
+    def exists(self) -> bool:
+        """See `Reading.exists`."""
+        return True
+
     def snapshot(self) -> Any:
         """See `Reading.snapshot`."""
         return nullcontext()

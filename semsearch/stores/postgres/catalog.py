@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 COUNTED = ("documents", "passages", "tokens", "truncated", "tokens_lost", "words")
 """What is counted in the setting `counts`; `words` are those of all passages, for keyword search."""
 
+REQUIRED = object()
+"""Stands for no value, where a setting must have one."""
+
 FACETS = """
     WITH leaves AS (
         SELECT id, key, value FROM documents, jsonb_each(fields) WHERE jsonb_typeof(value) <> 'array'
@@ -102,12 +105,12 @@ class Catalog:
         refuse_other_version(address, int(versions[0][0]))
         self._checked = True
 
-    def setting(self, key: str) -> Any:
-        """Return the value of a setting that every index has."""
-        try:
-            return self.settings()[key]
-        except KeyError:
-            raise self.damaged(f"its setting {key!r} is missing") from None
+    def setting(self, key: str, otherwise: Any = REQUIRED) -> Any:
+        """Return the value of a setting, or the other value if it is missing and may be."""
+        found = self.settings().get(key, otherwise)
+        if found is REQUIRED:
+            raise self.damaged(f"its setting {key!r} is missing")
+        return found
 
     @property
     def spec(self) -> EncoderSpec:

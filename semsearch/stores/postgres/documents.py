@@ -27,8 +27,8 @@ SHOWN = """
 class Documents:
     """Reads documents and passages; every method must be called inside a snapshot or a change."""
 
-    def __init__(self, session: Session, catalog: Catalog) -> None:
-        self._session, self._catalog = session, catalog
+    def __init__(self, session: Session, catalog: Catalog, vectors: VectorTable) -> None:
+        self._session, self._catalog, self._vectors = session, catalog, vectors
 
     def condition(self, where: Filter | None) -> Condition | None:
         """Compile a filter, after checking that documents have its fields."""
@@ -69,7 +69,7 @@ class Documents:
             if doc_id in found
         }
 
-    def entries(self, doc_ids: Sequence[str], vectors: VectorTable) -> list[Entry]:
+    def entries(self, doc_ids: Sequence[str]) -> list[Entry]:
         """See `Store.entries`."""
         rows, roots = self._rows(doc_ids), {root.name: root for root in self._catalog.roots()}
         placed = self._passages([row[0] for row in rows.values()])
@@ -82,7 +82,7 @@ class Documents:
             document = Document(doc_id, text, title, self._metadata(metadata), origin=origin, layout=layout_of(layout))
             own = placed.get(number, [])
             passages = [Passage(ordinal, a, b, "", tokens, lost) for _, _, ordinal, a, b, tokens, lost in own]
-            entries.append(Entry(document, passages, vectors.stored([row[0] for row in own])))
+            entries.append(Entry(document, passages, self._vectors.stored([row[0] for row in own])))
         return entries
 
     def documents_of(self, passages: Sequence[int]) -> dict[int, int]:
