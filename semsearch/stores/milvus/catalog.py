@@ -7,47 +7,50 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from semsearch.errors import DamagedError, StoreError
+from semsearch.errors import DamagedError
 from semsearch.stores.milvus.address import Address
 from semsearch.stores.milvus.rows import abouts_of, read_abouts
 from semsearch.stores.milvus.schema import FORMAT, chosen
 from semsearch.stores.milvus.states import Reading, damaged, part_names, read_values
+from semsearch.stores.settings import COUNTED, REQUIRED, Settings
 from semsearch.transforms import Transform
-from semsearch.types import EncoderSpec, Root, Storage, VectorOptions
+from semsearch.types import Storage
 
 if TYPE_CHECKING:
     from semsearch.filters.syntax import Value
 
-COUNTED = ("documents", "passages", "tokens", "truncated", "tokens_lost", "words")
-"""What is counted; `words` are those of all passages, for keyword search."""
 
-
-class Catalog:
+class Catalog(Settings):
     """Reads information about an index; every method must be called inside a snapshot."""
 
     def __init__(self, reading: Reading) -> None:
+        super().__init__()
         self._reading = reading
         self._settings: dict[str, tuple[int, Any]] = {}
-        self._spec: tuple[Any, EncoderSpec] | None = None
         self._transform: tuple[Any, Transform] | None = None
         self._facets: tuple[int, int, dict[str, list[tuple[Value, int]]]] | None = None
+
+    @property
+    def shown(self) -> str:
+        """See `Settings.shown`."""
+        return self.address.shown
 
     @property
     def address(self) -> Address:
         """Where the index is."""
         return self._reading.session.address
 
-    def setting(self, key: str, otherwise: Any = None) -> Any:
-        """Return the value of a setting; what has been read is kept until it changes."""
+    def setting(self, key: str, otherwise: Any = REQUIRED) -> Any:
+        """See `Settings.setting`."""
         place = self._reading.state.settings.get(key)
-        if place is None:
+        if place is None and otherwise is not REQUIRED:
             return otherwise
+        if place is None:
+            raise self.damaged(f"its setting {key!r} is missing")
         commit, n = place
         known = self._settings.get(key)
         if known is None or known[0] != commit:
@@ -59,26 +62,9 @@ class Catalog:
                 raise self.damaged(f"its setting {key!r} is missing or not valid") from None
         return known[1]
 
-    @property
-    def spec(self) -> EncoderSpec:
-        """The encoder that produced all vectors."""
-        stored = self.setting("encoder")
-        if self._spec is None or self._spec[0] is not stored:
-            try:
-                self._spec = stored, EncoderSpec.from_json(stored)
-            except (AttributeError, KeyError, TypeError):
-                raise self.damaged("its setting 'encoder' does not describe a valid encoder") from None
-        return self._spec[1]
-
     def storage(self) -> Storage:
         """See `Store.storage`; what is measured of it comes from another store."""
         return Storage(**self.setting("storage", {}))
-
-    def vector_options(self) -> VectorOptions:
-        """Return how vectors are searched."""
-        with suppress(TypeError):
-            return VectorOptions(**self.setting("vectors", {}))
-        raise self.damaged("its setting 'vectors' is not valid")
 
     def counts(self) -> dict[str, int]:
         """See `Store.counts`; also counts `words`."""
@@ -102,12 +88,6 @@ class Catalog:
             self._facets = commit, n, {name: _most_frequent(counted[name], n) for name in sorted(counted)}
         return self._facets[2]
 
-    def roots(self) -> list[Root]:
-        """See `Store.roots`."""
-        with suppress(TypeError):
-            return [Root(**root) for root in self.setting("roots", [])]
-        raise self.damaged("its setting 'roots' is not a valid list of folders")
-
     def exists(self) -> bool:
         """See `Store.exists`."""
         return self._reading.exists()
@@ -125,21 +105,9 @@ class Catalog:
                 return os.path.join(roots[about.root], *about.file.split("/"))
         return ""
 
-    def fitted(self) -> Transform | None:
-        """See `Readable.fitted`."""
-        if not self.spec.transform:
-            return None
-        transform = self.transform()
-        if transform is None:
-            raise StoreError(
-                f"the transform {self.spec.transform!r} of {self.address.shown!r} is not fitted yet: the first run did "
-                "not finish; run the same semsearch index command again"
-            )
-        return transform
-
     def transform(self) -> Transform | None:
         """Return the fitted transform; None if there is none (yet)."""
-        stored = self.setting("transform")
+        stored = self.setting("transform", None)
         if stored is None:
             return None
         if self._transform is None or self._transform[0] is not stored:
@@ -152,29 +120,9 @@ class Catalog:
 
     def status(self) -> dict[str, Any]:
         """See `Store.status`."""
-        counts = self.counts()
-        options, kind = self.vector_options(), chosen(self.setting("vector_index"))
-        fitted = "fitted" if self.setting("transform") else "not fitted yet"
-        version = self._reading.session.call("get_server_version")
-        return {
-            "index": self.address.shown,
-            "origin": self.setting("origin"),
-            "roots": [root.path for root in self.roots()],
-            "created": self.setting("created"),
-            "updated": self.setting("updated"),
-            **{name: counts[name] for name in COUNTED if name != "words"},
-            "fields": self.fields(),
-            "bytes": None,  # the server does not say
-            "server": f"Milvus {version}, schema {FORMAT}",
-            "storage": asdict(self.storage()),
-            "vectors": {
-                **options.to_json(),
-                "segments": [{"rows": counts["passages"], "kind": kind, **(self.setting("recall") or {})}],
-            },
-            "transform": self.spec.transform and fitted,
-            "encoder": {**self.spec.to_json(), "fingerprint": self.spec.fingerprint},
-            "chunking": dict(self.setting("chunking")),
-        }
+        kind = {"rows": self.counts()["passages"], "kind": chosen(self.setting("vector_index"))}
+        server = f"Milvus {self._reading.session.call('get_server_version')}, schema {FORMAT}"
+        return self.described(server, None, {**kind, **(self.setting("recall", None) or {})})
 
     def damaged(self, what: str) -> DamagedError:
         """Return the error for an index whose content is not what was written."""

@@ -80,7 +80,7 @@ class VectorSearch:
 
     def spread(self) -> Spread | None:
         """Return where all vectors lie; None if there are none."""
-        stored = self._catalog.setting("spread")
+        stored = self._catalog.setting("spread", None)
         return None if stored is None else Spread.from_json(stored, self.dim)
 
     def search(self, queries: Vectors, k: int, condition: str) -> tuple[Vectors, Ids]:
@@ -91,7 +91,7 @@ class VectorSearch:
         """
         if k > MOST - SPARE:
             raise UsageError(f"`k` is {k:,}; Milvus returns at most {MOST - SPARE:,} passages")
-        effort = int((self._catalog.setting("recall") or {}).get("effort", 1))
+        effort = int((self._catalog.setting("recall", None) or {}).get("effort", 1))
         found = [self.nearest(row, k, condition, effort) for row in self.transformed(queries)]
         width = max((len(ids) for _, ids in found), default=0)
         scores = np.full((len(found), width), -np.inf, np.float32)

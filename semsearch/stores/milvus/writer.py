@@ -306,7 +306,7 @@ class Writer:
                 raise StoreError(f"the draft {draft.location!r} is not one of {self._writing.session.address.shown!r}")
             drafted._take_facts(self._writing)
             theirs, change = drafted._writing.state, self._change()
-            change.settings = {key: drafted._catalog.setting(key) for key in ADOPTED}
+            change.settings = {key: drafted._catalog.setting(key, None) for key in ADOPTED}
             artifacts = drafted._catalog.setting("artifacts")
             keys = [f"artifact {name}/{file}" for name, files in artifacts.items() for file in files]
             change.settings |= {"artifacts": artifacts, **{key: drafted._catalog.setting(key) for key in keys}}
@@ -362,7 +362,7 @@ class Writer:
         return self._measure()
 
     def _measure(self) -> bool:
-        before, numbers = self._catalog.setting("recall"), list[int]()
+        before, numbers = self._catalog.setting("recall", None), list[int]()
         for some in self._passages(("passage",)):
             numbers += [row["passage"] for row in some]
         if len(numbers) <= K or parse(self._catalog.setting("vector_index")).name == "FLAT":
@@ -539,7 +539,7 @@ class Writer:
             change.settings["fields"] = kept
 
     def _change_spread(self, change: Change, rows: Vectors, *, sign: int) -> None:
-        stored = change.settings.get("spread", self._catalog.setting("spread"))
+        stored = change.settings.get("spread", self._catalog.setting("spread", None))
         before = None if stored is None else Spread.from_json(stored, self._vectors.dim)
         own = Spread.of(self._catalog.spec.similarity, rows)
         after = own if before is None else before + own if sign > 0 else before - own

@@ -20,10 +20,11 @@ from semsearch.stores.base import Entry
 from semsearch.stores.codecs import CODECS, refuse_unstorable
 from semsearch.stores.loss import StoreLoss
 from semsearch.stores.plans import key_of
-from semsearch.stores.postgres.catalog import COUNTED, Catalog
+from semsearch.stores.postgres.catalog import Catalog
 from semsearch.stores.postgres.connections import Writing
 from semsearch.stores.postgres.vectors import COLUMNS, VectorTable, decode, encode
 from semsearch.stores.postgres.words import spelled
+from semsearch.stores.settings import COUNTED
 from semsearch.stores.words.analysis import analyze, heading_of
 from semsearch.types import Document, Passage
 

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from semsearch.errors import DamagedError, StoreError
+from semsearch.errors import DamagedError
 from semsearch.stores.postgres.address import Address
 from semsearch.stores.postgres.connections import Session
 from semsearch.stores.postgres.schema import FOUND, OTHERS, VERSION, refuse_other_tables, refuse_other_version
+from semsearch.stores.settings import COUNTED, REQUIRED, Settings
 from semsearch.transforms import Transform
-from semsearch.types import EncoderSpec, Root, Storage, VectorOptions
+from semsearch.types import Storage
 
 if TYPE_CHECKING:
     from semsearch.filters.syntax import Value
-
-COUNTED = ("documents", "passages", "tokens", "truncated", "tokens_lost", "words")
-"""What is counted in the setting `counts`; `words` are those of all passages, for keyword search."""
-
-REQUIRED = object()
-"""Stands for no value, where a setting must have one."""
 
 FACETS = """
     WITH leaves AS (
@@ -50,16 +43,21 @@ FILES_OF = """
 """
 
 
-class Catalog:
+class Catalog(Settings):
     """Reads information about an index; what it has read is kept until the index changes."""
 
     def __init__(self, session: Session) -> None:
+        super().__init__()
         self._session = session
         self._checked = False
         self._settings: tuple[Any, Mapping[str, Any]] | None = None
-        self._spec: tuple[Any, EncoderSpec] | None = None
         self._transform: tuple[Any, Transform] | None = None
         self._facets: tuple[Any, dict[str, list[tuple[Value, int]]]] | None = None
+
+    @property
+    def shown(self) -> str:
+        """See `Settings.shown`."""
+        return self.address.shown
 
     @property
     def address(self) -> Address:
@@ -106,22 +104,11 @@ class Catalog:
         self._checked = True
 
     def setting(self, key: str, otherwise: Any = REQUIRED) -> Any:
-        """Return the value of a setting, or the other value if it is missing and may be."""
+        """See `Settings.setting`."""
         found = self.settings().get(key, otherwise)
         if found is REQUIRED:
             raise self.damaged(f"its setting {key!r} is missing")
         return found
-
-    @property
-    def spec(self) -> EncoderSpec:
-        """The encoder that produced all vectors."""
-        stored = self.setting("encoder")
-        if self._spec is None or self._spec[0] is not stored:
-            try:
-                self._spec = stored, EncoderSpec.from_json(stored)
-            except (AttributeError, KeyError, TypeError):
-                raise self.damaged("its setting 'encoder' does not describe a valid encoder") from None
-        return self._spec[1]
 
     @property
     def store_precision(self) -> str:
@@ -131,12 +118,6 @@ class Catalog:
     def storage(self) -> Storage:
         """See `Store.storage`."""
         return Storage(self.store_precision, **self.settings().get("store_loss", {}))
-
-    def vector_options(self) -> VectorOptions:
-        """Return how vectors are searched."""
-        with suppress(TypeError):
-            return VectorOptions(**self.settings().get("vectors", {}))
-        raise self.damaged("its setting 'vectors' is not valid")
 
     def counts(self) -> dict[str, int]:
         """See `Store.counts`; also counts `words`."""
@@ -160,12 +141,6 @@ class Catalog:
                 self._facets = state, found
             return self._facets[1]
 
-    def roots(self) -> list[Root]:
-        """See `Store.roots`."""
-        with suppress(TypeError):
-            return [Root(**root) for root in self.settings().get("roots", [])]
-        raise self.damaged("its setting 'roots' is not a valid list of folders")
-
     def files_of(self, root: str, n: int) -> dict[str, str]:
         """See `Store.files_of`."""
         with self._session.snapshot():
@@ -178,18 +153,6 @@ class Catalog:
             roots = {root.name: root.path for root in self.roots()}
             rows = self._session.rows("SELECT root, file FROM documents WHERE doc_id = %s", (doc_id,))
         return next((os.path.join(roots[root], *file.split("/")) for root, file in rows if root in roots), "")
-
-    def fitted(self) -> Transform | None:
-        """See `Readable.fitted`."""
-        if not self.spec.transform:
-            return None
-        transform = self.transform()
-        if transform is None:
-            raise StoreError(
-                f"the transform {self.spec.transform!r} of {self.address.shown!r} is not fitted yet: the first run did "
-                "not finish; run the same semsearch index command again"
-            )
-        return transform
 
     def transform(self) -> Transform | None:
         """Return the fitted transform; None if there is none (yet)."""
@@ -212,7 +175,6 @@ class Catalog:
     def status(self) -> dict[str, Any]:
         """See `Store.status`."""
         with self._session.snapshot():
-            settings, counts = self.settings(), self.counts()
             size = self._session.one(
                 "SELECT coalesce(sum(pg_total_relation_size(pg_class.oid)), 0)::bigint FROM pg_class "
                 "JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE nspname = %s AND relkind = 'r'",
@@ -220,23 +182,8 @@ class Catalog:
             )
             server = self._session.one("SELECT current_setting('server_version')")
             pgvector = self._session.one("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
-            fitted = "fitted" if "transform" in settings else "not fitted yet"
-            return {
-                "index": self.address.shown,
-                "origin": self.setting("origin"),
-                "roots": [root.path for root in self.roots()],
-                "created": self.setting("created"),
-                "updated": self.setting("updated"),
-                **{name: counts[name] for name in COUNTED if name != "words"},
-                "fields": self.fields(),
-                "bytes": size,
-                "server": f"PostgreSQL {server}, pgvector {pgvector}, schema {VERSION}",
-                "storage": asdict(self.storage()),
-                "vectors": {**self.vector_options().to_json(), "segments": [_searched(settings.get("hnsw"), counts)]},
-                "transform": self.spec.transform and fitted,
-                "encoder": {**self.spec.to_json(), "fingerprint": self.spec.fingerprint},
-                "chunking": dict(self.setting("chunking")),
-            }
+            graph = _searched(self.setting("hnsw", None), self.counts())
+            return self.described(f"PostgreSQL {server}, pgvector {pgvector}, schema {VERSION}", size, graph)
 
     def damaged(self, what: str) -> DamagedError:
         """Return the error for an index whose content is not what was written."""

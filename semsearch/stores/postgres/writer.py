@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import secrets
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -35,12 +34,14 @@ from semsearch.stores.plans import origin_of, plan_of
 from semsearch.stores.postgres import artifacts as files
 from semsearch.stores.postgres.address import Address
 from semsearch.stores.postgres.batches import Batches, fields_in
-from semsearch.stores.postgres.catalog import COUNTED, Catalog
+from semsearch.stores.postgres.catalog import Catalog
 from semsearch.stores.postgres.connections import Writing
 from semsearch.stores.postgres.drafts import OpenStore, discard, draft_of, take_over
 from semsearch.stores.postgres.graphs import Graphs, parse
 from semsearch.stores.postgres.schema import FOUND, OTHERS, VERSION, prepare, refuse_other_tables
 from semsearch.stores.postgres.vectors import COLUMNS, VectorTable, decode, literal
+from semsearch.stores.seen import Seen
+from semsearch.stores.settings import COUNTED
 from semsearch.transforms import Transform, fit_transform
 from semsearch.types import Document, EncoderSpec, Origin, Root, Storage
 
@@ -62,8 +63,7 @@ class Writer:
         self._vectors = VectorTable(writing, catalog)
         self._batches = Batches(writing, catalog, self._vectors)
         self._graphs = Graphs(writing, catalog, self._vectors, self._batches)
-        self._seen = sqlite3.connect("", isolation_level=None, check_same_thread=False)  # spills to a file of its own
-        self._seen.execute("CREATE TABLE seen (doc_id TEXT PRIMARY KEY, source TEXT) WITHOUT ROWID")
+        self._seen = Seen()
 
     @classmethod
     @contextmanager
@@ -149,11 +149,7 @@ class Writer:
 
     def see(self, document: Document) -> RecordError | None:
         """See `StoreWriter.see`."""
-        row = (document.doc_id, document.source)
-        if self._seen.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", row).rowcount:
-            return None
-        (first,) = self._seen.execute("SELECT source FROM seen WHERE doc_id = ?", row[:1]).fetchone()
-        return RecordError(document.source, None, f"duplicate id {document.doc_id!r}, already used in {first}")
+        return self._seen.add(document)
 
     def remember(self, roots: Sequence[Root]) -> None:
         """See `StoreWriter.remember`."""
@@ -208,12 +204,7 @@ class Writer:
         with self._writing.snapshot():
             rows = self._writing.rows(f"SELECT doc_id, root, file FROM documents WHERE {where} ORDER BY id", parameters)
             roots = {root.name: root for root in self._catalog.roots()}
-        sought = "SELECT 1 FROM seen WHERE doc_id = ?"
-        return [
-            (doc_id, origin_of(roots, root, file))
-            for doc_id, root, file in rows
-            if self._seen.execute(sought, (doc_id,)).fetchone() is None
-        ]
+        return [(doc_id, origin_of(roots, root, file)) for doc_id, root, file in rows if doc_id not in self._seen]
 
     def fit(self, *, again: bool = False) -> bool:
         """See `StoreWriter.fit`."""
