@@ -1,8 +1,9 @@
 """Speed and memory of encoding on Ray: two workers of one core each, against the local engine on two cores.
 
 Both engines index the same corpus into new indexes, in turns. Connecting and loading the model take some seconds in
-each run, whatever its size, so they are measured with a corpus of one document and subtracted. The memory is the peak
-of the process that writes the index; it should not grow with the corpus. It is measured with the word-hash encoder.
+each run, whatever its size, so they are measured with a corpus of one document and subtracted. The default corpus fills
+six batches to the brim, three for each worker, so that none is idle at the end. The memory is the peak of the process
+that writes the index; it should not grow with the corpus. It is measured with the word-hash encoder.
 
 Ray listens on every interface, so this script runs itself in a network namespace that has loopback alone.
 

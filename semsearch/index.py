@@ -226,7 +226,8 @@ class Index:
         committed batch.
 
         Args:
-            corpus: Paths of files and folders, documents, or mappings with `_id`, `text`, optionally `title`, and any
+            corpus: Paths of files and folders, patterns such as `data/**/*.jsonl`, URLs that pyarrow opens, such as
+                `s3://bucket/folder`, documents, or mappings with `_id`, `text`, optionally `title`, and any
                 other fields, which become metadata. Dates, UUIDs, paths, enumerations, NumPy values, sets and decimals
                 are converted to text, numbers or lists; a record with values that JSON cannot represent, such as NaN
                 or bytes, is bad.
@@ -1295,4 +1296,6 @@ def origin_of(corpus: Corpus) -> str:
     first = corpus[0] if isinstance(corpus, Sequence) and corpus and not isinstance(corpus, str) else corpus
     if not isinstance(first, str | os.PathLike):
         return ""
-    return "<stdin>" if str(first) == "-" else str(Path(first).resolve())
+    from semsearch.corpus.given import place_of
+
+    return place_of(str(first))

@@ -523,7 +523,8 @@ class _Run:
         if None in given and not delete:
             return
         scopes = [None] if None in given else [one for origin in given if origin for one in self.coverage.below(origin)]
-        unseen = {doc_id: origin for scope in scopes for doc_id, origin in self.writer.unseen(scope)}
+        found = (one for scope in scopes for one in self.writer.unseen(scope))
+        unseen = {doc_id: origin for doc_id, origin in found if self.coverage.asks_for(origin)}
         gone = [doc_id for doc_id, origin in unseen.items() if self.coverage.lacks(origin)]
         if delete:
             self.report.not_deleted = len(unseen) - len(gone)

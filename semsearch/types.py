@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from semsearch.checks import FLAG, TEXT, WHOLE, Check, check_types
 from semsearch.layout import NO_LAYOUT, Layout, page_of
+from semsearch.urls import scheme_of
 
 if TYPE_CHECKING:
     from semsearch.arrays import Vectors
@@ -30,7 +31,7 @@ Metadata: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A folder that file names of a corpus are relative to, whatever the working directory.
+    """A folder, or a URL, that file names of a corpus are relative to, whatever the working directory.
 
     Attributes:
         name: Prefix of the ids of its files; empty for the first root of an index.
@@ -68,6 +69,8 @@ class Origin:
 
     def __str__(self) -> str:
         """Return the file as messages name it."""
+        if self.root and scheme_of(self.root.path):
+            return f"{self.root.path}/{self.file}".rstrip("/")
         path = os.path.join(self.root.path, *self.file.split("/")) if self.root else self.file
         return path or "Python or HTTP"
 

@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from semsearch.corpus.formats.table import format_of
+from semsearch.corpus.given import glob_of
 from semsearch.corpus.gzipped import ending_of
 from semsearch.corpus.roots import outermost
 from semsearch.corpus.sources import STDIN, ReadOptions
@@ -25,6 +26,7 @@ from semsearch.corpus.walk import as_written
 from semsearch.errors import LockedError, SourceError, UsageError
 from semsearch.messages import first_line, listed
 from semsearch.paths import real_place, shown
+from semsearch.urls import scheme_of, without_secrets
 
 if TYPE_CHECKING:
     from watchfiles.main import FileChange
@@ -182,6 +184,12 @@ class _Changes:
         for path in self.given:
             if path == STDIN:
                 raise UsageError("standard input cannot be watched; give files or folders as `paths`")
+            if scheme_of(path):
+                raise UsageError(
+                    f"{without_secrets(path)!r:.300} is a URL, which cannot be watched; index it again instead"
+                )
+            if glob_of(path):
+                raise UsageError(f"{path!r:.300} is a pattern, which cannot be watched; give its folder, and `include`")
             if not os.path.exists(path):
                 raise SourceError(f'"{shown(path)}" does not exist; expected a file or a folder to watch')
         real = [os.path.realpath(path) for path in self.given]

@@ -28,6 +28,7 @@ RANKS = {
         "moments": 1,
         "printable": 1,
         "layout": 1,
+        "urls": 1,
     },
     **{
         "types": 2,

@@ -14,9 +14,10 @@ from semsearch.cli import terminal
 from semsearch.cli.registry import remember
 from semsearch.errors import NoIndexError, SourceError, UsageError
 from semsearch.stores.addresses import Address, is_url, parse_address
+from semsearch.urls import scheme_of
 
 IndexPlace: TypeAlias = Path | Address
-"""Where an index is: a folder, or a schema in a PostgreSQL database. As text, it never has a password."""
+"""Where an index is: a folder, or an index in a database. As text, it never has a password."""
 
 HOME = Path("indexes")
 """Folder that contains the indexes, here or in a folder above, unless --index names another location."""
@@ -185,7 +186,11 @@ def index_of(path: str) -> Path:
     """
     from semsearch.index import Index, origin_of
 
-    whole, origin = Path("stdin" if path == "-" else path).resolve(), origin_of(path)
+    origin = origin_of(path)
+    if scheme_of(origin):
+        whole, path = Path(origin.partition("//")[2]), origin
+    else:
+        whole = Path("stdin" if path == "-" else origin).resolve()
     name = whole.name if whole.is_dir() else Path(whole.name.removesuffix(".gz")).stem
     above = [part for part in whole.parent.parts if part != whole.anchor]
     folder = home()
@@ -199,7 +204,7 @@ def index_of(path: str) -> Path:
                 owner = owner or index.origin
         else:
             free = free or one
-    if owner and not os.path.exists(owner):
+    if owner and not scheme_of(owner) and not os.path.exists(owner):
         raise UsageError(
             f"{str(names[0])!r} was built from {owner!r}, which no longer exists. If {path!r} is that corpus, or to "
             f"add to that index, pass --index {names[0]}; otherwise choose another folder with --index"

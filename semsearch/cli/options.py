@@ -100,8 +100,9 @@ Paths = Annotated[
     list[str],
     typer.Argument(
         metavar="PATHS...",
-        help="Files or folders, or - for stdin: text, Markdown, HTML, PDF, Word, spreadsheets, mail, source code, "
-        "archives and others (see --format); each may be gzipped.",
+        help="Files or folders, quoted patterns such as 'data/**/*.jsonl', URLs such as s3://bucket/folder, or - for "
+        "stdin: text, Markdown, HTML, PDF, Word, spreadsheets, mail, source code, archives and others (see --format); "
+        "each may be gzipped.",
     ),
 ]
 IdField = Annotated[str | None, typer.Option(help="Field that contains the id [default: _id or id, or else derived]")]

@@ -10,6 +10,7 @@ import bz2
 import gzip
 import lzma
 import os
+import shutil
 import tarfile
 import time
 import unicodedata
@@ -21,6 +22,8 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from io import BufferedIOBase, BufferedReader, RawIOBase
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, BinaryIO, TypeAlias
 
 from semsearch.corpus.beir import corpus_among, may_be_beir, what_is_beside
@@ -97,11 +100,24 @@ def members(archive: Source, options: ReadOptions) -> Iterator[Member]:
         the end warnings about what was left out.
     """
     found = _Found(archive, options, Choice.of(archive.name, ReadOptions() if archive.origin.found else options))
-    try:
-        yield from _KINDS[archive.format](found)
-    except _BROKEN as error:
-        yield RecordError(archive.name, None, f"cannot be read as an archive: {_reason(error)}; the rest is skipped")
-    yield from found.warnings()
+    with ExitStack() as stack:
+        try:
+            if archive.opened:
+                found.archive = replace(archive, path=_copied(archive, stack))
+            yield from _KINDS[archive.format](found)
+        except _BROKEN as error:
+            yield RecordError(
+                archive.name, None, f"cannot be read as an archive: {_reason(error)}; the rest is skipped"
+            )
+        yield from found.warnings()
+
+
+def _copied(archive: Source, stack: ExitStack) -> str:
+    """Return the path of a copy of an archive that is not on this machine; of a zip, the index is at the end."""
+    path = os.path.join(stack.enter_context(TemporaryDirectory()), f"copy{Path(archive.path.lower()).suffix}")
+    with archive.open() as content, open(path, "wb") as copy:
+        shutil.copyfileobj(content, copy, 2**20)
+    return path
 
 
 @dataclass(slots=True)

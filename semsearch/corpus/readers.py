@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 from semsearch.corpus.archives import members
 from semsearch.corpus.fields import from_fields
 from semsearch.corpus.formats.table import ARCHIVES, ENDINGS, FORMATS, has_many
+from semsearch.corpus.given import glob_of
 from semsearch.corpus.records import Reading, ReadingWarning, Record, guarded
 from semsearch.corpus.roots import Coverage
 from semsearch.corpus.sources import STDIN, ReadOptions, Source
@@ -28,6 +29,7 @@ from semsearch.errors import RecordError, SourceError, UsageError
 from semsearch.layout import NO_LAYOUT
 from semsearch.paths import shown
 from semsearch.types import Document, Origin, Query, Root
+from semsearch.urls import scheme_of
 
 __all__ = [
     "FORMATS",
@@ -55,7 +57,7 @@ WARNED = 10
 """Maximum number of warnings shown for a path; further ones are only counted."""
 
 Paths: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
-"""One or more paths of files or folders, or `-` for standard input."""
+"""One or more paths of files or folders, patterns, URLs, or `-` for standard input."""
 
 Corpus: TypeAlias = (
     str
@@ -70,13 +72,15 @@ Corpus: TypeAlias = (
 def read_corpus(paths: Paths, options: ReadOptions = _DEFAULTS, coverage: Coverage | None = None) -> Iterator[Record]:
     """Read the documents of files, folders (recursively, sorted by name) and standard input (`-`), one by one.
 
+    A path may be a pattern such as `data/**/*.jsonl`, or a URL that pyarrow opens, such as `s3://bucket/folder`.
+
     All paths are checked when the function is called, before anything is read. If a folder contains corpus.jsonl, as in
     the BEIR layout, only that file is read. A file that can be reached through several paths is read once. If a file is
     a single document, its id is its path relative to the given folder, or to its parent folder if the file itself was
     given. From the second folder on, ids are prefixed with the folder's name.
 
     Args:
-        paths: One or more paths of files or folders, or `-` for standard input.
+        paths: One or more paths of files or folders, patterns, URLs, or `-` for standard input.
         options: Field names, format and other options for reading.
         coverage: The roots of an index, which determine the ids of files, and a record of what is given and read; None
             if the documents are not read for an index.
@@ -85,8 +89,10 @@ def read_corpus(paths: Paths, options: ReadOptions = _DEFAULTS, coverage: Covera
         An iterator over the documents, with a RecordError in place of each record that cannot be used.
 
     Raises:
-        UsageError: If the format is unknown, or `paths` is neither a path nor an iterable of paths.
-        SourceError: If a path does not exist, has an unknown extension, or is a folder with nothing to read.
+        UsageError: If the format is unknown, `paths` is neither a path nor an iterable of paths, or pyarrow cannot open
+            a URL.
+        SourceError: If a path does not exist, has an unknown extension, or is a folder with nothing to read, or if a
+            URL does not answer.
     """
     _check_format(options)
     coverage = coverage or Coverage()
@@ -239,11 +245,16 @@ def _read_given(
     """
     given = [as_written(path, name) for name, path in paths.items()]
     for path in given:
-        if path != STDIN and not os.path.exists(path):
+        if not (path == STDIN or scheme_of(path) or os.path.exists(path) or glob_of(path)):
             raise SourceError(
                 f'"{shown(path)}" does not exist; expected a file, a folder, or a document such as {_EXAMPLE}'
             )
-    return read_corpus(given, options, coverage)
+    try:
+        return read_corpus(given, options, coverage)
+    except SourceError as error:
+        if any(glob_of(path) for path in given if not scheme_of(path)):  # or a text with a question mark
+            raise SourceError(f"{error}, or a document such as {_EXAMPLE}") from None
+        raise
 
 
 def has_moved(folder: str, files: Mapping[str, str], options: ReadOptions) -> bool:
@@ -321,6 +332,9 @@ def count_bytes(paths: Paths, options: ReadOptions = _DEFAULTS) -> int | None:
             continue
         if source.path == STDIN or source.format in ARCHIVES.values():
             return None
+        if source.opened:
+            sizes[source.path] = source.stored[0] if source.stored else 0
+            continue
         with suppress(OSError):
             sizes[os.path.realpath(source.path)] = os.stat(source.path).st_size
     return sum(sizes.values())

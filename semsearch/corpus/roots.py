@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from semsearch.corpus.globs import Glob
 from semsearch.errors import UsageError
 from semsearch.types import Origin, Root
+from semsearch.urls import scheme_of
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,7 @@ class Coverage:
         known: Roots stored in the index.
         roots: Known and new roots.
         given: Files and folders passed to the run; None stands for documents from memory.
+        remote: By the URL that each was opened with, functions that return whether the file at a URL below is gone.
         bytes_read: Number of bytes read from files so far, compressed as they are there.
         only: Files and folders that the run is restricted to, none inside another; None for no restriction.
     """
@@ -49,13 +52,29 @@ class Coverage:
         self.known = tuple(self.roots)
         self._moved = moved or (lambda root, folder: False)
         self.given: list[Origin | None] = []
+        self.remote: dict[str, Callable[[str], bool]] = {}
         self.bytes_read = 0
         self.only = None if only is None else _without_inner(set(only))
         self._leading = {folder for path in self.only or () for folder in _above(path)}
+        self._globs: dict[int, Glob] = {}
         self._read: set[str] = set()
         self._complete: set[tuple[str | None, str]] = set()
         self._unread: set[tuple[str | None, str]] = set()
         self._passed: set[tuple[str | None, str]] = set()
+
+    def give(self, origin: Origin, glob: Glob | None = None) -> None:
+        """Record that the run was given a file or a folder, or what a pattern names in a folder."""
+        if glob:
+            self._globs[len(self.given)] = glob
+        self.given.append(origin)
+
+    def asks_for(self, origin: Origin | None) -> bool:
+        """Return whether a document in one of the scopes is among what was given, of which a pattern may be a part."""
+        if not self._globs or origin is None:
+            return True
+        path = str(origin)
+        around = [(n, one) for n, one in enumerate(self.given) if one is None or _lies_in(path, str(one))]
+        return any(n not in self._globs or self._globs[n].names(_inner(path, str(one))) for n, one in around)
 
     def begins(self, path: str) -> bool:
         """Return whether the run reads this file for the first time; several of the given paths may lead to it."""
@@ -121,10 +140,15 @@ class Coverage:
 
     def is_gone(self, origin: Origin) -> bool:
         """Return whether the system reports that the file does not exist, or has become a folder."""
-        return origin.root is not None and all(
-            _is_gone(path := str(Path(origin.root.path, form))) or os.path.isdir(path)
-            for form in {origin.file, unicodedata.normalize("NFD", origin.file)}
-        )
+        if origin.root is None:
+            return False
+        forms = {origin.file, unicodedata.normalize("NFD", origin.file)}
+        if scheme_of(origin.root.path):
+            url = str(origin)
+            near = [gone for base, gone in self.remote.items() if _lies_in(url, base)]
+            return bool(near) and all(near[0](f"{origin.root.path}/{form}") for form in forms)
+        paths = [str(Path(origin.root.path, form)) for form in forms]
+        return all(_is_gone(path) or os.path.isdir(path) for path in paths)
 
     def root_of(self, folder: str) -> Root:
         """Return the root that a folder belongs to: the innermost known one, or else a new one.
@@ -160,7 +184,8 @@ class Coverage:
         root = self._around(path)
         if root is None:
             raise ValueError(f"{path!r} is not under any of {self.roots}")
-        inner = unicodedata.normalize("NFC", path).split(os.sep)[len(_folded(root.path).split(os.sep)) - 1 :]
+        separator = "/" if scheme_of(path) else os.sep
+        inner = unicodedata.normalize("NFC", path).split(separator)[len(_folded(root.path).split(separator)) - 1 :]
         return Origin(root, "/".join(inner), found)
 
     def adopt(self, origin: Origin) -> Origin:
@@ -206,6 +231,11 @@ def outermost(folders: Iterable[str]) -> list[str]:
     return kept
 
 
+def _inner(path: str, folder: str) -> str:
+    """Return a path relative to a folder that it lies in, with `/` as separator."""
+    return unicodedata.normalize("NFC", path)[len(_folded(folder)) :].replace(os.sep, "/")
+
+
 def _without_inner(paths: set[str]) -> frozenset[str]:
     """Return the paths that are not inside another one."""
     return frozenset(path for path in paths if not any(folder in paths for folder in _above(path)))
@@ -224,12 +254,16 @@ def _lies_in(path: str, folder: str) -> bool:
 
 @lru_cache(64)
 def _folded(path: str) -> str:
-    """Return a path as this system compares paths, with a trailing separator."""
+    """Return a path as this system compares paths, or a URL, with a trailing separator."""
+    if scheme_of(path):
+        return unicodedata.normalize("NFC", path).rstrip("/") + "/"
     return os.path.join(os.path.normcase(unicodedata.normalize("NFC", path)), "")
 
 
 def _is_gone(path: str) -> bool:
-    """Return whether the system reports that the path does not exist, rather than that it is inaccessible."""
+    """Return whether the system reports that the path does not exist, rather than that it is inaccessible, or a URL."""
+    if scheme_of(path):
+        return False
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):

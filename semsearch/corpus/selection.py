@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -90,6 +91,14 @@ def what_is_passed_over(folder: str, omitted: Counter[str]) -> str:
     """Return a warning about what of a folder or an archive was passed over, counted by reason."""
     hint = "; pass `all_files` to read them too" if {*omitted} - {EXCLUDED, NOT_INCLUDED} else ""
     return f'passed over files and folders in "{shown(folder)}": {counts(omitted)}{hint}'
+
+
+def tell_left_out(folder: str, ignored: Counter[str], omitted: Counter[str]) -> None:
+    """Warn about the files of a folder that are not documents, and about what of it was passed over, if any."""
+    if ignored:
+        warnings.warn(what_is_ignored(folder, ignored), stacklevel=3)
+    if omitted:
+        warnings.warn(what_is_passed_over(folder, omitted), stacklevel=3)
 
 
 def is_hidden(name: str, options: ReadOptions) -> bool:

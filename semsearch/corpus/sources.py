@@ -15,6 +15,9 @@ from semsearch.types import Origin
 
 STDIN = "-"
 
+BLOCK = 2**20
+"""Number of bytes to read at once from a file that is not on this machine, since each request takes its time."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
@@ -67,16 +70,16 @@ class ReadOptions:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file, a member of an archive, or standard input, not yet opened.
+    """A file, here or of a URL, a member of an archive, or standard input, not yet opened.
 
     Attributes:
         name: The file as the user named it, for messages.
-        path: The path to open, or STDIN.
+        path: The path to open, STDIN, or a URL without secrets.
         format: A key of FORMATS.
         origin: Root of the file and path relative to it, as stored in an index.
         inner: Path inside an archive or container, with `/` as separator; empty for a file.
-        opened: Function that opens a member of an archive; None for a file.
-        stored: Size in bytes and time of modification in nanoseconds of a member, as the archive says; None for a file.
+        opened: Function that opens a member of an archive, or a file of a URL; None for a file on this machine.
+        stored: Size in bytes and time of modification in nanoseconds of these, as far as they are known.
         count: Receives the number of bytes, of the file itself, whenever some are read.
     """
 

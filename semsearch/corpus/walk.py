@@ -14,10 +14,13 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from semsearch.corpus.beir import BEIR_CORPUS, has_own_ids, may_be_beir, what_is_beside
+from semsearch.corpus.beir import has_own_ids
 from semsearch.corpus.formats.table import ARCHIVES, FORMATS, format_of
+from semsearch.corpus.given import Given, given_at
+from semsearch.corpus.globs import Glob
 from semsearch.corpus.gzipped import ending_of, open_bytes
 from semsearch.corpus.ignored import Rules, is_ignored, is_repository, rules_above, rules_in
+from semsearch.corpus.remote import RemoteWalk, source_at
 from semsearch.corpus.roots import Coverage, outermost
 from semsearch.corpus.selection import (
     CACHED,
@@ -31,26 +34,28 @@ from semsearch.corpus.selection import (
     is_marked,
     kind_of,
     recognized,
-    what_is_ignored,
-    what_is_passed_over,
+    tell_left_out,
 )
 from semsearch.corpus.sources import STDIN, ReadOptions, Source
 from semsearch.errors import RecordError, SourceError
 from semsearch.paths import as_path, printable, shown
 from semsearch.types import Origin
+from semsearch.urls import local_path, without_secrets
 
 
 def as_written(path: object, name: str = "path") -> str:
     """Return a path as text, as the user spelled it: a Path would drop a leading `./`.
+
+    Of a URL with the scheme `file`, the path is returned.
 
     Args:
         path: A string or a path object.
         name: Name of the parameter, for the error message.
 
     Raises:
-        UsageError: If `path` is neither a string nor a path object.
+        UsageError: If `path` is neither a string nor a path object, or a `file` URL names another machine.
     """
-    return path if isinstance(path, str) else str(as_path(path, name))
+    return local_path(path) if isinstance(path, str) else str(as_path(path, name))
 
 
 def find_sources(
@@ -59,7 +64,7 @@ def find_sources(
     """Find the files of several paths; the paths are checked immediately, and folders are walked lazily.
 
     Args:
-        paths: Files, folders, or STDIN.
+        paths: Files, folders, patterns, URLs, or STDIN.
         options: Options for reading.
         coverage: The roots that determine the names of files; records what is given.
 
@@ -68,79 +73,73 @@ def find_sources(
 
     Raises:
         SourceError: If a path does not exist, is neither a file nor a folder, has an unknown extension, or is a folder
-            with nothing to read.
+            with nothing to read, or if a URL cannot be reached.
+        UsageError: If pyarrow cannot open a URL.
     """
-    given = [path if path == STDIN else _corpus_of(path, options) for path in paths]
-    real = [os.path.realpath(path) for path in given if path != STDIN]
-    by_line = [path for path in real if os.path.isfile(path) and has_own_ids(path, options)]
-    for some in ([path for path in real if path not in by_line], by_line):  # records have their own ids
-        for folder in outermost(path if os.path.isdir(path) else os.path.dirname(path) for path in some):
+    given = [given_at(path, options) for path in paths]
+    real = [one for one in given if one.path != STDIN]
+    by_line = [one for one in real if not one.is_folder and has_own_ids(one.real, options)]
+    for some in ([one for one in real if one not in by_line], by_line):  # records have their own ids
+        for folder in outermost(one.real if one.is_folder else os.path.dirname(one.real) for one in some):
             coverage.root_of(folder)
-    origins = [_origin_of(path, coverage) for path in given]
-    coverage.given += origins
+    origins = [one.origin(coverage) for one in given]
+    for one, origin in zip(given, origins, strict=True):
+        coverage.give(origin, one.glob)
+        if one.remote:
+            coverage.remote[one.real] = one.remote[0].lacks
     return [
-        (path, _sources(corpus, origin, options, coverage))
-        for path, corpus, origin in zip(paths, given, origins, strict=True)
+        (without_secrets(path), _sources(one, origin, options, coverage))
+        for path, one, origin in zip(paths, given, origins, strict=True)
     ]
 
 
-def _origin_of(path: str, coverage: Coverage) -> Origin:
-    return Origin(None, "<stdin>") if path == STDIN else coverage.origin_of(os.path.realpath(path), found=False)
+def _sources(given: Given, origin: Origin, options: ReadOptions, coverage: Coverage) -> Iterator[Source | RecordError]:
+    """Find the files of a path."""
+    if given.path == STDIN:
+        return iter((Source("<stdin>", STDIN, format_of(given.path, options) or "jsonl", origin),))
+    if given.is_folder:
+        return _found_in(given, options, coverage)
+    if not coverage.concerns(given.real):
+        return iter(())
+    source = _source_given(given, origin, options, coverage)
+    if source is None:
+        what = "has an unknown extension" if ending_of(given.path) else "has no extension and is not text"
+        raise SourceError(f'"{given}" {what}; expected {_endings()}, or set its format with `format`')
+    return iter((source,))
 
 
-def _corpus_of(path: str, options: ReadOptions) -> str:
-    """Return a path that can be read as a corpus: for a folder in the BEIR layout, the file with its documents.
+def _found_in(given: Given, options: ReadOptions, coverage: Coverage) -> Iterator[Source | RecordError]:
+    """Find the files of a folder, or those in it that a pattern names; there must be one, unless the run is restricted.
 
     Raises:
-        SourceError: If the path does not exist, or is neither a file nor a folder.
+        SourceError: If there is none.
     """
-    try:
-        mode = os.stat(path).st_mode
-    except (OSError, ValueError) as error:
-        missing = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL)
-        if isinstance(error, OSError) and error.errno not in missing:
-            raise SourceError(f'"{shown(path)}" cannot be read: {error.strerror}') from None
-        raise SourceError(
-            f'"{shown(path)}" does not exist; expected a file, a folder, or "-" for standard input'
-        ) from None
-    if stat.S_ISREG(mode):
-        return path
-    if not stat.S_ISDIR(mode):
-        raise SourceError(
-            f'"{shown(path)}" is neither a file nor a folder; to index the output of a pipe or device, redirect it '
-            "to standard input: semsearch index - < PIPE"
-        )
-    for name in BEIR_CORPUS if may_be_beir(options) else ():
-        if os.path.isfile(os.path.join(path, name)):
-            entries = {entry: os.path.isdir(os.path.join(path, entry)) for entry in os.listdir(path)}
-            if unread := what_is_beside(path, name, entries, options):
-                warnings.warn(f"{unread} (pass their paths to read them too)", stacklevel=2)
-            return os.path.join(path, name)
-    return path
-
-
-def _sources(given: str, origin: Origin, options: ReadOptions, coverage: Coverage) -> Iterator[Source | RecordError]:
-    """Find the files of a path."""
-    if given == STDIN:
-        return iter((Source("<stdin>", STDIN, format_of(given, options) or "jsonl", origin),))
-    if os.path.isdir(given):
-        walk = _Walk(given, os.path.realpath(given), options, coverage)
-        found = walk.sources()
-        first = next(found, None)
-        if first is None:
-            if coverage.only is not None:
-                return iter(())
-            raise SourceError(
-                f'"{shown(given)}" contains no files in a supported format{walk.passed()}; expected {_endings()}'
-            )
+    walk: _Walk | RemoteWalk = (
+        RemoteWalk(given.remote[0], options, coverage, given.glob)
+        if given.remote
+        else _Walk(given.path, given.real, options, coverage, given.glob)
+    )
+    found = walk.sources()
+    first = next(found, None)
+    if first is not None:
         return chain((first,), found)
-    if not coverage.concerns(os.path.realpath(given)):
+    if coverage.only is not None:
         return iter(())
-    source = source_of(given, origin, options)
-    if source is None:
-        what = "has an unknown extension" if ending_of(given) else "has no extension and is not text"
-        raise SourceError(f'"{shown(given)}" {what}; expected {_endings()}, or set its format with `format`')
-    return iter((source,))
+    what = "names no file as a pattern, or none" if given.glob else "contains no files"
+    passed = f"; passed over: {counts(walk.omitted)}" if walk.omitted else ""
+    raise SourceError(f'"{given}" {what} in a supported format{passed}; expected {_endings()}')
+
+
+def _source_given(
+    given: Given, origin: Origin, options: ReadOptions, coverage: Coverage
+) -> Source | RecordError | None:
+    """Return a given file as a source, or None if it is in no supported format."""
+    if given.remote is None:
+        return source_of(given.path, origin, options)
+    try:
+        return source_at(*given.remote, origin, options, coverage.count)
+    except OSError as error:
+        raise SourceError(f'"{given}" cannot be read: {error.strerror or error}') from None
 
 
 def source_of(path: str, origin: Origin, options: ReadOptions) -> Source | RecordError | None:
@@ -201,12 +200,14 @@ class _Walk:
     Attributes:
         folder: The folder as the user named it.
         top: The absolute path of the folder, with links resolved.
+        glob: The pattern that names what to read of the folder; None for everything.
     """
 
     folder: str
     top: str
     options: ReadOptions
     coverage: Coverage
+    glob: Glob | None = None
     choice: Choice = field(init=False)
     entered: set[str] = field(default_factory=set)
     linked: set[str] = field(default_factory=set)
@@ -255,6 +256,8 @@ class _Walk:
         is_folder = stat.S_ISDIR(mode)
         if not is_folder and not stat.S_ISREG(mode):
             return None
+        if self.glob and not self.glob.concerns(_inner(path, self.folder), is_folder=is_folder):
+            return None
         reason = self._reason(path, home, rules, is_folder=is_folder)
         if reason:
             self._pass_over(home, reason)
@@ -293,7 +296,7 @@ class _Walk:
         if not os.access(path, os.X_OK):  # its files could be listed, but not examined
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         rules = () if self.options.all_files else rules + rules_in(path, home)
-        place = os.path.join(self.top, path.removeprefix(self.folder).lstrip(os.sep))
+        place = os.path.join(self.top, _inner(path, self.folder))
         entries = []
         for name in sorted(os.listdir(path), reverse=True):
             if is_hidden(name, self.options):
@@ -323,15 +326,8 @@ class _Walk:
     def _origin(self, home: str) -> Origin:
         return self.coverage.origin_of(home, found=True)
 
-    def passed(self) -> str:
-        """Return how many files and folders were passed over and why, as the rest of a sentence."""
-        return f"; passed over: {counts(self.omitted)}" if self.omitted else ""
-
     def _warn(self) -> None:
-        if self.ignored:
-            warnings.warn(what_is_ignored(self.folder, self.ignored), stacklevel=2)
-        if self.omitted:
-            warnings.warn(what_is_passed_over(self.folder, self.omitted), stacklevel=2)
+        tell_left_out(self.folder, self.ignored, self.omitted)
         if self.outside:
             links = f"{len(self.outside)} links" if len(self.outside) > 1 else "a link"
             warnings.warn(
@@ -339,6 +335,10 @@ class _Walk:
                 f"{' …' if len(self.outside) > 1 else ''}); pass `follow_links` to read their targets",
                 stacklevel=2,
             )
+
+
+def _inner(path: str, folder: str) -> str:
+    return path.removeprefix(folder).lstrip(os.sep)
 
 
 def _is_below(path: str, folder: str) -> bool:

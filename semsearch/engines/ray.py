@@ -29,6 +29,7 @@ from semsearch.engines.shards import ShardFolder, recipe_of, shard_name
 from semsearch.errors import ClusterError, RecordError, UsageError
 from semsearch.messages import first_line
 from semsearch.types import AUTO, Document
+from semsearch.urls import without_secrets
 from semsearch.version import __version__
 
 if TYPE_CHECKING:
@@ -347,7 +348,7 @@ class RayWorkers:
         encoded = self.folder.read(work.name, work.documents, self.dim)
         if encoded is None:
             raise ClusterError(
-                f"a worker has written a shard that cannot be read here; `shards` {self.folder.location!r} must be a "
+                f"a worker has written a shard that cannot be read here; {self.folder.name} must be a "
                 "folder that this machine and all nodes of the cluster share"
             )
         return self._told(encoded, tick)
@@ -365,7 +366,7 @@ class RayWorkers:
             log.warning(
                 "%s has %d other files, from other encoders, documents or settings, which were not used; delete them "
                 "unless another run needs them",
-                self.folder.location,
+                without_secrets(self.folder.location),
                 left,
             )
 

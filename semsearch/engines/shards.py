@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from semsearch.engines.base import EncodedDocument
-from semsearch.errors import RecordError, SourceError, UsageError
+from semsearch.errors import RecordError, SourceError
 from semsearch.messages import first_line
 from semsearch.types import Document, Passage
+from semsearch.urls import open_location, reason_of, without_secrets
 from semsearch.version import __version__
 
 if TYPE_CHECKING:
@@ -60,21 +61,14 @@ class ShardFolder:
             UsageError: If pyarrow cannot open the URL.
             SourceError: If the folder cannot be created.
         """
-        import pyarrow as pa
-        from pyarrow.fs import FileSystem
-
         self.location, self._recipe = location, recipe
-        try:
-            self._files, self._root = FileSystem.from_uri(location)
-        except (pa.ArrowException, OSError, ImportError, ValueError) as error:
-            raise UsageError(
-                f"`shards` {location!r} cannot be opened ({first_line(error)}); expected a folder, or a URL that "
-                "pyarrow has a driver for, such as s3://bucket/folder"
-            ) from None
+        self.name = f"`shards` {without_secrets(location)!r}"
+        expected = "a folder, or a URL that pyarrow has a driver for, such as s3://bucket/folder"
+        self._files, self._root = open_location(location, self.name, expected)
         try:
             self._files.create_dir(self._root, recursive=True)
         except OSError as error:
-            raise SourceError(f"cannot write `shards` {location!r}: {first_line(error)}") from None
+            raise SourceError(f"cannot write {self.name}: {reason_of(error, location)}") from None
 
     def has(self, name: str) -> bool:
         """Return whether there is a shard of this name."""
@@ -100,7 +94,7 @@ class ShardFolder:
         except OSError as error:
             with suppress(OSError):
                 self._files.delete_file(temporary)
-            raise SourceError(f"cannot write `shards` {self.location!r}: {first_line(error)}") from None
+            raise SourceError(f"cannot write {self.name}: {reason_of(error, self.location)}") from None
 
     def read(self, name: str, documents: Sequence[Document], dim: int) -> list[EncodedDocument | RecordError] | None:
         """Return the passages and vectors `[passages, dim]` of each document.

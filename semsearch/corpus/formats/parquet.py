@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from io import BufferedIOBase, BufferedReader, FileIO
+from io import BufferedIOBase, BufferedReader
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, BinaryIO
 
 from semsearch.corpus.fields import DerivedIds, from_fields, header_problem, text_fields
 from semsearch.corpus.gzipped import CORRUPT
 from semsearch.corpus.records import Reading, ReadingWarning, guarded, unreadable
-from semsearch.corpus.sources import ReadOptions, Source
+from semsearch.corpus.sources import BLOCK, ReadOptions, Source
 from semsearch.corpus.values import as_json
 from semsearch.errors import RecordError
 from semsearch.messages import first_line
@@ -39,7 +39,9 @@ def read_parquet(source: Source, options: ReadOptions) -> Iterator[Reading]:
     row, ids = 0, DerivedIds(source.doc_id)
     try:
         with ExitStack() as stack:
-            file = pq.ParquetFile(_seekable(stack.enter_context(source.open()), stack), buffer_size=2**16)
+            file = pq.ParquetFile(
+                _seekable(stack.enter_context(source.open()), stack), buffer_size=_block(source), pre_buffer=False
+            )
             left_out = [field.name for field in file.schema_arrow if not _is_json(field.type)]
             if left_out:
                 listed = ", ".join(left_out[:8]) + (" …" if len(left_out) > 8 else "")
@@ -102,9 +104,14 @@ def _is_json(kind: pa.DataType) -> bool:
     return all(_is_json(kind.field(number).type) for number in range(kind.num_fields))
 
 
+def _block(source: Source) -> int:
+    """Return how many bytes of a column to read at once."""
+    return BLOCK if source.opened else 2**16
+
+
 def _seekable(stream: BinaryIO | BufferedIOBase, stack: ExitStack) -> IO[bytes] | BufferedIOBase:
     """Return the stream, or a temporary copy if it cannot be read in any order, since a file's index is at its end."""
-    if isinstance(stream, BufferedReader) and isinstance(stream.raw, FileIO) and stream.seekable():
+    if isinstance(stream, BufferedReader) and stream.raw.seekable():
         return stream
     copy = stack.enter_context(TemporaryFile())
     shutil.copyfileobj(stream, copy)

@@ -169,7 +169,9 @@ class StoredGraph:
 
 def _settings(precision: str, aim: str) -> dict[str, str]:
     threads = os.environ.get("OMP_NUM_THREADS", "")  # as for torch; OpenVINO's own threads do not heed it
-    limit = {"INFERENCE_NUM_THREADS": threads} if threads.isdecimal() and int(threads) else {}
+    limited = threads.isdecimal() and int(threads)
+    # OpenVINO would pin the threads to the first cores, so that several processes with a limit would share these
+    limit = {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": "NO"} if limited else {}
     return {"PERFORMANCE_HINT": aim, "INFERENCE_PRECISION_HINT": precision, **limit}
 
 

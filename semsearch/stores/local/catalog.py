@@ -20,6 +20,7 @@ from semsearch.stores.local.curves import choose_effort, curve_from
 from semsearch.stores.local.database import Database
 from semsearch.stores.local.guard import INDEX_AGAIN, checksum, damaged
 from semsearch.types import COSINE, SIMILARITIES, STORE_PRECISIONS, EncoderSpec, Root, Storage, VectorOptions
+from semsearch.urls import scheme_of
 
 if TYPE_CHECKING:
     from semsearch.filters.syntax import Value
@@ -415,9 +416,10 @@ def write_setting(database: Database, key: str, value: object) -> None:
 
 
 def _is_root(root: Root) -> bool:
-    """Return whether a root is valid: a plain name and an absolute path."""
-    texts = isinstance(root.name, str) and isinstance(root.path, str)
-    return texts and not set("/\0") & set(root.name) and "\0" not in root.path and os.path.isabs(root.path)
+    """Return whether a root is valid: a plain name and an absolute path, or a URL."""
+    if not isinstance(root.name, str) or not isinstance(root.path, str) or "\0" in root.path:
+        return False
+    return not set("/\0") & set(root.name) and (os.path.isabs(root.path) or bool(scheme_of(root.path)))
 
 
 def last_covered(segments: Iterable[SegmentRecord]) -> int:
