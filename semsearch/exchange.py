@@ -33,7 +33,7 @@ from semsearch.errors import MismatchError, RecordError, SourceError, UsageError
 from semsearch.files import creating, is_regular, writing
 from semsearch.ingest import IngestResult, Watch
 from semsearch.paths import shown
-from semsearch.stores.local.store import LocalStore
+from semsearch.stores.base import Store, StoredDocument
 from semsearch.transforms import unit_rows
 from semsearch.types import COSINE, Document, EncoderSpec, GivenVectors
 
@@ -66,7 +66,7 @@ class ExportResult:
     passages: int
 
 
-def export(store: LocalStore, path: Path, vectors: str | Path | None, watch: Watch | None = None) -> ExportResult:
+def export(store: Store, path: Path, vectors: str | Path | None, watch: Watch | None = None) -> ExportResult:
     """Write the documents of an index to a file, in the order in which they were first added.
 
     Args:
@@ -90,12 +90,13 @@ def export(store: LocalStore, path: Path, vectors: str | Path | None, watch: Wat
         done = IngestResult()
         doc_ids = store.select(None)
         for start in range(0, len(doc_ids), READ_AT_ONCE):
-            for one in store.documents(doc_ids[start : start + READ_AT_ONCE]).values():
+            some = doc_ids[start : start + READ_AT_ONCE]
+            for one, spans, own in _passages(store, some, with_vectors=vectors is not None):
                 line = {"_id": one.doc_id, "title": one.title, "text": one.text, "metadata": dict(one.metadata)}
                 line |= {LAYOUT: one.layout.to_json()} if one.layout else {}
-                if vectors is not None:
-                    stored = store.stored_vectors(one.passages).astype("<f4", copy=False)
-                    passages: dict[str, Any] = {"encoder": spec.fingerprint, "spans": list(one.spans)}
+                if own is not None:
+                    stored = own.astype("<f4", copy=False)
+                    passages: dict[str, Any] = {"encoder": spec.fingerprint, "spans": spans}
                     if rows:
                         rows.write(stored.tobytes())
                     else:
@@ -103,10 +104,21 @@ def export(store: LocalStore, path: Path, vectors: str | Path | None, watch: Wat
                     line[FIELD] = passages | ({} if done.documents else {"spec": spec.to_json()})
                 lines.write(json.dumps(line, ensure_ascii=False) + "\n")
                 done.documents += 1
-                done.passages += len(one.spans)
+                done.passages += len(spans)
             if watch:
                 watch(done)
     return ExportResult(done.documents, done.passages)
+
+
+def _passages(
+    store: Store, doc_ids: Sequence[str], *, with_vectors: bool
+) -> Iterator[tuple[Document | StoredDocument, list[tuple[int, int]], Vectors | None]]:
+    """Yield documents with the spans of their passages and, if wanted, their vectors as they were committed."""
+    if not with_vectors:  # damaged vectors do not keep texts from being exported
+        yield from ((one, list(one.spans), None) for one in store.documents(doc_ids).values())
+        return
+    for entry in store.entries(doc_ids):
+        yield entry.document, [(passage.start, passage.end) for passage in entry.passages], entry.vectors
 
 
 @contextmanager

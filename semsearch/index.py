@@ -571,7 +571,7 @@ class Index:
             The numbers of documents and passages.
 
         Raises:
-            UsageError: If `vectors` is something else, or the index is not in a folder.
+            UsageError: If `vectors` is something else.
             SourceError: If a file cannot be written.
             DamagedError: If a document or a vector is damaged.
         """
@@ -579,7 +579,7 @@ class Index:
 
         check_types({"watch": watch}, EXPECTED, OPTIONAL)
         target = as_path(path, "path")
-        return export(_local(self._store, "export"), target, vectors if vectors is None else os.fspath(vectors), watch)
+        return export(self._store, target, vectors if vectors is None else os.fspath(vectors), watch)
 
     def backup(self, target: str | Path, *, watch: Callable[[str], None] | None = None) -> None:
         """Copy the index as it is now to a new folder, while others may search it or write to it.

@@ -15,11 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes import CountingEncoder, index_content, index_corpus
+from memory_store import MemoryStore
 from odd_documents import ODD
 
 from semsearch import Chunking, Index, WordHashEncoder
 from semsearch.errors import DamagedError, MismatchError, RecordError, SourceError, UsageError
+from semsearch.stores.base import Store
 from semsearch.stores.local.care.verify import verify_folder
+from semsearch.stores.open import Location, open_store
+from semsearch.stores.postgres.address import parse_address
 
 ENCODER = WordHashEncoder(64)
 CUT = Chunking(tokens=40, overlap=8)
@@ -46,7 +50,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def exported(folder: Path, path: Path, vectors: Any = None) -> Path:
+def exported(folder: Location, path: Path, vectors: Any = None) -> Path:
     with Index.open(folder) as index:
         index.export(path, vectors=vectors)
     return path
@@ -56,7 +60,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_bytes().decode().split("\n")[:-1]]
 
 
-def answers(folder: Path) -> dict[str, list[tuple]]:
+def answers(folder: Location) -> dict[str, list[tuple]]:
     """Return all that a search returns but the confidence, which depends on when the index was measured."""
     with Index.open(folder, encoder=ENCODER) as index:
         return {
@@ -69,7 +73,7 @@ def answers(folder: Path) -> dict[str, list[tuple]]:
         }
 
 
-def reindexed(path: Path, folder: Path, vectors: Path | None = None, chunking: Chunking = CUT) -> CountingEncoder:
+def reindexed(path: Path, folder: Location, vectors: Path | None = None, chunking: Chunking = CUT) -> CountingEncoder:
     encoder = CountingEncoder(ENCODER)
     with Index.open(folder, create=True, encoder=encoder, chunking=chunking) as index:
         index.add(path, vectors=vectors)
@@ -85,6 +89,48 @@ def test_an_exported_index_indexed_anew_gives_the_same_results(built, tmp_path, 
     assert answers(tmp_path / "again") == answers(built)
     assert index_content(tmp_path / "again") == index_content(built)
     assert verify_folder(tmp_path / "again") == []
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def copied(built: Path, request: pytest.FixtureRequest) -> Store:
+    """Return a copy of the index in another kind of store."""
+    store = MemoryStore() if request.param == "memory" else open_store(request.getfixturevalue("postgres").url())
+    Index.copy(built, store)
+    return store
+
+
+@pytest.mark.parametrize("vectors", [None, "base64", "rows.npy"])
+def test_every_store_exports_the_same_files(built, copied, tmp_path, monkeypatch, vectors):
+    for name, place in (("folder", built), ("other", copied)):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        exported(place, Path("corpus.jsonl"), vectors)
+    ours, theirs = ({one.name: one.read_bytes() for one in (tmp_path / n).iterdir()} for n in ("folder", "other"))
+    assert ours.keys() == {"corpus.jsonl", *([vectors] if vectors == "rows.npy" else [])}
+    assert ours == theirs
+    copied.close()
+
+
+@pytest.mark.parametrize("kind", ["base64", "npy"])
+def test_an_exported_index_is_indexed_in_a_database_without_encoding(built, tmp_path, postgres, kind):
+    rows = tmp_path / "rows.npy" if kind == "npy" else None
+    path, place = exported(built, tmp_path / "corpus.jsonl", rows or "base64"), postgres.url()
+    assert reindexed(path, place, rows).passages == []
+    ours, theirs = answers(built), answers(place)
+    for name, hits in ours.items():
+        assert [hit[1] for hit in theirs[name]] == pytest.approx([hit[1] for hit in hits], abs=1e-6)
+        assert sorted(hit[2:6] for hit in theirs[name]) == sorted(hit[2:6] for hit in hits)
+
+
+def test_a_missing_vector_in_a_database_is_named(built, tmp_path, postgres):
+    place = postgres.url()
+    Index.copy(built, place)
+    with postgres.connect() as connection:
+        connection.execute(f"DELETE FROM {parse_address(place).schema}.vectors WHERE passage = 8")
+    with pytest.raises(DamagedError, match="is damaged: passage 8 has no vector"):
+        exported(place, tmp_path / "corpus.jsonl", "base64")
+    assert os.listdir(tmp_path) == []
+    assert len(lines(exported(place, tmp_path / "corpus.jsonl"))) == len(DOCUMENTS)
 
 
 def test_each_line_is_a_document_as_it_was_given_with_its_vectors(built, tmp_path):

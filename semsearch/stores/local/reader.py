@@ -97,7 +97,7 @@ class Reader:
         """See `Readable.vectors_of`."""
         return self._vectors.of(passages)
 
-    def stored_vectors(self, passages: Sequence[int]) -> Vectors:
+    def _stored_vectors(self, passages: Sequence[int]) -> Vectors:
         """Return the vectors `[n, dim]` of a document's passages as the encoder made them, before the transform.
 
         Raises:
@@ -157,7 +157,7 @@ class Reader:
                 Entry(
                     Document(doc_id, d.text, d.title, d.metadata, origin=origins[doc_id], layout=d.layout),
                     placed[doc_id],
-                    self.stored_vectors(d.passages),
+                    self._stored_vectors(d.passages),
                 )
                 for doc_id, d in documents.items()
             ]

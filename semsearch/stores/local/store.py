@@ -276,10 +276,6 @@ class LocalStore:
                 writer.seal(final=True)
         return former, SCHEMA_VERSION
 
-    def stored_vectors(self, passages: Sequence[int]) -> Vectors:
-        """Return the vectors `[n, dim]` of a document's passages as the encoder made them."""
-        return self._read().stored_vectors(passages)
-
     def _rewrite(self) -> AbstractContextManager[Writer]:
         """Open the index for writing with the settings that it has."""
         catalog = self._open()

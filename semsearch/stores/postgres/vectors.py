@@ -111,20 +111,25 @@ class VectorTable:
     def of(self, passages: Sequence[int]) -> Vectors:
         """See `Readable.vectors_of`."""
         column = self.column()
-        return self._read(column.name, column.dim, passages)
+        found, none = self._read(column.name, column.dim, passages), np.zeros(column.dim, np.float32)
+        return np.array([found.get(passage, none) for passage in passages], np.float32).reshape(-1, column.dim)
 
     def stored(self, passages: Sequence[int]) -> Vectors:
-        """Return the vectors of passages `[n, dim]` as they were committed; zeros for deleted passages."""
-        return self._read(COLUMNS[self._catalog.store_precision], self._catalog.spec.dim, passages)
+        """Return the vectors of existing passages `[n, dim]` as they were committed.
 
-    def _read(self, name: str, dim: int, passages: Sequence[int]) -> Vectors:
-        sql = f"SELECT passage, {name} FROM vectors WHERE passage = ANY(%s)"
-        found = dict(self._session.rows(sql, (list(passages),), binary=True))
-        rows = np.zeros((len(passages), dim), np.float32)
-        for place, passage in enumerate(passages):
-            if found.get(passage) is not None:
-                rows[place] = decode(found[passage], name, dim)
-        return rows
+        Raises:
+            DamagedError: If one is missing.
+        """
+        name, dim = COLUMNS[self._catalog.store_precision], self._catalog.spec.dim
+        found = self._read(name, dim, passages)
+        if missing := [passage for passage in passages if passage not in found]:
+            raise self._catalog.damaged(f"passage {missing[0]} has no vector")
+        return np.array([found[passage] for passage in passages], np.float32).reshape(-1, dim)
+
+    def _read(self, name: str, dim: int, passages: Sequence[int]) -> dict[int, Vector]:
+        sql = f"SELECT passage, {name} FROM vectors WHERE passage = ANY(%s) AND {name} IS NOT NULL"
+        rows = self._session.rows(sql, (list(passages),), binary=True)
+        return {passage: decode(data, name, dim) for passage, data in rows}
 
     def similarities(self, queries: Vectors, passages: Sequence[int]) -> Vectors:
         """See `Searchable.similarities`."""
