@@ -46,7 +46,7 @@ class SemsearchDocumentStore:
         """Open an index, or a location where the first documents will create one.
 
         Args:
-            location: The folder of the index.
+            location: The folder of the index, or the URL of a database.
             model: As for `Index.open`.
             pooler: As for `Index.open`.
         """

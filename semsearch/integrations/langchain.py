@@ -98,7 +98,7 @@ class SemsearchVectorStore(VectorStore):
         """Open an index for LangChain's documents, or a location for a new one.
 
         Args:
-            location: The folder of the index.
+            location: The folder of the index, or the URL of a database.
             embedding: Embeddings that compute the vectors; None for semsearch's own encoder. The index records their
                 class, the name of the model and the number of dimensions, and rejects any other.
             mode: See `__init__`.
@@ -126,7 +126,7 @@ class SemsearchVectorStore(VectorStore):
             embedding: See `open`.
             metadatas: Metadata of each text.
             ids: Id of each text.
-            location: The folder of the index; None for a temporary one, which is deleted with the store.
+            location: The folder of the index, or the URL of a database; None for a temporary one, which is deleted with the store.
             mode: See `__init__`.
         """
         folder = TemporaryDirectory(prefix="semsearch-", ignore_cleanup_errors=True) if location is None else None

@@ -130,7 +130,7 @@ class SemsearchVectorStore(BasePydanticVectorStore):
         """Open an index for LlamaIndex's nodes, or a location for a new one.
 
         Args:
-            location: The folder of the index.
+            location: The folder of the index, or the URL of a database.
             embed_model: Model that computes the vectors; None for semsearch's own encoder. The index records its class,
                 the name of its model and the number of dimensions, and rejects any other.
         """
