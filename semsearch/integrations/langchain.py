@@ -126,7 +126,8 @@ class SemsearchVectorStore(VectorStore):
             embedding: See `open`.
             metadatas: Metadata of each text.
             ids: Id of each text.
-            location: The folder of the index, or the URL of a database; None for a temporary one, which is deleted with the store.
+            location: The folder of the index, or the URL of a database; None for a temporary folder, which is deleted
+                with the store.
             mode: See `__init__`.
         """
         folder = TemporaryDirectory(prefix="semsearch-", ignore_cleanup_errors=True) if location is None else None

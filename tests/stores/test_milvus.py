@@ -209,6 +209,44 @@ def test_a_snapshot_does_not_see_what_is_committed_meanwhile(store: MilvusStore)
     assert store._session.count(current(store).passages, "passage >= 0") == 1
 
 
+def test_settings_stay_as_long_as_a_reader_may_need_them(store: MilvusStore, monkeypatch: pytest.MonkeyPatch):
+    def n_settings() -> int:
+        return store._session.count("notes", 'key != ""')
+
+    with store.write(index_spec(), CHUNKING) as writer:
+        for n in range(20):
+            writer.commit([entry("a", UNIT[:1], f"kax{n}", **{f"field{n}": n})])
+        with store.snapshot():
+            writer.commit([entry("a", UNIT[1:2], "dox", other=1)])
+            writer.seal(final=True)
+            assert store.fields() == ["field19"]
+            assert store.reference_scores(UNIT)[0] == pytest.approx([1 / 21, 0, 0, 0])
+        many = n_settings()
+        writer.seal(final=True)
+        assert n_settings() >= many  # not ten minutes old
+        monkeypatch.setattr("semsearch.stores.milvus.writer.KEPT", 0)
+        writer.seal(final=True)
+        assert n_settings() < many / 2
+        writer.compact()
+        few = n_settings()
+    assert few <= len(current(store).settings) + 6
+    assert (store.fields(), store.select(None)) == (["other"], ["a"])
+
+
+def test_a_writer_goes_on_after_a_commit_that_failed(store: MilvusStore, monkeypatch: pytest.MonkeyPatch):
+    with store.write(index_spec(), CHUNKING) as writer:
+        writer.commit([entry("a", UNIT[:1], "kax")])
+        with monkeypatch.context() as failing:
+            failing.setattr("semsearch.stores.milvus.commits.root_row", lambda state: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                writer.commit([entry("a", UNIT[1:2], "dox"), entry("b", UNIT[1:2], "rex")])
+        assert store.select(None) == ["a"]
+        writer.commit([entry("b", UNIT[2:3], "fox")])
+    assert store.select(None) == ["a", "b"]
+    assert store.passages_from(0, 9) == [1, 2]
+    assert store._session.count(current(store).passages, "passage >= 0") == 2
+
+
 def test_only_the_holder_of_the_lease_commits(store: MilvusStore, monkeypatch: pytest.MonkeyPatch):
     with store.write(index_spec(), CHUNKING) as writer:
         writer.commit([entry("a", UNIT[:1])])

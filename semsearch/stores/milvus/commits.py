@@ -20,6 +20,7 @@ from semsearch.errors import LockedError
 from semsearch.moments import now
 from semsearch.stores.milvus.address import ENDING, Address
 from semsearch.stores.milvus.artifacts import artifact_settings
+from semsearch.stores.milvus.catalog import Catalog
 from semsearch.stores.milvus.driver import Row, Session
 from semsearch.stores.milvus.lease import LEASE, Lease
 from semsearch.stores.milvus.rows import in_parts
@@ -77,10 +78,15 @@ class Commits:
 
     def __init__(self, writing: Writing, lease: Lease) -> None:
         self._writing, self._lease = writing, lease
+        self._catalog = Catalog(writing)
+        self._is_torn = False
 
     def begin(self) -> Change:
-        """Return a change of the current state in which nothing has changed yet."""
+        """Return a change of the current state in which nothing has changed yet, after undoing one that failed."""
         state = self._writing.state
+        if self._is_torn:
+            roll_back(self._writing.session, state)
+            self._is_torn = False
         return Change(state.next_commit(), itertools.count(state.next_row))
 
     def set(self, key: str, value: Any) -> None:
@@ -95,9 +101,14 @@ class Commits:
         Raises:
             LockedError: If another writer has taken over.
         """
+        self._lease.refuse_loss()
+        self._is_torn = True
+        self._write(change)
+        self._is_torn = False
+
+    def _write(self, change: Change) -> None:
         session, state = self._writing.session, self._writing.state
         address = session.address
-        self._lease.refuse_loss()
         for collection, new, dead in (
             (state.documents, change.documents, change.dead_documents),
             (state.passages, change.passages, change.dead_passages),
@@ -128,11 +139,23 @@ class Commits:
         for collection in collections(state):
             session.call("delete", collection, filter=f"died <= {min(before, state.commit)}")
             session.call("flush", collection)
+        self._delete_unused(before)
+
+    def _delete_unused(self, before: int) -> None:
+        """Delete settings that no state names, and that were found unused before a commit already."""
+        session, state = self._writing.session, self._writing.state
         current = {name for key, place in state.settings.items() for name in part_names(key, *place)} | {ROOT, LEASE}
         keys = [row["key"] for row in session.rows(session.address.name, 'key != ""', ("key",))]
-        old = [key for key in keys if key not in current and int(key.rpartition("@")[2].partition("#")[0]) < before]
-        for some in in_parts(old, AT_ONCE):
+        unused = [key for key in keys if key not in current]
+        known = self._catalog.setting("unused", None) or {"since": state.commit, "keys": []}
+        if before < state.commit and before < known["since"] and known["keys"]:
+            return  # a reader that began before may need them
+        known_keys = set(known["keys"])
+        gone = [key for key in unused if before >= state.commit or key in known_keys]
+        for some in in_parts(gone, AT_ONCE):
             session.call("delete", session.address.name, ids=some)
+        kept = [key for key in unused if key not in set(gone)]
+        self.set("unused", {"since": time.time_ns() // 1_000, "keys": kept} if kept else None)
 
 
 def create(
