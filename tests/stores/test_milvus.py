@@ -109,6 +109,20 @@ def test_every_vector_index_is_there_again_in_a_new_process(place: str, tmp_path
     assert min(words) > 0
 
 
+@pytest.mark.parametrize(("where", "share"), [("share < 500", 0.5), ("share < 10", 0.01), ("share < 1", 0.001)])
+def test_filters_cost_no_recall(store: MilvusStore, where: str, share: float):
+    n, rows = 4_000, clustered(4_000)
+    with store.write(index_spec(dim=DIM), CHUNKING, vectors={"vector_index": "HNSW16"}) as writer:
+        writer.commit([entry(f"d{number}", rows[number][None], share=number % 1_000) for number in range(n)])
+        writer.seal(final=True)
+    among = np.flatnonzero(np.arange(n) % 1_000 < share * 1_000)
+    scores, passages = store.search_vectors(rows[:20], 10, read_filter(where))
+    truth = -np.sort(-(rows[:20] @ rows[among].T), axis=1)[:, :10]
+    found = [np.count_nonzero(one >= best[-1] - 1e-5) / len(best) for one, best in zip(scores, truth, strict=True)]
+    assert np.mean(found) >= (0.98 if share == 0.5 else 1)
+    assert set((passages[passages > 0] - 1).tolist()) <= set(among.tolist())
+
+
 def test_other_vector_indexes_and_precisions_are_refused(store: MilvusStore):
     for asked in ("IVF8,PQ8", "DISKANN", "SCANN", "IVF_PQ", "hnsw8"):
         with pytest.raises(UsageError, match=r"`vector_index` is .*expected auto, Flat, HNSW32"):

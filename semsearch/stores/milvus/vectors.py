@@ -15,7 +15,7 @@ from semsearch.arrays import Ids, Vector, Vectors
 from semsearch.errors import UsageError
 from semsearch.similarity import Spread, reference_scores, similarities
 from semsearch.stores.milvus.catalog import Catalog
-from semsearch.stores.milvus.driver import MOST
+from semsearch.stores.milvus.driver import MOST, Row
 from semsearch.stores.milvus.rows import read_passages
 from semsearch.stores.milvus.schema import parse
 from semsearch.stores.milvus.states import Reading
@@ -24,6 +24,10 @@ from semsearch.types import EncoderSpec
 
 SPARE = 16
 """Number of passages beyond the k best that Milvus returns, in case it rounds otherwise."""
+
+
+FEW = 1_000
+"""Number of passages up to which those of a filter are compared one by one here, so that it costs no recall."""
 
 
 class VectorSearch:
@@ -92,7 +96,11 @@ class VectorSearch:
         if k > MOST - SPARE:
             raise UsageError(f"`k` is {k:,}; Milvus returns at most {MOST - SPARE:,} passages")
         effort = int((self._catalog.setting("recall", None) or {}).get("effort", 1))
-        found = [self.nearest(row, k, condition, effort) for row in self.transformed(queries)]
+        few = self._few(condition) if condition else None
+        found = [
+            self.nearest(row, k, condition, effort) if few is None else self._ranked(row, k, *few)
+            for row in self.transformed(queries)
+        ]
         width = max((len(ids) for _, ids in found), default=0)
         scores = np.full((len(found), width), -np.inf, np.float32)
         passages = np.full((len(found), width), -1, np.int64)
@@ -123,11 +131,26 @@ class VectorSearch:
         )
         if not found:
             return np.empty(0, np.float32), np.empty(0, np.int64)
-        passages = np.array([hit["entity"]["passage"] for hit in found], np.int64)
-        rows = np.array([hit["entity"]["vector"] for hit in found], np.float32)
+        return self._ranked(query, k, *_arrays([hit["entity"] for hit in found]))
+
+    def _few(self, condition: str) -> tuple[Ids, Vectors] | None:
+        """Return the passages that meet a condition and their vectors; None if there are more than FEW."""
+        session, state = self._reading.session, self._reading.state
+        if session.count(state.passages, state.visible(condition)) > FEW:
+            return None
+        rows = list(session.rows(state.passages, state.visible(condition), ("passage", "vector")))
+        return _arrays(rows) if rows else (np.empty(0, np.int64), np.empty((0, self.dim), np.float32))
+
+    def _ranked(self, query: Vector, k: int, passages: Ids, rows: Vectors) -> tuple[Vector, Ids]:
+        """Return the k passages, of some with their vectors, that have the highest score for a query `[dim]`."""
         (scores,) = similarities(self._catalog.spec.similarity, query[None], rows)
         best = np.lexsort((passages, -scores))[:k]
         return scores[best], passages[best]
+
+
+def _arrays(rows: Sequence[Row]) -> tuple[Ids, Vectors]:
+    passages = np.array([row["passage"] for row in rows], np.int64)
+    return passages, np.array([row["vector"] for row in rows], np.float32)
 
 
 def searched_dim(spec: EncoderSpec) -> int:
